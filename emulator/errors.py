@@ -1,0 +1,185 @@
+"""Everything that can go wrong, as one tree, and the words SageMaker uses for it.
+
+EmulatorError
+├── SetupError                     what the user asked for cannot work; the message says what to do
+├── ArchiveError                   a model archive that cannot be read, or is not safe to extract
+├── VolumeFull                     the storage volume has no room, not even without its unused models
+├── ContainerError                 a container did not start, died, hung or answered garbage
+│   ├── ContainerTimeout           it did not answer in time
+│   └── ContainerUnreachable       it accepts no connection, or drops it
+└── AwsError                       an error of the SageMaker Runtime API, as it goes on the wire
+    ├── ValidationError            400
+    ├── ModelError                 424
+    ├── ModelNotReadyException     429
+    ├── InternalFailure            500
+    ├── ServiceUnavailable         503
+    └── InternalDependencyException  530
+
+The wordings are together at the end of the module, so that they are easy to correct. Those seen in
+public reports are SageMaker's; those under "ours" are documented as our own choice, because
+SageMaker's answer to the same mistake is not public.
+"""
+
+from __future__ import annotations
+
+import json
+
+ACCOUNT_ID = "123456789012"  # AWS's own placeholder account of its documentation
+
+
+class EmulatorError(Exception):
+    """The root of the tree."""
+
+
+class SetupError(EmulatorError):
+    """What the user asked for cannot work; the message is one line and says what to do."""
+
+
+class ArchiveError(EmulatorError):
+    """A model archive that cannot be read, or that is not safe to extract."""
+
+
+class VolumeFull(EmulatorError):
+    """The storage volume has no room for a model, not even without its unused models."""
+
+
+class ContainerError(EmulatorError):
+    """A container did not start, died, hung or answered garbage."""
+
+
+class ContainerTimeout(ContainerError):
+    """A container did not answer in time."""
+
+
+class ContainerUnreachable(ContainerError):
+    """A container accepts no connection, or dropped one in the middle of a call."""
+
+
+class AwsError(EmulatorError):
+    """An error of the SageMaker Runtime API. The class name is the error's code on the wire."""
+
+    status = 500
+
+    def __init__(self, message: str, **fields: str | int) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fields = fields
+
+    @property
+    def code(self) -> str:
+        """The error code: botocore picks the exception class by it."""
+        return type(self).__name__
+
+    def body(self) -> bytes:
+        """The JSON body: ``Message`` and the fields that this error's shape has beside it."""
+        return json.dumps({"Message": self.message, **self.fields}).encode()
+
+
+class ValidationError(AwsError):
+    status = 400
+
+
+class ModelError(AwsError):
+    status = 424
+
+
+class ModelNotReadyException(AwsError):
+    status = 429
+
+
+class InternalFailure(AwsError):
+    status = 500
+
+
+class ServiceUnavailable(AwsError):
+    status = 503
+
+
+class InternalDependencyException(AwsError):
+    status = 530
+
+
+# SageMaker's wordings, as seen in public reports.
+
+
+def endpoint_not_found(endpoint_name: str) -> ValidationError:
+    return ValidationError(f"Endpoint {endpoint_name} of account {ACCOUNT_ID} not found.")
+
+
+def target_model_missing(request_id: str) -> ValidationError:
+    return ValidationError(f"Request {request_id} is missing a target model header.")
+
+
+def target_model_not_supported(endpoint_name: str) -> ValidationError:
+    return ValidationError(
+        f"Endpoint {endpoint_name} is not a multi-model endpoint and does not support target model header.",
+        ErrorCode="TARGET_MODEL_HEADER_NOT_SUPPORTED",
+    )
+
+
+def archive_not_found(bucket: str, key: str) -> ValidationError:
+    return ValidationError(
+        f"Failed to download model data(bucket: {bucket}, key: {key}). Please ensure that there is an object "
+        "located at the URL and that the role passed to CreateModel has permissions to download the model."
+    )
+
+
+def container_failed(container: str, status: int, message: str, endpoint_name: str, region: str) -> ModelError:
+    """A container's 4xx or 5xx answer to an invocation or a load; status 0 = it gave no answer."""
+    blame, error_code = (
+        ("client", "CLIENT_ERROR_FROM_MODEL") if 400 <= status < 500 else ("server", "INTERNAL_FAILURE_FROM_MODEL")
+    )
+    group = f"/aws/sagemaker/Endpoints/{endpoint_name}"
+    log_url = f"https://{region}.console.aws.amazon.com/cloudwatch/home?region={region}#logEventViewer:group={group}"
+    return ModelError(
+        f'Received {blame} error ({status}) from {container} with message "{message}". '
+        f"See {log_url} in account {ACCOUNT_ID} for more information.",
+        ErrorCode=error_code,
+        OriginalStatusCode=status,
+        OriginalMessage=message,
+        LogStreamArn=f"arn:aws:logs:{region}:{ACCOUNT_ID}:log-group:{group}",
+    )
+
+
+def container_too_slow(container: str, endpoint_name: str, region: str) -> ModelError:
+    return container_failed(
+        container,
+        0,
+        f"Your invocation timed out while waiting for a response from container {container}. Review the latency "
+        "metrics for each container in Amazon CloudWatch, resolve the issue, and try again.",
+        endpoint_name,
+        region,
+    )
+
+
+def answer_too_long(container: str, status: int, endpoint_name: str, region: str) -> ModelError:
+    """The answer is over the body limit."""
+    error = container_failed(container, status, "", endpoint_name, region)
+    error.message = f"Received client error ({status}) from {container} and could not load the entire response body."
+    return error
+
+
+# Ours: SageMaker's answer to these is not public.
+
+
+def archive_unusable(target_model: str, reason: str) -> ValidationError:
+    return ValidationError(f"Failed to extract model data archive {target_model}: {reason}")
+
+
+def body_too_long(size: int | None, limit: int) -> ValidationError:
+    counted = "The request body" if size is None else f"The request body of {size} bytes"
+    return ValidationError(f"{counted} is over the limit of {limit} bytes.")
+
+
+def model_not_ready(target_model: str) -> ModelNotReadyException:
+    return ModelNotReadyException(
+        f"Model {target_model} is not ready yet: it is still being downloaded or loaded. Please try again."
+    )
+
+
+def no_room_on_volume(target_model: str, reason: str) -> ServiceUnavailable:
+    return ServiceUnavailable(f"No room on the storage volume for model {target_model}: {reason}")
+
+
+def endpoint_not_in_service(endpoint_name: str, status: str) -> ServiceUnavailable:
+    return ServiceUnavailable(f"Endpoint {endpoint_name} is {status}. It takes invocations when it is InService.")

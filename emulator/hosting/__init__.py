@@ -1,0 +1,1 @@
+"""What SageMaker hosting does behind its API."""

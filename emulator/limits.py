@@ -1,0 +1,70 @@
+"""Every number that SageMaker documents, and the ones it does not but a host needs.
+
+One place, so that a user can see them, correct them and (for tests and prototypes) shorten them:
+``localmme serve --limit invocation_seconds=2``. The source of each number stands beside it:
+[dg] SageMaker developer guide, [api] API reference, [ours] not documented, our own choice.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, fields, replace
+
+from emulator.errors import SetupError
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds, bytes and counts that the emulated platform keeps to."""
+
+    # Invocations
+    invocation_seconds: float = 60.0  # [dg] InvokeEndpoint answers within 60 s
+    stream_invocation_seconds: float = 480.0  # [api] a streamed invocation may last 8 minutes
+    body_bytes: int = 6_291_456  # [api] of a request, and of an answer
+    custom_attributes_characters: int = 1024  # [api]
+    target_model_characters: int = 1024  # [api]
+    error_message_bytes: int = 65_536  # [ours] how much of a failed answer ModelError repeats
+
+    # Models
+    load_seconds: float = 360.0  # [dg] download and load go on this long after a caller gave up
+    archive_files: int = 100_000  # [ours] members of one archive
+
+    # Containers
+    connect_seconds: float = 0.25  # [dg] a connection must be accepted within 250 ms
+    ping_seconds: float = 2.0  # [dg] a ping must answer within 2 s
+    poll_seconds: float = 5.0  # [public logs] /ping and /models are polled about every 5 s
+    startup_seconds: float = 240.0  # [dg] a container must pass pings within 4 minutes
+    stop_seconds: float = 30.0  # [dg] SIGKILL follows SIGTERM after 30 s
+    unhealthy_pings: int = 6  # [ours] failed polls in a row after which a container is replaced
+    unload_seconds: float = 60.0  # [ours] how long an unload may take before it counts as failed
+    restart_seconds: float = 30.0  # [ours] longest pause between restarts of a container that keeps dying
+
+    # Memory
+    memory_watermark: float = 0.9  # [ours] share of the memory budget that loading may fill
+
+    @classmethod
+    def field_names(cls) -> list[str]:
+        """The limits' names, as ``--limit`` takes them."""
+        return [field.name for field in fields(cls)]
+
+    def override(self, settings: list[str]) -> Limits:
+        """A copy with ``NAME=VALUE`` settings applied.
+
+        Raises SetupError when a name is unknown or a value is not a positive number.
+        """
+        known = self.field_names()
+        changes: dict[str, float | int] = {}
+        for setting in settings:
+            name, _, text = setting.partition("=")
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=3, cutoff=0.3)
+                raise SetupError(f"There is no limit {name!r}. Near it: {', '.join(near) or ', '.join(known)}.")
+            kind = type(getattr(self, name))
+            try:
+                value = kind(text)
+            except ValueError:
+                raise SetupError(f"Limit {name} takes a number ({kind.__name__}), not {text!r}.") from None
+            if not value > 0:
+                raise SetupError(f"Limit {name} must be greater than 0, not {text}.")
+            changes[name] = value
+        return replace(self, **changes)  # type: ignore[arg-type]
