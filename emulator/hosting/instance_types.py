@@ -1,0 +1,56 @@
+"""The instance types that SageMaker hosts on, and how large each is.
+
+The figures are those of the EC2 type of the same name. ``gpus`` counts GPUs only: Inferentia, Trainium
+and Gaudi accelerators are not GPUs.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+
+from emulator.errors import SetupError
+
+_GIB = 1024**3
+
+
+@dataclass(frozen=True)
+class InstanceType:
+    """What one instance of a type has; ``gpu_memory_bytes`` is that of all its GPUs together."""
+
+    name: str
+    vcpus: int
+    memory_bytes: int
+    gpus: int
+    gpu_memory_bytes: int
+
+
+@functools.cache
+def instance_types() -> Mapping[str, InstanceType]:
+    """Every instance type by its name, read at the first call."""
+    listed = json.loads(resources.files(__package__).joinpath("instance_types.json").read_text("utf-8"))
+    return {
+        name: InstanceType(
+            name=name,
+            vcpus=has["vcpus"],
+            memory_bytes=int(has["memory_gib"] * _GIB),
+            gpus=has["gpus"],
+            gpu_memory_bytes=int(has["gpu_memory_gib"] * _GIB),
+        )
+        for name, has in listed.items()
+    }
+
+
+def instance_type(name: str) -> InstanceType:
+    """The instance type of that name. Raises SetupError, naming the nearest ones, when there is none."""
+    known = instance_types()
+    if name in known:
+        return known[name]
+    wanted = "ml." + name.lower().removeprefix("ml.")
+    near = [wanted] if wanted in known else difflib.get_close_matches(wanted, known, n=3)
+    advice = f"did you mean {' or '.join(near)}?" if near else "they are named as in ml.m5.xlarge."
+    raise SetupError(f"Unknown instance type {name!r}: {advice} For a size of your own, give --memory instead.")
