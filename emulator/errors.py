@@ -13,7 +13,8 @@ EmulatorError
     ├── ModelNotReadyException     429
     ├── InternalFailure            500
     ├── ServiceUnavailable         503
-    └── InternalDependencyException  530
+    ├── InternalDependencyException  530
+    └── UnknownOperationException  404
 
 The wordings are together at the end of the module, so that they are easy to correct. Those seen in
 public reports are SageMaker's; those under "ours" are documented as our own choice, because
@@ -23,6 +24,7 @@ SageMaker's answer to the same mistake is not public.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 
 ACCOUNT_ID = "123456789012"  # AWS's own placeholder account of its documentation
 
@@ -99,6 +101,10 @@ class InternalDependencyException(AwsError):
     status = 530
 
 
+class UnknownOperationException(AwsError):
+    status = 404
+
+
 # SageMaker's wordings, as seen in public reports.
 
 
@@ -124,39 +130,64 @@ def archive_not_found(bucket: str, key: str) -> ValidationError:
     )
 
 
-def container_failed(container: str, status: int, message: str, endpoint_name: str, region: str) -> ModelError:
+def container_failed(origin: Origin, status: int, message: str) -> ModelError:
     """A container's 4xx or 5xx answer to an invocation or a load; status 0 = it gave no answer."""
+    # The end of the sentence, with the log's address, has to fit as well.
+    return _model_error(origin, status, f' with message "{message[:MODEL_ERROR_CHARACTERS - 512]}"', message)
+
+
+def container_too_slow(origin: Origin) -> ModelError:
+    return container_failed(
+        origin,
+        0,
+        f"Your invocation timed out while waiting for a response from container {origin.container}. Review the "
+        "latency metrics for each container in Amazon CloudWatch, resolve the issue, and try again.",
+    )
+
+
+def answer_too_long(origin: Origin, status: int) -> ModelError:
+    """The answer is over the body limit, or broke off."""
+    error = _model_error(origin, status, "", "")
+    blame = "client" if 400 <= status < 500 else "server"
+    error.message = (
+        f"Received {blame} error ({status}) from {origin.container} and could not load the entire response body."
+    )
+    return error
+
+
+MODEL_ERROR_CHARACTERS = 2048  # [api] the longest Message and OriginalMessage of a ModelError
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Who a ModelError is about: the container's name, and where its log would be."""
+
+    container: str
+    endpoint_name: str
+    region: str
+
+
+def _model_error(origin: Origin, status: int, details: str, message: str) -> ModelError:
     blame, error_code = (
         ("client", "CLIENT_ERROR_FROM_MODEL") if 400 <= status < 500 else ("server", "INTERNAL_FAILURE_FROM_MODEL")
     )
-    group = f"/aws/sagemaker/Endpoints/{endpoint_name}"
+    region, group = origin.region, f"/aws/sagemaker/Endpoints/{origin.endpoint_name}"
     log_url = f"https://{region}.console.aws.amazon.com/cloudwatch/home?region={region}#logEventViewer:group={group}"
     return ModelError(
-        f'Received {blame} error ({status}) from {container} with message "{message}". '
+        f"Received {blame} error ({status}) from {origin.container}{details}. "
         f"See {log_url} in account {ACCOUNT_ID} for more information.",
         ErrorCode=error_code,
         OriginalStatusCode=status,
-        OriginalMessage=message,
+        OriginalMessage=message[:MODEL_ERROR_CHARACTERS],
         LogStreamArn=f"arn:aws:logs:{region}:{ACCOUNT_ID}:log-group:{group}",
     )
 
 
-def container_too_slow(container: str, endpoint_name: str, region: str) -> ModelError:
-    return container_failed(
-        container,
-        0,
-        f"Your invocation timed out while waiting for a response from container {container}. Review the latency "
-        "metrics for each container in Amazon CloudWatch, resolve the issue, and try again.",
-        endpoint_name,
-        region,
+def member_invalid(member: str, value: str, constraint: str) -> ValidationError:
+    """A request member breaks a constraint of the API's own model (AWS's common wording)."""
+    return ValidationError(
+        f"1 validation error detected: Value '{value}' at '{member}' failed to satisfy constraint: {constraint}"
     )
-
-
-def answer_too_long(container: str, status: int, endpoint_name: str, region: str) -> ModelError:
-    """The answer is over the body limit."""
-    error = container_failed(container, status, "", endpoint_name, region)
-    error.message = f"Received client error ({status}) from {container} and could not load the entire response body."
-    return error
 
 
 # Ours: SageMaker's answer to these is not public.
@@ -183,3 +214,28 @@ def no_room_on_volume(target_model: str, reason: str) -> ServiceUnavailable:
 
 def endpoint_not_in_service(endpoint_name: str, status: str) -> ServiceUnavailable:
     return ServiceUnavailable(f"Endpoint {endpoint_name} is {status}. It takes invocations when it is InService.")
+
+
+def endpoint_not_asynchronous(endpoint_name: str) -> ValidationError:
+    return ValidationError(f"Endpoint {endpoint_name} is not an asynchronous endpoint. Use InvokeEndpoint instead.")
+
+
+def variant_not_found(endpoint_name: str, variant_name: str) -> ValidationError:
+    return ValidationError(f"Variant {variant_name} not found for endpoint {endpoint_name}.")
+
+
+def target_container_not_supported(endpoint_name: str) -> ValidationError:
+    return ValidationError(
+        f"Endpoint {endpoint_name} is not configured for direct invocation and does not support "
+        "target container hostname header."
+    )
+
+
+def inference_component_not_supported(endpoint_name: str) -> ValidationError:
+    return ValidationError(f"Endpoint {endpoint_name} has no inference components.")
+
+
+def unknown_operation(method: str, path: str) -> UnknownOperationException:
+    return UnknownOperationException(
+        f"No operation of SageMaker Runtime is {method} {path}. Invoke an endpoint by POST /endpoints/NAME/invocations."
+    )

@@ -23,7 +23,6 @@ class Limits:
     body_bytes: int = 6_291_456  # [api] of a request, and of an answer
     custom_attributes_characters: int = 1024  # [api]
     target_model_characters: int = 1024  # [api]
-    error_message_bytes: int = 65_536  # [ours] how much of a failed answer ModelError repeats
 
     # Models
     load_seconds: float = 360.0  # [dg] download and load go on this long after a caller gave up

@@ -1,0 +1,126 @@
+"""The container's HTTP contract, from the platform's side: ping, load, list, get, unload, invoke.
+
+[dg] "Custom containers contract for multi-model endpoints".
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.parse
+from dataclasses import dataclass
+
+from emulator.containers.http import Answer, AnswerTooLong, Pool, StreamedAnswer
+from emulator.errors import ContainerError
+from emulator.limits import Limits
+
+# What a load, list, get or unload may answer at most; an invocation has SageMaker's own limit.
+MAX_CONTROL_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class Invocation:
+    """One call of InvokeEndpoint. Header values are bytes as they came, None where the caller sent none."""
+
+    endpoint_name: str
+    body: bytes
+    target_model: str = ""
+    target_variant: str = ""
+    target_container_hostname: str = ""
+    inference_component: str = ""
+    content_type: bytes | None = None
+    accept: bytes | None = None
+    custom_attributes: bytes | None = None
+    session_id: bytes | None = None
+
+
+class ContainerContract:
+    """Speaks the contract to one running container. Every call may raise ContainerError (see errors)."""
+
+    def __init__(self, host: str, port: int, limits: Limits) -> None:
+        self._pool = Pool(host, port, limits.connect_seconds)
+        self._limits = limits
+        self._host = b"host: %s:%d\r\n" % (host.encode(), port)
+
+    async def ping(self) -> None:
+        """Raises ContainerError unless GET /ping answers 200 in time."""
+        answer = await self._control("GET", "/ping", self._limits.ping_seconds)
+        if answer.status != 200:
+            raise ContainerError(f"GET /ping answered {answer.status} {_text(answer.body, 200)}".rstrip())
+
+    async def list_models(self) -> list[str]:
+        """The names of all loaded models. Raises ContainerError unless GET /models answers 200, as in the contract."""
+        names: list[str] = []
+        query = ""
+        while True:
+            answer = await self._control("GET", f"/models{query}", self._limits.ping_seconds)
+            if answer.status != 200:
+                raise ContainerError(
+                    f"GET /models answered {answer.status}; a multi-model container must implement it"
+                )
+            try:
+                page = json.loads(answer.body)
+                names += [model["modelName"] for model in page["models"]]
+                token = page.get("nextPageToken")
+            except (ValueError, KeyError, TypeError, AttributeError):
+                raise ContainerError(
+                    f"GET /models did not answer as in the contract: {_text(answer.body, 200)}"
+                ) from None
+            if not token:
+                return names
+            query = "?next_page_token=" + urllib.parse.quote(str(token), safe="")
+
+    async def load(self, model_name: str, url: str, timeout: float) -> Answer:
+        """POST /models; ``timeout`` in seconds."""
+        body = json.dumps({"model_name": model_name, "url": url}).encode()
+        return await self._control("POST", "/models", timeout, body)
+
+    async def is_loaded(self, model_name: str) -> bool:
+        """GET /models/{model_name}: whether the container knows the model."""
+        return (await self._control("GET", f"/models/{model_name}", self._limits.ping_seconds)).status == 200
+
+    async def unload(self, model_name: str) -> Answer:
+        """DELETE /models/{model_name}."""
+        return await self._control("DELETE", f"/models/{model_name}", self._limits.unload_seconds)
+
+    async def invoke(self, model_name: str, invocation: Invocation, timeout: float) -> Answer:
+        """POST /models/{model_name}/invoke, and the whole answer; ``timeout`` in seconds."""
+        head = self._invocation_head(model_name, invocation)
+        return await self._pool.request(head, invocation.body, timeout, self._limits.body_bytes)
+
+    async def invoke_stream(self, model_name: str, invocation: Invocation, timeout: float) -> StreamedAnswer:
+        """The same, with the body as it comes; ``timeout`` (seconds) bounds the wait for each part."""
+        return await self._pool.stream(self._invocation_head(model_name, invocation), invocation.body, timeout)
+
+    def close(self) -> None:
+        """Drop all connections; calls under way fail."""
+        self._pool.close()
+
+    def _invocation_head(self, model_name: str, invocation: Invocation) -> bytes:
+        # Every other header of the caller is stripped, as on SageMaker.
+        lines = [b"POST /models/%s/invoke HTTP/1.1\r\n" % model_name.encode(), self._host]
+        if invocation.content_type is not None:
+            lines.append(b"content-type: %s\r\n" % invocation.content_type)
+        if invocation.accept is not None:
+            lines.append(b"accept: %s\r\n" % invocation.accept)
+        if invocation.custom_attributes is not None:
+            lines.append(b"X-Amzn-SageMaker-Custom-Attributes: %s\r\n" % invocation.custom_attributes)
+        if invocation.session_id is not None:
+            lines.append(b"X-Amzn-SageMaker-Session-Id: %s\r\n" % invocation.session_id)
+        lines.append(
+            b"X-Amzn-SageMaker-Target-Model: %s\r\ncontent-length: %d\r\n\r\n"
+            % (invocation.target_model.encode(), len(invocation.body))
+        )
+        return b"".join(lines)
+
+    async def _control(self, method: str, path: str, timeout: float, body: bytes = b"") -> Answer:
+        head = b"%s %s HTTP/1.1\r\n%saccept: application/json\r\n" % (method.encode(), path.encode(), self._host)
+        if body:
+            head += b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body)
+        return await self._pool.request(head + b"\r\n", body, timeout, MAX_CONTROL_BYTES)
+
+
+def _text(body: bytes, limit: int) -> str:
+    return body[:limit].decode("utf-8", "replace").strip()
+
+
+__all__ = ["Answer", "AnswerTooLong", "ContainerContract", "Invocation", "StreamedAnswer"]

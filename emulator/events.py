@@ -1,0 +1,106 @@
+"""What happened, as one stream: logs, counts, metrics and the state page all read it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """The root of all events."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointStatus(Event):
+    """An endpoint changed its status: Creating, InService, Failed, Deleting."""
+
+    endpoint_name: str
+    status: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerStarted(Event):
+    container: str
+    seconds: float  # from the start of its process until it passed the health checks
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerStopped(Event):
+    """A container is gone without having been told to: it died, or it was replaced as unhealthy."""
+
+    container: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDownloaded(Event):
+    """An archive was fetched and extracted onto the storage volume."""
+
+    target_model: str
+    seconds: float
+    size_bytes: int  # unpacked
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDeleted(Event):
+    """A model left the storage volume."""
+
+    target_model: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLoaded(Event):
+    target_model: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelUnloaded(Event):
+    target_model: str
+    reason: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFailed(Event):
+    target_model: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveChanged(Event):
+    """The archive in S3 is no longer the one that is being served."""
+
+    target_model: str
+    reloaded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Invoked(Event):
+    """A container answered an invocation, or failed to."""
+
+    target_model: str
+    status: int  # of the container's answer; 0 = none
+    cache_hit: bool  # the model was in memory already
+    load_wait_us: int  # microseconds the invocation waited for its model
+    model_latency_us: int  # microseconds between the request to the container and its whole answer
+
+
+Listener = Callable[[Event], None]
+
+
+class Events:
+    """The stream. Listeners are called at once, in the order of their subscription, on the event loop."""
+
+    def __init__(self) -> None:
+        self._listeners: list[Listener] = []
+
+    def subscribe(self, listener: Listener) -> None:
+        self._listeners.append(listener)
+
+    def publish(self, event: Event) -> None:
+        for listener in self._listeners:
+            listener(event)

@@ -1,0 +1,73 @@
+"""Train a small model of house prices for each city, and write the archives that SageMaker loads.
+
+    python samples/house_prices/train.py --output DIR [--cities N] [--seed N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import joblib
+import numpy as np
+from cities import CITIES
+from handler import FIELDS
+from rich.console import Console
+from rich.progress import track
+from sklearn.ensemble import GradientBoostingRegressor
+
+
+def houses(price_level: float, generator: np.random.Generator, count: int = 400) -> tuple[np.ndarray, np.ndarray]:
+    """Made-up houses, in the handler's order of fields, and what they were sold for."""
+    square_meters = generator.uniform(25, 250, count)
+    rooms = np.clip(np.round(square_meters / 28 + generator.normal(0, 0.8, count)), 1, None)
+    age = generator.uniform(0, 100, count)
+    fair = price_level * (square_meters + 4 * rooms) * (1 - 0.004 * age)
+    return np.column_stack([rooms, square_meters, age]), fair * generator.normal(1, 0.05, count)
+
+
+def archive(path: Path, contents: dict[str, bytes]) -> None:
+    """Write a model archive. Its files are at the root, which is where the handler's ``model_fn`` looks."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w:gz") as tar:
+        for name, content in contents.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+
+
+def train(city: str, path: Path, seed: int) -> float:
+    """Train the city's model, write its archive and return its R² on houses that it has not seen."""
+    generator = np.random.default_rng([seed, *city.encode()])
+    regressor = GradientBoostingRegressor(n_estimators=60, random_state=seed)
+    regressor.fit(*houses(CITIES[city], generator))
+    dumped = io.BytesIO()
+    joblib.dump(regressor, dumped)
+    about = {"city": city.rpartition("/")[2], "fields": FIELDS}
+    archive(path, {"model.joblib": dumped.getvalue(), "about.json": json.dumps(about).encode()})
+    return regressor.score(*houses(CITIES[city], generator))
+
+
+def main() -> None:
+    """Train the cities that the command line asks for, and print a line for each."""
+    parser = argparse.ArgumentParser(description="Train a small model of house prices for each city.")
+    parser.add_argument("--output", type=Path, required=True, help="the directory to write the archives to")
+    parser.add_argument("--cities", type=int, default=len(CITIES), choices=range(1, len(CITIES) + 1), metavar="N",
+                        help="how many cities (default: all %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same models")
+    asked = parser.parse_args()
+    console = Console()
+    cities = track(
+        list(CITIES)[: asked.cities], "Training", console=console, transient=True, disable=not console.is_terminal
+    )
+    for city in cities:
+        path = asked.output / f"{city}.tar.gz"
+        score = train(city, path, asked.seed)
+        console.print(f"{city + '.tar.gz':<24}  R² {score:.3f}  {path.stat().st_size / 1024:6.1f} KiB", highlight=False)
+
+
+if __name__ == "__main__":
+    main()
