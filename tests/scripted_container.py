@@ -1,15 +1,15 @@
 """A multi-model container that keeps SageMaker's contract, and breaks it on cue.
 
-Run as ``python tests/scripted_container.py``; it needs nothing but Python. It listens on ``$SAGEMAKER_BIND_TO_PORT`` (8080),
-appends one JSON line per call to the file ``$SCRIPT_JOURNAL`` before it answers, and takes its cues from the JSON in
-``$SCRIPT`` (for the whole container) and from ``script.json`` in a model's directory (for that model, and it wins).
+Run as ``python tests/scripted_container.py``; it needs nothing but Python. It listens on ``$SAGEMAKER_BIND_TO_PORT``
+(8080), appends one JSON line per call to the file ``$SCRIPT_JOURNAL`` before it answers, and takes its cues from the
+JSON in ``$SCRIPT`` (for the whole container) and from ``script.json`` in a model's directory (for that model; it wins).
 
-Without a cue, an invocation is answered with JSON: ``model_name``, ``target_model`` (the header), ``answer`` (the text of
-``answer.txt`` in the model's directory), ``headers``, ``body_length`` and ``body`` (Latin-1, its first 1000 bytes).
+Without a cue, an invocation is answered with JSON: ``model_name``, ``target_model`` (the header), ``answer`` (the text
+of ``answer.txt`` in the model's directory), ``headers``, ``body_length`` and ``body`` (Latin-1, its first 1000 bytes).
 ``POST /invocations`` is answered too, as by a container that has one model.
 
-Cues are grouped by call: ``{"load": {...}, "list": {...}, "get": {...}, "unload": {...}, "invoke": {...}, "ping": {...}}``,
-and ``"every"`` for all of them. Any call takes:
+Cues are grouped by call, ``{"load": {...}, "invoke": {...}}``: ping, load, list, get, unload, invoke, and ``every`` for
+all of them. Any call takes:
 
     times: K            the cue holds for the first K calls only; the journal remembers over a restart
     after: S            the cue holds only once the container has run for S seconds
@@ -44,8 +44,8 @@ For the whole container there are also:
            lines: [T]   print these lines to stderr first
            listen: S    listen only after S seconds; false is never
            ignore_sigterm: true
-           children: true   leave behind processes that ignore SIGTERM: one in the process group, one in a session of its
-                            own, one that has no parent any more; the journal has their process ids
+           children: true   leave behind processes that ignore SIGTERM: one in the process group, one in a session of
+                            its own, one that has no parent any more; the journal has their process ids
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -81,23 +82,24 @@ BLOCK = 65536
 
 
 class Journal:
-    """The file of everything that happened, one JSON line each."""
+    """The file of everything that happened, one JSON line each; several containers may share it."""
 
     def __init__(self, path: str | None) -> None:
-        self.file = open(path, "a+", buffering=1, encoding="utf-8") if path else None
+        self.path = Path(path) if path else None
+        self.file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644) if path else None
 
     def write(self, **entry: Any) -> None:
         """Append a line; it is in the file when this returns."""
-        if self.file:
-            self.file.write(json.dumps({"time": time.time(), "pid": os.getpid(), **entry}) + "\n")
+        if self.file is not None:
+            # One system call, so that lines never mix and a signal handler may write too.
+            os.write(self.file, (json.dumps({"time": time.time(), "pid": os.getpid(), **entry}) + "\n").encode())
 
     def calls(self) -> Iterator[tuple[str, str | None]]:
         """The call and the model of each call so far, of earlier runs too."""
-        if self.file:
-            self.file.seek(0)
-            for entry in map(json.loads, self.file):
-                if "call" in entry:
-                    yield entry["call"], entry["model"]
+        for line in self.path.read_text().splitlines() if self.path else []:
+            entry = json.loads(line)
+            if "call" in entry:
+                yield entry["call"], entry["model"]
 
 
 @dataclass
@@ -125,7 +127,7 @@ class Call:
     name: str
     model_name: str | None
     query: dict[str, list[str]]
-    headers: dict[str, str]
+    headers: Message
     body: bytes
     began: float = field(default_factory=time.time)
 
@@ -139,7 +141,7 @@ class Answer:
     content_type: str = "application/json"
 
     @classmethod
-    def of(cls, status: int, **content: Any) -> Answer:
+    def of(cls, status: int, /, **content: Any) -> Answer:
         """A JSON answer."""
         return cls(status, json.dumps(content).encode())
 
@@ -247,7 +249,7 @@ class Container:
             model_name=call.model_name,
             target_model=call.headers.get("X-Amzn-SageMaker-Target-Model"),
             answer=answer.read_text() if answer.is_file() else None,
-            headers=call.headers,
+            headers=dict(call.headers.items()),
             body_length=len(call.body),
             body=call.body[:1000].decode("latin-1"),
         )
@@ -267,8 +269,7 @@ class Face(BaseHTTPRequestHandler):
         for method, pattern, name in ROUTES:
             if method == self.command and (match := re.fullmatch(pattern, url.path)):
                 model_name = match[1] if match.groups() else None
-                headers = HeaderDict(self.headers.items())
-                self._answer(Call(name, model_name, parse_qs(url.query), headers, self._body()))
+                self._answer(Call(name, model_name, parse_qs(url.query), self.headers, self._body()))
                 return
         self._send(Answer.of(404, error=f"no such call: {self.command} {self.path}"), {})
 
@@ -309,7 +310,7 @@ class Face(BaseHTTPRequestHandler):
             path=self.path,
             status=status,
             url=model.url,
-            headers=call.headers,
+            headers=dict(call.headers.items()),
             body_length=len(call.body),
             in_flight=model.in_flight,
             port=self.server.server_port,
@@ -369,14 +370,6 @@ class Face(BaseHTTPRequestHandler):
 
 
 DEEDS = {"hang": Face._hang, "die": Face._die, "garbage": Face._garbage, "close": Face._close}
-
-
-class HeaderDict(dict[str, str]):
-    """Headers as they came, found whatever their case."""
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """The value of a header."""
-        return next((value for key, value in self.items() if key.lower() == name.lower()), default)
 
 
 class Server(ThreadingHTTPServer):

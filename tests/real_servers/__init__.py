@@ -1,0 +1,1 @@
+"""Real model servers as plain processes: what SageMaker's own containers run."""
