@@ -34,7 +34,7 @@ def input_fn(body: bytes | str, content_type: str) -> list[list[float]]:
         raise ValueError(f"Cannot read {content_type}: send application/json or text/csv.")
     if isinstance(houses, dict):
         houses = [houses]
-    if not houses:
+    if not isinstance(houses, list) or not houses:
         raise ValueError("There is no house in the request.")
     return [_row(number, house) for number, house in enumerate(houses, start=1)]
 
@@ -52,8 +52,11 @@ def output_fn(prediction: dict[str, Any], accept: str) -> str:
     return json.dumps(prediction)
 
 
-def _row(number: int, house: dict[str, Any]) -> list[float]:
-    missing = [field for field in FIELDS if field not in house]
+def _row(number: int, house: Any) -> list[float]:
+    missing = [field for field in FIELDS if not isinstance(house, dict) or field not in house]
     if missing:
         raise ValueError(f"House {number} lacks {', '.join(missing)}: each needs {', '.join(FIELDS)}.")
-    return [float(house[field]) for field in FIELDS]
+    try:
+        return [float(house[field]) for field in FIELDS]
+    except (TypeError, ValueError):
+        raise ValueError(f"House {number} has a field that is not a number: {house}.") from None

@@ -1,20 +1,21 @@
 """Train a small model of house prices for each city, and write the archives that SageMaker loads.
 
-    python samples/house_prices/train.py --output DIR [--cities N] [--seed N]
+python samples/house_prices/train.py --output DIR [--cities N] [--seed N]
 """
 
 from __future__ import annotations
 
 import argparse
+import gzip
 import io
 import json
+import sys
 import tarfile
 from pathlib import Path
 
 import joblib
 import numpy as np
 from cities import CITIES
-from handler import FIELDS
 from rich.console import Console
 from rich.progress import track
 from sklearn.ensemble import GradientBoostingRegressor
@@ -31,12 +32,14 @@ def houses(price_level: float, generator: np.random.Generator, count: int = 400)
 
 def archive(path: Path, contents: dict[str, bytes]) -> None:
     """Write a model archive. Its files are at the root, which is where the handler's ``model_fn`` looks."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w:gz") as tar:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
         for name, content in contents.items():
             member = tarfile.TarInfo(name)
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(packed.getvalue(), mtime=0))  # without a time, the same seed gives the same bytes
 
 
 def train(city: str, path: Path, seed: int) -> float:
@@ -46,8 +49,8 @@ def train(city: str, path: Path, seed: int) -> float:
     regressor.fit(*houses(CITIES[city], generator))
     dumped = io.BytesIO()
     joblib.dump(regressor, dumped)
-    about = {"city": city.rpartition("/")[2], "fields": FIELDS}
-    archive(path, {"model.joblib": dumped.getvalue(), "about.json": json.dumps(about).encode()})
+    about = json.dumps({"city": city.rpartition("/")[2]})
+    archive(path, {"model.joblib": dumped.getvalue(), "about.json": about.encode()})
     return regressor.score(*houses(CITIES[city], generator))
 
 
@@ -55,18 +58,26 @@ def main() -> None:
     """Train the cities that the command line asks for, and print a line for each."""
     parser = argparse.ArgumentParser(description="Train a small model of house prices for each city.")
     parser.add_argument("--output", type=Path, required=True, help="the directory to write the archives to")
-    parser.add_argument("--cities", type=int, default=len(CITIES), choices=range(1, len(CITIES) + 1), metavar="N",
-                        help="how many cities (default: all %(default)s)")
+    parser.add_argument(
+        "--cities",
+        type=int,
+        default=len(CITIES),
+        choices=range(1, len(CITIES) + 1),
+        metavar="N",
+        help="how many cities (default: all %(default)s)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same models")
     asked = parser.parse_args()
     console = Console()
+    # Not console.is_terminal: FORCE_COLOR, which notebooks set, would make it true.
     cities = track(
-        list(CITIES)[: asked.cities], "Training", console=console, transient=True, disable=not console.is_terminal
+        list(CITIES)[: asked.cities], "Training", console=console, transient=True, disable=not sys.stdout.isatty()
     )
     for city in cities:
         path = asked.output / f"{city}.tar.gz"
         score = train(city, path, asked.seed)
-        console.print(f"{city + '.tar.gz':<24}  R² {score:.3f}  {path.stat().st_size / 1024:6.1f} KiB", highlight=False)
+        size = path.stat().st_size / 1024
+        console.print(f"{city + '.tar.gz':<24}  R² {score:.3f}  {size:6.1f} KiB", highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":
