@@ -197,9 +197,8 @@ def archive_unusable(target_model: str, reason: str) -> ValidationError:
     return ValidationError(f"Failed to extract model data archive {target_model}: {reason}")
 
 
-def body_too_long(size: int | None, limit: int) -> ValidationError:
-    counted = "The request body" if size is None else f"The request body of {size} bytes"
-    return ValidationError(f"{counted} is over the limit of {limit} bytes.")
+def body_too_long(size: int, limit: int) -> ValidationError:
+    return ValidationError(f"The request body of {size} bytes is over the limit of {limit} bytes.")
 
 
 def model_not_ready(target_model: str) -> ModelNotReadyException:

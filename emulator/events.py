@@ -35,6 +35,13 @@ class ContainerStopped(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class LogLine(Event):
+    """One line of a container's output."""
+
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
 class ModelDownloaded(Event):
     """An archive was fetched and extracted onto the storage volume."""
 

@@ -38,8 +38,12 @@ class Limits:
     unload_seconds: float = 60.0  # [ours] how long an unload may take before it counts as failed
     restart_seconds: float = 30.0  # [ours] longest pause between restarts of a container that keeps dying
 
+    # The emulator
+    drain_seconds: float = 5.0  # [ours] how long invocations under way may go on after Ctrl-C
+
     # Memory
     memory_watermark: float = 0.9  # [ours] share of the memory budget that loading may fill
+    learning_seconds: float = 2.0  # [ours] how long the first load may hold up others, so that its memory is measured
 
     @classmethod
     def field_names(cls) -> list[str]:

@@ -9,7 +9,7 @@ import json
 import urllib.parse
 from dataclasses import dataclass
 
-from emulator.containers.http import Answer, AnswerTooLong, Pool, StreamedAnswer
+from emulator.containers.pool import Answer, AnswerTooLong, Pool, StreamedAnswer
 from emulator.errors import ContainerError
 from emulator.limits import Limits
 

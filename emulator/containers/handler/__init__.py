@@ -1,1 +1,20 @@
-"""A light multi-model server for Python handlers: the container that localmme brings along."""
+"""A light multi-model server for Python handlers: the container that localmme brings along.
+
+``python -m emulator.containers.handler`` keeps SageMaker's contract for multi-model containers. Its parts:
+
+- ``__main__``    reads the arguments, starts the spawner, then the server
+- ``connection``  HTTP/1.1 on one connection
+- ``server``      the contract: which path and method does what
+- ``models``      the models, the workers of each and the queue before them
+- ``process``     one worker process as the server sees it
+- ``spawner``     the process that forks the workers
+- ``frames``      what goes between server and worker, on the wire
+- ``worker``      the process of one worker
+- ``service``     one request through a handler: what it is given, what its result becomes
+- ``context``     the ``context`` a handler is given
+- ``metrics``     ``context.metrics``
+- ``styles``      finds the handler and what style it is written in
+- ``toolkit``     the style of ``model_fn`` and its kin
+- ``content``     JSON, CSV and NPY, for that style
+- ``answer``      what goes back to the caller
+"""

@@ -1,0 +1,121 @@
+"""JSON, CSV and NPY to arrays and back, as SageMaker's inference toolkit does when a handler does not.
+
+numpy is imported when the first request needs it. Where it is not installed, JSON and CSV are lists instead of arrays.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+JSON, CSV, NPY, NPZ = "application/json", "text/csv", "application/x-npy", "application/x-npz"
+TEXT = (JSON, CSV)  # handlers are given these as str
+
+
+class UnsupportedFormatError(Exception):
+    """The request's content type, or none of the accepted ones, is one that can be dealt with."""
+
+    def __init__(self, content_type: str | None) -> None:
+        super().__init__(
+            f"Content type {content_type} is not supported by this framework. Please implement input_fn "
+            "to deserialize the request data or an output_fn to serialize the response."
+        )
+
+
+def decode(body: Any, content_type: str | None) -> Any:
+    """``body`` as an array. The content type must be named exactly: parameters such as a charset make it another.
+
+    Raises UnsupportedFormatError, or what parsing raises.
+    """
+    decoder = _DECODERS.get(content_type)
+    if decoder is None:
+        raise UnsupportedFormatError(content_type)
+    return decoder(body)
+
+
+def encode(prediction: Any, accept: str) -> tuple[Any, str]:
+    """The prediction in the first of the accepted content types that can be made, and that content type.
+
+    Raises UnsupportedFormatError.
+    """
+    for content_type in accept.replace(" ", "").split(","):
+        if content_type in _ENCODERS:
+            return _ENCODERS[content_type](prediction), content_type
+    raise UnsupportedFormatError(accept)
+
+
+def _numpy() -> ModuleType | None:
+    try:
+        import numpy
+    except ImportError:
+        return None
+    return numpy
+
+
+def _needed_numpy() -> ModuleType:
+    numpy = _numpy()
+    if numpy is None:
+        raise ModuleNotFoundError("NPY needs numpy: install it where localmme runs")
+    return numpy
+
+
+def _decode_json(body: str) -> Any:
+    data, numpy = json.loads(body), _numpy()
+    return numpy.array(data) if numpy else data
+
+
+def _decode_csv(body: str) -> Any:
+    if numpy := _numpy():
+        return numpy.genfromtxt(io.StringIO(body), delimiter=",")
+    rows = [[float(cell) for cell in row] for row in csv.reader(io.StringIO(body)) if row]
+    return rows[0] if len(rows) == 1 else rows
+
+
+def _decode_npy(body: bytes) -> Any:
+    # The toolkit also unpickles arrays of objects, and so runs what a request says. This does not.
+    return _needed_numpy().load(io.BytesIO(body))
+
+
+def _decode_npz(body: bytes) -> Any:
+    import scipy.sparse
+
+    return scipy.sparse.load_npz(io.BytesIO(body))
+
+
+def _encode_json(prediction: Any) -> str:
+    return json.dumps(prediction, default=_as_list)
+
+
+def _as_list(value: Any) -> Any:
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+
+
+def _encode_csv(prediction: Any) -> str:
+    text = io.StringIO()
+    if numpy := _numpy():
+        numpy.savetxt(text, prediction, delimiter=",", fmt="%s")
+    else:
+        rows = [row if isinstance(row, (list, tuple)) else [row] for row in prediction]
+        csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def _encode_npy(prediction: Any) -> bytes:
+    file = io.BytesIO()
+    _needed_numpy().save(file, prediction)
+    return file.getvalue()
+
+
+_DECODERS: dict[str | None, Callable[[Any], Any]] = {
+    JSON: _decode_json,
+    CSV: _decode_csv,
+    NPY: _decode_npy,
+    NPZ: _decode_npz,
+}
+_ENCODERS: dict[str, Callable[[Any], Any]] = {JSON: _encode_json, CSV: _encode_csv, NPY: _encode_npy}

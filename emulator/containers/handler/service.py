@@ -1,0 +1,156 @@
+"""One request through a handler: what the handler is given, and what its result becomes, as Multi Model Server has it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import parse_qsl
+
+from emulator.containers.handler import log
+from emulator.containers.handler.answer import Answer, describe
+from emulator.containers.handler.context import Context, RequestProcessor
+
+Handle = Callable[[Any, Context], Any]
+
+_log = logging.getLogger(__name__)
+_FRAMING = {"content-length", "transfer-encoding", "connection"}  # the server's to set
+
+
+class Service:
+    """A handler that has loaded its model."""
+
+    def __init__(self, handle: Handle, context: Context) -> None:
+        self._handle = handle
+        self._context = context
+
+    def answer(self, body: bytearray, request_id: str, query: str, headers: list[tuple[str, str]]) -> Answer:
+        """The answer to one invocation; its body is an iterator where the handler streams.
+
+        Whatever the handler raises becomes an answer too, and goes to the log.
+        """
+        parts, types = _parts(body, query, headers)
+        processor = self._context.begin(request_id, {**types, **dict(headers)})
+        try:
+            return _answer(self._handle([parts], self._context), processor)
+        except _InvalidOutput as error:
+            _log.warning("Model %s: %s", self._context.model_name, error.__cause__ or error)
+            return _failed(503, str(error))
+        except Exception as error:
+            log.failure(f"Model {self._context.model_name}: invocation {request_id} failed")
+            if isinstance(error, MemoryError):
+                return _failed(507, describe(error))
+            # Multi Model Server's own exception for handlers; they can raise it only where it is installed.
+            if type(error).__name__ == "PredictionException":
+                return _failed(getattr(error, "error_code", 500), str(getattr(error, "message", error)))
+            return _failed(500, describe(error))
+
+    def finish(self) -> None:
+        """To be called when the answer is sent: log what the handler measured."""
+        self._context.metrics.log()
+
+
+class _InvalidOutput(Exception):
+    """The handler returned what cannot be sent. The messages are Multi Model Server's."""
+
+
+def _answer(results: Any, processor: RequestProcessor) -> Answer:
+    if isinstance(results, Iterator):
+        results = [results]
+    if not isinstance(results, list):
+        raise _InvalidOutput("Invalid model predict output")
+    if len(results) != 1:
+        raise _InvalidOutput("number of batch response mismatched")
+    body = _body(results[0])  # before the headers: a generator sets them no sooner than it runs
+    status = processor.get_response_status_code()
+    if not 200 <= status <= 599:
+        raise _InvalidOutput(f"Invalid response status: {status}")
+    headers = [
+        (_one_line(key), _one_line(value))
+        for key, value in processor.get_response_headers().items()
+        if key.lower() not in _FRAMING
+    ]
+    return Answer(status, _one_line(processor.get_response_status_phrase() or ""), headers, body)
+
+
+def as_chunk(piece: Any) -> bytes:
+    """A piece of a streamed body as bytes. Raises TypeError when it is neither bytes nor str."""
+    if isinstance(piece, str):
+        return piece.encode()
+    if isinstance(piece, (bytes, bytearray, memoryview)):
+        return bytes(piece)
+    raise TypeError(f"a streamed answer is made of bytes or str, not of {type(piece).__name__}")
+
+
+def _failed(status: int, message: str) -> Answer:
+    return Answer.error(status, "InternalServerException", message)
+
+
+def _one_line(text: Any) -> str:
+    return str(text).replace("\r", " ").replace("\n", " ")
+
+
+def _body(result: Any) -> Any:
+    """The body that a handler's result stands for: bytes, or an iterator that has begun."""
+    if isinstance(result, (bytes, bytearray)):
+        return bytes(result)
+    if isinstance(result, str):
+        return result.encode()
+    if isinstance(result, Iterator):
+        # Run it up to its first piece: what fails until then can still be answered with an error.
+        first = [as_chunk(piece) for piece in itertools.islice(result, 1)]
+        return _Begun(first, result)
+    try:
+        return json.dumps(result, indent=2).encode()
+    except TypeError as error:
+        raise _InvalidOutput("Unsupported model output data type.") from error
+
+
+class _Begun(Iterator[Any]):
+    """An iterator whose first piece was taken already."""
+
+    def __init__(self, first: list[bytes], rest: Iterator[Any]) -> None:
+        self._pieces = itertools.chain(first, rest)
+        self._rest = rest
+
+    def __next__(self) -> Any:
+        return next(self._pieces)
+
+    def close(self) -> None:
+        """Let the handler's generator clean up."""
+        if hasattr(self._rest, "close"):
+            self._rest.close()
+
+
+def _parts(body: bytearray, query: str, headers: list[tuple[str, str]]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A request's parts by name, and the content type of each: the body, or a form's fields, and the query's.
+
+    Every part is a bytearray: the server of SageMaker's toolkit decodes neither text nor JSON.
+    """
+    full_type = next((value for name, value in headers if name.lower() == "content-type"), "")
+    mime_type = full_type.partition(";")[0].strip()
+    named: list[tuple[str, bytearray, str]] = [
+        (name, bytearray(value.encode()), "") for name, value in parse_qsl(query, keep_blank_values=True)
+    ]
+    if mime_type.lower() == "application/x-www-form-urlencoded":
+        fields = parse_qsl(body.decode("utf-8", "surrogateescape"))
+        named += [(name, bytearray(value.encode("utf-8", "surrogateescape")), "") for name, value in fields]
+    elif mime_type.lower() == "multipart/form-data":
+        named += _form_parts(body, full_type)
+    else:
+        named.append(("body", body, mime_type))
+    return {name: value for name, value, _ in named}, {name: {"content-type": kind} for name, _, kind in named}
+
+
+def _form_parts(body: bytearray, content_type: str) -> list[tuple[str, bytearray, str]]:
+    from email.parser import BytesParser
+
+    form = BytesParser().parsebytes(b"Content-Type: " + content_type.encode() + b"\r\n\r\n" + body)
+    parts = []
+    for part in form.get_payload() if form.is_multipart() else []:
+        name = str(part.get_param("name", "", header="content-disposition"))
+        kind = part.get_content_type() if "content-type" in part else ""
+        parts.append((name, bytearray(part.get_payload(decode=True) or b""), kind))
+    return parts

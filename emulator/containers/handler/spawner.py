@@ -1,0 +1,164 @@
+"""The process that forks the workers: single-threaded and nearly empty, so that a fork is quick, small and safe.
+
+It is itself forked off before the server imports an event loop. Server and spawner speak over a socket pair;
+when the server's end closes, however the server went, the spawner kills the workers that are left and leaves too.
+That reaches a worker even while a handler holds the interpreter, which no thread inside the worker could promise.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import gc
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # asyncio is not to be imported before the fork
+    import asyncio
+
+_MESSAGE = struct.Struct("!cii")
+_FORK, _KILL = b"F", b"K"  # to the spawner: fork a worker (a socket comes along); kill the worker with this pid
+_STARTED, _EXITED = b"S", b"X"  # to the server: pid, or 0 and errno; pid and wait status
+
+
+class Spawner:
+    """The server's end. Workers are told apart by their pid."""
+
+    def __init__(self, control: socket.socket, pid: int) -> None:
+        self._control = control
+        self._pid = pid
+        self._starting: deque[asyncio.Future[tuple[int, asyncio.Future[int]]]] = deque()
+        self._exits: dict[int, asyncio.Future[int]] = {}
+
+    def attach(self, loop: asyncio.AbstractEventLoop, lost: Callable[[], None]) -> None:
+        """Have ``loop`` read what the spawner says, and call ``lost`` should the spawner die."""
+        self._loop, self._lost = loop, lost
+        loop.add_reader(self._control.fileno(), self._receive)
+
+    async def fork(self, worker_socket: socket.socket) -> tuple[int, asyncio.Future[int]]:
+        """Fork a worker that is given ``worker_socket``: its pid, and its wait status once it is gone and reaped.
+
+        Raises OSError when there is no memory, process or file descriptor left for it.
+        """
+        started: asyncio.Future[tuple[int, asyncio.Future[int]]] = self._loop.create_future()
+        self._starting.append(started)
+        socket.send_fds(self._control, [_MESSAGE.pack(_FORK, 0, 0)], [worker_socket.fileno()])
+        return await started
+
+    def kill(self, pid: int) -> None:
+        """SIGKILL a worker. The spawner does it: it alone knows that the pid is still that worker's."""
+        if pid in self._exits:
+            self._control.sendall(_MESSAGE.pack(_KILL, pid, 0))
+
+    def close(self) -> None:
+        """End the spawner, and with it any worker that is left; return when they are gone."""
+        self._loop.remove_reader(self._control.fileno())
+        self._control.close()
+        os.waitpid(self._pid, 0)
+
+    def _receive(self) -> None:
+        message = self._control.recv(_MESSAGE.size, socket.MSG_WAITALL)
+        if len(message) < _MESSAGE.size:
+            self._loop.remove_reader(self._control.fileno())
+            for pid in self._exits:  # they have nobody left to kill them
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self._lost()
+            return
+        kind, pid, detail = _MESSAGE.unpack(message)
+        if kind == _EXITED:
+            self._exits.pop(pid).set_result(detail)
+            return
+        started = self._starting.popleft()
+        if pid == 0:
+            started.set_exception(OSError(detail, os.strerror(detail)))
+        else:
+            self._exits[pid] = self._loop.create_future()
+            started.set_result((pid, self._exits[pid]))
+
+
+def start(work: Callable[[socket.socket], None]) -> Spawner:
+    """Fork the spawner off. Each worker it forks runs ``work(its socket)``, and exits when that returns."""
+    ours, theirs = socket.socketpair()
+    pid = os.fork()
+    if pid == 0:
+        ours.close()
+        _serve(theirs, work)
+    theirs.close()
+    return Spawner(ours, pid)
+
+
+def _serve(control: socket.socket, work: Callable[[socket.socket], None]) -> None:
+    """The spawner's life. Returns only in a worker whose work is done, by SystemExit."""
+    # A terminal's Ctrl-C and a SIGTERM to the group are for the server to answer; the spawner ends when it does.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    woken, waker = socket.socketpair()
+    woken.setblocking(False)
+    waker.setblocking(False)
+    signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+    gc.freeze()  # the collector would touch, and so unshare, every page that the workers share with us
+
+    workers: set[int] = set()
+    while True:
+        ready, _, _ = select.select([control, woken], [], [])
+        if woken in ready:
+            woken.recv(4096)
+            for pid, status in _reap(workers):
+                workers.discard(pid)
+                control.sendall(_MESSAGE.pack(_EXITED, pid, status))
+        if control not in ready:
+            continue
+        # One message at a time, so that each comes with its own socket.
+        message, sockets, _, _ = socket.recv_fds(control, _MESSAGE.size, 1)
+        if len(message) < _MESSAGE.size:
+            break
+        kind, pid, _ = _MESSAGE.unpack(message)
+        if kind == _KILL:
+            if pid in workers:
+                os.kill(pid, signal.SIGKILL)
+            continue
+        try:
+            pid = os.fork()
+        except OSError as error:
+            control.sendall(_MESSAGE.pack(_STARTED, 0, error.errno or errno.EAGAIN))
+        else:
+            if pid == 0:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                for inherited in (control, woken, waker):
+                    inherited.close()
+                work(socket.socket(fileno=sockets[0]))
+                sys.exit()
+            workers.add(pid)
+            control.sendall(_MESSAGE.pack(_STARTED, pid, 0))
+        for descriptor in sockets:
+            os.close(descriptor)
+
+    for pid in workers:
+        os.kill(pid, signal.SIGKILL)
+    for pid in workers:
+        os.waitpid(pid, 0)
+    os._exit(0)
+
+
+def _reap(workers: set[int]) -> list[tuple[int, int]]:
+    """The workers that are gone, with their wait status."""
+    gone = []
+    for _ in workers:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid == 0:
+            break
+        gone.append((pid, status))
+    return gone

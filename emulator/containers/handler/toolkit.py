@@ -1,0 +1,122 @@
+"""The style of SageMaker's inference toolkit: ``model_fn``, ``input_fn``, ``predict_fn``, ``output_fn``, ``transform_fn``.
+
+What is missing is as the toolkit has it, but for ``predict_fn``: there the toolkit leaves it to each framework's
+container, and here it is ``model.predict(data)``, or ``model(data)`` for a model without that method.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import traceback
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+from emulator.containers.handler import content, log
+from emulator.containers.handler.context import Context
+
+_FUNCTIONS = ("model_fn", "input_fn", "predict_fn", "output_fn", "transform_fn")
+
+
+def is_for(module: ModuleType) -> bool:
+    """Whether a module is written in this style."""
+    return any(callable(getattr(module, name, None)) for name in _FUNCTIONS)
+
+
+def load(module: ModuleType, context: Context) -> Callable[[Any, Context], list[Any]]:
+    """Load the model with the module's ``model_fn``, and return the ``handle(data, context)`` that serves it.
+
+    Raises ValueError or NotImplementedError when the module's functions do not make a whole.
+    """
+    functions = {name: getattr(module, name, None) for name in (*_FUNCTIONS, "pre_model_fn", "model_warmup_fn")}
+    if functions["transform_fn"] and any(functions[name] for name in ("input_fn", "predict_fn", "output_fn")):
+        raise ValueError(
+            "Cannot use transform_fn implementation in conjunction with "
+            "input_fn, predict_fn, and/or output_fn implementation"
+        )
+    if not functions["model_fn"]:
+        raise NotImplementedError(f"Please provide a model_fn implementation: {module.__file__} has none.")
+
+    def prepared(name: str, default: Any, arguments: int) -> Callable[..., Any]:
+        return _with_context(functions[name] or default, arguments, context)
+
+    model_dir = context.system_properties["model_dir"]
+    prepared("pre_model_fn", lambda model_dir: None, 1)(model_dir)
+    model = prepared("model_fn", None, 1)(model_dir)
+    prepared("model_warmup_fn", lambda model_dir, model: None, 2)(model_dir, model)
+
+    decode = prepared("input_fn", content.decode, 2)
+    predict = prepared("predict_fn", _predict, 2)
+    encode = prepared("output_fn", _encode, 2)
+
+    def default_transform(model: Any, body: Any, content_type: str | None, accept: str) -> Any:
+        return encode(predict(decode(body, content_type), model), accept)
+
+    transform = prepared("transform_fn", default_transform, 4)
+
+    def handle(data: Any, context: Context) -> list[Any]:
+        try:
+            return [_transform(transform, model, data[0].get("body"), context)]
+        except MemoryError:
+            raise
+        except Exception as error:
+            log.failure(f"Model {context.model_name}: invocation {context.get_request_id()} failed")
+            status, message = _said_by(error)
+            context.set_response_status(status)
+            return [f"{message}\n{traceback.format_exc()}"]  # as the toolkit: the caller gets the traceback
+
+    return handle
+
+
+def _transform(transform: Callable[..., Any], model: Any, body: Any, context: Context) -> Any:
+    headers = context.get_all_request_header(0)
+    content_type = next((headers[name] for name in headers if _is_content_type(name)), None)
+    accept = headers.get("Accept") or headers.get("accept")
+    if not accept or accept == "*/*":
+        accept = os.environ.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", content.JSON)
+    if content_type in content.TEXT:
+        body = body.decode("utf-8")
+    result = transform(model, body, content_type, accept)
+    result, answer_type = result if isinstance(result, tuple) else (result, accept)
+    context.set_response_content_type(0, answer_type)
+    return result
+
+
+def _said_by(error: Exception) -> tuple[int, str]:
+    """The status and the message that an exception asks for: the toolkit has one that carries them."""
+    if any(kind.__name__ == "BaseInferenceToolkitError" for kind in type(error).__mro__):
+        return error.status_code, error.message  # type: ignore[attr-defined]
+    return 500, str(error)
+
+
+def _is_content_type(name: str) -> bool:
+    return name.lower() in ("content-type", "contenttype")
+
+
+def _with_context(function: Callable[..., Any], arguments: int, context: Context) -> Callable[..., Any]:
+    """``function`` to be called with that many arguments; the context is added for one that takes one more."""
+    parameters = len(inspect.signature(function).parameters)
+    if parameters == arguments:
+        return function
+    if parameters == arguments + 1:
+        return lambda *given: function(*given, context)
+    raise TypeError(
+        f"{function.__name__} is to take {arguments} arguments, or {arguments + 1} with the context, not {parameters}"
+    )
+
+
+def _predict(data: Any, model: Any) -> Any:
+    if hasattr(model, "predict"):
+        return model.predict(data)
+    if callable(model):
+        return model(data)
+    raise NotImplementedError(
+        "Please provide a predict_fn implementation: what model_fn returned has no method predict and is no function."
+    )
+
+
+def _encode(prediction: Any, accept: str) -> Any:
+    if isinstance(prediction, Iterator):
+        return prediction, accept
+    return content.encode(prediction, accept)

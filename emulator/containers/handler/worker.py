@@ -1,0 +1,76 @@
+"""The process of one worker: it loads one model, then answers one invocation after another until it is let go."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+from emulator.containers.handler import frames, log, styles
+from emulator.containers.handler.answer import Answer, describe
+from emulator.containers.handler.service import Service, as_chunk
+
+
+def work(connection: socket.socket) -> None:
+    """Obey the server at the other end of ``connection`` until it closes it."""
+    with connection, connection.makefile("rb", 65536) as incoming:
+        request = frames.read(incoming)
+        if request is None:
+            return
+        try:
+            service = _load(**request.fields)
+        except Exception as error:
+            log.failure(f"Model {request.fields['model_name']} could not be loaded")
+            fields = {"status": 507 if isinstance(error, MemoryError) else 500, "message": describe(error)}
+            connection.sendall(frames.head(frames.FAILED, fields))
+            return
+        connection.sendall(frames.head(frames.LOADED))
+
+        while (frame := frames.read(incoming)) is not None:
+            # A CANCEL that crossed the end of its stream on the way has nothing left to stop.
+            if frame.kind == frames.INVOKE:
+                _send(connection, service.answer(frame.body, **frame.fields))
+                service.finish()
+
+
+def _load(model_name: str, model_dir: str, handler: str | None, gpu: int | None) -> Service:
+    """Make this process look as a worker of Multi Model Server does, then find the handler and have it load."""
+    log.start()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.chdir(model_dir)
+    return styles.load(model_name, model_dir, handler, gpu)
+
+
+def _send(connection: socket.socket, answer: Answer) -> None:
+    fields: dict[str, Any] = {"status": answer.status, "headers": answer.headers}
+    if answer.phrase:
+        fields["phrase"] = answer.phrase
+    if isinstance(answer.body, Iterator):
+        connection.sendall(frames.head(frames.STREAM, fields))
+        _send_chunks(connection, answer.body)
+        return
+    head = frames.head(frames.ANSWER, fields, len(answer.body))
+    if len(answer.body) < 65536:
+        connection.sendall(head + answer.body)
+    else:
+        connection.sendall(head)
+        connection.sendall(answer.body)
+
+
+def _send_chunks(connection: socket.socket, chunks: Iterator[bytes | str]) -> None:
+    try:
+        for piece in chunks:
+            chunk = as_chunk(piece)
+            connection.sendall(frames.head(frames.CHUNK, None, len(chunk)) + chunk)
+            cancelled, _, _ = select.select([connection], [], [], 0)
+            if cancelled:
+                break
+        if hasattr(chunks, "close"):
+            chunks.close()
+    except Exception:
+        log.failure("A streamed answer broke off")
+        connection.sendall(frames.head(frames.BROKEN))
+    else:
+        connection.sendall(frames.head(frames.END))

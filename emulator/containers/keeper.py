@@ -1,0 +1,170 @@
+"""Keeps one container's process tree, and ends all of it when the emulator goes, however it goes.
+
+    python -m emulator.containers.keeper STOP_SECONDS DIRECTORY SCRATCH COMMAND [ARGUMENT ...]
+
+A small process between the emulator and a container. It reads the emulator's wishes on standard
+input, one per line: ``memory`` and ``stop``. The end of the input means that the emulator is gone,
+also after kill -9: then SCRATCH, what it kept on disk for this container, is removed as well. COMMAND
+runs in DIRECTORY. Reports leave on standard output as JSON lines; the container's own output goes
+to this process's standard error. On Linux the keeper adopts what the container leaves behind, so
+that a process which put itself into a new session is still found; elsewhere such a process is
+found only while its parent lives.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import selectors
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # <sys/prctl.h>
+ORPHAN_STOP_SECONDS = 3.0  # once the emulator is gone there is no one left to wait for a slow goodbye
+KILL_AGAIN_SECONDS = 0.02  # a tree may fork while it is being killed
+
+
+def main() -> int:
+    stop_seconds, (directory, scratch, *command) = float(sys.argv[1]), sys.argv[2:]
+    prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+    if prctl:
+        prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+    # Signals arrive as bytes on a pipe, so that one select waits for everything.
+    wakeup, signalled = os.pipe()
+    os.set_blocking(signalled, False)
+    signal.set_wakeup_fd(signalled)
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)
+
+    def die_with_keeper() -> None:
+        if prctl:
+            prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+    try:
+        child = subprocess.Popen(
+            command,
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            stdout=sys.stderr,
+            start_new_session=True,
+            preexec_fn=die_with_keeper,  # noqa: PLW1509 - there are no threads here
+        )
+    except OSError as error:
+        report(failed=f"{error.strerror}: {command[0]}")
+        return 1
+    report(started=child.pid)
+
+    tree = Tree(child.pid)
+    deadline: float | None = None  # when SIGTERM turns into SIGKILL
+
+    def begin_to_stop(grace: float) -> None:
+        nonlocal deadline
+        if deadline is None:
+            tree.signal(signal.SIGTERM)
+        deadline = min(deadline or float("inf"), time.monotonic() + grace)
+
+    selector = selectors.DefaultSelector()
+    selector.register(0, selectors.EVENT_READ)
+    selector.register(wakeup, selectors.EVENT_READ)
+    exited = orphaned = False
+    while True:
+        for pid, status in reap():
+            if pid == child.pid:
+                exited = True
+                report(exited=os.waitstatus_to_exitcode(status))
+                # As with a container: when its first process has ended, so do all the others.
+                deadline = 0.0
+        if deadline is not None and time.monotonic() >= deadline:
+            tree.signal(signal.SIGKILL)
+            if exited and tree.is_empty():
+                if orphaned:
+                    shutil.rmtree(scratch, ignore_errors=True)
+                return 0
+        pause = None if deadline is None else max(KILL_AGAIN_SECONDS, deadline - time.monotonic())
+        for key, _ in selector.select(pause):
+            if key.fd == wakeup:
+                if any(number != signal.SIGCHLD for number in os.read(wakeup, 512)):
+                    begin_to_stop(ORPHAN_STOP_SECONDS)
+                continue
+            wishes = os.read(0, 4096)
+            if not wishes:
+                selector.unregister(0)
+                orphaned = True
+                begin_to_stop(min(stop_seconds, ORPHAN_STOP_SECONDS))
+            for wish in wishes.split():
+                if wish == b"memory":
+                    report(memory=tree.memory())
+                elif wish == b"stop":
+                    begin_to_stop(stop_seconds)
+
+
+def reap() -> list[tuple[int, int]]:
+    """Every child that has ended, with its status; adopted ones too."""
+    ended = []
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return ended
+        if not pid:
+            return ended
+        ended.append((pid, status))
+
+
+def report(**message: int | str) -> None:
+    try:
+        os.write(1, json.dumps(message).encode() + b"\n")
+    except OSError:  # no one listens any more
+        pass
+
+
+class Tree:
+    """All the processes below this one."""
+
+    def __init__(self, group: int) -> None:
+        self._group = group
+
+    def _processes(self) -> list:
+        import psutil  # when the container is already starting: it takes a while to import
+
+        return psutil.Process().children(recursive=True)
+
+    def is_empty(self) -> bool:
+        return not self._processes()
+
+    def signal(self, number: int) -> None:
+        for process in self._processes():
+            try:
+                os.kill(process.pid, number)
+            except OSError:
+                pass
+        if number == signal.SIGKILL:
+            # Where there is no adoption, the group still holds what lost its parent.
+            try:
+                os.killpg(self._group, number)
+            except OSError:
+                pass
+
+    def memory(self) -> int:
+        """Bytes: each process's own pages and its share of the shared ones."""
+        import psutil
+
+        total = 0
+        for process in self._processes():
+            try:
+                usage = process.memory_full_info()
+                total += getattr(usage, "pss", 0) or usage.uss
+            except psutil.AccessDenied:
+                total += process.memory_info().rss
+            except psutil.Error:  # it has just ended
+                continue
+        return total
+
+
+if __name__ == "__main__":
+    sys.exit(main())

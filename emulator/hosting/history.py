@@ -1,0 +1,55 @@
+"""How often each model was loaded, invoked, unloaded: counted from the event stream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from emulator.events import Event, Invoked, LoadFailed, ModelDownloaded, ModelLoaded, ModelUnloaded
+
+
+@dataclass(slots=True)
+class ModelCounts:
+    """Counts since the endpoint was created. Times in microseconds, of the last one."""
+
+    downloads: int = 0
+    loads: int = 0
+    failed_loads: int = 0
+    unloads: int = 0
+    invocations: int = 0
+    cache_hits: int = 0
+    model_errors: int = 0
+    load_wait_us: int = 0
+    model_latency_us: int = 0
+
+
+class History:
+    """A listener of the event stream that keeps ModelCounts per target model."""
+
+    def __init__(self) -> None:
+        self.models: dict[str, ModelCounts] = {}
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Invoked):
+            counts = self._of(event.target_model)
+            counts.invocations += 1
+            counts.model_latency_us = event.model_latency_us
+            if event.cache_hit:
+                counts.cache_hits += 1
+            else:
+                counts.load_wait_us = event.load_wait_us
+            if not 200 <= event.status < 400:
+                counts.model_errors += 1
+        elif isinstance(event, ModelLoaded):
+            self._of(event.target_model).loads += 1
+        elif isinstance(event, ModelUnloaded):
+            self._of(event.target_model).unloads += 1
+        elif isinstance(event, LoadFailed):
+            self._of(event.target_model).failed_loads += 1
+        elif isinstance(event, ModelDownloaded):
+            self._of(event.target_model).downloads += 1
+
+    def _of(self, target_model: str) -> ModelCounts:
+        counts = self.models.get(target_model)
+        if counts is None:
+            counts = self.models[target_model] = ModelCounts()
+        return counts

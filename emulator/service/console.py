@@ -1,0 +1,40 @@
+"""The emulator's own pages, under ``/_localmme/``: its health and its state, as JSON."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from flask import Flask, Response, jsonify
+
+PREFIX = "/_localmme/"
+
+
+def console(
+    is_in_service: Callable[[], bool],
+    state: Callable[[], Coroutine[Any, Any, dict[str, Any]]],
+    loop: asyncio.AbstractEventLoop,
+) -> Flask:
+    """A WSGI application that runs in threads, and asks the event loop for everything that it shows."""
+    app = Flask(__name__)
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+
+    @app.get(PREFIX + "health")
+    def health() -> tuple[Response, int]:
+        in_service = is_in_service()
+        return jsonify(in_service=in_service), 200 if in_service else 503
+
+    @app.get(PREFIX + "state")
+    def whole_state() -> Response:
+        return jsonify(asyncio.run_coroutine_threadsafe(state(), loop).result())
+
+    @app.errorhandler(404)
+    def not_found(_: Exception) -> tuple[Response, int]:
+        pages = sorted(rule.rule for rule in app.url_map.iter_rules() if rule.rule.startswith(PREFIX))
+        return jsonify(
+            Message=f"Nothing is served here. Endpoints are invoked by POST /endpoints/NAME/invocations; "
+            f"the emulator's own pages are {' and '.join(pages)}."
+        ), 404
+
+    return app

@@ -1,0 +1,101 @@
+"""Tells a person what happens: events as lines on standard error, and the one line of InService."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from emulator.events import (
+    ArchiveChanged,
+    ContainerStarted,
+    ContainerStopped,
+    EndpointStatus,
+    Event,
+    LoadFailed,
+    LogLine,
+    ModelDeleted,
+    ModelDownloaded,
+    ModelLoaded,
+    ModelUnloaded,
+)
+from emulator.hosting.sizes import format_size
+
+DIM, YELLOW, RED, RESET = "\x1b[2m", "\x1b[33m", "\x1b[31m", "\x1b[0m"
+
+
+class Log:
+    """A listener of the event stream that writes one line for each event worth one."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._started = time.perf_counter()
+        self._color = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+        self._spinner = Spinner()
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, LogLine):
+            self._write("  | " + event.line, DIM)
+        elif isinstance(event, ModelDownloaded):
+            size = format_size(event.size_bytes)
+            self._write(f"downloaded {event.target_model} ({size}, {event.seconds * 1000:.0f} ms)")
+        elif isinstance(event, ModelLoaded):
+            self._write(f"loaded     {event.target_model} ({event.seconds * 1000:.0f} ms)")
+        elif isinstance(event, ModelUnloaded):
+            self._write(f"unloaded   {event.target_model} ({event.reason})")
+        elif isinstance(event, ModelDeleted):
+            self._write(f"deleted    {event.target_model} from the storage volume ({event.reason})")
+        elif isinstance(event, LoadFailed):
+            self._write(f"failed     {event.target_model}: {event.reason}", RED)
+        elif isinstance(event, ArchiveChanged):
+            advice = (
+                "it is loaded anew"
+                if event.reloaded
+                else "as on SageMaker, the version first loaded is served on; use a new name, or serve --reload"
+            )
+            self._write(f"changed    {event.target_model} in S3: {advice}", YELLOW)
+        elif isinstance(event, ContainerStarted):
+            self._write(f"container  {event.container} is healthy ({event.seconds:.1f} s)")
+        elif isinstance(event, ContainerStopped):
+            self._write(f"container  {event.container} is replaced: {event.reason}", RED)
+        elif isinstance(event, EndpointStatus):
+            self._endpoint_status(event)
+
+    def _endpoint_status(self, event: EndpointStatus) -> None:
+        if event.status == "Creating":
+            self._spinner.start(f"Endpoint {event.endpoint_name} is Creating")
+            return
+        self._spinner.stop()
+        if event.status == "InService":
+            seconds = time.perf_counter() - self._started
+            print(f"Endpoint {event.endpoint_name} is InService at {self._url} ({seconds:.1f} s)", flush=True)
+
+    def _write(self, line: str, color: str = "") -> None:
+        self._spinner.clear()
+        sys.stderr.write(f"{color}{line}{RESET}\n" if color and self._color else line + "\n")
+        sys.stderr.flush()
+
+
+class Spinner:
+    """Shows, in a terminal only, that something is being waited for."""
+
+    def __init__(self) -> None:
+        self._status = None
+
+    def start(self, text: str) -> None:
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.status import Status
+
+            self._status = Status(text, console=Console(stderr=True))
+            self._status.start()
+
+    def clear(self) -> None:
+        """Make way for a line of text."""
+        if self._status is not None:
+            sys.stderr.write("\r\x1b[K")
+
+    def stop(self) -> None:
+        if self._status is not None:
+            self._status.stop()
+            self._status = None

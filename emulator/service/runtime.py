@@ -1,0 +1,215 @@
+"""SageMaker Runtime: the data plane, as a plain ASGI application.
+
+It is the hot path: between a caller's bytes and the container's, nothing here touches a file, a
+lock or a thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import re
+import urllib.parse
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+
+from emulator.containers.contract import Answer, Invocation
+from emulator.errors import (
+    AwsError,
+    ContainerError,
+    ContainerTimeout,
+    InternalFailure,
+    body_too_long,
+    endpoint_not_asynchronous,
+    endpoint_not_found,
+    member_invalid,
+    target_model_missing,
+    unknown_operation,
+)
+from emulator.hosting.endpoint import VARIANT_NAME, Endpoint
+from emulator.limits import Limits
+from emulator.service.eventstream import payload_part, stream_exception
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+PREFIX = "/endpoints/"
+INVOKE, INVOKE_STREAM, INVOKE_ASYNC = "invocations", "invocations-response-stream", "async-invocations"
+
+# [api] the patterns of the request's members
+PRINTABLE = re.compile(r"\S[^\x00-\x1f\x7f]*", re.UNICODE)
+SESSION_HEADERS = (b"x-amzn-sagemaker-new-session-id", b"x-amzn-sagemaker-closed-session-id")
+CUSTOM_ATTRIBUTES = b"x-amzn-sagemaker-custom-attributes"
+
+log = logging.getLogger("localmme")
+
+
+class Runtime:
+    """Takes InvokeEndpoint, InvokeEndpointWithResponseStream and InvokeEndpointAsync."""
+
+    def __init__(self, endpoints: Mapping[str, Endpoint], limits: Limits) -> None:
+        self._endpoints = endpoints
+        self._limits = limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # Not from os.urandom: the id has to be unique, not secret, and there is one for each request.
+        request_id = str(uuid.UUID(int=random.getrandbits(128), version=4))
+        try:
+            await self._invoke(scope, receive, send, request_id)
+        except AwsError as error:
+            await _send_error(send, error, request_id)
+        except Exception:
+            log.exception("request %s failed inside the emulator", request_id)
+            await _send_error(send, InternalFailure("The emulator failed; see its log."), request_id)
+
+    async def _invoke(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+        # The body first, even of a request that is going to be refused: a caller that is still
+        # sending when the answer comes would see a broken connection instead of the answer.
+        body, size = await self._read_body(receive)
+        name, operation = _route(scope)
+        endpoint = self._endpoints.get(name)
+        if endpoint is None:
+            raise endpoint_not_found(name)
+        if operation == INVOKE_ASYNC:
+            raise endpoint_not_asynchronous(name)
+        if body is None:
+            raise body_too_long(size, self._limits.body_bytes)
+        invocation = self._parse(scope["headers"], name, operation, request_id)
+        invocation.body = body
+        if operation == INVOKE:
+            answer = await endpoint.invoke(invocation)
+            await _send(send, 200, _answer_headers(answer, b"content-type", request_id), answer.body)
+        else:
+            await self._stream(endpoint, invocation, send, request_id)
+
+    async def _stream(self, endpoint: Endpoint, invocation: Invocation, send: Send, request_id: str) -> None:
+        answer = await endpoint.invoke_stream(invocation)
+        headers = _answer_headers(answer, b"x-amzn-sagemaker-content-type", request_id)
+        headers.append((b"content-type", b"application/vnd.amazon.eventstream"))
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        try:
+            async for chunk in answer.chunks:
+                await send({"type": "http.response.body", "body": payload_part(chunk), "more_body": True})
+            last = b""
+        except ContainerTimeout as error:
+            last = stream_exception("ModelStreamError", str(error), ErrorCode="ModelInvocationTimeExceeded")
+        except ContainerError as error:
+            last = stream_exception("ModelStreamError", str(error), ErrorCode="StreamBroken")
+        except Exception:
+            log.exception("request %s failed inside the emulator", request_id)
+            last = stream_exception("InternalStreamFailure", "The emulator failed; see its log.")
+        finally:
+            await answer.chunks.aclose()  # type: ignore[attr-defined]
+        await send({"type": "http.response.body", "body": last})
+
+    def _parse(self, headers: Headers, endpoint_name: str, operation: str, request_id: str) -> Invocation:
+        invocation = Invocation(endpoint_name, b"")
+        for name, value in headers:
+            if name == b"content-type":
+                invocation.content_type = value
+            elif name == b"accept":
+                # The streamed operation has a header of its own for it; SDKs fill in this one as they like.
+                if operation == INVOKE:
+                    invocation.accept = value
+            elif name.startswith(b"x-amzn-sagemaker-"):
+                member = name[17:]
+                if member == b"target-model":
+                    invocation.target_model = _decode(value)
+                elif member == b"accept":
+                    invocation.accept = value
+                elif member == b"custom-attributes":
+                    invocation.custom_attributes = value
+                elif member == b"target-variant":
+                    invocation.target_variant = _decode(value)
+                elif member == b"target-container-hostname":
+                    invocation.target_container_hostname = _decode(value)
+                elif member == b"inference-component":
+                    invocation.inference_component = _decode(value)
+                elif member == b"session-id":
+                    invocation.session_id = value
+        if not invocation.target_model:
+            raise target_model_missing(request_id)
+        self._validate(invocation)
+        return invocation
+
+    def _validate(self, invocation: Invocation) -> None:
+        target_model, attributes = invocation.target_model, invocation.custom_attributes
+        if len(target_model) > self._limits.target_model_characters:
+            raise _too_long("targetModel", target_model, self._limits.target_model_characters)
+        if not PRINTABLE.fullmatch(target_model):
+            constraint = r"Member must satisfy regular expression pattern: \A\S[\p{Print}]*\z"
+            raise member_invalid("targetModel", target_model, constraint)
+        if attributes is not None:
+            if len(attributes) > self._limits.custom_attributes_characters:
+                raise _too_long("customAttributes", "***", self._limits.custom_attributes_characters)
+            if not attributes.isascii():
+                raise member_invalid(
+                    "customAttributes", "***", r"Member must satisfy regular expression pattern: \p{ASCII}*"
+                )
+
+    async def _read_body(self, receive: Receive) -> tuple[bytes | None, int]:
+        """The request's body, and its size in bytes. One that is over the limit is read, but not kept."""
+        message = await receive()
+        if not message.get("more_body"):
+            body = message.get("body", b"")
+            return (body if len(body) <= self._limits.body_bytes else None), len(body)
+        parts, size = [], 0
+        while True:
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > self._limits.body_bytes:
+                parts.clear()
+            if not message.get("more_body"):  # the end, or the caller has gone
+                break
+            message = await receive()
+        return (b"".join(parts) if size <= self._limits.body_bytes else None), size
+
+
+def _route(scope: Scope) -> tuple[str, str]:
+    # Of the raw path, so that an encoded slash in a name does not look like a path.
+    name, slash, operation = scope["raw_path"].decode("latin-1")[len(PREFIX) :].partition("/")
+    if not slash or scope["method"] != "POST" or operation not in (INVOKE, INVOKE_STREAM, INVOKE_ASYNC):
+        raise unknown_operation(scope["method"], scope["path"])
+    return urllib.parse.unquote(name), operation
+
+
+def _answer_headers(answer: Answer, content_type_header: bytes, request_id: str) -> Headers:
+    headers = [(b"x-amzn-requestid", request_id.encode()), (b"x-amzn-invoked-production-variant", _VARIANT)]
+    for name, value in answer.headers:
+        if name == b"content-type":
+            headers.append((content_type_header, value))
+        elif name == CUSTOM_ATTRIBUTES or name in SESSION_HEADERS:
+            headers.append((name, value))
+    return headers
+
+
+async def _send_error(send: Send, error: AwsError, request_id: str) -> None:
+    headers = [
+        (b"x-amzn-requestid", request_id.encode()),
+        (b"x-amzn-errortype", error.code.encode()),
+        (b"content-type", b"application/json"),
+    ]
+    await _send(send, error.status, headers, error.body())
+
+
+async def _send(send: Send, status: int, headers: Headers, body: bytes) -> None:
+    headers.append((b"content-length", b"%d" % len(body)))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _too_long(member: str, value: str, limit: int) -> AwsError:
+    return member_invalid(member, value, f"Member must have length less than or equal to {limit}")
+
+
+def _decode(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
+_VARIANT = VARIANT_NAME.encode()

@@ -1,0 +1,194 @@
+"""The gunicorn application and its life cycle: one master that holds the port, one worker that holds the state."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import os
+import shutil
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+from gunicorn.workers.gasgi import ASGIWorker
+
+from emulator.errors import SetupError
+from emulator.events import Events
+from emulator.hosting.endpoint import Endpoint, EndpointDefinition
+from emulator.limits import Limits
+from emulator.service.dispatch import Dispatch
+from emulator.service.log import Log
+from emulator.service.runtime import Receive, Runtime, Scope, Send
+
+MASTER_WATCH_SECONDS = 0.25
+# How long a caller may keep an unused connection: longer than SDKs do, so that it is theirs to close.
+KEEPALIVE_SECONDS = 75
+# gunicorn's own word to its master that a worker will never start, so that it does not try again.
+BOOT_FAILED = 3
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """Where the emulator listens, and where it keeps its files."""
+
+    listener: socket.socket
+    url: str
+    state_directory: Path
+
+
+class Application:
+    """The ASGI application of one worker: the endpoints, and all that answers for them."""
+
+    def __init__(self, settings: ServerSettings, definitions: list[EndpointDefinition], limits: Limits) -> None:
+        self._settings = settings
+        self._definitions = definitions
+        self._limits = limits
+        self._events = Events()
+        self._endpoints: dict[str, Endpoint] = {}
+        # What a worker keeps on disk is its own, so that what is left of one that was killed is in nobody's way.
+        self._directory = settings.state_directory / "instances" / str(os.getpid())
+        self._dispatch: Dispatch
+        self._starting: asyncio.Task[None]
+        self.failure: SetupError | None = None
+
+    async def start(self, gave_up: asyncio.Event) -> None:
+        """Begin to create the endpoints. ``gave_up`` is set when one of them failed."""
+        from a2wsgi import WSGIMiddleware
+
+        from emulator.service.console import console
+
+        self._events.subscribe(Log(self._settings.url))
+        shutil.rmtree(self._directory.parent, ignore_errors=True)
+        self._endpoints = {
+            definition.name: Endpoint(
+                definition, self._directory, self._settings.state_directory / "logs", self._limits, self._events
+            )
+            for definition in self._definitions
+        }
+        web = console(self._is_in_service, self._state, asyncio.get_running_loop())
+        self._dispatch = Dispatch(Runtime(self._endpoints, self._limits), WSGIMiddleware(web, workers=2))
+        self._starting = asyncio.create_task(self._create_endpoints(gave_up))
+
+    async def stop(self) -> None:
+        """Stop everything and leave nothing behind."""
+        self._starting.cancel()
+        await asyncio.gather(self._starting, return_exceptions=True)
+        await asyncio.gather(*(endpoint.stop() for endpoint in self._endpoints.values()))
+        await asyncio.get_running_loop().shutdown_default_executor()  # an extraction may be under way
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._dispatch(scope, receive, send)
+
+    async def _create_endpoints(self, gave_up: asyncio.Event) -> None:
+        try:
+            await asyncio.gather(*(endpoint.start() for endpoint in self._endpoints.values()))
+        except SetupError as error:
+            self.failure = error
+            gave_up.set()
+
+    def _is_in_service(self) -> bool:
+        return all(endpoint.status == "InService" for endpoint in self._endpoints.values())
+
+    async def _state(self) -> dict[str, Any]:
+        return {"url": self._settings.url, "endpoints": [await e.state() for e in self._endpoints.values()]}
+
+
+class Worker(ASGIWorker):
+    """gunicorn's ASGI worker, with this application's idea of starting and stopping.
+
+    gunicorn's own would wait for idle keep-alive connections before it stops, and on Ctrl-C would
+    not tell the application at all.
+    """
+
+    asgi: Application
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._ending: asyncio.Task[None] | None = None
+        self._serving: asyncio.Task[None] | None = None
+
+    def handle_exit_signal(self) -> None:
+        if self._ending is None:
+            self._ending = self.loop.create_task(self._end())
+        # A second signal: the caller does not want to wait. The keepers end what is left.
+        elif self._serving is not None:
+            self._finish()
+
+    handle_quit_signal = handle_exit_signal
+
+    def run(self) -> None:
+        super().run()
+        failure = self.asgi.failure
+        if failure is not None:
+            print(f"Error: {failure}", file=sys.stderr, flush=True)
+            sys.exit(BOOT_FAILED)
+
+    async def _serve(self) -> None:
+        self._serving = asyncio.current_task()
+        gave_up = asyncio.Event()
+        await self.asgi.start(gave_up)
+        watches = [
+            asyncio.create_task(self._end_after(gave_up.wait())),
+            asyncio.create_task(self._end_after(self._master_gone())),
+        ]
+        await super()._serve()
+        for watch in watches:
+            watch.cancel()
+
+    async def _end_after(self, happening: Any) -> None:
+        await happening
+        self.handle_exit_signal()
+
+    async def _master_gone(self) -> None:
+        while self.ppid == os.getppid():
+            await asyncio.sleep(MASTER_WATCH_SECONDS)
+
+    async def _end(self) -> None:
+        try:
+            await self.asgi.stop()
+        finally:
+            self._finish()
+
+    def _finish(self) -> None:
+        self._quick_shutdown = True
+        self.alive = False
+        if self._serving is not None:
+            self._serving.cancel()  # out of its sleep between two heartbeats
+
+
+class Server(BaseApplication):
+    """gunicorn, configured for one worker that is never restarted for being busy."""
+
+    def __init__(self, settings: ServerSettings, definitions: list[EndpointDefinition], limits: Limits) -> None:
+        self._make_application = lambda: Application(settings, definitions, limits)
+        self._options = {
+            "bind": f"fd://{settings.listener.fileno()}",
+            "worker_class": Worker,
+            "workers": 1,
+            "timeout": 0,
+            "graceful_timeout": math.ceil(limits.drain_seconds + limits.stop_seconds + 10),
+            "keepalive": KEEPALIVE_SECONDS,
+            "asgi_lifespan": "off",
+            "control_socket_disable": True,
+            "loglevel": "critical",  # the emulator says itself what there is to say
+            "proc_name": "localmme",
+        }
+        super().__init__()
+
+    def load_config(self) -> None:
+        for key, value in self._options.items():
+            self.cfg.set(key, value)
+
+    def load(self) -> Application:
+        return self._make_application()
+
+
+def serve(settings: ServerSettings, definitions: list[EndpointDefinition], limits: Limits) -> None:
+    """Serve until a signal ends it; leaves by SystemExit, non-zero when an endpoint could not be created."""
+    logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
+    Server(settings, definitions, limits).run()

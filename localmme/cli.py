@@ -1,0 +1,173 @@
+"""The command line: one thin function per command."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from emulator.errors import SetupError
+from localmme import __version__
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+
+
+class Commands(click.Group):
+    """Shows what went wrong as one line, and leaves with exit code 1."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except SetupError as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(1)
+        except BrokenPipeError:  # the reader of a pipe has gone
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            sys.exit(1)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="localmme")
+def main() -> None:
+    """Run SageMaker multi-model endpoints on your own machine."""
+
+
+def of_an_emulator(command: Any) -> Any:
+    """The options of every command that talks to a running emulator."""
+    command = click.option(
+        "--endpoint-name", default="local", show_default=True, help="The endpoint's name."
+    )(command)
+    return click.option(
+        "--url",
+        envvar=["LOCALMME_URL", "AWS_ENDPOINT_URL"],
+        default=DEFAULT_URL,
+        show_default=True,
+        help="Where the emulator listens. Also taken from LOCALMME_URL or AWS_ENDPOINT_URL.",
+    )(command)
+
+
+@main.command()
+@click.option("--models", required=True, metavar="DIR", help="Directory of model archives: it stands for ModelDataUrl.")
+@click.option(
+    "--handler",
+    metavar="FILE[:NAME]",
+    help="Python handler for all models. Without it, each archive carries its own (code/inference.py).",
+)
+@click.option("--command", metavar="COMMAND", help="A multi-model server to run instead of localmme's own.")
+@click.option("--endpoint-name", default="local", show_default=True, help="The endpoint's name.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="Port to listen on; 0 takes any."
+)
+@click.option("--instance-type", metavar="ML.TYPE", help="Its memory and vCPUs are those of the instance.")
+@click.option("--memory", metavar="SIZE", help="Memory for the container and its models. [default: the machine's]")
+@click.option("--storage", metavar="SIZE", default="30GiB", show_default=True, help="Size of the storage volume.")
+@click.option("--max-loaded-models", metavar="N", type=click.IntRange(1), help="Never load more models than that.")
+@click.option(
+    "--workers-per-model",
+    metavar="N",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Worker processes for each model.",
+)
+@click.option("--no-cache", is_flag=True, help="ModelCacheSetting Disabled: unload each model after its invocation.")
+@click.option("--reload", is_flag=True, help="Serve a changed archive at once, which SageMaker does not.")
+@click.option("--env", "environment", metavar="K=V", multiple=True, help="Environment of the container. Repeatable.")
+@click.option("--state-dir", metavar="DIR", help="Where logs and extracted models go.")
+@click.option(
+    "--limit",
+    "limits",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="Change one of the platform's limits, such as invocation_seconds=5. Repeatable.",
+)
+def serve(**options: Any) -> None:
+    """Stand up a multi-model endpoint on localhost, until Ctrl-C."""
+    from emulator.limits import Limits
+    from emulator.service.server import serve
+    from localmme import options as parse
+
+    limits = Limits().override(list(options["limits"]))
+    endpoint = parse.definition(
+        models=options["models"],
+        handler=options["handler"],
+        command=options["command"],
+        endpoint_name=options["endpoint_name"],
+        instance_type_name=options["instance_type"],
+        memory=options["memory"],
+        storage=options["storage"],
+        max_loaded_models=options["max_loaded_models"],
+        workers_per_model=options["workers_per_model"],
+        cache=not options["no_cache"],
+        reload=options["reload"],
+        environment=options["environment"],
+    )
+    serve(parse.settings(options["host"], options["port"], options["state_dir"]), [endpoint], limits)
+
+
+@main.command()
+@click.argument("model")
+@click.option("--data", metavar="@FILE|TEXT|-", required=True, help="The request's body: a file, a text, or stdin.")
+@click.option("--content-type", help="Of the request. [default: told from the data]")
+@click.option("--accept", help="Content type wanted for the answer.")
+@click.option("--output", metavar="FILE", help="Write the answer's body there instead of to stdout.")
+@of_an_emulator
+def invoke(
+    model: str,
+    data: str,
+    content_type: str | None,
+    accept: str | None,
+    output: str | None,
+    url: str,
+    endpoint_name: str,
+) -> None:
+    """Invoke MODEL (a TargetModel, the archive's path below the models directory) and print the answer."""
+    from localmme import client
+
+    body = client.read_data(data)
+    request = {"Accept": accept} if accept else {}
+    request["ContentType"] = content_type or client.guess_content_type(data, body)
+    answer = client.invoke(url, endpoint_name, model, body, **request)
+    if output:
+        try:
+            Path(output).write_bytes(answer)
+        except OSError as error:
+            raise SetupError(f"The answer cannot be written to {output}: {error.strerror}.") from None
+        return
+    sys.stdout.buffer.write(answer)
+    if sys.stdout.isatty() and not answer.endswith(b"\n"):
+        sys.stdout.buffer.write(b"\n")
+    sys.stdout.buffer.flush()
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
+@of_an_emulator
+def models(as_json: bool, url: str, endpoint_name: str) -> None:
+    """List the models: what is in S3, on disk and in memory, and how often each was used."""
+    from localmme import client
+
+    listed = client.endpoint_state(url, endpoint_name)["models"]
+    if as_json:
+        click.echo(json.dumps(listed, indent=2))
+    else:
+        client.print_models(listed)
+
+
+@main.command()
+@of_an_emulator
+def env(url: str, endpoint_name: str) -> None:
+    """Print what to export so that boto3 and the AWS CLI talk to the emulator: eval "$(localmme env)"."""
+    from localmme import client
+
+    for name, value in client.aws_environment(url).items():
+        click.echo(f"export {name}={value}")
+
+
+if __name__ == "__main__":
+    main()
