@@ -56,7 +56,7 @@ class Endpoint:
         self.status = "Creating"
         self.failure_reason = ""
         self.history = History()
-        self._directory = directory / definition.name
+        self._directory = directory
         self._bucket = LocalBucket(definition.models)
         self._limits = limits
         self._events = events

@@ -25,6 +25,8 @@ from emulator.service.log import Log
 from emulator.service.runtime import Receive, Runtime, Scope, Send
 
 MASTER_WATCH_SECONDS = 0.25
+# One Ctrl-C arrives twice: from the terminal and from gunicorn's master. One that comes later is a second one.
+SAME_CTRL_C_SECONDS = 1.0
 # How long a caller may keep an unused connection: longer than SDKs do, so that it is theirs to close.
 KEEPALIVE_SECONDS = 75
 # gunicorn's own word to its master that a worker will never start, so that it does not try again.
@@ -49,8 +51,7 @@ class Application:
         self._limits = limits
         self._events = Events()
         self._endpoints: dict[str, Endpoint] = {}
-        # What a worker keeps on disk is its own, so that what is left of one that was killed is in nobody's way.
-        self._directory = settings.state_directory / "instances" / str(os.getpid())
+        self._instances = settings.state_directory / "instances"
         self._dispatch: Dispatch
         self._starting: asyncio.Task[None]
         self.failure: SetupError | None = None
@@ -62,10 +63,16 @@ class Application:
         from emulator.service.console import console
 
         self._events.subscribe(Log(self._settings.url))
-        shutil.rmtree(self._directory.parent, ignore_errors=True)
+        shutil.rmtree(self._instances, ignore_errors=True)
+        logs = self._settings.state_directory / "logs"
         self._endpoints = {
             definition.name: Endpoint(
-                definition, self._directory, self._settings.state_directory / "logs", self._limits, self._events
+                definition,
+                # A worker's own, so that the keepers of one that was killed can clean up without asking.
+                self._instances / f"{os.getpid()}-{definition.name}",
+                logs,
+                self._limits,
+                self._events,
             )
             for definition in self._definitions
         }
@@ -79,7 +86,7 @@ class Application:
         await asyncio.gather(self._starting, return_exceptions=True)
         await asyncio.gather(*(endpoint.stop() for endpoint in self._endpoints.values()))
         await asyncio.get_running_loop().shutdown_default_executor()  # an extraction may be under way
-        shutil.rmtree(self._directory, ignore_errors=True)
+        shutil.rmtree(self._instances, ignore_errors=True)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._dispatch(scope, receive, send)
@@ -110,14 +117,15 @@ class Worker(ASGIWorker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._ending: asyncio.Task[None] | None = None
+        self._impatient_from = 0.0
         self._serving: asyncio.Task[None] | None = None
 
     def handle_exit_signal(self) -> None:
+        now = self.loop.time()
         if self._ending is None:
-            self._ending = self.loop.create_task(self._end())
-        # A second signal: the caller does not want to wait. The keepers end what is left.
-        elif self._serving is not None:
-            self._finish()
+            self._ending, self._impatient_from = self.loop.create_task(self._end()), now + SAME_CTRL_C_SECONDS
+        elif now > self._impatient_from:
+            self._finish()  # the keepers end what is left
 
     handle_quit_signal = handle_exit_signal
 

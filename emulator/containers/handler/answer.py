@@ -36,6 +36,10 @@ class Answer:
         return cls.json({"code": status, "type": kind, "message": message}, status)
 
 
+class BrokenStream(Exception):
+    """A streamed body that will not be completed."""
+
+
 class Refusal(Exception):
     """A request that is not granted, for a reason that the caller should be told."""
 

@@ -1,68 +1,69 @@
-"""One worker process, as the server sees it: it is started, loads its model, takes one job after another, and ends."""
+"""One worker process, as the server sees it: it starts, loads its model, takes one job after another, and ends."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from emulator.containers.handler import frames
-from emulator.containers.handler.answer import Answer, Refusal, failure
+from emulator.containers.handler.answer import Answer, BrokenStream, Refusal, failure
 from emulator.containers.handler.spawner import Spawner
 
-_EXIT_SECONDS = 2.0  # for a worker that was let go to leave by itself; its handler may have atexit functions
-_LAST_WORDS_SECONDS = 0.5  # for what a worker sent before it died; a process that it left behind may hold the socket
-
-
-class BrokenStream(Exception):
-    """A streamed answer that will not be completed."""
+_EXIT_SECONDS = 2.0  # for a worker to leave by itself; its handler may have atexit functions
+_LAST_WORDS_SECONDS = 0.5  # for reading what a dead worker had sent, should its socket still be held by a child of its
+_STREAM_BUFFER = 1 << 18  # bytes of a streamed answer that may wait for the caller before the handler has to
 
 
 class Worker(asyncio.Protocol):
     """A worker process. ``ended`` is done once it is gone and reaped."""
 
     def __init__(self, spawner: Spawner, idle: Callable[[Worker], None], dead: Callable[[Worker], None]) -> None:
-        """``idle`` is called whenever the worker is ready for a job, ``dead`` once if it ends unasked."""
+        """``idle`` is called whenever the worker is ready for a job; ``dead`` once, when it dies unasked."""
         self._loop = asyncio.get_running_loop()
         self._spawner, self._idle, self._dead = spawner, idle, dead
         self._decoder = frames.Decoder()
-        self._answer: asyncio.Future[Answer | None] | None = None
+        self._reply: asyncio.Future[Any] | None = None
         self._stream: _Stream | None = None
-        self._let_go = self._disconnected = False
-        self._status: int | None = None
-        self.pid = 0
+        self._loaded = self._let_go = self._disconnected = False
+        self._wait_status: int | None = None
+        self._pid = 0
         self.ended: asyncio.Future[None] = self._loop.create_future()
 
     async def load(self, model: dict[str, Any]) -> None:
-        """Start the process and have it load a model. Raises Refusal; the process may be left to be killed."""
+        """Start the process and have it load a model.
+
+        Raises Refusal when that fails; the process is then gone or on its way out.
+        """
         ours, theirs = socket.socketpair()
         try:
             with theirs:
-                self.pid, exited = await self._spawner.fork(theirs)
+                self._pid, exited = await self._spawner.fork(theirs)
         except OSError as error:
             ours.close()
             self.ended.set_result(None)
-            raise failure(f"no process for the model: {error.strerror}", 507) from None
-        exited.add_done_callback(self._on_exit)
+            raise failure(f"No process for the model: {error.strerror}", 507) from None
         await self._loop.create_unix_connection(lambda: self, sock=ours)
-        self._answer = self._loop.create_future()
+        exited.add_done_callback(self._on_exit)
+        if self._let_go:
+            self.kill()
+        self._reply = self._loop.create_future()
         self._transport.write(frames.head(frames.LOAD, model))
-        await self._answer
+        await self._reply
+        self._loaded = True
         self._idle(self)
 
-    def run(self, answer: asyncio.Future[Any], fields: dict[str, Any], body: bytes) -> None:
-        """Put an idle worker to work; ``answer`` will be done with an Answer or a Refusal."""
-        self._answer = answer
-        self._transport.write(frames.head(frames.INVOKE, fields, len(body)))
-        if body:
-            self._transport.write(body)
+    def run(self, reply: asyncio.Future[Answer], fields: dict[str, Any], body: bytes) -> None:
+        """Put an idle worker to work; ``reply`` will be done with the answer, or with a Refusal."""
+        self._reply = reply
+        self._transport.writelines([frames.head(frames.INVOKE, fields, len(body)), body])
 
     def let_go(self) -> None:
-        """End an idle worker: it is given a little time to leave by itself."""
+        """End an idle worker; it is given a little time to leave by itself."""
         self._let_go = True
         self._transport.close()
         self._loop.call_later(_EXIT_SECONDS, self.kill)
@@ -70,7 +71,7 @@ class Worker(asyncio.Protocol):
     def kill(self) -> None:
         """End the worker, whatever it is doing."""
         self._let_go = True
-        self._spawner.kill(self.pid)
+        self._spawner.kill(self._pid)
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
@@ -81,62 +82,129 @@ class Worker(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._disconnected = True
-        if self._status is not None:
+        if self._wait_status is not None:
             self._end()
         elif not self._let_go:
-            self._spawner.kill(self.pid)  # it cannot be spoken to any more
+            self._spawner.kill(self._pid)  # alive, but it cannot be spoken to any more
 
     def _take(self, frame: frames.Frame) -> None:
         kind, fields = frame.kind, frame.fields
-        if kind == frames.CHUNK and self._stream:
+        if kind == frames.ANSWER:
+            self._resolve(_answer(fields, bytes(frame.body)))
+            self._idle(self)
+        elif kind == frames.STREAM:
+            self._stream = _Stream(self._transport)
+            if not self._resolve(_answer(fields, self._stream)):
+                self._stream.close()
+        elif kind == frames.CHUNK and self._stream:
             self._stream.feed(bytes(frame.body))
         elif kind in (frames.END, frames.BROKEN) and self._stream:
             self._stream.end(BrokenStream("the handler raised") if kind == frames.BROKEN else None)
             self._stream = None
             self._idle(self)
-        elif kind == frames.STREAM:
-            self._stream = _Stream(self._transport)
-            if not self._reply(_answer(fields, self._stream)):
-                self._stream.close()
-        elif kind == frames.ANSWER:
-            self._reply(_answer(fields, bytes(frame.body)))
-            self._idle(self)
         elif kind == frames.LOADED:
-            self._reply(None)
+            self._resolve(None)
         elif kind == frames.FAILED:
-            self._let_go = True  # it leaves by itself
-            self._reply(failure(fields["message"], fields["status"]))
+            self._let_go = True
+            self._resolve(failure(fields["message"], fields["status"]))
 
-    def _reply(self, reply: Answer | Refusal | None) -> bool:
-        """Give the one who waits what they wait for; False when they no longer do."""
-        waiting, self._answer = self._answer, None
-        if waiting is None or waiting.done():
+    def _resolve(self, result: Answer | Refusal | None) -> bool:
+        """Give the one who waits what they wait for; False when they have left."""
+        reply, self._reply = self._reply, None
+        if reply is None or reply.done():
             return False
-        if isinstance(reply, Refusal):
-            waiting.set_exception(reply)
+        if isinstance(result, Refusal):
+            reply.set_exception(result)
         else:
-            waiting.set_result(reply)
+            reply.set_result(result)
         return True
 
     def _on_exit(self, exited: asyncio.Future[int]) -> None:
-        self._status = exited.result()
+        self._wait_status = exited.result()
         if self._disconnected:
             self._end()
         else:
             self._loop.call_later(_LAST_WORDS_SECONDS, self._end)
 
     def _end(self) -> None:
-        if self.ended.done() or self._status is None:
+        if self.ended.done() or self._wait_status is None:
             return
         self.ended.set_result(None)
         self._transport.abort()
-        code = os.waitstatus_to_exitcode(self._status)
-        killed = code in (-signal.SIGKILL, 128 + signal.SIGKILL)
-        reason = f"The model's worker process died{_how(code)}."
-        loading = not self._let_go and self._answer is not None and self._stream is None
-        del loading, killed
-        self._reply(failure(reason))
+        reason, out_of_memory = _cause_of_death(self._wait_status)
+        if self._loaded:
+            self._resolve(failure(f"The worker process of the model died: {reason}"))
+        else:
+            message = f"The worker process died while loading the model: {reason}"
+            self._resolve(failure(message, 507 if out_of_memory else 500))
         if self._stream:
-            self._stream.end(BrokenStream(reason))
-        if not self._let_go:
+            self._stream.end(BrokenStream(f"the worker process died: {reason}"))
+        if self._loaded and not self._let_go:
             self._dead(self)
+
+
+class _Stream:
+    """The body of a streamed answer on its way from the worker to the caller. The slower of both sets the pace."""
+
+    def __init__(self, worker: asyncio.Transport) -> None:
+        self._worker = worker
+        self._chunks: deque[bytes] = deque()
+        self._waiting = 0  # bytes
+        self._more = asyncio.Event()
+        self._ended = self._closed = False
+        self._error: BrokenStream | None = None
+
+    def feed(self, chunk: bytes) -> None:
+        """A chunk from the worker."""
+        if self._closed:
+            return
+        self._chunks.append(chunk)
+        self._waiting += len(chunk)
+        if self._waiting > _STREAM_BUFFER:
+            self._worker.pause_reading()
+        self._more.set()
+
+    def end(self, error: BrokenStream | None) -> None:
+        """There is no more, because it is complete or because of ``error``."""
+        self._ended, self._error = True, error
+        self._more.set()
+
+    def close(self) -> None:
+        """Nobody reads on: have the handler stop, and drop what comes until it does."""
+        if self._closed:
+            return
+        self._closed = True
+        self._chunks.clear()
+        if not self._ended:
+            self._worker.write(frames.head(frames.CANCEL))
+            self._worker.resume_reading()
+
+    def __aiter__(self) -> _Stream:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while not self._chunks:
+            if self._error:
+                raise self._error
+            if self._ended:
+                raise StopAsyncIteration
+            self._more.clear()
+            await self._more.wait()
+        chunk = self._chunks.popleft()
+        self._waiting -= len(chunk)
+        if self._waiting <= _STREAM_BUFFER and not self._ended:
+            self._worker.resume_reading()
+        return chunk
+
+
+def _answer(fields: dict[str, Any], body: bytes | _Stream) -> Answer:
+    headers = [(name, value) for name, value in fields["headers"]]
+    return Answer(fields["status"], fields.get("phrase"), headers, body)
+
+
+def _cause_of_death(wait_status: int) -> tuple[str, bool]:
+    """In words, and whether it looks like the work of an out-of-memory killer."""
+    code = os.waitstatus_to_exitcode(wait_status)
+    if code < 0:
+        return f"signal {signal.Signals(-code).name}", -code == signal.SIGKILL
+    return f"exit code {code}", code == 128 + signal.SIGKILL
