@@ -1,0 +1,75 @@
+"""Fixtures: a bucket directory, emulators that are never left behind, the scripted container's journal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.running import SCRIPTED_CONTAINER, Emulator, Journal, eventually
+
+
+@pytest.fixture
+def bucket(tmp_path: Path) -> Path:
+    """The directory that stands for the S3 prefix."""
+    directory = tmp_path / "s3"
+    directory.mkdir()
+    return directory
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Emulator]]:
+    """Start ``localmme serve`` with these arguments, without waiting; all are stopped afterwards.
+
+    After the test, none of their processes may be left.
+    """
+    emulators: list[Emulator] = []
+
+    def start(*arguments: str, environment: dict[str, str] | None = None) -> Emulator:
+        emulator = Emulator(*arguments, state=tmp_path / f"state-{len(emulators)}", environment=environment)
+        emulators.append(emulator)
+        return emulator
+
+    yield start
+    left = []
+    for emulator in emulators:
+        processes = emulator.processes() if emulator._process.poll() is None else []
+        emulator.stop()
+        left += processes
+    eventually(lambda: not any(process.is_running() for process in left), 10, "the processes have ended")
+
+
+@pytest.fixture
+def serve(start: Callable[..., Emulator]) -> Callable[..., Emulator]:
+    """The same, and wait until the endpoint is InService."""
+
+    def serve(*arguments: str, environment: dict[str, str] | None = None) -> Emulator:
+        return start(*arguments, environment=environment).wait_in_service()
+
+    return serve
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal(tmp_path / "journal.jsonl")
+
+
+@pytest.fixture
+def scripted(
+    serve: Callable[..., Emulator], bucket: Path, journal: Journal
+) -> Callable[..., Emulator]:
+    """An emulator whose container is the scripted one; keyword arguments are the container's cues."""
+
+    def scripted(*arguments: str, **script: Any) -> Emulator:
+        return serve(*scripted_arguments(bucket, journal, script), *arguments)
+
+    return scripted
+
+
+def scripted_arguments(bucket: Path, journal: Journal, script: dict[str, Any]) -> list[str]:
+    variables = {"SCRIPT_JOURNAL": str(journal.path), "SCRIPT": json.dumps(script)}
+    settings = [word for name, value in variables.items() for word in ("--env", f"{name}={value}")]
+    return ["--models", str(bucket), "--command", SCRIPTED_CONTAINER, *settings]

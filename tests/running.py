@@ -1,0 +1,200 @@
+"""A real ``localmme serve`` for tests: started as a user starts it, on a free port, and never left behind."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import boto3
+import psutil
+from botocore.config import Config
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SCRIPTED_CONTAINER = f"{sys.executable} {REPOSITORY / 'tests' / 'scripted_container.py'}"
+T = TypeVar("T")
+
+
+def archive(path: Path, files: Mapping[str, str | bytes]) -> Path:
+    """Write a model.tar.gz with these files; replaces what is there at once, as S3 does."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=1) as tar:
+        for name, content in files.items():
+            data = content.encode() if isinstance(content, str) else content
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    hidden = path.with_name("." + path.name)
+    hidden.write_bytes(buffer.getvalue())
+    hidden.rename(path)
+    return path
+
+
+def scripted_model(path: Path, answer: str = "", **script: Any) -> Path:
+    """An archive for the scripted container, with its cues."""
+    return archive(path, {"answer.txt": answer or path.name, "script.json": json.dumps(script)})
+
+
+def eventually(check: Callable[[], T], seconds: float = 20.0, what: str = "") -> T:
+    """Poll until ``check`` returns something true; its value."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = check()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"never happened: {what or check}"
+        time.sleep(0.02)
+
+
+class Emulator:
+    """One ``localmme serve``."""
+
+    def __init__(self, *arguments: str, state: Path, environment: Mapping[str, str] | None = None) -> None:
+        self.state_directory = state
+        self.output: list[str] = []
+        self.errors: list[str] = []
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "localmme.cli", "serve", "--port", "0", "--state-dir", str(state), *arguments],
+            cwd=REPOSITORY,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **(environment or {})},
+        )
+        self._readers = [
+            threading.Thread(target=self._read, args=(stream, lines), daemon=True)
+            for stream, lines in ((self._process.stdout, self.output), (self._process.stderr, self.errors))
+        ]
+        for reader in self._readers:
+            reader.start()
+        self.url = ""
+        self._client: Any = None
+
+    @staticmethod
+    def _read(stream: Any, lines: list[str]) -> None:
+        for line in stream:
+            lines.append(line.rstrip("\n"))
+
+    # Life
+
+    def wait_in_service(self, seconds: float = 60.0) -> Emulator:
+        eventually(lambda: self.output or self._process.poll() is not None, seconds, "InService")
+        assert self.output, "\n".join(self.errors)
+        assert "is InService at" in self.output[0], self.output
+        self.url = self.output[0].split(" at ")[1].split()[0]
+        return self
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def worker(self) -> psutil.Process:
+        """The process that holds the hosting state."""
+        return psutil.Process(self.pid).children()[0]
+
+    def processes(self) -> list[psutil.Process]:
+        """All of it, containers included."""
+        me = psutil.Process(self.pid)
+        return [me, *me.children(recursive=True)]
+
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    def wait(self, seconds: float = 60.0) -> int:
+        """The exit code."""
+        code = self._process.wait(seconds)
+        for reader in self._readers:
+            reader.join(5)
+        return code
+
+    def stop(self) -> int:
+        if self._process.poll() is None:
+            self._process.terminate()
+        return self.wait()
+
+    @property
+    def log(self) -> str:
+        return "\n".join(self.errors)
+
+    # Clients
+
+    def client(self, **config: Any) -> Any:
+        """boto3's sagemaker-runtime client, which tries once and waits as long as SageMaker may take."""
+        if not config and self._client is not None:
+            return self._client
+        settings = {"retries": {"total_max_attempts": 1}, "read_timeout": 90, "max_pool_connections": 200, **config}
+        client = boto3.client(
+            "sagemaker-runtime",
+            endpoint_url=self.url,
+            region_name="us-east-1",
+            aws_access_key_id="placeholder",
+            aws_secret_access_key="placeholder",
+            config=Config(**settings),
+        )
+        if not config:
+            self._client = client
+        return client
+
+    def invoke(self, target_model: str, body: bytes | str = b"{}", **request: Any) -> Any:
+        """The answer's body; parsed if it is JSON."""
+        request.setdefault("ContentType", "application/json")
+        response = self.client().invoke_endpoint(
+            EndpointName="local", TargetModel=target_model, Body=body, **request
+        )
+        data = response["Body"].read()
+        return json.loads(data) if response["ContentType"] == "application/json" else data
+
+    def state(self) -> dict[str, Any]:
+        with urllib.request.urlopen(self.url + "/_localmme/state") as answer:
+            return json.load(answer)["endpoints"][0]
+
+    def model(self, target_model: str) -> dict[str, Any]:
+        """What the state says of one model."""
+        return next(model for model in self.state()["models"] if model["target_model"] == target_model)
+
+    def in_memory(self) -> set[str]:
+        return {model["target_model"] for model in self.state()["models"] if model["in_memory"]}
+
+    def on_disk(self) -> set[str]:
+        return {model["target_model"] for model in self.state()["models"] if model["on_disk"]}
+
+    def health(self) -> int:
+        try:
+            with urllib.request.urlopen(self.url + "/_localmme/health") as answer:
+                return answer.status
+        except urllib.error.HTTPError as error:
+            return error.code
+
+
+class Journal:
+    """What the scripted container wrote down."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def entries(self, call: str | None = None) -> list[dict[str, Any]]:
+        if not self.path.exists():
+            return []
+        entries = [json.loads(line) for line in self.path.read_text().splitlines()]
+        return [entry for entry in entries if call is None or entry.get("call") == call]
+
+    def calls(self, *calls: str) -> list[str]:
+        """The names of the calls in their order, of these kinds only."""
+        return [entry["call"] for entry in self.entries() if entry.get("call") in calls]
+
+
+def localmme(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run another command of localmme to its end."""
+    command = [sys.executable, "-m", "localmme.cli", *arguments]
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, **options)
