@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 
 import httptools
 
@@ -55,11 +55,11 @@ class Answer:
         return None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class StreamedAnswer(Answer):
     """An answer whose head has come; ``chunks`` yields the body as it comes."""
 
-    chunks: AsyncIterator[bytes] = field(default=None)  # type: ignore[assignment]
+    chunks: AsyncGenerator[bytes, None]
 
 
 class _Connection(asyncio.Protocol):
@@ -255,7 +255,7 @@ class Pool:
         status, headers = connection.begun()
         return StreamedAnswer(status, headers, chunks=self._chunks(connection, timeout))
 
-    async def _chunks(self, connection: _Connection, timeout: float) -> AsyncIterator[bytes]:
+    async def _chunks(self, connection: _Connection, timeout: float) -> AsyncGenerator[bytes, None]:
         try:
             while (chunk := await connection.part(timeout)) is not None:
                 yield chunk

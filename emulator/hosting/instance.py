@@ -6,7 +6,7 @@ import asyncio
 import signal
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -155,14 +155,14 @@ class Instance:
             self._publish_invocation(invocation, 0, cache_hit, began, sent)
             raise self._failure(error) if isinstance(error, ContainerError) else error
 
-        async def chunks() -> AsyncIterator[bytes]:
+        async def chunks() -> AsyncGenerator[bytes, None]:
             try:
                 async for chunk in answer.chunks:
                     yield chunk
                     if clock() > deadline:
                         raise ContainerTimeout("the stream did not end in time")
             finally:
-                await answer.chunks.aclose()  # type: ignore[attr-defined]
+                await answer.chunks.aclose()
                 loaded.release(model)
                 self._publish_invocation(invocation, answer.status, cache_hit, began, sent)
 

@@ -37,12 +37,12 @@ class MemoryBudget:
     max_models: int | None = None  # more than that many are never loaded, whatever the memory
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class LoadedModel(Resident):
     """A model in memory. It is pinned while an invocation uses it, and keeps its files on disk pinned."""
 
-    name: str = ""
-    stored: StoredModel = field(default=None)  # type: ignore[assignment]
+    name: str
+    stored: StoredModel
     # Set when the model has to leave as soon as it is idle; done when it is.
     leaving: asyncio.Future[None] | None = None
 
@@ -52,7 +52,7 @@ class Arrival:
     """A model on its way into memory, and how many callers wait for it."""
 
     waiting: int = 0
-    task: asyncio.Task[LoadedModel] = field(default=None)  # type: ignore[assignment]
+    task: asyncio.Task[LoadedModel] = field(init=False)
 
 
 class LoadedModels:

@@ -21,12 +21,12 @@ from emulator.hosting.residents import Resident, Residents
 from emulator.limits import Limits
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class StoredModel(Resident):
     """A model on disk. It is pinned while a container has it in memory or is loading it."""
 
-    directory: Path = Path()
-    version: Version = (0, 0)  # of the archive that it was extracted from
+    directory: Path
+    version: Version  # of the archive that it was extracted from
 
 
 def model_name(target_model: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from emulator.service.runtime import PREFIX as RUNTIME_PREFIX
 from emulator.service.runtime import Receive, Runtime, Scope, Send
 
@@ -9,7 +11,7 @@ from emulator.service.runtime import Receive, Runtime, Scope, Send
 class Dispatch:
     """SageMaker Runtime by its path; all else goes to the Flask application behind ``others``."""
 
-    def __init__(self, runtime: Runtime, others) -> None:  # type: ignore[no-untyped-def]
+    def __init__(self, runtime: Runtime, others: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
         self._runtime = runtime
         self._others = others
 

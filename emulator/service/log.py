@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from typing import Any
 
 from emulator.events import (
     ArchiveChanged,
@@ -80,7 +81,7 @@ class Spinner:
     """Shows, in a terminal only, that something is being waited for."""
 
     def __init__(self) -> None:
-        self._status = None
+        self._status: Any = None
 
     def start(self, text: str) -> None:
         if sys.stderr.isatty():

@@ -102,7 +102,7 @@ class Runtime:
             log.exception("request %s failed inside the emulator", request_id)
             last = stream_exception("InternalStreamFailure", "The emulator failed; see its log.")
         finally:
-            await answer.chunks.aclose()  # type: ignore[attr-defined]
+            await answer.chunks.aclose()
         await send({"type": "http.response.body", "body": last})
 
     def _parse(self, headers: Headers, endpoint_name: str, operation: str, request_id: str) -> Invocation:

@@ -77,7 +77,7 @@ class Application:
             for definition in self._definitions
         }
         web = console(self._is_in_service, self._state, asyncio.get_running_loop())
-        self._dispatch = Dispatch(Runtime(self._endpoints, self._limits), WSGIMiddleware(web, workers=2))
+        self._dispatch = Dispatch(Runtime(self._endpoints, self._limits), WSGIMiddleware(web, workers=2))  # type: ignore[arg-type]
         self._starting = asyncio.create_task(self._create_endpoints(gave_up))
 
     async def stop(self) -> None:

@@ -1,0 +1,40 @@
+# Two commands do everything: `make demo` and `make test`. Both make their own virtual environment first.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint benchmark clean
+
+demo: $(VENV)/.samples  ## build the sample models, serve them, invoke them, stop
+	$(BIN)/python samples/house_prices/demo.py
+
+test: $(VENV)/.tests lint  ## install all that the tests need, and run them
+	$(BIN)/python -m tests.real_servers.provision
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+benchmark: $(VENV)/.tests  ## measure the hot path; needs wrk
+	$(BIN)/python -m tests.real_servers.provision
+	$(BIN)/python -m tests.benchmarks
+
+clean:
+	rm -rf $(VENV)
+
+$(VENV)/.samples: setup.cfg | $(VENV)/.made
+	$(BIN)/pip install --quiet --editable '.[samples]'
+	touch $@
+
+$(VENV)/.tests: setup.cfg | $(VENV)/.made
+	$(BIN)/pip install --quiet --editable '.[tests]'
+	touch $@ $(VENV)/.samples
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "localmme needs Python 3.10 or newer; name one: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	touch $@
