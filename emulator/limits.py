@@ -43,7 +43,7 @@ class Limits:
 
     # Memory
     memory_watermark: float = 0.9  # [ours] share of the memory budget that loading may fill
-    learning_seconds: float = 2.0  # [ours] how long the first load may hold up others, so that its memory is measured
+    memory_guess: float = 1 / 16  # [ours] share that a model is expected to take while nothing is loaded to tell by
 
     @classmethod
     def field_names(cls) -> list[str]:

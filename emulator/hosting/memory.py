@@ -96,7 +96,7 @@ class LoadedModels:
         self._reserved = 0  # bytes that they are expected to take
         self._moves = 0  # counts every load and unload, to tell whether a measurement was disturbed
         self._footprints: dict[str, int] = {}  # bytes of memory a model took when it was measured
-        self._learning_until = float("inf")
+        self._base_bytes = 0  # in use when no model was loaded
 
     async def use(self, target_model: str, deadline: float) -> LoadedModel:
         """The model, loaded and pinned; give it back with ``release``.
@@ -206,8 +206,7 @@ class LoadedModels:
 
     async def _load(self, stored: StoredModel, deadline: float) -> LoadedModel:
         target_model, name = stored.target_model, model_name(stored.target_model)
-        expected = self._expected_bytes(stored)
-        before = await self._make_room(target_model, expected, deadline)
+        before, expected = await self._make_room(stored, deadline)
         moves, started = self._moves, time.perf_counter()
         try:
             await self._load_into_container(name, stored, deadline)
@@ -241,61 +240,59 @@ class LoadedModels:
         except ContainerError as error:
             raise container_failed(self._origin, 0, str(error)) from None
 
-    async def _make_room(self, target_model: str, expected: int, deadline: float) -> int:
-        """Unload idle models until one of ``expected`` bytes fits; wait while all are busy.
+    async def _make_room(self, stored: StoredModel, deadline: float) -> tuple[int, int]:
+        """Unload idle models until this one fits; wait while all are busy.
 
-        Returns the bytes in use then. A model that is alone is always let in: whether it fits is
-        then for the container to say.
+        Returns the bytes in use then, and those that are now reserved for the model. A model that is
+        alone is always let in: whether it fits is then for the container to say.
         """
         async with self._room:
             while True:
                 used = await self._memory.used()
-                if self._fits(used, expected):
+                expected = self._expected_bytes(stored, used)
+                obstacle = self._obstacle(used + expected)
+                if obstacle is None:
                     self._loading += 1
                     self._reserved += expected
                     self._moves += 1
-                    return used
-                if self._learning() or not await self.unload_least_recently_used("memory pressure"):
-                    self._freed.clear()
-                    await self._wait_until_freed(target_model, deadline)
+                    return used, expected
+                if not await self.unload_least_recently_used(obstacle):
+                    await self._wait_until_freed(stored.target_model, deadline)
 
-    def _fits(self, used: int, expected: int) -> bool:
+    def _obstacle(self, wanted: int) -> str | None:
+        """What is in the way of a memory use of ``wanted`` bytes by one model more; None if nothing is."""
         others = len(self.models) + self._loading + len(self._departures)
         if not others:
-            return True
+            return None
         if self._memory.max_models is not None and others >= self._memory.max_models:
-            return False
-        budget = self._memory.budget_bytes * self._limits.memory_watermark
-        return used + self._reserved + expected <= budget and not self._learning()
+            return f"{self._memory.max_models} models are the most that may be loaded"
+        if wanted + self._reserved > self._memory.budget_bytes * self._limits.memory_watermark:
+            return "memory pressure"
+        return None
 
-    async def _wait_until_freed(self, target_model: str, deadline: float) -> None:
-        now = asyncio.get_running_loop().time()
-        pause = min(deadline, self._learning_until if self._learning() else deadline) - now
-        try:
-            await asyncio.wait_for(self._freed.wait(), max(pause, 0.001))
-        except asyncio.TimeoutError:
-            if now >= deadline:
-                raise ServiceUnavailable(
-                    f"Model {target_model} was not loaded: all models in memory were busy for "
-                    f"{self._limits.load_seconds:.3g} s."
-                ) from None
-
-    def _learning(self) -> bool:
-        """Whether the very first load is under way: nothing is known yet of what a model takes here."""
-        if self._footprints or not self._loading:
-            return False
-        now = asyncio.get_running_loop().time()
-        if self._learning_until == float("inf"):
-            self._learning_until = now + self._limits.learning_seconds
-        return now < self._learning_until
-
-    def _expected_bytes(self, stored: StoredModel) -> int:
-        """What a model took last time; the first time, its size on disk or what others took on average."""
+    def _expected_bytes(self, stored: StoredModel, used: int) -> int:
+        """What a model took last time. The first time: what the others took on average, its size on disk at least."""
         footprint = self._footprints.get(stored.target_model)
         if footprint is not None:
             return footprint
-        average = sum(self._footprints.values()) // len(self._footprints) if self._footprints else 0
-        return max(stored.size_bytes, average)
+        if self.models:
+            guess = (used - self._base_bytes) // len(self.models)
+        else:
+            guess = int(self._memory.budget_bytes * self._limits.memory_guess)
+            if not self._loading and not self._departures:
+                self._base_bytes = used
+        return max(stored.size_bytes, guess)
+
+    async def _wait_until_freed(self, target_model: str, deadline: float) -> None:
+        self._freed.clear()
+        pause = deadline - asyncio.get_running_loop().time()
+        try:
+            await asyncio.wait_for(self._freed.wait(), max(pause, 0.0))
+        except asyncio.TimeoutError:
+            raise ServiceUnavailable(
+                f"Model {target_model} was not loaded: all models in memory were busy for "
+                f"{self._limits.load_seconds:.3g} s."
+            ) from None
 
     # Out
 
