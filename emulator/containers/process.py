@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import random
 import socket
 import sys
 from collections import deque
@@ -17,6 +18,7 @@ from emulator.errors import SetupError
 from emulator.limits import Limits
 
 LONGEST_LOG_LINE = 64 * 1024
+CONTAINER_PORTS = range(10_000, 32_767)
 # ``python -m`` puts the working directory first on the import path: from here, it finds this package
 # and nothing that a user's own directory may hold (a queue.py, say).
 PACKAGE_ROOT = Path(__file__).resolve().parents[2]
@@ -140,10 +142,16 @@ class ProcessContainer(Container):
 
 
 def free_port(host: str) -> int:
-    """A port that is free now, as the system picks it."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return probe.getsockname()[1]
+    """A port that is free now.
+
+    From a range in which the system does not place outgoing connections, and in which Multi Model
+    Server accepts its port: it refuses those above 32767.
+    """
+    for port in random.sample(CONTAINER_PORTS, 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((host, port))
+            return port
+    raise SetupError(f"No port is free for a container between {CONTAINER_PORTS.start} and {CONTAINER_PORTS.stop}.")
 
 
 def _resolve(future: asyncio.Future[int], value: int) -> None:
