@@ -3,14 +3,18 @@
 ``python -m emulator.containers.handler`` keeps SageMaker's contract for multi-model containers. Its parts:
 
 - ``__main__``    reads the arguments, starts the spawner, then the server
+- ``run``         the server's life, until SIGTERM
 - ``connection``  HTTP/1.1 on one connection
 - ``server``      the contract: which path and method does what
-- ``models``      the models, the workers of each and the queue before them
+- ``models``      all models: load, find, unload
+- ``model``       one model: its workers and the queue before them
 - ``process``     one worker process as the server sees it
 - ``spawner``     the process that forks the workers
 - ``frames``      what goes between server and worker, on the wire
 - ``worker``      the process of one worker
-- ``service``     one request through a handler: what it is given, what its result becomes
+- ``service``     one request through a handler: what its result becomes
+- ``parts``       what a handler is given of a request
+- ``log``         what a worker says in the log
 - ``context``     the ``context`` a handler is given
 - ``metrics``     ``context.metrics``
 - ``styles``      finds the handler and what style it is written in

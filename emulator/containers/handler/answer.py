@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -18,12 +18,15 @@ class ChunkStream(Protocol):
 
 @dataclass(slots=True)
 class Answer:
-    """The status, the headers and the body of a response. The server adds the headers that frame the body."""
+    """The status, the headers and the body of a response. The server adds the headers that frame the body.
+
+    A body that comes bit by bit is an iterator in the worker, and a ChunkStream in the server.
+    """
 
     status: int = 200
     phrase: str | None = None  # None: the standard one of the status
     headers: list[tuple[str, str]] = field(default_factory=list)
-    body: bytes | ChunkStream = b""
+    body: bytes | Iterator[Any] | ChunkStream = b""
 
     @classmethod
     def json(cls, content: Any, status: int = 200) -> Answer:
@@ -34,6 +37,11 @@ class Answer:
     def error(cls, status: int, kind: str, message: str) -> Answer:
         """An error with the body ``{"code", "type", "message"}``."""
         return cls.json({"code": status, "type": kind, "message": message}, status)
+
+    def discard(self) -> None:
+        """Let go of an answer that will not be sent."""
+        if not isinstance(self.body, (bytes, Iterator)):
+            self.body.close()
 
 
 class BrokenStream(Exception):

@@ -70,9 +70,18 @@ def _decode_json(body: str) -> Any:
 
 def _decode_csv(body: str) -> Any:
     if numpy := _numpy():
-        return numpy.genfromtxt(io.StringIO(body), delimiter=",")
-    rows = [[float(cell) for cell in row] for row in csv.reader(io.StringIO(body)) if row]
+        return numpy.genfromtxt(io.StringIO(body), dtype=None, delimiter=",")
+    rows = [[_number(cell) for cell in row] for row in csv.reader(io.StringIO(body)) if row]
     return rows[0] if len(rows) == 1 else rows
+
+
+def _number(cell: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(cell)
+        except ValueError:
+            pass
+    return cell
 
 
 def _decode_npy(body: bytes) -> Any:

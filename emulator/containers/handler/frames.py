@@ -21,7 +21,8 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterator
-from typing import Any, BinaryIO, NamedTuple
+from io import BufferedReader
+from typing import Any, NamedTuple
 
 LOAD, LOADED, FAILED = b"L", b"R", b"F"
 INVOKE, ANSWER = b"I", b"A"
@@ -35,7 +36,7 @@ class Frame(NamedTuple):
 
     kind: bytes
     fields: dict[str, Any]
-    body: bytes | bytearray
+    body: bytearray
 
 
 def head(kind: bytes, fields: dict[str, Any] | None = None, body_length: int = 0) -> bytes:
@@ -44,7 +45,7 @@ def head(kind: bytes, fields: dict[str, Any] | None = None, body_length: int = 0
     return _HEADER.pack(kind, len(text), body_length) + text
 
 
-def read(file: BinaryIO) -> Frame | None:
+def read(file: BufferedReader) -> Frame | None:
     """The next frame of a buffered file, or None when the other side is gone.
 
     The body is a ``bytearray`` of its own, read straight from the socket: handlers are given it without a copy.
@@ -55,7 +56,7 @@ def read(file: BinaryIO) -> Frame | None:
     kind, text_length, body_length = _HEADER.unpack(header)
     text = file.read(text_length)
     body = bytearray(body_length)
-    if len(text) < text_length or file.readinto(body) < body_length:  # type: ignore[attr-defined]
+    if len(text) < text_length or file.readinto(body) < body_length:
         return None
     return Frame(kind, json.loads(text) if text else {}, body)
 
@@ -78,6 +79,6 @@ class Decoder:
                 return
             with memoryview(buffer) as view:
                 fields = json.loads(bytes(view[_HEADER.size : body_start])) if text_length else {}
-                body = bytes(view[body_start:end])
+                body = bytearray(view[body_start:end])
             del buffer[:end]
             yield Frame(kind, fields, body)

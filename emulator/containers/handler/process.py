@@ -39,12 +39,11 @@ class Worker(asyncio.Protocol):
 
         Raises Refusal when that fails; the process is then gone or on its way out.
         """
-        ours, theirs = socket.socketpair()
         try:
+            ours, theirs = socket.socketpair()
             with theirs:
                 self._pid, exited = await self._spawner.fork(theirs)
         except OSError as error:
-            ours.close()
             self.ended.set_result(None)
             raise failure(f"No process for the model: {error.strerror}", 507) from None
         await self._loop.create_unix_connection(lambda: self, sock=ours)
@@ -66,7 +65,6 @@ class Worker(asyncio.Protocol):
         """End an idle worker; it is given a little time to leave by itself."""
         self._let_go = True
         self._transport.close()
-        self._loop.call_later(_EXIT_SECONDS, self.kill)
 
     def kill(self) -> None:
         """End the worker, whatever it is doing."""
@@ -84,8 +82,8 @@ class Worker(asyncio.Protocol):
         self._disconnected = True
         if self._wait_status is not None:
             self._end()
-        elif not self._let_go:
-            self._spawner.kill(self._pid)  # alive, but it cannot be spoken to any more
+        else:
+            self._loop.call_later(_EXIT_SECONDS, self._spawner.kill, self._pid)  # it may be on its way out
 
     def _take(self, frame: frames.Frame) -> None:
         kind, fields = frame.kind, frame.fields
@@ -175,7 +173,7 @@ class _Stream:
             return
         self._closed = True
         self._chunks.clear()
-        if not self._ended:
+        if not self._ended and not self._worker.is_closing():
             self._worker.write(frames.head(frames.CANCEL))
             self._worker.resume_reading()
 
@@ -192,19 +190,20 @@ class _Stream:
             await self._more.wait()
         chunk = self._chunks.popleft()
         self._waiting -= len(chunk)
-        if self._waiting <= _STREAM_BUFFER and not self._ended:
+        if self._waiting <= _STREAM_BUFFER and not self._worker.is_closing():
             self._worker.resume_reading()
         return chunk
 
 
 def _answer(fields: dict[str, Any], body: bytes | _Stream) -> Answer:
     headers = [(name, value) for name, value in fields["headers"]]
-    return Answer(fields["status"], fields.get("phrase"), headers, body)
+    return Answer(fields["status"], fields["phrase"], headers, body)
 
 
 def _cause_of_death(wait_status: int) -> tuple[str, bool]:
     """In words, and whether it looks like the work of an out-of-memory killer."""
     code = os.waitstatus_to_exitcode(wait_status)
     if code < 0:
-        return f"signal {signal.Signals(-code).name}", -code == signal.SIGKILL
+        names = {number.value: number.name for number in signal.Signals}
+        return f"signal {names.get(-code, -code)}", -code == signal.SIGKILL
     return f"exit code {code}", code == 128 + signal.SIGKILL

@@ -1,4 +1,8 @@
-"""One request through a handler: what the handler is given, and what its result becomes, as Multi Model Server has it."""
+"""One request through a handler: what its result, or what it raises, becomes for the caller.
+
+Statuses and messages are Multi Model Server's, but for a handler that raises: there, that one says 503 and
+``Prediction failed``, and this one 500 and what was raised.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,11 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import parse_qsl
 
 from emulator.containers.handler import log
 from emulator.containers.handler.answer import Answer, describe
 from emulator.containers.handler.context import Context, RequestProcessor
+from emulator.containers.handler.parts import split
 
 Handle = Callable[[Any, Context], Any]
 
@@ -31,7 +35,7 @@ class Service:
 
         Whatever the handler raises becomes an answer too, and goes to the log.
         """
-        parts, types = _parts(body, query, headers)
+        parts, types = split(body, query, headers)
         processor = self._context.begin(request_id, {**types, **dict(headers)})
         try:
             return _answer(self._handle([parts], self._context), processor)
@@ -122,35 +126,3 @@ class _Begun(Iterator[Any]):
         """Let the handler's generator clean up."""
         if hasattr(self._rest, "close"):
             self._rest.close()
-
-
-def _parts(body: bytearray, query: str, headers: list[tuple[str, str]]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A request's parts by name, and the content type of each: the body, or a form's fields, and the query's.
-
-    Every part is a bytearray: the server of SageMaker's toolkit decodes neither text nor JSON.
-    """
-    full_type = next((value for name, value in headers if name.lower() == "content-type"), "")
-    mime_type = full_type.partition(";")[0].strip()
-    named: list[tuple[str, bytearray, str]] = [
-        (name, bytearray(value.encode()), "") for name, value in parse_qsl(query, keep_blank_values=True)
-    ]
-    if mime_type.lower() == "application/x-www-form-urlencoded":
-        fields = parse_qsl(body.decode("utf-8", "surrogateescape"))
-        named += [(name, bytearray(value.encode("utf-8", "surrogateescape")), "") for name, value in fields]
-    elif mime_type.lower() == "multipart/form-data":
-        named += _form_parts(body, full_type)
-    else:
-        named.append(("body", body, mime_type))
-    return {name: value for name, value, _ in named}, {name: {"content-type": kind} for name, _, kind in named}
-
-
-def _form_parts(body: bytearray, content_type: str) -> list[tuple[str, bytearray, str]]:
-    from email.parser import BytesParser
-
-    form = BytesParser().parsebytes(b"Content-Type: " + content_type.encode() + b"\r\n\r\n" + body)
-    parts = []
-    for part in form.get_payload() if form.is_multipart() else []:
-        name = str(part.get_param("name", "", header="content-disposition"))
-        kind = part.get_content_type() if "content-type" in part else ""
-        parts.append((name, bytearray(part.get_payload(decode=True) or b""), kind))
-    return parts

@@ -48,8 +48,8 @@ class Spawner:
         Raises OSError when there is no memory, process or file descriptor left for it.
         """
         started: asyncio.Future[tuple[int, asyncio.Future[int]]] = self._loop.create_future()
-        self._starting.append(started)
         socket.send_fds(self._control, [_MESSAGE.pack(_FORK, 0, 0)], [worker_socket.fileno()])
+        self._starting.append(started)
         return await started
 
     def kill(self, pid: int) -> None:

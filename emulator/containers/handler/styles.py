@@ -1,7 +1,7 @@
 """Finds a model's handler, and makes one service of it, whichever of the styles that people write it is in.
 
 - a service function ``handle(data, context)`` of the module; called once with ``data=None`` to load
-- a class with ``handle(data, context)``, and perhaps ``initialize(context)`` to load
+- a class with ``initialize(context)`` to load, and ``handle(data, context)``; the module's only one
 - the functions of SageMaker's inference toolkit: ``model_fn``, ``predict_fn``, ``transform_fn`` ... (see ``toolkit``)
 """
 
@@ -89,15 +89,13 @@ def _handle(module: ModuleType, name: str | None, context: Context) -> Handle:
     if toolkit.is_for(module):
         return toolkit.load(module, context)
     classes = [
-        member
-        for member in vars(module).values()
-        if inspect.isclass(member) and member.__module__ == module.__name__ and hasattr(member, "handle")
+        member for member in vars(module).values() if inspect.isclass(member) and member.__module__ == module.__name__
     ]
     if len(classes) != 1:
-        found = ", ".join(member.__name__ for member in classes) or "no class with a method handle"
+        found = ", ".join(member.__name__ for member in classes) or "none"
         raise HandlerError(
-            f"{module.__file__} has no function handle(data, context) and no model_fn(model_dir), and {found} "
-            "where one class with a method handle(data, context) would do. Name yours: --handler FILE:NAME."
+            f"{module.__file__} has no function handle(data, context), and no model_fn(model_dir). Its only class "
+            f"would do instead, but its classes are: {found}. With --handler FILE:NAME you can name one of several."
         )
     return _from_class(classes[0], context)
 
@@ -119,8 +117,8 @@ def _from_function(function: Any, context: Context) -> Handle:
 
 def _from_class(chosen: type, context: Context) -> Handle:
     instance = chosen()
-    if not callable(getattr(instance, "handle", None)):
-        raise HandlerError(f"The class {chosen.__name__} has no method handle(data, context).")
-    if hasattr(instance, "initialize"):
-        instance.initialize(context)
-    return instance.handle
+    for method, purpose in (("initialize(context)", "load the model"), ("handle(data, context)", "answer")):
+        if not hasattr(instance, method.partition("(")[0]):
+            raise HandlerError(f"The class {chosen.__name__} has no method {method} to {purpose}.")
+    instance.initialize(context)  # type: ignore[attr-defined]
+    return instance.handle  # type: ignore[attr-defined]

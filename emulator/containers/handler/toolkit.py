@@ -1,4 +1,4 @@
-"""The style of SageMaker's inference toolkit: ``model_fn``, ``input_fn``, ``predict_fn``, ``output_fn``, ``transform_fn``.
+"""The style of SageMaker's inference toolkit: a module with ``model_fn``, ``predict_fn`` and their kin.
 
 What is missing is as the toolkit has it, but for ``predict_fn``: there the toolkit leaves it to each framework's
 container, and here it is ``model.predict(data)``, or ``model(data)`` for a model without that method.

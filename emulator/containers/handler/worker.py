@@ -6,7 +6,8 @@ import os
 import select
 import socket
 from collections.abc import Iterator
-from typing import Any
+from io import BufferedReader
+from typing import Any, cast
 
 from emulator.containers.handler import frames, log, styles
 from emulator.containers.handler.answer import Answer, describe
@@ -15,7 +16,7 @@ from emulator.containers.handler.service import Service, as_chunk
 
 def work(connection: socket.socket) -> None:
     """Obey the server at the other end of ``connection`` until it closes it."""
-    with connection, connection.makefile("rb", 65536) as incoming:
+    with connection, cast(BufferedReader, connection.makefile("rb", 65536)) as incoming:
         request = frames.read(incoming)
         if request is None:
             return
@@ -44,13 +45,12 @@ def _load(model_name: str, model_dir: str, handler: str | None, gpu: int | None)
 
 
 def _send(connection: socket.socket, answer: Answer) -> None:
-    fields: dict[str, Any] = {"status": answer.status, "headers": answer.headers}
-    if answer.phrase:
-        fields["phrase"] = answer.phrase
+    fields: dict[str, Any] = {"status": answer.status, "phrase": answer.phrase, "headers": answer.headers}
     if isinstance(answer.body, Iterator):
         connection.sendall(frames.head(frames.STREAM, fields))
         _send_chunks(connection, answer.body)
         return
+    assert isinstance(answer.body, bytes)
     head = frames.head(frames.ANSWER, fields, len(answer.body))
     if len(answer.body) < 65536:
         connection.sendall(head + answer.body)
@@ -59,7 +59,7 @@ def _send(connection: socket.socket, answer: Answer) -> None:
         connection.sendall(answer.body)
 
 
-def _send_chunks(connection: socket.socket, chunks: Iterator[bytes | str]) -> None:
+def _send_chunks(connection: socket.socket, chunks: Iterator[Any]) -> None:
     try:
         for piece in chunks:
             chunk = as_chunk(piece)

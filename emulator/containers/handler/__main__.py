@@ -1,0 +1,79 @@
+"""The server's command line, its start and its end."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+if __name__ == "__main__" and not getattr(sys.flags, "safe_path", sys.flags.isolated):
+    # The working directory, which python -m puts first. A queue.py in it is not the one that is meant here, and on
+    # SageMaker there is no such directory for handlers to import from.
+    del sys.path[0]
+
+import argparse
+
+from emulator.containers.handler import spawner, worker
+
+
+def main() -> int:
+    """Serve until SIGTERM or SIGINT; the exit code says whether it went well."""
+    arguments = _arguments()
+    # First of all, so that what is forked for the models holds no event loop and no sockets.
+    workers = spawner.start(worker.work)
+
+    from emulator.containers.handler import run
+
+    return run.serve(workers, **vars(arguments))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m emulator.containers.handler",
+        description="Serve models with Python handlers, on 127.0.0.1 at port $SAGEMAKER_BIND_TO_PORT (default 8080).",
+    )
+    parser.add_argument(
+        "--handler",
+        metavar="FILE[:NAME]",
+        type=_handler,
+        help="the handler of all models; NAME is a function handle(data, context) or a class with such a method. "
+        "Without it each model's archive carries its own, code/inference.py or inference.py.",
+    )
+    parser.add_argument(
+        "--workers-per-model",
+        metavar="N",
+        type=_count,
+        default=os.environ.get("SAGEMAKER_MODEL_SERVER_WORKERS", "1"),
+        help="worker processes of each model (default: $SAGEMAKER_MODEL_SERVER_WORKERS, or 1)",
+    )
+    parser.add_argument(
+        "--grace-seconds",
+        metavar="S",
+        type=float,
+        default=25.0,
+        help="how long an unload, or the end of the server, waits for invocations under way (default: 25)",
+    )
+    arguments = parser.parse_args()
+    port = os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080")
+    if not port.isdecimal() or int(port) > 65535:
+        parser.error(f"SAGEMAKER_BIND_TO_PORT is a port number, not {port!r}")
+    arguments.port = int(port)
+    return arguments
+
+
+def _handler(text: str) -> str:
+    from emulator.containers.handler.styles import split
+
+    file, name = split(text)
+    if not os.path.isfile(file):
+        raise argparse.ArgumentTypeError(f"there is no file {file}")
+    return os.path.abspath(file) + (f":{name}" if name else "")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

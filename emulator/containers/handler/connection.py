@@ -1,0 +1,202 @@
+"""HTTP/1.1 on one connection: requests in, answers out, one after another."""
+
+from __future__ import annotations
+
+import asyncio
+import http
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httptools
+
+from emulator.containers.handler.answer import Answer, BrokenStream, Refusal, bad_request
+
+_log = logging.getLogger(__name__)
+_PHRASES = {status.value: status.phrase for status in http.HTTPStatus}
+_BODILESS = (204, 304)
+
+
+@dataclass(slots=True)
+class Request:
+    """A request. The headers' names are spelt as the caller spelt them; ``path`` is still percent-encoded."""
+
+    method: str
+    path: str
+    query: str
+    headers: list[tuple[str, str]]
+    body: bytes
+    keep_alive: bool
+    chunked: bool  # whether the caller knows chunked answers: from HTTP/1.1 on
+
+
+class Connection(asyncio.Protocol):
+    """One connection. ``closed`` is done when it is."""
+
+    def __init__(self, respond: Callable[[Request], Awaitable[Answer]], max_body: int) -> None:
+        """``respond`` must not raise. A request body over ``max_body`` bytes is refused."""
+        self._loop = asyncio.get_running_loop()
+        self._respond, self._max_body = respond, max_body
+        self._parser = httptools.HttpRequestParser(self)
+        self._requests: deque[Request] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._finishing = self._paused = False
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self.closed: asyncio.Future[None] = self._loop.create_future()
+
+    def finish(self) -> None:
+        """Close when the answer under way is sent; at once when there is none."""
+        self._finishing = True
+        if self._task is None:
+            self._transport.close()
+
+    # What the transport calls.
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        if self._transport.is_closing():
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # an offer that need not be taken up: the request itself has been read
+        except httptools.HttpParserError as error:
+            cause = error.__context__
+            self._refuse(cause if isinstance(cause, Refusal) else bad_request(f"Not HTTP: {error}"))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        self._writable.set()
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    # What the parser calls.
+
+    def on_message_begin(self) -> None:
+        self._url = b""
+        self._headers: list[tuple[str, str]] = []
+        self._body: list[bytes] = []
+        self._body_length = 0
+
+    def on_url(self, piece: bytes) -> None:
+        self._url += piece
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name.decode("latin-1"), value.decode("latin-1")))
+
+    def on_headers_complete(self) -> None:
+        headers = {name.lower(): value for name, value in self._headers}
+        if int(headers.get("content-length", 0)) > self._max_body:
+            raise _too_large(self._max_body)
+        if headers.get("expect", "").lower() == "100-continue":
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, piece: bytes) -> None:
+        self._body.append(piece)
+        self._body_length += len(piece)
+        if self._body_length > self._max_body:
+            raise _too_large(self._max_body)
+
+    def on_message_complete(self) -> None:
+        path, _, query = self._url.decode("latin-1").partition("?")
+        self._requests.append(
+            Request(
+                self._parser.get_method().decode(),
+                path,
+                query,
+                self._headers,
+                b"".join(self._body),
+                self._parser.should_keep_alive(),
+                self._parser.get_http_version() != "1.0",
+            )
+        )
+        if self._task is None:
+            self._next()
+        elif not self._paused:
+            self._paused = True  # the caller sends ahead of the answers; it may have to wait
+            self._transport.pause_reading()
+
+    # Answering.
+
+    def _next(self) -> None:
+        if self._finishing:
+            self._task = None
+            self._transport.close()
+        elif self._requests:
+            self._task = self._loop.create_task(self._answer(self._requests.popleft()))
+        else:
+            self._task = None
+            if self._paused:
+                self._paused = False
+                self._transport.resume_reading()
+
+    async def _answer(self, request: Request) -> None:
+        answer = await self._respond(request)
+        keep_alive = request.keep_alive and not self._finishing
+        if isinstance(answer.body, bytes):
+            self._transport.write(_whole(answer, keep_alive, request.method == "HEAD"))
+            await self._writable.wait()
+        else:
+            keep_alive = await self._send_stream(answer, keep_alive, request.chunked)
+        if not keep_alive:
+            self._finishing = True
+        self._next()
+
+    async def _send_stream(self, answer: Answer, keep_alive: bool, chunked: bool) -> bool:
+        """Send a body as it comes; return whether the connection can be kept."""
+        assert not isinstance(answer.body, (bytes, Iterator))
+        keep_alive = keep_alive and chunked  # else the body's end is the connection's
+        framing = [("Transfer-Encoding", "chunked")] if chunked else []
+        self._transport.write(_head(answer, keep_alive, framing))
+        try:
+            async for chunk in answer.body:
+                if not chunk:
+                    continue  # an empty chunk would mean the end
+                self._transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
+                await self._writable.wait()
+        except BrokenStream as error:
+            _log.error("A streamed answer broke off: %s", error)
+            return False  # closing without the last chunk is how the caller learns of it
+        finally:
+            answer.body.close()
+        if chunked:
+            self._transport.write(b"0\r\n\r\n")
+        return keep_alive
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answer what is no request, or not an acceptable one, and read no further."""
+        self._finishing = True
+        if self._task is None:
+            self._transport.write(_whole(refusal.answer(), keep_alive=False, head_only=False))
+            self._transport.close()
+
+
+def _whole(answer: Answer, keep_alive: bool, head_only: bool) -> bytes:
+    assert isinstance(answer.body, bytes)
+    head = _head(answer, keep_alive, [("Content-Length", str(len(answer.body)))])
+    return head if head_only or answer.status in _BODILESS else head + answer.body
+
+
+def _head(answer: Answer, keep_alive: bool, framing: list[tuple[str, str]]) -> bytes:
+    phrase = answer.phrase or _PHRASES.get(answer.status, "")
+    lines = [f"HTTP/1.1 {answer.status} {phrase}"]
+    lines += [f"{name}: {value}" for name, value in (*answer.headers, *framing)]
+    if not keep_alive:
+        lines.append("Connection: close")
+    return "\r\n".join((*lines, "\r\n")).encode("latin-1", "replace")
+
+
+def _too_large(limit: int) -> Refusal:
+    return Refusal(413, "RequestEntityTooLargeException", f"The request body is over the limit of {limit} bytes.")

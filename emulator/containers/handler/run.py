@@ -1,0 +1,67 @@
+"""The server's life: it listens, serves, and on SIGTERM or SIGINT finishes what is under way and ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+
+import uvloop
+
+from emulator.containers.handler.connection import Connection
+from emulator.containers.handler.models import Models
+from emulator.containers.handler.server import Server
+from emulator.containers.handler.spawner import Spawner
+
+_log = logging.getLogger(__name__)
+_MAX_BODY = 100 << 20  # bytes; far above what a SageMaker endpoint takes, it only bounds the damage
+
+
+def serve(spawner: Spawner, port: int, handler: str | None, workers_per_model: int, grace_seconds: float) -> int:
+    """Serve until a signal to stop. Return 0; or 1 when the port is taken or the spawner died."""
+    logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.INFO)
+    return uvloop.run(_serve(spawner, port, Models(spawner, handler, workers_per_model, grace_seconds), grace_seconds))
+
+
+async def _serve(spawner: Spawner, port: int, models: Models, grace_seconds: float) -> int:
+    loop = asyncio.get_running_loop()
+    end: asyncio.Future[int] = loop.create_future()
+
+    def finish(code: int) -> None:
+        if not end.done():
+            end.set_result(code)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, finish, 0)
+    spawner.attach(loop, lost=lambda: finish(1))
+
+    connections: set[Connection] = set()
+    server = Server(models)
+
+    def connect() -> Connection:
+        connection = Connection(server.respond, _MAX_BODY)
+        connections.add(connection)
+        connection.closed.add_done_callback(lambda _: connections.discard(connection))
+        return connection
+
+    try:
+        listener = await loop.create_server(connect, "127.0.0.1", port, backlog=1024)
+    except OSError as error:
+        _log.error("Cannot listen on 127.0.0.1:%d: %s", port, error.strerror)
+        spawner.close()
+        return 1
+    _log.info("Listening on 127.0.0.1:%d", port)
+
+    code = await end
+    listener.close()
+    if code:
+        _log.error("The process that starts the workers is gone; nothing can be loaded any more")
+        return code
+    for connection in list(connections):
+        connection.finish()
+    await models.stop()
+    if connections:
+        await asyncio.wait([connection.closed for connection in connections], timeout=grace_seconds)
+    spawner.close()
+    return 0
