@@ -75,8 +75,8 @@ class ContainerContract:
         return await self._control("POST", "/models", timeout, body)
 
     async def is_loaded(self, model_name: str) -> bool:
-        """GET /models/{model_name}: whether the container knows the model."""
-        return (await self._control("GET", f"/models/{model_name}", self._limits.ping_seconds)).status == 200
+        """GET /models/{model_name}: False when the container says that it does not know the model."""
+        return (await self._control("GET", f"/models/{model_name}", self._limits.ping_seconds)).status != 404
 
     async def unload(self, model_name: str) -> Answer:
         """DELETE /models/{model_name}."""
@@ -87,9 +87,10 @@ class ContainerContract:
         head = self._invocation_head(model_name, invocation)
         return await self._pool.request(head, invocation.body, timeout, self._limits.body_bytes)
 
-    async def invoke_stream(self, model_name: str, invocation: Invocation, timeout: float) -> StreamedAnswer:
-        """The same, with the body as it comes; ``timeout`` (seconds) bounds the wait for each part."""
-        return await self._pool.stream(self._invocation_head(model_name, invocation), invocation.body, timeout)
+    async def invoke_stream(self, model_name: str, invocation: Invocation, timeout: float) -> Answer:
+        """The same, as a StreamedAnswer. An error, status 400 and above, comes whole."""
+        answer = await self._pool.stream(self._invocation_head(model_name, invocation), invocation.body, timeout)
+        return answer if answer.status < 400 else await answer.whole(self._limits.body_bytes)
 
     def close(self) -> None:
         """Drop all connections; calls under way fail."""

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 
 import httptools
 
@@ -57,9 +58,23 @@ class Answer:
 
 @dataclass(slots=True, kw_only=True)
 class StreamedAnswer(Answer):
-    """An answer whose head has come; ``chunks`` yields the body as it comes."""
+    """An answer whose head has come; ``chunks`` yields the body as it comes. Whoever gets it must close it."""
 
-    chunks: AsyncGenerator[bytes, None]
+    chunks: AsyncIterator[bytes]
+    closing: ExitStack = field(default_factory=ExitStack)  # what there is to do then
+
+    def close(self) -> None:
+        self.closing.close()
+
+    async def whole(self, max_body: int) -> Answer:
+        """The same with its body read to the end, and closed. Raises AnswerTooLong."""
+        body = b""
+        with self.closing:
+            async for chunk in self.chunks:
+                body += chunk
+                if len(body) > max_body:
+                    raise AnswerTooLong(self.status)
+        return Answer(self.status, self.headers, body)
 
 
 class _Connection(asyncio.Protocol):
@@ -159,6 +174,9 @@ class _Connection(asyncio.Protocol):
         self._transport = transport  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
+        if self._done:  # no one asked for more: what this server says next cannot be trusted
+            self.close()
+            return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -226,6 +244,7 @@ class Pool:
         self._connect_seconds = connect_seconds
         self._idle: list[_Connection] = []
         self._open: set[_Connection] = set()
+        self._closed = False
 
     async def request(self, head: bytes, body: bytes, timeout: float, max_body: int) -> Answer:
         """Send a request and return its whole answer.
@@ -243,26 +262,27 @@ class Pool:
     async def stream(self, head: bytes, body: bytes, timeout: float) -> StreamedAnswer:
         """Send a request and return its answer as soon as the head is there; raises as ``request``.
 
-        ``timeout`` bounds each wait, for the head and for each part. The caller must exhaust or close ``chunks``.
+        ``timeout`` bounds all of it: ``chunks`` raises too.
         """
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + timeout
         connection = await self._connection()
-        try:
+        with ExitStack() as until_it_began:
+            until_it_began.callback(self._put_back, connection)
             connection.send(head, body, 0, streaming=True)
             await connection.head(timeout)
-        except BaseException:
-            self._put_back(connection)
-            raise
-        status, headers = connection.begun()
-        return StreamedAnswer(status, headers, chunks=self._chunks(connection, timeout))
+            closing = until_it_began.pop_all()
 
-    async def _chunks(self, connection: _Connection, timeout: float) -> AsyncGenerator[bytes, None]:
-        try:
-            while (chunk := await connection.part(timeout)) is not None:
+        async def chunks() -> AsyncIterator[bytes]:
+            while (chunk := await connection.part(deadline - clock())) is not None:
                 yield chunk
-        finally:
-            self._put_back(connection)
+
+        status, headers = connection.begun()
+        return StreamedAnswer(status, headers, chunks=chunks(), closing=closing)
 
     async def _connection(self) -> _Connection:
+        if self._closed:
+            raise ContainerUnreachable("the container has ended")
         while self._idle:
             connection = self._idle.pop()
             if not connection.closed and time.monotonic() - connection.idle_since < IDLE_SECONDS:
@@ -279,6 +299,9 @@ class Pool:
         except OSError as error:
             raise ContainerUnreachable(f"the container accepts no connection: {error}") from None
         self._open.add(connection)
+        if self._closed:  # meanwhile
+            self._drop(connection)
+            raise ContainerUnreachable("the container has ended")
         return connection
 
     def _put_back(self, connection: _Connection) -> None:
@@ -294,7 +317,8 @@ class Pool:
             connection.close()
 
     def close(self) -> None:
-        """Close every connection; exchanges under way fail with ContainerUnreachable."""
+        """Close every connection, for good; exchanges under way fail with ContainerUnreachable."""
+        self._closed = True
         self._idle.clear()
         for connection in self._open:
             connection.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -108,10 +109,18 @@ class Endpoint:
             self._in_flight -= 1
 
     async def invoke_stream(self, invocation: Invocation) -> StreamedAnswer:
-        """InvokeEndpointWithResponseStream. The caller must exhaust or close the answer's ``chunks``."""
+        """InvokeEndpointWithResponseStream. The caller must close the answer."""
         self._check(invocation)
-        deadline = asyncio.get_running_loop().time() + self._limits.stream_invocation_seconds
-        return await self._instance.invoke_stream(invocation, deadline)
+        with ExitStack() as under_way:
+            self._in_flight += 1
+            under_way.callback(self._has_ended)
+            deadline = asyncio.get_running_loop().time() + self._limits.stream_invocation_seconds
+            answer = await self._instance.invoke_stream(invocation, deadline)
+            answer.closing.push(under_way.pop_all())
+        return answer
+
+    def _has_ended(self) -> None:
+        self._in_flight -= 1
 
     async def state(self) -> dict[str, Any]:
         """What is where and how often it was used, as plain data."""

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from emulator.limits import Limits
 
 LAST_LOG_LINES = 20  # that an error message repeats
 FIRST_POLL_SECONDS, SLOWEST_POLL_SECONDS = 0.02, 0.5  # while a container starts
+FIRST_RESTART_PAUSE = 0.1  # seconds before a container is replaced that has not lived long
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,18 @@ class Caching:
 
     enabled: bool = True  # ModelCacheSetting
     reload: bool = False  # for prototyping: serve a changed archive at once, which SageMaker does not
+
+
+@dataclass(slots=True)
+class Use:
+    """One invocation's use of a model in memory. Times are the event loop's."""
+
+    loaded: LoadedModels
+    contract: ContainerContract
+    model: LoadedModel
+    cache_hit: bool
+    began: float
+    sent: float
 
 
 class Instance:
@@ -111,62 +124,19 @@ class Instance:
 
         ``deadline`` is on the event loop's clock. Raises the AwsError that SageMaker would answer with.
         """
-        clock = asyncio.get_running_loop().time
-        for attempt in (1, 2):
-            began = clock()
-            loaded, contract, model, cache_hit = await self._pin(invocation, deadline)
-            sent = clock()
-            status = 0
-            try:
-                answer = await contract.invoke(model.name, invocation, deadline - sent)
-                status = answer.status
-            except ContainerError as error:
-                raise self._failure(error) from None
-            finally:
-                loaded.release(model)
-                # 404 may be the handler's own answer, or mean that the container lost the model.
-                again = status == 404 and attempt == 1 and await self._was_lost(loaded, contract, model)
-                if not again:
-                    self._publish_invocation(invocation, status, cache_hit, began, sent)
-            if not again:
-                break
-        if answer.status == 507:
-            await loaded.unload_least_recently_used("container answered 507 to an invocation")
-        if answer.status >= 400:
-            raise container_failed(self._origin, answer.status, answer.body.decode("utf-8", "replace"))
+        answer, use = await self._exchange(invocation, deadline, ContainerContract.invoke)
+        self._end(use, answer.status)
         return answer
 
     async def invoke_stream(self, invocation: Invocation, deadline: float) -> StreamedAnswer:
         """As ``invoke``, with the body as it comes. Its ``chunks`` raise ContainerError when it breaks off.
 
-        The caller must exhaust or close ``chunks``: the model stays in memory until then.
+        The caller must close the answer: the model stays in memory until then.
         """
-        clock = asyncio.get_running_loop().time
-        began = clock()
-        loaded, contract, model, cache_hit = await self._pin(invocation, deadline)
-        sent = clock()
-        try:
-            answer = await contract.invoke_stream(model.name, invocation, deadline - sent)
-            if answer.status >= 400:
-                body = b"".join([chunk async for chunk in answer.chunks])
-                raise container_failed(self._origin, answer.status, body.decode("utf-8", "replace"))
-        except BaseException as error:
-            loaded.release(model)
-            self._publish_invocation(invocation, 0, cache_hit, began, sent)
-            raise self._failure(error) if isinstance(error, ContainerError) else error
-
-        async def chunks() -> AsyncGenerator[bytes, None]:
-            try:
-                async for chunk in answer.chunks:
-                    yield chunk
-                    if clock() > deadline:
-                        raise ContainerTimeout("the stream did not end in time")
-            finally:
-                await answer.chunks.aclose()
-                loaded.release(model)
-                self._publish_invocation(invocation, answer.status, cache_hit, began, sent)
-
-        return StreamedAnswer(answer.status, answer.headers, chunks=chunks())
+        answer, use = await self._exchange(invocation, deadline, ContainerContract.invoke_stream)
+        assert isinstance(answer, StreamedAnswer)
+        answer.closing.callback(self._end, use, answer.status)
+        return answer
 
     async def state(self) -> dict[str, Any]:
         """What is where, as plain data."""
@@ -192,7 +162,7 @@ class Instance:
             },
             "volume": {
                 "capacity_bytes": self.volume.capacity_bytes,
-                "used_bytes": self.volume.models.used_bytes,
+                "used_bytes": self.volume.used_bytes,
                 "models": [
                     {"target_model": stored.target_model, "size_bytes": stored.size_bytes}
                     for stored in self.volume.models
@@ -202,16 +172,48 @@ class Instance:
 
     # Invocations
 
-    async def _pin(
-        self, invocation: Invocation, deadline: float
-    ) -> tuple[LoadedModels, ContainerContract, LoadedModel, bool]:
+    async def _exchange(
+        self,
+        invocation: Invocation,
+        deadline: float,
+        call: Callable[[ContainerContract, str, Invocation, float], Awaitable[Answer]],
+        again: bool = False,
+    ) -> tuple[Answer, Use]:
+        """The container's answer to a ``call``, if it is no error. The use of the model goes on until ``_end``."""
+        use = await self._pin(invocation, deadline)
+        try:
+            answer = await call(use.contract, use.model.name, invocation, deadline - use.sent)
+            lost = answer.status == 404 and await self._was_lost(use)
+        except BaseException as error:
+            self._end(use, 0)
+            raise self._failure(error) if isinstance(error, ContainerError) else error from None
+        if answer.status < 400:
+            return answer, use
+        if lost and not again:
+            use.loaded.release(use.model)
+            return await self._exchange(invocation, deadline, call, again=True)
+        if answer.status == 507:
+            use.loaded.begin_to_unload("container answered 507 to an invocation")
+        self._end(use, answer.status)
+        raise container_failed(self._origin, answer.status, answer.body.decode("utf-8", "replace"))
+
+    async def _pin(self, invocation: Invocation, deadline: float) -> Use:
+        clock = asyncio.get_running_loop().time
+        began = clock()
         if not self._healthy.is_set():
             await self._wait_until_healthy(invocation.endpoint_name, deadline)
         target_model, loaded, contract = invocation.target_model, self._loaded, self._contract
         if self._caching.reload:
-            await self._reload_if_changed(target_model)
+            self._reload_if_changed(target_model)
         cache_hit = loaded.models.get(target_model) is not None
-        return loaded, contract, await loaded.use(target_model, deadline), cache_hit
+        model = await loaded.use(target_model, deadline)
+        return Use(loaded, contract, model, cache_hit, began, clock())
+
+    def _end(self, use: Use, status: int) -> None:
+        use.loaded.release(use.model)
+        wait_us = int((use.sent - use.began) * 1e6)
+        latency_us = int((asyncio.get_running_loop().time() - use.sent) * 1e6)
+        self._events.publish(Invoked(use.model.target_model, status, use.cache_hit, wait_us, latency_us))
 
     async def _wait_until_healthy(self, endpoint_name: str, deadline: float) -> None:
         try:
@@ -220,13 +222,16 @@ class Instance:
         except asyncio.TimeoutError:
             raise endpoint_not_in_service(endpoint_name, "without a healthy container") from None
 
-    async def _was_lost(self, loaded: LoadedModels, contract: ContainerContract, model: LoadedModel) -> bool:
+    async def _was_lost(self, use: Use) -> bool:
+        """Whether a 404 means that the container lost the model. If not, it is the handler's own answer."""
+        if use.loaded.models.get(use.model.target_model) is not use.model:
+            return True  # another caller has found out already
         try:
-            if await contract.is_loaded(model.name):
+            if await use.contract.is_loaded(use.model.name):
                 return False
         except ContainerError:
             return False
-        loaded.lost(model)
+        use.loaded.lost(use.model)
         return True
 
     def _failure(self, error: ContainerError) -> Exception:
@@ -238,23 +243,13 @@ class Instance:
             return answer_too_long(self._origin, error.status if error.status >= 400 else 0)
         return container_failed(self._origin, 0, str(error))
 
-    def _publish_invocation(
-        self, invocation: Invocation, status: int, cache_hit: bool, began: float, sent: float
-    ) -> None:
-        now = asyncio.get_running_loop().time()
-        wait_us, latency_us = int((sent - began) * 1e6), int((now - sent) * 1e6)
-        self._events.publish(Invoked(invocation.target_model, status, cache_hit, wait_us, latency_us))
-
     # Archives that change
 
-    async def _reload_if_changed(self, target_model: str) -> None:
+    def _reload_if_changed(self, target_model: str) -> None:
         stored = self.volume.models.get(target_model)
-        if stored is not None and self.volume.changed([stored]):
+        changed = stored is not None and self.volume.changed([stored])
+        if stored and changed and self._loaded.renew(stored, "its archive has changed"):
             self._events.publish(ArchiveChanged(target_model, reloaded=True))
-            if self._loaded.models.get(target_model) is not None:
-                self._loaded.renew(target_model, "its archive has changed")
-            elif not stored.pins:
-                await self.volume.delete(stored, "its archive has changed")
 
     async def _watch_archives(self) -> None:
         """Warn, once, of each archive that is served in an older version than the one in S3."""
@@ -331,9 +326,15 @@ class Instance:
         return None
 
     async def _supervise(self) -> None:
-        """Poll the container's health; replace it when it has died or stays unhealthy."""
+        """Poll the container's health; replace it when it has died or stays unhealthy.
+
+        The first time at once; one that keeps dying is given longer and longer pauses.
+        """
+        clock = asyncio.get_running_loop().time
+        pause = 0.0
         while True:
             assert self._container is not None
+            healthy_since = clock()
             reason = await self._wait_for_trouble(self._container)
             self._healthy.clear()
             self._loaded.close()
@@ -341,14 +342,15 @@ class Instance:
             self._restarts += 1
             self._events.publish(ContainerStopped(self._origin.container, reason))
             await self._container.stop()
-            pause = 0.1
+            if clock() - healthy_since > self._limits.restart_seconds:
+                pause = 0.0
             while not self._healthy.is_set():
+                await asyncio.sleep(pause)
+                pause = min(max(2 * pause, FIRST_RESTART_PAUSE), self._limits.restart_seconds)
                 try:
                     await self._start_container()
                 except SetupError as error:
                     self._events.publish(ContainerStopped(self._origin.container, str(error)))
-                    await asyncio.sleep(pause)
-                    pause = min(pause * 2, self._limits.restart_seconds)
 
     async def _wait_for_trouble(self, container: Container) -> str:
         exited = asyncio.ensure_future(container.wait())

@@ -6,12 +6,11 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from emulator.containers.contract import ContainerContract
 from emulator.errors import (
-    AwsError,
     ContainerError,
     ContainerTimeout,
     Origin,
@@ -23,8 +22,8 @@ from emulator.errors import (
     no_room_on_volume,
 )
 from emulator.events import Events, LoadFailed, ModelLoaded, ModelUnloaded
-from emulator.hosting.residents import Resident, Residents
-from emulator.hosting.volume import StorageVolume, StoredModel, model_name
+from emulator.hosting.residents import Arrivals, Resident, Residents
+from emulator.hosting.volume import StorageVolume, StoredModel
 from emulator.limits import Limits
 
 
@@ -48,11 +47,11 @@ class LoadedModel(Resident):
 
 
 @dataclass(eq=False)
-class Arrival:
-    """A model on its way into memory, and how many callers wait for it."""
+class Departure:
+    """A model on its way out of memory."""
 
-    waiting: int = 0
-    task: asyncio.Task[LoadedModel] = field(init=False)
+    model: LoadedModel
+    task: asyncio.Task[None]
 
 
 class LoadedModels:
@@ -88,8 +87,8 @@ class LoadedModels:
         self._origin = origin
         self._cache = cache
         self._load_slots = None if cache else asyncio.Semaphore(load_slots)
-        self._arrivals: dict[str, Arrival] = {}
-        self._departures: dict[str, asyncio.Task[None]] = {}
+        self._arrivals: Arrivals[LoadedModel] = Arrivals(self.models, self._bring_in, self.release)
+        self._departures: dict[str, Departure] = {}  # by the container's name of the model
         self._room = asyncio.Lock()  # one load at a time decides what has to leave for it
         self._freed = asyncio.Event()  # set when something became idle or left, for who waits for room
         self._loading = 0  # loads for which room has been made
@@ -107,25 +106,11 @@ class LoadedModels:
         model = self.models.pin(target_model)
         if model is not None:
             return model
-        arrival = self._arrivals.get(target_model)
-        if arrival is None:
-            arrival = self._arrivals[target_model] = Arrival()
-            arrival.task = asyncio.create_task(self._bring_in(target_model, arrival))
-            arrival.task.add_done_callback(_look_at)
-        arrival.waiting += 1
-        try:
-            await asyncio.wait([arrival.task], timeout=max(0.0, deadline - asyncio.get_running_loop().time()))
-        except asyncio.CancelledError:
-            if arrival.task.done() and not _look_at(arrival.task):
-                self.release(arrival.task.result())
-            arrival.waiting -= 1
-            raise
-        if not arrival.task.done():
-            arrival.waiting -= 1
+        pause = max(0.0, deadline - asyncio.get_running_loop().time())
+        model = await self._arrivals.join(target_model, pause)
+        if model is None:
             raise model_not_ready(target_model)
-        if arrival.task.cancelled():
-            raise container_failed(self._origin, 0, "The container has ended.")
-        return arrival.task.result()
+        return model
 
     def release(self, model: LoadedModel) -> None:
         """Give back what ``use`` returned."""
@@ -137,105 +122,116 @@ class LoadedModels:
         """The container no longer knows this model: load it again at its next use."""
         if self.models.get(model.target_model) is model:
             self.models.remove(model)
-            self._volume.models.unpin(model.stored)
+            self._volume.release(model.stored)
             self._freed.set()
 
-    def renew(self, target_model: str, reason: str) -> None:
-        """Unload a model as soon as it is idle and delete its files; its next use fetches the archive anew."""
-        model = self.models.get(target_model)
-        if model is not None:
-            self._retire(model, reason, delete=True)
+    def renew(self, stored: StoredModel, reason: str) -> bool:
+        """Fetch the archive of a model anew at its next use, and let what is in use now come to its end.
 
-    async def unload_least_recently_used(self, reason: str) -> bool:
-        """Unload the idle model that was used longest ago; False if there is none."""
-        model = self.models.pop_idle()
-        if model is None:
+        False while it is on its way into memory.
+        """
+        model = self.models.get(stored.target_model)
+        if model is None and stored.target_model in self._arrivals:
             return False
-        await asyncio.wait([self._depart(model, reason, delete=False)])
+        self._volume.retire(stored, reason)
+        if model is not None:
+            self._retire(model, reason)
         return True
 
+    def begin_to_unload(self, reason: str) -> list[asyncio.Task[None]]:
+        """Unload the idle model that was used longest ago; the tasks that unload what was not in use by now."""
+        model = self.models.pop_idle()
+        if model is not None:
+            return [self._depart(model, reason)]
+        return [departure.task for departure in self._departures.values() if not departure.model.pins]
+
+    async def unload_one(self, reason: str) -> bool:
+        """Wait until one more model that is not in use has been unloaded; False if there is none."""
+        tasks = self.begin_to_unload(reason)
+        if tasks:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return bool(tasks)
+
     def close(self) -> None:
-        """The container has ended: nothing is loaded any more, and who waits for a load gets an error."""
-        for arrival in self._arrivals.values():
-            arrival.task.cancel()
-        self._arrivals = {}
-        for departure in self._departures.values():
-            departure.cancel()
-        self._departures = {}
+        """The container has ended: nothing is loaded any more, and who waits for a load gets an error.
+
+        What is being unloaded ends by itself, when its call to the container fails.
+        """
+        self._arrivals.abandon(container_failed(self._origin, 0, "The container has ended."))
         for model in self.models.clear():
-            self._volume.models.unpin(model.stored)
+            self._volume.release(model.stored)
 
     def in_transit(self) -> tuple[list[str], list[str]]:
         """The target models that are being loaded, and those that are being unloaded."""
-        return list(self._arrivals), list(self._departures)
+        return list(self._arrivals), [departure.model.target_model for departure in self._departures.values()]
 
     # In
 
-    async def _bring_in(self, target_model: str, arrival: Arrival) -> LoadedModel:
+    async def _bring_in(self, target_model: str) -> LoadedModel:
         deadline = asyncio.get_running_loop().time() + self._limits.load_seconds
-        try:
-            departure = self._departures.get(target_model)
-            if departure is not None:
-                await asyncio.wait([departure])
-            async with self._load_slots or contextlib.nullcontext():
-                stored = await self._fetch(target_model)
-                try:
-                    model = await self._load(stored, deadline)
-                except BaseException:
-                    self._volume.models.unpin(stored)
-                    raise
-            model.pins = arrival.waiting
-            self.models.add(model)
-        except AwsError as error:
-            self._events.publish(LoadFailed(target_model, error.message))
-            raise
-        finally:
-            self._arrivals.pop(target_model, None)
-        if not model.pins:
-            self._became_idle(model)
-        return model
 
-    async def _fetch(self, target_model: str) -> StoredModel:
-        while True:
-            try:
-                return await self._volume.fetch(target_model)
-            except VolumeFull as error:
-                # What is idle in memory may leave the disk as well, once it is unloaded.
-                if not await self.unload_least_recently_used("storage volume full"):
+        async def spare(reason: str) -> bool:
+            # What is idle in memory may leave the disk as well, once it is unloaded.
+            return await self.unload_one(reason) or await self._wait_until_freed(deadline)
+
+        try:
+            await self._wait_for_departure(target_model)
+            async with self._load_slots or contextlib.nullcontext():
+                try:
+                    stored = await self._volume.fetch(target_model, spare)
+                except VolumeFull as error:
                     raise no_room_on_volume(target_model, str(error)) from None
+                return await self._load(stored, deadline)
+        except Exception as error:
+            self._events.publish(LoadFailed(target_model, str(error)))
+            raise
+
+    async def _wait_for_departure(self, target_model: str) -> None:
+        """Wait until a model that is being unloaded is gone. One whose archive has changed is another one by now."""
+        for departure in list(self._departures.values()):
+            if departure.model.target_model == target_model and not departure.model.stored.retired:
+                await asyncio.wait([departure.task])
 
     async def _load(self, stored: StoredModel, deadline: float) -> LoadedModel:
-        target_model, name = stored.target_model, model_name(stored.target_model)
-        before, expected = await self._make_room(stored, deadline)
+        """Takes over the pin of ``stored``."""
+        model = LoadedModel(stored.target_model, stored.size_bytes, name=stored.name, stored=stored)
+        try:
+            before, expected = await self._make_room(stored, deadline)
+        except BaseException:
+            self._volume.release(stored)
+            raise
         moves, started = self._moves, time.perf_counter()
         try:
-            await self._load_into_container(name, stored, deadline)
-            if self._loading == 1 and self._moves == moves and target_model not in self._footprints:
+            await self._load_into_container(model, deadline)
+            if self._loading == 1 and self._moves == moves and model.target_model not in self._footprints:
                 after = await self._memory.used()
                 if self._moves == moves:
-                    self._footprints[target_model] = max(after - before, 0)
+                    self._footprints[model.target_model] = max(after - before, 0)
+        except BaseException:
+            # The container may have registered it all the same, or may yet come to load it.
+            self._depart(model)
+            raise
         finally:
             self._moves += 1
             self._loading -= 1
             self._reserved -= expected
             self._freed.set()
-        self._events.publish(ModelLoaded(target_model, time.perf_counter() - started))
-        return LoadedModel(target_model, stored.size_bytes, name=name, stored=stored)
+        self._events.publish(ModelLoaded(model.target_model, time.perf_counter() - started))
+        return model
 
-    async def _load_into_container(self, name: str, stored: StoredModel, deadline: float) -> None:
+    async def _load_into_container(self, model: LoadedModel, deadline: float) -> None:
         clock = asyncio.get_running_loop().time
+        url = self._model_url(model.stored.directory)
         try:
             while True:
-                url = self._model_url(stored.directory)
-                answer = await self._contract.load(name, url, max(0.0, deadline - clock()))
+                answer = await self._contract.load(model.name, url, max(0.0, deadline - clock()))
                 if 200 <= answer.status < 300 or answer.status == 409:  # 409: it is loaded already
                     return
-                # A model that was refused may stay registered, as in Multi Model Server: forget it.
-                await self._forget(name)
-                if answer.status != 507 or not await self.unload_least_recently_used("container answered 507"):
+                if answer.status != 507 or not await self.unload_one("container answered 507"):
                     raise container_failed(self._origin, answer.status, answer.body.decode("utf-8", "replace"))
+                # A model that was refused may stay registered, as in Multi Model Server: forget it.
+                await self._forget(model.name)
         except ContainerTimeout:
-            asyncio.create_task(self._forget(name))  # should the load ever end, it must not stay
             raise container_too_slow(self._origin) from None
         except ContainerError as error:
             raise container_failed(self._origin, 0, str(error)) from None
@@ -256,8 +252,11 @@ class LoadedModels:
                     self._reserved += expected
                     self._moves += 1
                     return used, expected
-                if not await self.unload_least_recently_used(obstacle):
-                    await self._wait_until_freed(stored.target_model, deadline)
+                if not (await self.unload_one(obstacle) or await self._wait_until_freed(deadline)):
+                    raise ServiceUnavailable(
+                        f"Model {stored.target_model} was not loaded: all models in memory were busy for "
+                        f"{self._limits.load_seconds:.3g} s."
+                    )
 
     def _obstacle(self, wanted: int) -> str | None:
         """What is in the way of a memory use of ``wanted`` bytes by one model more; None if nothing is."""
@@ -283,16 +282,14 @@ class LoadedModels:
                 self._base_bytes = used
         return max(stored.size_bytes, guess)
 
-    async def _wait_until_freed(self, target_model: str, deadline: float) -> None:
+    async def _wait_until_freed(self, until: float) -> bool:
+        """Wait until something became idle or left; False if that time comes before."""
         self._freed.clear()
-        pause = deadline - asyncio.get_running_loop().time()
         try:
-            await asyncio.wait_for(self._freed.wait(), max(pause, 0.0))
+            await asyncio.wait_for(self._freed.wait(), max(0.0, until - asyncio.get_running_loop().time()))
         except asyncio.TimeoutError:
-            raise ServiceUnavailable(
-                f"Model {target_model} was not loaded: all models in memory were busy for "
-                f"{self._limits.load_seconds:.3g} s."
-            ) from None
+            return False
+        return True
 
     # Out
 
@@ -301,37 +298,37 @@ class LoadedModels:
             if not model.leaving.done():
                 model.leaving.set_result(None)
         elif not self._cache and self.models.get(model.target_model) is model:
-            self._retire(model, "model cache is disabled", delete=True)
-        else:
-            self._freed.set()
+            self._retire(model, "model cache is disabled")
+        self._freed.set()
 
-    def _retire(self, model: LoadedModel, reason: str, delete: bool) -> None:
+    def _retire(self, model: LoadedModel, reason: str) -> None:
         self.models.remove(model)
         if model.pins:
             model.leaving = asyncio.get_running_loop().create_future()
-        self._depart(model, reason, delete)
+        self._depart(model, reason)
 
-    def _depart(self, model: LoadedModel, reason: str, delete: bool) -> asyncio.Task[None]:
+    def _depart(self, model: LoadedModel, reason: str = "") -> asyncio.Task[None]:
         # Registered at once, so that a new caller of this model waits for it to be gone.
-        task = self._departures[model.target_model] = asyncio.create_task(self._unload(model, reason, delete))
+        task = asyncio.create_task(self._unload(model, reason))
+        self._departures[model.name] = Departure(model, task)
         return task
 
-    async def _unload(self, model: LoadedModel, reason: str, delete: bool) -> None:
-        try:
-            if model.leaving is not None:
-                await model.leaving
-            self._moves += 1
-            started = time.perf_counter()
-            if not await self._forget(model.name):
-                reason += "; the container did not confirm it"
-            self._moves += 1
-            self._events.publish(ModelUnloaded(model.target_model, reason, time.perf_counter() - started))
-        finally:
-            self._departures.pop(model.target_model, None)
-            self._volume.models.unpin(model.stored)
-            self._freed.set()
-            if delete and not model.stored.pins:
-                await self._volume.delete(model.stored, reason)
+    async def _unload(self, model: LoadedModel, reason: str) -> None:
+        """Without a reason, it is one that failed to load."""
+        if model.leaving is not None:
+            await model.leaving
+        self._moves += 1
+        started = time.perf_counter()
+        confirmed = await self._forget(model.name)
+        self._moves += 1
+        if reason:
+            how = "" if confirmed else "; the container did not confirm it"
+            self._events.publish(ModelUnloaded(model.target_model, reason + how, time.perf_counter() - started))
+        del self._departures[model.name]
+        self._volume.release(model.stored)
+        if not self._cache:
+            self._volume.retire(model.stored, reason or "it failed to load")
+        self._freed.set()
 
     async def _forget(self, name: str) -> bool:
         """Tell the container to unload a model; whether it is gone as far as the container says."""
@@ -340,8 +337,3 @@ class LoadedModels:
         except ContainerError:
             return False
         return 200 <= answer.status < 300 or answer.status == 404
-
-
-def _look_at(task: asyncio.Task[LoadedModel]) -> BaseException | None:
-    """What a finished load raised. Looking also tells asyncio that it was noticed, if every caller has left."""
-    return asyncio.CancelledError() if task.cancelled() else task.exception()

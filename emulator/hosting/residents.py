@@ -1,10 +1,14 @@
-"""Models that take up room somewhere: pinned ones stay, idle ones leave least recently used first."""
+"""Models that take up room somewhere: pinned ones stay, idle ones leave least recently used first.
+
+And those on their way there: each comes once, however many wait for it.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from cachetools import LRUCache
@@ -91,3 +95,74 @@ class Residents(Generic[R]):
         self._idle.clear()
         self.used_bytes = 0
         return everyone
+
+
+@dataclass(eq=False)
+class Arrival(Generic[R]):
+    """A model on its way, and how many wait for it."""
+
+    outcome: asyncio.Future[R]
+    waiting: int = 0
+    task: asyncio.Task[None] = field(init=False)
+
+
+class Arrivals(Generic[R]):
+    """The models on their way to join some residents. Each goes on coming when those who wait for it have left."""
+
+    def __init__(self, residents: Residents[R], bring: Callable[[str], Awaitable[R]], release: Callable[[R], None]):
+        """``bring`` makes a resident of a name; ``release`` takes back a pin of it."""
+        self._residents = residents
+        self._bring = bring
+        self._release = release
+        self._all: dict[str, Arrival[R]] = {}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all)
+
+    def __contains__(self, target_model: str) -> bool:
+        return target_model in self._all
+
+    async def join(self, target_model: str, timeout: float | None = None) -> R | None:
+        """The resident, pinned, as soon as it is there; None when ``timeout`` (seconds) passes before.
+
+        Raises what bringing it raised. The resident must not be there already.
+        """
+        loop = asyncio.get_running_loop()
+        arrival = self._all.get(target_model)
+        if arrival is None:
+            arrival = self._all[target_model] = Arrival(loop.create_future())
+            arrival.outcome.add_done_callback(asyncio.Future.exception)  # noticed, also when no one waits any more
+            arrival.task = loop.create_task(self._run(target_model, arrival))
+        arrival.waiting += 1
+        try:
+            await asyncio.wait([arrival.outcome], timeout=timeout)
+        except asyncio.CancelledError:
+            arrival.waiting -= 1
+            if arrival.outcome.done() and not arrival.outcome.exception():
+                self._release(arrival.outcome.result())
+            raise
+        if not arrival.outcome.done():
+            arrival.waiting -= 1
+            return None
+        return arrival.outcome.result()
+
+    def abandon(self, error: Exception) -> None:
+        """Let none of them come; who waits gets this error."""
+        for arrival in self._all.values():
+            arrival.task.cancel()
+            arrival.outcome.set_exception(error)
+        self._all = {}
+
+    async def _run(self, target_model: str, arrival: Arrival[R]) -> None:
+        try:
+            resident = await self._bring(target_model)
+        except Exception as error:
+            del self._all[target_model]
+            arrival.outcome.set_exception(error)
+            return
+        # One pin for each who waits, and one until all of them have theirs.
+        resident.pins = arrival.waiting + 1
+        del self._all[target_model]
+        self._residents.add(resident)
+        arrival.outcome.set_result(resident)
+        self._release(resident)

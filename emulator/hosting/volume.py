@@ -9,29 +9,37 @@ import hashlib
 import itertools
 import shutil
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from emulator.artifacts.archive import extract
+from emulator.artifacts.archive import Extracted, extract
 from emulator.artifacts.bucket import LocalBucket, Version
-from emulator.errors import ArchiveError, VolumeFull, archive_unusable
+from emulator.errors import ArchiveError, VolumeFull, archive_not_found, archive_unusable
 from emulator.events import Events, ModelDeleted, ModelDownloaded
-from emulator.hosting.residents import Resident, Residents
+from emulator.hosting.residents import Arrivals, Resident, Residents
 from emulator.limits import Limits
+
+# Asked to let go of a model on the disk; the argument says why. Whether it did.
+Spare = Callable[[str], Awaitable[bool]]
 
 
 @dataclass(eq=False, kw_only=True)
 class StoredModel(Resident):
     """A model on disk. It is pinned while a container has it in memory or is loading it."""
 
+    name: str  # by which the container knows it
     directory: Path
     version: Version  # of the archive that it was extracted from
+    retired: str = ""  # why its files are deleted as soon as it is idle
 
 
-def model_name(target_model: str) -> str:
+def model_name(target_model: str, generation: int = 0) -> str:
     """The opaque name under which a container knows a model: 32 hexadecimal digits, as on real endpoints."""
-    return hashlib.blake2b(target_model.encode(), digest_size=16).hexdigest()
+    text = f"{target_model}\n{generation}" if generation else target_model
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 class StorageVolume:
@@ -50,55 +58,52 @@ class StorageVolume:
         self._bucket = bucket
         self._limits = limits
         self._events = events
+        # An extraction runs in a thread, which cannot be stopped: it goes on when who wanted it has gone.
+        self._downloads: Arrivals[StoredModel] = Arrivals(self.models, self._download, self.release)
+        self._spares: dict[str, Spare] = {}
+        self._retired_bytes = 0
+        # How many versions of a model were retired while in use: each has its own name and directory.
+        self._generations: Counter[str] = Counter()
         self._discarded = itertools.count()
+        self._removals: set[asyncio.Task[None]] = set()
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)
 
-    async def fetch(self, target_model: str) -> StoredModel:
-        """The model on disk, pinned; downloaded and extracted first if it is not there.
+    @property
+    def used_bytes(self) -> int:
+        return self.models.used_bytes + self._retired_bytes
 
-        The caller must see to it that one model is not fetched twice at once. Raises ValidationError
-        (no such archive, or an unusable one) and VolumeFull (all that is on disk is in use).
+    async def fetch(self, target_model: str, spare: Spare) -> StoredModel:
+        """The model on disk, pinned; downloaded and extracted first if it is not there. See ``release``.
+
+        ``spare`` is asked, again and again, when there is no room and all that is on disk is in use.
+        Raises ValidationError (no such archive, or an unusable one) and VolumeFull (no room was made).
         """
         stored = self.models.pin(target_model)
-        if stored is not None:
-            return stored
-        archive, version = self._bucket.locate(target_model), self._bucket.version(target_model)
-        directory = self.directory / model_name(target_model) / "model"
-        directory.parent.mkdir(exist_ok=True)
-        started = time.perf_counter()
-        try:
-            extracted = await asyncio.to_thread(
-                extract, archive, directory, max_bytes=self.capacity_bytes, max_files=self._limits.archive_files
-            )
-        except ArchiveError as error:
-            await self._delete_directory(directory.parent)
-            raise archive_unusable(target_model, str(error)) from None
-        except OSError as error:
-            await self._delete_directory(directory.parent)
-            if error.errno != errno.ENOSPC:
-                raise
-            # The disk below is smaller than the volume claims to be: make room as if the volume were full.
-            if not await self._delete_least_recently_used("no space left on device"):
-                raise VolumeFull(f"no space left on device below {self.directory}") from None
-            return await self.fetch(target_model)
-        while self.models.used_bytes + extracted.size_bytes > self.capacity_bytes:
-            if not await self._delete_least_recently_used("storage volume full"):
-                await self._delete_directory(directory.parent)
-                raise VolumeFull(
-                    f"it takes {extracted.size_bytes} bytes, of {self.capacity_bytes} bytes "
-                    f"{self.models.used_bytes} are taken by models in use"
-                )
-        stored = StoredModel(target_model, extracted.size_bytes, pins=1, directory=directory, version=version)
-        self.models.add(stored)
-        self._events.publish(ModelDownloaded(target_model, time.perf_counter() - started, extracted.size_bytes))
+        if stored is None:
+            self._spares.setdefault(target_model, spare)
+            stored = await self._downloads.join(target_model)
+        assert stored is not None
         return stored
 
-    async def delete(self, stored: StoredModel, reason: str) -> None:
-        """Take a model off the disk, whoever has it pinned. A fetch that follows downloads it anew."""
+    def release(self, stored: StoredModel) -> None:
+        """Give back what ``fetch`` returned."""
+        self.models.unpin(stored)
+        if stored.retired and not stored.pins:
+            self._retired_bytes -= stored.size_bytes
+            self._remove_soon(stored, stored.retired)
+
+    def retire(self, stored: StoredModel, reason: str) -> None:
+        """Delete a model's files as soon as it is idle. A fetch that follows downloads it anew, at once."""
+        if self.models.get(stored.target_model) is not stored:
+            return
         self.models.remove(stored)
-        await self._delete_directory(stored.directory.parent)
-        self._events.publish(ModelDeleted(stored.target_model, reason))
+        if stored.pins:
+            stored.retired = reason
+            self._retired_bytes += stored.size_bytes
+            self._generations[stored.target_model] += 1
+        else:
+            self._remove_soon(stored, reason)
 
     def changed(self, stored: Iterable[StoredModel]) -> list[tuple[StoredModel, Version]]:
         """Those whose archive is no longer the one they were extracted from, with its version now.
@@ -113,17 +118,64 @@ class StorageVolume:
                     changes.append((model, version))
         return changes
 
-    async def _delete_least_recently_used(self, reason: str) -> bool:
+    # In
+
+    async def _download(self, target_model: str) -> StoredModel:
+        spare = self._spares.pop(target_model)
+        archive, version = self._bucket.locate(target_model), self._bucket.version(target_model)
+        name = model_name(target_model, self._generations[target_model])
+        directory = self.directory / name / "model"
+        started = time.perf_counter()
+        try:
+            extracted = await self._extract(target_model, archive, directory, spare)
+            while self.used_bytes + extracted.size_bytes > self.capacity_bytes:
+                if not await self._make_room("storage volume full", spare):
+                    raise VolumeFull(
+                        f"it takes {extracted.size_bytes} bytes, of {self.capacity_bytes} bytes "
+                        f"{self.used_bytes} are taken by models in use"
+                    )
+        except BaseException:
+            await self._remove(directory.parent)
+            raise
+        self._events.publish(ModelDownloaded(target_model, time.perf_counter() - started, extracted.size_bytes))
+        return StoredModel(target_model, extracted.size_bytes, name=name, directory=directory, version=version)
+
+    async def _extract(self, target_model: str, archive: Path, directory: Path, spare: Spare) -> Extracted:
+        limits = {"max_bytes": self.capacity_bytes, "max_files": self._limits.archive_files}
+        while True:
+            try:
+                directory.parent.mkdir(exist_ok=True)
+                return await asyncio.to_thread(extract, archive, directory, **limits)
+            except ArchiveError as error:
+                raise archive_unusable(target_model, str(error)) from None
+            except OSError as error:
+                if error.filename == str(archive):  # deleted a moment ago, or not readable
+                    raise archive_not_found(self._bucket.directory.name, target_model) from None
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+            # The disk below is smaller than the volume claims to be: make room as if the volume were full.
+            if not await self._make_room("no space left on device", spare):
+                raise VolumeFull(f"no space left on device below {self.directory}")
+
+    async def _make_room(self, reason: str, spare: Spare) -> bool:
         stored = self.models.pop_idle()
         if stored is None:
-            return False
-        await self._delete_directory(stored.directory.parent)
+            return await spare(reason)
         self._events.publish(ModelDeleted(stored.target_model, reason))
+        await self._remove(stored.directory.parent)
         return True
 
-    async def _delete_directory(self, directory: Path) -> None:
+    # Out
+
+    def _remove_soon(self, stored: StoredModel, reason: str) -> None:
+        self._events.publish(ModelDeleted(stored.target_model, reason))
+        removal = asyncio.ensure_future(self._remove(stored.directory.parent))
+        self._removals.add(removal)
+        removal.add_done_callback(self._removals.discard)
+
+    def _remove(self, directory: Path) -> Coroutine[Any, Any, None]:
         # Out of the way at once, so that the same model can be fetched again meanwhile.
         discarded = self.directory / f".deleted-{next(self._discarded)}"
         with contextlib.suppress(FileNotFoundError):
             directory.rename(discarded)
-            await asyncio.to_thread(shutil.rmtree, discarded, ignore_errors=True)
+        return asyncio.to_thread(shutil.rmtree, discarded, ignore_errors=True)

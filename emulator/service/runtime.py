@@ -87,23 +87,22 @@ class Runtime:
 
     async def _stream(self, endpoint: Endpoint, invocation: Invocation, send: Send, request_id: str) -> None:
         answer = await endpoint.invoke_stream(invocation)
-        headers = _answer_headers(answer, b"x-amzn-sagemaker-content-type", request_id)
-        headers.append((b"content-type", b"application/vnd.amazon.eventstream"))
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        try:
-            async for chunk in answer.chunks:
-                await send({"type": "http.response.body", "body": payload_part(chunk), "more_body": True})
+        with answer.closing:
+            headers = _answer_headers(answer, b"x-amzn-sagemaker-content-type", request_id)
+            headers.append((b"content-type", b"application/vnd.amazon.eventstream"))
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
             last = b""
-        except ContainerTimeout as error:
-            last = stream_exception("ModelStreamError", str(error), ErrorCode="ModelInvocationTimeExceeded")
-        except ContainerError as error:
-            last = stream_exception("ModelStreamError", str(error), ErrorCode="StreamBroken")
-        except Exception:
-            log.exception("request %s failed inside the emulator", request_id)
-            last = stream_exception("InternalStreamFailure", "The emulator failed; see its log.")
-        finally:
-            await answer.chunks.aclose()
-        await send({"type": "http.response.body", "body": last})
+            try:
+                async for chunk in answer.chunks:
+                    await send({"type": "http.response.body", "body": payload_part(chunk), "more_body": True})
+            except ContainerTimeout as error:
+                last = stream_exception("ModelStreamError", str(error), ErrorCode="ModelInvocationTimeExceeded")
+            except ContainerError as error:
+                last = stream_exception("ModelStreamError", str(error), ErrorCode="StreamBroken")
+            except Exception:
+                log.exception("request %s failed inside the emulator", request_id)
+                last = stream_exception("InternalStreamFailure", "The emulator failed; see its log.")
+            await send({"type": "http.response.body", "body": last})
 
     def _parse(self, headers: Headers, endpoint_name: str, operation: str, request_id: str) -> Invocation:
         invocation = Invocation(endpoint_name, b"")
