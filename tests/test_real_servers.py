@@ -106,6 +106,13 @@ class TestMultiModelServer:
         assert mms_server.load("big", directory).status == 507
         assert mms_server.unload("big").status == 200
 
+    def test_a_model_that_fails_otherwise_is_a_500_and_is_gone(self, mms_server: Container, tmp_path: Path) -> None:
+        empty = tmp_path / "empty"
+        empty.mkdir()
+        for _ in range(2):
+            assert mms_server.load("broken", empty).status == 500
+            assert mms_server.get("broken").status == 404
+
     def test_a_request_that_does_not_fit_is_a_507_and_one_that_fails_a_503(
         self, mms_server: Container, tmp_path: Path
     ) -> None:
@@ -184,9 +191,19 @@ class TestTriton:
         # An unload by another target is not tried here: Triton would wait for it, deaf to all but pings, for 350 s.
         assert triton_server.unload("one", "one.tar.gz").status == 200
 
-    def test_a_target_may_have_any_path(self, triton_server: Container, tmp_path: Path) -> None:
-        triton_server.load("deep", triton_directory(tmp_path, 3), "a/b c/ü.tar.gz".encode().decode("latin-1"))
-        triton_server.unload("deep", "a/b c/ü.tar.gz".encode().decode("latin-1"))
+    def test_a_target_can_be_loaded_under_one_name_only(self, triton_server: Container, tmp_path: Path) -> None:
+        triton_server.load("one", triton_directory(tmp_path / "one", 3), "same.tar.gz")
+        answer = triton_server.load("two", triton_directory(tmp_path / "two", 5), "same.tar.gz")
+        assert (answer.status, "conflicting mapping" in answer.json()["error"]) == (409, True)
+        assert triton_server.get("two").status == 404
+        triton_server.unload("one", "same.tar.gz")
+
+    def test_a_target_may_be_a_path(self, triton_server: Container, tmp_path: Path) -> None:
+        target = "a/b/d=1.tar.gz"
+        assert triton_server.load("deep", triton_directory(tmp_path, 3), target).status == 200
+        body, content_type = tensors.json_request([1])
+        assert triton_server.invoke("deep", body, content_type, target).status == 200
+        assert triton_server.unload("deep", target).status == 200
 
     def test_a_model_without_a_directory_of_its_own_loads_only_below_opt_ml_models(
         self, triton_server: Container, tmp_path: Path
