@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import urllib.parse
 from dataclasses import dataclass
 
 from emulator.containers.pool import Answer, AnswerTooLong, Pool, StreamedAnswer
@@ -43,44 +42,41 @@ class ContainerContract:
 
     async def ping(self) -> None:
         """Raises ContainerError unless GET /ping answers 200 in time."""
-        answer = await self._control("GET", "/ping", self._limits.ping_seconds)
+        answer = await self._control("GET", "/ping", "", self._limits.ping_seconds)
         if answer.status != 200:
             raise ContainerError(f"GET /ping answered {answer.status} {_text(answer.body, 200)}".rstrip())
 
-    async def list_models(self) -> list[str]:
-        """The names of all loaded models. Raises ContainerError unless GET /models answers 200, as in the contract."""
-        names: list[str] = []
-        query = ""
-        while True:
-            answer = await self._control("GET", f"/models{query}", self._limits.ping_seconds)
-            if answer.status != 200:
-                raise ContainerError(
-                    f"GET /models answered {answer.status}; a multi-model container must implement it"
-                )
-            try:
-                page = json.loads(answer.body)
-                names += [model["modelName"] for model in page["models"]]
-                token = page.get("nextPageToken")
-            except (ValueError, KeyError, TypeError, AttributeError):
-                raise ContainerError(
-                    f"GET /models did not answer as in the contract: {_text(answer.body, 200)}"
-                ) from None
-            if not token:
-                return names
-            query = "?next_page_token=" + urllib.parse.quote(str(token), safe="")
+    async def check_list(self) -> None:
+        """Raises ContainerError unless GET /models answers 200 with a list, as a multi-model container must.
 
-    async def load(self, model_name: str, url: str, timeout: float) -> Answer:
-        """POST /models; ``timeout`` in seconds."""
+        What the entries hold is not looked at: Triton leaves them empty.
+        """
+        answer = await self._control("GET", "/models", "", self._limits.ping_seconds)
+        if answer.status != 200:
+            raise ContainerError(f"GET /models answered {answer.status}; a multi-model container must implement it")
+        try:
+            listed = isinstance(json.loads(answer.body)["models"], list)
+        except (ValueError, KeyError, TypeError):
+            listed = False
+        if not listed:
+            raise ContainerError(f"GET /models did not answer as in the contract: {_text(answer.body, 200)}")
+
+    async def load(self, model_name: str, target_model: str, url: str, timeout: float) -> Answer:
+        """POST /models; ``timeout`` in seconds.
+
+        The target model goes along as a header in this and the following calls: Triton knows a model by it.
+        """
         body = json.dumps({"model_name": model_name, "url": url}).encode()
-        return await self._control("POST", "/models", timeout, body)
+        return await self._control("POST", "/models", target_model, timeout, body)
 
-    async def is_loaded(self, model_name: str) -> bool:
-        """GET /models/{model_name}: False when the container says that it does not know the model."""
-        return (await self._control("GET", f"/models/{model_name}", self._limits.ping_seconds)).status != 404
+    async def is_loaded(self, model_name: str, target_model: str) -> bool:
+        """GET /models/{model_name}: whether the container knows the model."""
+        path = f"/models/{model_name}"
+        return (await self._control("GET", path, target_model, self._limits.ping_seconds)).status == 200
 
-    async def unload(self, model_name: str) -> Answer:
+    async def unload(self, model_name: str, target_model: str) -> Answer:
         """DELETE /models/{model_name}."""
-        return await self._control("DELETE", f"/models/{model_name}", self._limits.unload_seconds)
+        return await self._control("DELETE", f"/models/{model_name}", target_model, self._limits.unload_seconds)
 
     async def invoke(self, model_name: str, invocation: Invocation, timeout: float) -> Answer:
         """POST /models/{model_name}/invoke, and the whole answer; ``timeout`` in seconds."""
@@ -113,8 +109,12 @@ class ContainerContract:
         )
         return b"".join(lines)
 
-    async def _control(self, method: str, path: str, timeout: float, body: bytes = b"") -> Answer:
+    async def _control(
+        self, method: str, path: str, target_model: str, timeout: float, body: bytes = b""
+    ) -> Answer:
         head = b"%s %s HTTP/1.1\r\n%saccept: application/json\r\n" % (method.encode(), path.encode(), self._host)
+        if target_model:
+            head += b"X-Amzn-SageMaker-Target-Model: %s\r\n" % target_model.encode()
         if body:
             head += b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body)
         return await self._pool.request(head + b"\r\n", body, timeout, MAX_CONTROL_BYTES)

@@ -227,7 +227,7 @@ class Instance:
         if use.loaded.models.get(use.model.target_model) is not use.model:
             return True  # another caller has found out already
         try:
-            if await use.contract.is_loaded(use.model.name):
+            if await use.contract.is_loaded(use.model.name, use.model.target_model):
                 return False
         except ContainerError:
             return False
@@ -320,7 +320,7 @@ class Instance:
         """One health check as the platform makes it; what is wrong, None if nothing is."""
         try:
             await contract.ping()
-            await contract.list_models()
+            await contract.check_list()
         except ContainerError as error:
             return str(error)
         return None

@@ -224,13 +224,17 @@ class LoadedModels:
         url = self._model_url(model.stored.directory)
         try:
             while True:
-                answer = await self._contract.load(model.name, url, max(0.0, deadline - clock()))
-                if 200 <= answer.status < 300 or answer.status == 409:  # 409: it is loaded already
+                timeout = max(0.0, deadline - clock())
+                answer = await self._contract.load(model.name, model.target_model, url, timeout)
+                if 200 <= answer.status < 300:
+                    return
+                # 409 is "already loaded", but also Triton's word for a target model that has another name still.
+                if answer.status == 409 and await self._contract.is_loaded(model.name, model.target_model):
                     return
                 if answer.status != 507 or not await self.unload_one("container answered 507"):
                     raise container_failed(self._origin, answer.status, answer.body.decode("utf-8", "replace"))
                 # A model that was refused may stay registered, as in Multi Model Server: forget it.
-                await self._forget(model.name)
+                await self._forget(model)
         except ContainerTimeout:
             raise container_too_slow(self._origin) from None
         except ContainerError as error:
@@ -319,7 +323,7 @@ class LoadedModels:
             await model.leaving
         self._moves += 1
         started = time.perf_counter()
-        confirmed = await self._forget(model.name)
+        confirmed = await self._forget(model)
         self._moves += 1
         if reason:
             how = "" if confirmed else "; the container did not confirm it"
@@ -330,10 +334,10 @@ class LoadedModels:
             self._volume.retire(model.stored, reason or "it failed to load")
         self._freed.set()
 
-    async def _forget(self, name: str) -> bool:
+    async def _forget(self, model: LoadedModel) -> bool:
         """Tell the container to unload a model; whether it is gone as far as the container says."""
         try:
-            answer = await self._contract.unload(name)
+            answer = await self._contract.unload(model.name, model.target_model)
         except ContainerError:
             return False
         return 200 <= answer.status < 300 or answer.status == 404

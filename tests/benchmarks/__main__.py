@@ -1,0 +1,15 @@
+"""Runs the benchmarks: ``python -m tests.benchmarks [serving] [resources] [extraction]``, all of them by default."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+from tests.benchmarks.report import Report
+
+ALL = ("resources", "extraction", "serving")
+
+report = Report()
+for name in sys.argv[1:] or ALL:
+    importlib.import_module(f"tests.benchmarks.{name}").main(report)
+report.print()
