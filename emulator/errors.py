@@ -201,6 +201,10 @@ def body_too_long(size: int, limit: int) -> ValidationError:
     return ValidationError(f"The request body of {size} bytes is over the limit of {limit} bytes.")
 
 
+def body_incomplete(size: int) -> ValidationError:
+    return ValidationError(f"The request body ended after {size} bytes, before it was complete.")
+
+
 def model_not_ready(target_model: str) -> ModelNotReadyException:
     return ModelNotReadyException(
         f"Model {target_model} is not ready yet: it is still being downloaded or loaded. Please try again."

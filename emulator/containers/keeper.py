@@ -2,8 +2,9 @@
 
     python -m emulator.containers.keeper STOP_SECONDS DIRECTORY SCRATCH COMMAND [ARGUMENT ...]
 
-A small process between the emulator and a container. It reads the emulator's wishes on standard
-input, one per line: ``memory`` and ``stop``. The end of the input means that the emulator is gone,
+A small process between the emulator and a container. The first line of its standard input is the
+container's environment, as JSON; then it reads the emulator's wishes there, one per line: ``memory``
+and ``stop``. The end of the input means that the emulator is gone,
 also after kill -9: then SCRATCH, what it kept on disk for this container, is removed as well. COMMAND
 runs in DIRECTORY. Reports leave on standard output as JSON lines; the container's own output goes
 to this process's standard error. On Linux the keeper adopts what the container leaves behind, so
@@ -13,6 +14,7 @@ found only while its parent lives.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -34,6 +36,9 @@ def main() -> int:
     if prctl:
         prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
+    with open(0, "rb", buffering=0, closefd=False) as wishes_from:  # unbuffered: the wishes are read as they come
+        environment = json.loads(wishes_from.readline() or b"{}")
+
     # Signals arrive as bytes on a pipe, so that one select waits for everything.
     wakeup, signalled = os.pipe()
     os.set_blocking(signalled, False)
@@ -49,6 +54,7 @@ def main() -> int:
         child = subprocess.Popen(
             command,
             cwd=directory,
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr,
             start_new_session=True,
@@ -66,7 +72,7 @@ def main() -> int:
         nonlocal deadline
         if deadline is None:
             tree.signal(signal.SIGTERM)
-        deadline = min(deadline or float("inf"), time.monotonic() + grace)
+        deadline = min(float("inf") if deadline is None else deadline, time.monotonic() + grace)
 
     selector = selectors.DefaultSelector()
     selector.register(0, selectors.EVENT_READ)
@@ -105,7 +111,7 @@ def main() -> int:
 
 def reap() -> list[tuple[int, int]]:
     """Every child that has ended, with its status; adopted ones too."""
-    ended = []
+    ended: list[tuple[int, int]] = []
     while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)
@@ -117,10 +123,8 @@ def reap() -> list[tuple[int, int]]:
 
 
 def report(**message: int | str) -> None:
-    try:
+    with contextlib.suppress(OSError):  # no one may listen any more
         os.write(1, json.dumps(message).encode() + b"\n")
-    except OSError:  # no one listens any more
-        pass
 
 
 class Tree:
@@ -139,16 +143,12 @@ class Tree:
 
     def signal(self, number: int) -> None:
         for process in self._processes():
-            try:
+            with contextlib.suppress(OSError):
                 os.kill(process.pid, number)
-            except OSError:
-                pass
         if number == signal.SIGKILL:
             # Where there is no adoption, the group still holds what lost its parent.
-            try:
+            with contextlib.suppress(OSError):
                 os.killpg(self._group, number)
-            except OSError:
-                pass
 
     def memory(self) -> int:
         """Bytes: each process's own pages and its share of the shared ones."""

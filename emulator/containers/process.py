@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import json
 import os
 import random
+import signal
 import socket
 import sys
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import psutil
+
 from emulator.containers.base import Container, LogSink
+from emulator.containers.keeper import PR_SET_CHILD_SUBREAPER
 from emulator.errors import SetupError
 from emulator.limits import Limits
 
+PORT_VARIABLE = "SAGEMAKER_BIND_TO_PORT"
 LONGEST_LOG_LINE = 64 * 1024
+LAST_WORDS_SECONDS = 2.0  # for what is still in the pipes of a container that has ended
+ORPHAN_SECONDS = 5.0  # for ending what a killed keeper left behind
 CONTAINER_PORTS = range(10_000, 32_767)
 # ``python -m`` puts the working directory first on the import path: from here, it finds this package
 # and nothing that a user's own directory may hold (a queue.py, say).
@@ -43,7 +52,8 @@ class ProcessContainer(Container):
         self.port = free_port(self.host)
         self._command = list(command)
         self._directory, self._scratch = directory, scratch
-        self._environment = {**os.environ, **environment, "SAGEMAKER_BIND_TO_PORT": str(self.port)}
+        # The keeper does not get it: what is meant for the container's Python must not change its own.
+        self._environment = {**os.environ, **environment, PORT_VARIABLE: str(self.port)}
         self._limits = limits
         self._log = log
         self._keeper: asyncio.subprocess.Process | None = None
@@ -56,22 +66,26 @@ class ProcessContainer(Container):
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
         self._started, self._exited = loop.create_future(), loop.create_future()
-        self._keeper = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "emulator.containers.keeper",
-            str(self._limits.stop_seconds),
-            str(self._directory),
-            str(self._scratch),
-            *self._command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=self._environment,
-            cwd=PACKAGE_ROOT,
-            # Out of the terminal's process group: Ctrl-C is for the emulator, which then stops its containers.
-            start_new_session=True,
-        )
+        adopt_orphans()
+        try:
+            self._keeper = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "emulator.containers.keeper",
+                str(self._limits.stop_seconds),
+                str(self._directory),
+                str(self._scratch),
+                *self._command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                cwd=PACKAGE_ROOT,
+                # Out of the terminal's process group: Ctrl-C is for the emulator, which then stops its containers.
+                start_new_session=True,
+            )
+        except OSError as error:  # no memory or no process left
+            raise SetupError(f"The container's process cannot be started: {error.strerror}.") from None
+        self._wish(json.dumps(self._environment).encode() + b"\n")
         self._readers = [asyncio.create_task(self._read_reports()), asyncio.create_task(self._read_log())]
         await asyncio.shield(self._started)
 
@@ -82,8 +96,10 @@ class ProcessContainer(Container):
         if self._keeper is None:
             return
         self._wish(b"stop\n")
-        await asyncio.gather(*self._readers)
         await self._keeper.wait()
+        _, unfinished = await asyncio.wait(self._readers, timeout=LAST_WORDS_SECONDS)
+        for reader in unfinished:  # a process that escaped holds the other end of the pipe
+            reader.cancel()
 
     async def memory_used(self) -> int:
         if self._keeper is None or self._exited.done():
@@ -116,16 +132,39 @@ class ProcessContainer(Container):
                 self._started.set_exception(
                     SetupError(f"The container's command cannot be run: {message['failed']}")
                 )
-        # The keeper is gone. If it was killed, it took the main process along (on Linux), but not that one's children.
         if not self._exited.done():
-            with contextlib.suppress(OSError):
-                if self._main_pid:
-                    os.killpg(self._main_pid, 9)
-            self._exited.set_result(-9)
+            await self._end_orphans()
+            self._exited.set_result(-signal.SIGKILL)
         if not self._started.done():
             self._started.set_exception(SetupError("The container's command cannot be run."))
         for reply in self._memory:
             _resolve(reply, 0)
+
+    async def _end_orphans(self) -> None:
+        """End what is left of a container whose keeper was killed.
+
+        On Linux, its main process died with the keeper, and this process has adopted the others. They
+        are known by their environment.
+        """
+        with contextlib.suppress(OSError):
+            if self._main_pid:
+                os.killpg(self._main_pid, signal.SIGKILL)
+        deadline = time.monotonic() + ORPHAN_SECONDS
+        left: set[int] = set()
+        while time.monotonic() < deadline:
+            left |= {child.pid for child in psutil.Process().children(recursive=True) if self._is_ours(child)}
+            left = {pid for pid in left if not _has_ended(pid)}
+            if not left:
+                return
+            for pid in left:
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+            await asyncio.sleep(0.02)
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        with contextlib.suppress(psutil.Error):
+            return process.environ().get(PORT_VARIABLE) == str(self.port)
+        return False
 
     async def _read_log(self) -> None:
         assert self._keeper is not None and self._keeper.stderr is not None
@@ -152,6 +191,19 @@ def free_port(host: str) -> int:
             probe.bind((host, port))
             return port
     raise SetupError(f"No port is free for a container between {CONTAINER_PORTS.start} and {CONTAINER_PORTS.stop}.")
+
+
+def adopt_orphans() -> None:
+    """Become, on Linux, the parent of the processes below this one whose own parent ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _has_ended(pid: int) -> bool:
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:  # not a child of this process, or not yet
+        return not psutil.pid_exists(pid)
 
 
 def _resolve(future: asyncio.Future[int], value: int) -> None:

@@ -172,10 +172,13 @@ class LoadedModels:
 
         async def spare(reason: str) -> bool:
             # What is idle in memory may leave the disk as well, once it is unloaded.
-            return await self.unload_one(reason) or await self._wait_until_freed(deadline)
+            if await self.unload_one(reason):
+                return True
+            return self._others() > 0 and await self._wait_until_freed(deadline)
 
         try:
-            await self._wait_for_departure(target_model)
+            # One whose archive has changed is another model by now, and need not be waited for.
+            await self._wait_for_departure(target_model, lambda model: not model.stored.retired)
             async with self._load_slots or contextlib.nullcontext():
                 try:
                     stored = await self._volume.fetch(target_model, spare)
@@ -186,11 +189,12 @@ class LoadedModels:
             self._events.publish(LoadFailed(target_model, str(error)))
             raise
 
-    async def _wait_for_departure(self, target_model: str) -> None:
-        """Wait until a model that is being unloaded is gone. One whose archive has changed is another one by now."""
-        for departure in list(self._departures.values()):
-            if departure.model.target_model == target_model and not departure.model.stored.retired:
-                await asyncio.wait([departure.task])
+    async def _wait_for_departure(self, target_model: str, which: Callable[[LoadedModel], bool]) -> bool:
+        """Wait until such a model of that name is gone; False if none is on its way out."""
+        departures = [d for d in self._departures.values() if d.model.target_model == target_model and which(d.model)]
+        if departures:
+            await asyncio.wait([departure.task for departure in departures])
+        return bool(departures)
 
     async def _load(self, stored: StoredModel, deadline: float) -> LoadedModel:
         """Takes over the pin of ``stored``."""
@@ -228,9 +232,12 @@ class LoadedModels:
                 answer = await self._contract.load(model.name, model.target_model, url, timeout)
                 if 200 <= answer.status < 300:
                     return
-                # 409 is "already loaded", but also Triton's word for a target model that has another name still.
-                if answer.status == 409 and await self._contract.is_loaded(model.name, model.target_model):
-                    return
+                if answer.status == 409:
+                    if await self._contract.is_loaded(model.name, model.target_model):
+                        return
+                    # Triton knows a model by its target model: it has the version that is about to leave.
+                    if await self._wait_for_departure(model.target_model, lambda other: other.name != model.name):
+                        continue
                 if answer.status != 507 or not await self.unload_one("container answered 507"):
                     raise container_failed(self._origin, answer.status, answer.body.decode("utf-8", "replace"))
                 # A model that was refused may stay registered, as in Multi Model Server: forget it.
@@ -264,7 +271,7 @@ class LoadedModels:
 
     def _obstacle(self, wanted: int) -> str | None:
         """What is in the way of a memory use of ``wanted`` bytes by one model more; None if nothing is."""
-        others = len(self.models) + self._loading + len(self._departures)
+        others = self._others()
         if not others:
             return None
         if self._memory.max_models is not None and others >= self._memory.max_models:
@@ -272,6 +279,10 @@ class LoadedModels:
         if wanted + self._reserved > self._memory.budget_bytes * self._limits.memory_watermark:
             return "memory pressure"
         return None
+
+    def _others(self) -> int:
+        """How many models the container has, or has to do with."""
+        return len(self.models) + self._loading + len(self._departures)
 
     def _expected_bytes(self, stored: StoredModel, used: int) -> int:
         """What a model took last time. The first time: what the others took on average, its size on disk at least."""

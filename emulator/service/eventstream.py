@@ -15,9 +15,8 @@ STRING = 7  # the header value type; no other is needed
 
 def payload_part(chunk: bytes) -> bytes:
     """A ``PayloadPart`` event: a part of the model's answer."""
-    return _message(
-        chunk, ((":event-type", "PayloadPart"), (":content-type", "application/octet-stream"), (":message-type", "event"))
-    )
+    kind, content_type = (":event-type", "PayloadPart"), (":content-type", "application/octet-stream")
+    return _message(chunk, (kind, content_type, (":message-type", "event")))
 
 
 def stream_exception(name: str, message: str, **fields: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -69,12 +70,14 @@ class Log:
         self._spinner.stop()
         if event.status == "InService":
             seconds = time.perf_counter() - self._started
-            print(f"Endpoint {event.endpoint_name} is InService at {self._url} ({seconds:.1f} s)", flush=True)
+            with contextlib.suppress(OSError, ValueError):
+                print(f"Endpoint {event.endpoint_name} is InService at {self._url} ({seconds:.1f} s)", flush=True)
 
     def _write(self, line: str, color: str = "") -> None:
-        self._spinner.clear()
-        sys.stderr.write(f"{color}{line}{RESET}\n" if color and self._color else line + "\n")
-        sys.stderr.flush()
+        with contextlib.suppress(OSError, ValueError):  # no one may read it any more; the serving goes on
+            self._spinner.clear()
+            sys.stderr.write(f"{color}{line}{RESET}\n" if color and self._color else line + "\n")
+            sys.stderr.flush()
 
 
 class Spinner:

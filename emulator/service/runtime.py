@@ -20,6 +20,7 @@ from emulator.errors import (
     ContainerError,
     ContainerTimeout,
     InternalFailure,
+    body_incomplete,
     body_too_long,
     endpoint_not_asynchronous,
     endpoint_not_found,
@@ -152,16 +153,18 @@ class Runtime:
     async def _read_body(self, receive: Receive) -> tuple[bytes | None, int]:
         """The request's body, and its size in bytes. One that is over the limit is read, but not kept."""
         message = await receive()
-        if not message.get("more_body"):
+        if not message.get("more_body") and message["type"] != "http.disconnect":
             body = message.get("body", b"")
             return (body if len(body) <= self._limits.body_bytes else None), len(body)
         parts, size = [], 0
         while True:
+            if message["type"] == "http.disconnect":  # the caller has gone, or sends no more
+                raise body_incomplete(size)
             parts.append(message.get("body", b""))
             size += len(parts[-1])
             if size > self._limits.body_bytes:
                 parts.clear()
-            if not message.get("more_body"):  # the end, or the caller has gone
+            if not message.get("more_body"):
                 break
             message = await receive()
         return (b"".join(parts) if size <= self._limits.body_bytes else None), size
