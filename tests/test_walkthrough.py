@@ -1,0 +1,59 @@
+"""The demo and the notebook of the samples, run as a user runs them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import psutil
+import pytest
+from nbclient import NotebookClient
+
+from tests.running import REPOSITORY, eventually
+
+SAMPLE = REPOSITORY / "samples" / "house_prices"
+
+
+def emulators() -> set[int]:
+    return {
+        process.pid
+        for process in psutil.process_iter(["cmdline"])
+        if "emulator.containers.keeper" in (process.info["cmdline"] or []) or "serve" in (process.info["cmdline"] or [])
+    }
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_running():
+    before = emulators()
+    yield
+    eventually(lambda: emulators() <= before)
+
+
+def test_the_demo_shows_cold_and_warm_times_and_what_was_evicted() -> None:
+    result = subprocess.run([sys.executable, SAMPLE / "demo.py"], capture_output=True, text=True, timeout=200)
+    assert result.returncode == 0, result.stderr
+    assert "Endpoint local is InService at" in result.stdout
+    for words in ("cold ms", "warm ms", "lisbon", "osaka", "evictions", "unloaded   europe/lisbon.tar.gz"):
+        assert words in result.stdout
+    assert "Traceback" not in result.stdout + result.stderr
+
+
+def test_the_demo_says_when_there_is_no_emulator() -> None:
+    command = [sys.executable, SAMPLE / "demo.py", "--url", "http://127.0.0.1:9"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 1
+    assert "No emulator answers at http://127.0.0.1:9" in result.stderr
+
+
+def test_the_notebook_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Its commands are those of the environment that runs the tests.
+    monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    notebook = nbformat.read(SAMPLE / "walkthrough.ipynb", as_version=4)
+    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(SAMPLE)}}).execute()
+    outputs = "".join(
+        output.get("text", "") for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs
+    )
+    assert "ValidationError" in outputs
