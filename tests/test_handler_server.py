@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import itertools
 import json
 import os
 import signal
@@ -21,8 +20,8 @@ from tests.embedded import COMMAND, Embedded, embedded, eventually, gone, obedie
 from tests.real_servers.container import free_port, started
 
 Start = Callable[..., Embedded]
+REPOSITORY = Path(__file__).resolve().parents[1]
 CUSTOM = "X-Amzn-SageMaker-Custom-Attributes"
-NUMBERS = itertools.count()
 
 
 @pytest.fixture
@@ -54,12 +53,6 @@ def server(shared: Embedded) -> Iterator[Embedded]:
 
 
 @pytest.fixture
-def name() -> str:
-    """A model's name that no other test uses."""
-    return f"model-{next(NUMBERS)}"
-
-
-@pytest.fixture
 def gate(tmp_path: Path) -> Path:
     """A file that handlers wait for, or that shows how far they came."""
     return tmp_path / "gate"
@@ -78,6 +71,11 @@ def streamed(server: Embedded, name: str, body: str) -> tuple[http.client.HTTPCo
     connection = http.client.HTTPConnection("127.0.0.1", server.container.port, timeout=60)
     connection.request("POST", f"/models/{name}/invoke", body, {"Content-Type": "text/x-python"})
     return connection, connection.getresponse()
+
+
+def in_directory(directory: Path) -> list[str]:
+    """The server's command, from a working directory."""
+    return ["sh", "-c", f"cd '{directory}' && exec {' '.join(COMMAND)}"]
 
 
 def in_the_queue(server: Embedded, invocations: int) -> None:
@@ -121,9 +119,10 @@ def test_a_model_that_is_loaded_is_a_conflict(server: Embedded) -> None:
 
 
 def test_a_model_that_is_being_loaded_is_a_conflict_and_not_loaded(server: Embedded, gate: Path) -> None:
-    load = server.start(server.load, "m", f"until({str(gate)!r})")
+    directory = server.model("m", f"until({str(gate)!r})")
+    load = server.start(server.container.load, "m", directory)
     eventually(server.workers)
-    assert server.load("m").status == 409
+    assert server.container.load("m", directory).status == 409
     assert server.names() == []
     assert server.container.get("m").status == 404
     assert server.invoke("m").status == 404
@@ -218,6 +217,15 @@ def test_what_is_not_http_is_refused_and_does_no_harm(server: Embedded, said: by
 def test_a_body_that_is_far_too_large_is_refused_before_it_is_sent(server: Embedded) -> None:
     heard = talk(server, b"POST /models/m/invoke HTTP/1.1\r\nContent-Length: 1000000000\r\n\r\n")
     assert heard.startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_models_directory_may_be_relative_to_the_servers(tmp_path: Path) -> None:
+    (tmp_path / "relative").mkdir()
+    (tmp_path / "relative" / "inference.py").write_text("def handle(data, context): return ['found']")
+    with started(in_directory(tmp_path), tmp_path / "log", {"PYTHONPATH": str(REPOSITORY)}) as container:
+        container.wait_until_healthy(20)
+        assert container.load("m", Path("relative")).status == 200
+        assert container.invoke("m", b"").body == b"found"
 
 
 def test_model_names_may_hold_any_character(server: Embedded) -> None:
@@ -318,6 +326,21 @@ def test_one_of_several_workers_that_cannot_load_leaves_none(start: Start, gate:
     assert not server.workers()
 
 
+def test_running_out_of_another_resource_is_507_and_passes(tmp_path: Path) -> None:
+    few_files = f"ulimit -n 24; exec {' '.join([*COMMAND, '--handler', obedient(tmp_path)])}"
+    with started(["sh", "-c", few_files], tmp_path / "log") as container:
+        container.wait_until_healthy(20)
+        (tmp_path / "m").mkdir()
+        statuses = []
+        while 507 not in statuses:
+            answer = container.load(f"m{len(statuses)}", tmp_path / "m")
+            statuses.append(answer.status)
+        assert message(answer.body) == "No process for the model: Too many open files"
+        assert statuses[:-1] == [200] * (len(statuses) - 1)
+        assert container.unload("m0").status == 200
+        assert container.load("again", tmp_path / "m").status == 200
+
+
 def test_a_load_goes_on_when_its_caller_leaves(server: Embedded, gate: Path) -> None:
     directory = server.model("m", f"until({str(gate)!r})")
     order = json.dumps({"model_name": "m", "url": str(directory)}).encode()
@@ -394,6 +417,20 @@ def test_an_unload_cuts_off_what_takes_longer_than_the_grace(start: Start, gate:
     queued = server.start(server.invoke, "m", "return 1")
     assert server.container.unload("m").status == 200
     assert (invocation.result().status, queued.result().status) == (500, 404)
+    assert not server.workers()
+
+
+def test_an_unload_does_not_wait_for_what_nobody_waits_for(start: Start, gate: Path) -> None:
+    server = start("--grace-seconds", "3600")
+    server.loaded("m")
+    body = f"Path({str(gate)!r}).touch(); time.sleep(3600)".encode()
+    with socket.create_connection(("127.0.0.1", server.container.port)) as connection:
+        connection.sendall(b"POST /models/m/invoke HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        eventually(gate.exists)
+        unload = server.start(server.container.unload, "m")
+        eventually(lambda: server.names() == [])
+        assert not unload.done()
+    assert unload.result().status == 200
     assert not server.workers()
 
 
@@ -588,6 +625,18 @@ def test_a_status_that_is_none_is_refused(server: Embedded, status: int) -> None
     server.loaded("m")
     assert server.invoke("m", f"context.set_response_status({status}); return 'x'").status == 503
     assert server.run("m", "return 1") == 1
+
+
+def test_an_answer_without_content_has_no_body(server: Embedded) -> None:
+    server.loaded("m")
+    for body in ("'text'", "iter(['text'])"):
+        said = f"context.set_response_status(204); return {body}".encode()
+        request = b"POST /models/m/invoke HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b" % (len(said), said)
+        heard = talk(server, request + b"GET /ping HTTP/1.0\r\n\r\n")
+        first, _, rest = heard.partition(b"\r\n\r\n")
+        assert first.startswith(b"HTTP/1.1 204 No Content")
+        assert b"content-length" not in first.lower()
+        assert rest.startswith(b"HTTP/1.1 200 OK")
 
 
 def test_large_bodies_pass_both_ways(server: Embedded) -> None:
@@ -838,9 +887,7 @@ def test_a_port_that_is_taken_is_named() -> None:
 def test_modules_in_the_working_directory_do_not_get_in_the_way(tmp_path: Path) -> None:
     for module in ("queue", "http", "json", "inspect", "email", "uvloop"):
         (tmp_path / f"{module}.py").write_text("raise RuntimeError('not the one that was meant')")
-    repository = str(Path(__file__).resolve().parents[1])
-    command = ["sh", "-c", f"cd '{tmp_path}' && exec {' '.join(COMMAND)}"]
-    with started(command, tmp_path / "log", {"PYTHONPATH": repository}) as container:
+    with started(in_directory(tmp_path), tmp_path / "log", {"PYTHONPATH": str(REPOSITORY)}) as container:
         container.wait_until_healthy(20)
 
 

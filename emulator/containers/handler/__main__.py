@@ -12,7 +12,7 @@ if __name__ == "__main__" and not getattr(sys.flags, "safe_path", sys.flags.isol
 
 import argparse
 
-from emulator.containers.handler import spawner, worker
+from emulator.containers.handler import spawner, styles, worker
 
 
 def main() -> int:
@@ -61,9 +61,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _handler(text: str) -> str:
-    from emulator.containers.handler.styles import split
-
-    file, name = split(text)
+    file, name = styles.split(text)
     if not os.path.isfile(file):
         raise argparse.ArgumentTypeError(f"there is no file {file}")
     return os.path.abspath(file) + (f":{name}" if name else "")

@@ -16,7 +16,7 @@ from emulator.containers.handler.answer import Answer, BrokenStream, Refusal, ba
 
 _log = logging.getLogger(__name__)
 _PHRASES = {status.value: status.phrase for status in http.HTTPStatus}
-_BODILESS = (204, 304)
+_WITHOUT_LENGTH = (204, 304)  # they have no body, and are known for that
 
 
 @dataclass(slots=True)
@@ -143,13 +143,17 @@ class Connection(asyncio.Protocol):
                 self._transport.resume_reading()
 
     async def _answer(self, request: Request) -> None:
-        answer = await self._respond(request)
-        keep_alive = request.keep_alive and not self._finishing
-        if isinstance(answer.body, bytes):
-            self._transport.write(_whole(answer, keep_alive, request.method == "HEAD"))
-            await self._writable.wait()
-        else:
-            keep_alive = await self._send_stream(answer, keep_alive, request.chunked)
+        try:
+            answer = await self._respond(request)
+            keep_alive = request.keep_alive and not self._finishing
+            if isinstance(answer.body, bytes):
+                self._transport.write(_whole(answer, keep_alive, request.method == "HEAD"))
+                await self._writable.wait()
+            else:
+                keep_alive = await self._send_stream(answer, keep_alive, request.chunked)
+        except Exception:
+            _log.exception("%s %s was not answered", request.method, request.path)
+            keep_alive = False
         if not keep_alive:
             self._finishing = True
         self._next()
@@ -185,8 +189,9 @@ class Connection(asyncio.Protocol):
 
 def _whole(answer: Answer, keep_alive: bool, head_only: bool) -> bytes:
     assert isinstance(answer.body, bytes)
-    head = _head(answer, keep_alive, [("Content-Length", str(len(answer.body)))])
-    return head if head_only or answer.status in _BODILESS else head + answer.body
+    framing = [] if answer.status in _WITHOUT_LENGTH else [("Content-Length", str(len(answer.body)))]
+    head = _head(answer, keep_alive, framing)
+    return head if head_only else head + answer.body
 
 
 def _head(answer: Answer, keep_alive: bool, framing: list[tuple[str, str]]) -> bytes:

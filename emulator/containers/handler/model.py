@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import enum
 import logging
+import os
 from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from emulator.containers.handler.answer import Answer, Refusal, not_found
+from emulator.containers.handler.answer import Answer, not_found
 from emulator.containers.handler.process import Worker
 from emulator.containers.handler.spawner import Spawner
 
@@ -41,16 +42,16 @@ class Model:
         self._workers: set[Worker] = set()
         self._idle: deque[Worker] = deque()
         self._queue: deque[_Job] = deque()
-        self._settled = asyncio.Event()  # no invocation is queued or under way
+        self._settled = asyncio.Event()  # nobody waits for an answer
 
     async def load(self, spawner: Spawner, workers: int, handler: str | None, gpu: int | None) -> None:
         """Start the workers and have each load the model. Raises Refusal, and then none is left."""
         self._workers = {Worker(spawner, self._on_idle, self._on_death) for _ in range(workers)}
-        order = {"model_name": self.name, "model_dir": self.url, "handler": handler, "gpu": gpu}
+        order = {"model_name": self.name, "model_dir": os.path.abspath(self.url), "handler": handler, "gpu": gpu}
         loads = [asyncio.ensure_future(worker.load(order)) for worker in self._workers]
         try:
             await asyncio.gather(*loads)
-        except Refusal:
+        except Exception:
             await self.kill()
             await asyncio.gather(*loads, return_exceptions=True)
             raise
@@ -69,12 +70,13 @@ class Model:
         try:
             return await answer
         except asyncio.CancelledError:
+            self._settle()
             if answer.done() and not answer.cancelled() and answer.exception() is None:
                 answer.result().discard()  # it came too late for whoever waited
             raise
 
     async def settle(self, seconds: float) -> None:
-        """Wait until no invocation is queued or under way, but no longer than that."""
+        """Wait until nobody waits for an answer any more, but no longer than that."""
         try:
             await asyncio.wait_for(self._settled.wait(), seconds)
         except asyncio.TimeoutError:
@@ -121,7 +123,8 @@ class Model:
             self._abandon_queue()
 
     def _settle(self) -> None:
-        if len(self._idle) == len(self._workers):
+        queued = any(not job.answer.done() for job in self._queue)
+        if not queued and not any(worker.awaited for worker in self._workers):
             self._settled.set()
 
     def _abandon_queue(self) -> None:

@@ -24,7 +24,7 @@ class Models:
         self._workers_per_model, self._grace_seconds = workers_per_model, grace_seconds
         self._models: dict[str, Model] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._gpus = itertools.cycle(range(len(glob.glob("/dev/nvidia[0-9]*"))) or [None])
+        self._gpus = itertools.cycle(_gpus())
 
     async def load(self, name: str, url: str) -> None:
         """Load the model of the directory ``url``. Raises Refusal; the model is not there after that."""
@@ -38,7 +38,8 @@ class Models:
     async def unload(self, name: str) -> None:
         """Unload a model, and return when its processes are gone.
 
-        Its invocations under way are finished first, for as long as the grace lasts; a load under way is stopped.
+        Invocations under way that somebody waits for are finished first, for as long as the grace lasts; a load
+        under way is stopped.
         Raises Refusal when there is no such model.
         """
         model = self._models.get(name)
@@ -70,16 +71,14 @@ class Models:
         await asyncio.gather(*(self.unload(name) for name in list(self._models)))
 
     async def _load(self, model: Model) -> None:
-        refusal = None
         try:
             await model.load(self._spawner, self._workers_per_model, self._handler, next(self._gpus))
-        except Refusal as error:
-            refusal = error
+        except Exception:
+            if model.state is State.LOADING:
+                self._forget(model)
+                raise
         if model.state is State.UNLOADING:
             raise failure(f"Model {model.name} was unloaded while it was being loaded.")
-        if refusal is not None:
-            self._forget(model)
-            raise refusal
         model.state = State.LOADED
 
     async def _unload(self, model: Model) -> None:
@@ -100,3 +99,12 @@ class Models:
         self._tasks.add(task)  # asyncio itself keeps only a weak reference
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _gpus() -> list[int | None]:
+    """The GPUs that models are spread over; None stands for the CPU."""
+    count = len(glob.glob("/dev/nvidia[0-9]*"))
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        count = min(count, sum(device.strip() not in ("", "-1") for device in visible.split(",")))
+    return [*range(count)] or [None]

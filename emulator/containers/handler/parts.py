@@ -38,7 +38,8 @@ def _parameters(text: str) -> list[_Part]:
 
 
 def _form(body: bytearray, content_type: str) -> list[_Part]:
-    from email.parser import BytesParser  # only forms need it
+    from email.parser import BytesParser  # only forms need these
+    from email.utils import collapse_rfc2231_value
 
     form = BytesParser().parsebytes(b"Content-Type: " + content_type.encode() + b"\r\n\r\n" + body)
     parts = []
@@ -47,5 +48,7 @@ def _form(body: bytearray, content_type: str) -> list[_Part]:
         if name is not None:
             value = part.get_payload(decode=True)
             kind = part.get_content_type() if "content-type" in part else ""
-            parts.append(_Part(str(name), bytearray(value if isinstance(value, bytes) else b""), kind))
+            parts.append(
+                _Part(collapse_rfc2231_value(name), bytearray(value if isinstance(value, bytes) else b""), kind)
+            )
     return parts

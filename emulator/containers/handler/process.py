@@ -56,6 +56,13 @@ class Worker(asyncio.Protocol):
         self._loaded = True
         self._idle(self)
 
+    @property
+    def awaited(self) -> bool:
+        """Whether anybody waits for what the worker is doing."""
+        if self._stream is not None:
+            return not self._stream.closed
+        return self._reply is not None and not self._reply.done()
+
     def run(self, reply: asyncio.Future[Answer], fields: dict[str, Any], body: bytes) -> None:
         """Put an idle worker to work; ``reply`` will be done with the answer, or with a Refusal."""
         self._reply = reply
@@ -69,7 +76,7 @@ class Worker(asyncio.Protocol):
     def kill(self) -> None:
         """End the worker, whatever it is doing."""
         self._let_go = True
-        self._spawner.kill(self._pid)
+        self._kill_if_left()
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
@@ -83,7 +90,7 @@ class Worker(asyncio.Protocol):
         if self._wait_status is not None:
             self._end()
         else:
-            self._loop.call_later(_EXIT_SECONDS, self._spawner.kill, self._pid)  # it may be on its way out
+            self._loop.call_later(_EXIT_SECONDS, self._kill_if_left)  # it may be on its way out
 
     def _take(self, frame: frames.Frame) -> None:
         kind, fields = frame.kind, frame.fields
@@ -117,6 +124,10 @@ class Worker(asyncio.Protocol):
             reply.set_result(result)
         return True
 
+    def _kill_if_left(self) -> None:
+        if self._wait_status is None:
+            self._spawner.kill(self._pid)
+
     def _on_exit(self, exited: asyncio.Future[int]) -> None:
         self._wait_status = exited.result()
         if self._disconnected:
@@ -149,12 +160,12 @@ class _Stream:
         self._chunks: deque[bytes] = deque()
         self._waiting = 0  # bytes
         self._more = asyncio.Event()
-        self._ended = self._closed = False
+        self._ended = self.closed = False
         self._error: BrokenStream | None = None
 
     def feed(self, chunk: bytes) -> None:
         """A chunk from the worker."""
-        if self._closed:
+        if self.closed:
             return
         self._chunks.append(chunk)
         self._waiting += len(chunk)
@@ -169,9 +180,9 @@ class _Stream:
 
     def close(self) -> None:
         """Nobody reads on: have the handler stop, and drop what comes until it does."""
-        if self._closed:
+        if self.closed:
             return
-        self._closed = True
+        self.closed = True
         self._chunks.clear()
         if not self._ended and not self._worker.is_closing():
             self._worker.write(frames.head(frames.CANCEL))

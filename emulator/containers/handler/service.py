@@ -20,6 +20,7 @@ from emulator.containers.handler.parts import split
 Handle = Callable[[Any, Context], Any]
 
 _log = logging.getLogger(__name__)
+_BODILESS = (204, 304)
 _FRAMING = {"content-length", "transfer-encoding", "connection"}  # the server's to set
 
 
@@ -35,9 +36,9 @@ class Service:
 
         Whatever the handler raises becomes an answer too, and goes to the log.
         """
-        parts, types = split(body, query, headers)
-        processor = self._context.begin(request_id, {**types, **dict(headers)})
         try:
+            parts, types = split(body, query, headers)
+            processor = self._context.begin(request_id, {**types, **dict(headers)})
             return _answer(self._handle([parts], self._context), processor)
         except _InvalidOutput as error:
             _log.warning("Model %s: %s", self._context.model_name, error.__cause__ or error)
@@ -76,7 +77,8 @@ def _answer(results: Any, processor: RequestProcessor) -> Answer:
         for key, value in processor.get_response_headers().items()
         if key.lower() not in _FRAMING
     ]
-    return Answer(status, _one_line(processor.get_response_status_phrase() or ""), headers, body)
+    phrase = _one_line(processor.get_response_status_phrase() or "")
+    return Answer(status, phrase, headers, b"" if status in _BODILESS else body)
 
 
 def as_chunk(piece: Any) -> bytes:

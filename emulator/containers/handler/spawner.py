@@ -70,6 +70,7 @@ class Spawner:
             for pid in self._exits:  # they have nobody left to kill them
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+            self._exits.clear()
             self._lost()
             return
         kind, pid, detail = _MESSAGE.unpack(message)
@@ -96,7 +97,7 @@ def start(work: Callable[[socket.socket], None]) -> Spawner:
 
 
 def _serve(control: socket.socket, work: Callable[[socket.socket], None]) -> None:
-    """The spawner's life. Returns only in a worker whose work is done, by SystemExit."""
+    """The spawner's life. Left only by a worker whose work is done, with SystemExit."""
     # A terminal's Ctrl-C and a SIGTERM to the group are for the server to answer; the spawner ends when it does.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -116,33 +117,26 @@ def _serve(control: socket.socket, work: Callable[[socket.socket], None]) -> Non
             woken.recv(4096)
             for pid, status in _reap(workers):
                 workers.discard(pid)
-                control.sendall(_MESSAGE.pack(_EXITED, pid, status))
+                _tell(control, _EXITED, pid, status)
         if control not in ready:
             continue
-        # One message at a time, so that each comes with its own socket.
-        message, sockets, _, _ = socket.recv_fds(control, _MESSAGE.size, 1)
-        if len(message) < _MESSAGE.size:
+        kind, pid, sockets = _hear(control)
+        if kind is None:
             break
-        kind, pid, _ = _MESSAGE.unpack(message)
-        if kind == _KILL:
-            if pid in workers:
-                os.kill(pid, signal.SIGKILL)
-            continue
-        try:
-            pid = os.fork()
-        except OSError as error:
-            control.sendall(_MESSAGE.pack(_STARTED, 0, error.errno or errno.EAGAIN))
-        else:
-            if pid == 0:
-                signal.set_wakeup_fd(-1)
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                signal.signal(signal.SIGTERM, signal.SIG_DFL)
-                for inherited in (control, woken, waker):
-                    inherited.close()
-                work(socket.socket(fileno=sockets[0]))
-                sys.exit()
-            workers.add(pid)
-            control.sendall(_MESSAGE.pack(_STARTED, pid, 0))
+        if kind == _KILL and pid in workers:
+            os.kill(pid, signal.SIGKILL)
+        elif kind == _FORK:
+            try:
+                pid = os.fork()
+            except OSError as error:
+                _tell(control, _STARTED, 0, error.errno or errno.EAGAIN)
+            else:
+                if pid == 0:
+                    _become_worker(control, woken, waker)
+                    work(socket.socket(fileno=sockets[0]))
+                    sys.exit()
+                workers.add(pid)
+                _tell(control, _STARTED, pid, 0)
         for descriptor in sockets:
             os.close(descriptor)
 
@@ -151,6 +145,32 @@ def _serve(control: socket.socket, work: Callable[[socket.socket], None]) -> Non
     for pid in workers:
         os.waitpid(pid, 0)
     os._exit(0)
+
+
+def _become_worker(*inherited: socket.socket) -> None:
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for end in inherited:
+        end.close()
+
+
+def _hear(control: socket.socket) -> tuple[bytes | None, int, list[int]]:
+    """What the server wants, of which worker, with which sockets; None when the server is gone."""
+    try:
+        # One message at a time, so that each comes with its own socket.
+        message, sockets, _, _ = socket.recv_fds(control, _MESSAGE.size, 1)
+    except ConnectionResetError:  # it was killed before it had read all it was told
+        return None, 0, []
+    if len(message) < _MESSAGE.size:
+        return None, 0, []
+    kind, pid, _ = _MESSAGE.unpack(message)
+    return kind, pid, sockets
+
+
+def _tell(control: socket.socket, kind: bytes, pid: int, detail: int) -> None:
+    with contextlib.suppress(OSError):  # the server is gone: the loop will see that for itself
+        control.sendall(_MESSAGE.pack(kind, pid, detail))
 
 
 def _reap(workers: set[int]) -> list[tuple[int, int]]:
