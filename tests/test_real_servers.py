@@ -97,14 +97,15 @@ class TestMultiModelServer:
         self, mms_server: Container, tmp_path: Path
     ) -> None:
         directory = mms_directory(tmp_path, 2, out_of_memory=True)
-        assert mms_server.load("big", directory).status == 507
-        assert "big" in [model["modelName"] for model in mms_server.list().json()["models"]]
-        assert mms_server.get("big").json()["workers"] == []
-        assert mms_server.invoke("big", b"6", "text/plain").status == 503
-        assert mms_server.load("big", directory).status == 409
-        assert mms_server.unload("big").status == 200
-        assert mms_server.load("big", directory).status == 507
-        assert mms_server.unload("big").status == 200
+        for _ in range(2):
+            assert mms_server.load("big", directory).status == 507
+            # The answer may overtake the registration: for a moment the model is not known, then it is.
+            wait_until(lambda: mms_server.get("big").status == 200)
+            assert "big" in [model["modelName"] for model in mms_server.list().json()["models"]]
+            assert mms_server.get("big").json()["workers"] == []
+            assert mms_server.invoke("big", b"6", "text/plain").status == 503
+            assert mms_server.load("big", directory).status == 409
+            assert mms_server.unload("big").status == 200
 
     def test_a_model_that_fails_otherwise_is_a_500_and_is_gone(self, mms_server: Container, tmp_path: Path) -> None:
         empty = tmp_path / "empty"
@@ -126,7 +127,7 @@ class TestMultiModelServer:
     def test_an_unload_gives_the_memory_back(self, mms_server: Container, tmp_path: Path) -> None:
         before = memory(mms_server)
         mms_server.load("heavy", mms_directory(tmp_path, 2, megabytes=200))
-        assert memory(mms_server) - before > 190 * 2**20
+        assert memory(mms_server) - before > 150 * 2**20
         mms_server.unload("heavy")
         wait_until(lambda: memory(mms_server) - before < 50 * 2**20)
 
@@ -232,7 +233,7 @@ class TestTriton:
     def test_an_unload_gives_the_memory_back(self, triton_server: Container, tmp_path: Path) -> None:
         before = memory(triton_server)
         triton_server.load("heavy", triton_directory(tmp_path, 3, megabytes=200), "heavy.tar.gz")
-        assert memory(triton_server) - before > 190 * 2**20
+        assert memory(triton_server) - before > 150 * 2**20
         triton_server.unload("heavy", "heavy.tar.gz")
         wait_until(lambda: memory(triton_server) - before < 50 * 2**20)
 
@@ -261,7 +262,15 @@ def group(process: psutil.Process) -> int | None:
 
 def memory(container: Container) -> int:
     """The memory of a container's processes, shared pages once."""
-    return sum(process.memory_full_info().pss for process in family(container))
+    return sum(memory_of(process) for process in family(container))
+
+
+def memory_of(process: psutil.Process) -> int:
+    """The memory of a process that may have ended."""
+    try:
+        return int(process.memory_full_info().pss)
+    except psutil.Error:
+        return 0
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
