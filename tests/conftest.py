@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,16 @@ from typing import Any
 import pytest
 
 from tests.running import SCRIPTED_CONTAINER, Emulator, Journal, eventually
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """With LOCALMME_TESTS_SKIP_NOTHING set, as in CI, a test that skips has failed."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and "LOCALMME_TESTS_SKIP_NOTHING" in os.environ:
+        report.outcome = "failed"
+        report.longrepr = f"skipped, where nothing may be: {report.longrepr}"
+    return report
 
 
 @pytest.fixture

@@ -510,6 +510,17 @@ def test_a_worker_that_dies_is_named_and_its_model_is_no_longer_loaded(
     assert server.load("m").status == 200
 
 
+def test_a_handler_that_never_answers_is_killed_and_the_model_can_be_loaded_again(start: Start) -> None:
+    server = start("--invocation-seconds", "0.5")
+    server.loaded("m")
+    answer = server.invoke("m", "while True: pass")
+    assert (answer.status, message(answer.body)) == (500, "The worker process of the model died: signal SIGKILL")
+    assert "Killing a worker that has not answered for 0.5 s" in server.container.log.read_text()
+    assert server.invoke("m").status == 404
+    assert server.load("m").status == 200
+    assert server.invoke("m", "import time; time.sleep(0.1); return 1").status == 200
+
+
 def test_a_worker_that_dies_while_idle_takes_its_model_along(server: Embedded) -> None:
     server.loaded("m")
     os.kill(server.pid_of("m"), signal.SIGKILL)

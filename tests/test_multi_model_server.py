@@ -105,7 +105,7 @@ def test_a_handler_that_fails_is_a_model_error(emulator: Emulator, bucket: Path)
     assert caught.value.response["Error"]["Code"] == "ModelError"
     assert caught.value.response["OriginalStatusCode"] == 503
     assert "Prediction failed" in caught.value.response["OriginalMessage"]
-    assert "could not convert string to float" in emulator.log
+    eventually(lambda: "could not convert string to float" in emulator.log)
 
 
 def test_an_archive_without_a_model_is_a_model_error(emulator: Emulator, bucket: Path) -> None:

@@ -38,7 +38,7 @@ class ContainerContract:
     def __init__(self, host: str, port: int, limits: Limits) -> None:
         self._pool = Pool(host, port, limits.connect_seconds)
         self._limits = limits
-        self._host = b"host: %s:%d\r\n" % (host.encode(), port)
+        self._host = b"Host: %s:%d\r\n" % (host.encode(), port)
 
     async def ping(self) -> None:
         """Raises ContainerError unless GET /ping answers 200 in time."""
@@ -93,18 +93,19 @@ class ContainerContract:
         self._pool.close()
 
     def _invocation_head(self, model_name: str, invocation: Invocation) -> bytes:
-        # Every other header of the caller is stripped, as on SageMaker.
+        # Every other header of the caller is stripped, as on SageMaker. The names are spelt as people write them:
+        # Multi Model Server hands them to a handler in the case that they come in, and looks them up by it.
         lines = [b"POST /models/%s/invoke HTTP/1.1\r\n" % model_name.encode(), self._host]
         if invocation.content_type is not None:
-            lines.append(b"content-type: %s\r\n" % invocation.content_type)
+            lines.append(b"Content-Type: %s\r\n" % invocation.content_type)
         if invocation.accept is not None:
-            lines.append(b"accept: %s\r\n" % invocation.accept)
+            lines.append(b"Accept: %s\r\n" % invocation.accept)
         if invocation.custom_attributes is not None:
             lines.append(b"X-Amzn-SageMaker-Custom-Attributes: %s\r\n" % invocation.custom_attributes)
         if invocation.session_id is not None:
             lines.append(b"X-Amzn-SageMaker-Session-Id: %s\r\n" % invocation.session_id)
         lines.append(
-            b"X-Amzn-SageMaker-Target-Model: %s\r\ncontent-length: %d\r\n\r\n"
+            b"X-Amzn-SageMaker-Target-Model: %s\r\nContent-Length: %d\r\n\r\n"
             % (invocation.target_model.encode(), len(invocation.body))
         )
         return b"".join(lines)
@@ -112,11 +113,11 @@ class ContainerContract:
     async def _control(
         self, method: str, path: str, target_model: str, timeout: float, body: bytes = b""
     ) -> Answer:
-        head = b"%s %s HTTP/1.1\r\n%saccept: application/json\r\n" % (method.encode(), path.encode(), self._host)
+        head = b"%s %s HTTP/1.1\r\n%sAccept: application/json\r\n" % (method.encode(), path.encode(), self._host)
         if target_model:
             head += b"X-Amzn-SageMaker-Target-Model: %s\r\n" % target_model.encode()
         if body:
-            head += b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body)
+            head += b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
         return await self._pool.request(head + b"\r\n", body, timeout, MAX_CONTROL_BYTES)
 
 

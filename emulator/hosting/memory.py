@@ -226,6 +226,7 @@ class LoadedModels:
     async def _load_into_container(self, model: LoadedModel, deadline: float) -> None:
         clock = asyncio.get_running_loop().time
         url = self._model_url(model.stored.directory)
+        kept = False
         try:
             while True:
                 timeout = max(0.0, deadline - clock())
@@ -234,7 +235,13 @@ class LoadedModels:
                     return
                 if answer.status == 409:
                     if await self._contract.is_loaded(model.name, model.target_model):
-                        return
+                        if kept:
+                            return
+                        # It may be left over from a load that failed, with nothing behind it: Multi Model Server
+                        # can register a model after it has refused it. What the container keeps, is loaded.
+                        kept = True
+                        await self._forget(model)
+                        continue
                     # Triton knows a model by its target model: it has the version that is about to leave.
                     if await self._wait_for_departure(model.target_model, lambda other: other.name != model.name):
                         continue

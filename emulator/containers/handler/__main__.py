@@ -52,6 +52,14 @@ def _arguments() -> argparse.Namespace:
         default=25.0,
         help="how long an unload, or the end of the server, waits for invocations under way (default: 25)",
     )
+    parser.add_argument(
+        "--invocation-seconds",
+        metavar="S",
+        type=float,
+        default=os.environ.get("SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS", "60"),
+        help="how long a handler may take to begin its answer before its worker is killed "
+        "(default: $SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS, or 60)",
+    )
     arguments = parser.parse_args()
     port = os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080")
     if not port.isdecimal() or int(port) > 65535:

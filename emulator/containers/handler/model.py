@@ -34,9 +34,9 @@ class _Job(NamedTuple):
 class Model:
     """One model. Its workers share its invocations, first come, first served."""
 
-    def __init__(self, name: str, url: str, lost: Callable[[Model], None]) -> None:
+    def __init__(self, name: str, url: str, lost: Callable[[Model], None], invocation_seconds: float) -> None:
         """``lost`` is called when the last worker has died."""
-        self.name, self.url, self._lost = name, url, lost
+        self.name, self.url, self._lost, self._invocation_seconds = name, url, lost, invocation_seconds
         self.state = State.LOADING
         self.unload: asyncio.Task[None] | None = None  # the unload under way
         self._workers: set[Worker] = set()
@@ -46,7 +46,7 @@ class Model:
 
     async def load(self, spawner: Spawner, workers: int, handler: str | None, gpu: int | None) -> None:
         """Start the workers and have each load the model. Raises Refusal, and then none is left."""
-        self._workers = {Worker(spawner, self._on_idle, self._on_death) for _ in range(workers)}
+        self._workers = {Worker(spawner, self._on_idle, self._on_death, self._invocation_seconds) for _ in range(workers)}
         order = {"model_name": self.name, "model_dir": os.path.abspath(self.url), "handler": handler, "gpu": gpu}
         loads = [asyncio.ensure_future(worker.load(order)) for worker in self._workers]
         try:

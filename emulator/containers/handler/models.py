@@ -18,10 +18,19 @@ from emulator.containers.handler.spawner import Spawner
 class Models:
     """The models by name. A load or an unload goes on when the caller who asked for it leaves."""
 
-    def __init__(self, spawner: Spawner, handler: str | None, workers_per_model: int, grace_seconds: float) -> None:
-        """``grace_seconds`` is how long an unload waits for invocations under way."""
+    def __init__(
+        self,
+        spawner: Spawner,
+        handler: str | None,
+        workers_per_model: int,
+        grace_seconds: float,
+        invocation_seconds: float,
+    ) -> None:
+        """``grace_seconds`` is how long an unload waits for invocations under way; ``invocation_seconds``
+        is how long a handler may take to begin its answer."""
         self._spawner, self._handler = spawner, handler
         self._workers_per_model, self._grace_seconds = workers_per_model, grace_seconds
+        self._invocation_seconds = invocation_seconds
         self._models: dict[str, Model] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._gpus = itertools.cycle(_gpus())
@@ -32,7 +41,7 @@ class Models:
             raise conflict(f"Model {name} is {self._models[name].state.value}.")
         if not os.path.isdir(url):
             raise Refusal(404, "ModelNotFoundException", f"Model not found in model store: {url}")
-        model = self._models[name] = Model(name, url, self._forget)
+        model = self._models[name] = Model(name, url, self._forget, self._invocation_seconds)
         await asyncio.shield(self._task(self._load(model)))
 
     async def unload(self, name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -14,6 +15,7 @@ from emulator.containers.handler import frames
 from emulator.containers.handler.answer import Answer, BrokenStream, Refusal, failure
 from emulator.containers.handler.spawner import Spawner
 
+_log = logging.getLogger(__name__)
 _EXIT_SECONDS = 2.0  # for a worker to leave by itself; its handler may have atexit functions
 _LAST_WORDS_SECONDS = 0.5  # for reading what a dead worker had sent, should its socket still be held by a child of its
 _STREAM_BUFFER = 1 << 18  # bytes of a streamed answer that may wait for the caller before the handler has to
@@ -22,11 +24,23 @@ _STREAM_BUFFER = 1 << 18  # bytes of a streamed answer that may wait for the cal
 class Worker(asyncio.Protocol):
     """A worker process. ``ended`` is done once it is gone and reaped."""
 
-    def __init__(self, spawner: Spawner, idle: Callable[[Worker], None], dead: Callable[[Worker], None]) -> None:
-        """``idle`` is called whenever the worker is ready for a job; ``dead`` once, when it dies unasked."""
+    def __init__(
+        self,
+        spawner: Spawner,
+        idle: Callable[[Worker], None],
+        dead: Callable[[Worker], None],
+        invocation_seconds: float,
+    ) -> None:
+        """``idle`` is called whenever the worker is ready for a job; ``dead`` once, when it dies unasked.
+
+        One that takes longer than ``invocation_seconds`` to begin an answer is killed: it may never end, and
+        nobody else could use its model.
+        """
         self._loop = asyncio.get_running_loop()
         self._spawner, self._idle, self._dead = spawner, idle, dead
         self._decoder = frames.Decoder()
+        self._invocation_seconds = invocation_seconds
+        self._overdue: asyncio.TimerHandle | None = None
         self._reply: asyncio.Future[Any] | None = None
         self._stream: _Stream | None = None
         self._loaded = self._let_go = self._disconnected = False
@@ -66,6 +80,7 @@ class Worker(asyncio.Protocol):
     def run(self, reply: asyncio.Future[Answer], fields: dict[str, Any], body: bytes) -> None:
         """Put an idle worker to work; ``reply`` will be done with the answer, or with a Refusal."""
         self._reply = reply
+        self._overdue = self._loop.call_later(self._invocation_seconds, self._kill_overdue)
         self._transport.writelines([frames.head(frames.INVOKE, fields, len(body)), body])
 
     def let_go(self) -> None:
@@ -77,6 +92,11 @@ class Worker(asyncio.Protocol):
         """End the worker, whatever it is doing."""
         self._let_go = True
         self._kill_if_left()
+
+    def _kill_overdue(self) -> None:
+        _log.error("Killing a worker that has not answered for %g s", self._invocation_seconds)
+        self._overdue = None
+        self._spawner.kill(self._pid)
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
@@ -116,6 +136,9 @@ class Worker(asyncio.Protocol):
     def _resolve(self, result: Answer | Refusal | None) -> bool:
         """Give the one who waits what they wait for; False when they have left."""
         reply, self._reply = self._reply, None
+        if self._overdue is not None:
+            self._overdue.cancel()
+            self._overdue = None
         if reply is None or reply.done():
             return False
         if isinstance(result, Refusal):

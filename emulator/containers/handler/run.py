@@ -18,10 +18,18 @@ _log = logging.getLogger(__name__)
 _MAX_BODY = 100 << 20  # bytes; far above what a SageMaker endpoint takes, it only bounds the damage
 
 
-def serve(spawner: Spawner, port: int, handler: str | None, workers_per_model: int, grace_seconds: float) -> int:
+def serve(
+    spawner: Spawner,
+    port: int,
+    handler: str | None,
+    workers_per_model: int,
+    grace_seconds: float,
+    invocation_seconds: float,
+) -> int:
     """Serve until a signal to stop. Return 0; or 1 when the port is taken or the spawner died."""
     logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.INFO)
-    return uvloop.run(_serve(spawner, port, Models(spawner, handler, workers_per_model, grace_seconds), grace_seconds))
+    models = Models(spawner, handler, workers_per_model, grace_seconds, invocation_seconds)
+    return uvloop.run(_serve(spawner, port, models, grace_seconds))
 
 
 async def _serve(spawner: Spawner, port: int, models: Models, grace_seconds: float) -> int:
