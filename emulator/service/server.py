@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import shutil
+import signal
 import socket
 import sys
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
 from gunicorn.workers.gasgi import ASGIWorker
 
 from emulator.errors import SetupError
@@ -29,6 +31,7 @@ MASTER_WATCH_SECONDS = 0.25
 SAME_CTRL_C_SECONDS = 1.0
 # How long a caller may keep an unused connection: longer than SDKs do, so that it is theirs to close.
 KEEPALIVE_SECONDS = 75
+ENDING_SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGQUIT}
 # gunicorn's own word to its master that a worker will never start, so that it does not try again.
 BOOT_FAILED = 3
 
@@ -137,6 +140,8 @@ class Worker(ASGIWorker):
             sys.exit(BOOT_FAILED)
 
     async def _serve(self) -> None:
+        # Now that the loop runs, and not before: until then, uvloop would drop them.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING_SIGNALS)
         self._serving = asyncio.current_task()
         gave_up = asyncio.Event()
         await self.asgi.start(gave_up)
@@ -169,6 +174,17 @@ class Worker(ASGIWorker):
             self._serving.cancel()  # out of its sleep between two heartbeats
 
 
+class Master(Arbiter):
+    """gunicorn's master, whose signals are not lost on a worker that cannot take them yet."""
+
+    def spawn_worker(self) -> int:
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
+        try:
+            return super().spawn_worker()  # in the worker, they stay blocked until it can take them
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
 class Server(BaseApplication):
     """gunicorn, configured for one worker that is never restarted for being busy."""
 
@@ -194,6 +210,9 @@ class Server(BaseApplication):
 
     def load(self) -> Application:
         return self._make_application()
+
+    def run(self) -> None:
+        Master(self).run()
 
 
 def serve(settings: ServerSettings, definitions: list[EndpointDefinition], limits: Limits) -> None:
