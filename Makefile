@@ -8,11 +8,11 @@ BIN := $(VENV)/bin
 demo: $(VENV)/.samples  ## build the sample models, serve them, invoke them, stop
 	$(BIN)/python samples/house_prices/demo.py
 
-test: $(VENV)/.tests lint  ## install all that the tests need, and run them
+test: $(VENV)/.tests  ## install all that the tests need, and run them
 	$(BIN)/python -m tests.real_servers.provision
 	$(BIN)/python -m pytest
 
-lint: $(VENV)/.tests
+lint: $(VENV)/.tests  ## what CI checks besides
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

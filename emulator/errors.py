@@ -133,7 +133,7 @@ def archive_not_found(bucket: str, key: str) -> ValidationError:
 def container_failed(origin: Origin, status: int, message: str) -> ModelError:
     """A container's 4xx or 5xx answer to an invocation or a load; status 0 = it gave no answer."""
     # The end of the sentence, with the log's address, has to fit as well.
-    return _model_error(origin, status, f' with message "{message[:MODEL_ERROR_CHARACTERS - 512]}"', message)
+    return _model_error(origin, status, f' with message "{message[: MODEL_ERROR_CHARACTERS - 512]}"', message)
 
 
 def container_too_slow(origin: Origin) -> ModelError:

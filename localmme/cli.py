@@ -38,9 +38,7 @@ def main() -> None:
 
 def of_an_emulator(command: Any) -> Any:
     """The options of every command that talks to a running emulator."""
-    command = click.option(
-        "--endpoint-name", default="local", show_default=True, help="The endpoint's name."
-    )(command)
+    command = click.option("--endpoint-name", default="local", show_default=True, help="The endpoint's name.")(command)
     return click.option(
         "--url",
         envvar=["LOCALMME_URL", "AWS_ENDPOINT_URL"],

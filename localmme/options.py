@@ -148,7 +148,9 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
         listener.listen(2048)
     except socket.gaierror:
-        raise SetupError(f"There is no address {host!r} on this machine. --host takes one, such as 127.0.0.1.") from None
+        raise SetupError(
+            f"There is no address {host!r} on this machine. --host takes one, such as 127.0.0.1."
+        ) from None
     except OSError as error:
         raise SetupError(
             f"Port {port} of {host} cannot be used: {error.strerror}. "

@@ -69,9 +69,7 @@ def journal(tmp_path: Path) -> Journal:
 
 
 @pytest.fixture
-def scripted(
-    serve: Callable[..., Emulator], bucket: Path, journal: Journal
-) -> Callable[..., Emulator]:
+def scripted(serve: Callable[..., Emulator], bucket: Path, journal: Journal) -> Callable[..., Emulator]:
     """An emulator whose container is the scripted one; keyword arguments are the container's cues."""
 
     def scripted(*arguments: str, **script: Any) -> Emulator:

@@ -149,9 +149,7 @@ class Emulator:
     def invoke(self, target_model: str, body: bytes | str = b"{}", **request: Any) -> Any:
         """The answer's body; parsed if it is JSON."""
         request.setdefault("ContentType", "application/json")
-        response = self.client().invoke_endpoint(
-            EndpointName="local", TargetModel=target_model, Body=body, **request
-        )
+        response = self.client().invoke_endpoint(EndpointName="local", TargetModel=target_model, Body=body, **request)
         data = response["Body"].read()
         return json.loads(data) if response["ContentType"] == "application/json" else data
 

@@ -179,9 +179,7 @@ def test_the_endpoint_is_in_service_once_ping_and_list_pass(run, journal: Journa
     assert [entry["status"] for entry in journal.entries("list")] == [500, 500, 200]
 
 
-def test_the_health_page_is_503_until_the_endpoint_is_in_service(
-    start, bucket: Path, journal: Journal
-) -> None:
+def test_the_health_page_is_503_until_the_endpoint_is_in_service(start, bucket: Path, journal: Journal) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -272,7 +270,7 @@ def test_a_container_that_keeps_dying_is_restarted_with_pauses_and_recovers(
     scripted_model(bucket / "a", "I am a")
     emulator = run("--limit", "poll_seconds=0.1").wait_in_service()
     for life in range(1, 6):
-        eventually(lambda: len(starts(journal)) == life)
+        eventually(lambda life=life: len(starts(journal)) == life)
         os.kill(container_pid(journal), signal.SIGKILL)
     assert emulator.invoke("a")["answer"] == "I am a"
     assert emulator.health() == 200
@@ -317,9 +315,7 @@ def test_a_signal_ends_the_emulator_and_its_container_gets_sigterm(
     gone(mark)
 
 
-def test_a_container_that_ignores_sigterm_is_killed_with_all_its_children(
-    run, journal: Journal, mark: str
-) -> None:
+def test_a_container_that_ignores_sigterm_is_killed_with_all_its_children(run, journal: Journal, mark: str) -> None:
     emulator = run("--limit", "stop_seconds=1", start={"ignore_sigterm": True, "children": True}).wait_in_service()
     eventually(lambda: sum(entry.get("event") == "child" for entry in journal.entries()) == 3)
     emulator.signal(signal.SIGTERM)
@@ -331,7 +327,7 @@ def test_ctrl_c_lets_an_invocation_end(run, bucket: Path, pool: ThreadPoolExecut
     scripted_model(bucket / "a", "I am a", invoke={"delay": 2})
     emulator = run().wait_in_service()
     call = pool.submit(emulator.invoke, "a")
-    eventually(lambda: emulator.in_memory())
+    eventually(emulator.in_memory)
     emulator.signal(signal.SIGINT)
     assert call.result()["answer"] == "I am a"
     assert emulator.wait() == 0

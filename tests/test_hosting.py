@@ -193,9 +193,7 @@ def test_a_model_in_flight_is_never_evicted_and_the_next_one_waits_for_it(
     assert journal.calls("load", "unload", "invoke") == ["load", "invoke", "unload", "load", "invoke"]
 
 
-def test_a_model_that_never_gets_room_is_refused_in_the_end(
-    scripted, bucket: Path, pool: ThreadPoolExecutor
-) -> None:
+def test_a_model_that_never_gets_room_is_refused_in_the_end(scripted, bucket: Path, pool: ThreadPoolExecutor) -> None:
     models(bucket, "a", invoke={"delay": 4})
     models(bucket, "b")
     emulator = scripted("--max-loaded-models", "1", "--limit", "load_seconds=1")
@@ -245,9 +243,7 @@ def test_out_of_memory_at_a_load_unloads_the_least_recently_used_and_forgets_the
     assert calls[-1] == ("load", "c", 200)
 
 
-def test_out_of_memory_is_answered_by_unloading_until_the_model_fits(
-    scripted, bucket: Path, journal: Journal
-) -> None:
+def test_out_of_memory_is_answered_by_unloading_until_the_model_fits(scripted, bucket: Path, journal: Journal) -> None:
     models(bucket, "a", "b", "c")
     models(bucket, "large", load={"times": 3, "status": 507})
     emulator = scripted()
@@ -272,9 +268,7 @@ def test_out_of_memory_with_nothing_left_to_unload_is_a_model_error_and_the_mode
     assert emulator.invoke("large")["answer"] == "I am large"
 
 
-def test_out_of_memory_waits_for_what_is_being_unloaded(
-    scripted, bucket: Path, pool: ThreadPoolExecutor
-) -> None:
+def test_out_of_memory_waits_for_what_is_being_unloaded(scripted, bucket: Path, pool: ThreadPoolExecutor) -> None:
     models(bucket, "a", unload={"delay": 1})
     models(bucket, "b")
     emulator = scripted("--no-cache", max_models=1)
@@ -282,9 +276,7 @@ def test_out_of_memory_waits_for_what_is_being_unloaded(
     assert emulator.invoke("b")["answer"] == "I am b"
 
 
-def test_out_of_memory_at_an_invocation_is_a_model_error_and_an_idle_model_is_unloaded(
-    scripted, bucket: Path
-) -> None:
+def test_out_of_memory_at_an_invocation_is_a_model_error_and_an_idle_model_is_unloaded(scripted, bucket: Path) -> None:
     models(bucket, "idle")
     models(bucket, "a", invoke={"times": 1, "status": 507})
     emulator = scripted()
@@ -340,9 +332,7 @@ def test_a_volume_full_of_loaded_models_makes_room_by_unloading(scripted, bucket
     assert emulator.model("large")["downloads"] == 1
 
 
-def test_a_volume_full_of_models_in_flight_is_waited_for(
-    scripted, bucket: Path, pool: ThreadPoolExecutor
-) -> None:
+def test_a_volume_full_of_models_in_flight_is_waited_for(scripted, bucket: Path, pool: ThreadPoolExecutor) -> None:
     sized(bucket, "a", kib=700, invoke={"delay": 2})
     sized(bucket, "b", kib=700)
     emulator = scripted("--storage", "1MB")

@@ -1,4 +1,4 @@
-"""A thousand models, memory for twenty, sixty-four clients, half a minute: nothing lost, nothing wrong, nothing left."""
+"""A thousand models, memory for twenty, sixty-four clients, half a minute: none lost, none wrong, nothing left."""
 
 from __future__ import annotations
 
@@ -75,9 +75,7 @@ def test_a_thousand_models_under_load(serve, bucket: Path, tmp_path: Path) -> No
         archive(bucket / f"{number}.tar.gz", {"secret": str(secret(number))})
     (tmp_path / "locks").mkdir()
     locks = f"LOCKS={tmp_path}/locks"
-    emulator = serve(
-        "--models", str(bucket), "--handler", f"{handler}:Handler", "--memory", MEMORY, "--env", locks
-    )
+    emulator = serve("--models", str(bucket), "--handler", f"{handler}:Handler", "--memory", MEMORY, "--env", locks)
 
     until = time.monotonic() + SECONDS
     clients = [Client(emulator, seed, until) for seed in range(CLIENTS)]
@@ -94,7 +92,7 @@ def test_a_thousand_models_under_load(serve, bucket: Path, tmp_path: Path) -> No
 
     outcomes = sum((client.outcomes for client in clients), Counter())
     touched = set().union(*(client.models for client in clients))
-    print(f"{outcomes['right']} invocations of {len(touched)} models; at most {most_loaded} loaded, {most_used >> 20} MB")
+    print(f"{outcomes['right']} invocations of {len(touched)} models, at most {most_loaded} loaded, {most_used} bytes")
     assert set(outcomes) == {"right"}, outcomes.most_common(3)
     assert not any(client.is_alive() for client in clients)
     assert most_loaded <= FIT * 1.2

@@ -134,9 +134,7 @@ def test_an_unknown_endpoint_is_refused(emulator: Emulator) -> None:
 
 
 def test_an_asynchronous_call_is_refused(emulator: Emulator) -> None:
-    error = refused(
-        emulator, "invoke_endpoint_async", TargetModel=None, Body=None, InputLocation="s3://bucket/key"
-    )
+    error = refused(emulator, "invoke_endpoint_async", TargetModel=None, Body=None, InputLocation="s3://bucket/key")
     assert code_of(error) == ("ValidationError", 400)
     assert "not an asynchronous endpoint" in str(error)
 
@@ -163,7 +161,16 @@ def test_the_endpoints_own_variant_can_be_named(emulator: Emulator) -> None:
 
 @pytest.mark.parametrize(
     "target_model",
-    ["none.tar.gz", "/a.tar.gz", "../s3/a.tar.gz", "teams/../a.tar.gz", "teams", "teams/", "teams//blue/b.tar.gz", "./a"],
+    [
+        "none.tar.gz",
+        "/a.tar.gz",
+        "../s3/a.tar.gz",
+        "teams/../a.tar.gz",
+        "teams",
+        "teams/",
+        "teams//blue/b.tar.gz",
+        "./a",
+    ],
 )
 def test_what_is_no_object_in_s3_is_refused_as_such(emulator: Emulator, target_model: str) -> None:
     error = refused(emulator, TargetModel=target_model)

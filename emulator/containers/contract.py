@@ -110,9 +110,7 @@ class ContainerContract:
         )
         return b"".join(lines)
 
-    async def _control(
-        self, method: str, path: str, target_model: str, timeout: float, body: bytes = b""
-    ) -> Answer:
+    async def _control(self, method: str, path: str, target_model: str, timeout: float, body: bytes = b"") -> Answer:
         head = b"%s %s HTTP/1.1\r\n%sAccept: application/json\r\n" % (method.encode(), path.encode(), self._host)
         if target_model:
             head += b"X-Amzn-SageMaker-Target-Model: %s\r\n" % target_model.encode()

@@ -129,9 +129,7 @@ class ProcessContainer(Container):
             elif "exited" in message:
                 _resolve(self._exited, message["exited"])
             elif "failed" in message:
-                self._started.set_exception(
-                    SetupError(f"The container's command cannot be run: {message['failed']}")
-                )
+                self._started.set_exception(SetupError(f"The container's command cannot be run: {message['failed']}"))
         if not self._exited.done():
             await self._end_orphans()
             self._exited.set_result(-signal.SIGKILL)

@@ -42,7 +42,7 @@ class EndpointDefinition:
     resources: Resources
     working_directory: Path = PACKAGE_ROOT
     environment: Mapping[str, str] = field(default_factory=dict)
-    caching: Caching = Caching()
+    caching: Caching = field(default_factory=Caching)
     region: str = "us-east-1"
 
 

@@ -68,7 +68,7 @@ def main(report: Report) -> None:
         for server, arguments in servers.items():
             straight[server] = measure(report, server, arguments, work)
     for connections in CONNECTIONS:
-        embedded, multi_model_server = (straight[name][connections] for name in ("embedded server", "Multi Model Server"))
+        embedded, multi_model_server = (straight[name][connections] for name in reversed(servers))
         report.add(
             f"embedded server, {connections} connections, straight",
             f"{embedded.throughput:,.0f}/s",

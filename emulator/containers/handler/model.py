@@ -46,7 +46,9 @@ class Model:
 
     async def load(self, spawner: Spawner, workers: int, handler: str | None, gpu: int | None) -> None:
         """Start the workers and have each load the model. Raises Refusal, and then none is left."""
-        self._workers = {Worker(spawner, self._on_idle, self._on_death, self._invocation_seconds) for _ in range(workers)}
+        self._workers = {
+            Worker(spawner, self._on_idle, self._on_death, self._invocation_seconds) for _ in range(workers)
+        }
         order = {"model_name": self.name, "model_dir": os.path.abspath(self.url), "handler": handler, "gpu": gpu}
         loads = [asyncio.ensure_future(worker.load(order)) for worker in self._workers]
         try:
