@@ -337,20 +337,22 @@ class LoadedModels:
 
     async def _unload(self, model: LoadedModel, reason: str) -> None:
         """Without a reason, it is one that failed to load."""
-        if model.leaving is not None:
-            await model.leaving
-        self._moves += 1
-        started = time.perf_counter()
-        confirmed = await self._forget(model)
-        self._moves += 1
-        if reason:
-            how = "" if confirmed else "; the container did not confirm it"
-            self._events.publish(ModelUnloaded(model.target_model, reason + how, time.perf_counter() - started))
-        del self._departures[model.name]
-        self._volume.release(model.stored)
-        if not self._cache:
-            self._volume.retire(model.stored, reason or "it failed to load")
-        self._freed.set()
+        try:
+            if model.leaving is not None:
+                await model.leaving
+            self._moves += 1
+            started = time.perf_counter()
+            confirmed = await self._forget(model)
+            self._moves += 1
+            if reason:
+                how = "" if confirmed else "; the container did not confirm it"
+                self._events.publish(ModelUnloaded(model.target_model, reason + how, time.perf_counter() - started))
+        finally:
+            del self._departures[model.name]
+            self._volume.release(model.stored)
+            if not self._cache:
+                self._volume.retire(model.stored, reason or "it failed to load")
+            self._freed.set()
 
     async def _forget(self, model: LoadedModel) -> bool:
         """Tell the container to unload a model; whether it is gone as far as the container says."""
