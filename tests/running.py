@@ -151,7 +151,7 @@ class Emulator:
         request.setdefault("ContentType", "application/json")
         response = self.client().invoke_endpoint(EndpointName="local", TargetModel=target_model, Body=body, **request)
         data = response["Body"].read()
-        return json.loads(data) if response["ContentType"] == "application/json" else data
+        return json.loads(data) if response.get("ContentType") == "application/json" else data
 
     def state(self) -> dict[str, Any]:
         with urllib.request.urlopen(self.url + "/_localmme/state") as answer:
