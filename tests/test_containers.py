@@ -192,7 +192,7 @@ def test_the_health_page_is_503_until_the_endpoint_is_in_service(start, bucket: 
         except OSError:
             return 0
 
-    eventually(health)
+    eventually(health, what="it listens")
     assert health() == 503
     error = refused(emulator, "a")
     assert error.response["Error"]["Code"] == "ServiceUnavailable" and "Creating" in str(error)
@@ -229,6 +229,7 @@ def test_a_container_that_dies_in_a_call_fails_it_and_answers_the_next(
     error = refused(emulator, "a")
     assert error.response["Error"]["Code"] == "ModelError" and error.response["OriginalStatusCode"] == 0
     assert bystander.result().response["Error"]["Code"] == "ModelError"
+    eventually(lambda: restarts(emulator) == 1)
     assert emulator.invoke("a")["answer"] == "I am a"
     assert restarts(emulator) == 1
     assert not emulator.state()["instance"]["memory"]["unloading"]
