@@ -21,11 +21,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from gzip import BadGzipFile
-from io import BufferedReader
 from pathlib import Path
-from typing import cast
+from typing import BinaryIO, cast
 
-from isal import igzip_threaded, isal_zlib
+from isal import igzip, isal_zlib
 
 from emulator.errors import ArchiveError
 
@@ -33,6 +32,7 @@ UNFINISHED_PREFIX = ".extracting-"  # of the directories that are left behind wh
 
 _BLOCK_BYTES = 256 * 1024
 _HEADER_BYTES = 256 * 1024  # of one member, with its long names, extended attributes and list of holes
+_HEADER_READ_BYTES = 16 * 1024  # at once; tarfile's time for it is quadratic before 3.12.6 (CVE-2024-6232)
 _NAMES_BYTES = 32 * 1024 * 1024  # of all members: those of directories and links are kept in memory to the end
 _DEPTH = 100  # directories; shutil.rmtree needs a stack frame and a file descriptor for each level
 _LATEST_NS = 2**62  # in the year 2116; a time beyond it is corrupt, and too much for some file systems
@@ -70,8 +70,8 @@ def extract(archive: Path, directory: Path, *, max_bytes: int, max_files: int) -
     unfinished = tempfile.mkdtemp(prefix=UNFINISHED_PREFIX, dir=directory.parent)
     try:
         tree = _Tree(unfinished, max_bytes, max_files)
-        with igzip_threaded.open(archive, "rb", block_size=_BLOCK_BYTES) as unzipped:
-            stream = _Stream(cast(BufferedReader, unzipped), max_bytes, max_files)
+        with igzip.open(archive) as unzipped:
+            stream = _Stream(cast(BinaryIO, unzipped), max_bytes, max_files)
             for member in _members(stream):
                 tree.add(member, stream)
         tree.finish()
@@ -99,9 +99,8 @@ def _check_gzip(archive: Path) -> None:
 class _Stream:
     """The tar inside the gzip, forwards only, with bounds on what it can make its reader do."""
 
-    def __init__(self, unzipped: BufferedReader, max_bytes: int, max_files: int) -> None:
+    def __init__(self, unzipped: BinaryIO, max_bytes: int, max_files: int) -> None:
         self._unzipped = unzipped
-        self._block = memoryview(bytearray(_BLOCK_BYTES))
         self._position = 0
         # 4 KiB is generous for the headers and padding of an average member, 4 MiB for what follows the last one.
         self._limit = max_bytes + max_files * 4096 + 4 * 1024 * 1024
@@ -121,16 +120,16 @@ class _Stream:
 
     def read(self, size: int) -> bytes:
         """A part of a header, as tarfile reads it."""
-        if not 0 <= size <= self.header_left:
-            raise ArchiveError(f"A member's header is longer than {_HEADER_BYTES} bytes.")
+        if not 0 <= size <= min(_HEADER_READ_BYTES, self.header_left):
+            raise ArchiveError("A member's header is too long.")
         self.header_left -= size
-        self.header = bytes(self._take(size))
+        self.header = self._take(size)
         return self.header
 
     def copy(self, size: int, file: int) -> None:
         """Write the next ``size`` bytes to an open file."""
         while size > 0:
-            block = self._take(size)
+            block = memoryview(self._take(size))
             if not block:
                 raise ArchiveError("The tar file is truncated.")
             size -= len(block)
@@ -142,29 +141,30 @@ class _Stream:
         while self._take(_BLOCK_BYTES):
             pass
 
-    def _take(self, size: int) -> memoryview:
-        """The next ``size`` bytes, but at most a block; fewer only at the end. Valid until the next call."""
+    def _take(self, size: int) -> bytes:
+        """The next ``size`` bytes, but at most a block; fewer only at the end."""
         try:
-            count = self._unzipped.readinto(self._block[:size])
+            block = self._unzipped.read(min(size, _BLOCK_BYTES))
         except EOFError:
             raise ArchiveError("It is truncated.") from None
-        except (BadGzipFile, isal_zlib.error) as error:
+        except (BadGzipFile, isal_zlib.error) as error:  # type: ignore[misc]
             raise ArchiveError(f"The gzip is corrupt: {error}.") from None
-        self._position += count
+        self._position += len(block)
         if self._position > self._limit:
             raise ArchiveError(self._too_long)
-        return self._block[:count]
+        return block
 
 
 def _members(stream: _Stream) -> Iterator[tarfile.TarInfo]:
     """The members, in order. The data of a file must be read from ``stream`` before the next member is."""
     try:
         tar = tarfile.TarFile(fileobj=stream)  # type: ignore[arg-type]
-        while member := tar.next():
+        # Python 3.10 fails at the next() of an empty tar.
+        for member in iter(tar.next, None) if tar.firstmember else ():  # type: ignore[attr-defined]
             yield member
-            tar.members.clear()
+            tar.members.clear()  # type: ignore[attr-defined]
             if sum(map(len, tar.pax_headers.values())) > _HEADER_BYTES:
-                raise ArchiveError(f"Its global headers are longer than {_HEADER_BYTES} bytes.")
+                raise ArchiveError("The global headers are too long.")
             stream.header_left = _HEADER_BYTES
     except _TAR_ERRORS as error:
         if stream.tell() <= tarfile.BLOCKSIZE:
@@ -238,14 +238,15 @@ class _Tree:
             if member.sparse is None:
                 stream.copy(member.size, file.fileno())
             else:
-                for offset, size in member.sparse:
-                    if offset < 0 or offset + size > member.size:
+                for offset, size in cast("list[tuple[int, int]]", member.sparse):
+                    if offset < 0 or size < 0 or offset + size > member.size:
                         raise ArchiveError(f"The holes in {_short.repr(name)} do not fit its size.")
                     file.seek(offset)
                     stream.copy(size, file.fileno())
                 file.truncate(member.size)
             os.fchmod(file.fileno(), member.mode & 0o755 | 0o600)
-            os.utime(file.fileno(), ns=(_time_ns(member), _time_ns(member)))
+            time_ns = _time_ns(member)
+            os.utime(file.fileno(), ns=(time_ns, time_ns))
 
     def _add_directory(self, name: str, member: tarfile.TarInfo) -> None:
         if name not in self._directories:

@@ -1,4 +1,4 @@
-"""How fast a model.tar.gz is extracted, beside ``tar xzf``: python tests/benchmarks/extraction.py [--megabytes 1024]."""
+"""How fast a model.tar.gz is extracted, beside ``tar xzf``."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[2]))  # so that it also measures a checkout that is not installed
 
 from emulator.artifacts.archive import extract  # noqa: E402
+from tests.benchmarks.report import Report  # noqa: E402
 
 MEGABYTE = 1024 * 1024
 DATA_FILES = 8
@@ -59,25 +60,25 @@ def seconds(extraction: Callable[[Path, Path], None], archive: Path, directory: 
     return taken
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--megabytes", type=int, default=1024, help="size of the model, unpacked")
-    parser.add_argument("--rounds", type=int, default=5, help="how often each of the two extracts it")
-    parser.add_argument("--directory", help="where to work, instead of the default temporary directory")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=options.directory) as temporary:
-        work = Path(temporary)
-        archive = make_archive(work, options.megabytes)
-        print(f"{options.megabytes} MB in an archive of {archive.stat().st_size // MEGABYTE} MB, in seconds:")
-        print(f"{'round':>6}  {'tar xzf':>8}  {'localmme':>8}")
-        rounds = []
-        for number in range(1, options.rounds + 1):
-            rounds.append([seconds(each, archive, work / "extracted") for each in (with_tar, with_ours)])
-            print(f"{number:>6}  {rounds[-1][0]:8.2f}  {rounds[-1][1]:8.2f}")
-        tar, ours = (statistics.median(times) for times in zip(*rounds))
-        print(f"{'median':>6}  {tar:8.2f}  {ours:8.2f}")
-        print(f"tar / localmme: {tar / ours:.2f}")
+def main(report: Report, megabytes: int = 1024, rounds: int = 5) -> None:
+    times = []
+    with tempfile.TemporaryDirectory() as directory:
+        work = Path(directory)
+        archive = make_archive(work, megabytes)
+        for number in range(1, rounds + 1):
+            tar, ours = (seconds(extraction, archive, work / "extracted") for extraction in (with_tar, with_ours))
+            print(f"round {number}: tar xzf {tar:.2f} s, localmme {ours:.2f} s")
+            times.append((tar, ours))
+    tar, ours = (statistics.median(each) for each in zip(*times))
+    what = f"extract {megabytes} MB, median of {rounds}"
+    report.add(what, f"{ours:.2f} s", f"tar xzf {tar:.2f} s", tar / ours, "at least 1.00, better 1.50")
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--megabytes", type=int, default=1024, help="size of the model, unpacked")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each of the two extracts it")
+    options = parser.parse_args()
+    table = Report()
+    main(table, options.megabytes, options.rounds)
+    table.print()
