@@ -59,6 +59,13 @@ class ModelDeleted(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class LoadStarted(Event):
+    """A model is on its way into memory: ModelLoaded or LoadFailed will follow, unless its container ends."""
+
+    target_model: str
+
+
+@dataclass(frozen=True, slots=True)
 class ModelLoaded(Event):
     target_model: str
     seconds: float

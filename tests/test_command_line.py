@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import re
 import socket
 import subprocess
 import sys
@@ -230,27 +232,45 @@ def test_the_aws_cli_shows_the_emulators_errors(emulator: Emulator, tmp_path: Pa
     assert "(ValidationError) when calling the InvokeEndpoint operation: Failed to download" in result.stderr
 
 
-def test_serve_in_a_terminal_shows_that_it_waits(bucket: Path, tmp_path: Path) -> None:
-    import pty
-
+def test_serve_in_a_terminal_shows_what_it_waits_for(bucket: Path, tmp_path: Path) -> None:
+    scripted_model(bucket / "slow.tar.gz", load={"delay": 2.0})
     master, terminal = pty.openpty()
-    script = json.dumps({"start": {"listen": 1.0}})
-    process = subprocess.Popen(
-        [sys.executable, "-m", "localmme.cli", "serve", "--models", str(bucket), "--port", "0"]
-        + ["--command", SCRIPTED_CONTAINER, "--env", f"SCRIPT={script}", "--state-dir", str(tmp_path / "state")],
-        cwd=REPOSITORY,
-        stdout=terminal,
-        stderr=terminal,
-        env={**os.environ, "TERM": "xterm"},
-    )
+    script = json.dumps({"start": {"listen": 2.0}})
+    command = [sys.executable, "-m", "localmme.cli", "serve", "--models", str(bucket), "--port", "0"]
+    command += ["--command", SCRIPTED_CONTAINER, "--env", f"SCRIPT={script}", "--state-dir", str(tmp_path / "state")]
+    environment = {**os.environ, "TERM": "xterm"}
+    process = subprocess.Popen(command, cwd=REPOSITORY, stdout=terminal, stderr=terminal, env=environment)
     os.close(terminal)
+
     seen = b""
-    while b"is InService at" not in seen:
+
+    def read_until(words: bytes) -> None:
+        nonlocal seen
+        while words not in seen:
+            seen += os.read(master, 4096)
+
+    read_until(b"Endpoint local is Creating")
+    while not (in_service := re.search(rb"InService at (\S+) \(", seen)):
         seen += os.read(master, 4096)
+    url = in_service[1].decode()
+    invoked = subprocess.Popen(
+        [sys.executable, "-m", "localmme.cli", "invoke", "slow.tar.gz", "--data", "x", "--url", url],
+        cwd=REPOSITORY,
+        stdout=subprocess.DEVNULL,
+    )
+    read_until(b"Loading slow.tar.gz")
+    read_until(b"loaded     slow.tar.gz")
+    assert invoked.wait(30) == 0
     process.terminate()
     assert process.wait(30) == 0
     os.close(master)
-    assert b"Endpoint local is Creating" in seen
+
+
+def test_serve_says_when_it_cannot_write_its_files(bucket: Path, tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "logs").touch()
+    line = wrong("serve", "--models", str(bucket), "--port", "0", "--state-dir", str(tmp_path / "state"))
+    assert "The emulator cannot start: " in line and "logs" in line
 
 
 def test_a_region_of_the_user_shows_in_the_log_address(serve, bucket: Path) -> None:

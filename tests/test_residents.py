@@ -309,9 +309,7 @@ def test_a_volume_drops_the_least_recently_used_model_that_no_one_uses(
     )
 )
 @settings(max_examples=40, deadline=None)
-def test_a_volume_serves_any_callers_at_the_same_time(
-    archives: Path, calls: list[tuple[str, int, int, bool]]
-) -> None:
+def test_a_volume_serves_any_callers_at_the_same_time(archives: Path, calls: list[tuple[str, int, int, bool]]) -> None:
     """Calls are: the model, when they begin and for how long they hold it, in milliseconds; cancelled after that."""
 
     async def main(disk: Disk) -> None:

@@ -21,7 +21,7 @@ from emulator.errors import (
     model_not_ready,
     no_room_on_volume,
 )
-from emulator.events import Events, LoadFailed, ModelLoaded, ModelUnloaded
+from emulator.events import Events, LoadFailed, LoadStarted, ModelLoaded, ModelUnloaded
 from emulator.hosting.residents import Arrivals, Resident, Residents
 from emulator.hosting.volume import StorageVolume, StoredModel
 from emulator.limits import Limits
@@ -176,6 +176,7 @@ class LoadedModels:
                 return True
             return self._others() > 0 and await self._wait_until_freed(deadline)
 
+        self._events.publish(LoadStarted(target_model))
         try:
             # One whose archive has changed is another model by now, and need not be waited for.
             await self._wait_for_departure(target_model, lambda model: not model.stored.retired)

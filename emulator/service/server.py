@@ -32,6 +32,7 @@ SAME_CTRL_C_SECONDS = 1.0
 # How long a caller may keep an unused connection: longer than SDKs do, so that it is theirs to close.
 KEEPALIVE_SECONDS = 75
 ENDING_SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGQUIT}
+log = logging.getLogger("localmme")
 # gunicorn's own word to its master that a worker will never start, so that it does not try again.
 BOOT_FAILED = 3
 
@@ -100,6 +101,10 @@ class Application:
         except SetupError as error:
             self.failure = error
             gave_up.set()
+        except Exception as error:
+            log.exception("creating the endpoints failed inside the emulator")
+            self.failure = SetupError(f"The emulator cannot create its endpoints: {error}.")
+            gave_up.set()
 
     def _is_in_service(self) -> bool:
         return all(endpoint.status == "InService" for endpoint in self._endpoints.values())
@@ -144,7 +149,11 @@ class Worker(ASGIWorker):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING_SIGNALS)
         self._serving = asyncio.current_task()
         gave_up = asyncio.Event()
-        await self.asgi.start(gave_up)
+        try:
+            await self.asgi.start(gave_up)
+        except Exception as error:
+            self.asgi.failure = SetupError(f"The emulator cannot start: {error}.")
+            return
         watches = [
             asyncio.create_task(self._end_after(gave_up.wait())),
             asyncio.create_task(self._end_after(self._master_gone())),

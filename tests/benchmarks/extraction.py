@@ -7,7 +7,6 @@ import os
 import shutil
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -15,10 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[2]))  # so that it also measures a checkout that is not installed
-
-from emulator.artifacts.archive import extract  # noqa: E402
-from tests.benchmarks.report import Report  # noqa: E402
+from emulator.artifacts.archive import extract
+from tests.benchmarks.report import Report
 
 MEGABYTE = 1024 * 1024
 DATA_FILES = 8
