@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,6 +37,12 @@ def healthy(server: ModuleType, log: Path, **environment: str) -> Iterator[Conta
     with running(server, log, **environment) as container:
         container.wait_until_healthy()
         yield container
+
+
+def catches(pid: int, number: int) -> bool:
+    """Whether a process has a handler of its own for a signal (Linux)."""
+    [caught] = re.findall(r"^SigCgt:\s+([0-9a-f]+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return bool(int(caught, 16) >> (number - 1) & 1)
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +148,8 @@ class TestMultiModelServer:
     def test_its_workers_outlive_it(self, tmp_path: Path) -> None:
         with healthy(mms, tmp_path / "log") as server:
             server.load("here", mms_directory(tmp_path, 2))
+            # The toolkit takes SIGTERM only once it has found the server's process, which may be after the first ping.
+            wait_until(lambda: catches(server.process.pid, signal.SIGTERM))
             server.process.terminate()
             assert server.process.wait(20) == 0
             time.sleep(1)
