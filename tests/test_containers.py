@@ -324,6 +324,38 @@ def test_a_container_that_ignores_sigterm_is_killed_with_all_its_children(run, j
     gone(mark)
 
 
+def test_a_terminal_that_closes_ends_the_emulator(run, bucket: Path) -> None:
+    emulator = run().wait_in_service()
+    processes = emulator.processes()
+    for process in processes[:2]:
+        process.send_signal(signal.SIGHUP)
+    assert emulator.wait() == 0
+    eventually(lambda: not any(process.is_running() for process in processes))
+
+
+def test_with_nohup_a_terminal_that_closes_ends_nothing(run, bucket: Path) -> None:
+    scripted_model(bucket / "a", "I am a")
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        emulator = run().wait_in_service()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    for process in emulator.processes()[:2]:
+        process.send_signal(signal.SIGHUP)
+    assert emulator.invoke("a")["answer"] == "I am a"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR2, signal.SIGWINCH])
+def test_no_signal_makes_a_second_worker(run, bucket: Path, number: signal.Signals) -> None:
+    scripted_model(bucket / "a", "I am a")
+    emulator = run().wait_in_service()
+    worker = emulator.worker()
+    emulator.signal(number)
+    assert emulator.invoke("a")["answer"] == "I am a"
+    emulator.signal(signal.SIGCHLD)
+    assert psutil.Process(emulator.pid).children() == [worker]
+
+
 def test_ctrl_c_lets_an_invocation_end(run, bucket: Path, pool: ThreadPoolExecutor) -> None:
     scripted_model(bucket / "a", "I am a", invoke={"delay": 2})
     emulator = run().wait_in_service()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
 import os
-import shlex
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from tests.real_servers import mms
 from tests.real_servers.models import mms_model
-from tests.real_servers.provision import NotProvisioned
+from tests.real_servers.served import served
 from tests.running import Emulator, eventually
 
 pytestmark = pytest.mark.real
@@ -28,16 +28,8 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def emulator(tmp_path_factory: pytest.TempPathFactory, bucket: Path) -> Iterator[Emulator]:
-    try:
-        command = shlex.join(mms.command())
-    except NotProvisioned as reason:
-        pytest.skip(str(reason))
-    arguments = ("--models", str(bucket), "--command", command, "--max-loaded-models", str(MOST))
-    emulator = Emulator(*arguments, state=tmp_path_factory.mktemp("state"))
-    try:
-        yield emulator.wait_in_service()
-    finally:
-        emulator.stop()
+    with served(mms, bucket, tmp_path_factory.mktemp("state"), MOST) as emulator:
+        yield emulator
 
 
 def multiplied(emulator: Emulator, target_model: str, number: int) -> bool:
@@ -116,6 +108,20 @@ def test_an_archive_without_a_model_is_a_model_error(emulator: Emulator, bucket:
         emulator.invoke("empty.tar.gz", b"1", ContentType="text/plain")
     assert caught.value.response["OriginalStatusCode"] >= 400
     assert "empty.tar.gz" not in emulator.in_memory()
+
+
+def test_a_model_that_the_server_no_longer_has_is_loaded_again(emulator: Emulator, bucket: Path) -> None:
+    mms_model(bucket, "lost.tar.gz", 8)
+    multiplied(emulator, "lost.tar.gz", 8)
+    instance = emulator.state()["instance"]
+    [name] = [m["model_name"] for m in instance["memory"]["models"] if m["target_model"] == "lost.tar.gz"]
+    behind = http.client.HTTPConnection(instance["container"]["address"])
+    behind.request("DELETE", f"/models/{name}")
+    assert behind.getresponse().status == 200
+    behind.close()
+    multiplied(emulator, "lost.tar.gz", 8)
+    model = emulator.model("lost.tar.gz")
+    assert (model["loads"], model["model_errors"]) == (2, 0)
 
 
 def test_a_server_that_dies_is_replaced_and_its_models_are_loaded_again(emulator: Emulator, bucket: Path) -> None:

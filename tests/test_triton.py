@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 
 from tests.real_servers import tensors, triton
 from tests.real_servers.models import triton_model
-from tests.real_servers.provision import NotProvisioned
+from tests.real_servers.served import served
 from tests.running import Emulator, archive, eventually
 
 pytestmark = pytest.mark.real
@@ -27,16 +26,8 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def emulator(tmp_path_factory: pytest.TempPathFactory, bucket: Path) -> Iterator[Emulator]:
-    try:
-        command = shlex.join(triton.command())
-    except NotProvisioned as reason:
-        pytest.skip(str(reason))
-    arguments = ("--models", str(bucket), "--command", command, "--max-loaded-models", str(MOST))
-    emulator = Emulator(*arguments, state=tmp_path_factory.mktemp("state"))
-    try:
-        yield emulator.wait_in_service()
-    finally:
-        emulator.stop()
+    with served(triton, bucket, tmp_path_factory.mktemp("state"), MOST) as emulator:
+        yield emulator
 
 
 def ask(emulator: Emulator, target_model: str, request: tuple[bytes, str]) -> Sequence[float]:

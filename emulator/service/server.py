@@ -31,7 +31,7 @@ MASTER_WATCH_SECONDS = 0.25
 SAME_CTRL_C_SECONDS = 1.0
 # How long a caller may keep an unused connection: longer than SDKs do, so that it is theirs to close.
 KEEPALIVE_SECONDS = 75
-ENDING_SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGQUIT}
+ENDING_SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP}
 log = logging.getLogger("localmme")
 # gunicorn's own word to its master that a worker will never start, so that it does not try again.
 BOOT_FAILED = 3
@@ -137,6 +137,14 @@ class Worker(ASGIWorker):
 
     handle_quit_signal = handle_exit_signal
 
+    def init_signals(self) -> None:
+        ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        super().init_signals()
+        if ignored:
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        else:
+            self.loop.add_signal_handler(signal.SIGHUP, self.handle_exit_signal)
+
     def run(self) -> None:
         super().run()
         failure = self.asgi.failure
@@ -184,7 +192,25 @@ class Worker(ASGIWorker):
 
 
 class Master(Arbiter):
-    """gunicorn's master, whose signals are not lost on a worker that cannot take them yet."""
+    """gunicorn's master, for one worker that holds all state.
+
+    Its signals are not lost on a worker that cannot take them yet, and none of them makes it start
+    a second worker. A terminal that closes (SIGHUP) ends the emulator, unless it was started with nohup.
+    """
+
+    def init_signals(self) -> None:
+        ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        super().init_signals()
+        if ignored:
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    def handle_hup(self) -> None:
+        self.handle_term()
+
+    def _ignore(self) -> None:
+        """What gunicorn would reload, upgrade or scale by."""
+
+    handle_ttin = handle_ttou = handle_usr2 = handle_winch = _ignore
 
     def spawn_worker(self) -> int:
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)

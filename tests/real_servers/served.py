@@ -1,0 +1,29 @@
+"""A real server as the emulator's container."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.real_servers.provision import NotProvisioned
+from tests.running import Emulator
+
+
+@contextmanager
+def served(server: ModuleType, bucket: Path, state: Path, most: int) -> Iterator[Emulator]:
+    """An emulator that runs the server, with at most so many models loaded; skips the test where it cannot run."""
+    try:
+        command = shlex.join(server.command())
+    except NotProvisioned as reason:
+        pytest.skip(str(reason))
+    arguments = ("--models", str(bucket), "--command", command, "--max-loaded-models", str(most))
+    emulator = Emulator(*arguments, state=state)
+    try:
+        yield emulator.wait_in_service()
+    finally:
+        emulator.stop()
