@@ -45,7 +45,7 @@ def test_the_demo_says_when_there_is_no_emulator() -> None:
     command = [sys.executable, SAMPLE / "demo.py", "--url", "http://127.0.0.1:9"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert result.returncode == 1
-    assert "No emulator answers at http://127.0.0.1:9" in result.stderr
+    assert "No emulator answers at http://127.0.0.1:9: " in result.stderr
 
 
 def test_the_notebook_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

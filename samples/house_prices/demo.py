@@ -120,7 +120,7 @@ def main() -> None:
     parser.add_argument("--url", help="an emulator that runs already, such as http://127.0.0.1:8080")
     parser.add_argument("--cities", type=int, default=len(TARGET_MODELS), metavar="N", help="how many cities")
     asked = parser.parse_args()
-    console = Console()
+    console, url = Console(), ""
     try:
         with contextlib.nullcontext(asked.url.rstrip("/")) if asked.url else emulator() as url:
             console.print(invocations(sagemaker_runtime(url), TARGET_MODELS[: asked.cities]))
@@ -128,7 +128,8 @@ def main() -> None:
     except ClientError as refusal:
         sys.exit(str(refusal))
     except (OSError, ValueError, BotoCoreError) as trouble:
-        sys.exit(f"No emulator answers at {asked.url} ({trouble}). Start one with: localmme serve --models DIR")
+        advice = " Start one with: localmme serve --models DIR" if asked.url else ""
+        sys.exit(f"No emulator answers at {asked.url or url}: {trouble}.{advice}")
 
 
 if __name__ == "__main__":
