@@ -1,4 +1,4 @@
-"""A real server as the emulator's container."""
+"""A real server as a test needs it: the emulator's container, or a reason to skip."""
 
 from __future__ import annotations
 
@@ -14,13 +14,18 @@ from tests.real_servers.provision import NotProvisioned
 from tests.running import Emulator
 
 
-@contextmanager
-def served(server: ModuleType, bucket: Path, state: Path, most: int) -> Iterator[Emulator]:
-    """An emulator that runs the server, with at most so many models loaded; skips the test where it cannot run."""
+def command_of(server: ModuleType) -> list[str]:
+    """The command that runs a real server; skips the test where it cannot run."""
     try:
-        command = shlex.join(server.command())
+        return server.command()
     except NotProvisioned as reason:
         pytest.skip(str(reason))
+
+
+@contextmanager
+def served(server: ModuleType, bucket: Path, state: Path, most: int) -> Iterator[Emulator]:
+    """An emulator that runs the server, with at most so many models loaded."""
+    command = shlex.join(command_of(server))
     arguments = ("--models", str(bucket), "--command", command, "--max-loaded-models", str(most))
     emulator = Emulator(*arguments, state=state)
     try:
