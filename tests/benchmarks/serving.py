@@ -71,7 +71,7 @@ def main(report: Report) -> None:
     for connections in CONNECTIONS:
         embedded, multi_model_server = (straight[name][connections] for name in reversed(servers))
         report.add(
-            f"embedded server, {connections} connections, straight",
+            f"embedded server straight, connections: {connections}",
             f"{embedded.throughput:,.0f}/s",
             f"{multi_model_server.throughput:,.0f}/s (MMS)",
             embedded.throughput / multi_model_server.throughput,
