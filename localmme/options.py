@@ -21,7 +21,6 @@ from emulator.hosting.sizes import parse_size
 from emulator.service.server import ServerSettings
 
 ENDPOINT_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")  # [api]
-DEFAULT_STORAGE = "30GiB"  # our own choice: SageMaker's depends on the instance type
 EMBEDDED_SERVER = [sys.executable, "-m", "emulator.containers.handler"]
 
 
@@ -48,11 +47,12 @@ def definition(
     if handler and command:
         raise SetupError("--handler and --command exclude each other: a command brings its own handler.")
     variables = dict(_variable(text) for text in environment)
+    # By this variable the Inference Toolkit and the embedded server are told alike.
     variables.setdefault("SAGEMAKER_MODEL_SERVER_WORKERS", str(workers_per_model))
     return EndpointDefinition(
         name=endpoint_name,
         models=_models_directory(models),
-        command=_command(command) if command else _embedded(handler, workers_per_model),
+        command=_command(command) if command else _embedded(handler),
         working_directory=Path.cwd() if command else PACKAGE_ROOT,
         resources=_resources(instance_type_name, memory, storage, max_loaded_models),
         environment=variables,
@@ -99,8 +99,8 @@ def _command(text: str) -> list[str]:
     return command
 
 
-def _embedded(handler: str | None, workers_per_model: int) -> list[str]:
-    command = [*EMBEDDED_SERVER, "--workers-per-model", str(workers_per_model)]
+def _embedded(handler: str | None) -> list[str]:
+    command = [*EMBEDDED_SERVER]
     if handler:
         file, colon, name = handler.rpartition(":")
         if not colon or not name.isidentifier():

@@ -58,13 +58,10 @@ class Answer:
 
 @dataclass(slots=True, kw_only=True)
 class StreamedAnswer(Answer):
-    """An answer whose head has come; ``chunks`` yields the body as it comes. Whoever gets it must close it."""
+    """An answer whose head has come; ``chunks`` yields the body as it comes. Whoever gets it must leave ``closing``."""
 
     chunks: AsyncIterator[bytes]
     closing: ExitStack = field(default_factory=ExitStack)  # what there is to do then
-
-    def close(self) -> None:
-        self.closing.close()
 
     async def whole(self, max_body: int) -> Answer:
         """The same with its body read to the end, and closed. Raises AnswerTooLong."""
@@ -183,9 +180,6 @@ class _Connection(asyncio.Protocol):
             self._fail(ContainerError("the container answered with a protocol upgrade"))
         except httptools.HttpParserError as error:
             self._fail(ContainerError(f"the container's answer is not HTTP: {error}"))
-
-    def eof_received(self) -> None:
-        return None
 
     def connection_lost(self, error: Exception | None) -> None:
         self._closed = True
