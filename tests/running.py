@@ -46,6 +46,11 @@ def scripted_model(path: Path, answer: str = "", **script: Any) -> Path:
     return archive(path, {"answer.txt": answer or path.name, "script.json": json.dumps(script)})
 
 
+def files_below(directory: Path) -> list[Path]:
+    """Every file there. What is deleted while it looks is passed over; ``Path.rglob`` would raise."""
+    return [Path(folder, name) for folder, _, names in os.walk(directory) for name in names]
+
+
 def eventually(check: Callable[[], T], seconds: float = 20.0, what: str = "") -> T:
     """Poll until ``check`` returns something true; its value."""
     deadline = time.monotonic() + seconds

@@ -20,7 +20,16 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.conftest import scripted_arguments
-from tests.running import REPOSITORY, SCRIPTED_CONTAINER, Emulator, Journal, archive, eventually, scripted_model
+from tests.running import (
+    REPOSITORY,
+    SCRIPTED_CONTAINER,
+    Emulator,
+    Journal,
+    archive,
+    eventually,
+    files_below,
+    scripted_model,
+)
 
 MARK = "LOCALMME_TEST_MARK"
 QUICK = ("--limit", "poll_seconds=0.2", "--limit", "ping_seconds=0.5")
@@ -415,7 +424,7 @@ def test_nothing_outlives_an_emulator_that_is_killed(
     kill(emulator)
     gone(mark)
     instances = emulator.state_directory / "instances"
-    assert not [path for path in instances.rglob("*") if path.is_file()]
+    assert not files_below(instances)
     assert port_is_free(int(emulator.url.rsplit(":", 1)[1]))
 
 

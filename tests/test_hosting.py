@@ -15,7 +15,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.conftest import scripted_arguments
-from tests.running import Emulator, Journal, archive, eventually, scripted_model
+from tests.running import Emulator, Journal, archive, eventually, files_below, scripted_model
 
 MIB = 2**20
 
@@ -53,7 +53,7 @@ def in_flight(emulator: Emulator, target_model: str) -> int:
 
 
 def stored_files(emulator: Emulator) -> list[Path]:
-    return [path for path in (emulator.state_directory / "instances").rglob("*") if path.is_file()]
+    return files_below(emulator.state_directory / "instances")
 
 
 # Loading

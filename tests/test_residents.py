@@ -24,7 +24,7 @@ from emulator.hosting.memory import LoadedModels, MemoryBudget
 from emulator.hosting.residents import Arrivals, Resident, Residents
 from emulator.hosting.volume import StorageVolume, StoredModel
 from emulator.limits import Limits
-from tests.running import archive
+from tests.running import archive, files_below
 
 NAMES = st.sampled_from("abcdef")
 
@@ -212,7 +212,7 @@ class Disk:
         self.volume = StorageVolume(Path(directory, "disk"), CAPACITY, LocalBucket(archives), Limits(), events)
 
     def on_disk(self) -> int:
-        files = [path for path in self.volume.directory.rglob("*") if path.is_file()]
+        files = files_below(self.volume.directory)
         return sum(path.stat().st_size for path in files if ".deleted" not in str(path))
 
     async def settle(self) -> None:
