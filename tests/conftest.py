@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.docker_fixtures import engine, images  # noqa: F401
 from tests.running import SCRIPTED_CONTAINER, Emulator, Journal, eventually
 
 

@@ -1,32 +1,27 @@
-"""Makes, once per machine, what the real servers need: a virtual environment each, and Java.
+"""Makes, once per machine, what the real servers need: a virtual environment each, Java, a Docker Engine and images.
 
 ``python -m tests.real_servers.provision`` makes all that is missing. Everything is kept in ``$LOCALMME_TEST_CACHE``
-(``~/.cache/localmme-tests``), named after what it is made of, so that a changed requirement makes a new one.
+(``~/.cache/localmme-tests``) or in the engine, and named after what it is made of, so that a changed requirement makes
+a new one.
 """
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-CACHE = Path(os.environ.get("LOCALMME_TEST_CACHE") or "~/.cache/localmme-tests").expanduser()
+from tests.real_servers import engine, images
+from tests.real_servers.making import CACHE, NotProvisioned, apt_install, lock, run, say
 
 # Triton's Python backend runs models in a stub that is built for one Python version, and NumPy 1. The wheel has one for
 # 3.13 too, but there is no NumPy 1 for 3.13; with NumPy 2 the stub hands models wrong numbers.
 STUB_VERSIONS = ("3.10", "3.11", "3.12")
-
-
-class NotProvisioned(Exception):
-    """A real server cannot run here, and why."""
 
 
 @dataclass(frozen=True)
@@ -147,14 +142,10 @@ def make_java() -> None:
     """
     if java():
         return
-    if os.geteuid() or not shutil.which("apt-get"):
-        raise NotProvisioned(
-            "Multi Model Server needs Java: install one (17 is known to work) and have java on the PATH"
-        )
-    say("installing Java")
-    with lock(CACHE / "apt.lock"):
-        run(["apt-get", "update", "-qq"])
-        run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "openjdk-17-jre-headless"])
+    apt_install(
+        "openjdk-17-jre-headless",
+        otherwise="Multi Model Server needs Java: install one (17 is known to work) and have java on the PATH",
+    )
 
 
 def java() -> str | None:
@@ -163,34 +154,20 @@ def java() -> str | None:
     return shutil.which(f"{home}/bin/java" if home else "java")
 
 
-@contextmanager
-def lock(path: Path) -> Iterator[None]:
-    """Keep other processes out of the block."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def make_images() -> None:
+    """Make the images that tests run on a Docker Engine, which is installed and started where none answers.
 
-
-def run(command: list[str]) -> None:
-    """Run a command, its output shown.
-
-    Raises NotProvisioned when it fails.
+    Raises NotProvisioned when there can be no engine, or no images, here.
     """
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    if code := subprocess.run(command, check=False, env=environment, stdin=subprocess.DEVNULL).returncode:
-        raise NotProvisioned(f"{' '.join(command)} ended with {code}")
-
-
-def say(text: str) -> None:
-    """Tell of progress."""
-    print(f"provision: {text}", flush=True)
+    engine.install()
+    with engine.running() as client:
+        images.Images(client).make_all()
 
 
 def main() -> None:
     """Make all that is missing; what cannot be had here, a macOS without Java say, has its tests skipped."""
     missing = False
-    for make in (make_java, lambda: mms().make(), lambda: triton().make()):
+    for make in (make_java, lambda: mms().make(), lambda: triton().make(), make_images):
         try:
             make()
         except NotProvisioned as reason:
