@@ -6,7 +6,12 @@ JSON in ``$SCRIPT`` (for the whole container) and from ``script.json`` in a mode
 
 Without a cue, an invocation is answered with JSON: ``model_name``, ``target_model`` (the header), ``answer`` (the text
 of ``answer.txt`` in the model's directory), ``headers``, ``body_length`` and ``body`` (Latin-1, its first 1000 bytes).
-``POST /invocations`` is answered too, as by a container that has one model.
+
+``POST /invocations`` is answered too, as by a container that has one model, in ``$SM_MODEL_DIR`` (/opt/ml/model).
+Unless ``$SAGEMAKER_MULTI_MODEL`` is ``true``, that model is all there is: ``/models`` and all below it are not found.
+
+In an image, ``SCRIPT_JOURNAL=/dev/stdout`` makes the journal a part of the container's log; cues with ``times`` then
+count from each start.
 
 Cues are grouped by call, ``{"load": {...}, "invoke": {...}}``: ping, load, list, get, unload, invoke, and ``every`` for
 all of them. Any call takes:
@@ -36,6 +41,7 @@ and some calls take more:
     list   page_size: N    answer in pages
     invoke echo: true      answer with the request's body and content type
            forget: true    drop the model, and answer 404
+           environment: true   tell the container's environment too, and its host name
 
 For the whole container there are also:
 
@@ -78,6 +84,7 @@ ROUTES = (
     ("POST", r"/models/([^/]+)/invoke", "invoke"),
     ("POST", r"/invocations", "invoke"),
 )
+SINGLE_MODEL_ROUTES = tuple(route for route in ROUTES if route[1] in ("/ping", "/invocations"))
 BLOCK = 65536
 
 
@@ -96,7 +103,7 @@ class Journal:
 
     def calls(self) -> Iterator[tuple[str, str | None]]:
         """The call and the model of each call so far, of earlier runs too."""
-        for line in self.path.read_text().splitlines() if self.path else []:
+        for line in self.path.read_text().splitlines() if self.path and self.path.is_file() else []:
             entry = json.loads(line)
             if "call" in entry:
                 yield entry["call"], entry["model"]
@@ -153,6 +160,8 @@ class Container:
         self.script = script
         self.journal = journal
         self.models: dict[str, Model] = {}
+        self.single_model = Model.at("", os.environ.get("SM_MODEL_DIR") or "/opt/ml/model")
+        self.routes = ROUTES if os.environ.get("SAGEMAKER_MULTI_MODEL") == "true" else SINGLE_MODEL_ROUTES
         self.lock = threading.Lock()
         self.began = time.monotonic()
         self.counts: Counter[tuple[str, str | None]] = Counter()
@@ -165,7 +174,9 @@ class Container:
             request = json.loads(call.body)
             call.model_name = request["model_name"]
             return self.models.get(request["model_name"]) or Model.at(request["model_name"], request["url"])
-        return self.models.get(call.model_name or "") or Model(call.model_name or "", "/opt/ml/model")
+        if call.model_name is None:
+            return self.single_model
+        return self.models.get(call.model_name) or Model(call.model_name, "")
 
     def cue(self, call: Call, model: Model) -> Cue:
         """What this call is to do: the cues that hold, the model's own over the container's."""
@@ -244,6 +255,7 @@ class Container:
         if cue.get("echo"):
             return Answer(200, call.body, call.headers.get("Content-Type", "application/octet-stream"))
         answer = Path(model.url, "answer.txt")
+        told = {"environment": dict(os.environ), "host_name": socket.gethostname()} if cue.get("environment") else {}
         return Answer.of(
             200,
             model_name=call.model_name,
@@ -252,6 +264,7 @@ class Container:
             headers=dict(call.headers.items()),
             body_length=len(call.body),
             body=call.body[:1000].decode("latin-1"),
+            **told,
         )
 
 
@@ -266,7 +279,7 @@ class Face(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answer any call; the routes tell them apart."""
         url = urlsplit(self.path)
-        for method, pattern, name in ROUTES:
+        for method, pattern, name in self.server.container.routes:
             if method == self.command and (match := re.fullmatch(pattern, url.path)):
                 model_name = match[1] if match.groups() else None
                 self._answer(Call(name, model_name, parse_qs(url.query), self.headers, self._body()))

@@ -98,6 +98,23 @@ def test_a_single_model_container_answers_invocations(stage: Stage) -> None:
     assert stage.healthy().call("POST", "/invocations", b"hello").json()["body"] == "hello"
 
 
+def test_without_many_models_there_is_only_the_one(stage: Stage) -> None:
+    directory = stage.model("only", invoke={"environment": True})
+    environment = {"SAGEMAKER_MULTI_MODEL": "", "SM_MODEL_DIR": str(directory)}
+    container = stage.stack.enter_context(started(COMMAND, stage.directory / "log", environment))
+    container.wait_until_healthy(10)
+    answer = container.call("POST", "/invocations", b"hello").json()
+    assert (answer["answer"], answer["environment"]["SM_MODEL_DIR"]) == ("I am only", str(directory))
+    assert container.list().status == 404
+
+
+def test_the_journal_can_go_to_the_log(stage: Stage) -> None:
+    environment = {"SCRIPT_JOURNAL": "/dev/stdout"}
+    container = stage.stack.enter_context(started(COMMAND, stage.directory / "log", environment))
+    container.wait_until_healthy(10)
+    assert '"call": "ping"' in container.log.read_text()
+
+
 def test_one_connection_serves_many_calls_and_chunked_requests(stage: Stage) -> None:
     container = stage.loaded(invoke={"echo": True})
     connection = http.client.HTTPConnection("127.0.0.1", container.port, timeout=10)
