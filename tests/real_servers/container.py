@@ -33,12 +33,10 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Container:
-    """A running container, spoken to as the platform does."""
+class Caller:
+    """Speaks to a container on a port of this machine, as the platform does."""
 
     port: int
-    process: subprocess.Popen[bytes]
-    log: Path
 
     def call(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] = {}, timeout: float = 60
@@ -85,6 +83,14 @@ class Container:
         """Invoke a model."""
         headers = {"Content-Type": content_type, **target(target_model), **headers}
         return self.call("POST", f"/models/{name}/invoke", body, headers, timeout)
+
+
+@dataclass(frozen=True)
+class Container(Caller):
+    """A container that runs as a plain process."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
 
     def wait_until_healthy(self, seconds: float = 60) -> None:
         """Wait for the first good ping.

@@ -32,7 +32,7 @@ FROM = "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\n"
 MULTI_MODEL_LABEL = "LABEL com.amazonaws.sagemaker.capabilities.multi-models=true\n"
 BIND_TO_PORT_LABEL = "LABEL com.amazonaws.sagemaker.capabilities.accept-bind-to-port=true\n"
 
-SCRIPTED = f"""{FROM}{MULTI_MODEL_LABEL}{BIND_TO_PORT_LABEL}
+SCRIPTED_IMAGE = f"""{FROM}{MULTI_MODEL_LABEL}{BIND_TO_PORT_LABEL}
 COPY scripted_container.py /
 ENTRYPOINT ["python", "/scripted_container.py"]
 """
@@ -72,7 +72,7 @@ class Images:
 
     def scripted(self) -> str:
         """The scripted container, see ``tests/scripted_container.py``."""
-        return self.build("scripted", SCRIPTED, SCRIPTED_FILES)
+        return self.build("scripted", SCRIPTED_IMAGE, SCRIPTED_FILES)
 
     def plain(self) -> str:
         """The sample of a container in nothing but Python."""
@@ -92,7 +92,7 @@ class Images:
 
     def make_all(self) -> None:
         """Make all of them."""
-        for make in (self.scripted, self.triton_base):
+        for make in (self.scripted, self.plain, self.pipeline_step, self.multi_model_server, self.triton):
             make()
 
     def build(

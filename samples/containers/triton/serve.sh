@@ -1,0 +1,24 @@
+# Becomes Triton, in its SageMaker mode: the calls of a multi-model container, and no other protocol.
+set -eu
+
+# For many models: one that fails to load must not fail the container's pings.
+export SAGEMAKER_TRITON_PING_MODE="${SAGEMAKER_TRITON_PING_MODE:-live}"
+
+# Triton wants a repository. This one stays empty, as every model is loaded from a directory of its own. It must not be
+# above them: Triton would take them for its own.
+mkdir -p /tmp/sagemaker
+
+# A container has 64 MB of shared memory unless it is started with more. Each model of the Python backend begins with
+# the default size, and grows by the growth size.
+exec /opt/tritonserver/bin/tritonserver \
+    --allow-sagemaker=true \
+    --sagemaker-port="${SAGEMAKER_BIND_TO_PORT:-8080}" \
+    --allow-http=false \
+    --allow-grpc=false \
+    --allow-metrics=false \
+    --model-control-mode=explicit \
+    --model-namespacing=true \
+    --model-repository=/tmp/sagemaker \
+    --backend-directory=/opt/tritonserver/backends \
+    --backend-config=python,shm-default-byte-size="${TRITON_SHM_DEFAULT_BYTES:-16777216}" \
+    --backend-config=python,shm-growth-byte-size="${TRITON_SHM_GROWTH_BYTES:-1048576}"
