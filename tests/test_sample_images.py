@@ -204,15 +204,19 @@ def test_multi_model_server_keeps_the_contract(run: Runs, images: Images) -> Non
     assert seconds < 10
 
 
+def triton_files(directory: Path, subdirectory: str) -> dict[str, bytes]:
+    """The files of a model that multiplies by 3."""
+    archive = models.triton_model(directory / "archive", "m.tar.gz", 3, subdirectory=subdirectory)
+    unpacked = models.unpack(archive, directory / "unpacked")
+    return {str(path.relative_to(unpacked)): path.read_bytes() for path in unpacked.rglob("*") if path.is_file()}
+
+
 @pytest.mark.parametrize("subdirectory", ["multiplier/", ""])
 def test_triton_keeps_the_contract(run: Runs, images: Images, tmp_path: Path, subdirectory: str) -> None:
     server = run(images.triton())
     server.wait_until_healthy(60)
-    archive = models.triton_model(tmp_path / "archive", "m.tar.gz", 3, subdirectory=subdirectory)
-    directory = models.unpack(archive, tmp_path / "unpacked")
-    paths = [path for path in directory.rglob("*") if path.is_file()]
-    files = {str(path.relative_to(directory)): path.read_bytes() for path in paths}
-    names = [f"{number:032x}" for number in range(3)]
+    files = triton_files(tmp_path, subdirectory)
+    names = [f"{number:032x}" for number in range(2)]
     for name in names:
         assert server.load_files(name, files, f"{name}.tar.gz") == 200, server.log()
         for body, content_type in (tensors.json_request([1, 2.5]), tensors.binary_request([1, 2.5])):
@@ -224,6 +228,18 @@ def test_triton_keeps_the_contract(run: Runs, images: Images, tmp_path: Path, su
     code, seconds = server.stop()
     assert code == 0
     assert seconds < 10
+
+
+def test_triton_without_shared_memory_for_one_more_model_answers_507(run: Runs, images: Images, tmp_path: Path) -> None:
+    server = run(images.triton(), TRITON_SHM_DEFAULT_BYTES=str(40 * 2**20))
+    server.wait_until_healthy(60)
+    files = triton_files(tmp_path, "multiplier/")
+    assert server.load_files("one", files, "one.tar.gz") == 200
+    assert server.load_files("two", files, "two.tar.gz") == 507
+    assert server.get("two").status == 404
+    assert server.ping().status == 200
+    assert server.unload("one", "one.tar.gz").status == 200
+    assert server.load_files("two", files, "two.tar.gz") == 200
 
 
 class TestPipeline:

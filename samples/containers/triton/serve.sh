@@ -8,8 +8,8 @@ export SAGEMAKER_TRITON_PING_MODE="${SAGEMAKER_TRITON_PING_MODE:-live}"
 # above them: Triton would take them for its own.
 mkdir -p /tmp/sagemaker
 
-# A container has 64 MB of shared memory unless it is started with more. Each model of the Python backend begins with
-# the default size, and grows by the growth size.
+# A container has 64 MB of shared memory unless it is started with more. Each model of the Python backend takes the
+# default size when it is loaded, and grows with what it is sent; when there is no more, loads are answered with 507.
 exec /opt/tritonserver/bin/tritonserver \
     --allow-sagemaker=true \
     --sagemaker-port="${SAGEMAKER_BIND_TO_PORT:-8080}" \
@@ -20,5 +20,5 @@ exec /opt/tritonserver/bin/tritonserver \
     --model-namespacing=true \
     --model-repository=/tmp/sagemaker \
     --backend-directory=/opt/tritonserver/backends \
-    --backend-config=python,shm-default-byte-size="${TRITON_SHM_DEFAULT_BYTES:-16777216}" \
+    --backend-config=python,shm-default-byte-size="${TRITON_SHM_DEFAULT_BYTES:-4194304}" \
     --backend-config=python,shm-growth-byte-size="${TRITON_SHM_GROWTH_BYTES:-1048576}"
