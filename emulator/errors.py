@@ -6,7 +6,9 @@ EmulatorError
 ├── VolumeFull                     the storage volume has no room, not even without its unused models
 ├── ContainerError                 a container did not start, died, hung or answered garbage
 │   ├── ContainerTimeout           it did not answer in time
-│   └── ContainerUnreachable       it accepts no connection, or drops it
+│   └── ContainerUnreachable       it drops a connection
+│       └── ContainerNotReached    it accepts none: nothing was sent to it
+├── InstanceNotReached             an invocation has not begun: another instance may take it
 └── AwsError                       an error of the SageMaker Runtime API, as it goes on the wire
     ├── ValidationError            400
     ├── ModelError                 424
@@ -54,7 +56,19 @@ class ContainerTimeout(ContainerError):
 
 
 class ContainerUnreachable(ContainerError):
-    """A container accepts no connection, or dropped one in the middle of a call."""
+    """A container dropped a connection in the middle of a call."""
+
+
+class ContainerNotReached(ContainerUnreachable):
+    """A container accepts no connection, so that nothing was sent to it."""
+
+
+class InstanceNotReached(EmulatorError):
+    """Nothing of an invocation has reached a container of this instance; ``error`` is for when there is no other."""
+
+    def __init__(self, error: AwsError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 class AwsError(EmulatorError):
@@ -145,6 +159,30 @@ def container_too_slow(origin: Origin) -> ModelError:
     )
 
 
+def no_response(origin: Origin) -> ModelError:
+    """The container ended, or dropped the connection, before it answered."""
+    return container_failed(
+        origin,
+        0,
+        f"Amazon SageMaker could not get a response from the {origin.endpoint_name} endpoint. This can occur when CPU "
+        "or memory utilization is high. To check your utilization, see Amazon CloudWatch. To fix this problem, use an "
+        "instance type with more CPU capacity or memory.",
+    )
+
+
+def label_missing(image: str, label: str) -> str:
+    """What CreateModel says of an image without a capability that the model needs."""
+    return f"Your Ecr Image {image} does not contain required {label} Docker label(s)."
+
+
+def model_data_not_found(container: str, url: str) -> str:
+    """The FailureReason of an endpoint whose model archive is not there."""
+    return (
+        f'Failed to download model data for container "{container}" from URL: "{url}". Please ensure that there is an '
+        "object located at the URL and that the role passed to CreateModel has permissions to download the object."
+    )
+
+
 def answer_too_long(origin: Origin, status: int) -> ModelError:
     """The answer is over the body limit, or broke off."""
     error = _model_error(origin, status, "", "")
@@ -160,11 +198,13 @@ MODEL_ERROR_CHARACTERS = 2048  # [api] the longest Message and OriginalMessage o
 
 @dataclass(frozen=True)
 class Origin:
-    """Who a ModelError is about: the container's name, and where its log would be."""
+    """Who an error or an event is about. Without names below the endpoint's, it is the endpoint itself."""
 
-    container: str
     endpoint_name: str
     region: str
+    variant_name: str = ""
+    instance_id: str = ""
+    container: str = ""
 
 
 def _model_error(origin: Origin, status: int, details: str, message: str) -> ModelError:
@@ -225,6 +265,18 @@ def endpoint_not_asynchronous(endpoint_name: str) -> ValidationError:
 
 def variant_not_found(endpoint_name: str, variant_name: str) -> ValidationError:
     return ValidationError(f"Variant {variant_name} not found for endpoint {endpoint_name}.")
+
+
+def target_container_missing(endpoint_name: str) -> ValidationError:
+    return ValidationError(
+        f"Endpoint {endpoint_name} is configured for direct invocation: specify a target container hostname header."
+    )
+
+
+def target_container_not_found(endpoint_name: str, hostname: str, known: list[str]) -> ValidationError:
+    return ValidationError(
+        f"Target container hostname {hostname} not found for endpoint {endpoint_name}. It has: {', '.join(known)}."
+    )
 
 
 def target_container_not_supported(endpoint_name: str) -> ValidationError:

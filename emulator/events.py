@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from emulator.errors import Origin
+
+
+NOWHERE = Origin("", "")  # of what concerns the emulator as a whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,14 +20,27 @@ class Event:
 class EndpointStatus(Event):
     """An endpoint changed its status: Creating, InService, Failed, Deleting."""
 
-    endpoint_name: str
     status: str
     reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
+class Warned(Event):
+    """Something works, but not as its user may think."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePulling(Event):
+    """An image that the engine does not have is on its way; fraction 1 = it has come, or cannot be had."""
+
+    image: str
+    fraction: float
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerStarted(Event):
-    container: str
     seconds: float  # from the start of its process until it passed the health checks
 
 
@@ -30,7 +48,6 @@ class ContainerStarted(Event):
 class ContainerStopped(Event):
     """A container is gone without having been told to: it died, or it was replaced as unhealthy."""
 
-    container: str
     reason: str
 
 
@@ -101,20 +118,30 @@ class Invoked(Event):
     cache_hit: bool  # the model was in memory already
     load_wait_us: int  # microseconds the invocation waited for its model
     model_latency_us: int  # microseconds between the request to the container and its whole answer
+    problem: str = ""  # why there was no answer
 
 
-Listener = Callable[[Event], None]
+Listener = Callable[[Event, Origin], None]
 
 
 class Events:
-    """The stream. Listeners are called at once, in the order of their subscription, on the event loop."""
+    """The stream of one origin. Listeners are called at once, in the order of their subscription, on the event loop."""
 
-    def __init__(self) -> None:
-        self._listeners: list[Listener] = []
+    def __init__(self, origin: Origin = NOWHERE, parent: Events | None = None) -> None:
+        """What happens here happens in ``parent`` as well, and keeps its origin."""
+        self.origin = origin
+        self._listeners: list[Listener] = [] if parent is None else [parent._pass_on]
+
+    def within(self, **names: str) -> Events:
+        """A stream whose events reach this one too, with these names (see Origin) added to their origin."""
+        return Events(replace(self.origin, **names), self)
 
     def subscribe(self, listener: Listener) -> None:
         self._listeners.append(listener)
 
     def publish(self, event: Event) -> None:
+        self._pass_on(event, self.origin)
+
+    def _pass_on(self, event: Event, origin: Origin) -> None:
         for listener in self._listeners:
-            listener(event)
+            listener(event, origin)

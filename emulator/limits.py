@@ -38,6 +38,9 @@ class Limits:
     unload_seconds: float = 60.0  # [ours] how long an unload may take before it counts as failed
     restart_seconds: float = 30.0  # [ours] longest pause between restarts of a container that keeps dying
 
+    # Instances
+    busy_invocations: int = 8  # [ours] under way on an instance, at which its models spread to another
+
     # The emulator
     drain_seconds: float = 5.0  # [ours] how long invocations under way may go on after Ctrl-C
 

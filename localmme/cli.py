@@ -14,6 +14,7 @@ from emulator.errors import SetupError
 from localmme import __version__
 
 DEFAULT_URL = "http://127.0.0.1:8080"
+SERVER_OPTIONS = {"host", "port", "state_dir", "limits"}  # of serve, that concern the emulator, not the endpoint
 
 
 class Commands(click.Group):
@@ -49,19 +50,30 @@ def of_an_emulator(command: Any) -> Any:
 
 
 @main.command()
-@click.option("--models", required=True, metavar="DIR", help="Directory of model archives: it stands for ModelDataUrl.")
+@click.argument("file", required=False, metavar="[FILE]")
+@click.option("--models", metavar="DIR", help="Directory of model archives: it stands for ModelDataUrl.")
+@click.option("--image", metavar="IMAGE", help="Docker image to run as the container: a name, a digest or an ECR URI.")
 @click.option(
     "--handler",
     metavar="FILE[:NAME]",
     help="Python handler for all models. Without it, each archive carries its own (code/inference.py).",
 )
 @click.option("--command", metavar="COMMAND", help="A multi-model server to run instead of localmme's own.")
+@click.option("--gpus", metavar="all|N", help="GPUs for an image's container.")
 @click.option("--endpoint-name", default="local", show_default=True, help="The endpoint's name.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="Port to listen on; 0 takes any."
 )
 @click.option("--instance-type", metavar="ML.TYPE", help="Its memory and vCPUs are those of the instance.")
+@click.option(
+    "--instances",
+    metavar="N",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Instances, each with a container and memory of its own.",
+)
 @click.option("--memory", metavar="SIZE", help="Memory for the container and its models. [default: the machine's]")
 @click.option("--storage", metavar="SIZE", default="30GiB", show_default=True, help="Size of the storage volume.")
 @click.option("--max-loaded-models", metavar="N", type=click.IntRange(1), help="Never load more models than that.")
@@ -84,28 +96,50 @@ def of_an_emulator(command: Any) -> Any:
     multiple=True,
     help="Change one of the platform's limits, such as invocation_seconds=5. Repeatable.",
 )
-def serve(**options: Any) -> None:
-    """Stand up a multi-model endpoint on localhost, until Ctrl-C."""
+@click.pass_context
+def serve(context: click.Context, file: str | None, **options: Any) -> None:
+    """Stand up a multi-model endpoint on localhost, until Ctrl-C.
+
+    FILE, such as endpoint.yaml, describes what options cannot say: pipelines, variants, several endpoints.
+    """
     from emulator.limits import Limits
     from emulator.service.server import serve
     from localmme import options as parse
 
     limits = Limits().override(list(options["limits"]))
-    endpoint = parse.definition(
-        models=options["models"],
-        handler=options["handler"],
-        command=options["command"],
-        endpoint_name=options["endpoint_name"],
-        instance_type_name=options["instance_type"],
-        memory=options["memory"],
-        storage=options["storage"],
-        max_loaded_models=options["max_loaded_models"],
-        workers_per_model=options["workers_per_model"],
-        cache=not options["no_cache"],
-        reload=options["reload"],
-        environment=options["environment"],
-    )
-    serve(parse.settings(options["host"], options["port"], options["state_dir"]), [endpoint], limits)
+    if file:
+        from localmme.endpoint_file import read
+
+        given = [
+            name for name in options if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        ]
+        beside = sorted("--" + name.replace("_", "-") for name in given if name not in SERVER_OPTIONS)
+        if beside:
+            raise SetupError(f"{file} describes the endpoints: {', '.join(beside)} cannot be given beside it.")
+        endpoints = read(Path(file))
+    elif options["models"] is None:
+        raise click.UsageError("Say where the model archives are: --models DIR. Or describe the endpoint in a FILE.")
+    else:
+        endpoints = [
+            parse.definition(
+                models=options["models"],
+                handler=options["handler"],
+                command=options["command"],
+                image=options["image"],
+                gpus=options["gpus"],
+                instances=options["instances"],
+                endpoint_name=options["endpoint_name"],
+                instance_type_name=options["instance_type"],
+                memory=options["memory"],
+                storage=options["storage"],
+                max_loaded_models=options["max_loaded_models"],
+                workers_per_model=options["workers_per_model"],
+                cache=not options["no_cache"],
+                reload=options["reload"],
+                environment=options["environment"],
+            )
+        ]
+    serve(parse.settings(options["host"], options["port"], options["state_dir"]), endpoints, limits)
 
 
 @main.command()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from emulator.errors import SetupError
-from emulator.hosting.sizes import format_size
+from emulator.sizes import format_size
 
 # Any will do: the emulator does not check them. They only keep SDKs from looking for real ones.
 PLACEHOLDERS = {"AWS_ACCESS_KEY_ID": "localmme", "AWS_SECRET_ACCESS_KEY": "localmme"}

@@ -14,10 +14,18 @@ from pathlib import Path
 
 from emulator.containers.process import PACKAGE_ROOT
 from emulator.errors import SetupError
-from emulator.hosting.endpoint import EndpointDefinition
-from emulator.hosting.instance import Caching, Resources
+from emulator.hosting.definition import (
+    Caching,
+    Command,
+    ContainerDefinition,
+    EndpointDefinition,
+    Image,
+    ModelDefinition,
+    Resources,
+    VariantDefinition,
+)
 from emulator.hosting.instance_types import instance_type
-from emulator.hosting.sizes import parse_size
+from emulator.sizes import parse_size
 from emulator.service.server import ServerSettings
 
 ENDPOINT_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")  # [api]
@@ -29,6 +37,9 @@ def definition(
     models: str,
     handler: str | None,
     command: str | None,
+    image: str | None,
+    gpus: str | None,
+    instances: int,
     endpoint_name: str,
     instance_type_name: str | None,
     memory: str | None,
@@ -44,21 +55,30 @@ def definition(
         raise SetupError(
             f"{endpoint_name!r} is not an endpoint name: use up to 63 letters, digits and, between them, hyphens."
         )
-    if handler and command:
-        raise SetupError("--handler and --command exclude each other: a command brings its own handler.")
+    if sum(map(bool, (handler, command, image))) > 1:
+        raise SetupError("--handler, --command and --image exclude each other: each says what runs as the container.")
+    if gpus and not image:
+        raise SetupError("--gpus goes with --image: a local process sees the machine's GPUs as they are.")
     variables = dict(_variable(text) for text in environment)
     # By this variable the Inference Toolkit and the embedded server are told alike.
     variables.setdefault("SAGEMAKER_MODEL_SERVER_WORKERS", str(workers_per_model))
-    return EndpointDefinition(
-        name=endpoint_name,
-        models=_models_directory(models),
-        command=_command(command) if command else _embedded(handler),
-        working_directory=Path.cwd() if command else PACKAGE_ROOT,
-        resources=_resources(instance_type_name, memory, storage, max_loaded_models),
+    container = ContainerDefinition(
+        Image(image) if image else command_of(command) if command else embedded_server(handler),
+        _models_directory(models),
         environment=variables,
         caching=Caching(enabled=cache, reload=reload),
-        region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1",
     )
+    variant = VariantDefinition(
+        ModelDefinition([container]),
+        _resources(instance_type_name, memory, storage, max_loaded_models, _gpus(gpus)),
+        instance_count=instances,
+    )
+    return EndpointDefinition(endpoint_name, [variant], region())
+
+
+def region() -> str:
+    """The region that the emulator pretends to be in."""
+    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
 
 
 def settings(host: str, port: int, state_directory: str | None) -> ServerSettings:
@@ -87,7 +107,8 @@ def _models_directory(text: str) -> Path:
     return directory.resolve()
 
 
-def _command(text: str) -> list[str]:
+def command_of(text: str) -> Command:
+    """A container that is a command, run where the emulator is. Raises SetupError when there is no such program."""
     try:
         command = shlex.split(text)
     except ValueError as error:
@@ -96,10 +117,11 @@ def _command(text: str) -> list[str]:
         raise SetupError("--command is empty: give the command that starts your model server.")
     if shutil.which(command[0]) is None:
         raise SetupError(f"There is no program {command[0]!r} to run. Check the spelling, or give its full path.")
-    return command
+    return Command(command, Path.cwd())
 
 
-def _embedded(handler: str | None) -> list[str]:
+def embedded_server(handler: str | None) -> Command:
+    """localmme's own server, with ``FILE[:NAME]`` as its handler. Raises SetupError when there is no such file."""
     command = [*EMBEDDED_SERVER]
     if handler:
         file, colon, name = handler.rpartition(":")
@@ -109,11 +131,11 @@ def _embedded(handler: str | None) -> list[str]:
         if not path.is_file():
             raise SetupError(f"There is no handler file {file}.")
         command += ["--handler", f"{path.resolve()}:{name}" if name else str(path.resolve())]
-    return command
+    return Command(command, PACKAGE_ROOT)
 
 
 def _resources(
-    instance_type_name: str | None, memory: str | None, storage: str, max_loaded_models: int | None
+    instance_type_name: str | None, memory: str | None, storage: str, max_loaded_models: int | None, gpus: int
 ) -> Resources:
     import psutil
 
@@ -123,7 +145,17 @@ def _resources(
         vcpus, memory_bytes = chosen.vcpus, chosen.memory_bytes
     if memory:
         memory_bytes = _positive_size("--memory", memory)
-    return Resources(memory_bytes, _positive_size("--storage", storage), vcpus, max_loaded_models)
+    return Resources(memory_bytes, _positive_size("--storage", storage), vcpus, max_loaded_models, gpus)
+
+
+def _gpus(text: str | None) -> int:
+    if text is None:
+        return 0
+    if text == "all":
+        return -1
+    if not text.isdecimal():
+        raise SetupError(f"--gpus takes all or a number, not {text!r}.")
+    return int(text)
 
 
 def _positive_size(option: str, text: str) -> int:

@@ -162,6 +162,18 @@ class Emulator:
         with urllib.request.urlopen(self.url + "/_localmme/state") as answer:
             return json.load(answer)["endpoints"][0]
 
+    def instances(self) -> list[dict[str, Any]]:
+        """What the state says of the instances, of all variants."""
+        return [instance for variant in self.state()["variants"] for instance in variant["instances"]]
+
+    def instance(self) -> dict[str, Any]:
+        """What the state says of the first instance."""
+        return self.instances()[0]
+
+    def container(self) -> dict[str, Any]:
+        """What the state says of its first container."""
+        return self.instance()["containers"][0]
+
     def model(self, target_model: str) -> dict[str, Any]:
         """What the state says of one model."""
         return next(model for model in self.state()["models"] if model["target_model"] == target_model)

@@ -91,7 +91,7 @@ def starts(journal: Journal) -> list[dict[str, Any]]:
 
 
 def restarts(emulator: Emulator) -> int:
-    return emulator.state()["instance"]["container"]["restarts"]
+    return emulator.container()["restarts"]
 
 
 def refused(emulator: Emulator, target_model: str) -> ClientError:
@@ -116,7 +116,7 @@ def test_the_container_gets_its_environment_and_the_working_directory_of_serve(
     arguments = ["--models", str(bucket), "--command", f"{sys.executable} {script}", "--env", "A=1", "--env", "B=x=y z"]
     emulator = start(*arguments, environment={"FROM_OUTSIDE": "2"}).wait_in_service()
     environment = json.loads(seen.read_text())["environment"]
-    port = emulator.state()["instance"]["container"]["address"].rsplit(":", 1)[1]
+    port = emulator.container()["address"].rsplit(":", 1)[1]
     assert environment["SAGEMAKER_BIND_TO_PORT"] == port
     assert environment["SAGEMAKER_MULTI_MODEL"] == "true"
     assert (environment["A"], environment["B"], environment["FROM_OUTSIDE"]) == ("1", "x=y z", "2")
@@ -132,7 +132,7 @@ def test_what_is_meant_for_the_containers_python_does_not_touch_the_emulators_ow
     scripted_model(bucket / "a", "I am a")
     emulator = scripted("--env", f"PYTHONPATH={hostile}")
     assert emulator.invoke("a")["answer"] == "I am a"
-    assert emulator.state()["instance"]["memory"]["used_bytes"] > 0
+    assert emulator.instance()["memory"]["used_bytes"] > 0
 
 
 def test_a_container_that_ends_before_it_is_healthy_makes_serve_fail_with_its_last_words(run, mark: str) -> None:
@@ -241,7 +241,7 @@ def test_a_container_that_dies_in_a_call_fails_it_and_answers_the_next(
     eventually(lambda: restarts(emulator) == 1)
     assert emulator.invoke("a")["answer"] == "I am a"
     assert restarts(emulator) == 1
-    assert not emulator.state()["instance"]["memory"]["unloading"]
+    assert not emulator.instance()["memory"]["unloading"]
 
 
 def test_a_download_under_way_when_the_container_dies_is_not_lost(
@@ -292,7 +292,7 @@ def test_models_are_served_while_a_container_is_being_replaced(run, bucket: Path
     scripted_model(bucket / "a", "I am a")
     emulator = run(start={"listen": 1}).wait_in_service()
     os.kill(container_pid(journal), signal.SIGKILL)
-    eventually(lambda: not emulator.state()["instance"]["container"]["healthy"])
+    eventually(lambda: not emulator.container()["healthy"])
     assert emulator.invoke("a")["answer"] == "I am a", "the call waits for the new one"
 
 
@@ -303,7 +303,7 @@ def test_a_dead_container_leaves_no_children_and_its_replacement_does_not_wait_f
     first = {entry["pid"] for entry in journal.entries() if "event" in entry}
     os.kill(container_pid(journal), signal.SIGKILL)
     eventually(lambda: len(starts(journal)) == 2, 15)
-    eventually(lambda: emulator.state()["instance"]["container"]["healthy"])
+    eventually(lambda: emulator.container()["healthy"])
     assert not first & {process.pid for process in marked(mark)}
 
 
@@ -459,7 +459,7 @@ def test_logs_are_shown_and_kept(run, bucket: Path) -> None:
     emulator = run(start={"lines": ["hello from the container"]}).wait_in_service()
     emulator.invoke("a")
     assert emulator.stop() == 0
-    kept = "".join(path.read_text() for path in (emulator.state_directory / "logs").iterdir())
+    kept = "".join(path.read_text() for path in files_below(emulator.state_directory / "logs"))
     for line in ("hello from the container", "line 3"):
         assert line in emulator.log and line in kept
 
@@ -470,7 +470,7 @@ def large_archive(path: Path) -> None:
 
 
 def extracting(emulator: Emulator) -> bool:
-    return any((emulator.state_directory / "instances").glob("*/*/.extracting-*/weights-1"))
+    return any((emulator.state_directory / "instances").glob("**/.extracting-*/weights-1"))
 
 
 def test_a_model_half_extracted_when_the_emulator_was_killed_is_extracted_anew(

@@ -83,7 +83,7 @@ def test_a_thousand_models_under_load(serve, bucket: Path, tmp_path: Path) -> No
         client.start()
     most_loaded = most_used = 0
     while time.monotonic() < until:
-        instance = emulator.state()["instance"]
+        instance = emulator.instance()
         most_loaded = max(most_loaded, len(instance["memory"]["models"]))
         most_used = max(most_used, instance["memory"]["used_bytes"])
         time.sleep(0.5)
@@ -96,7 +96,7 @@ def test_a_thousand_models_under_load(serve, bucket: Path, tmp_path: Path) -> No
     assert set(outcomes) == {"right"}, outcomes.most_common(3)
     assert not any(client.is_alive() for client in clients)
     assert most_loaded <= FIT * 1.2
-    assert most_used <= emulator.state()["instance"]["memory"]["budget_bytes"]
+    assert most_used <= emulator.instance()["memory"]["budget_bytes"]
     models = {model["target_model"]: model for model in emulator.state()["models"]}
     assert sum(model["invocations"] for model in models.values()) == outcomes["right"]
     assert all(model["downloads"] <= 1 for model in models.values())

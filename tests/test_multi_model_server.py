@@ -113,9 +113,9 @@ def test_an_archive_without_a_model_is_a_model_error(emulator: Emulator, bucket:
 def test_a_model_that_the_server_no_longer_has_is_loaded_again(emulator: Emulator, bucket: Path) -> None:
     mms_model(bucket, "lost.tar.gz", 8)
     multiplied(emulator, "lost.tar.gz", 8)
-    instance = emulator.state()["instance"]
+    instance = emulator.instance()
     [name] = [m["model_name"] for m in instance["memory"]["models"] if m["target_model"] == "lost.tar.gz"]
-    behind = http.client.HTTPConnection(instance["container"]["address"])
+    behind = http.client.HTTPConnection(instance["containers"][0]["address"])
     behind.request("DELETE", f"/models/{name}")
     assert behind.getresponse().status == 200
     behind.close()
@@ -130,7 +130,7 @@ def test_a_server_that_dies_is_replaced_and_its_models_are_loaded_again(emulator
     before = emulator.processes()
     [java] = [process for process in before if process.name() == "java"]
     java.kill()
-    eventually(lambda: emulator.state()["instance"]["container"]["restarts"] == 1, 60)
+    eventually(lambda: emulator.container()["restarts"] == 1, 60)
     multiplied(emulator, "survivor.tar.gz", 5)
     assert emulator.model("survivor.tar.gz")["loads"] == 2
 

@@ -208,7 +208,7 @@ class Disk:
     def __init__(self, archives: Path, directory: str) -> None:
         self.happened: list[Event] = []
         events = Events()
-        events.subscribe(self.happened.append)
+        events.subscribe(lambda event, _: self.happened.append(event))
         self.volume = StorageVolume(Path(directory, "disk"), CAPACITY, LocalBucket(archives), Limits(), events)
 
     def on_disk(self) -> int:
@@ -358,7 +358,7 @@ def test_a_volume_serves_any_callers_at_the_same_time(archives: Path, calls: lis
 
 # Memory
 
-ORIGIN = Origin("primary", "local", "us-east-1")
+ORIGIN = Origin("local", "us-east-1", container="primary")
 MEMORY_SIZES = {name: 10 * (number + 1) for number, name in enumerate("abcdef")}
 
 
@@ -444,6 +444,10 @@ class FakeContainer:
             raise ContainerTimeout("too slow")
 
 
+async def deliver(directory: Path) -> str:
+    return str(directory)
+
+
 class Memory:
     """LoadedModels over fakes."""
 
@@ -458,16 +462,15 @@ class Memory:
         self.container = FakeContainer(budget, seconds, iter(answers or []))
         self.volume = FakeVolume()
         self.happened: list[Event] = []
-        events = Events()
-        events.subscribe(self.happened.append)
+        events = Events(ORIGIN)
+        events.subscribe(lambda event, _: self.happened.append(event))
         self.loaded = LoadedModels(
             cast(ContainerContract, self.container),
-            str,
+            deliver,
             cast(StorageVolume, self.volume),
             MemoryBudget(budget, self.container.memory, max_models),
             Limits(memory_watermark=1.0, load_seconds=50.0),
             events,
-            ORIGIN,
             **options,
         )
 

@@ -34,12 +34,12 @@ def chunks(answer: dict[str, Any]) -> Iterator[bytes]:
 
 
 def in_flight(emulator: Emulator) -> int:
-    return sum(model["in_flight"] for model in emulator.state()["instance"]["memory"]["models"])
+    return sum(model["in_flight"] for model in emulator.instance()["memory"]["models"])
 
 
 def connections(emulator: Emulator) -> int:
     """To the container, from the emulator."""
-    port = int(emulator.state()["instance"]["container"]["address"].rsplit(":", 1)[1])
+    port = int(emulator.container()["address"].rsplit(":", 1)[1])
     mine = emulator.worker().net_connections("tcp")
     return sum(c.raddr != () and c.raddr.port == port and c.status == psutil.CONN_ESTABLISHED for c in mine)
 

@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 LogSink = Callable[[str], None]  # takes one line of a container's output, without its line end
 
 
-class Container(abc.ABC):
-    """One container: started once, stopped once; a restart is a new Container."""
+@dataclass(frozen=True)
+class Setting:
+    """What the platform gives a container: the same for each run of it."""
 
-    name: str  # as SageMaker would call it: its host name
-    host: str
+    name: str  # as SageMaker calls it: in a model of several containers, its host name
+    environment: Mapping[str, str]
+    multi_model: bool
+    # What it sees as /opt/ml/models (one directory for each model) or, not being multi-model, /opt/ml/model.
+    models: Path
+    memory_bytes: int
+    vcpus: int
+    gpus: int  # -1 = all there are
+    position: int  # among the containers of its instance, from 0
+    shares_instance: bool  # with other containers, so that it must bind to the port it is told
+    scratch: Path  # the instance's disk, which goes when the emulator was killed
+
+
+class Container(abc.ABC):
+    """One run of a container: started once, stopped once; a restart is a new Container."""
+
+    host: str  # where it listens, once it is started
     port: int
 
     @abc.abstractmethod
@@ -24,8 +41,8 @@ class Container(abc.ABC):
         """
 
     @abc.abstractmethod
-    async def wait(self) -> int:
-        """Wait until its main process has ended; the exit code, negative for a signal."""
+    async def wait(self) -> str:
+        """Wait until its main process has ended; how it ended, in words that follow "it"."""
 
     @abc.abstractmethod
     async def stop(self) -> None:
@@ -36,5 +53,8 @@ class Container(abc.ABC):
         """Bytes of memory in use by all of it. 0 once it has ended."""
 
     @abc.abstractmethod
-    def model_url(self, model_directory: Path) -> str:
-        """The ``url`` under which the container sees a model directory of the storage volume."""
+    async def deliver(self, model_directory: Path) -> str:
+        """See to it that the container has a model directory of the storage volume; the ``url`` to load it by.
+
+        Raises ContainerError when it cannot be brought there.
+        """

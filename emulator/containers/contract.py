@@ -12,6 +12,7 @@ from emulator.containers.pool import Answer, AnswerTooLong, Pool, StreamedAnswer
 from emulator.errors import ContainerError
 from emulator.limits import Limits
 
+INVOCATIONS = "/invocations"  # where a container of a single model is invoked
 # What a load, list, get or unload may answer at most; an invocation has SageMaker's own limit.
 MAX_CONTROL_BYTES = 4 * 1024 * 1024
 
@@ -30,6 +31,12 @@ class Invocation:
     accept: bytes | None = None
     custom_attributes: bytes | None = None
     session_id: bytes | None = None
+    request_id: str = ""
+
+
+def invocation_path(model_name: str) -> str:
+    """Where one model of a multi-model container is invoked."""
+    return f"/models/{model_name}/invoke"
 
 
 class ContainerContract:
@@ -78,24 +85,24 @@ class ContainerContract:
         """DELETE /models/{model_name}."""
         return await self._control("DELETE", f"/models/{model_name}", target_model, self._limits.unload_seconds)
 
-    async def invoke(self, model_name: str, invocation: Invocation, timeout: float) -> Answer:
-        """POST /models/{model_name}/invoke, and the whole answer; ``timeout`` in seconds."""
-        head = self._invocation_head(model_name, invocation)
+    async def invoke(self, path: str, invocation: Invocation, timeout: float) -> Answer:
+        """POST to ``path`` (``invocation_path``, INVOCATIONS), and the whole answer; ``timeout`` in seconds."""
+        head = self._invocation_head(path, invocation)
         return await self._pool.request(head, invocation.body, timeout, self._limits.body_bytes)
 
-    async def invoke_stream(self, model_name: str, invocation: Invocation, timeout: float) -> Answer:
+    async def invoke_stream(self, path: str, invocation: Invocation, timeout: float) -> Answer:
         """The same, as a StreamedAnswer. An error, status 400 and above, comes whole."""
-        answer = await self._pool.stream(self._invocation_head(model_name, invocation), invocation.body, timeout)
+        answer = await self._pool.stream(self._invocation_head(path, invocation), invocation.body, timeout)
         return answer if answer.status < 400 else await answer.whole(self._limits.body_bytes)
 
     def close(self) -> None:
         """Drop all connections; calls under way fail."""
         self._pool.close()
 
-    def _invocation_head(self, model_name: str, invocation: Invocation) -> bytes:
+    def _invocation_head(self, path: str, invocation: Invocation) -> bytes:
         # Every other header of the caller is stripped, as on SageMaker. The names are spelt as people write them:
         # Multi Model Server hands them to a handler in the case that they come in, and looks them up by it.
-        lines = [b"POST /models/%s/invoke HTTP/1.1\r\n" % model_name.encode(), self._host]
+        lines = [b"POST %s HTTP/1.1\r\n" % path.encode(), self._host]
         if invocation.content_type is not None:
             lines.append(b"Content-Type: %s\r\n" % invocation.content_type)
         if invocation.accept is not None:
@@ -104,10 +111,9 @@ class ContainerContract:
             lines.append(b"X-Amzn-SageMaker-Custom-Attributes: %s\r\n" % invocation.custom_attributes)
         if invocation.session_id is not None:
             lines.append(b"X-Amzn-SageMaker-Session-Id: %s\r\n" % invocation.session_id)
-        lines.append(
-            b"X-Amzn-SageMaker-Target-Model: %s\r\nContent-Length: %d\r\n\r\n"
-            % (invocation.target_model.encode(), len(invocation.body))
-        )
+        if invocation.target_model:
+            lines.append(b"X-Amzn-SageMaker-Target-Model: %s\r\n" % invocation.target_model.encode())
+        lines.append(b"Content-Length: %d\r\n\r\n" % len(invocation.body))
         return b"".join(lines)
 
     async def _control(self, method: str, path: str, target_model: str, timeout: float, body: bytes = b"") -> Answer:
@@ -123,4 +129,12 @@ def _text(body: bytes, limit: int) -> str:
     return body[:limit].decode("utf-8", "replace").strip()
 
 
-__all__ = ["Answer", "AnswerTooLong", "ContainerContract", "Invocation", "StreamedAnswer"]
+__all__ = [
+    "INVOCATIONS",
+    "Answer",
+    "AnswerTooLong",
+    "ContainerContract",
+    "Invocation",
+    "StreamedAnswer",
+    "invocation_path",
+]

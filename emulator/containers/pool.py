@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import httptools
 
-from emulator.errors import ContainerError, ContainerTimeout, ContainerUnreachable
+from emulator.errors import ContainerError, ContainerNotReached, ContainerTimeout, ContainerUnreachable
 
 # A connection that idled longer is not used again: servers close idle connections when they please
 # (the shortest common setting is 2 s), and a request on a closing connection would be lost.
@@ -243,7 +243,7 @@ class Pool:
     async def request(self, head: bytes, body: bytes, timeout: float, max_body: int) -> Answer:
         """Send a request and return its whole answer.
 
-        Raises ContainerUnreachable (no connection, or it dropped), ContainerTimeout (no whole answer
+        Raises ContainerNotReached (no connection), ContainerUnreachable (it dropped), ContainerTimeout (no whole answer
         within ``timeout``), AnswerTooLong (more than ``max_body`` bytes), ContainerError (not HTTP).
         """
         connection = await self._connection()
@@ -276,7 +276,7 @@ class Pool:
 
     async def _connection(self) -> _Connection:
         if self._closed:
-            raise ContainerUnreachable("the container has ended")
+            raise ContainerNotReached("the container has ended")
         while self._idle:
             connection = self._idle.pop()
             if not connection.closed and time.monotonic() - connection.idle_since < IDLE_SECONDS:
@@ -287,15 +287,15 @@ class Pool:
                 asyncio.get_running_loop().create_connection(_Connection, self.host, self.port), self._connect_seconds
             )
         except asyncio.TimeoutError:
-            raise ContainerUnreachable(
+            raise ContainerNotReached(
                 f"the container did not accept a connection within {self._connect_seconds:.3g} s"
             ) from None
         except OSError as error:
-            raise ContainerUnreachable(f"the container accepts no connection: {error}") from None
+            raise ContainerNotReached(f"the container accepts no connection: {error}") from None
         self._open.add(connection)
         if self._closed:  # meanwhile
             self._drop(connection)
-            raise ContainerUnreachable("the container has ended")
+            raise ContainerNotReached("the container has ended")
         return connection
 
     def _put_back(self, connection: _Connection) -> None:

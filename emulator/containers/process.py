@@ -18,12 +18,13 @@ from pathlib import Path
 
 import psutil
 
-from emulator.containers.base import Container, LogSink
+from emulator.containers.base import Container, LogSink, Setting
 from emulator.containers.keeper import PR_SET_CHILD_SUBREAPER
 from emulator.errors import SetupError
 from emulator.limits import Limits
 
 PORT_VARIABLE = "SAGEMAKER_BIND_TO_PORT"
+SAFE_PORTS = 10  # in SAGEMAKER_SAFE_PORT_RANGE
 LONGEST_LOG_LINE = 64 * 1024
 LAST_WORDS_SECONDS = 2.0  # for what is still in the pipes of a container that has ended
 ORPHAN_SECONDS = 5.0  # for ending what a killed keeper left behind
@@ -36,24 +37,14 @@ PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 class ProcessContainer(Container):
     """Runs ``command`` under a keeper (see keeper.py), on a free port of the loopback interface."""
 
-    def __init__(
-        self,
-        name: str,
-        command: Sequence[str],
-        directory: Path,
-        environment: Mapping[str, str],
-        scratch: Path,
-        limits: Limits,
-        log: LogSink,
-    ) -> None:
-        """``directory`` is the command's working directory. ``scratch`` is removed if the emulator is killed."""
-        self.name = name
+    def __init__(self, command: Sequence[str], directory: Path, setting: Setting, limits: Limits, log: LogSink) -> None:
+        """``directory`` is the command's working directory."""
         self.host = "127.0.0.1"
-        self.port = free_port(self.host)
+        self.port = free_ports(self.host, 1 + SAFE_PORTS if setting.shares_instance else 1)
         self._command = list(command)
-        self._directory, self._scratch = directory, scratch
+        self._directory, self._scratch = directory, setting.scratch
         # The keeper does not get it: what is meant for the container's Python must not change its own.
-        self._environment = {**os.environ, **environment, PORT_VARIABLE: str(self.port)}
+        self._environment = {**os.environ, **setting.environment, **self._platform_environment(setting)}
         self._limits = limits
         self._log = log
         self._keeper: asyncio.subprocess.Process | None = None
@@ -89,8 +80,8 @@ class ProcessContainer(Container):
         self._readers = [asyncio.create_task(self._read_reports()), asyncio.create_task(self._read_log())]
         await asyncio.shield(self._started)
 
-    async def wait(self) -> int:
-        return await asyncio.shield(self._exited)
+    async def wait(self) -> str:
+        return describe_exit(await asyncio.shield(self._exited))
 
     async def stop(self) -> None:
         if self._keeper is None:
@@ -109,8 +100,17 @@ class ProcessContainer(Container):
         self._wish(b"memory\n")
         return await reply
 
-    def model_url(self, model_directory: Path) -> str:
+    async def deliver(self, model_directory: Path) -> str:
         return str(model_directory)
+
+    def _platform_environment(self, setting: Setting) -> dict[str, str]:
+        variables = {PORT_VARIABLE: str(self.port)}
+        if setting.shares_instance:
+            variables["SAGEMAKER_SAFE_PORT_RANGE"] = f"{self.port + 1}-{self.port + SAFE_PORTS}"
+        if not setting.multi_model:
+            # There is no /opt/ml/model for a process; by these the toolkits of SageMaker find it elsewhere.
+            variables |= {"SM_MODEL_DIR": str(setting.models), "SAGEMAKER_BASE_DIR": str(setting.models.parent)}
+        return variables
 
     def _wish(self, wish: bytes) -> None:
         assert self._keeper is not None and self._keeper.stdin is not None
@@ -178,17 +178,33 @@ class ProcessContainer(Container):
             self._log(rest.decode("utf-8", "replace"))
 
 
-def free_port(host: str) -> int:
-    """A port that is free now.
+def free_ports(host: str, count: int) -> int:
+    """The first of so many ports in a row that are free now.
 
     From a range in which the system does not place outgoing connections, and in which Multi Model
-    Server accepts its port: it refuses those above 32767.
+    Server accepts its port: it refuses those above 32766.
     """
-    for port in random.sample(CONTAINER_PORTS, 100):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind((host, port))
-            return port
+    for first in random.sample(range(CONTAINER_PORTS.start, CONTAINER_PORTS.stop - count), 100):
+        if all(_is_free(host, port) for port in range(first, first + count)):
+            return first
     raise SetupError(f"No port is free for a container between {CONTAINER_PORTS.start} and {CONTAINER_PORTS.stop}.")
+
+
+def _is_free(host: str, port: int) -> bool:
+    with socket.socket() as probe, contextlib.suppress(OSError):
+        probe.bind((host, port))
+        return True
+    return False
+
+
+def describe_exit(code: int) -> str:
+    """An exit code in words; negative for a signal."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"ended with signal {signal.Signals(-code).name}"
+    except ValueError:
+        return f"ended with signal {-code}"
 
 
 def adopt_orphans() -> None:

@@ -1,144 +1,120 @@
-"""An endpoint: a name that takes invocations, and the production variant behind it."""
+"""An endpoint: a name that takes invocations, and the production variants behind it."""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from emulator.artifacts.bucket import LocalBucket
-from emulator.containers.base import Container, LogSink
-from emulator.containers.contract import Answer, Invocation, StreamedAnswer
-from emulator.containers.process import PACKAGE_ROOT, ProcessContainer
+from emulator.containers.contract import Invocation
+from emulator.containers.engine import Engine
 from emulator.errors import (
-    Origin,
     SetupError,
     endpoint_not_in_service,
     inference_component_not_supported,
-    target_container_not_supported,
     variant_not_found,
 )
 from emulator.events import EndpointStatus, Events
-from emulator.hosting.container_log import ContainerLog
+from emulator.hosting import routing
+from emulator.hosting.definition import EndpointDefinition
 from emulator.hosting.history import History, ModelCounts
-from emulator.hosting.instance import Caching, Instance, Resources
+from emulator.hosting.together import together
+from emulator.hosting.variant import ProductionVariant
 from emulator.limits import Limits
-
-CONTAINER_NAME = "primary"  # what SageMaker calls the container of a model that has only one
-VARIANT_NAME = "AllTraffic"  # what the SageMaker SDK calls the only variant
-
-
-@dataclass(frozen=True)
-class EndpointDefinition:
-    """What an endpoint is made of: the parts of CreateModel and CreateEndpointConfig that matter here."""
-
-    name: str
-    models: Path  # the directory that stands for ModelDataUrl
-    command: Sequence[str]  # what runs as the container
-    resources: Resources
-    working_directory: Path = PACKAGE_ROOT
-    environment: Mapping[str, str] = field(default_factory=dict)
-    caching: Caching = field(default_factory=Caching)
-    region: str = "us-east-1"
 
 
 class Endpoint:
     """One endpoint, from Creating to InService or Failed, and to Deleting."""
 
     def __init__(
-        self, definition: EndpointDefinition, directory: Path, logs: Path, limits: Limits, events: Events
+        self,
+        definition: EndpointDefinition,
+        directory: Path,
+        logs: Path,
+        engine: Engine,
+        limits: Limits,
+        events: Events,
     ) -> None:
-        """``directory`` holds the instance's disk, ``logs`` the files of the containers' output."""
+        """``directory`` holds the disks of its instances, ``logs`` the files of their containers' output."""
         self.definition = definition
         self.status = "Creating"
         self.failure_reason = ""
-        self.history = History()
-        self._directory = directory
-        self._bucket = LocalBucket(definition.models)
+        self._history = History()
         self._limits = limits
-        self._events = events
-        self._in_flight = 0
-        self._log = ContainerLog(logs / f"{definition.name}-{CONTAINER_NAME}.log", events)
-        own_events = Events()
-        own_events.subscribe(self.history)
-        own_events.subscribe(events.publish)
-        self._instance = Instance(
-            self._new_container,
-            self._bucket,
-            self._directory,
-            definition.resources,
-            definition.caching,
-            limits,
-            own_events,
-            Origin(CONTAINER_NAME, definition.name, definition.region),
-            self._log,
-        )
+        self._events = events.within(endpoint_name=definition.name, region=definition.region)
+        self._events.subscribe(self._history)
+        self._variants = [
+            ProductionVariant(
+                variant,
+                directory / variant.name,
+                logs / definition.name / variant.name,
+                engine,
+                limits,
+                self._events.within(variant_name=variant.name),
+            )
+            for variant in definition.variants
+        ]
+        containers = (variant.model.multi_model for variant in definition.variants)
+        directories = {container.model_data: None for container in containers if container and container.model_data}
+        self._buckets = [LocalBucket(models) for models in directories]
 
     async def start(self) -> None:
         """Bring the endpoint InService. Raises SetupError, with the reason, when it is Failed instead."""
         self._become("Creating")
         try:
-            await self._instance.start()
+            await together(variant.start() for variant in self._variants)
         except SetupError as error:
             self._become("Failed", str(error))
             raise
         self._become("InService")
 
     async def stop(self) -> None:
-        """Refuse new invocations, let those under way end (``Limits.drain_seconds``), stop the container."""
+        """Refuse new invocations, let those under way end (``Limits.drain_seconds``), stop the containers."""
         self._become("Deleting")
         clock = asyncio.get_running_loop().time
         deadline = clock() + self._limits.drain_seconds
-        while self._in_flight and clock() < deadline:
+        while any(variant.in_flight for variant in self._variants) and clock() < deadline:
             await asyncio.sleep(0.02)
-        await self._instance.stop()
-        self._log.close()
+        await asyncio.gather(*(variant.stop() for variant in self._variants))
 
-    async def invoke(self, invocation: Invocation) -> Answer:
-        """InvokeEndpoint. Raises the AwsError that SageMaker would answer with."""
-        self._check(invocation)
-        self._in_flight += 1
-        try:
-            deadline = asyncio.get_running_loop().time() + self._limits.invocation_seconds
-            return await self._instance.invoke(invocation, deadline)
-        finally:
-            self._in_flight -= 1
-
-    async def invoke_stream(self, invocation: Invocation) -> StreamedAnswer:
-        """InvokeEndpointWithResponseStream. The caller must close the answer."""
-        self._check(invocation)
-        with ExitStack() as under_way:
-            self._in_flight += 1
-            under_way.callback(self._has_ended)
-            deadline = asyncio.get_running_loop().time() + self._limits.stream_invocation_seconds
-            answer = await self._instance.invoke_stream(invocation, deadline)
-            answer.closing.push(under_way.pop_all())
-        return answer
-
-    def _has_ended(self) -> None:
-        self._in_flight -= 1
+    def variant_for(self, invocation: Invocation) -> ProductionVariant:
+        """The variant that takes an invocation. Raises the AwsError that SageMaker would answer with."""
+        if self.status != "InService":
+            raise endpoint_not_in_service(self.definition.name, self.status)
+        if invocation.inference_component:
+            raise inference_component_not_supported(self.definition.name)
+        if not invocation.target_variant:
+            return routing.by_weight(self._variants)
+        for variant in self._variants:
+            if variant.name == invocation.target_variant:
+                return variant
+        raise variant_not_found(self.definition.name, invocation.target_variant)
 
     async def state(self) -> dict[str, Any]:
         """What is where and how often it was used, as plain data."""
-        instance = await self._instance.state()
+        variants = [await variant.state() for variant in self._variants]
         return {
             "endpoint_name": self.definition.name,
             "status": self.status,
             "failure_reason": self.failure_reason,
-            "variant_name": VARIANT_NAME,
-            "models": await self._models(instance),
-            "instance": instance,
+            "models": await self._models([instance for variant in variants for instance in variant["instances"]]),
+            "variants": variants,
         }
 
-    async def _models(self, instance: dict[str, Any]) -> list[dict[str, Any]]:
-        in_s3 = dict(await asyncio.to_thread(list, self._bucket.archives()))
-        on_disk = {model["target_model"]: model["size_bytes"] for model in instance["volume"]["models"]}
-        in_memory = {model["target_model"] for model in instance["memory"]["models"]}
-        counts = self.history.models
+    async def _models(self, instances: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Each model of the multi-model containers, wherever it is."""
+        in_s3: dict[str, int] = {}
+        for bucket in self._buckets:
+            in_s3 |= dict(await asyncio.to_thread(list, bucket.archives()))
+        on_disk = {
+            model["target_model"]: model["size_bytes"]
+            for instance in instances
+            for model in instance["volume"]["models"]
+        }
+        in_memory = {model["target_model"] for instance in instances for model in instance["memory"]["models"]}
+        counts = self._history.models
         return [
             {
                 "target_model": name,
@@ -152,28 +128,6 @@ class Endpoint:
             for name in sorted({*in_s3, *on_disk, *in_memory, *counts})
         ]
 
-    def _check(self, invocation: Invocation) -> None:
-        if self.status != "InService":
-            raise endpoint_not_in_service(self.definition.name, self.status)
-        if invocation.target_variant and invocation.target_variant != VARIANT_NAME:
-            raise variant_not_found(self.definition.name, invocation.target_variant)
-        if invocation.target_container_hostname:
-            raise target_container_not_supported(self.definition.name)
-        if invocation.inference_component:
-            raise inference_component_not_supported(self.definition.name)
-
     def _become(self, status: str, reason: str = "") -> None:
         self.status, self.failure_reason = status, reason
-        self._events.publish(EndpointStatus(self.definition.name, status, reason))
-
-    def _new_container(self, log: LogSink) -> Container:
-        environment = {**self.definition.environment, "SAGEMAKER_MULTI_MODEL": "true"}
-        return ProcessContainer(
-            CONTAINER_NAME,
-            self.definition.command,
-            self.definition.working_directory,
-            environment,
-            self._directory,
-            self._limits,
-            log,
-        )
+        self._events.publish(EndpointStatus(status, reason))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from emulator.errors import Origin
 from emulator.events import Event, Invoked, LoadFailed, ModelDownloaded, ModelLoaded, ModelUnloaded
 
 
@@ -28,8 +29,10 @@ class History:
     def __init__(self) -> None:
         self.models: dict[str, ModelCounts] = {}
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: Event, origin: Origin) -> None:
         if isinstance(event, Invoked):
+            if not event.target_model:  # of a container that hosts one model
+                return
             counts = self._of(event.target_model)
             counts.invocations += 1
             counts.model_latency_us = event.model_latency_us

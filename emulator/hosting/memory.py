@@ -13,12 +13,13 @@ from emulator.containers.contract import ContainerContract
 from emulator.errors import (
     ContainerError,
     ContainerTimeout,
-    Origin,
+    ContainerUnreachable,
     ServiceUnavailable,
     VolumeFull,
     container_failed,
     container_too_slow,
     model_not_ready,
+    no_response,
     no_room_on_volume,
 )
 from emulator.events import Events, LoadFailed, LoadStarted, ModelLoaded, ModelUnloaded
@@ -65,12 +66,11 @@ class LoadedModels:
     def __init__(
         self,
         contract: ContainerContract,
-        model_url: Callable[[Path], str],
+        deliver: Callable[[Path], Awaitable[str]],
         volume: StorageVolume,
         memory: MemoryBudget,
         limits: Limits,
         events: Events,
-        origin: Origin,
         *,
         cache: bool = True,
         load_slots: int = 1,
@@ -79,12 +79,12 @@ class LoadedModels:
         invocation, and at most ``load_slots`` models load at once."""
         self.models: Residents[LoadedModel] = Residents()
         self._contract = contract
-        self._model_url = model_url
+        self._deliver = deliver
         self._volume = volume
         self._memory = memory
         self._limits = limits
         self._events = events
-        self._origin = origin
+        self._origin = events.origin
         self._cache = cache
         self._load_slots = None if cache else asyncio.Semaphore(load_slots)
         self._arrivals: Arrivals[LoadedModel] = Arrivals(self.models, self._bring_in, self.release)
@@ -157,9 +157,13 @@ class LoadedModels:
 
         What is being unloaded ends by itself, when its call to the container fails.
         """
-        self._arrivals.abandon(container_failed(self._origin, 0, "The container has ended."))
+        self._arrivals.abandon(no_response(self._origin))
         for model in self.models.clear():
             self._volume.release(model.stored)
+
+    def has(self, target_model: str) -> bool:
+        """Whether a model is in memory or on its way there."""
+        return self.models.get(target_model) is not None or target_model in self._arrivals
 
     def in_transit(self) -> tuple[list[str], list[str]]:
         """The target models that are being loaded, and those that are being unloaded."""
@@ -187,7 +191,7 @@ class LoadedModels:
                     raise no_room_on_volume(target_model, str(error)) from None
                 return await self._load(stored, deadline)
         except Exception as error:
-            self._events.publish(LoadFailed(target_model, str(error)))
+            self._events.publish(LoadFailed(target_model, str(error.__cause__ or error)))
             raise
 
     async def _wait_for_departure(self, target_model: str, which: Callable[[LoadedModel], bool]) -> bool:
@@ -226,9 +230,9 @@ class LoadedModels:
 
     async def _load_into_container(self, model: LoadedModel, deadline: float) -> None:
         clock = asyncio.get_running_loop().time
-        url = self._model_url(model.stored.directory)
         kept = False
         try:
+            url = await self._deliver(model.stored.directory)
             while True:
                 timeout = max(0.0, deadline - clock())
                 answer = await self._contract.load(model.name, model.target_model, url, timeout)
@@ -252,6 +256,8 @@ class LoadedModels:
                 await self._forget(model)
         except ContainerTimeout:
             raise container_too_slow(self._origin) from None
+        except ContainerUnreachable as error:
+            raise no_response(self._origin) from error
         except ContainerError as error:
             raise container_failed(self._origin, 0, str(error)) from None
 

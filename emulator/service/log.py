@@ -7,14 +7,18 @@ import contextlib
 import os
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
+from emulator.errors import Origin
 from emulator.events import (
     ArchiveChanged,
     ContainerStarted,
     ContainerStopped,
     EndpointStatus,
     Event,
+    ImagePulling,
+    Invoked,
     LoadFailed,
     LoadStarted,
     LogLine,
@@ -22,8 +26,10 @@ from emulator.events import (
     ModelDownloaded,
     ModelLoaded,
     ModelUnloaded,
+    Warned,
 )
-from emulator.hosting.sizes import format_size
+from emulator.hosting.definition import EndpointDefinition
+from emulator.sizes import format_size
 
 DIM, YELLOW, RED, RESET = "\x1b[2m", "\x1b[33m", "\x1b[31m", "\x1b[0m"
 
@@ -34,30 +40,38 @@ PATIENCE_SECONDS = 1.0  # what is done sooner needs no progress shown
 class Log:
     """A listener of the event stream that writes one line for each event worth one."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, definitions: Sequence[EndpointDefinition]) -> None:
         self._url = url
+        self._places = Places(definitions)
         self._started = time.perf_counter()
         self._color = sys.stderr.isatty() and "NO_COLOR" not in os.environ
         self._progress = Progress()
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: Event, origin: Origin) -> None:
+        place = self._places.of(origin)
+        where = f" on {place}" if place else ""
         if isinstance(event, LogLine):
-            self._write("  | " + event.line, DIM)
+            container = self._places.with_container(origin)
+            self._write((f"  {container} | " if container else "  | ") + event.line, DIM)
         elif isinstance(event, ModelDownloaded):
             size = format_size(event.size_bytes)
-            self._write(f"downloaded {event.target_model} ({size}, {event.seconds * 1000:.0f} ms)")
+            self._write(f"downloaded {event.target_model}{where} ({size}, {event.seconds * 1000:.0f} ms)")
         elif isinstance(event, LoadStarted):
-            self._progress.begin(f"Loading {event.target_model}")
+            self._progress.begin(f"Loading {event.target_model}{where}")
         elif isinstance(event, ModelLoaded):
-            self._progress.end(f"Loading {event.target_model}")
-            self._write(f"loaded     {event.target_model} ({event.seconds * 1000:.0f} ms)")
+            self._progress.end(f"Loading {event.target_model}{where}")
+            self._write(f"loaded     {event.target_model}{where} ({event.seconds * 1000:.0f} ms)")
         elif isinstance(event, ModelUnloaded):
-            self._write(f"unloaded   {event.target_model} ({event.reason})")
+            self._write(f"unloaded   {event.target_model}{where} ({event.reason})")
         elif isinstance(event, ModelDeleted):
-            self._write(f"deleted    {event.target_model} from the storage volume ({event.reason})")
+            self._write(f"deleted    {event.target_model} from the storage volume{where} ({event.reason})")
         elif isinstance(event, LoadFailed):
-            self._progress.end(f"Loading {event.target_model}")
-            self._write(f"failed     {event.target_model}: {event.reason}", RED)
+            self._progress.end(f"Loading {event.target_model}{where}")
+            self._write(f"failed     {event.target_model}{where}: {event.reason}", RED)
+        elif isinstance(event, Invoked):
+            if event.problem:
+                what = event.target_model or origin.container
+                self._write(f"failed     {what}{where}: {event.problem}", RED)
         elif isinstance(event, ArchiveChanged):
             advice = (
                 "it is loaded anew"
@@ -66,22 +80,37 @@ class Log:
             )
             self._write(f"changed    {event.target_model} in S3: {advice}", YELLOW)
         elif isinstance(event, ContainerStarted):
-            self._write(f"container  {event.container} is healthy ({event.seconds:.1f} s)")
+            self._write(f"container  {origin.container}{where} is healthy ({event.seconds:.1f} s)")
         elif isinstance(event, ContainerStopped):
             self._progress.end_all()
-            self._write(f"container  {event.container} is replaced: {event.reason}", RED)
+            self._write(f"container  {origin.container}{where} is replaced: {event.reason}", RED)
+        elif isinstance(event, ImagePulling):
+            self._pulling(event)
+        elif isinstance(event, Warned):
+            self._write(f"warning    {event.text}", YELLOW)
         elif isinstance(event, EndpointStatus):
-            self._endpoint_status(event)
+            self._endpoint_status(event, origin.endpoint_name)
 
-    def _endpoint_status(self, event: EndpointStatus) -> None:
+    def _endpoint_status(self, event: EndpointStatus, endpoint_name: str) -> None:
+        waiting = f"Endpoint {endpoint_name} is Creating"
         if event.status == "Creating":
-            self._progress.begin(f"Endpoint {event.endpoint_name} is Creating")
+            self._progress.begin(waiting)
             return
-        self._progress.end_all()
+        self._progress.end(waiting)
+        if event.status == "Deleting":
+            self._progress.end_all()
         if event.status == "InService":
             seconds = time.perf_counter() - self._started
             with contextlib.suppress(OSError, ValueError):
-                print(f"Endpoint {event.endpoint_name} is InService at {self._url} ({seconds:.1f} s)", flush=True)
+                print(f"Endpoint {endpoint_name} is InService at {self._url} ({seconds:.1f} s)", flush=True)
+
+    def _pulling(self, event: ImagePulling) -> None:
+        what = f"Pulling {event.image}"
+        if event.fraction < 1:
+            self._progress.begin(what)
+            self._progress.tell(what, f"{event.fraction:.0%}")
+        else:
+            self._progress.end(what)
 
     def _write(self, line: str, color: str = "") -> None:
         with contextlib.suppress(OSError, ValueError):  # no one may read it any more; the serving goes on
@@ -90,19 +119,52 @@ class Log:
             sys.stderr.flush()
 
 
+class Places:
+    """Names that tell apart what there is several of: endpoints, variants, instances, containers."""
+
+    def __init__(self, definitions: Sequence[EndpointDefinition]) -> None:
+        variants = [variant for definition in definitions for variant in definition.variants]
+        self._several_endpoints = len(definitions) > 1
+        self._several_variants = any(len(definition.variants) > 1 for definition in definitions)
+        self._several_instances = any(variant.instance_count > 1 for variant in variants)
+        self._several_containers = any(len(variant.model.containers) > 1 for variant in variants)
+
+    def of(self, origin: Origin) -> str:
+        """Which instance; nothing where there is only one."""
+        names = (
+            origin.endpoint_name if self._several_endpoints else "",
+            origin.variant_name if self._several_variants else "",
+            origin.instance_id if self._several_instances else "",
+        )
+        return "/".join(filter(None, names))
+
+    def with_container(self, origin: Origin) -> str:
+        """Which instance and container; nothing where there is only one."""
+        return "/".join(filter(None, (self.of(origin), origin.container if self._several_containers else "")))
+
+
 class Progress:
     """Shows, in a terminal only, what is being waited for since more than a second."""
 
     def __init__(self) -> None:
         self._waits: dict[str, asyncio.TimerHandle] = {}
         self._shown: list[str] = []
+        self._how_far: dict[str, str] = {}
         self._status: Any = None
 
     def begin(self, text: str) -> None:
+        """Something is waited for now, and until ``end``."""
         if sys.stderr.isatty() and text not in self._waits:
             self._waits[text] = asyncio.get_running_loop().call_later(PATIENCE_SECONDS, self._show, text)
 
+    def tell(self, text: str, how_far: str) -> None:
+        """How far it has come."""
+        self._how_far[text] = how_far
+        if text in self._shown:
+            self._update()
+
     def end(self, text: str) -> None:
+        self._how_far.pop(text, None)
         if text in self._waits:
             self._waits.pop(text).cancel()
             self._shown = [other for other in self._shown if other != text]
@@ -127,7 +189,8 @@ class Progress:
                 self._status.stop()
                 self._status = None
             return
-        text = self._shown[0] + (f" and {len(self._shown) - 1} more" if self._shown[1:] else "")
+        first, *others = self._shown
+        text = " ".join(filter(None, (first, self._how_far.get(first), f"and {len(others)} more" if others else "")))
         if self._status is None:
             from rich.console import Console
             from rich.status import Status

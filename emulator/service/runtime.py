@@ -25,10 +25,10 @@ from emulator.errors import (
     endpoint_not_asynchronous,
     endpoint_not_found,
     member_invalid,
-    target_model_missing,
     unknown_operation,
 )
-from emulator.hosting.endpoint import VARIANT_NAME, Endpoint
+from emulator.hosting.endpoint import Endpoint
+from emulator.hosting.variant import ProductionVariant
 from emulator.limits import Limits
 from emulator.service.eventstream import payload_part, stream_exception
 
@@ -81,15 +81,16 @@ class Runtime:
         invocation = self._parse(scope["headers"], name, operation, request_id)
         invocation.body = body
         if operation == INVOKE:
-            answer = await endpoint.invoke(invocation)
-            await _send(send, 200, _answer_headers(answer, b"content-type", request_id), answer.body)
+            variant = endpoint.variant_for(invocation)
+            answer = await variant.invoke(invocation)
+            await _send(send, 200, _answer_headers(answer, variant, b"content-type", request_id), answer.body)
         else:
-            await self._stream(endpoint, invocation, send, request_id)
+            await self._stream(endpoint.variant_for(invocation), invocation, send, request_id)
 
-    async def _stream(self, endpoint: Endpoint, invocation: Invocation, send: Send, request_id: str) -> None:
-        answer = await endpoint.invoke_stream(invocation)
+    async def _stream(self, variant: ProductionVariant, invocation: Invocation, send: Send, request_id: str) -> None:
+        answer = await variant.invoke_stream(invocation)
         with answer.closing:
-            headers = _answer_headers(answer, b"x-amzn-sagemaker-content-type", request_id)
+            headers = _answer_headers(answer, variant, b"x-amzn-sagemaker-content-type", request_id)
             headers.append((b"content-type", b"application/vnd.amazon.eventstream"))
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             last = b""
@@ -106,7 +107,7 @@ class Runtime:
             await send({"type": "http.response.body", "body": last})
 
     def _parse(self, headers: Headers, endpoint_name: str, operation: str, request_id: str) -> Invocation:
-        invocation = Invocation(endpoint_name, b"")
+        invocation = Invocation(endpoint_name, b"", request_id=request_id)
         for name, value in headers:
             if name == b"content-type":
                 invocation.content_type = value
@@ -130,8 +131,6 @@ class Runtime:
                     invocation.inference_component = _decode(value)
                 elif member == b"session-id":
                     invocation.session_id = value
-        if not invocation.target_model:
-            raise target_model_missing(request_id)
         self._validate(invocation)
         return invocation
 
@@ -139,7 +138,7 @@ class Runtime:
         target_model, attributes = invocation.target_model, invocation.custom_attributes
         if len(target_model) > self._limits.target_model_characters:
             raise _too_long("targetModel", target_model, self._limits.target_model_characters)
-        if not PRINTABLE.fullmatch(target_model):
+        if target_model and not PRINTABLE.fullmatch(target_model):
             constraint = r"Member must satisfy regular expression pattern: \A\S[\p{Print}]*\z"
             raise member_invalid("targetModel", target_model, constraint)
         if attributes is not None:
@@ -178,8 +177,8 @@ def _route(scope: Scope) -> tuple[str, str]:
     return urllib.parse.unquote(name), operation
 
 
-def _answer_headers(answer: Answer, content_type_header: bytes, request_id: str) -> Headers:
-    headers = [(b"x-amzn-requestid", request_id.encode()), (b"x-amzn-invoked-production-variant", _VARIANT)]
+def _answer_headers(answer: Answer, variant: ProductionVariant, content_type_header: bytes, request_id: str) -> Headers:
+    headers = [(b"x-amzn-requestid", request_id.encode()), (b"x-amzn-invoked-production-variant", variant.wire_name)]
     for name, value in answer.headers:
         if name == b"content-type":
             headers.append((content_type_header, value))
@@ -212,6 +211,3 @@ def _decode(value: bytes) -> str:
         return value.decode()
     except UnicodeDecodeError:
         return value.decode("latin-1")
-
-
-_VARIANT = VARIANT_NAME.encode()

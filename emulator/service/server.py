@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import os
@@ -18,9 +19,12 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.gasgi import ASGIWorker
 
+from emulator.containers.engine import Engine
 from emulator.errors import SetupError
 from emulator.events import Events
-from emulator.hosting.endpoint import Endpoint, EndpointDefinition
+from emulator.hosting.definition import EndpointDefinition, Image
+from emulator.hosting.endpoint import Endpoint
+from emulator.hosting.together import together
 from emulator.limits import Limits
 from emulator.service.dispatch import Dispatch
 from emulator.service.log import Log
@@ -54,6 +58,7 @@ class Application:
         self._definitions = definitions
         self._limits = limits
         self._events = Events()
+        self._engine = Engine(settings.state_directory, self._events)
         self._endpoints: dict[str, Endpoint] = {}
         self._instances = settings.state_directory / "instances"
         self._dispatch: Dispatch
@@ -66,7 +71,7 @@ class Application:
 
         from emulator.service.console import console
 
-        self._events.subscribe(Log(self._settings.url))
+        self._events.subscribe(Log(self._settings.url, self._definitions))
         shutil.rmtree(self._instances, ignore_errors=True)
         logs = self._settings.state_directory / "logs"
         self._endpoints = {
@@ -75,6 +80,7 @@ class Application:
                 # A worker's own, so that the keepers of one that was killed can clean up without asking.
                 self._instances / f"{os.getpid()}-{definition.name}",
                 logs,
+                self._engine,
                 self._limits,
                 self._events,
             )
@@ -89,15 +95,21 @@ class Application:
         self._starting.cancel()
         await asyncio.gather(self._starting, return_exceptions=True)
         await asyncio.gather(*(endpoint.stop() for endpoint in self._endpoints.values()))
+        await self._engine.close()
         await asyncio.get_running_loop().shutdown_default_executor()  # an extraction may be under way
         shutil.rmtree(self._instances, ignore_errors=True)
+
+    def abandon(self) -> None:
+        """Remove, at once, what would outlive this process: the keepers end local processes, but no one Docker's."""
+        self._engine.abandon()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._dispatch(scope, receive, send)
 
     async def _create_endpoints(self, gave_up: asyncio.Event) -> None:
         try:
-            await asyncio.gather(*(endpoint.start() for endpoint in self._endpoints.values()))
+            await self._sweep_engine()
+            await together(endpoint.start() for endpoint in self._endpoints.values())
         except SetupError as error:
             self.failure = error
             gave_up.set()
@@ -105,6 +117,20 @@ class Application:
             log.exception("creating the endpoints failed inside the emulator")
             self.failure = SetupError(f"The emulator cannot create its endpoints: {error}.")
             gave_up.set()
+
+    async def _sweep_engine(self) -> None:
+        """Remove the containers that emulators which were killed have left on the Docker Engine."""
+        needs_it = any(
+            isinstance(container.runs, Image)
+            for definition in self._definitions
+            for variant in definition.variants
+            for container in variant.model.containers
+        )
+        if needs_it:
+            await self._engine.sweep()
+        elif self._engine.has_leftovers():
+            with contextlib.suppress(SetupError):  # it does not run now
+                await self._engine.sweep()
 
     def _is_in_service(self) -> bool:
         return all(endpoint.status == "InService" for endpoint in self._endpoints.values())
@@ -133,7 +159,8 @@ class Worker(ASGIWorker):
         if self._ending is None:
             self._ending, self._impatient_from = self.loop.create_task(self._end()), now + SAME_CTRL_C_SECONDS
         elif now > self._impatient_from:
-            self._finish()  # the keepers end what is left
+            self.asgi.abandon()
+            self._finish()
 
     handle_quit_signal = handle_exit_signal
 

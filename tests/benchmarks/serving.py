@@ -85,7 +85,7 @@ def measure(report: Report, server: str, arguments: list[str], work: Path) -> di
     try:
         emulator.wait_in_service()
         assert emulator.invoke(MODEL, BODY, ContentType="text/csv") == BODY.encode()
-        instance = emulator.state()["instance"]
+        instance = emulator.instance()
         name = instance["memory"]["models"][0]["model_name"]
         urls = {
             "straight": f"http://{instance['container']['address']}/models/{name}/invoke",

@@ -1,0 +1,115 @@
+"""What was asked for: the parts of CreateModel and CreateEndpointConfig that matter here, checked and complete."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from emulator.errors import SetupError
+
+MOST_CONTAINERS = 15  # [api] of one model
+ONLY_CONTAINER_NAME = "primary"  # what SageMaker calls the container of a model that has only one
+ONLY_VARIANT_NAME = "AllTraffic"  # what the SageMaker SDK calls the only variant
+
+
+@dataclass(frozen=True)
+class Image:
+    """A container that runs on a Docker Engine."""
+
+    reference: str  # name, name:tag, name@digest or an ECR URI
+
+
+@dataclass(frozen=True)
+class Command:
+    """A container that runs as a local process."""
+
+    words: Sequence[str]
+    directory: Path  # in which it runs
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What an instance has to offer. Sizes in bytes."""
+
+    memory_bytes: int
+    storage_bytes: int
+    vcpus: int
+    max_loaded_models: int | None = None
+    gpus: int = 0  # for Docker containers; -1 = all there are
+
+
+@dataclass(frozen=True)
+class Caching:
+    """How long an instance keeps models."""
+
+    enabled: bool = True  # ModelCacheSetting
+    reload: bool = False  # for prototyping: serve a changed archive at once, which SageMaker does not
+
+
+@dataclass(frozen=True)
+class ContainerDefinition:
+    """One container of a model."""
+
+    runs: Image | Command
+    model_data: Path | None  # ModelDataUrl: a directory of archives if it is multi-model, else one archive
+    multi_model: bool = True  # Mode
+    hostname: str = ""  # ContainerHostname
+    environment: Mapping[str, str] = field(default_factory=dict)
+    caching: Caching = field(default_factory=Caching)
+
+
+@dataclass(frozen=True)
+class ModelDefinition:
+    """What CreateModel makes: one container, or several that share an instance."""
+
+    containers: Sequence[ContainerDefinition]
+    direct: bool = False  # InferenceExecutionConfig: callers name a container; otherwise they form a pipeline
+
+    def __post_init__(self) -> None:
+        """Raises SetupError when these containers do not go together."""
+        count = len(self.containers)
+        if not 1 <= count <= MOST_CONTAINERS:
+            raise SetupError(f"A model has 1 to {MOST_CONTAINERS} containers, not {count}.")
+        if sum(container.multi_model for container in self.containers) > 1:
+            raise SetupError("At most one container of a model can have Mode MultiModel.")
+        named = [container.hostname for container in self.containers if container.hostname]
+        if count > 1 and named and len(named) < count:
+            raise SetupError("Give every container a ContainerHostname, or none.")
+        if len(set(named)) < len(named):
+            raise SetupError("Each container needs a ContainerHostname of its own.")
+        if self.direct and len(named) < count:
+            raise SetupError("In Mode Direct every container needs a ContainerHostname: callers name one by it.")
+
+    @property
+    def multi_model(self) -> ContainerDefinition | None:
+        """The container that hosts many models, if there is one."""
+        return next((container for container in self.containers if container.multi_model), None)
+
+    def container_names(self) -> list[str]:
+        """As SageMaker names them in errors and logs: by host name or, without one, by position. [api]"""
+        if len(self.containers) == 1:
+            return [ONLY_CONTAINER_NAME]
+        return [container.hostname or f"container-{n}" for n, container in enumerate(self.containers, 1)]
+
+
+@dataclass(frozen=True)
+class VariantDefinition:
+    """A ProductionVariant of CreateEndpointConfig."""
+
+    model: ModelDefinition
+    resources: Resources
+    name: str = ONLY_VARIANT_NAME
+    instance_count: int = 1
+    weight: float = 1.0
+    least_outstanding: bool = False  # RoutingConfig: LEAST_OUTSTANDING_REQUESTS; otherwise RANDOM
+    startup_seconds: float | None = None  # ContainerStartupHealthCheckTimeoutInSeconds
+
+
+@dataclass(frozen=True)
+class EndpointDefinition:
+    """What CreateEndpoint makes."""
+
+    name: str
+    variants: Sequence[VariantDefinition]
+    region: str = "us-east-1"

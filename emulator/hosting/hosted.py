@@ -1,0 +1,314 @@
+"""One container of an instance: kept running, its health polled, invoked through the contract."""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from emulator.containers.base import Container, LogSink
+from emulator.containers.contract import Answer, AnswerTooLong, ContainerContract, Invocation, StreamedAnswer
+from emulator.containers.pool import AnswerBrokenOff
+from emulator.errors import (
+    ContainerError,
+    ContainerNotReached,
+    ContainerTimeout,
+    ContainerUnreachable,
+    InstanceNotReached,
+    ModelError,
+    SetupError,
+    answer_too_long,
+    container_failed,
+    container_too_slow,
+    endpoint_not_in_service,
+    no_response,
+)
+from emulator.events import ContainerStarted, ContainerStopped, Events, Invoked
+from emulator.limits import Limits
+
+LAST_LOG_LINES = 20  # that an error message repeats
+FIRST_POLL_SECONDS, SLOWEST_POLL_SECONDS = 0.02, 0.5  # while a container starts
+FIRST_RESTART_PAUSE = 0.1  # seconds before a container is replaced that has not lived long
+
+Call = Callable[[ContainerContract, str, Invocation, float], Awaitable[Answer]]
+
+
+@dataclass(slots=True)
+class Use:
+    """One invocation's use of a healthy container. Times are the event loop's."""
+
+    contract: ContainerContract
+    path: str
+    target_model: str
+    cache_hit: bool
+    began: float
+    sent: float
+
+
+class HostedContainer(abc.ABC):
+    """Keeps one container running, and sends invocations to it.
+
+    Below this class are the two kinds of containers: those that host one model, and those that host many.
+    """
+
+    def __init__(
+        self, new_container: Callable[[LogSink], Container], limits: Limits, events: Events, log: LogSink
+    ) -> None:
+        """``limits.startup_seconds`` is the variant's own. ``events.origin`` names the container."""
+        self.name = events.origin.container
+        self.restarts = 0
+        self._new_container = new_container
+        self._limits = limits
+        self._events = events
+        self._origin = events.origin
+        self._log = log
+        self._last_lines: deque[str] = deque(maxlen=LAST_LOG_LINES)
+        self._container: Container | None = None
+        self._contract: ContainerContract
+        self._healthy = asyncio.Event()
+        self._supervision: asyncio.Task[None] | None = None
+
+    # What is different for one model and for many
+
+    @abc.abstractmethod
+    async def _check_health(self, contract: ContainerContract) -> None:
+        """One health check as the platform makes it. Raises ContainerError."""
+
+    def _came_up(self, container: Container) -> None:  # noqa: B027
+        """A run of the container is healthy; ``self._contract`` speaks to it."""
+
+    def _went_down(self) -> None:  # noqa: B027
+        """That run is over."""
+
+    @abc.abstractmethod
+    async def _begin(self, invocation: Invocation, deadline: float) -> Use:
+        """Get ready what the invocation needs, and keep it until ``_release``."""
+
+    def _release(self, use: Use) -> None:  # noqa: B027
+        """The use is over."""
+
+    async def _was_lost(self, use: Use) -> bool:
+        """Whether a 404 means that the container lost the model, so that invoking it again loads it."""
+        return False
+
+    def _out_of_memory(self, use: Use) -> None:  # noqa: B027
+        """The container answered 507 to an invocation."""
+
+    # Its life
+
+    async def start(self) -> None:
+        """Start the container and wait until it is healthy.
+
+        Raises SetupError, with the container's last log lines, when it ends or does not get healthy in time.
+        """
+        await self._start_container()
+        self._supervision = asyncio.create_task(self._supervise())
+
+    async def stop(self) -> None:
+        """Stop the container. May be called at any time."""
+        if self._supervision is not None:
+            self._supervision.cancel()
+            await asyncio.gather(self._supervision, return_exceptions=True)
+        self._take_down()
+        if self._container is not None:
+            await self._container.stop()
+
+    @property
+    def healthy(self) -> bool:
+        return self._healthy.is_set()
+
+    async def memory_used(self) -> int:
+        """Bytes of memory in use by the container now."""
+        return await self._container.memory_used() if self.healthy and self._container else 0
+
+    def state(self) -> dict[str, Any]:
+        """How it is, as plain data."""
+        running = self._container if self.healthy else None
+        return {
+            "name": self.name,
+            "healthy": self.healthy,
+            "address": f"{running.host}:{running.port}" if running else None,
+            "restarts": self.restarts,
+        }
+
+    # Invocations
+
+    async def invoke(self, invocation: Invocation, deadline: float) -> Answer:
+        """The container's answer, if it is no error.
+
+        ``deadline`` is on the event loop's clock. Raises the AwsError that SageMaker would answer with,
+        and InstanceNotReached when nothing of it reached the container.
+        """
+        answer, use = await self._exchange(invocation, deadline, ContainerContract.invoke)
+        self._end(use, answer.status)
+        return answer
+
+    async def invoke_stream(self, invocation: Invocation, deadline: float) -> StreamedAnswer:
+        """As ``invoke``, with the body as it comes. Its ``chunks`` raise ContainerError when it breaks off.
+
+        The caller must close the answer: the use of the container goes on until then.
+        """
+        answer, use = await self._exchange(invocation, deadline, ContainerContract.invoke_stream)
+        assert isinstance(answer, StreamedAnswer)
+        answer.closing.callback(self._end, use, answer.status)
+        return answer
+
+    async def _exchange(
+        self, invocation: Invocation, deadline: float, call: Call, again: bool = False
+    ) -> tuple[Answer, Use]:
+        """The container's answer to a ``call``, if it is no error. The use goes on until ``_end``."""
+        if not self._healthy.is_set():
+            await self._wait_until_healthy(deadline)
+        use = await self._begin(invocation, deadline)
+        try:
+            answer = await call(use.contract, use.path, invocation, deadline - use.sent)
+            lost = answer.status == 404 and await self._was_lost(use)
+        except BaseException as error:
+            self._end(use, 0, str(error))
+            raise self._failure(error) if isinstance(error, ContainerError) else error from None
+        if answer.status < 400:
+            return answer, use
+        if lost and not again:
+            self._release(use)
+            return await self._exchange(invocation, deadline, call, again=True)
+        if answer.status == 507:
+            self._out_of_memory(use)
+        self._end(use, answer.status)
+        raise container_failed(self._origin, answer.status, answer.body.decode("utf-8", "replace"))
+
+    def _end(self, use: Use, status: int, problem: str = "") -> None:
+        self._release(use)
+        wait_us = int((use.sent - use.began) * 1e6)
+        latency_us = int((asyncio.get_running_loop().time() - use.sent) * 1e6)
+        self._events.publish(Invoked(use.target_model, status, use.cache_hit, wait_us, latency_us, problem))
+
+    async def _wait_until_healthy(self, deadline: float) -> None:
+        try:
+            pause = max(0.0, deadline - asyncio.get_running_loop().time())
+            await asyncio.wait_for(self._healthy.wait(), pause)
+        except asyncio.TimeoutError:
+            raise endpoint_not_in_service(self._origin.endpoint_name, "without a healthy container") from None
+
+    def _failure(self, error: ContainerError) -> ModelError | InstanceNotReached:
+        if isinstance(error, ContainerTimeout):
+            return container_too_slow(self._origin)
+        if isinstance(error, AnswerTooLong):
+            return answer_too_long(self._origin, error.status if error.status >= 400 else 413)
+        if isinstance(error, AnswerBrokenOff):
+            return answer_too_long(self._origin, error.status if error.status >= 400 else 0)
+        if isinstance(error, ContainerNotReached):
+            return InstanceNotReached(no_response(self._origin))
+        if isinstance(error, ContainerUnreachable):
+            return no_response(self._origin)
+        return container_failed(self._origin, 0, str(error))
+
+    # The container's life
+
+    async def _start_container(self) -> None:
+        started = time.perf_counter()
+        self._last_lines.clear()
+        container = self._container = self._new_container(self._take_log_line)
+        await container.start()
+        contract = ContainerContract(container.host, container.port, self._limits)
+        try:
+            await self._wait_for_first_health(container, contract)
+        except BaseException:
+            contract.close()
+            await container.stop()
+            raise
+        self._contract = contract
+        self._came_up(container)
+        self._healthy.set()
+        self._events.publish(ContainerStarted(time.perf_counter() - started))
+
+    def _take_down(self) -> None:
+        if self._healthy.is_set():
+            self._healthy.clear()
+            self._went_down()
+            self._contract.close()
+
+    async def _wait_for_first_health(self, container: Container, contract: ContainerContract) -> None:
+        clock = asyncio.get_running_loop().time
+        exited = asyncio.ensure_future(container.wait())
+        deadline, pause = clock() + self._limits.startup_seconds, FIRST_POLL_SECONDS
+        try:
+            while True:
+                problem = await self._poll(contract)
+                if problem is None:
+                    return
+                done, _ = await asyncio.wait([exited], timeout=pause)
+                if done:
+                    # Its last words may still be on their way through the pipe.
+                    await container.stop()
+                    raise SetupError(
+                        f"The container {self.name} {exited.result()} before it was healthy." + self._last_words()
+                    )
+                if clock() > deadline:
+                    raise SetupError(
+                        f"The container {self.name} did not pass the ping health check within "
+                        f"{self._limits.startup_seconds:.3g} s: {problem}." + self._last_words()
+                    )
+                pause = min(pause * 1.5, SLOWEST_POLL_SECONDS)
+        finally:
+            exited.cancel()
+
+    async def _poll(self, contract: ContainerContract) -> str | None:
+        """What is wrong with the container, None if nothing is."""
+        try:
+            await self._check_health(contract)
+        except ContainerError as error:
+            return str(error)
+        return None
+
+    async def _supervise(self) -> None:
+        """Poll the container's health; replace it when it has died or stays unhealthy.
+
+        The first time at once; one that keeps dying is given longer and longer pauses.
+        """
+        clock = asyncio.get_running_loop().time
+        pause = 0.0
+        while True:
+            assert self._container is not None
+            healthy_since = clock()
+            reason = await self._wait_for_trouble(self._container)
+            self._take_down()
+            self.restarts += 1
+            self._events.publish(ContainerStopped(reason))
+            await self._container.stop()
+            if clock() - healthy_since > self._limits.restart_seconds:
+                pause = 0.0
+            while not self._healthy.is_set():
+                await asyncio.sleep(pause)
+                pause = min(max(2 * pause, FIRST_RESTART_PAUSE), self._limits.restart_seconds)
+                try:
+                    await self._start_container()
+                except SetupError as error:
+                    self._events.publish(ContainerStopped(str(error)))
+
+    async def _wait_for_trouble(self, container: Container) -> str:
+        exited = asyncio.ensure_future(container.wait())
+        failed = 0
+        try:
+            while True:
+                done, _ = await asyncio.wait([exited], timeout=self._limits.poll_seconds)
+                if done:
+                    return f"it {exited.result()}"
+                problem = await self._poll(self._contract)
+                failed = failed + 1 if problem else 0
+                if failed >= self._limits.unhealthy_pings:
+                    return f"it failed {failed} health checks in a row: {problem}"
+        finally:
+            exited.cancel()
+
+    def _take_log_line(self, line: str) -> None:
+        self._last_lines.append(line)
+        self._log(line)
+
+    def _last_words(self) -> str:
+        if not self._last_lines:
+            return " It wrote nothing to its log."
+        return " Its last log lines:\n" + "\n".join(f"    {line}" for line in self._last_lines)

@@ -1,0 +1,131 @@
+"""A container that hosts many models: each is loaded when it is invoked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from emulator.containers.base import Container, LogSink
+from emulator.containers.contract import ContainerContract, Invocation, invocation_path
+from emulator.errors import ContainerError
+from emulator.events import ArchiveChanged, Events
+from emulator.hosting.definition import Caching, Resources
+from emulator.hosting.hosted import HostedContainer, Use
+from emulator.hosting.memory import LoadedModel, LoadedModels, MemoryBudget
+from emulator.hosting.volume import StorageVolume
+from emulator.limits import Limits
+
+
+@dataclass(slots=True)
+class ModelUse(Use):
+    """The use of a model in memory, which stays there until it is released."""
+
+    loaded: LoadedModels
+    model: LoadedModel
+
+
+class MultiModelContainer(HostedContainer):
+    """Sends each invocation to its model, and has the model loaded before."""
+
+    def __init__(
+        self,
+        new_container: Callable[[LogSink], Container],
+        volume: StorageVolume,
+        memory: MemoryBudget,
+        resources: Resources,
+        caching: Caching,
+        limits: Limits,
+        events: Events,
+        log: LogSink,
+    ) -> None:
+        super().__init__(new_container, limits, events, log)
+        self.loaded: LoadedModels | None = None  # while it is healthy
+        self._volume = volume
+        self._memory = memory
+        self._resources = resources
+        self._caching = caching
+        self._watch: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        await super().start()
+        self._watch = asyncio.create_task(self._watch_archives())
+
+    async def stop(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.gather(self._watch, return_exceptions=True)
+        await super().stop()
+
+    async def _check_health(self, contract: ContainerContract) -> None:
+        await contract.ping()
+        await contract.check_list()
+
+    def _came_up(self, container: Container) -> None:
+        self.loaded = LoadedModels(
+            self._contract,
+            container.deliver,
+            self._volume,
+            self._memory,
+            self._limits,
+            self._events,
+            cache=self._caching.enabled,
+            load_slots=self._resources.vcpus,
+        )
+
+    def _went_down(self) -> None:
+        if self.loaded is not None:
+            self.loaded.close()
+            self.loaded = None
+
+    async def _begin(self, invocation: Invocation, deadline: float) -> ModelUse:
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        target_model, loaded, contract = invocation.target_model, self.loaded, self._contract
+        assert loaded is not None
+        if self._caching.reload:
+            self._reload_if_changed(target_model, loaded)
+        cache_hit = loaded.models.get(target_model) is not None
+        model = await loaded.use(target_model, deadline)
+        return ModelUse(
+            contract, invocation_path(model.name), target_model, cache_hit, began, clock(), loaded=loaded, model=model
+        )
+
+    def _release(self, use: Use) -> None:
+        assert isinstance(use, ModelUse)
+        use.loaded.release(use.model)
+
+    async def _was_lost(self, use: Use) -> bool:
+        # If it was not, the 404 is the handler's own answer.
+        assert isinstance(use, ModelUse)
+        if use.loaded.models.get(use.target_model) is not use.model:
+            return True  # another caller has found out already
+        try:
+            if await use.contract.is_loaded(use.model.name, use.target_model):
+                return False
+        except ContainerError:
+            return False
+        use.loaded.lost(use.model)
+        return True
+
+    def _out_of_memory(self, use: Use) -> None:
+        assert isinstance(use, ModelUse)
+        use.loaded.begin_to_unload("container answered 507 to an invocation")
+
+    # Archives that change
+
+    def _reload_if_changed(self, target_model: str, loaded: LoadedModels) -> None:
+        stored = self._volume.models.get(target_model)
+        changed = stored is not None and self._volume.changed([stored])
+        if stored and changed and loaded.renew(stored, "its archive has changed"):
+            self._events.publish(ArchiveChanged(target_model, reloaded=True))
+
+    async def _watch_archives(self) -> None:
+        """Warn, once, of each archive that is served in an older version than the one in S3."""
+        warned: dict[str, tuple[int, int]] = {}
+        while not self._caching.reload:
+            await asyncio.sleep(self._limits.poll_seconds)
+            for stored, version in await asyncio.to_thread(self._volume.changed, list(self._volume.models)):
+                if warned.get(stored.target_model) != version:
+                    warned[stored.target_model] = version
+                    self._events.publish(ArchiveChanged(stored.target_model, reloaded=False))

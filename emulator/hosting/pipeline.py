@@ -1,0 +1,77 @@
+"""How an invocation passes through the containers of an instance: in sequence, or to the one that is named."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from emulator.containers.contract import Answer, Invocation, StreamedAnswer
+from emulator.errors import InstanceNotReached
+from emulator.hosting.hosted import HostedContainer
+
+CONTENT_TYPE, CUSTOM_ATTRIBUTES = b"content-type", b"x-amzn-sagemaker-custom-attributes"
+
+
+class Pipeline:
+    """A serial inference pipeline: the answer of one container is the request of the next. One container is the
+    simplest case of it."""
+
+    def __init__(self, containers: Sequence[HostedContainer]) -> None:
+        self._first, self._last = containers[:-1], containers[-1]
+
+    async def invoke(self, invocation: Invocation, deadline: float) -> Answer:
+        """The last container's answer. See Instance.invoke."""
+        if not self._first:
+            return await self._last.invoke(invocation, deadline)
+        invocation = await self._all_but_last(invocation, deadline)
+        try:
+            return await self._last.invoke(invocation, deadline)
+        except InstanceNotReached as unreached:  # the others were: the invocation has begun
+            raise unreached.error from None
+
+    async def invoke_stream(self, invocation: Invocation, deadline: float) -> StreamedAnswer:
+        """The same, streamed by the last container; the others have to answer before."""
+        if not self._first:
+            return await self._last.invoke_stream(invocation, deadline)
+        invocation = await self._all_but_last(invocation, deadline)
+        try:
+            return await self._last.invoke_stream(invocation, deadline)
+        except InstanceNotReached as unreached:
+            raise unreached.error from None
+
+    async def _all_but_last(self, invocation: Invocation, deadline: float) -> Invocation:
+        """What the last container is to be asked."""
+        accept, invocation = invocation.accept, dataclasses.replace(invocation, accept=None)
+        for number, container in enumerate(self._first):
+            try:
+                answer = await container.invoke(invocation, deadline)
+            except InstanceNotReached as unreached:
+                raise unreached if number == 0 else unreached.error from None
+            invocation = following(invocation, answer)
+        return dataclasses.replace(invocation, accept=accept)
+
+
+def following(invocation: Invocation, answer: Answer) -> Invocation:
+    """The request to the container that comes after the one that answered."""
+    attributes = answer.header(CUSTOM_ATTRIBUTES)
+    return dataclasses.replace(
+        invocation,
+        body=answer.body,
+        content_type=answer.header(CONTENT_TYPE),
+        custom_attributes=invocation.custom_attributes if attributes is None else attributes,
+    )
+
+
+class DirectContainers:
+    """Direct invocation: each call goes to the container whose host name it gives."""
+
+    def __init__(self, containers: Sequence[HostedContainer]) -> None:
+        self._by_name = {container.name: container for container in containers}
+
+    async def invoke(self, invocation: Invocation, deadline: float) -> Answer:
+        """That container's answer. See Instance.invoke."""
+        return await self._by_name[invocation.target_container_hostname].invoke(invocation, deadline)
+
+    async def invoke_stream(self, invocation: Invocation, deadline: float) -> StreamedAnswer:
+        """The same, streamed."""
+        return await self._by_name[invocation.target_container_hostname].invoke_stream(invocation, deadline)

@@ -1,0 +1,149 @@
+"""A production variant: its share of an endpoint's traffic, and the instances that serve it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, TypeVar
+
+from emulator.containers.contract import Answer, Invocation, StreamedAnswer
+from emulator.containers.engine import Engine
+from emulator.errors import (
+    InstanceNotReached,
+    target_container_missing,
+    target_container_not_found,
+    target_container_not_supported,
+    target_model_missing,
+    target_model_not_supported,
+)
+from emulator.events import Events
+from emulator.hosting import routing
+from emulator.hosting.definition import VariantDefinition
+from emulator.hosting.instance import Instance
+from emulator.hosting.together import together
+from emulator.limits import Limits
+
+A = TypeVar("A", bound=Answer)
+
+
+class ProductionVariant:
+    """Sends invocations to its instances."""
+
+    def __init__(
+        self,
+        definition: VariantDefinition,
+        directory: Path,
+        logs: Path,
+        engine: Engine,
+        limits: Limits,
+        events: Events,
+    ) -> None:
+        """``directory`` holds the disks of its instances, ``logs`` the files of their containers' output."""
+        self.name = definition.name
+        self.weight = definition.weight
+        self.wire_name = definition.name.encode()
+        self.in_flight = 0
+        self._invocations = 0
+        self._definition = definition
+        self._limits = limits
+        self._endpoint_name = events.origin.endpoint_name
+        self._hostnames = definition.model.container_names() if definition.model.direct else []
+        self.instances = [
+            Instance(
+                definition,
+                directory / instance_id,
+                logs / instance_id,
+                engine,
+                limits,
+                events.within(instance_id=instance_id),
+            )
+            for instance_id in (f"i-{number}" for number in range(1, definition.instance_count + 1))
+        ]
+
+    async def start(self) -> None:
+        """Start all instances. Raises SetupError when one of them cannot be."""
+        await together(instance.start() for instance in self.instances)
+
+    async def stop(self) -> None:
+        """Stop all instances. May be called at any time."""
+        await asyncio.gather(*(instance.stop() for instance in self.instances))
+
+    async def invoke(self, invocation: Invocation) -> Answer:
+        """InvokeEndpoint, for this variant. Raises the AwsError that SageMaker would answer with."""
+        self._check(invocation)
+        with ExitStack() as under_way:
+            return await self._routed(invocation, Instance.invoke, self._limits.invocation_seconds, under_way)
+
+    async def invoke_stream(self, invocation: Invocation) -> StreamedAnswer:
+        """InvokeEndpointWithResponseStream, for this variant. The caller must close the answer."""
+        self._check(invocation)
+        with ExitStack() as under_way:
+            answer = await self._routed(
+                invocation, Instance.invoke_stream, self._limits.stream_invocation_seconds, under_way
+            )
+            answer.closing.push(under_way.pop_all())
+        return answer
+
+    async def state(self) -> dict[str, Any]:
+        """What is where, as plain data."""
+        return {
+            "variant_name": self.name,
+            "weight": self.weight,
+            "invocations": self._invocations,
+            "instances": [await instance.state() for instance in self.instances],
+        }
+
+    async def _routed(
+        self,
+        invocation: Invocation,
+        call: Callable[[Instance, Invocation, float], Awaitable[A]],
+        seconds: float,
+        under_way: ExitStack,
+    ) -> A:
+        """The answer of an instance; of another one if the first turns out to be unreachable."""
+        self._invocations += 1
+        deadline = asyncio.get_running_loop().time() + seconds
+        unreachable: list[Instance] = []
+        while True:
+            instance = self._choose(invocation.target_model, unreachable)
+            self.in_flight += 1
+            instance.in_flight += 1
+            under_way.callback(self._has_ended, instance)
+            try:
+                return await call(instance, invocation, deadline)
+            except InstanceNotReached as unreached:
+                under_way.close()
+                unreachable.append(instance)
+                if len(unreachable) == len(self.instances):
+                    raise unreached.error from None
+
+    def _choose(self, target_model: str, without: list[Instance]) -> Instance:
+        if target_model:
+            return routing.for_model(self.instances, target_model, self._limits.busy_invocations, without)
+        return routing.for_any(self.instances, self._definition.least_outstanding, without)
+
+    def _has_ended(self, instance: Instance) -> None:
+        self.in_flight -= 1
+        instance.in_flight -= 1
+
+    def _check(self, invocation: Invocation) -> None:
+        """Raises ValidationError for an invocation that does not go with the kind of model."""
+        model, name = self._definition.model, self._endpoint_name
+        hostname = invocation.target_container_hostname
+        if model.direct:
+            if not hostname:
+                raise target_container_missing(name)
+            if hostname not in self._hostnames:
+                raise target_container_not_found(name, hostname, self._hostnames)
+        elif hostname:
+            raise target_container_not_supported(name)
+        invoked = model.containers
+        if model.direct:
+            invoked = [model.containers[self._hostnames.index(hostname)]]
+        if any(container.multi_model for container in invoked):
+            if not invocation.target_model:
+                raise target_model_missing(invocation.request_id)
+        elif invocation.target_model:
+            raise target_model_not_supported(name)
