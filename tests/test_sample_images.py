@@ -92,16 +92,16 @@ def run(engine: docker.DockerClient, tmp_path: Path) -> Iterator[Runs]:
             for path, content in {"models/.keep": "", **files}.items():
                 (opt_ml / path).parent.mkdir(parents=True, exist_ok=True)
                 (opt_ml / path).write_text(content)
-            container = engine.containers.run(
+            container = engine.containers.create(
                 image,
                 ["serve"],
-                detach=True,
                 environment={name: value for name, value in {**PLATFORM, **environment}.items() if value is not None},
                 volumes={str(opt_ml): {"bind": "/opt/ml", "mode": "ro"}},
                 ports={f"{port}/tcp": ("127.0.0.1", None)},
                 mem_limit="2g",
             )
             stack.callback(container.remove, force=True)
+            container.start()
             container.reload()
             [published] = container.ports.get(f"{port}/tcp") or [{"HostPort": "0"}]
             return Run(int(published["HostPort"]), container, opt_ml)
