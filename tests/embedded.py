@@ -140,6 +140,13 @@ def eventually(check: Callable[[], T], seconds: float = 20) -> T:
     return value
 
 
+def in_the_queue(server: Embedded, invocations: int) -> None:
+    """Wait until this many invocations wait behind the one that is being answered."""
+    listener_and_first = 2
+    eventually(lambda: len(psutil.Process(server.pid).net_connections()) == listener_and_first + invocations)
+    server.container.ping()  # when that is answered, what had come before has been read
+
+
 def gone(processes: list[psutil.Process]) -> None:
     """Wait until none of these processes is left."""
 

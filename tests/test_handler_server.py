@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.embedded import COMMAND, Embedded, embedded, eventually, gone, obedient
+from tests.embedded import COMMAND, Embedded, embedded, eventually, gone, in_the_queue, obedient
 from tests.real_servers.container import free_port, started
 
 Start = Callable[..., Embedded]
@@ -76,13 +76,6 @@ def streamed(server: Embedded, name: str, body: str) -> tuple[http.client.HTTPCo
 def in_directory(directory: Path) -> list[str]:
     """The server's command, from a working directory."""
     return ["sh", "-c", f"cd '{directory}' && exec {' '.join(COMMAND)}"]
-
-
-def in_the_queue(server: Embedded, invocations: int) -> None:
-    """Wait until this many invocations wait behind the one that is being answered."""
-    listener_and_first = 2
-    eventually(lambda: len(psutil.Process(server.pid).net_connections()) == listener_and_first + invocations)
-    server.container.ping()  # when that is answered, what had come before has been read
 
 
 def talk(server: Embedded, said: bytes) -> bytes:

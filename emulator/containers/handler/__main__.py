@@ -14,6 +14,8 @@ import argparse
 
 from emulator.containers.handler import spawner, styles, worker
 
+_MODEL_DIR = "/opt/ml/model"  # where the platform puts a single model
+
 
 def main() -> int:
     """Serve until SIGTERM or SIGINT; the exit code says whether it went well."""
@@ -29,7 +31,9 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m emulator.containers.handler",
-        description="Serve models with Python handlers, on 127.0.0.1 at port $SAGEMAKER_BIND_TO_PORT (default 8080).",
+        description="Serve models with Python handlers, on 127.0.0.1 at port $SAGEMAKER_BIND_TO_PORT (default 8080): "
+        "with SAGEMAKER_MULTI_MODEL=true those that it is told to load, else the one in $SM_MODEL_DIR (default "
+        f"{_MODEL_DIR}).",
     )
     parser.add_argument(
         "--handler",
@@ -65,6 +69,8 @@ def _arguments() -> argparse.Namespace:
     if not port.isdecimal() or int(port) > 65535:
         parser.error(f"SAGEMAKER_BIND_TO_PORT is a port number, not {port!r}")
     arguments.port = int(port)
+    several = os.environ.get("SAGEMAKER_MULTI_MODEL") == "true"
+    arguments.model_dir = None if several else os.environ.get("SM_MODEL_DIR") or _MODEL_DIR
     return arguments
 
 

@@ -77,14 +77,27 @@ class Model:
                 answer.result().discard()  # it came too late for whoever waited
             raise
 
-    async def settle(self, seconds: float) -> None:
+    async def stop(self, grace_seconds: float) -> None:
+        """End the workers, and wait until their memory is back.
+
+        Invocations under way that somebody waits for are finished first, for as long as the grace lasts; a load
+        under way is stopped.
+        """
+        loading, self.state = self.state is State.LOADING, State.UNLOADING
+        if loading:
+            await self.kill()
+        else:
+            await self._settled_within(grace_seconds)
+            await self._let_go()
+
+    async def _settled_within(self, seconds: float) -> None:
         """Wait until nobody waits for an answer any more, but no longer than that."""
         try:
             await asyncio.wait_for(self._settled.wait(), seconds)
         except asyncio.TimeoutError:
             _log.warning("Model %s: cutting off what is still under way after %g s", self.name, seconds)
 
-    async def let_go(self) -> None:
+    async def _let_go(self) -> None:
         """End the workers, the idle ones gently, and wait until their memory is back."""
         for worker in self._workers:
             if worker in self._idle:
@@ -114,15 +127,15 @@ class Model:
 
     def _on_death(self, worker: Worker) -> None:
         # It is not replaced: workers mostly die for want of memory, and when the last one has died the platform
-        # loads the model again, with all its workers.
+        # loads the model, or starts the server of a single one, again, with all its workers.
         self._workers.discard(worker)
         if worker in self._idle:
             self._idle.remove(worker)
         _log.error("Model %s: a worker process died, %d left", self.name, len(self._workers))
-        self._settle()
         if not self._workers:
             self._lost(self)
             self._abandon_queue()
+        self._settle()
 
     def _settle(self) -> None:
         queued = any(not job.answer.done() for job in self._queue)

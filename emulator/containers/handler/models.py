@@ -33,7 +33,7 @@ class Models:
         self._invocation_seconds = invocation_seconds
         self._models: dict[str, Model] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._gpus = itertools.cycle(_gpus())
+        self._gpus = itertools.cycle(gpus())
 
     async def load(self, name: str, url: str) -> None:
         """Load the model of the directory ``url``. Raises Refusal; the model is not there after that."""
@@ -91,12 +91,7 @@ class Models:
         model.state = State.LOADED
 
     async def _unload(self, model: Model) -> None:
-        loading, model.state = model.state is State.LOADING, State.UNLOADING
-        if loading:
-            await model.kill()
-        else:
-            await model.settle(self._grace_seconds)
-            await model.let_go()
+        await model.stop(self._grace_seconds)
         self._forget(model)
 
     def _forget(self, model: Model) -> None:
@@ -110,7 +105,7 @@ class Models:
         return task
 
 
-def _gpus() -> list[int | None]:
+def gpus() -> list[int | None]:
     """The GPUs that models are spread over; None stands for the CPU."""
     count = len(glob.glob("/dev/nvidia[0-9]*"))
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")

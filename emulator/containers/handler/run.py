@@ -11,7 +11,9 @@ import uvloop
 
 from emulator.containers.handler.connection import Connection
 from emulator.containers.handler.models import Models
+from emulator.containers.handler.multi_model import MultiModelServer
 from emulator.containers.handler.server import Server
+from emulator.containers.handler.single_model import SingleModelServer
 from emulator.containers.handler.spawner import Spawner
 
 _log = logging.getLogger(__name__)
@@ -21,18 +23,27 @@ _MAX_BODY = 100 << 20  # bytes; far above what a SageMaker endpoint takes, it on
 def serve(
     spawner: Spawner,
     port: int,
+    model_dir: str | None,
     handler: str | None,
     workers_per_model: int,
     grace_seconds: float,
     invocation_seconds: float,
 ) -> int:
-    """Serve until a signal to stop. Return 0; or 1 when the port is taken or the spawner died."""
+    """Serve the model in ``model_dir``, or many if that is None, until a signal to stop.
+
+    Return 0; or 1 when the port is taken, the spawner died, or the one model does not load or has died.
+    """
     logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.INFO)
-    models = Models(spawner, handler, workers_per_model, grace_seconds, invocation_seconds)
-    return uvloop.run(_serve(spawner, port, models, grace_seconds))
+    settings = handler, workers_per_model, grace_seconds, invocation_seconds
+    server: Server
+    if model_dir is None:
+        server = MultiModelServer(Models(spawner, *settings))
+    else:
+        server = SingleModelServer(spawner, model_dir, *settings)
+    return uvloop.run(_serve(spawner, port, server, grace_seconds))
 
 
-async def _serve(spawner: Spawner, port: int, models: Models, grace_seconds: float) -> int:
+async def _serve(spawner: Spawner, port: int, server: Server, grace_seconds: float) -> int:
     loop = asyncio.get_running_loop()
     end: asyncio.Future[int] = loop.create_future()
 
@@ -42,10 +53,9 @@ async def _serve(spawner: Spawner, port: int, models: Models, grace_seconds: flo
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, finish, 0)
-    spawner.attach(loop, lost=lambda: finish(1))
+    spawner.attach(loop, on_lost=lambda: finish(1))
 
     connections: set[Connection] = set()
-    server = Server(models)
 
     def connect() -> Connection:
         connection = Connection(server.respond, _MAX_BODY)
@@ -60,16 +70,17 @@ async def _serve(spawner: Spawner, port: int, models: Models, grace_seconds: flo
         spawner.close()
         return 1
     _log.info("Listening on 127.0.0.1:%d", port)
+    server.start(failed=lambda: finish(1))
 
     code = await end
     listener.close()
-    if code:
+    if spawner.lost:
         _log.error("The process that starts the workers is gone; nothing can be loaded any more")
         return code
     for connection in list(connections):
         connection.finish()
-    await models.stop()
+    await server.stop()
     if connections:
         await asyncio.wait([connection.closed for connection in connections], timeout=grace_seconds)
     spawner.close()
-    return 0
+    return code

@@ -34,12 +34,13 @@ class Spawner:
     def __init__(self, control: socket.socket, pid: int) -> None:
         self._control = control
         self._pid = pid
+        self.lost = False
         self._starting: deque[asyncio.Future[tuple[int, asyncio.Future[int]]]] = deque()
         self._exits: dict[int, asyncio.Future[int]] = {}
 
-    def attach(self, loop: asyncio.AbstractEventLoop, lost: Callable[[], None]) -> None:
-        """Have ``loop`` read what the spawner says, and call ``lost`` should the spawner die."""
-        self._loop, self._lost = loop, lost
+    def attach(self, loop: asyncio.AbstractEventLoop, on_lost: Callable[[], None]) -> None:
+        """Have ``loop`` read what the spawner says, and call ``on_lost`` should the spawner die."""
+        self._loop, self._on_lost = loop, on_lost
         loop.add_reader(self._control.fileno(), self._receive)
 
     async def fork(self, worker_socket: socket.socket) -> tuple[int, asyncio.Future[int]]:
@@ -71,7 +72,8 @@ class Spawner:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             self._exits.clear()
-            self._lost()
+            self.lost = True
+            self._on_lost()
             return
         kind, pid, detail = _MESSAGE.unpack(message)
         if kind == _EXITED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import socket
@@ -40,7 +41,8 @@ def _load(model_name: str, model_dir: str, handler: str | None, gpu: int | None)
     """Make this process look as a worker of Multi Model Server does, then find the handler and have it load."""
     log.start()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.chdir(model_dir)
+    with contextlib.suppress(FileNotFoundError):  # the handler may be all there is
+        os.chdir(model_dir)
     return styles.load(model_name, model_dir, handler, gpu)
 
 

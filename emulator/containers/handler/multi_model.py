@@ -1,0 +1,83 @@
+"""The contract of a container that hosts many models: which path and method does what."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from typing import Any
+from urllib.parse import parse_qs
+
+from emulator.containers.handler.answer import Answer, bad_request
+from emulator.containers.handler.connection import Request
+from emulator.containers.handler.models import Models
+from emulator.containers.handler.server import Action, Server, invoke, ping
+
+_PAGE = 100  # models in one answer to GET /models, unless the caller asks for fewer with ?limit=N
+
+
+class MultiModelServer(Server):
+    """Answers requests with what ``models`` do."""
+
+    def __init__(self, models: Models) -> None:
+        self._models = models
+
+    async def stop(self) -> None:
+        await self._models.stop()
+
+    def _actions(self, path: list[str]) -> dict[str, Action]:
+        match path:
+            case ["ping"]:
+                return {"GET": ping}
+            case ["models"]:
+                return {"GET": self._list, "POST": self._load}
+            case ["models", name] if name:
+                return {"GET": lambda _: self._get(name), "DELETE": lambda _: self._unload(name)}
+            case ["models", name, "invoke"] if name:
+                return {"POST": lambda request: invoke(self._models.get(name), request)}
+        return {}
+
+    async def _load(self, request: Request) -> Answer:
+        try:
+            order = json.loads(request.body)
+        except ValueError as error:
+            raise bad_request(f"The request body is not JSON: {error}") from None
+        for key in ("model_name", "url"):
+            if not isinstance(order, dict) or not isinstance(order.get(key), str) or not order[key]:
+                raise bad_request(f"Parameter {key} is required.")
+        await self._models.load(order["model_name"], order["url"])
+        return Answer.json({"status": f'Model "{order["model_name"]}" loaded'})
+
+    async def _list(self, request: Request) -> Answer:
+        query = parse_qs(request.query)
+        after = _name_of(query.get("next_page_token", [""])[0])
+        limit = query.get("limit", [str(_PAGE)])[0]
+        if not (limit.isdecimal() and int(limit)):
+            raise bad_request(f"limit is a number of models, not {limit!r}.")
+        models, more = self._models.page(after, min(int(limit), _PAGE))
+        listing: dict[str, Any] = {"models": [{"modelName": model.name, "modelUrl": model.url} for model in models]}
+        if more:
+            listing["nextPageToken"] = _token_of(models[-1].name)
+        return Answer.json(listing)
+
+    async def _get(self, name: str) -> Answer:
+        model = self._models.get(name)
+        return Answer.json({"modelName": model.name, "modelUrl": model.url})
+
+    async def _unload(self, name: str) -> Answer:
+        await self._models.unload(name)
+        return Answer.json({"status": f'Model "{name}" unloaded'})
+
+
+# A page's token is the name of the last model before it: that stays meaningful whatever is loaded or unloaded.
+
+
+def _token_of(name: str) -> str:
+    return base64.urlsafe_b64encode(name.encode()).decode().rstrip("=")
+
+
+def _name_of(token: str) -> str:
+    try:
+        return base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        raise bad_request(f"{token!r} is no next_page_token of this server.") from None

@@ -1,0 +1,87 @@
+"""The contract of a container that hosts one model, which is there before it starts."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from emulator.containers.handler.answer import Answer, Refusal
+from emulator.containers.handler.connection import Request
+from emulator.containers.handler.model import Model, State
+from emulator.containers.handler.models import gpus
+from emulator.containers.handler.server import Action, Server, invoke, ping
+from emulator.containers.handler.spawner import Spawner
+
+_log = logging.getLogger(__name__)
+_NAME = "model"  # of the model, as SageMaker's inference toolkit calls it
+
+
+class SingleModelServer(Server):
+    """Loads the one model, and answers requests with it.
+
+    It does not outlive its model. The platform then replaces the container at once and callers wait for the new one,
+    whereas it would learn of a model that is being loaded again only by failing invocations and health checks.
+    """
+
+    def __init__(
+        self,
+        spawner: Spawner,
+        directory: str,
+        handler: str | None,
+        workers: int,
+        grace_seconds: float,
+        invocation_seconds: float,
+    ) -> None:
+        """``directory`` need not be there: a step before or after a model may be a handler alone."""
+        self._spawner, self._handler, self._workers = spawner, handler, workers
+        self._grace_seconds = grace_seconds
+        self._model = Model(_NAME, directory, self._on_lost, invocation_seconds)
+
+    def start(self, failed: Callable[[], None]) -> None:
+        self._failed = failed
+        self._loading = asyncio.create_task(self._load())
+
+    async def stop(self) -> None:
+        await self._model.stop(self._grace_seconds)
+
+    def _actions(self, path: list[str]) -> dict[str, Action]:
+        match path:
+            case ["ping"]:
+                return {"GET": self._ping}
+            case ["invocations"]:
+                return {"POST": self._invoke}
+        return {}
+
+    async def _ping(self, request: Request) -> Answer:
+        self._check_loaded()
+        return await ping(request)
+
+    async def _invoke(self, request: Request) -> Answer:
+        self._check_loaded()
+        try:
+            return await invoke(self._model, request)
+        except Refusal as refusal:
+            if refusal.status == 404:  # it was still in the queue when the last worker died
+                self._check_loaded()
+            raise
+
+    def _check_loaded(self) -> None:
+        if self._model.state is not State.LOADED:
+            raise Refusal(503, "ServiceUnavailableException", f"The model is {self._model.state.value}.")
+
+    async def _load(self) -> None:
+        try:
+            await self._model.load(self._spawner, self._workers, self._handler, gpus()[0])
+        except Exception as error:
+            if self._model.state is State.LOADING:
+                _log.error("The model could not be loaded: %s", error)
+                self._failed()
+            return
+        if self._model.state is State.LOADING:
+            self._model.state = State.LOADED
+
+    def _on_lost(self, model: Model) -> None:
+        _log.error("No worker process of the model is left")
+        model.state = State.UNLOADING
+        self._failed()
