@@ -1,0 +1,415 @@
+"""A container as SageMaker runs it: an image on a Docker Engine, started with the argument ``serve``.
+
+The model files are mounted where the engine sees the same directory; otherwise they are put into the container
+through the engine's API, which works with an engine on any machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import re
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from emulator.containers.base import Container, LogSink, Setting
+from emulator.containers.cgroups import working_set
+from emulator.containers.engine import Client, Engine, EngineError, Info
+from emulator.containers.images import Image
+from emulator.containers.output import LogFeed, read_lines
+from emulator.containers.packing import packed
+from emulator.errors import ContainerError, SetupError, label_missing
+from emulator.limits import Limits
+
+PORT = 8080  # [dg] where a container listens that is not told another port
+FIRST_PORT, PORTS_EACH = 14_000, 100  # of containers that share an instance: the port to bind, and 99 that are free
+MODELS = PurePosixPath("/opt/ml/models")  # [dg]
+MODEL = PurePosixPath("/opt/ml/model")  # [dg]
+MULTI_MODEL_LABEL = "com.amazonaws.sagemaker.capabilities.multi-models=true"  # [dg]
+BIND_TO_PORT_LABEL = "com.amazonaws.sagemaker.capabilities.accept-bind-to-port=true"  # [dg]
+
+LEAST_MEMORY = 6 * 1024 * 1024  # that an engine takes as a limit
+KILLED, NOT_EXECUTABLE, NOT_FOUND = 137, 126, 127  # exit codes
+LAST_WORDS_SECONDS = 2.0  # for the output and the exit code of a container that was stopped
+LOST_SECONDS = 10  # for an engine to come back
+# What engines say of a directory that they do not see.
+MOUNT_REFUSED = ("bind source path does not exist", "mounts denied", "is not shared")
+
+
+class DockerContainer(Container):
+    """One run of an image."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        reference: str,
+        setting: Setting,
+        limits: Limits,
+        log: LogSink,
+        warn: Callable[[str], None],
+    ) -> None:
+        """``reference`` names the image, see ``Engine.image``; ``warn`` takes what its user should know."""
+        self.host, self.port = "", bound_port(setting)
+        self._engine, self._reference, self._setting, self._limits = engine, reference, setting, limits
+        self._log, self._warn = log, warn
+        self._name = ""
+        self._process = (0, "")  # of the main process on the engine's machine, and of the container; both ids
+        self._mounted = False
+        self._delivered: dict[str, tuple[int, int]] = {}  # by model name, what tells one version from the next
+        self._exited: asyncio.Future[str]
+        self._starting: asyncio.Task[None] | None = None
+        self._stopping: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._exited = asyncio.get_running_loop().create_future()
+        self._starting = asyncio.create_task(self._start())
+        try:
+            await self._starting
+        except asyncio.CancelledError:
+            if self._stopping is not None and self._starting.cancelled():
+                raise ContainerError("it was stopped while it started") from None
+            raise
+
+    async def wait(self) -> str:
+        return await asyncio.shield(self._exited)
+
+    async def stop(self) -> None:
+        if self._stopping is None:
+            self._stopping = asyncio.create_task(self._stop())
+        await asyncio.shield(self._stopping)
+
+    async def memory_used(self) -> int:
+        if self._starting is None or self._exited.done():
+            return 0
+        try:
+            return await self._engine.call(self._read_memory)
+        except EngineError:  # it has ended meanwhile
+            return 0
+
+    async def deliver(self, model_directory: Path) -> str:
+        inside = MODELS / model_directory.relative_to(self._setting.models).as_posix()
+        if not self._mounted:
+            try:
+                await self._engine.call(lambda client: self._put_model(client, model_directory, inside))
+            except SetupError as error:
+                raise ContainerError(f"the model cannot be brought into the container: {error}") from None
+        return str(inside)
+
+    # Starting
+
+    async def _start(self) -> None:
+        try:
+            image = await self._engine.image(self._reference)
+            self._check(image)
+            info = await self._engine.info()
+            mount = self._engine.binds is not False and self._has_models()
+            if not await self._launch(image, info, mount):
+                self._engine.binds = False
+                await self._remove()
+                await self._launch(image, info, mount=False)
+        except BaseException:
+            # Nobody has to call stop() after a start that failed or was cancelled.
+            await asyncio.shield(asyncio.ensure_future(self._remove()))
+            raise
+
+    def _check(self, image: Image) -> None:
+        setting = self._setting
+        for needed, label in (
+            (setting.multi_model, MULTI_MODEL_LABEL),
+            (setting.shares_instance, BIND_TO_PORT_LABEL),
+        ):
+            name, _, value = label.partition("=")
+            if needed and image.labels.get(name) != value:
+                raise SetupError(
+                    f"{label_missing(self._reference, label)} Add `LABEL {label}` to its Dockerfile and build it again."
+                )
+        if setting.memory_bytes < LEAST_MEMORY:
+            raise SetupError(f"A Docker container takes at least {size(LEAST_MEMORY)} of memory.")
+        if image.entrypoint[:2] == ("/bin/sh", "-c") and image.id not in self._engine.warned:
+            self._engine.warned.add(image.id)
+            self._warn(
+                f"The entry point of image {self._reference} is in shell form: neither the argument `serve` nor "
+                "SIGTERM reaches the program, and stopping it takes until it is killed. Write it in exec form, "
+                'ENTRYPOINT ["program", "argument"].'
+            )
+
+    def _has_models(self) -> bool:
+        """Whether there is a directory to be seen in the container: one without model data has none."""
+        if self._setting.multi_model:
+            self._setting.models.mkdir(parents=True, exist_ok=True)
+        return self._setting.models.is_dir()
+
+    async def _launch(self, image: Image, info: Info, mount: bool) -> bool:
+        """Create and start it; False if it is not started, because the engine does not see the directory to mount."""
+        self._mounted = mount
+        self._name = f"localmme-{host_name(self._setting.name).lower()}-{secrets.token_hex(4)}"
+        try:
+            await self._engine.create(self._name, configuration(image, self._setting, info, mount))
+            if mount and self._engine.binds is None:
+                self._engine.binds = await self._engine.call(self._is_mounted)
+                if not self._engine.binds:
+                    return False
+            if not mount:
+                await self._engine.call(self._put_all)
+            await self._follow()
+            await self._engine.call(lambda client: client.start(self._name))
+            about = await self._engine.call(lambda client: client.inspect_container(self._name))
+        except EngineError as error:
+            if mount and is_mount_refused(error):
+                return False
+            raise explain(error, image) from None
+        self._process = about["State"]["Pid"], about["Id"]
+        self.host, self.port = where(about["NetworkSettings"], self.port, info)
+        return True
+
+    def _is_mounted(self, client: Client) -> bool:
+        """Whether what the container has is this machine's directory: not one of the same name on another machine."""
+        marker = self._setting.models / f".localmme-{secrets.token_hex(8)}"
+        marker.touch()
+        try:
+            return exists(client, self._name, inside(self._setting) / marker.name)
+        finally:
+            marker.unlink(missing_ok=True)
+
+    # Model files where nothing is mounted
+
+    def _put_all(self, client: Client) -> None:
+        """Put in what there is from the start: the single model, or an empty directory for many."""
+        target = inside(self._setting)
+        missing = [
+            str(each)[1:] for each in [*reversed(target.parents), target] if not exists(client, self._name, each)
+        ]
+        whole = None if self._setting.multi_model or not self._setting.models.is_dir() else self._setting.models
+        client.put_archive(self._name, "/", packed(missing, whole, str(target)[1:]))
+
+    def _put_model(self, client: Client, directory: Path, target: PurePosixPath) -> None:
+        about = directory.stat()
+        name, version = directory.parent.name, (about.st_ino, about.st_ctime_ns)
+        if self._delivered.get(name) == version:
+            return
+        old = [each for each in self._delivered if each == name or not (self._setting.models / each).exists()]
+        if old:
+            self._delete(client, [str(MODELS / each) for each in old])
+            for each in old:
+                del self._delivered[each]
+        client.put_archive(self._name, "/", packed([str(target.parent)[1:]], directory, str(target)[1:]))
+        self._delivered[name] = version
+
+    def _delete(self, client: Client, paths: list[str]) -> None:
+        """As far as possible: not every image has the program for it."""
+        from docker.errors import APIError
+
+        with contextlib.suppress(APIError):
+            command = client.exec_create(self._name, ["rm", "-rf", "--", *paths], user="0")
+            client.exec_start(command["Id"])
+
+    # Following
+
+    async def _follow(self) -> None:
+        """Attach to its output, which is before it starts, so that nothing is missed."""
+        container = self._name
+        # By hand: the SDK's attach() loses what comes with the answer's head, and over TLS waits for what has come.
+        response = await self._engine.call(
+            lambda client: client.post(
+                f"{client.base_url}/v{client.api_version}/containers/{container}/attach",
+                params={"stdout": 1, "stderr": 1, "stream": 1},
+                stream=True,
+                timeout=None,  # it may be silent for as long as it likes
+            )
+        )
+        loop = asyncio.get_running_loop()
+        feed = LogFeed(loop, self._log)
+
+        def follow() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                with response:
+                    for lines in read_lines(response.raw):
+                        feed.put(lines)
+                loop.call_soon_threadsafe(self._note_end, container, self._how_it_ended(container))
+
+        threading.Thread(target=follow, name=f"docker-{container[:12]}", daemon=True).start()
+
+    def _how_it_ended(self, container: str) -> str:
+        """Wait until it has. Called in a thread."""
+        deadline = time.monotonic() + LOST_SECONDS
+        while True:
+            try:
+                self._engine.ask(lambda client: client.wait(container))  # without a timeout
+                state = self._engine.ask(lambda client: client.inspect_container(container))["State"]
+                return describe_end(state, self._setting.memory_bytes)
+            except EngineError as error:
+                if error.status in (404, 409):
+                    return "was removed"
+                if error.status or time.monotonic() > deadline:
+                    return f"was lost. {error}"
+            time.sleep(0.5)
+
+    def _note_end(self, container: str, words: str) -> None:
+        if container == self._name and not self._exited.done():
+            self._exited.set_result(words)
+
+    # While it runs
+
+    def _read_memory(self, client: Client) -> int:
+        used = working_set(*self._process)
+        if used is not None:
+            return used
+        # [run] Even without a second look for the processor's figures, this takes a second.
+        at_once = {"one_shot": True} if api_version(client) >= (1, 41) else {}
+        memory = client.stats(self._name, stream=False, **at_once)["memory_stats"]
+        figures = memory.get("stats", {})
+        cache = figures.get("total_inactive_file", figures.get("inactive_file", 0))  # cgroup version 1, version 2
+        return max(0, int(memory.get("usage", 0)) - int(cache))
+
+    # Stopping
+
+    async def _stop(self) -> None:
+        if self._starting is None:
+            return
+        if not self._starting.done():
+            self._starting.cancel()
+            await asyncio.wait([self._starting])
+        if self._name:
+            seconds = math.ceil(self._limits.stop_seconds)  # the engine takes whole ones
+            with contextlib.suppress(SetupError):
+                await self._engine.call(lambda client: client.stop(self._name, timeout=seconds))
+            await asyncio.wait([self._exited], timeout=LAST_WORDS_SECONDS)
+        await self._remove()
+
+    async def _remove(self) -> None:
+        container, self._name = self._name, ""
+        if container:
+            with contextlib.suppress(SetupError):  # the engine has gone
+                await self._engine.remove(container)
+        if self._stopping is not None and not self._exited.done():
+            self._exited.set_result("was removed")
+
+
+# What it is created with
+
+
+def configuration(image: Image, setting: Setting, info: Info, mount: bool) -> dict[str, Any]:
+    """What the engine is told, in the words of its API."""
+    port = bound_port(setting)
+    environment = {**setting.environment, **platform_environment(setting)}
+    host: dict[str, Any] = {
+        "Memory": setting.memory_bytes,
+        "MemorySwap": setting.memory_bytes,  # memory and swap together: no swap
+        "NanoCpus": min(setting.vcpus, info.cpus) * 10**9,  # an engine refuses more than it has
+        "Init": False,
+    }
+    if mount:
+        # A mount, not a bind: that would make a directory where there is none, on whatever machine.
+        source, target = str(setting.models.resolve()), str(inside(setting))
+        host["Mounts"] = [{"Type": "bind", "Source": source, "Target": target, "ReadOnly": True}]
+        if info.selinux:
+            host["SecurityOpt"] = ["label=disable"]
+    if setting.gpus:
+        host["DeviceRequests"] = [{"Count": setting.gpus, "Capabilities": [["gpu"]]}]
+    if not info.reachable:
+        host["PortBindings"] = {f"{port}/tcp": [{"HostIp": info.publish_at, "HostPort": ""}]}
+    return {
+        "Image": image.id,
+        "Cmd": ["serve"],
+        "Hostname": host_name(setting.name),
+        "Env": [f"{name}={value}" for name, value in environment.items()],
+        "ExposedPorts": {f"{port}/tcp": {}},
+        "HostConfig": host,
+    }
+
+
+def bound_port(setting: Setting) -> int:
+    """The port that the container is to listen at. Multi Model Server refuses those above 32766."""
+    return FIRST_PORT + PORTS_EACH * setting.position if setting.shares_instance else PORT
+
+
+def platform_environment(setting: Setting) -> Mapping[str, str]:
+    """What SageMaker adds for a container that is not alone."""
+    if not setting.shares_instance:
+        return {}
+    port = bound_port(setting)
+    return {
+        "SAGEMAKER_BIND_TO_PORT": str(port),
+        "SAGEMAKER_SAFE_PORT_RANGE": f"{port + 1}-{port + PORTS_EACH - 1}",
+    }
+
+
+def inside(setting: Setting) -> PurePosixPath:
+    """Where the container looks for its model or models."""
+    return MODELS if setting.multi_model else MODEL
+
+
+def host_name(name: str) -> str:
+    """A name made into one of DNS."""
+    return re.sub(r"[^A-Za-z0-9-]+", "-", name)[:63].strip("-") or "container"
+
+
+# What an engine answers
+
+
+def where(network: Mapping[str, Any], port: int, info: Info) -> tuple[str, int]:
+    """The address to connect to, by what the engine says of a running container's network. One that ended has none."""
+    if info.reachable:
+        addresses = (each.get("IPAddress") for each in network["Networks"].values())
+        return next(filter(None, addresses), info.host), port
+    published = network["Ports"].get(f"{port}/tcp") or [{"HostPort": "0"}]
+    return info.host, int(published[0]["HostPort"])
+
+
+def exists(client: Client, container: str, path: PurePosixPath) -> bool:
+    """Whether a container, which need not run, has this file or directory."""
+    url = f"{client.base_url}/v{client.api_version}/containers/{container}/archive"
+    return bool(client.head(url, params={"path": str(path)}, timeout=client.timeout).ok)
+
+
+def is_mount_refused(error: EngineError) -> bool:
+    """Whether an engine does not see a directory of this machine."""
+    return any(words in error.reason.lower() for words in MOUNT_REFUSED)
+
+
+def explain(error: EngineError, image: Image) -> SetupError:
+    """Why a container could not be created or started, and what to do about it."""
+    if not error.status:
+        return error
+    if "could not select device driver" in error.reason:
+        return SetupError(
+            "The Docker Engine has no GPUs for containers. Install the NVIDIA Container Toolkit "
+            "(nvidia-container-toolkit) on its machine, or do without GPUs."
+        )
+    if "executable file not found" in error.reason and not image.entrypoint:
+        return SetupError(
+            f"Image {image.reference} has no entry point, and no program `serve` on its PATH: SageMaker runs "
+            '`docker run IMAGE serve`. Add ENTRYPOINT ["program", "argument"] to its Dockerfile.'
+        )
+    return SetupError(f"Image {image.reference} cannot be started: {error.reason}")
+
+
+def describe_end(state: Mapping[str, Any], memory_bytes: int) -> str:
+    """How a container ended, in words that follow "it"; by what the engine says of its state."""
+    code = state["ExitCode"]
+    if state["Status"] in ("removing", "dead"):
+        return "was removed"
+    if state.get("OOMKilled"):
+        # The flag is for any of its processes.
+        if code == KILLED:
+            return f"ran out of memory: the kernel killed it at {size(memory_bytes)} (exit code {code})"
+        return f"ended with exit code {code}, after the kernel killed a process of it at {size(memory_bytes)} of memory"
+    if code == KILLED:
+        return f"was killed (exit code {code})"
+    hints = {NOT_EXECUTABLE: ": a program could not be executed", NOT_FOUND: ": a program was not found"}
+    return f"ended with exit code {code}{hints.get(code, '')}"
+
+
+def size(count: int) -> str:
+    """Bytes of memory for people."""
+    unit, name = (2**30, "GiB") if count >= 2**30 else (2**20, "MiB")
+    return f"{count / unit:.4g} {name}"
+
+
+def api_version(client: Client) -> tuple[int, ...]:
+    return tuple(int(part) for part in client.api_version.split("."))

@@ -1,0 +1,123 @@
+"""Images of a Docker Engine: found by the names that people have for them, pulled, or missed with good advice."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Client = Any  # docker.APIClient, which has no types
+
+# <account>.dkr.ecr.<region>.amazonaws.com/repository, then :tag or @digest.
+_ECR = re.compile(r"\d{12}\.dkr\.ecr(?:-fips)?\.[a-z0-9-]+\.amazonaws\.com(?:\.cn)?/(?P<local>.+)")
+STEP = 0.01  # of the fraction, below which progress is not worth telling
+MOST_NAMED = 5  # images in an error message
+
+
+@dataclass(frozen=True)
+class Image:
+    """What an engine says of an image."""
+
+    id: str
+    reference: str  # as it was asked for
+    labels: Mapping[str, str] = field(default_factory=dict)
+    entrypoint: tuple[str, ...] = ()
+    cmd: tuple[str, ...] = ()
+
+
+def find_image(client: Client, reference: str) -> Image | None:
+    """The image that the engine has under that reference, if it has; see ``local_names``."""
+    from docker.errors import ImageNotFound, NullResource
+
+    for name in local_names(reference):
+        try:
+            about = client.inspect_image(name)
+        except (ImageNotFound, NullResource):
+            continue
+        config = about.get("Config") or {}
+        return Image(
+            id=about["Id"],
+            reference=reference,
+            labels=config.get("Labels") or {},
+            entrypoint=tuple(config.get("Entrypoint") or ()),
+            cmd=tuple(config.get("Cmd") or ()),
+        )
+    return None
+
+
+def local_names(reference: str) -> list[str]:
+    """Under what an engine may have an image: in place of one in ECR, one that was built here will do."""
+    ecr = _ECR.fullmatch(reference)
+    return [reference, ecr["local"]] if ecr else [reference]
+
+
+class Pull:
+    """One pull of an image, which tells how far it has come as a fraction of the layers' bytes known so far."""
+
+    def __init__(self, reference: str, progress: Callable[[float], object]) -> None:
+        """``progress`` is called in the thread of ``run``, with fractions below 1 that only grow."""
+        self.cancelled = False  # may be set from any thread; then run returns after the engine's next words
+        self._reference, self._progress = reference, progress
+        self._layers: dict[str, tuple[int, int]] = {}
+        self._told = 0.0
+
+    def run(self, client: Client) -> None:
+        """Pull it, by the credentials that the ``docker`` command has. Raises docker's errors."""
+        from docker.errors import DockerException
+
+        if self._reference.startswith("sha256:") or not self._reference:
+            raise DockerException("an image cannot be pulled by its id")
+        lines = client.pull(self._reference, stream=True, decode=True)
+        try:
+            for line in lines:
+                if self.cancelled:
+                    return
+                if "error" in line:
+                    raise DockerException(line["error"])
+                self._note(line)
+        finally:
+            lines.close()  # by which the engine stops, if it is not through
+
+    def _note(self, line: Mapping[str, Any]) -> None:
+        layer, status = line.get("id", ""), line.get("status", "")
+        detail = line.get("progressDetail") or {}
+        if status == "Downloading" and detail.get("total"):
+            self._layers[layer] = (detail.get("current", 0), detail["total"])
+        elif status in ("Download complete", "Pull complete") and layer in self._layers:
+            total = self._layers[layer][1]
+            self._layers[layer] = (total, total)
+        done, total = (sum(figures) for figures in zip(*self._layers.values())) if self._layers else (0, 0)
+        # More layers become known on the way: then it would fall.
+        if total and (fraction := min(done / total, 0.99)) - self._told >= STEP:
+            self._told = fraction
+            self._progress(fraction)
+
+
+def no_such_image(client: Client, address: str, reference: str, reason: str) -> str:
+    """What to tell someone whose image is not there."""
+    near = near_names(reference, (tag for image in client.images() for tag in image.get("RepoTags") or ()))
+    return (
+        f"There is no image {reference} on the Docker Engine at {address}, and it cannot be pulled: "
+        f"{reason.rstrip('.')}. Build it with `docker build -t {local_names(reference)[-1]} .`, or pull it."
+        + (f" The engine has {', '.join(near)}." if near else "")
+    )
+
+
+def near_names(reference: str, tags: Iterable[str]) -> list[str]:
+    """The engine's images of the same repository, or else of names that look alike."""
+    known = sorted(tag for tag in tags if tag != "<none>:<none>")
+    wanted = repository(local_names(reference)[-1])
+    same = [tag for tag in known if repository(tag) == wanted]
+    if not same:
+        alike = difflib.get_close_matches(wanted, {repository(tag) for tag in known}, n=3)
+        same = [tag for name in alike for tag in known if repository(tag) == name]
+    return same[:MOST_NAMED]
+
+
+def repository(reference: str) -> str:
+    """A reference without its tag and digest. A colon before a slash belongs to a registry's port."""
+    name = reference.partition("@")[0]
+    head, colon, tag = name.rpartition(":")
+    return head if colon and "/" not in tag else name
