@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,9 @@ def three(serve: Serve, bucket: Path, journal: Journal, tmp_path: Path) -> Calla
     """An endpoint of three containers in sequence, the one in the middle with many models; arguments are the cues of
     the three."""
 
-    def three(first: dict = {}, middle: dict = {}, last: dict = {}, *arguments: str, names: bool = True) -> Emulator:
+    def three(
+        first: Mapping = {}, middle: Mapping = {}, last: Mapping = {}, *arguments: str, names: bool = True
+    ) -> Emulator:
         containers = [
             scripted_container(journal, **first),
             many(scripted_container(journal, **middle), bucket),
