@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -49,7 +48,12 @@ class ProductionVariant:
         self._definition = definition
         self._limits = limits
         self._endpoint_name = events.origin.endpoint_name
-        self._hostnames = definition.model.container_names() if definition.model.direct else []
+        model = definition.model
+        # By the host name that the caller gives, "" for none: whether the model has to be named as well.
+        self._hosts_many = {"": model.multi_model is not None}
+        if model.direct:
+            containers = zip(model.container_names(), model.containers, strict=True)
+            self._hosts_many = {name: container.multi_model for name, container in containers}
         self.instances = [
             Instance(
                 definition,
@@ -73,17 +77,16 @@ class ProductionVariant:
     async def invoke(self, invocation: Invocation) -> Answer:
         """InvokeEndpoint, for this variant. Raises the AwsError that SageMaker would answer with."""
         self._check(invocation)
-        with ExitStack() as under_way:
-            return await self._routed(invocation, Instance.invoke, self._limits.invocation_seconds, under_way)
+        answer, instance = await self._routed(invocation, Instance.invoke, self._limits.invocation_seconds)
+        self._has_ended(instance)
+        return answer
 
     async def invoke_stream(self, invocation: Invocation) -> StreamedAnswer:
         """InvokeEndpointWithResponseStream, for this variant. The caller must close the answer."""
         self._check(invocation)
-        with ExitStack() as under_way:
-            answer = await self._routed(
-                invocation, Instance.invoke_stream, self._limits.stream_invocation_seconds, under_way
-            )
-            answer.closing.push(under_way.pop_all())
+        seconds = self._limits.stream_invocation_seconds
+        answer, instance = await self._routed(invocation, Instance.invoke_stream, seconds)
+        answer.closing.callback(self._has_ended, instance)
         return answer
 
     async def state(self) -> dict[str, Any]:
@@ -100,9 +103,8 @@ class ProductionVariant:
         invocation: Invocation,
         call: Callable[[Instance, Invocation, float], Awaitable[A]],
         seconds: float,
-        under_way: ExitStack,
-    ) -> A:
-        """The answer of an instance; of another one if the first turns out to be unreachable."""
+    ) -> tuple[A, Instance]:
+        """The answer of an instance, under way until ``_has_ended``; of another one if the first is unreachable."""
         self._invocations += 1
         deadline = asyncio.get_running_loop().time() + seconds
         unreachable: list[Instance] = []
@@ -110,14 +112,15 @@ class ProductionVariant:
             instance = self._choose(invocation.target_model, unreachable)
             self.in_flight += 1
             instance.in_flight += 1
-            under_way.callback(self._has_ended, instance)
             try:
-                return await call(instance, invocation, deadline)
-            except InstanceNotReached as unreached:
-                under_way.close()
+                return await call(instance, invocation, deadline), instance
+            except BaseException as error:
+                self._has_ended(instance)
+                if not isinstance(error, InstanceNotReached):
+                    raise
                 unreachable.append(instance)
                 if len(unreachable) == len(self.instances):
-                    raise unreached.error from None
+                    raise error.error from None
 
     def _choose(self, target_model: str, without: list[Instance]) -> Instance:
         if target_model:
@@ -130,19 +133,15 @@ class ProductionVariant:
 
     def _check(self, invocation: Invocation) -> None:
         """Raises ValidationError for an invocation that does not go with the kind of model."""
-        model, name = self._definition.model, self._endpoint_name
-        hostname = invocation.target_container_hostname
-        if model.direct:
+        name, hostname = self._endpoint_name, invocation.target_container_hostname
+        if self._definition.model.direct:
             if not hostname:
                 raise target_container_missing(name)
-            if hostname not in self._hostnames:
-                raise target_container_not_found(name, hostname, self._hostnames)
+            if hostname not in self._hosts_many:
+                raise target_container_not_found(name, hostname, list(self._hosts_many))
         elif hostname:
             raise target_container_not_supported(name)
-        invoked = model.containers
-        if model.direct:
-            invoked = [model.containers[self._hostnames.index(hostname)]]
-        if any(container.multi_model for container in invoked):
+        if self._hosts_many[hostname]:
             if not invocation.target_model:
                 raise target_model_missing(invocation.request_id)
         elif invocation.target_model:
