@@ -37,6 +37,7 @@ LEAST_MEMORY = 6 * 1024 * 1024  # that an engine takes as a limit
 KILLED, NOT_EXECUTABLE, NOT_FOUND = 137, 126, 127  # exit codes
 LAST_WORDS_SECONDS = 2.0  # for the output and the exit code of a container that was stopped
 LOST_SECONDS = 10  # for an engine to come back
+ENDED = ("exited", "removing", "dead")  # states of a container, as the engine calls them
 # What engines say of a directory that they do not see.
 MOUNT_REFUSED = ("bind source path does not exist", "mounts denied", "is not shared")
 
@@ -213,22 +214,15 @@ class DockerContainer(Container):
     async def _follow(self) -> None:
         """Attach to its output, which is before it starts, so that nothing is missed."""
         container = self._name
-        # By hand: the SDK's attach() loses what comes with the answer's head, and over TLS waits for what has come.
-        response = await self._engine.call(
-            lambda client: client.post(
-                f"{client.base_url}/v{client.api_version}/containers/{container}/attach",
-                params={"stdout": 1, "stderr": 1, "stream": 1},
-                stream=True,
-                timeout=None,  # it may be silent for as long as it likes
-            )
-        )
+        response = await self._engine.call(lambda client: attach(client, container))
         loop = asyncio.get_running_loop()
         feed = LogFeed(loop, self._log)
 
         def follow() -> None:
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 with response:
-                    for lines in read_lines(response.raw):
+                    # Buffered, and the same over a socket, TLS and ssh: unlike what the SDK's attach() reads from.
+                    for lines in read_lines(response.raw._fp.fp):
                         feed.put(lines)
                 loop.call_soon_threadsafe(self._note_end, container, self._how_it_ended(container))
 
@@ -241,7 +235,8 @@ class DockerContainer(Container):
             try:
                 self._engine.ask(lambda client: client.wait(container))  # without a timeout
                 state = self._engine.ask(lambda client: client.inspect_container(container))["State"]
-                return describe_end(state, self._setting.memory_bytes)
+                if state["Status"] in ENDED:
+                    return describe_end(state, self._setting.memory_bytes)
             except EngineError as error:
                 if error.status in (404, 409):
                     return "was removed"
@@ -359,6 +354,19 @@ def where(network: Mapping[str, Any], port: int, info: Info) -> tuple[str, int]:
         return next(filter(None, addresses), info.host), port
     published = network["Ports"].get(f"{port}/tcp") or [{"HostPort": "0"}]
     return info.host, int(published[0]["HostPort"])
+
+
+def attach(client: Client, container: str) -> Any:
+    """The answer whose stream is the container's output, from now on."""
+    response = client.post(
+        f"{client.base_url}/v{client.api_version}/containers/{container}/attach",
+        params={"stdout": 1, "stderr": 1, "stream": 1},
+        headers={"Connection": "Upgrade", "Upgrade": "tcp"},
+        stream=True,
+        timeout=None,  # it may be silent for as long as it likes
+    )
+    response.raise_for_status()
+    return response
 
 
 def exists(client: Client, container: str, path: PurePosixPath) -> bool:

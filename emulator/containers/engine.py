@@ -39,6 +39,7 @@ MARK = "engine"  # a file of the owner directory that tells that there are conta
 LOCK = "lock"  # a file of the owner directory that a living emulator holds a flock on
 
 THREADS = 64  # calls at a time: stopping a container takes one for as long as it may take
+ANY_VERSION = "1.24"  # of the engine's API, until it has told its own
 CONNECT_SECONDS = 20.0  # for the engine's first answer
 ANSWER_SECONDS = 120.0  # for any other, when nothing is sent or received
 ABANDON_SECONDS = 10.0
@@ -303,6 +304,7 @@ def connect() -> tuple[Client, str]:
     """
     import docker
     from docker.errors import DockerException
+    from urllib3.exceptions import HTTPError
 
     address = os.environ.get("DOCKER_HOST", "")
     try:
@@ -311,20 +313,25 @@ def connect() -> tuple[Client, str]:
         else:
             options = _context_options()
             address = options["base_url"]
-        client = docker.APIClient(
-            **options,
-            version="auto",
-            timeout=CONNECT_SECONDS,
-            max_pool_size=THREADS,
-            # As the docker command does it: then the user's ssh configuration is honoured.
-            use_ssh_client=address.startswith("ssh://"),
-        )
+        # By ssh as the docker command does it: then the user's own configuration is honoured.
+        options |= {"max_pool_size": THREADS, "use_ssh_client": address.startswith("ssh://")}
+        with contextlib.closing(_client(options, ANY_VERSION, CONNECT_SECONDS)) as any_version:
+            version = any_version.version(api_version=False)["ApiVersion"]
+        return _client(options, version, ANSWER_SECONDS), address
     except SetupError:
         raise
-    except (DockerException, OSError, ValueError) as error:
+    except (DockerException, HTTPError, OSError, ValueError, KeyError) as error:
         raise SetupError(_no_engine(address, error)) from None
-    client.timeout = ANSWER_SECONDS
-    return client, address
+
+
+def _client(options: dict[str, Any], version: str, seconds: float) -> Client:
+    import docker
+
+    client = docker.APIClient(**options, version=version, timeout=seconds)
+    if "tls" in options:
+        # Otherwise the certificates of REQUESTS_CA_BUNDLE count in place of the engine's.
+        client.trust_env = False
+    return client
 
 
 def _context_options() -> dict[str, Any]:
@@ -352,7 +359,7 @@ NO_DOCKER_NEEDED = "a container that is a --command or a --handler needs no Dock
 
 def _no_engine(address: str, error: BaseException) -> str:
     reason = root_cause(error)
-    if "paramiko" in reason:
+    if "paramiko" in str(error):
         return f'The Docker Engine at {address} is reached by ssh: pip install "docker[ssh]" first.'
     if "Permission denied" in reason:
         remedy = "Add yourself to the group docker (`sudo usermod -aG docker $USER`, then log in again)"
