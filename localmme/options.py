@@ -70,7 +70,7 @@ def definition(
     )
     variant = VariantDefinition(
         ModelDefinition([container]),
-        _resources(instance_type_name, memory, storage, max_loaded_models, _gpus(gpus)),
+        resources(instance_type_name, memory, storage, max_loaded_models, _gpus(gpus)),
         instance_count=instances,
     )
     return EndpointDefinition(endpoint_name, [variant], region())
@@ -107,17 +107,23 @@ def _models_directory(text: str) -> Path:
     return directory.resolve()
 
 
-def command_of(text: str) -> Command:
-    """A container that is a command, run where the emulator is. Raises SetupError when there is no such program."""
+def command_of(text: str, directory: Path | None = None) -> Command:
+    """A container that is a command, run in that directory, or where the emulator is.
+
+    Raises SetupError when there is no such program.
+    """
+    directory = directory or Path.cwd()
     try:
         command = shlex.split(text)
     except ValueError as error:
         raise SetupError(f"The command cannot be split into words: {error}. Check its quotes.") from None
     if not command:
         raise SetupError("--command is empty: give the command that starts your model server.")
+    if "/" in command[0]:
+        command[0] = str(directory / command[0])
     if shutil.which(command[0]) is None:
         raise SetupError(f"There is no program {command[0]!r} to run. Check the spelling, or give its full path.")
-    return Command(command, Path.cwd())
+    return Command(command, directory)
 
 
 def embedded_server(handler: str | None) -> Command:
@@ -134,9 +140,17 @@ def embedded_server(handler: str | None) -> Command:
     return Command(command, PACKAGE_ROOT)
 
 
-def _resources(
-    instance_type_name: str | None, memory: str | None, storage: str, max_loaded_models: int | None, gpus: int
+def resources(
+    instance_type_name: str | None,
+    memory: str | None,
+    storage: str,
+    max_loaded_models: int | None = None,
+    gpus: int = 0,
 ) -> Resources:
+    """What an instance of that type has to offer, or this machine; sizes are as people write them.
+
+    Raises SetupError for a type or a size that is none.
+    """
     import psutil
 
     vcpus, memory_bytes = os.cpu_count() or 1, psutil.virtual_memory().total

@@ -1,0 +1,189 @@
+"""What SageMaker's API takes: values checked against the API's own model, as botocore ships it. [api]"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import json
+import math
+import re
+import sys
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from botocore.loaders import Loader
+from botocore.model import ServiceModel, Shape
+
+API_VERSION = "2017-07-24"
+LISTED_AT_MOST = 10  # alternatives that a message spells out
+
+Place = tuple[str | int, ...]  # keys and positions, from the value that was checked down to a part of it
+Kind = Literal["unknown", "missing", "type", "enum", "pattern", "min", "max", "union"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that the API would refuse."""
+
+    place: Place
+    kind: Kind
+    message: str  # what is wrong, as the rest of a sentence that starts with the place
+    bound: Any = None  # what the model says: the type's name, the enum's values, the pattern, the least or the most
+
+
+@functools.cache
+def _service_model() -> ServiceModel:
+    # Without the default search paths: a model in ~/.aws/models is not SageMaker's.
+    loader = Loader(extra_search_paths=[Loader.BUILTIN_DATA_PATH], include_default_search_paths=False)
+    return ServiceModel(loader.load_service_model("sagemaker", "service-2", API_VERSION), "sagemaker")
+
+
+def shape(name: str) -> Shape:
+    """A shape of the SageMaker API, such as ``CreateModelInput``."""
+    return _service_model().shape_for(name)
+
+
+def problems(of: Shape, value: Any, place: Place = ()) -> Iterator[Problem]:
+    """All that is wrong with a value, made of what JSON has. ``place`` is where the value itself stands."""
+    kind = of.type_name
+    if kind in _TYPES:
+        words, fits = _TYPES[kind]
+        if not fits(value):
+            yield Problem(place, "type", f"must be {words}, not {described(value)}", kind)
+            return
+    if kind == "structure":
+        yield from _structure_problems(of, value, place)
+    elif kind == "list":
+        yield from _range_problems(of, len(value), place, "items")
+        for position, item in enumerate(value):
+            yield from problems(of.member, item, (*place, position))
+    elif kind == "map":
+        yield from _range_problems(of, len(value), place, "entries")
+        for key, item in value.items():
+            yield from problems(of.key, key, (*place, key))
+            yield from problems(of.value, item, (*place, key))
+    elif kind == "string":
+        yield from _string_problems(of, value, place)
+    elif kind in _WIDEST:
+        yield from _range_problems(of, value, place)
+
+
+def _structure_problems(of: Shape, value: dict[str, Any], place: Place) -> Iterator[Problem]:
+    for name in value:
+        if name not in of.members:
+            advice = near(name, of.members)
+            yield Problem((*place, name), "unknown", f"is not a member of {of.name}" + (advice and f": {advice}"))
+    for name in of.required_members:
+        if name not in value:
+            yield Problem((*place, name), "missing", "is missing")
+    if getattr(of, "is_tagged_union", False) and len(value) != 1:
+        yield Problem(place, "union", f"takes exactly one of {', '.join(of.members)}", list(of.members))
+    for name, member in of.members.items():
+        if name in value:
+            yield from problems(member, value[name], (*place, name))
+
+
+def _string_problems(of: Shape, value: str, place: Place) -> Iterator[Problem]:
+    allowed = of.metadata.get("enum")
+    if allowed and value not in allowed:
+        yield Problem(place, "enum", not_among(value, allowed), allowed)
+    outside = list(_range_problems(of, len(value), place, "characters"))
+    yield from outside
+    pattern = of.metadata.get("pattern")
+    # No pattern is tried on a text that is too long, which could take long as well.
+    if pattern and not outside and (compiled := compiled_pattern(pattern)) and not compiled.fullmatch(value):
+        yield Problem(place, "pattern", f"must match {pattern}, which {described(value)} does not", pattern)
+
+
+def _range_problems(of: Shape, size: float, place: Place, unit: str = "") -> Iterator[Problem]:
+    widest = _WIDEST.get(of.type_name, math.inf)
+    least, most = of.metadata.get("min", -widest), of.metadata.get("max", widest)
+    verb = "have" if unit else "be"
+    if size < least:
+        yield Problem(place, "min", f"must {verb} at least {_counted(least, unit)}, not {described(size)}", least)
+    if size > most:
+        yield Problem(place, "max", f"must {verb} at most {_counted(most, unit)}, not {described(size)}", most)
+
+
+_SINGULAR = {"items": "item", "entries": "entry", "characters": "character"}
+
+
+def _counted(count: float, unit: str) -> str:
+    return f"{count} {_SINGULAR[unit] if count == 1 else unit}" if unit else str(count)
+
+
+# Java's classes that Python's patterns do not have; each stands inside of brackets. \w has an underscore
+# besides, and so has every pattern with \p{L} and \p{N}. Where a class is not listed, nothing is checked.
+_JAVA_CLASSES = {
+    r"\p{L}": r"\w",
+    r"\p{N}": r"\w",
+    r"\p{Z}": r" \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000",
+    r"\p{Alnum}": "a-zA-Z0-9",
+    r"\p{Print}": " -~",
+}
+
+
+@functools.cache
+def compiled_pattern(pattern: str) -> re.Pattern[str] | None:
+    """A Java pattern of the API for Python, to be matched in full; None if Python cannot express it."""
+    translated = pattern.replace(r"\z", r"\Z")
+    for java, python in _JAVA_CLASSES.items():
+        translated = translated.replace(java, python)
+    try:
+        # Java's \d, \s and \w are those of ASCII.
+        return re.compile(translated, 0 if r"\p{" in pattern else re.ASCII)
+    except re.error:
+        return None
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return _is_whole(value) or (isinstance(value, float) and math.isfinite(value))
+
+
+# The numbers of the API, and the largest of each kind.
+_WIDEST = {"integer": 2**31 - 1, "long": 2**63 - 1, "float": sys.float_info.max, "double": sys.float_info.max}
+_TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "structure": ("a mapping", lambda value: isinstance(value, dict)),
+    "map": ("a mapping", lambda value: isinstance(value, dict)),
+    "list": ("a list", lambda value: isinstance(value, list)),
+    "string": ("a string", lambda value: isinstance(value, str)),
+    "boolean": ("true or false", lambda value: isinstance(value, bool)),
+    "integer": ("a whole number", _is_whole),
+    "long": ("a whole number", _is_whole),
+    "float": ("a number", _is_number),
+    "double": ("a number", _is_number),
+}
+
+
+def described(value: Any) -> str:
+    """A value in a message: what it is, and never more than a line of it."""
+    if value is None:
+        return "empty"
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = json.dumps(value, ensure_ascii=False) if isinstance(value, str) else str(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def not_among(value: str, allowed: Sequence[str]) -> str:
+    """What to say of a value that is none of those allowed: the alternatives, or those near it if they are many."""
+    if len(allowed) <= LISTED_AT_MOST:
+        return f"must be {' or '.join(allowed)}, not {described(value)}"
+    advice = near(value, allowed)
+    return f"does not take {described(value)}" + (advice and f": {advice}")
+
+
+def near(word: str, known: Collection[str]) -> str:
+    """``did you mean this or that?`` or nothing, if nothing known is like the word."""
+    by_lower_case, word = {name.lower(): name for name in known}, word.lower()
+    found = [word] if word in by_lower_case else difflib.get_close_matches(word, by_lower_case, n=3, cutoff=0.7)
+    return f"did you mean {' or '.join(by_lower_case[name] for name in found)}?" if found else ""
