@@ -9,6 +9,7 @@ import shlex
 import shutil
 import socket
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,10 +26,12 @@ from emulator.hosting.definition import (
     VariantDefinition,
 )
 from emulator.hosting.instance_types import instance_type
-from emulator.sizes import parse_size
 from emulator.service.server import ServerSettings
+from emulator.sizes import parse_size
 
 ENDPOINT_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")  # [api]
+# Another emulator that starts takes the lock for a moment, to see whether this directory's emulator has gone.
+LOCK_SECONDS = 0.2
 EMBEDDED_SERVER = [sys.executable, "-m", "emulator.containers.handler"]
 
 
@@ -213,9 +216,14 @@ def _default_state(port: int) -> Path:
 def _lock(directory: Path) -> None:
     # Held until the last process of this emulator ends, however it ends.
     descriptor = os.open(directory / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise SetupError(
-            f"Another emulator uses the state directory {directory}. Stop it, or name another with --state-dir."
-        ) from None
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise SetupError(
+                    f"Another emulator uses the state directory {directory}. Stop it, or name another with --state-dir."
+                ) from None
+        time.sleep(LOCK_SECONDS / 20)

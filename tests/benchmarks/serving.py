@@ -1,4 +1,5 @@
-"""Straight to the container against through the emulator, with Multi Model Server and with the embedded server.
+"""Straight to the container against through the emulator: Multi Model Server, the embedded server, and the plain sample
+as a process and as an image.
 
 The same running container is measured both ways, in turn, so that a machine that gets slower slows both. The load comes
 from wrk.
@@ -11,6 +12,7 @@ import shlex
 import shutil
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -18,13 +20,16 @@ from pathlib import Path
 
 from tests.benchmarks.report import Report
 from tests.real_servers import mms
-from tests.running import Emulator, archive
+from tests.real_servers.engine import running
+from tests.real_servers.images import Images
+from tests.running import REPOSITORY, Emulator, archive
 
 ROUNDS = 5
 SECONDS = 3
 CONNECTIONS = (1, 8, 64)
 BODY = "0.1,0.2,0.3"
 MODEL = "model.tar.gz"
+PLAIN = REPOSITORY / "samples" / "containers" / "plain" / "serve.py"
 # The same for both servers: the answer is the request.
 HANDLER = """
 def handle(data, context):
@@ -60,16 +65,19 @@ def main(report: Report) -> None:
         work = Path(directory)
         (work / "handler.py").write_text(HANDLER)
         (work / "wrk.lua").write_text(WRK)
-        archive(work / "s3" / MODEL, {"weights": "none"})
+        archive(work / "s3" / MODEL, {"model.json": '{"weights": [1, 1, 1]}'})
         servers = {
             "Multi Model Server": ["--command", shlex.join(mms.command(work / "handler.py"))],
             "embedded server": ["--handler", f"{work / 'handler.py'}:handle"],
+            "plain sample, process": ["--command", f"{sys.executable} {PLAIN}"],
         }
-        straight = {}
-        for server, arguments in servers.items():
-            straight[server] = measure(report, server, arguments, work)
+        straight = {server: measure(report, server, arguments, work) for server, arguments in servers.items()}
+        with running() as engine:
+            measure(report, "plain sample, image", ["--image", Images(engine).plain()], work)
     for connections in CONNECTIONS:
-        embedded, multi_model_server = (straight[name][connections] for name in reversed(servers))
+        embedded, multi_model_server = (
+            straight[name][connections] for name in ("embedded server", "Multi Model Server")
+        )
         report.add(
             f"embedded server straight, connections: {connections}",
             f"{embedded.throughput:,.0f}/s",
@@ -84,7 +92,7 @@ def measure(report: Report, server: str, arguments: list[str], work: Path) -> di
     emulator = Emulator("--models", str(work / "s3"), *arguments, state=work / "state")
     try:
         emulator.wait_in_service()
-        assert emulator.invoke(MODEL, BODY, ContentType="text/csv") == BODY.encode()
+        emulator.invoke(MODEL, BODY, ContentType="text/csv")
         instance = emulator.instance()
         name = instance["memory"]["models"][0]["model_name"]
         urls = {
