@@ -828,8 +828,13 @@ ENVIRONMENTS = st.dictionaries(
 
 
 @functools.cache
+def shared_directory() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory()  # goes when Python ends
+
+
+@functools.cache
 def shared_folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="localmme-tests-"))
+    folder = Path(shared_directory().name)
     (folder / "s3").mkdir()
     archive(folder / "one.tar.gz", {"x": "1"})
     (folder / "handler.py").write_text(HANDLER)
