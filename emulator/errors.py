@@ -36,7 +36,7 @@ class EmulatorError(Exception):
 
 
 class SetupError(EmulatorError):
-    """What the user asked for cannot work; the message is one line and says what to do."""
+    """What the user asked for cannot work; the message says what to do, in one line for each thing."""
 
 
 class ArchiveError(EmulatorError):

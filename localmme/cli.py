@@ -113,7 +113,8 @@ def serve(context: click.Context, file: str | None, **options: Any) -> None:
         given = [
             name for name in options if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
         ]
-        beside = sorted("--" + name.replace("_", "-") for name in given if name not in SERVER_OPTIONS)
+        spelt = {option.name: option.opts[0] for option in context.command.params}
+        beside = sorted(spelt[name] for name in given if name not in SERVER_OPTIONS)
         if beside:
             raise SetupError(f"{file} describes the endpoints: {', '.join(beside)} cannot be given beside it.")
         endpoints = read(Path(file))

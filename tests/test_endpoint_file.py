@@ -987,7 +987,7 @@ def test_serve_tells_what_is_wrong_and_ends(folder: Path) -> None:
     assert second == f"{file}:21: ProductionVariants[0].InitialVariantWeight: must be at least 0, not -1"
 
 
-@pytest.mark.parametrize("option", [["--models", "x"], ["--memory", "1GB"], ["--no-cache"], ["--gpus", "all"]])
+@pytest.mark.parametrize("option", [["--models", "x"], ["--memory", "1GB"], ["--no-cache"], ["--env", "A=b"]])
 def test_options_of_an_endpoint_do_not_go_beside_a_file(folder: Path, option: list[str]) -> None:
     result = localmme("serve", str(written(folder, GOOD)), *option)
     assert result.returncode == 1

@@ -31,6 +31,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,11 @@ class Face(BaseHTTPRequestHandler):
         except Refused as refusal:
             content_type, answer = "application/json", json.dumps({"error": str(refusal)}).encode()
             status = refusal.status
+        except Exception as failure:
+            # Otherwise the caller would be left without an answer.
+            traceback.print_exc()
+            content_type, answer = "application/json", json.dumps({"error": repr(failure)}).encode()
+            status = 500
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(answer)))
