@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 from emulator.errors import Origin
 
-
 NOWHERE = Origin("", "")  # of what concerns the emulator as a whole
 
 

@@ -4,58 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 from emulator.artifacts.bucket import LocalBucket
 from emulator.containers.contract import Invocation
-from emulator.containers.engine import Engine
 from emulator.errors import (
     SetupError,
     endpoint_not_in_service,
     inference_component_not_supported,
     variant_not_found,
 )
-from emulator.events import EndpointStatus, Events
+from emulator.events import EndpointStatus
 from emulator.hosting import routing
 from emulator.hosting.definition import EndpointDefinition
 from emulator.hosting.history import History, ModelCounts
+from emulator.hosting.site import Site
 from emulator.hosting.together import together
 from emulator.hosting.variant import ProductionVariant
-from emulator.limits import Limits
 
 
 class Endpoint:
     """One endpoint, from Creating to InService or Failed, and to Deleting."""
 
-    def __init__(
-        self,
-        definition: EndpointDefinition,
-        directory: Path,
-        logs: Path,
-        engine: Engine,
-        limits: Limits,
-        events: Events,
-    ) -> None:
-        """``directory`` holds the disks of its instances, ``logs`` the files of their containers' output."""
+    def __init__(self, definition: EndpointDefinition, site: Site) -> None:
+        """``site`` is the endpoint's own."""
         self.definition = definition
         self.status = "Creating"
         self.failure_reason = ""
         self._history = History()
-        self._limits = limits
-        self._events = events.within(endpoint_name=definition.name, region=definition.region)
+        self._limits = site.limits
+        self._events = site.events
         self._events.subscribe(self._history)
-        self._variants = [
-            ProductionVariant(
-                variant,
-                directory / variant.name,
-                logs / definition.name / variant.name,
-                engine,
-                limits,
-                self._events.within(variant_name=variant.name),
-            )
-            for variant in definition.variants
-        ]
+        self._variants = [ProductionVariant(variant, site.variant(variant.name)) for variant in definition.variants]
         containers = (variant.model.multi_model for variant in definition.variants)
         directories = {container.model_data: None for container in containers if container and container.model_data}
         self._buckets = [LocalBucket(models) for models in directories]

@@ -6,13 +6,11 @@ import asyncio
 import dataclasses
 import enum
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from emulator.artifacts.bucket import LocalBucket
 from emulator.containers.base import Container, LogSink, Setting
 from emulator.containers.contract import Answer, Invocation, StreamedAnswer
-from emulator.containers.engine import Engine
 from emulator.containers.process import ProcessContainer
 from emulator.events import Events, Warned
 from emulator.hosting.container_log import ContainerLog
@@ -22,9 +20,9 @@ from emulator.hosting.memory import MemoryBudget
 from emulator.hosting.multi_model import MultiModelContainer
 from emulator.hosting.pipeline import DirectContainers, Pipeline
 from emulator.hosting.single_model import SingleModelContainer
+from emulator.hosting.site import Site
 from emulator.hosting.together import together
 from emulator.hosting.volume import StorageVolume
-from emulator.limits import Limits
 
 
 class Residence(enum.IntEnum):
@@ -39,31 +37,20 @@ class Instance:
     """Callers speak to it through ``start``, ``invoke``, ``invoke_stream``, ``state`` and ``stop``, and may look at
     ``healthy``, ``in_flight`` and ``residence`` to choose one."""
 
-    def __init__(
-        self,
-        definition: VariantDefinition,
-        directory: Path,
-        logs: Path,
-        engine: Engine,
-        limits: Limits,
-        events: Events,
-    ) -> None:
-        """``directory`` is the instance's disk; ``logs`` keeps the output of its containers."""
-        self.id = events.origin.instance_id
+    def __init__(self, definition: VariantDefinition, site: Site) -> None:
+        """``site`` is the instance's own."""
         self.in_flight = 0
         self._definition = definition
-        self._directory = directory
-        self._engine = engine
-        self._limits = limits
+        self._site = site
+        self._limits = site.limits
         if definition.startup_seconds is not None:
-            self._limits = dataclasses.replace(limits, startup_seconds=definition.startup_seconds)
-        self._events = events
+            self._limits = dataclasses.replace(site.limits, startup_seconds=definition.startup_seconds)
         self._logs: list[ContainerLog] = []
         self._volume: StorageVolume | None = None
         self._multi_model: MultiModelContainer | None = None
         self._containers: list[HostedContainer] = []
         for position, name in enumerate(definition.model.container_names()):
-            log = ContainerLog(logs / f"{name}.log", events.within(container=name))
+            log = ContainerLog(site.logs / f"{name}.log", site.events.within(container=name))
             self._logs.append(log)
             self._containers.append(self._host(definition.model.containers[position], position, name, log))
         self._way = (DirectContainers if definition.model.direct else Pipeline)(self._containers)
@@ -122,7 +109,7 @@ class Instance:
         loading, unloading = loaded.in_transit() if loaded else ([], [])
         stored = list(self._volume.models) if self._volume else []
         return {
-            "instance_id": self.id,
+            "instance_id": self._site.events.origin.instance_id,
             "healthy": self.healthy,
             "in_flight": self.in_flight,
             "containers": [container.state() for container in self._containers],
@@ -149,7 +136,7 @@ class Instance:
     def _host(
         self, definition: ContainerDefinition, position: int, name: str, log: ContainerLog
     ) -> MultiModelContainer | SingleModelContainer:
-        events = self._events.within(container=name)
+        events = self._site.events.within(container=name)
         resources = self._definition.resources
         environment = dict(definition.environment)
         if definition.multi_model:
@@ -158,13 +145,13 @@ class Instance:
             name=name,
             environment=environment,
             multi_model=definition.multi_model,
-            models=self._directory / "models" if definition.multi_model else self._directory / name / "model",
+            models=self._site.directory / "models" if definition.multi_model else self._site.directory / name / "model",
             memory_bytes=resources.memory_bytes,
             vcpus=resources.vcpus,
             gpus=resources.gpus,
             position=position,
             shares_instance=len(self._definition.model.containers) > 1,
-            scratch=self._directory,
+            scratch=self._site.directory,
         )
         new_container = self._starter(definition, setting, events)
         if not definition.multi_model:
@@ -191,4 +178,4 @@ class Instance:
         def warn(text: str) -> None:
             events.publish(Warned(text))
 
-        return lambda log: DockerContainer(self._engine, runs.reference, setting, self._limits, log, warn)
+        return lambda log: DockerContainer(self._site.engine, runs.reference, setting, self._limits, log, warn)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 from emulator.containers.contract import Answer, Invocation, StreamedAnswer
-from emulator.containers.engine import Engine
 from emulator.errors import (
     InstanceNotReached,
     target_container_missing,
@@ -17,12 +15,11 @@ from emulator.errors import (
     target_model_missing,
     target_model_not_supported,
 )
-from emulator.events import Events
 from emulator.hosting import routing
 from emulator.hosting.definition import VariantDefinition
 from emulator.hosting.instance import Instance
+from emulator.hosting.site import Site
 from emulator.hosting.together import together
-from emulator.limits import Limits
 
 A = TypeVar("A", bound=Answer)
 
@@ -30,41 +27,24 @@ A = TypeVar("A", bound=Answer)
 class ProductionVariant:
     """Sends invocations to its instances."""
 
-    def __init__(
-        self,
-        definition: VariantDefinition,
-        directory: Path,
-        logs: Path,
-        engine: Engine,
-        limits: Limits,
-        events: Events,
-    ) -> None:
-        """``directory`` holds the disks of its instances, ``logs`` the files of their containers' output."""
+    def __init__(self, definition: VariantDefinition, site: Site) -> None:
+        """``site`` is the variant's own."""
         self.name = definition.name
         self.weight = definition.weight
         self.wire_name = definition.name.encode()
         self.in_flight = 0
         self._invocations = 0
         self._definition = definition
-        self._limits = limits
-        self._endpoint_name = events.origin.endpoint_name
+        self._limits = site.limits
+        self._endpoint_name = site.events.origin.endpoint_name
         model = definition.model
         # By the host name that the caller gives, "" for none: whether the model has to be named as well.
         self._hosts_many = {"": model.multi_model is not None}
         if model.direct:
             containers = zip(model.container_names(), model.containers, strict=True)
             self._hosts_many = {name: container.multi_model for name, container in containers}
-        self.instances = [
-            Instance(
-                definition,
-                directory / instance_id,
-                logs / instance_id,
-                engine,
-                limits,
-                events.within(instance_id=instance_id),
-            )
-            for instance_id in (f"i-{number}" for number in range(1, definition.instance_count + 1))
-        ]
+        ids = [f"i-{number}" for number in range(1, definition.instance_count + 1)]
+        self.instances = [Instance(definition, site.instance(instance_id)) for instance_id in ids]
 
     async def start(self) -> None:
         """Start all instances. Raises SetupError when one of them cannot be."""

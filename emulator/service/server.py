@@ -24,6 +24,7 @@ from emulator.errors import SetupError
 from emulator.events import Events
 from emulator.hosting.definition import EndpointDefinition, Image
 from emulator.hosting.endpoint import Endpoint
+from emulator.hosting.site import Site
 from emulator.hosting.together import together
 from emulator.limits import Limits
 from emulator.service.dispatch import Dispatch
@@ -73,17 +74,11 @@ class Application:
 
         self._events.subscribe(Log(self._settings.url, self._definitions))
         shutil.rmtree(self._instances, ignore_errors=True)
-        logs = self._settings.state_directory / "logs"
+        # A worker's own disks, so that the keepers of one that was killed can clean up without asking.
+        disks, logs = self._instances / str(os.getpid()), self._settings.state_directory / "logs"
+        site = Site(disks, logs, self._engine, self._limits, self._events)
         self._endpoints = {
-            definition.name: Endpoint(
-                definition,
-                # A worker's own, so that the keepers of one that was killed can clean up without asking.
-                self._instances / f"{os.getpid()}-{definition.name}",
-                logs,
-                self._engine,
-                self._limits,
-                self._events,
-            )
+            definition.name: Endpoint(definition, site.endpoint(definition.name, definition.region))
             for definition in self._definitions
         }
         web = console(self._is_in_service, self._state, asyncio.get_running_loop())
