@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import enum
 from collections.abc import Callable
 from typing import Any
 
@@ -17,20 +16,12 @@ from emulator.hosting.container_log import ContainerLog
 from emulator.hosting.definition import Command, ContainerDefinition, VariantDefinition
 from emulator.hosting.hosted import HostedContainer
 from emulator.hosting.memory import MemoryBudget
-from emulator.hosting.multi_model import MultiModelContainer
+from emulator.hosting.multi_model import MultiModelContainer, Residence
 from emulator.hosting.pipeline import DirectContainers, Pipeline
 from emulator.hosting.single_model import SingleModelContainer
 from emulator.hosting.site import Site
 from emulator.hosting.together import together
 from emulator.hosting.volume import StorageVolume
-
-
-class Residence(enum.IntEnum):
-    """Where an instance has a model; the more, the sooner it can be invoked."""
-
-    NOWHERE = 0
-    ON_DISK = 1
-    IN_MEMORY = 2  # or on its way there
 
 
 class Instance:
@@ -46,13 +37,12 @@ class Instance:
         if definition.startup_seconds is not None:
             self._limits = dataclasses.replace(site.limits, startup_seconds=definition.startup_seconds)
         self._logs: list[ContainerLog] = []
-        self._volume: StorageVolume | None = None
-        self._multi_model: MultiModelContainer | None = None
         self._containers: list[HostedContainer] = []
         for position, name in enumerate(definition.model.container_names()):
             log = ContainerLog(site.logs / f"{name}.log", site.events.within(container=name))
             self._logs.append(log)
             self._containers.append(self._host(definition.model.containers[position], position, name, log))
+        self._multi_model = next((c for c in self._containers if isinstance(c, MultiModelContainer)), None)
         self._way = (DirectContainers if definition.model.direct else Pipeline)(self._containers)
 
     async def start(self) -> None:
@@ -78,11 +68,7 @@ class Instance:
 
     def residence(self, target_model: str) -> Residence:
         """Where this instance has a model."""
-        if self._multi_model is None or self._volume is None:
-            return Residence.NOWHERE
-        if self._multi_model.loaded is not None and self._multi_model.loaded.has(target_model):
-            return Residence.IN_MEMORY
-        return Residence.ON_DISK if self._volume.models.get(target_model) else Residence.NOWHERE
+        return self._multi_model.residence(target_model) if self._multi_model else Residence.NOWHERE
 
     async def invoke(self, invocation: Invocation, deadline: float) -> Answer:
         """The answer of the last container, or of the one that the caller named.
@@ -107,7 +93,7 @@ class Instance:
         resources = self._definition.resources
         loaded = self._multi_model and self._multi_model.loaded
         loading, unloading = loaded.in_transit() if loaded else ([], [])
-        stored = list(self._volume.models) if self._volume else []
+        volume = self._multi_model.volume if self._multi_model else None
         return {
             "instance_id": self._site.events.origin.instance_id,
             "healthy": self.healthy,
@@ -126,8 +112,11 @@ class Instance:
             },
             "volume": {
                 "capacity_bytes": resources.storage_bytes,
-                "used_bytes": self._volume.used_bytes if self._volume else 0,
-                "models": [{"target_model": model.target_model, "size_bytes": model.size_bytes} for model in stored],
+                "used_bytes": volume.used_bytes if volume else 0,
+                "models": [
+                    {"target_model": stored.target_model, "size_bytes": stored.size_bytes}
+                    for stored in (volume.models if volume else ())
+                ],
             },
         }
 
@@ -160,12 +149,11 @@ class Instance:
             )
         assert definition.model_data is not None
         bucket = LocalBucket(definition.model_data)
-        self._volume = StorageVolume(setting.models, resources.storage_bytes, bucket, self._limits, events)
+        volume = StorageVolume(setting.models, resources.storage_bytes, bucket, self._limits, events)
         memory = MemoryBudget(resources.memory_bytes, self.memory_used, resources.max_loaded_models)
-        self._multi_model = MultiModelContainer(
-            new_container, self._volume, memory, resources, definition.caching, self._limits, events, log
+        return MultiModelContainer(
+            new_container, volume, memory, resources, definition.caching, self._limits, events, log
         )
-        return self._multi_model
 
     def _starter(
         self, definition: ContainerDefinition, setting: Setting, events: Events

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,6 +16,14 @@ from emulator.hosting.hosted import HostedContainer, Use
 from emulator.hosting.memory import LoadedModel, LoadedModels, MemoryBudget
 from emulator.hosting.volume import StorageVolume
 from emulator.limits import Limits
+
+
+class Residence(enum.IntEnum):
+    """Where an instance has a model; the more, the sooner it can be invoked."""
+
+    NOWHERE = 0
+    ON_DISK = 1
+    IN_MEMORY = 2  # or on its way there
 
 
 @dataclass(slots=True)
@@ -40,12 +49,18 @@ class MultiModelContainer(HostedContainer):
         log: LogSink,
     ) -> None:
         super().__init__(new_container, limits, events, log)
+        self.volume = volume
         self.loaded: LoadedModels | None = None  # while it is healthy
-        self._volume = volume
         self._memory = memory
         self._resources = resources
         self._caching = caching
         self._watch: asyncio.Task[None] | None = None
+
+    def residence(self, target_model: str) -> Residence:
+        """Where a model is."""
+        if self.loaded is not None and self.loaded.has(target_model):
+            return Residence.IN_MEMORY
+        return Residence.ON_DISK if self.volume.models.get(target_model) else Residence.NOWHERE
 
     async def start(self) -> None:
         await super().start()
@@ -65,7 +80,7 @@ class MultiModelContainer(HostedContainer):
         self.loaded = LoadedModels(
             self._contract,
             container.deliver,
-            self._volume,
+            self.volume,
             self._memory,
             self._limits,
             self._events,
@@ -115,8 +130,8 @@ class MultiModelContainer(HostedContainer):
     # Archives that change
 
     def _reload_if_changed(self, target_model: str, loaded: LoadedModels) -> None:
-        stored = self._volume.models.get(target_model)
-        changed = stored is not None and self._volume.changed([stored])
+        stored = self.volume.models.get(target_model)
+        changed = stored is not None and self.volume.changed([stored])
         if stored and changed and loaded.renew(stored, "its archive has changed"):
             self._events.publish(ArchiveChanged(target_model, reloaded=True))
 
@@ -125,7 +140,7 @@ class MultiModelContainer(HostedContainer):
         warned: dict[str, tuple[int, int]] = {}
         while not self._caching.reload:
             await asyncio.sleep(self._limits.poll_seconds)
-            for stored, version in await asyncio.to_thread(self._volume.changed, list(self._volume.models)):
+            for stored, version in await asyncio.to_thread(self.volume.changed, list(self.volume.models)):
                 if warned.get(stored.target_model) != version:
                     warned[stored.target_model] = version
                     self._events.publish(ArchiveChanged(stored.target_model, reloaded=False))
