@@ -50,6 +50,7 @@ def three(serve: Serve, bucket: Path, journal: Journal, tmp_path: Path) -> Calla
             many(scripted_container(journal, **middle), bucket),
             scripted_container(journal, **last),
         ]
+        # The second name is also that of the directory with many models; no container may take it for its own.
         for name, container in zip(("before", "models", "after"), containers):
             if names:
                 container["ContainerHostname"] = name

@@ -134,7 +134,7 @@ class Instance:
             name=name,
             environment=environment,
             multi_model=definition.multi_model,
-            models=self._site.directory / "models" if definition.multi_model else self._site.directory / name / "model",
+            models=self._site.directory / name / ("models" if definition.multi_model else "model"),
             memory_bytes=resources.memory_bytes,
             vcpus=resources.vcpus,
             gpus=resources.gpus,
