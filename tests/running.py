@@ -65,13 +65,20 @@ def eventually(check: Callable[[], T], seconds: float = 20.0, what: str = "") ->
 class Emulator:
     """One ``localmme serve``."""
 
-    def __init__(self, *arguments: str, state: Path, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        state: Path,
+        environment: Mapping[str, str] | None = None,
+        directory: Path = REPOSITORY,
+    ) -> None:
+        """Started in ``directory``, to which the arguments' paths are relative."""
         self.state_directory = state
         self.output: list[str] = []
         self.errors: list[str] = []
         self._process = subprocess.Popen(
             [sys.executable, "-m", "localmme.cli", "serve", "--port", "0", "--state-dir", str(state), *arguments],
-            cwd=REPOSITORY,
+            cwd=directory,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import runpy
+import shlex
 import shutil
 import signal
 import subprocess
@@ -13,7 +15,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +23,16 @@ import docker
 import pytest
 import yaml
 from botocore.exceptions import ClientError
+from docker.errors import ImageNotFound
 from docker.models.containers import Container
 
 from emulator.containers.engine import OWNER_LABEL
 from tests.described import described, many, variant
 from tests.real_servers import tensors
 from tests.real_servers.images import BIND_TO_PORT_LABEL, SAMPLES, SCRIPTED_FILES, SCRIPTED_IMAGE, Images
+from tests.real_servers.making import CACHE, lock
 from tests.real_servers.models import triton_model
-from tests.running import Emulator, archive, eventually, scripted_model
+from tests.running import REPOSITORY, Emulator, archive, eventually, scripted_model
 
 pytestmark = pytest.mark.docker
 
@@ -44,9 +48,11 @@ print(json.dumps({"environment": dict(os.environ), "host_name": socket.gethostna
 
 
 @contextmanager
-def serving(engine: docker.DockerClient, state: Path, *arguments: str) -> Iterator[Emulator]:
+def serving(
+    engine: docker.DockerClient, state: Path, *arguments: str, directory: Path = REPOSITORY
+) -> Iterator[Emulator]:
     """An emulator that is InService. Once it has stopped, none of its containers may be left."""
-    emulator = Emulator(*arguments, state=state)
+    emulator = Emulator(*arguments, state=state, directory=directory)
     try:
         yield emulator.wait_in_service(90)
     finally:
@@ -621,6 +627,78 @@ class TestVariants:
             assert self.ask(variants, TargetVariant=name) == name
         with pytest.raises(ClientError, match="Variant C not found"):
             self.ask(variants, TargetVariant="C")
+
+
+class TestReadme:
+    """The commands of the samples' README, one after the other.
+
+    A ``localmme serve`` takes the place of the one before it, and listens at any free port; the commands that follow
+    go to it. A comment after a command is what it prints. Only the docker command itself is not needed: ``docker build
+    -t TAG DIRECTORY`` gives that tag to the image that the tests have made of the directory.
+    """
+
+    def test_its_commands_do_what_it_says(
+        self, engine: docker.DockerClient, images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made = {
+            "samples/containers/plain": images.plain,
+            "samples/containers/multi_model_server": images.multi_model_server,
+            "samples/containers/triton": images.triton,
+            "samples/containers/pipeline": images.pipeline_step,
+        }
+        unseen = {f"docker build {directory}" for directory in made} | {"localmme", "serve", "python"}
+        ignored = shutil.ignore_patterns("models", "__pycache__")
+        shutil.copytree(SAMPLES, tmp_path / "samples" / "containers", ignore=ignored)
+        monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+        monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+        with ExitStack() as tags, ExitStack() as running:
+            for command, printed in commands((SAMPLES / "README.md").read_text()):
+                words = shlex.split(command)
+                if words[:3] == ["docker", "build", "-t"]:
+                    [tag, directory] = words[3:]
+                    tags.enter_context(tagged(engine, made[directory](), tag))
+                    unseen.discard(f"docker build {directory}")
+                elif words[:2] == ["localmme", "serve"]:
+                    running.close()
+                    state = tmp_path / f"state-{len(list(tmp_path.iterdir()))}"
+                    emulator = running.enter_context(serving(engine, state, *words[2:], directory=tmp_path))
+                    monkeypatch.setenv("LOCALMME_URL", emulator.url)
+                    unseen.discard("serve")
+                elif words[0] in ("localmme", "python"):
+                    result = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
+                    assert result.returncode == 0, (command, result.stderr)
+                    assert not printed or result.stdout.strip() == printed, command
+                    unseen.discard(words[0])
+                    if "FEATURES" in command:
+                        assert json.loads(result.stdout)["outputs"][0]["data"] == [307, 190]
+                else:
+                    assert words[0] in ("docker", "curl"), f"not a command that this test knows: {command}"
+        assert not unseen
+
+
+def commands(markdown: str) -> Iterator[tuple[str, str]]:
+    """The commands in its shell blocks, and what each is said to print."""
+    for block in re.findall(r"^```sh\n(.*?)^```$", markdown, re.MULTILINE | re.DOTALL):
+        for line in block.replace("\\\n", "").splitlines():
+            command, _, printed = line.partition("    # ")
+            yield command.strip(), printed.strip()
+
+
+@contextmanager
+def tagged(engine: docker.DockerClient, image: str, tag: str) -> Iterator[None]:
+    """Let an image have another tag as well; whatever image had that tag gets it back."""
+    with lock(CACHE / f"tag-{tag}.lock"):
+        before = None
+        with suppress(ImageNotFound):
+            before = engine.images.get(tag).id
+        engine.images.get(image).tag(tag)
+        try:
+            yield
+        finally:
+            if before:
+                engine.images.get(before).tag(tag)
+            else:
+                engine.images.remove(tag, noprune=True)
 
 
 def without_aws(home: Path) -> dict[str, str]:

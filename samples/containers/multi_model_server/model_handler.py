@@ -21,8 +21,8 @@ class ModelHandler:
         """Load the model. A MemoryError here is a 507 to SageMaker, any other exception a 500."""
         settings = json.loads(Path(context.system_properties["model_dir"], "model.json").read_text())
         self.ballast = b"\x01" * int(settings.get("megabytes", 0) * 2**20)
-        self.bias = settings.get("bias", 0)
-        self.weights = settings["weights"]
+        self.bias = float(settings.get("bias", 0))
+        self.weights = [float(weight) for weight in settings["weights"]]
 
     def predict(self, body: bytes, content_type: str) -> list[float]:
         """The predictions for a request."""
