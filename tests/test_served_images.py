@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import random
 import re
 import runpy
 import shlex
@@ -12,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -245,6 +247,18 @@ PYTHON
         assert (response["Error"]["Code"], response["OriginalStatusCode"]) == ("ModelError", 507)
         assert emulator.in_memory() == set()
         assert emulator.invoke("a", ROWS) == predicted(1)
+
+    def test_memory_of_models_that_come_and_go_is_given_back(self, serve: Serve, images: Images, bucket: Path) -> None:
+        for number in range(4):
+            linear_model(bucket / f"{number}", number, 1, megabytes=20)
+        emulator = serve("--image", images.plain(), "--models", str(bucket), "--max-loaded-models", "2")
+        emulator.client()
+        with ThreadPoolExecutor(8) as callers:
+            numbers = [call % 4 for call in range(400)]
+            answers = list(callers.map(lambda number: emulator.invoke(f"{number}", ROWS), numbers))
+        assert answers == [predicted(number) for number in numbers]
+        assert sum(emulator.model(f"{number}")["loads"] for number in range(4)) > 20
+        assert emulator.instance()["memory"]["used_bytes"] < 100 * MIB
 
     def test_a_model_larger_than_the_instance_ends_the_container(
         self, serve: Serve, images: Images, bucket: Path
@@ -523,15 +537,48 @@ class TestPipelineSample:
         with pytest.raises(ClientError, match="Failed to download model data"):
             self.ask(pipeline, "madrid", b"3,80\n")
 
-    @pytest.mark.parametrize("position, host_name", list(enumerate(("before", "models", "after"))))
-    def test_a_container_that_is_killed_is_replaced(
-        self, pipeline: Emulator, engine: docker.DockerClient, position: int, host_name: str
-    ) -> None:
-        before = restarts(pipeline)
+    @staticmethod
+    def kill(pipeline: Emulator, engine: docker.DockerClient, host_name: str) -> None:
+        """Kill a container, and wait until it is replaced, and no other."""
+        expected = restarts(pipeline)
+        expected[("before", "models", "after").index(host_name)] += 1
         container(engine, pipeline, host_name).kill()
-        expected = [count + (number == position) for number, count in enumerate(before)]
         eventually(lambda: restarts(pipeline) == expected)
+
+    @pytest.mark.parametrize("host_name", ["before", "models", "after"])
+    def test_a_container_that_is_killed_is_replaced(
+        self, pipeline: Emulator, engine: docker.DockerClient, host_name: str
+    ) -> None:
+        self.kill(pipeline, engine, host_name)
         assert self.ask(pipeline, "lisbon", b"3,80\n") == b"307.0,dear\n"
+
+    def test_nobody_gets_a_wrong_answer_while_containers_are_killed(
+        self, pipeline: Emulator, engine: docker.DockerClient
+    ) -> None:
+        right = {"lisbon": b"307.0,dear\n", "porto": b"248.0,fair\n", "faro": b"198.0,cheap\n"}
+        outcomes: Counter[str] = Counter()
+        over = threading.Event()
+
+        def call() -> None:
+            while not over.is_set():
+                city = random.choice(list(right))
+                try:
+                    outcomes["right" if self.ask(pipeline, city, b"3,80\n") == right[city] else "wrong"] += 1
+                except ClientError as error:
+                    outcomes[f"{error.response['Error']['Code']} {error.response.get('OriginalStatusCode')}"] += 1
+
+        pipeline.client()
+        with ThreadPoolExecutor(8) as callers:
+            running = [callers.submit(call) for _ in range(8)]
+            try:
+                for host_name in ("before", "models", "after"):
+                    self.kill(pipeline, engine, host_name)
+                    enough = outcomes["right"] + 20
+                    eventually(lambda enough=enough: outcomes["right"] > enough)
+            finally:
+                over.set()
+        assert [each.result() for each in running] == [None] * 8
+        assert set(outcomes) <= {"right", "ModelError 0"}, outcomes
 
 
 class TestContainersOfOneInstance:
