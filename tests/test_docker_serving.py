@@ -10,6 +10,7 @@ import random
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -32,6 +33,7 @@ from tests.running import REPOSITORY, Emulator, archive, eventually, files_below
 pytestmark = pytest.mark.docker
 
 MB = 10**6
+SOCKET = "/var/run/docker.sock"
 NO_RESPONSE = "could not get a response from the local endpoint"
 QUICK = ("--limit", "poll_seconds=0.2", "--limit", "ping_seconds=0.5", "--limit", "stop_seconds=1")
 # The files of an image that runs what the Dockerfile says, with the scripted container.
@@ -135,6 +137,7 @@ def test_models_are_loaded_evicted_and_loaded_again(run: Run, bucket: Path, engi
     assert "SAGEMAKER_BIND_TO_PORT" not in environment and "HOME" in environment
     assert environment.get("VIRTUAL_ENV") is None, "nothing of the emulator's own"
     assert answer["host_name"] == "primary"
+    eventually(lambda: journal(emulator, "load"), what="the line has come through the log")
     (load,) = journal(emulator, "load")
     assert re.fullmatch(r"/opt/ml/models/[0-9a-f]{32}/model", load["url"])
     assert load["model"] == load["url"].split("/")[4] == answer["model_name"]
@@ -217,6 +220,13 @@ def test_a_container_of_a_single_model_sees_it(
     assert code != 0 and b"Read-only file system" in output
 
 
+def test_a_container_need_not_run_as_root(run: Run, images: Images, bucket: Path) -> None:
+    scripted_model(bucket / "a", "I am a")
+    dockerfile = COPY_SCRIPTED + 'USER nobody\nENTRYPOINT ["python", "/scripted_container.py"]\n'
+    emulator = run(image=images.build("nobody", dockerfile, SCRIPTED_FILES)).wait_in_service()
+    assert emulator.invoke("a")["answer"] == "I am a"
+
+
 # Memory
 
 
@@ -228,6 +238,7 @@ def test_a_load_that_is_refused_for_memory_evicts_and_is_tried_again(run: Run, b
     for name in "abc":
         assert emulator.invoke(name)["answer"] == f"I am {name}"
     assert emulator.in_memory() == {"b", "c"}
+    eventually(lambda: len(journal(emulator, "load")) == 4, what="the lines have come through the log")
     assert [entry["status"] for entry in journal(emulator, "load")] == [200, 200, 507, 200]
     response = refused(emulator, "large")
     assert (response["Error"]["Code"], response["OriginalStatusCode"]) == ("ModelError", 507)
@@ -285,7 +296,7 @@ def test_a_model_larger_than_the_memory_is_killed_and_the_others_are_served(
     assert NO_RESPONSE in response["Error"]["Message"]
     eventually(lambda: restarts(emulator) == 1)
     assert emulator.invoke("a")["answer"] == "I am a"
-    assert "it ran out of memory: the kernel killed it at 143.1 MiB (exit code 137)" in emulator.log
+    assert "it ran out of memory: the kernel killed it at 150 MiB (exit code 137)" in emulator.log
     assert len(ours(engine, emulator)) == 1
 
 
@@ -381,6 +392,84 @@ def test_instances_fail_and_are_replaced_while_others_serve(
         assert error.response["Error"]["Code"] == "ModelError" and error.response["OriginalStatusCode"] == 0
     assert [instance["containers"][0]["restarts"] for instance in emulator.instances()] == [0, 1, 0]
     assert len(ours(engine, emulator)) == 3
+
+
+class Way:
+    """A socket by which an emulator reaches the engine, until it is closed for a while."""
+
+    def __init__(self, address: Path) -> None:
+        self.open = True
+        self.address = f"unix://{address}"
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(address))
+        self._listener.listen(100)
+        self._connections: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        """Drop what is connected, and whoever comes."""
+        self.open = False
+        for connection in self._connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def end(self) -> None:
+        self.close()
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                caller = self._listener.accept()[0]
+                if not self.open:
+                    caller.close()
+                    continue
+                engine = socket.socket(socket.AF_UNIX)
+                engine.connect(SOCKET)
+                self._connections += [caller, engine]
+                for ends in ((caller, engine), (engine, caller)):
+                    threading.Thread(target=self._pass_on, args=ends, daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+
+@pytest.fixture
+def way(tmp_path: Path) -> Iterator[Way]:
+    if not Path(SOCKET).is_socket():
+        pytest.skip(f"the engine is not at {SOCKET}")
+    way = Way(tmp_path / "engine.sock")
+    yield way
+    way.end()
+
+
+def test_an_engine_may_be_away_for_a_while(way: Way, run: Run, bucket: Path, engine: docker.DockerClient) -> None:
+    for name in "ab":
+        scripted_model(bucket / name, f"I am {name}")
+    limits = (*QUICK, "--limit", "unhealthy_pings=2")
+    emulator = run(*limits, environment={"DOCKER_HOST": way.address}).wait_in_service()
+    assert emulator.invoke("a")["answer"] == "I am a"
+    # The container runs on, and is served by; that it ended meanwhile or later is noticed.
+    way.close()
+    assert [emulator.invoke(name)["answer"] for name in "ab"] == ["I am a", "I am b"]
+    way.open = True
+    assert restarts(emulator) == 0
+    only(engine, emulator).kill()
+    eventually(lambda: restarts(emulator) == 1)
+    assert emulator.invoke("a")["answer"] == "I am a"
+    # One that has to be replaced meanwhile is, once the engine is back; and then there are not two of them.
+    stuck = only(engine, emulator)
+    way.close()
+    stuck.pause()
+    eventually(lambda: "does not answer" in emulator.log)
+    way.open = True
+    eventually(lambda: emulator.container()["healthy"])
+    assert emulator.invoke("a")["answer"] == "I am a"
+    assert only(engine, emulator).id != stuck.id
+    assert restarts(emulator) == 2
 
 
 # What cannot work
@@ -558,6 +647,21 @@ def test_another_emulator_removes_what_a_killed_one_left(run: Run, engine: docke
     assert len(ours(engine, killed)) == 1
     run().wait_in_service()
     assert ours(engine, killed) == []
+
+
+def test_an_emulator_is_known_to_live_by_its_lock_or_its_process(
+    run: Run, bucket: Path, engine: docker.DockerClient
+) -> None:
+    scripted_model(bucket / "a", "I am a")
+    living = run().wait_in_service()
+    kept = only(engine, living).id
+    moved = living.state_directory.with_name("moved")
+    for _ in range(2):
+        run().wait_in_service()
+        assert living.invoke("a")["answer"] == "I am a" and only(engine, living).id == kept
+        if not moved.exists():
+            living.state_directory.rename(moved)  # as where others do not see it
+    moved.rename(living.state_directory)
 
 
 @pytest.mark.parametrize("part", ["worker", "master"])

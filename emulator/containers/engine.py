@@ -33,7 +33,7 @@ from emulator.events import Events, ImagePulling
 
 OWNER_LABEL = "localmme.owner"  # the state directory of the emulator
 HOST_LABEL = "localmme.host"  # the machine it runs on: an engine may serve several
-PID_LABEL = "localmme.pid"  # for people
+PID_LABEL = "localmme.pid"  # of its worker
 RUN_LABEL = "localmme.run"  # one Engine object
 MARK = "engine"  # a file of the owner directory that tells that there are containers
 LOCK = "lock"  # a file of the owner directory that a living emulator holds a flock on
@@ -88,6 +88,7 @@ class Engine:
         self._info: Info | None = None
         self._pulls: dict[str, asyncio.Task[None]] = {}
         self._made: set[str] = set()  # names of containers that are not removed yet
+        self._unwanted: set[str] = set()  # those of them that should have been, when the engine did not answer
         self._abandoned = False
 
     # Calls
@@ -185,6 +186,9 @@ class Engine:
         Raises EngineError. When it is cancelled, the container is removed if it comes to be.
         """
         await self.info()  # from here on there is an address to write down
+        for unwanted in list(self._unwanted):  # it would go on to take memory beside the one that replaces it
+            with contextlib.suppress(EngineError):
+                await self.remove(unwanted)
         self._made.add(name)
         self._owner.joinpath(MARK).write_text(self._address + "\n")
         labels = {OWNER_LABEL: str(self._owner), HOST_LABEL: machine(), PID_LABEL: str(os.getpid())}
@@ -213,6 +217,7 @@ class Engine:
 
         Raises EngineError.
         """
+        self._unwanted.add(container)
         await asyncio.get_running_loop().run_in_executor(self._pool, self._remove, container)
 
     def _remove(self, container: str) -> bool:
@@ -226,6 +231,7 @@ class Engine:
                 raise
             removed = False
         self._made.discard(container)
+        self._unwanted.discard(container)
         return removed
 
     # Leftovers
@@ -247,7 +253,7 @@ class Engine:
         for container in self.ask(lambda client: client.containers(all=True, filters=filters)):
             labels = container["Labels"]
             owner, run = Path(labels.get(OWNER_LABEL, self._owner)), labels.get(RUN_LABEL)
-            left = run != self._run if owner == self._owner else is_abandoned(owner)
+            left = run != self._run if owner == self._owner else is_abandoned(owner, labels.get(PID_LABEL, ""))
             if left and self._remove(container["Id"]):
                 removed.append(container["Names"][0].lstrip("/") if container["Names"] else container["Id"])
         self._unmark()
@@ -428,13 +434,14 @@ def machine() -> str:
     return socket.gethostname()
 
 
-def is_abandoned(owner: Path) -> bool:
+def is_abandoned(owner: Path, pid: str) -> bool:
     """Whether no emulator uses this state directory. False if that cannot be told."""
     try:
         with owner.joinpath(LOCK).open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (FileNotFoundError, NotADirectoryError):
-        return True
+        # Deleted; or where only the emulator sees it, as with a /tmp of its own.
+        return not (pid.isdecimal() and psutil.pid_exists(int(pid)))
     except OSError:  # it is held, or not ours to open
         return False
     return True
