@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import pty
@@ -13,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -220,11 +222,29 @@ def test_a_container_of_a_single_model_sees_it(
     assert code != 0 and b"Read-only file system" in output
 
 
-def test_a_container_need_not_run_as_root(run: Run, images: Images, bucket: Path) -> None:
-    scripted_model(bucket / "a", "I am a")
+def test_a_container_need_not_run_as_root(
+    run: Run, start: Run, images: Images, bucket: Path, tmp_path: Path, engine: docker.DockerClient
+) -> None:
+    """Whatever the modes in the archive, and the emulator's umask."""
+    for path in (bucket / "a", tmp_path / "model.tar.gz"):
+        with tarfile.open(path, "w:gz") as tar:
+            member = tarfile.TarInfo("answer.txt")
+            member.size, member.mode = 6, 0o600
+            tar.addfile(member, io.BytesIO(b"I am a"))
     dockerfile = COPY_SCRIPTED + 'USER nobody\nENTRYPOINT ["python", "/scripted_container.py"]\n'
-    emulator = run(image=images.build("nobody", dockerfile, SCRIPTED_FILES)).wait_in_service()
-    assert emulator.invoke("a")["answer"] == "I am a"
+    image = images.build("nobody", dockerfile, SCRIPTED_FILES)
+    file = described(
+        tmp_path / "endpoint.yaml", {"one": [{"Image": image, "ModelDataUrl": f"{tmp_path}/model.tar.gz"}]}
+    )
+    before = os.umask(0o077)
+    try:
+        many, one = run(image=image), start(file)
+    finally:
+        os.umask(before)
+    assert many.wait_in_service().invoke("a")["answer"] == "I am a"
+    assert only(engine, many).exec_run(["ls", "/opt/ml/models"]).exit_code == 0
+    response = one.wait_in_service().client().invoke_endpoint(EndpointName="local", Body=b"{}")
+    assert json.loads(response["Body"].read())["answer"] == "I am a"
 
 
 # Memory

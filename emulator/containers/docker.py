@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import os
 import re
 import secrets
+import stat
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -94,11 +96,13 @@ class DockerContainer(Container):
 
     async def deliver(self, model_directory: Path) -> str:
         inside = MODELS / model_directory.relative_to(self._setting.models).as_posix()
-        if not self._mounted:
-            try:
+        try:
+            if self._mounted:
+                await asyncio.to_thread(let_everyone_read, model_directory.parent)
+            else:
                 await self._engine.call(lambda client: self._put_model(client, model_directory, inside))
-            except SetupError as error:
-                raise ContainerError(f"the model cannot be brought into the container: {error}") from None
+        except (OSError, SetupError) as error:
+            raise ContainerError(f"the model cannot be brought into the container: {error}") from None
         return str(inside)
 
     # Starting
@@ -149,6 +153,8 @@ class DockerContainer(Container):
         """Create and start it; False if it is not started, because the engine does not see the directory to mount."""
         self._mounted = mount
         self._name = f"localmme-{host_name(self._setting.name).lower()}-{secrets.token_hex(4)}"
+        if mount:
+            await asyncio.to_thread(let_everyone_read, self._setting.models)
         try:
             await self._engine.create(self._name, configuration(image, self._setting, info, mount))
             if mount and self._engine.binds is None:
@@ -342,6 +348,17 @@ def inside(setting: Setting) -> PurePosixPath:
 def host_name(name: str) -> str:
     """A name made into one of DNS."""
     return re.sub(r"[^A-Za-z0-9-]+", "-", name)[:63].strip("-") or "container"
+
+
+def let_everyone_read(directory: Path) -> None:
+    """As ``packed`` does for what is not mounted: an image may run as any user."""
+    for folder, _, names in os.walk(directory):
+        for path in (folder, *(os.path.join(folder, name) for name in names)):
+            with contextlib.suppress(FileNotFoundError):  # of another model, which is on its way in or out
+                mode = os.lstat(path).st_mode
+                wanted = mode | (0o555 if mode & 0o100 else 0o444)
+                if wanted != mode and not stat.S_ISLNK(mode):
+                    os.chmod(path, wanted)
 
 
 # What an engine answers
