@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ import pytest
 
 from tests.docker_fixtures import engine, images  # noqa: F401
 from tests.running import SCRIPTED_CONTAINER, Emulator, Journal, eventually
+
+# Under nohup the tests, and so the emulators that they start, would ignore it; a handler of our own is not inherited.
+signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 @pytest.hookimpl(wrapper=True)
