@@ -40,6 +40,7 @@ pytestmark = pytest.mark.docker
 
 Serve = Callable[..., Emulator]
 MIB = 2**20
+KERNEL_KILLED_ONE = "The kernel killed a process of the container primary, which takes more than the 600 MiB"
 ROWS = b'{"features": [[1, 2], [3, 4]]}'
 # What a container says of itself, from the inside.
 TELL = """
@@ -419,6 +420,19 @@ class TestMultiModelServer:
         assert "7" in emulator.in_memory()
         assert restarts(emulator) == [0]
 
+    def test_a_model_larger_than_the_instance_costs_its_worker_only(
+        self, serve: Serve, images: Images, bucket: Path
+    ) -> None:
+        linear_model(bucket / "small", 1, 1)
+        linear_model(bucket / "large", 2, 1, megabytes=900)
+        emulator = serve("--image", images.multi_model_server(), "--models", str(bucket), "--memory", "600MiB")
+        assert emulator.invoke("small", ROWS) == predicted(1)
+        response = refused(emulator, "large")
+        assert response["OriginalStatusCode"] == 500 and "Failed to start workers" in response["OriginalMessage"]
+        eventually(lambda: KERNEL_KILLED_ONE in emulator.log)
+        assert emulator.invoke("small", ROWS) == predicted(1)
+        assert restarts(emulator) == [0]
+
 
 @pytest.fixture(scope="class")
 def triton(serve_all: Serve, images: Images, shared: Path) -> Emulator:
@@ -474,6 +488,30 @@ class TestTriton:
         assert self.refused(triton, "large")["OriginalStatusCode"] == 507
         assert not triton.in_memory()
         assert restarts(triton) == [0]
+
+    def test_a_model_larger_than_the_instance_costs_its_stub_only(
+        self, serve: Serve, images: Images, bucket: Path
+    ) -> None:
+        triton_model(bucket, "small", 1)
+        triton_model(bucket, "large", 2, megabytes=900)
+        emulator = serve("--image", images.triton(), "--models", str(bucket), "--memory", "600MiB")
+        assert self.ask(emulator, "small", tensors.json_request([3])) == [3]
+        response = self.refused(emulator, "large")
+        assert response["OriginalStatusCode"] == 400 and "not healthy" in response["OriginalMessage"]
+        eventually(lambda: KERNEL_KILLED_ONE in emulator.log)
+        assert self.ask(emulator, "small", tensors.json_request([3])) == [3]
+        assert restarts(emulator) == [0]
+
+    def test_a_server_that_is_killed_inside_is_replaced(
+        self, serve: Serve, images: Images, bucket: Path, engine: docker.DockerClient
+    ) -> None:
+        triton_model(bucket, "survivor", 5)
+        emulator = serve("--image", images.triton(), "--models", str(bucket))
+        assert self.ask(emulator, "survivor", tensors.json_request([3])) == [15]
+        container(engine, emulator).kill()
+        eventually(lambda: restarts(emulator) == [1], 60)
+        assert self.ask(emulator, "survivor", tensors.json_request([3])) == [15]
+        assert emulator.model("survivor")["loads"] == 2
 
     def test_an_archive_that_is_no_model_is_a_model_error(self, triton: Emulator, shared: Path) -> None:
         archive(shared / "none", {"readme.txt": "nothing to load"})

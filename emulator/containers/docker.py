@@ -38,6 +38,7 @@ BIND_TO_PORT_LABEL = "com.amazonaws.sagemaker.capabilities.accept-bind-to-port=t
 LEAST_MEMORY = 6 * 1024 * 1024  # that an engine takes as a limit
 KILLED, NOT_EXECUTABLE, NOT_FOUND = 137, 126, 127  # exit codes
 LAST_WORDS_SECONDS = 2.0  # for the output and the exit code of a container that was stopped
+OOM_NOTICE_SECONDS = 0.5  # in which the end of the container is noticed, if it was its main process that was killed
 LOST_SECONDS = 10  # for an engine to come back
 ENDED = ("exited", "removing", "dead")  # states of a container, as the engine calls them
 # What engines say of a directory that they do not see.
@@ -164,6 +165,7 @@ class DockerContainer(Container):
             if not mount:
                 await self._engine.call(self._put_all)
             await self._follow()
+            self._engine.oom.add(self._name, self._note_oom)
             await self._engine.call(lambda client: client.start(self._name))
             about = await self._engine.call(lambda client: client.inspect_container(self._name))
         except EngineError as error:
@@ -254,6 +256,16 @@ class DockerContainer(Container):
         if container == self._name and not self._exited.done():
             self._exited.set_result(words)
 
+    def _note_oom(self) -> None:
+        asyncio.get_running_loop().call_later(OOM_NOTICE_SECONDS, self._warn_of_oom)
+
+    def _warn_of_oom(self) -> None:
+        if not self._exited.done() and self._stopping is None:
+            self._warn(
+                f"The kernel killed a process of the container {self._setting.name}, which takes more than the "
+                f"{size(self._setting.memory_bytes)} of memory that there are. The container itself goes on."
+            )
+
     # While it runs
 
     def _read_memory(self, client: Client) -> int:
@@ -285,6 +297,7 @@ class DockerContainer(Container):
     async def _remove(self) -> None:
         container, self._name = self._name, ""
         if container:
+            self._engine.oom.drop(container)
             with contextlib.suppress(SetupError):  # the engine has gone
                 await self._engine.remove(container)
         if self._stopping is not None and not self._exited.done():

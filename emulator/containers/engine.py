@@ -28,6 +28,7 @@ from urllib.parse import urlsplit
 import psutil
 
 from emulator.containers.images import Image, Pull, find_image, no_such_image
+from emulator.containers.oom import OomWatch
 from emulator.errors import SetupError
 from emulator.events import Events, ImagePulling
 
@@ -81,6 +82,7 @@ class Engine:
         self.warned: set[str] = set()  # images that were warned of
         self._owner, self._events = owner.resolve(), events
         self._run = secrets.token_hex(8)
+        self.oom = OomWatch(self.ask, f"{RUN_LABEL}={self._run}")
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="docker")
         self._connecting = threading.Lock()
         self._client: Client = None
@@ -294,6 +296,7 @@ class Engine:
             with contextlib.suppress(SetupError):
                 await self.remove(container)
         self._unmark()
+        self.oom.close()
         self._pool.shutdown(wait=False)
         if self._client is not None:
             self._client.close()
