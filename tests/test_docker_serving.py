@@ -29,6 +29,7 @@ from botocore.exceptions import ClientError
 
 from emulator.containers.engine import HOST_LABEL, OWNER_LABEL, PID_LABEL, machine
 from tests.described import described
+from tests.losing_an_instance import lose_one_under_load
 from tests.real_servers.images import FROM, MULTI_MODEL_LABEL, SCRIPTED_FILES, Images
 from tests.running import REPOSITORY, Emulator, archive, eventually, files_below, localmme, scripted_model
 
@@ -361,56 +362,19 @@ def test_a_container_that_dies_in_a_call_fails_it_and_answers_the_next(run: Run,
 
 
 def test_instances_fail_and_are_replaced_while_others_serve(
-    run: Run, bucket: Path, engine: docker.DockerClient, pool: ThreadPoolExecutor
+    run: Run, bucket: Path, engine: docker.DockerClient
 ) -> None:
-    """Only calls that were with the killed container, or whose model it was loading, may fail: as on SageMaker."""
-    names = [f"{number}.tar.gz" for number in range(12)]
-    for name in names:
-        scripted_model(bucket / name, f"I am {name}", invoke={"delay": 0.005})
-    emulator = run("--instances", "3", start={"listen": 2}).wait_in_service()
-    for name in names:
-        emulator.invoke(name)
-    assert len(ours(engine, emulator)) == 3
-    address = emulator.instances()[1]["containers"][0]["address"].rsplit(":", 1)[0]
-    victim = next(
-        container
-        for container in ours(engine, emulator)
-        if any(network["IPAddress"] == address for network in container.attrs["NetworkSettings"]["Networks"].values())
-    )
-    failures: list[tuple[float, ClientError]] = []
-    answered: list[str] = []
-    stop = threading.Event()
+    def kill(emulator: Emulator, described: dict[str, Any]) -> None:
+        address = described["address"].rsplit(":", 1)[0]
+        for container in ours(engine, emulator):
+            networks = container.attrs["NetworkSettings"]["Networks"].values()
+            if any(network["IPAddress"] == address for network in networks):
+                container.kill()
 
-    def caller(number: int) -> None:
-        turn = number
-        while not stop.is_set():
-            name = names[turn % len(names)]
-            turn += 1
-            began = time.time()
-            try:
-                assert emulator.invoke(name)["answer"] == f"I am {name}"
-                answered.append(name)
-            except ClientError as error:
-                failures.append((began, error))
+    def serve(*arguments: str, **script: Any) -> Emulator:
+        return run(*arguments, **script).wait_in_service()
 
-    callers = 6
-    running = [pool.submit(caller, number) for number in range(callers)]
-    eventually(lambda: len(answered) > 100)
-    victim.kill()
-    killed = time.time()
-    eventually(lambda: not emulator.instances()[1]["healthy"])
-    for name in names:
-        assert emulator.invoke(name)["answer"] == f"I am {name}"
-    assert not emulator.instances()[1]["healthy"], "nobody had to wait for the one that is being replaced"
-    eventually(lambda: emulator.instances()[1]["healthy"])
-    stop.set()
-    for each in running:
-        each.result()
-    assert len(answered) > 200
-    assert len(failures) <= 3 * callers, [(round(b - killed, 3), str(e)[100:330]) for b, e in failures]
-    for _, error in failures:
-        assert error.response["Error"]["Code"] == "ModelError" and error.response["OriginalStatusCode"] == 0
-    assert [instance["containers"][0]["restarts"] for instance in emulator.instances()] == [0, 1, 0]
+    emulator = lose_one_under_load(serve, bucket, kill)
     assert len(ours(engine, emulator)) == 3
 
 

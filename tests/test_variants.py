@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import threading
-import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +16,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.described import described, many, scripted_container, variant
+from tests.losing_an_instance import lose_one_under_load
 from tests.running import Emulator, Journal, eventually, scripted_model
 
 Serve = Callable[..., Emulator]
@@ -134,56 +133,13 @@ def test_a_model_spreads_when_its_instance_is_busy(scripted: Serve, bucket: Path
     assert len(where(emulator, "a")) == 3
 
 
-def test_instances_fail_and_are_replaced_while_others_serve(
-    scripted: Serve, bucket: Path, journal: Journal, pool: ThreadPoolExecutor
-) -> None:
-    """Only calls that were with the killed container, or whose model it was loading, may fail: as on SageMaker."""
-    names = [f"{number}.tar.gz" for number in range(12)]
-    for name in names:
-        scripted_model(bucket / name, f"I am {name}", invoke={"delay": 0.005})
-    emulator = scripted("--instances", "3", start={"listen": 2})
-    for name in names:
-        emulator.invoke(name)
-    victim = emulator.instances()[1]
-    port = int(victim["containers"][0]["address"].rsplit(":", 1)[1])
-    pid = next(entry["pid"] for entry in journal.entries() if entry.get("event") == "start" and entry["port"] == port)
-    failures: list[tuple[float, ClientError]] = []
-    answered: list[str] = []
-    stop = threading.Event()
+def test_instances_fail_and_are_replaced_while_others_serve(scripted: Serve, bucket: Path, journal: Journal) -> None:
+    def kill(_: Emulator, container: dict[str, Any]) -> None:
+        port = int(container["address"].rsplit(":", 1)[1])
+        starts = [entry for entry in journal.entries() if entry.get("event") == "start"]
+        os.kill(next(entry["pid"] for entry in starts if entry["port"] == port), signal.SIGKILL)
 
-    def caller(number: int) -> None:
-        turn = number
-        while not stop.is_set():
-            name = names[turn % len(names)]
-            turn += 1
-            began = time.time()
-            try:
-                assert emulator.invoke(name)["answer"] == f"I am {name}"
-                answered.append(name)
-            except ClientError as error:
-                failures.append((began, error))
-
-    callers = 6
-    emulator.client()
-    running = [pool.submit(caller, number) for number in range(callers)]
-    time.sleep(1)
-    killed = time.time()
-    os.kill(pid, signal.SIGKILL)
-    eventually(lambda: not emulator.instances()[1]["healthy"])
-    for name in names:
-        assert emulator.invoke(name)["answer"] == f"I am {name}"
-    assert not emulator.instances()[1]["healthy"], "nobody had to wait for the one that is being replaced"
-    eventually(lambda: emulator.instances()[1]["healthy"])
-    stop.set()
-    for each in running:
-        each.result()
-    assert len(answered) > 200
-    # A process that is being killed may still accept a connection, so that a caller can fail once more.
-    assert len(failures) <= 3 * callers, [(round(b - killed, 3), str(e)[100:330]) for b, e in failures]
-    for began, error in failures:
-        assert began <= killed + 0.2, "begun when the death of the container had long been known"
-        assert error.response["Error"]["Code"] == "ModelError" and error.response["OriginalStatusCode"] == 0
-    assert [instance["containers"][0]["restarts"] for instance in emulator.instances()] == [0, 1, 0]
+    lose_one_under_load(scripted, bucket, kill)
 
 
 def test_calls_go_to_whoever_can_be_reached(scripted: Serve, bucket: Path, journal: Journal) -> None:
