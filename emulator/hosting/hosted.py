@@ -167,6 +167,9 @@ class HostedContainer(abc.ABC):
         try:
             answer = await call(use.contract, use.path, invocation, deadline - use.sent)
             lost = answer.status == 404 and await self._was_lost(use)
+        except ContainerNotReached:
+            self._release(use)
+            raise InstanceNotReached(no_response(self._origin)) from None
         except BaseException as error:
             self._end(use, 0, str(error))
             raise self._failure(error) if isinstance(error, ContainerError) else error from None
@@ -193,15 +196,13 @@ class HostedContainer(abc.ABC):
         except asyncio.TimeoutError:
             raise endpoint_not_in_service(self._origin.endpoint_name, "without a healthy container") from None
 
-    def _failure(self, error: ContainerError) -> ModelError | InstanceNotReached:
+    def _failure(self, error: ContainerError) -> ModelError:
         if isinstance(error, ContainerTimeout):
             return container_too_slow(self._origin)
         if isinstance(error, AnswerTooLong):
             return answer_too_long(self._origin, error.status if error.status >= 400 else 413)
         if isinstance(error, AnswerBrokenOff):
             return answer_too_long(self._origin, error.status if error.status >= 400 else 0)
-        if isinstance(error, ContainerNotReached):
-            return InstanceNotReached(no_response(self._origin))
         if isinstance(error, ContainerUnreachable):
             return no_response(self._origin)
         return container_failed(self._origin, 0, str(error))

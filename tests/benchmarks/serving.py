@@ -96,7 +96,7 @@ def measure(report: Report, server: str, arguments: list[str], work: Path) -> di
         instance = emulator.instance()
         name = instance["memory"]["models"][0]["model_name"]
         urls = {
-            "straight": f"http://{instance['container']['address']}/models/{name}/invoke",
+            "straight": f"http://{instance['containers'][0]['address']}/models/{name}/invoke",
             "through": f"{emulator.url}/endpoints/local/invocations",
         }
         straight = {}
