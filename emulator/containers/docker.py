@@ -316,6 +316,7 @@ def configuration(image: Image, setting: Setting, info: Info, mount: bool) -> di
         "MemorySwap": setting.memory_bytes,  # memory and swap together: no swap
         "NanoCpus": min(setting.vcpus, info.cpus) * 10**9,  # an engine refuses more than it has
         "Init": False,
+        "LogConfig": {"Type": "none"},  # the emulator keeps the log; the engine need not write it as well
     }
     if mount:
         # A mount, not a bind: that would make a directory where there is none, on whatever machine.

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import struct
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Protocol
@@ -16,11 +17,15 @@ from emulator.containers.base import LogSink
 from emulator.containers.process import LONGEST_LOG_LINE
 
 MOST_LINES_WAITING = 10_000  # for the event loop; then the container has to wait
+READ_AT_ONCE = 64 * 1024
+# So that a container that logs every call does not have this thread woken for each line: it would hold up the event
+# loop, with which it shares the interpreter.
+PAUSE_SECONDS = 0.01
 _FRAME = struct.Struct(">BxxxL")  # which stream, how many bytes
 
 
 class Readable(Protocol):
-    def read(self, size: int, /) -> bytes: ...
+    def read1(self, size: int, /) -> bytes: ...
 
 
 def read_lines(stream: Readable) -> Iterator[list[str]]:
@@ -29,18 +34,37 @@ def read_lines(stream: Readable) -> Iterator[list[str]]:
     Both streams are cut into lines for themselves. Lines that do not end are cut in pieces. A connection that is lost
     is an end like any other.
     """
+    received = bytearray()
     rests: dict[int, bytes] = defaultdict(bytes)
     with contextlib.suppress(OSError, HTTPError):
-        while len(header := stream.read(_FRAME.size)) == _FRAME.size:
-            source, length = _FRAME.unpack(header)
-            *lines, rest = (rests[source] + stream.read(length)).split(b"\n")
-            if len(rest) > LONGEST_LOG_LINE:
-                lines.append(rest)
-                rest = b""
-            rests[source] = rest
+        while chunk := stream.read1(READ_AT_ONCE):
+            received += chunk
+            lines: list[bytes] = []
+            for source, data in _frames(received):
+                *complete, rest = (rests[source] + data).split(b"\n")
+                lines += complete
+                if len(rest) > LONGEST_LOG_LINE:
+                    lines.append(rest)
+                    rest = b""
+                rests[source] = rest
             if lines:
                 yield [_text(line) for line in lines]
+            if len(chunk) < READ_AT_ONCE:
+                time.sleep(PAUSE_SECONDS)
     yield [_text(rest) for rest in rests.values() if rest]
+
+
+def _frames(received: bytearray) -> Iterator[tuple[int, bytes]]:
+    """Take the complete frames out of what was received: which stream, and its data."""
+    start = 0
+    while len(received) - start >= _FRAME.size:
+        source, length = _FRAME.unpack_from(received, start)
+        end = start + _FRAME.size + length
+        if end > len(received):
+            break
+        yield source, bytes(received[start + _FRAME.size : end])
+        start = end
+    del received[:start]
 
 
 def _text(line: bytes) -> str:
