@@ -132,7 +132,7 @@ class TestPlain:
         assert (answer.json(), answer.headers["Content-Type"]) == ({"predictions": [9, 19]}, "application/json")
         answer = plain.invoke(name, b"1,2\n3,4\n", "text/csv", headers={"Accept": "text/csv"})
         assert (answer.body, answer.headers["Content-Type"]) == (b"9.0\n19.0\n", "text/csv")
-        assert f"POST /models/{name}/invoke 200 a/b.tar.gz" in plain.log()
+        assert "/invoke" not in plain.log(), "a line for each invocation slows them down"
         assert plain.unload(name).status == 200
         for gone in (plain.unload(name), plain.get(name), plain.invoke(name, b"{}")):
             assert gone.status == 404

@@ -188,8 +188,12 @@ class Face(BaseHTTPRequestHandler):
         return "application/json", json.dumps(said).encode()
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Log all calls but those that come every few seconds; what is printed goes to the endpoint's log."""
-        if self.command != "GET":
+        """Log what loads and unloads, and what is refused: a line for each invocation would slow them down, and cost.
+
+        What is printed goes to the endpoint's log.
+        """
+        is_routine = self.command == "GET" or self.path.endswith("/invoke")
+        if int(code) >= 400 or not is_routine:
             target = self.headers.get("X-Amzn-SageMaker-Target-Model", "")
             print(self.command, self.path, int(code), target, flush=True)
 
