@@ -6,17 +6,28 @@ from collections.abc import Awaitable, Callable
 
 from emulator.service.runtime import PREFIX as RUNTIME_PREFIX
 from emulator.service.runtime import Receive, Runtime, Scope, Send
+from emulator.service.s3.addressing import is_for_s3
+from emulator.service.s3.face import S3
 
 
 class Dispatch:
-    """SageMaker Runtime by its path; all else goes to the Flask application behind ``others``."""
+    """SageMaker Runtime by its path, S3 by its signature or its buckets; all else goes to ``others``, a Flask app."""
 
-    def __init__(self, runtime: Runtime, others: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
+    def __init__(
+        self, runtime: Runtime, s3: S3 | None, others: Callable[[Scope, Receive, Send], Awaitable[None]]
+    ) -> None:
         self._runtime = runtime
+        self._s3 = s3
         self._others = others
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"].startswith(RUNTIME_PREFIX):
+        is_runtime = scope["path"].startswith(RUNTIME_PREFIX)
+        # Invocations are POSTs without a query. What else begins so may be a key of a bucket that the host names.
+        if is_runtime and scope["method"] == "POST" and not scope["query_string"]:
+            await self._runtime(scope, receive, send)
+        elif self._s3 is not None and is_for_s3(scope, self._s3.has_bucket):
+            await self._s3(scope, receive, send)
+        elif is_runtime:
             await self._runtime(scope, receive, send)
         else:
             await self._others(scope, receive, send)

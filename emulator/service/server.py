@@ -30,6 +30,7 @@ from emulator.limits import Limits
 from emulator.service.dispatch import Dispatch
 from emulator.service.log import Log
 from emulator.service.runtime import Receive, Runtime, Scope, Send
+from emulator.service.s3.face import S3
 
 MASTER_WATCH_SECONDS = 0.25
 # One Ctrl-C arrives twice: from the terminal and from gunicorn's master. One that comes later is a second one.
@@ -49,6 +50,7 @@ class ServerSettings:
     listener: socket.socket
     url: str
     state_directory: Path
+    s3_root: Path | None = None  # each directory in it is a bucket; without it there is no S3
 
 
 class Application:
@@ -63,6 +65,7 @@ class Application:
         self._endpoints: dict[str, Endpoint] = {}
         self._instances = settings.state_directory / "instances"
         self._dispatch: Dispatch
+        self._s3: S3 | None = None
         self._starting: asyncio.Task[None]
         self.failure: SetupError | None = None
 
@@ -82,7 +85,11 @@ class Application:
             for definition in self._definitions
         }
         web = console(self._is_in_service, self._state, asyncio.get_running_loop())
-        self._dispatch = Dispatch(Runtime(self._endpoints, self._limits), WSGIMiddleware(web, workers=2))  # type: ignore[arg-type]
+        if self._settings.s3_root is not None:
+            self._s3 = S3(self._settings.s3_root)
+            await self._s3.start()
+        runtime, others = Runtime(self._endpoints, self._limits), WSGIMiddleware(web, workers=2)
+        self._dispatch = Dispatch(runtime, self._s3, others)  # type: ignore[arg-type]
         self._starting = asyncio.create_task(self._create_endpoints(gave_up))
 
     async def stop(self) -> None:
@@ -91,6 +98,8 @@ class Application:
         await asyncio.gather(self._starting, return_exceptions=True)
         await asyncio.gather(*(endpoint.stop() for endpoint in self._endpoints.values()))
         await self._engine.close()
+        if self._s3 is not None:
+            await self._s3.stop()
         await asyncio.get_running_loop().shutdown_default_executor()  # an extraction may be under way
         shutil.rmtree(self._instances, ignore_errors=True)
 

@@ -1,0 +1,125 @@
+"""Whose request is it, and what is it about: the service by its signature, the bucket by host or path."""
+
+from __future__ import annotations
+
+import email.utils
+import re
+import time
+import urllib.parse
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta, timezone
+
+from emulator.service.runtime import Scope
+from emulator.service.s3.errors import S3Error, expired, invalid_argument, invalid_uri
+
+# bucket.localhost, bucket.s3.anything, bucket.s3-region.anything; a bucket's name may have dots.
+VIRTUAL_HOST = re.compile(r"(?P<bucket>[a-z0-9][a-z0-9.-]*)\.(?:localhost|s3(?:[.-].*)?)", re.ASCII | re.IGNORECASE)
+LONGEST_PRESIGNED_SECONDS = 604_800  # [api] seven days
+
+
+def header(scope: Scope, wanted: bytes) -> str:
+    """A header's value; empty if there is none."""
+    for name, value in scope["headers"]:
+        if name == wanted:
+            return value.decode("latin-1")
+    return ""
+
+
+def signed_for(scope: Scope) -> str:
+    """The service that a request is signed for, by header or in its query; empty if it is not signed."""
+    authorization = header(scope, b"authorization")
+    if authorization.startswith("AWS4-"):
+        _, _, rest = authorization.partition("Credential=")
+        return _service(rest.partition(",")[0].strip())
+    if authorization.startswith("AWS "):  # version 2, of which S3 is the last user
+        return "s3"
+    query: bytes = scope["query_string"]
+    if b"X-Amz-Credential=" in query:
+        return _service(parsed_query(query).get("X-Amz-Credential", ""))
+    if b"AWSAccessKeyId=" in query and b"Signature=" in query:
+        return "s3"
+    return ""
+
+
+def _service(credential: str) -> str:
+    # key/date/region/service/aws4_request; version 4a has no region.
+    parts = credential.split("/")
+    return parts[-2] if len(parts) >= 4 else ""
+
+
+def bucket_of_host(host: str) -> str:
+    """The bucket that a Host header names; empty if it names none."""
+    match = VIRTUAL_HOST.fullmatch(host.rpartition(":")[0] if re.search(r":\d+$", host) else host)
+    return match["bucket"].lower() if match else ""
+
+
+def is_for_s3(scope: Scope, has_bucket: Callable[[str], bool]) -> bool:
+    """By its signature. One without is for S3 if its host or its path begins with the name of a bucket."""
+    service = signed_for(scope)
+    if service:
+        return service == "s3"
+    if bucket_of_host(header(scope, b"host")):
+        return True
+    bucket = scope["path"][1:].partition("/")[0]
+    return bool(bucket) and has_bucket(bucket)
+
+
+def parsed_query(query: bytes) -> dict[str, str]:
+    """The last value of each name."""
+    return dict(urllib.parse.parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+
+
+def target(scope: Scope) -> tuple[str, str]:
+    """Bucket and key, each empty if there is none. Raises InvalidURI when the path is not UTF-8."""
+    raw = scope["raw_path"].partition(b"?")[0] or b"/"
+    try:
+        path = urllib.parse.unquote_to_bytes(raw).decode().removeprefix("/")
+    except UnicodeDecodeError:
+        raise invalid_uri(raw.decode("latin-1")) from None
+    bucket = bucket_of_host(header(scope, b"host"))
+    if bucket:
+        return bucket, path
+    bucket, _, key = path.partition("/")
+    return bucket, key
+
+
+def check_expiry(query: Mapping[str, str]) -> None:
+    """Raises AccessDenied when a presigned URL is out of date. Its signature is not verified."""
+    now = datetime.now(timezone.utc)
+    try:
+        if "X-Amz-Expires" in query and "X-Amz-Date" in query:
+            signed = datetime.strptime(query["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc)
+            lasts = int(query["X-Amz-Expires"])
+            if not 0 <= lasts <= LONGEST_PRESIGNED_SECONDS:
+                raise _bad_query("X-Amz-Expires must be between 0 and 604800 seconds")
+            ends = signed + timedelta(seconds=lasts)
+        elif "Expires" in query and "Signature" in query:
+            ends = datetime.fromtimestamp(int(query["Expires"]), timezone.utc)
+        else:
+            return
+    except (ValueError, OverflowError, OSError):
+        raise _bad_query("The expiry of the presigned URL cannot be read") from None
+    if now > ends:
+        raise expired(f"{ends:%Y-%m-%dT%H:%M:%SZ}", f"{now:%Y-%m-%dT%H:%M:%SZ}")
+
+
+def _bad_query(message: str) -> S3Error:
+    return S3Error(400, "AuthorizationQueryParametersError", message)
+
+
+def copy_source(value: str) -> tuple[str, str]:
+    """Bucket and key of an x-amz-copy-source header. Raises InvalidArgument."""
+    path, _, _ = value.partition("?versionId=")
+    bucket, slash, key = urllib.parse.unquote(path).removeprefix("/").partition("/")
+    if not slash or not bucket or not key:
+        raise invalid_argument("Copy Source must mention the source bucket and key: sourcebucket/sourcekey",
+                               "x-amz-copy-source", value)  # fmt: skip
+    return bucket, key
+
+
+def http_date(seconds: int) -> str:
+    return email.utils.formatdate(seconds, usegmt=True)
+
+
+def server_time() -> int:
+    return int(time.time())

@@ -1,0 +1,53 @@
+"""What a call of the S3 API is made of, on its way in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from emulator.service.s3.checksums import Expected
+from emulator.service.s3.incoming import Incoming
+from emulator.service.s3.store import Store
+from emulator.service.s3.uploads import Uploads
+
+Headers = list[tuple[str, str]]
+
+
+@dataclass
+class Call:
+    """One request, and the store that it is about. ``body`` is there for operations that take a document."""
+
+    store: Store
+    uploads: Uploads
+    method: str
+    bucket: str
+    key: str
+    query: dict[str, str]
+    headers: dict[str, str]  # names in lower case
+    body: bytes = b""
+
+
+@dataclass
+class Answer:
+    """``file`` goes out instead of ``body``: ``count`` bytes from ``start``; whoever sends it closes it."""
+
+    status: int = 200
+    headers: Headers = field(default_factory=list)
+    body: bytes = b""
+    file: BinaryIO | None = None
+    start: int = 0
+    count: int = 0
+
+
+@dataclass
+class Sink:
+    """Where the data of a call goes as it comes; ``finish`` answers when all of it has come and is as expected."""
+
+    incoming: Incoming
+    expected: Expected
+    finish: Callable[[], Answer]
+
+
+def xml(body: bytes, status: int = 200, headers: Headers | None = None) -> Answer:
+    return Answer(status, [("Content-Type", "application/xml"), *(headers or [])], body)

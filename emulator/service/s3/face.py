@@ -1,0 +1,242 @@
+"""S3's HTTP face, as a plain ASGI application: data streams both ways, files are touched in threads only."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from emulator.errors import ACCOUNT_ID
+from emulator.service.runtime import Receive, Scope, Send
+from emulator.service.s3 import wire
+from emulator.service.s3.addressing import check_expiry, header, parsed_query, target
+from emulator.service.s3.call import Answer, Call, Sink
+from emulator.service.s3.checksums import HEADER, LENGTHS, Digests
+from emulator.service.s3.chunked import AwsChunked
+from emulator.service.s3.errors import (
+    NotModified,
+    S3Error,
+    incomplete_body,
+    internal_error,
+    no_such_bucket,
+    not_yours,
+    of_the_disk,
+)
+from emulator.service.s3.object_calls import algorithms, expectations
+from emulator.service.s3.reading import Body
+from emulator.service.s3.routes import handler_of, takes_data
+from emulator.service.s3.store import Store
+from emulator.service.s3.uploads import Uploads
+
+THREADS = 8
+SENT_AT_ONCE = 1 << 18  # bytes read from a file before they are sent
+DOCUMENT_BYTES = 4 << 20  # the longest: CompleteMultipartUpload with 10,000 parts and their checksums
+HOST_ID = "localmme"
+
+log = logging.getLogger("localmme")
+T = TypeVar("T")
+
+
+class S3:
+    """The S3 API over a directory of buckets."""
+
+    def __init__(self, root: Path, region: str = "us-east-1") -> None:
+        """``region`` is that of buckets made by hand."""
+        root.mkdir(parents=True, exist_ok=True)
+        self._store = Store(root, region)
+        self._uploads = Uploads(self._store)
+        self._threads = ThreadPoolExecutor(THREADS, "s3")
+
+    async def start(self) -> None:
+        """Remove what a killed emulator has left."""
+        await self._in_thread(self._store.sweep)
+        await self._in_thread(self._uploads.sweep)
+
+    async def stop(self) -> None:
+        """Give back the threads and the file of records."""
+        await asyncio.get_running_loop().run_in_executor(None, self._threads.shutdown)
+        self._store.close()
+
+    def has_bucket(self, name: str) -> bool:
+        return self._store.has_bucket(name)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # Not from os.urandom: the id has to be unique, not secret.
+        request_id = f"{random.getrandbits(64):016X}"
+        body, answer = Body(receive), Answer()
+        try:
+            try:
+                answer = await self._answer(scope, body, send)
+            except S3Error as error:
+                answer = _refusal(error, scope, request_id)
+            except Exception:
+                log.exception("S3 request %s failed inside the emulator", request_id)
+                answer = _refusal(internal_error(), scope, request_id)
+            if not body.is_complete and not _awaits_continue(scope):
+                await body.drop()
+            await self._send(scope, answer, send, request_id)
+        finally:
+            if answer.file is not None:
+                answer.file.close()
+            body.release()
+
+    async def _answer(self, scope: Scope, body: Body, send: Send) -> Answer:
+        query = parsed_query(scope["query_string"])
+        bucket, key = target(scope)
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        check_expiry(query)
+        if headers.get("x-amz-expected-bucket-owner", ACCOUNT_ID) != ACCOUNT_ID:
+            raise not_yours(bucket)
+        call = Call(self._store, self._uploads, scope["method"], bucket, key, query, _lifted(headers, query))
+        if bucket and scope["method"] not in ("PUT",) and not self.has_bucket(bucket):
+            raise no_such_bucket(bucket)
+        handler = handler_of(call)
+        if takes_data(handler):
+            sink = await self._in_thread(handler, call)
+            assert isinstance(sink, Sink)
+            try:
+                await self._receive(scope, call, body, sink, send)
+                return await self._in_thread(sink.finish)
+            finally:
+                await self._in_thread(sink.incoming.discard)
+        await _continue(scope, send)
+        call.body = await self._document(call, body)
+        answer = await self._in_thread(handler, call)
+        assert isinstance(answer, Answer)
+        return answer
+
+    async def _receive(self, scope: Scope, call: Call, body: Body, sink: Sink, send: Send) -> None:
+        """Write the body while the next batch of it comes."""
+        await _continue(scope, send)
+        chunked = AwsChunked() if _is_chunked(call.headers) else None
+        writing: asyncio.Future[None] | None = None
+        try:
+            while not body.is_complete:
+                data = await body.batch()
+                pieces = [data] if chunked is None else chunked.feed(data)
+                if writing is not None:
+                    await writing
+                writing = asyncio.ensure_future(self._in_thread(_write, sink, pieces))
+        finally:
+            if writing is not None:
+                await writing
+        if chunked is not None:
+            chunked.finish()
+            for name, value in chunked.trailers.items():
+                if name.removeprefix(HEADER) in LENGTHS and name.startswith(HEADER):
+                    sink.expected.add(name.removeprefix(HEADER), value)
+        length = call.headers.get("x-amz-decoded-content-length") if chunked is not None else None
+        if length is not None and length != str(sink.incoming.size):
+            raise incomplete_body()
+        await self._in_thread(sink.incoming.digests.verify, sink.expected)
+
+    async def _document(self, call: Call, body: Body) -> bytes:
+        document = await body.document(DOCUMENT_BYTES)
+        if not document:
+            return document
+        if _is_chunked(call.headers):
+            chunked = AwsChunked()
+            document = b"".join(chunked.feed(document))
+            chunked.finish()
+        digests = Digests(algorithms(call.headers))
+        digests.update(document)
+        digests.verify(expectations(call.headers))
+        return document
+
+    async def _send(self, scope: Scope, answer: Answer, send: Send, request_id: str) -> None:
+        headers = [(b"x-amz-request-id", request_id.encode()), (b"x-amz-id-2", HOST_ID.encode())]
+        headers += [
+            (name.encode("latin-1", "replace"), value.encode("latin-1", "replace")) for name, value in answer.headers
+        ]
+        has_length = any(name.lower() == "content-length" for name, _ in answer.headers)
+        is_bare = scope["method"] == "HEAD" or answer.status in (204, 304)
+        if not has_length and not (is_bare and not answer.body):
+            headers.append((b"content-length", b"%d" % len(answer.body)))
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        if is_bare:
+            await send({"type": "http.response.body"})
+        elif answer.file is None:
+            await send({"type": "http.response.body", "body": answer.body})
+        else:
+            await self._send_file(answer, send)
+
+    async def _send_file(self, answer: Answer, send: Send) -> None:
+        """Send one block while the next one is read."""
+        assert answer.file is not None
+        descriptor, position, end = answer.file.fileno(), answer.start, answer.start + answer.count
+        reading = None
+        try:
+            while position < end:
+                if reading is None:
+                    reading = self._read(descriptor, position, end)
+                block = await reading
+                reading = None
+                if not block:  # someone cut the file by hand: the connection breaks, as the length cannot be kept
+                    raise EOFError("the file of an object became shorter while it was read")
+                position += len(block)
+                if position < end:
+                    reading = self._read(descriptor, position, end)
+                await send({"type": "http.response.body", "body": block, "more_body": True})
+            await send({"type": "http.response.body"})
+        finally:
+            if reading is not None:  # the file must not be closed, and its number given to another, meanwhile
+                await asyncio.wait([reading])
+
+    def _read(self, descriptor: int, position: int, end: int) -> asyncio.Future[bytes]:
+        count = min(SENT_AT_ONCE, end - position)
+        return asyncio.get_running_loop().run_in_executor(self._threads, os.pread, descriptor, count, position)
+
+    async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Run blocking code; what the file system refuses becomes an error of S3."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+        except OSError as error:
+            raise of_the_disk(error) from error
+
+
+def _write(sink: Sink, pieces: list[bytes]) -> None:
+    for piece in pieces:
+        sink.incoming.write(piece)
+
+
+def _lifted(headers: dict[str, str], query: dict[str, str]) -> dict[str, str]:
+    """The headers, and those that SDKs put into the query of a presigned URL."""
+    lifted = {
+        name.lower(): value
+        for name, value in query.items()
+        if name.lower().startswith("x-amz-") and not name.startswith("X-Amz-")
+    }
+    return {**lifted, **headers}
+
+
+def _is_chunked(headers: dict[str, str]) -> bool:
+    return headers.get("x-amz-content-sha256", "").startswith("STREAMING-") or "aws-chunked" in headers.get(
+        "content-encoding", ""
+    )
+
+
+def _awaits_continue(scope: Scope) -> bool:
+    return header(scope, b"expect").lower() == "100-continue" and not scope.get("localmme.continued")
+
+
+async def _continue(scope: Scope, send: Send) -> None:
+    """Ask for the body, if the caller waits for that. boto3 does, and sends it unasked after a second."""
+    if _awaits_continue(scope):
+        scope["localmme.continued"] = True
+        await send({"type": "http.response.informational", "status": 100, "headers": []})
+
+
+def _refusal(error: S3Error, scope: Scope, request_id: str) -> Answer:
+    if isinstance(error, NotModified):
+        return Answer(304, error.headers)
+    headers = [("Content-Type", "application/xml")]
+    if _awaits_continue(scope):  # the body is not going to be read
+        headers.append(("Connection", "close"))
+    if scope["method"] == "HEAD":
+        return Answer(error.status, headers)
+    return Answer(error.status, headers, wire.error(error, scope["path"], request_id, HOST_ID))

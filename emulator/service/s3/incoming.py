@@ -1,0 +1,111 @@
+"""Data on its way in: a file outside of the buckets, moved to its place when it is complete."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import threading
+import time
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+from typing import BinaryIO
+
+from emulator.service.s3.checksums import Digests
+
+COPIED_AT_ONCE = 1 << 28
+_last_time_ns = 0
+
+
+def next_time_ns() -> int:
+    """Now, in nanoseconds, and never the same twice: no two versions of an object have the same time."""
+    global _last_time_ns  # noqa: PLW0603
+    _last_time_ns = max(time.time_ns(), _last_time_ns + 1)
+    return _last_time_ns
+
+
+class Incoming:
+    """One file that is being written. Until ``moved_to`` it can be discarded, and is seen by no one.
+
+    Locked for as long as it is open, so that the next start can tell what a killed emulator has left.
+    """
+
+    def __init__(self, directory: Path, algorithms: Iterable[str] = ()) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.path = directory / uuid.uuid4().hex
+        self.size = 0
+        self.digests = Digests(algorithms)
+        # A call that is given up discards the file, perhaps while a thread still writes to it.
+        self._writing = threading.Lock()
+        self._file: BinaryIO = open(self.path, "xb", buffering=0)
+        with contextlib.suppress(OSError):  # not every network's file system has locks
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def write(self, data: bytes) -> None:
+        """Raises OSError when the disk does not take it."""
+        with self._writing:
+            self.digests.update(data)
+            rest = memoryview(data)
+            while rest:
+                rest = rest[self._file.write(rest) :]
+            self.size += len(data)
+
+    def append(self, source: BinaryIO, size: int) -> None:
+        """Add so many bytes of a file from its start, without a look at them: they are not in the digests.
+
+        Raises OSError; EOFError when the file is shorter.
+        """
+        position = 0
+        while position < size:
+            copied = _copy(source.fileno(), self._file.fileno(), min(size - position, COPIED_AT_ONCE), position)
+            if copied == 0:
+                raise EOFError
+            position += copied
+        self.size += size
+
+    def stamp(self) -> int:
+        """Give the file its time of modification; that time in nanoseconds, as this file system keeps it."""
+        now = next_time_ns()
+        os.utime(self._file.fileno(), ns=(now, now))
+        return os.fstat(self._file.fileno()).st_mtime_ns
+
+    def moved_to(self, place: Path) -> None:
+        """The file is at its place, at once and whole; it replaces what was there. Raises OSError."""
+        os.replace(self.path, place)
+        self._file.close()
+
+    def fileno(self) -> int:
+        return self._file.fileno()
+
+    def discard(self) -> None:
+        """Leave nothing behind. Does no harm to a file that was moved."""
+        with self._writing:
+            if not self._file.closed:
+                self._file.close()
+                with contextlib.suppress(OSError):
+                    self.path.unlink()
+
+
+def _copy(source: int, target: int, count: int, position: int) -> int:
+    """Copy from a position of a file to the end of another one, in the kernel where it can; how much it was."""
+    if hasattr(os, "copy_file_range"):
+        try:
+            return os.copy_file_range(source, target, count, position)
+        except OSError as error:
+            if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+                raise
+    return os.write(target, os.pread(source, min(count, 1 << 20), position))
+
+
+def sweep(directory: Path) -> None:
+    """Remove what killed emulators have left; what another one is writing stays."""
+    try:
+        leftovers = list(directory.iterdir())
+    except OSError:
+        return
+    for path in leftovers:
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()

@@ -1,0 +1,140 @@
+"""A bucket's keys in S3's order, which is that of their UTF-8 bytes, and pages of them."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from emulator.service.s3.attributes import Version
+from emulator.service.s3.errors import S3Error
+from emulator.service.s3.keys import KEY_BYTES, RESERVED, segments, stays_inside
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One object of a listing."""
+
+    key: str
+    version: Version
+
+
+@dataclass
+class Page:
+    """What one call lists; ``last`` is the last key or common prefix of it, None if nothing follows."""
+
+    objects: list[Listed] = field(default_factory=list)
+    prefixes: list[str] = field(default_factory=list)
+    last: str | None = None
+    last_is_prefix: bool = False
+
+
+class Tree:
+    """The files of a bucket, for one listing: each directory is read once."""
+
+    def __init__(self, directory: Path, marker: Callable[[str], Version | None]) -> None:
+        """``marker`` tells the version of a folder marker (``dir/``), None if there is none."""
+        self._directory = directory
+        self._marker = marker
+        self._scanned: dict[str, list[tuple[str, os.DirEntry[str]]]] = {}
+
+    def keys(self, prefix: str, after: str, skip: str = "") -> Iterator[Listed]:
+        """Those with the prefix that come after ``after``, in order, without those that start with ``skip``."""
+        folder = prefix[: prefix.rfind("/") + 1]
+        if folder:
+            try:
+                names = segments(folder)
+            except S3Error:  # no file can have such a prefix
+                return
+            path = self._directory.joinpath(*names)
+            if os.path.realpath(path) != str(path):
+                return
+            version = self._marker(folder) if folder == prefix and folder > after else None
+            if version and not (skip and folder.startswith(skip)):
+                yield Listed(folder, version)
+        yield from self._below(folder, prefix, after, skip)
+
+    def _below(self, folder: str, prefix: str, after: str, skip: str) -> Iterator[Listed]:
+        entries = self._entries(folder)
+        # No key before these can have the prefix, or come after the last one of the page before.
+        firsts = [bound[len(folder) :].partition("/")[0] for bound in (prefix, after) if bound.startswith(folder)]
+        for name, entry in entries[bisect_left(entries, max(firsts, default=""), key=_name) :]:
+            key = folder + name
+            if not key.startswith(prefix) and not prefix.startswith(key):
+                if key > prefix:
+                    return
+                continue
+            if skip and key.startswith(skip):
+                continue
+            if not name.endswith("/"):
+                if key > after:
+                    try:
+                        found = entry.stat()
+                    except OSError:  # deleted since
+                        continue
+                    yield Listed(key, (found.st_mtime_ns, found.st_size))
+            elif key > after or after.startswith(key):
+                version = self._marker(key) if key > after and key.startswith(prefix) else None
+                if version:
+                    yield Listed(key, version)
+                yield from self._below(key, prefix, after, skip)
+
+    def _entries(self, folder: str) -> list[tuple[str, os.DirEntry[str]]]:
+        """A directory's entries by name, in the order of the keys: that of a directory ends with a slash."""
+        scanned = self._scanned.get(folder)
+        if scanned is None:
+            scanned = []
+            try:
+                with os.scandir(self._directory / folder) as entries:
+                    for entry in entries:
+                        name = self._name(folder, entry)
+                        if name:
+                            scanned.append((name, entry))
+            except OSError:  # deleted since, or closed to us
+                pass
+            scanned.sort(key=_name)
+            self._scanned[folder] = scanned
+        return scanned
+
+    def _name(self, folder: str, entry: os.DirEntry[str]) -> str:
+        """As the key has it; empty for what is no object."""
+        name = entry.name
+        if not folder and name == RESERVED:
+            return ""
+        try:
+            if len((folder + name).encode()) > KEY_BYTES:
+                return ""
+        except UnicodeEncodeError:  # not UTF-8: no key can say it
+            return ""
+        if entry.is_symlink():
+            return name if stays_inside(self._directory, Path(entry.path)) else ""
+        if entry.is_dir():
+            return name + "/"
+        return name if entry.is_file() else ""
+
+
+def _name(entry: tuple[str, os.DirEntry[str]]) -> str:
+    return entry[0]
+
+
+def page(tree: Tree, prefix: str, delimiter: str, after: str, skip: str, limit: int) -> Page:
+    """At most ``limit`` keys and common prefixes; what both are is S3's to say. [api]"""
+    result, keys = Page(), tree.keys(prefix, after, skip)
+    last, last_is_prefix = "", False
+    while True:
+        found = next(keys, None)
+        if found is None:
+            return result
+        if len(result.objects) + len(result.prefixes) == limit:
+            result.last, result.last_is_prefix = last, last_is_prefix
+            return result
+        end = found.key.find(delimiter, len(prefix)) if delimiter else -1
+        if end < 0:
+            result.objects.append(found)
+            last, last_is_prefix = found.key, False
+        else:
+            last, last_is_prefix = found.key[: end + len(delimiter)], True
+            result.prefixes.append(last)
+            keys = tree.keys(prefix, last, skip=last)  # all other keys with it are in it as well

@@ -1,0 +1,77 @@
+"""A request's body, no faster than it is written: what has not been asked for stays with the sender."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from emulator.service.runtime import Receive
+from emulator.service.s3.errors import S3Error, incomplete_body, message_too_long
+
+BATCH_BYTES = 1 << 20  # read before it is written: each batch takes two hops between threads
+
+
+class Body:
+    """Reads a request's body in batches.
+
+    gunicorn's ASGI worker reads on for as long as the socket has something, however much of it the
+    application has not taken yet. So the connection is told to stop while a batch is being written.
+    """
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self.is_complete = False
+        self._pause, self._resume = _flow_of(receive)
+
+    async def batch(self) -> bytes:
+        """About a megabyte, or what is left of it. Raises IncompleteBody when the caller has gone."""
+        parts: list[bytes] = []
+        size = 0
+        self._resume()
+        while size < BATCH_BYTES and not self.is_complete:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise incomplete_body()
+            part = message.get("body", b"")
+            parts.append(part)
+            size += len(part)
+            self.is_complete = not message.get("more_body")
+        if not self.is_complete:
+            self._pause()
+        return b"".join(parts)
+
+    async def document(self, limit: int) -> bytes:
+        """All of it. Raises MaxMessageLengthExceeded, when all has been read, and IncompleteBody."""
+        parts: list[bytes] = []
+        size = 0
+        while not self.is_complete:
+            part = await self.batch()
+            size += len(part)
+            if size <= limit:
+                parts.append(part)
+        if size > limit:
+            raise message_too_long(limit)
+        return b"".join(parts)
+
+    async def drop(self) -> None:
+        """Read what is left: a caller that is still sending would not see the answer, but a broken connection."""
+        try:
+            while not self.is_complete:
+                await self.batch()
+        except S3Error:
+            return
+
+    def release(self) -> None:
+        """The request is over: the connection may be read for the next one."""
+        self._resume()
+
+
+def _flow_of(receive: Receive) -> tuple[Callable[[], None], Callable[[], None]]:
+    """What stops and continues the reading of this request's connection; does nothing with another server."""
+    protocol = getattr(getattr(receive, "__self__", None), "protocol", None)
+    pause, resume = getattr(protocol, "_pause_reading", None), getattr(protocol, "_resume_reading", None)
+    if pause is None or resume is None:
+        return _nothing, _nothing
+    return pause, resume
+
+
+def _nothing() -> None: ...

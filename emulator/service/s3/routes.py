@@ -1,0 +1,128 @@
+"""Which operation a request is. Those that are not there are refused by their name, which botocore's model knows."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Collection
+
+from botocore.loaders import Loader
+
+from emulator.service.s3 import bucket_calls, object_calls
+from emulator.service.s3.call import Answer, Call, Sink
+from emulator.service.s3.errors import S3Error, method_not_allowed, not_implemented
+
+Handler = Callable[[Call], "Answer | Sink"]
+
+# [api] what a query can name of a bucket or an object, beside itself
+SUBRESOURCES = {
+    "abac", "accelerate", "acl", "analytics", "annotation", "attributes", "cors", "delete", "encryption", "intelligent-tiering",
+    "inventory", "legal-hold", "lifecycle", "location", "logging", "metadataAnnotationTable", "metadataConfiguration",
+    "metadataInventoryTable", "metadataJournalTable", "metadataTable", "metrics", "notification", "object-lock",
+    "ownershipControls", "policy", "policyStatus", "publicAccessBlock", "renameObject", "replication",
+    "requestPayment", "restore", "retention", "select", "session", "tagging", "torrent", "uploads", "versioning",
+    "versions", "website",
+}  # fmt: skip
+
+OPERATIONS: dict[tuple[str, str, str], Handler] = {
+    ("GET", "service", ""): bucket_calls.list_buckets,
+    ("PUT", "bucket", ""): bucket_calls.create_bucket,
+    ("HEAD", "bucket", ""): bucket_calls.head_bucket,
+    ("DELETE", "bucket", ""): bucket_calls.delete_bucket,
+    ("GET", "bucket", ""): bucket_calls.list_objects,
+    ("GET", "bucket", "list-type"): bucket_calls.list_objects_v2,
+    ("GET", "bucket", "location"): bucket_calls.get_bucket_location,
+    ("GET", "bucket", "versioning"): bucket_calls.get_bucket_versioning,
+    ("GET", "bucket", "acl"): bucket_calls.get_acl,
+    ("GET", "bucket", "uploads"): bucket_calls.list_multipart_uploads,
+    ("POST", "bucket", "delete"): bucket_calls.delete_objects,
+    ("PUT", "object", ""): object_calls.put_object,
+    ("PUT", "object", "copy"): object_calls.copy_object,
+    ("GET", "object", ""): object_calls.get_object,
+    ("HEAD", "object", ""): object_calls.head_object,
+    ("DELETE", "object", ""): object_calls.delete_object,
+    ("GET", "object", "acl"): bucket_calls.get_acl,
+    ("GET", "object", "attributes"): object_calls.get_object_attributes,
+    ("GET", "object", "tagging"): object_calls.get_object_tagging,
+    ("PUT", "object", "tagging"): object_calls.put_object_tagging,
+    ("DELETE", "object", "tagging"): object_calls.delete_object_tagging,
+    ("POST", "object", "uploads"): object_calls.create_multipart_upload,
+    ("PUT", "object", "uploadId"): object_calls.upload_part,
+    ("PUT", "object", "uploadId copy"): object_calls.upload_part_copy,
+    ("POST", "object", "uploadId"): object_calls.complete_multipart_upload,
+    ("DELETE", "object", "uploadId"): object_calls.abort_multipart_upload,
+    ("GET", "object", "uploadId"): object_calls.list_parts,
+}
+# What a bucket without that says.
+ABSENT = {
+    "tagging": ("NoSuchTagSet", "The TagSet does not exist"),
+    "policy": ("NoSuchBucketPolicy", "The bucket policy does not exist"),
+    "policyStatus": ("NoSuchBucketPolicy", "The bucket policy does not exist"),
+    "cors": ("NoSuchCORSConfiguration", "The CORS configuration does not exist"),
+    "lifecycle": ("NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist"),
+    "website": ("NoSuchWebsiteConfiguration", "The specified bucket does not have a website configuration"),
+    "encryption": (
+        "ServerSideEncryptionConfigurationNotFoundError",
+        "The server side encryption configuration was not found",
+    ),
+    "publicAccessBlock": (
+        "NoSuchPublicAccessBlockConfiguration",
+        "The public access block configuration was not found",
+    ),
+}
+
+
+def handler_of(call: Call) -> Handler:
+    """Raises NotImplemented, MethodNotAllowed."""
+    level = "object" if call.key else "bucket" if call.bucket else "service"
+    named = next((name for name in call.query if name in SUBRESOURCES), "")
+    if not named and level == "object" and "uploadId" in call.query:
+        named = "uploadId"
+    if not named and level == "bucket" and call.query.get("list-type") == "2":
+        named = "list-type"
+    if call.method == "PUT" and "x-amz-copy-source" in call.headers and named in ("", "uploadId"):
+        named = f"{named} copy".strip()
+    if call.query.get("versionId", "null") != "null":
+        raise not_implemented("versions of objects")
+    handler = OPERATIONS.get((call.method, level, named))
+    if handler is not None:
+        return handler
+    if call.method == "GET" and level == "bucket" and named in ABSENT:
+        return functools.partial(_absent, named)
+    if not named and (call.method, level) == ("POST", "bucket"):
+        raise not_implemented("PostObject (uploads of a browser's form)")
+    operations = _names(call.method, level, named)
+    if operations:
+        raise not_implemented(" and ".join(operations))
+    raise method_not_allowed(call.method, (named or level).upper())
+
+
+def takes_data(handler: Handler) -> bool:
+    """Whether the body of a request is an object's data, not a document."""
+    return handler in (object_calls.put_object, object_calls.upload_part)
+
+
+def _absent(named: str, call: Call) -> Answer:
+    call.store.directory(call.bucket)
+    raise S3Error(404, *ABSENT[named], BucketName=call.bucket)
+
+
+def _names(method: str, level: str, named: str) -> Collection[str]:
+    """The operations of S3's API with this method and query."""
+    found = []
+    for name, operation in _operations().items():
+        path, _, query = operation["http"]["requestUri"].partition("?")
+        words = {word.partition("=")[0] for word in query.split("&")}
+        if (
+            operation["http"]["method"] == method
+            and ("object" if "{Key+}" in path else "bucket" if "{Bucket}" in path else "service") == level
+            and (named in words if named else not words & SUBRESOURCES)
+        ):
+            found.append(name)
+    return sorted(found)
+
+
+@functools.cache
+def _operations() -> dict[str, dict[str, dict[str, str]]]:
+    # Without the default search paths: a model in ~/.aws/models is not S3's.
+    loader = Loader(extra_search_paths=[Loader.BUILTIN_DATA_PATH], include_default_search_paths=False)
+    return loader.load_service_model("s3", "service-2", "2006-03-01")["operations"]

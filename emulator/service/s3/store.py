@@ -1,0 +1,419 @@
+"""The directory as a store of objects: plain blocking code that knows nothing of HTTP.
+
+ROOT/<bucket>/<key>              an object: a plain file, there at once or not at all
+ROOT/.localmme/s3.sqlite3        what S3 knows of objects beside their bytes
+ROOT/.localmme/incoming/         what is being written
+ROOT/.localmme/parts/<upload>/   parts of uploads that are not complete yet
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+import stat
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+from emulator.service.s3.attributes import Attributes, Records, Version
+from emulator.service.s3.errors import (
+    S3Error,
+    bucket_exists,
+    bucket_not_empty,
+    key_unusable,
+    no_such_bucket,
+    no_such_key,
+    of_the_disk,
+)
+from emulator.service.s3.incoming import Incoming, next_time_ns, sweep
+from emulator.service.s3.keys import RESERVED, check_new_bucket, existing, is_bucket_name, is_spelled_so, segments
+from emulator.service.s3.listing import Page, Tree, page
+
+BLOCK = 1 << 20
+# Files dropped in by hand that are larger get an entity tag from their time and size, so that the first
+# listing of a directory of models does not read all of it. SDKs expect no MD5 of files of that size: they
+# upload them in parts, and the entity tag of such an object is none either.
+HASHED_BYTES = 8 << 20
+
+Condition = Callable[["Entry | None"], None]
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A directory of objects; ``created_ns`` is since the epoch."""
+
+    name: str
+    region: str
+    created_ns: int
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One object, as it was when it was looked at."""
+
+    key: str
+    version: Version
+    attributes: Attributes
+
+    @property
+    def modified(self) -> int:
+        """Seconds since the epoch: S3 tells no more."""
+        return self.version[0] // 1_000_000_000
+
+    @property
+    def size(self) -> int:
+        return self.version[1]
+
+
+class Store:
+    """Buckets and objects below one directory. Raises S3Error for all that S3 refuses."""
+
+    def __init__(self, root: Path, region: str) -> None:
+        """``region`` is that of buckets made by hand."""
+        self.root = root.resolve()
+        self._region = region
+        self._own = self.root / RESERVED
+        # Held while a file is moved to its place or away from it, which takes microseconds.
+        self._moving = threading.RLock()
+        self.records = self._open_records()
+        self._folds_case = (self.root / RESERVED.upper()).exists()
+        self.incoming_directory = self._own / "incoming"
+        self.parts_directory = self._own / "parts"
+
+    def _open_records(self) -> Records:
+        try:
+            self._own.mkdir(parents=True, exist_ok=True)
+            return Records(self._own / "s3.sqlite3")
+        except Exception:  # the directory may only be read
+            return Records(None)
+
+    def close(self) -> None:
+        self.records.close()
+
+    def sweep(self) -> None:
+        """Remove what killed emulators have left, and records of files that are gone."""
+        sweep(self.incoming_directory)
+        for bucket in self.buckets():
+            sweep(self.root / bucket.name / RESERVED)
+        for bucket_name, key, version in list(self.records.known()):
+            if self._version(bucket_name, key) != version:
+                self.records.forget_version(bucket_name, key, version)
+
+    # Buckets
+
+    def buckets(self) -> list[Bucket]:
+        try:
+            names = sorted(name for name in os.listdir(self.root) if self.has_bucket(name))
+        except OSError as error:
+            raise of_the_disk(error) from None
+        known = {name: (region, created) for name, region, created in self.records.run("select * from buckets")}
+        found = []
+        for name in names:
+            with contextlib.suppress(OSError):
+                made = (self.root / name).stat().st_mtime_ns
+                found.append(Bucket(name, *known.get(name, (self._region, made))))
+        return found
+
+    def has_bucket(self, name: str) -> bool:
+        return is_bucket_name(name) and (self.root / name).is_dir()
+
+    def directory(self, bucket: str) -> Path:
+        """The bucket's directory, without links. Raises NoSuchBucket."""
+        if not self.has_bucket(bucket) or (self._folds_case and bucket not in os.listdir(self.root)):
+            raise no_such_bucket(bucket)
+        return Path(os.path.realpath(self.root / bucket))
+
+    def region(self, bucket: str) -> str:
+        self.directory(bucket)
+        rows = self.records.run("select region from buckets where bucket = ?", bucket)
+        return rows[0][0] if rows else self._region
+
+    def create_bucket(self, name: str, region: str) -> None:
+        """Raises InvalidBucketName, BucketAlreadyOwnedByYou."""
+        check_new_bucket(name)
+        with self._moving:
+            try:
+                (self.root / name).mkdir()
+            except FileExistsError:
+                raise bucket_exists(name) from None
+            except OSError as error:
+                raise of_the_disk(error) from None
+            self.records.run("insert or replace into buckets values (?, ?, ?)", name, region, next_time_ns())
+
+    def delete_bucket(self, name: str) -> None:
+        """Raises NoSuchBucket, BucketNotEmpty."""
+        with self._moving:
+            directory = self.directory(name)
+            if self.listing(name, limit=1).objects:
+                raise bucket_not_empty(name)
+            try:
+                shutil.rmtree(directory / RESERVED, ignore_errors=True)
+                # Only empty directories go: what is no object, such as a link to elsewhere, is not S3's to delete.
+                _remove_empty(directory)
+                if (self.root / name).is_symlink():
+                    (self.root / name).unlink()
+            except OSError as error:
+                raise bucket_not_empty(name) if error.errno == errno.ENOTEMPTY else of_the_disk(error) from None
+            with self.records.together():
+                for table in ("buckets", "objects", "uploads"):
+                    self.records.run(f"delete from {table} where bucket = ?", name)
+
+    # Reading
+
+    def open(self, bucket: str, key: str) -> tuple[BinaryIO, Entry]:
+        """The object's file, which stays whole while it is open, and what is known of it. Raises NoSuchKey."""
+        directory = self.directory(bucket)
+        if key.endswith("/"):
+            return open(os.devnull, "rb", buffering=0), self._marker(bucket, key)
+        path = existing(directory, key)
+        if path is None or (self._folds_case and not is_spelled_so(directory, key)):
+            raise no_such_key(key)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a named pipe would wait for its writer
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EPERM):
+                raise of_the_disk(error) from None
+            raise no_such_key(key) from None
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            os.close(descriptor)
+            raise no_such_key(key)
+        file = os.fdopen(descriptor, "rb", buffering=0)
+        try:
+            return file, self._entry(bucket, key, (found.st_mtime_ns, found.st_size), file)
+        except BaseException:
+            file.close()
+            raise
+
+    def entry(self, bucket: str, key: str) -> Entry:
+        """What is known of an object. Raises NoSuchKey."""
+        file, entry = self.open(bucket, key)
+        file.close()
+        return entry
+
+    def entry_if_any(self, bucket: str, key: str) -> Entry | None:
+        try:
+            return self.entry(bucket, key)
+        except S3Error as error:
+            if error.code == "NoSuchKey":
+                return None
+            raise
+
+    def listing(
+        self, bucket: str, prefix: str = "", delimiter: str = "", after: str = "", skip: str = "", limit: int = 1000
+    ) -> Page:
+        """Keys after ``after``, without those that start with ``skip``."""
+        tree = Tree(self.directory(bucket), lambda key: self._marker_version(bucket, key))
+        return page(tree, prefix, delimiter, after, skip, limit)
+
+    def entries(self, bucket: str, listed: Page) -> list[Entry]:
+        """The listed objects, with what is known of each; those deleted since are left out."""
+        entries = []
+        for one in listed.objects:
+            attributes = self.records.get(bucket, one.key, one.version)
+            if attributes is not None:
+                entries.append(Entry(one.key, one.version, attributes))
+            else:
+                entry = self.entry_if_any(bucket, one.key)
+                if entry is not None:
+                    entries.append(entry)
+        return entries
+
+    # Writing
+
+    def incoming(self, algorithms: Iterable[str] = ()) -> Incoming:
+        """Where the data of a new object goes, until it is complete."""
+        return Incoming(self.incoming_directory, algorithms)
+
+    def commit(
+        self, bucket: str, key: str, incoming: Incoming, attributes: Attributes, condition: Condition | None = None
+    ) -> Entry:
+        """The data is an object from now on.
+
+        ``condition`` is called with the object that it replaces, and raises what keeps it from that.
+        Raises NoSuchBucket, and InvalidArgument for a key that cannot be a file.
+        """
+        with self._moving:
+            directory = self.directory(bucket)
+            if condition is not None:
+                condition(self.entry_if_any(bucket, key))
+            place = directory.joinpath(*segments(key))
+            if self._folds_case:
+                self._refuse_other_spelling(directory, key)
+            if key.endswith("/"):
+                return self._commit_marker(bucket, key, place, incoming, attributes)
+            version = (incoming.stamp(), incoming.size)
+            # Before the file is there: whoever opens it finds its record. The old version's stays until it has gone.
+            self.records.put(bucket, key, version, attributes)
+            try:
+                self._move(bucket, directory, key, place, incoming)
+            except BaseException:
+                self.records.forget_version(bucket, key, version)
+                raise
+            self.records.keep_only(bucket, key, version)
+            return Entry(key, version, attributes)
+
+    def change(self, bucket: str, key: str, tags: dict[str, str]) -> None:
+        """Give an object other tags. Raises NoSuchKey."""
+        with self._moving:
+            entry = self.entry(bucket, key)
+            self.records.put(bucket, key, entry.version, replace(entry.attributes, tags=tags))
+
+    def delete(self, bucket: str, key: str, condition: Condition | None = None) -> None:
+        """There is no such object from now on; it does not matter whether there was."""
+        with self._moving:
+            directory = self.directory(bucket)
+            if condition is not None:
+                condition(self.entry_if_any(bucket, key))
+            path = existing(directory, key)
+            if path is None or (self._folds_case and not is_spelled_so(directory, key)):
+                return
+            try:
+                if not key.endswith("/"):
+                    path.unlink()
+            except (FileNotFoundError, IsADirectoryError):
+                return
+            except OSError as error:
+                if path.is_dir():  # as macOS says it
+                    return
+                raise of_the_disk(error) from None
+            self.records.forget(bucket, key)
+            self._prune(bucket, directory, path if key.endswith("/") else path.parent)
+
+    # Underneath
+
+    def _version(self, bucket: str, key: str) -> Version | None:
+        """Of what is on the disk now."""
+        if not self.has_bucket(bucket):
+            return None
+        if key.endswith("/"):
+            return self._marker_version(bucket, key)
+        path = existing(Path(os.path.realpath(self.root / bucket)), key)
+        try:
+            found = path.stat() if path is not None else None
+        except OSError:
+            return None
+        return (found.st_mtime_ns, found.st_size) if found is not None else None
+
+    def _entry(self, bucket: str, key: str, version: Version, file: BinaryIO) -> Entry:
+        attributes = self.records.get(bucket, key, version)
+        if attributes is None:
+            attributes = Attributes(_etag_by_hand(file, version))
+            with self._moving, contextlib.suppress(Exception):
+                if self._version(bucket, key) == version:
+                    self.records.put(bucket, key, version, attributes)
+                    self.records.keep_only(bucket, key, version)
+        return Entry(key, version, attributes)
+
+    def _marker_version(self, bucket: str, key: str) -> Version | None:
+        versions = self.records.versions(bucket, key)
+        if not versions:
+            return None
+        path = existing(Path(os.path.realpath(self.root / bucket)), key)
+        return versions[0] if path is not None and path.is_dir() and not path.is_symlink() else None
+
+    def _marker(self, bucket: str, key: str) -> Entry:
+        version = self._marker_version(bucket, key)
+        attributes = self.records.get(bucket, key, version) if version else None
+        if version is None or attributes is None:
+            raise no_such_key(key)
+        return Entry(key, version, attributes)
+
+    def _commit_marker(self, bucket: str, key: str, place: Path, incoming: Incoming, attributes: Attributes) -> Entry:
+        if incoming.size:
+            raise key_unusable(key, "it ends with a slash, as folders do, so that it cannot have content")
+        self._make_directory(self.directory(bucket), key, place)
+        version = (next_time_ns(), 0)
+        self.records.put(bucket, key, version, attributes)
+        self.records.keep_only(bucket, key, version)
+        incoming.discard()
+        return Entry(key, version, attributes)
+
+    def _move(self, bucket: str, directory: Path, key: str, place: Path, incoming: Incoming) -> None:
+        self._make_directory(directory, key, place.parent)
+        if place.is_dir() and not place.is_symlink():
+            below = key_unusable(key, "there are objects below it, so that it is a directory")
+            if self.listing(bucket, f"{key}/", limit=1).objects:
+                raise below
+            try:
+                _remove_empty(place)
+            except OSError:
+                raise below from None
+        try:
+            incoming.moved_to(place)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise of_the_disk(error) from None
+            _move_across(incoming, directory / RESERVED, place)
+
+    def _make_directory(self, bucket_directory: Path, key: str, directory: Path) -> None:
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise key_unusable(key, "an object has the name of one of its directories") from None
+        except OSError as error:
+            raise of_the_disk(error) from None
+        if os.path.realpath(directory) != str(directory):
+            raise key_unusable(key, "its path leads through a link")
+
+    def _refuse_other_spelling(self, directory: Path, key: str) -> None:
+        for name in segments(key):
+            if (directory / name).exists() and name not in os.listdir(directory):
+                raise key_unusable(key, "this file system takes it for another key that is there, spelt differently")
+            directory = directory / name
+
+    def _prune(self, bucket: str, bucket_directory: Path, directory: Path) -> None:
+        """Remove directories that hold nothing any more: S3 has none. Folder markers keep theirs."""
+        while directory != bucket_directory:
+            key = f"{directory.relative_to(bucket_directory).as_posix()}/"
+            if self.records.versions(bucket, key):
+                return
+            try:
+                directory.rmdir()
+            except OSError:
+                return
+            directory = directory.parent
+
+
+def _etag_by_hand(file: BinaryIO, version: Version) -> str:
+    """The entity tag of a file that did not come through S3."""
+    if version[1] > HASHED_BYTES:
+        return hashlib.md5("{}:{}".format(*version).encode(), usedforsecurity=False).hexdigest() + "-1"
+    digest = hashlib.md5(usedforsecurity=False)
+    position = 0
+    while block := os.pread(file.fileno(), BLOCK, position):
+        digest.update(block)
+        position += len(block)
+    return digest.hexdigest()
+
+
+def _remove_empty(directory: Path) -> None:
+    """Remove a directory that holds nothing but empty directories. Raises OSError, and removes nothing, if it does."""
+    folders = []
+    for folder, _, files in os.walk(directory):
+        if files or any(os.path.islink(os.path.join(folder, name)) for name in os.listdir(folder)):
+            raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
+        folders.append(folder)
+    for folder in reversed(folders):
+        os.rmdir(folder)
+
+
+def _move_across(incoming: Incoming, own: Path, place: Path) -> None:
+    """To a bucket on another disk: by way of a hidden directory there, so that the object is there at once."""
+    try:
+        copy = Incoming(own)
+        try:
+            shutil.copyfile(incoming.path, copy.path)
+            modified = incoming.path.stat().st_mtime_ns
+            os.utime(copy.path, ns=(modified, modified))
+            copy.moved_to(place)
+        finally:
+            copy.discard()
+    except OSError as error:
+        raise of_the_disk(error) from None
+    incoming.discard()

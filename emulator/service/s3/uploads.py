@@ -1,0 +1,247 @@
+"""Multipart uploads: parts wait beside the buckets until they are put together. They survive a restart, as S3's do."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from emulator.service.s3 import checksums
+from emulator.service.s3.attributes import Attributes
+from emulator.service.s3.errors import (
+    bad_digest,
+    invalid_part,
+    invalid_part_order,
+    invalid_request,
+    no_such_upload,
+    of_the_disk,
+    part_too_small,
+)
+from emulator.service.s3.incoming import Incoming, next_time_ns
+from emulator.service.s3.store import BLOCK, Condition, Entry, Store
+
+PART_BYTES = 5 << 20  # [api] of each part but the last one, at least
+PARTS = 10_000  # [api] of one upload
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One that was begun; ``attributes`` are those the object will have."""
+
+    id: str
+    bucket: str
+    key: str
+    started_ns: int
+    attributes: Attributes
+    algorithm: str  # of its checksums; empty if there are none
+    checksum_type: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """One that has arrived."""
+
+    number: int
+    etag: str
+    size: int
+    mtime_ns: int
+    checksums: dict[str, str]
+    file: str
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A part as the caller names it to complete the upload."""
+
+    number: int
+    etag: str
+    checksums: dict[str, str] = field(default_factory=dict)
+
+
+class Uploads:
+    """The uploads of one store. Blocking, as the store is."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._records = store.records
+
+    def create(self, bucket: str, key: str, attributes: Attributes, algorithm: str, checksum_type: str) -> str:
+        """The id of a new upload."""
+        upload_id = secrets.token_urlsafe(48)
+        self._records.run(
+            "insert into uploads values (?, ?, ?, ?, ?, ?, ?)",
+            upload_id, bucket, key, next_time_ns(), attributes.dumped(), algorithm, checksum_type,
+        )  # fmt: skip
+        return upload_id
+
+    def find(self, bucket: str, key: str, upload_id: str) -> Upload:
+        """Raises NoSuchBucket, NoSuchUpload."""
+        self._store.directory(bucket)
+        found = self._select("where id = ? and bucket = ? and key = ?", upload_id, bucket, key)
+        if not found:
+            raise no_such_upload(upload_id)
+        return found[0]
+
+    def of_bucket(self, bucket: str) -> list[Upload]:
+        """In S3's order: by key, then by time. Raises NoSuchBucket."""
+        self._store.directory(bucket)
+        return sorted(self._select("where bucket = ?", bucket), key=lambda upload: (upload.key, upload.started_ns))
+
+    def parts(self, upload: Upload) -> list[Part]:
+        rows = self._records.run(
+            "select number, etag, size, mtime_ns, checksums, file from parts where upload = ? order by number",
+            upload.id,
+        )
+        return [
+            Part(number, etag, size, mtime_ns, json.loads(values), file)
+            for number, etag, size, mtime_ns, values, file in rows
+        ]
+
+    def put_part(self, upload: Upload, number: int, incoming: Incoming, values: dict[str, str]) -> Part:
+        """The part has arrived; it replaces an earlier one of its number. Raises NoSuchUpload if there is no upload."""
+        directory = self._directory(upload)
+        file = f"{number:05d}-{incoming.path.name}"
+        part = Part(number, incoming.digests.md5.hex(), incoming.size, incoming.stamp(), values, file)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            incoming.moved_to(directory / file)
+        except OSError as error:
+            raise of_the_disk(error) from None
+        with self._records.together():
+            gone = not self._select("where id = ?", upload.id)  # aborted meanwhile
+            replaced = self._records.run("select file from parts where upload = ? and number = ?", upload.id, number)
+            if not gone:
+                self._records.run(
+                    "insert or replace into parts values (?, ?, ?, ?, ?, ?, ?)",
+                    upload.id, number, part.etag, part.size, part.mtime_ns, json.dumps(values), file,
+                )  # fmt: skip
+        if gone:
+            shutil.rmtree(directory, ignore_errors=True)
+            raise no_such_upload(upload.id)
+        for (name,) in replaced:
+            with contextlib.suppress(OSError):
+                (directory / name).unlink()
+        return part
+
+    def complete(
+        self, upload: Upload, asked: Sequence[Asked], whole: dict[str, str], condition: Condition | None = None
+    ) -> Entry:
+        """The object, made of these parts. ``whole`` are the checksums that the caller gives for it.
+
+        Raises InvalidPart, InvalidPartOrder, EntityTooSmall, BadDigest, and what committing an object raises.
+        """
+        parts = self._chosen(upload, asked)
+        etag = hashlib.md5(b"".join(bytes.fromhex(part.etag) for part in parts), usedforsecurity=False).hexdigest()
+        values, kind = self._checksums(upload, parts, whole)
+        attributes = replace(
+            upload.attributes,
+            etag=f"{etag}-{len(parts)}",
+            checksums=values,
+            checksum_type=kind,
+            parts=[part.size for part in parts],
+        )
+        incoming = self._store.incoming()
+        try:
+            for part in parts:
+                with open(self._directory(upload) / part.file, "rb", buffering=0) as file:
+                    incoming.append(file, part.size)
+            entry = self._store.commit(upload.bucket, upload.key, incoming, attributes, condition)
+        except (FileNotFoundError, EOFError):  # completed or aborted by another call
+            raise no_such_upload(upload.id) from None
+        except OSError as error:
+            raise of_the_disk(error) from None
+        finally:
+            incoming.discard()
+        self.abort(upload)
+        return entry
+
+    def abort(self, upload: Upload) -> None:
+        """Forget the upload and its parts."""
+        with self._records.together():
+            self._records.run("delete from parts where upload = ?", upload.id)
+            self._records.run("delete from uploads where id = ?", upload.id)
+        shutil.rmtree(self._directory(upload), ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Remove parts of uploads that are known no more."""
+        known = {upload.id for upload in self._select("")}
+        self._records.run("delete from parts where upload not in (select id from uploads)")
+        with contextlib.suppress(OSError):
+            for name in os.listdir(self._store.parts_directory):
+                if name not in known:
+                    shutil.rmtree(self._store.parts_directory / name, ignore_errors=True)
+
+    def _chosen(self, upload: Upload, asked: Sequence[Asked]) -> list[Part]:
+        numbers = [one.number for one in asked]
+        if any(later <= earlier for earlier, later in itertools.pairwise(numbers)):
+            raise invalid_part_order(upload.id)
+        arrived = {part.number: part for part in self.parts(upload)}
+        chosen = []
+        for one in asked:
+            part = arrived.get(one.number)
+            if part is None or part.etag != one.etag.strip('"'):
+                raise invalid_part(upload.id, one.number, one.etag)
+            for algorithm, value in one.checksums.items():
+                if part.checksums.get(algorithm, value) != value:
+                    raise invalid_part(upload.id, one.number, one.etag)
+            chosen.append(part)
+        for part in chosen[:-1]:
+            if part.size < PART_BYTES:
+                raise part_too_small(part.number, part.size, PART_BYTES, part.etag)
+        return chosen
+
+    def _checksums(self, upload: Upload, parts: Sequence[Part], whole: dict[str, str]) -> tuple[dict[str, str], str]:
+        """Of the object that these parts make, and their type."""
+        algorithm = upload.algorithm
+        if not algorithm:
+            return whole, "FULL_OBJECT"
+        if upload.checksum_type == "COMPOSITE":
+            of_parts = [part.checksums.get(algorithm) for part in parts]
+            digest = checksums.new(algorithm)
+            if digest is None or None in of_parts:
+                return {}, "COMPOSITE"
+            for value in of_parts:
+                digest.update(checksums.decoded(value or "", checksums.LENGTHS[algorithm]) or b"")
+            computed = f"{checksums.encoded(digest.digest())}-{len(parts)}"
+            given = whole.get(algorithm)
+            if given is not None and given.partition("-")[0] != computed.partition("-")[0]:
+                raise bad_digest(algorithm.upper())
+            return {algorithm: computed}, "COMPOSITE"
+        full = checksums.new(algorithm)
+        if full is None:
+            return whole, "FULL_OBJECT"
+        for part in parts:
+            with open(self._directory(upload) / part.file, "rb", buffering=0) as file:
+                while block := file.read(BLOCK):
+                    full.update(block)
+        value = checksums.encoded(full.digest())
+        if whole.get(algorithm, value) != value:
+            raise bad_digest(algorithm.upper())
+        return {algorithm: value}, "FULL_OBJECT"
+
+    def _directory(self, upload: Upload) -> Path:
+        return self._store.parts_directory / upload.id
+
+    def _select(self, where: str, *values: str) -> list[Upload]:
+        rows = self._records.run(f"select * from uploads {where}", *values)
+        return [
+            Upload(upload_id, bucket, key, started_ns, Attributes.loaded(attributes), algorithm, checksum_type)
+            for upload_id, bucket, key, started_ns, attributes, algorithm, checksum_type in rows
+        ]
+
+
+def check_part_of(upload: Upload, values: dict[str, str]) -> None:
+    """Raises InvalidRequest when a part has another checksum than the upload was begun with."""
+    for algorithm in values:
+        if upload.algorithm and algorithm != upload.algorithm:
+            raise invalid_request(
+                f"Checksum Type mismatch occurred, expected checksum Type: {upload.algorithm}, "
+                f"actual checksum Type: {algorithm}"
+            )
