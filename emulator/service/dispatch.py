@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from emulator.service.runtime import PREFIX as RUNTIME_PREFIX
 from emulator.service.runtime import Receive, Runtime, Scope, Send
 from emulator.service.s3.addressing import is_for_s3
-from emulator.service.s3.face import S3
+
+if TYPE_CHECKING:
+    from emulator.service.s3.face import S3
 
 
 class Dispatch:

@@ -13,7 +13,7 @@ import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
@@ -30,7 +30,9 @@ from emulator.limits import Limits
 from emulator.service.dispatch import Dispatch
 from emulator.service.log import Log
 from emulator.service.runtime import Receive, Runtime, Scope, Send
-from emulator.service.s3.face import S3
+
+if TYPE_CHECKING:
+    from emulator.service.s3.face import S3
 
 MASTER_WATCH_SECONDS = 0.25
 # One Ctrl-C arrives twice: from the terminal and from gunicorn's master. One that comes later is a second one.
@@ -86,10 +88,12 @@ class Application:
         }
         web = console(self._is_in_service, self._state, asyncio.get_running_loop())
         if self._settings.s3_root is not None:
+            from emulator.service.s3.face import S3
+
             self._s3 = S3(self._settings.s3_root)
             await self._s3.start()
-        runtime, others = Runtime(self._endpoints, self._limits), WSGIMiddleware(web, workers=2)
-        self._dispatch = Dispatch(runtime, self._s3, others)  # type: ignore[arg-type]
+        pages: Any = WSGIMiddleware(web, workers=2)  # type: ignore[arg-type]
+        self._dispatch = Dispatch(Runtime(self._endpoints, self._limits), self._s3, pages)
         self._starting = asyncio.create_task(self._create_endpoints(gave_up))
 
     async def stop(self) -> None:

@@ -1,7 +1,7 @@
 """aws-chunked: the framing that SDKs put around a body, so that signatures or a checksum can follow the data. [api]
 
-    <size in hexadecimal digits>[;chunk-signature=...]\\r\\n <that many bytes> \\r\\n   ... and so on, up to a size of 0,
-    then trailers (name:value\\r\\n) if any were announced, then an empty line.
+    <size in hexadecimal digits>[;chunk-signature=...] CRLF <that many bytes> CRLF   ... and so on, up to a size of 0;
+    then trailers (name:value CRLF) if any were announced; then an empty line.
 
 The chunks' signatures are not verified.
 """

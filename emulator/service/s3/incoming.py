@@ -39,7 +39,7 @@ class Incoming:
         self.digests = Digests(algorithms)
         # A call that is given up discards the file, perhaps while a thread still writes to it.
         self._writing = threading.Lock()
-        self._file: BinaryIO = open(self.path, "xb", buffering=0)
+        self._file: BinaryIO = open(self.path, "xb", buffering=0)  # noqa: SIM115
         with contextlib.suppress(OSError):  # not every network's file system has locks
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 

@@ -441,20 +441,15 @@ def attributes_of(headers: Mapping[str, str]) -> Attributes:
     encoding = ",".join(one for one in encodings if one and one != "aws-chunked")
     if encoding:
         kept["content-encoding"] = encoding
+    tagging = headers.get("x-amz-tagging", "")
     try:
-        tags = dict(
-            urllib.parse.parse_qsl(
-                headers.get("x-amz-tagging", ""),
-                True,
-                strict_parsing="x-amz-tagging" in headers and bool(headers["x-amz-tagging"]),
-            )
-        )  # noqa: E501
+        tags = dict(urllib.parse.parse_qsl(tagging, keep_blank_values=True, strict_parsing=bool(tagging)))
     except ValueError:
         raise invalid_argument(
             "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag "
             "name duplicates.",
             "x-amz-tagging",
-            headers["x-amz-tagging"],
+            tagging,
         ) from None
     return Attributes("", kept, tags=tags)
 

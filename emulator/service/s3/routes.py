@@ -5,8 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Collection
 
-from botocore.loaders import Loader
-
 from emulator.service.s3 import bucket_calls, object_calls
 from emulator.service.s3.call import Answer, Call, Sink
 from emulator.service.s3.errors import S3Error, method_not_allowed, not_implemented
@@ -15,12 +13,12 @@ Handler = Callable[[Call], "Answer | Sink"]
 
 # [api] what a query can name of a bucket or an object, beside itself
 SUBRESOURCES = {
-    "abac", "accelerate", "acl", "analytics", "annotation", "attributes", "cors", "delete", "encryption", "intelligent-tiering",
-    "inventory", "legal-hold", "lifecycle", "location", "logging", "metadataAnnotationTable", "metadataConfiguration",
-    "metadataInventoryTable", "metadataJournalTable", "metadataTable", "metrics", "notification", "object-lock",
-    "ownershipControls", "policy", "policyStatus", "publicAccessBlock", "renameObject", "replication",
-    "requestPayment", "restore", "retention", "select", "session", "tagging", "torrent", "uploads", "versioning",
-    "versions", "website",
+    "abac", "accelerate", "acl", "analytics", "annotation", "attributes", "cors", "delete", "encryption",
+    "intelligent-tiering", "inventory", "legal-hold", "lifecycle", "location", "logging", "metadataAnnotationTable",
+    "metadataConfiguration", "metadataInventoryTable", "metadataJournalTable", "metadataTable", "metrics",
+    "notification", "object-lock", "ownershipControls", "policy", "policyStatus", "publicAccessBlock",
+    "renameObject", "replication", "requestPayment", "restore", "retention", "select", "session", "tagging",
+    "torrent", "uploads", "versioning", "versions", "website",
 }  # fmt: skip
 
 OPERATIONS: dict[tuple[str, str, str], Handler] = {
@@ -123,6 +121,8 @@ def _names(method: str, level: str, named: str) -> Collection[str]:
 
 @functools.cache
 def _operations() -> dict[str, dict[str, dict[str, str]]]:
+    from botocore.loaders import Loader
+
     # Without the default search paths: a model in ~/.aws/models is not S3's.
     loader = Loader(extra_search_paths=[Loader.BUILTIN_DATA_PATH], include_default_search_paths=False)
     return loader.load_service_model("s3", "service-2", "2006-03-01")["operations"]
