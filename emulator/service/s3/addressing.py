@@ -13,7 +13,7 @@ from emulator.service.runtime import Scope
 from emulator.service.s3.errors import S3Error, expired, invalid_argument, invalid_uri
 
 # bucket.localhost, bucket.s3.anything, bucket.s3-region.anything; a bucket's name may have dots.
-VIRTUAL_HOST = re.compile(r"(?P<bucket>[a-z0-9][a-z0-9.-]*)\.(?:localhost|s3(?:[.-].*)?)", re.ASCII | re.IGNORECASE)
+VIRTUAL_HOST = re.compile(r"(?P<bucket>[a-z0-9][a-z0-9.-]*?)\.(?:localhost|s3(?:[.-].*)?)", re.ASCII | re.IGNORECASE)
 LONGEST_PRESIGNED_SECONDS = 604_800  # [api] seven days
 
 
