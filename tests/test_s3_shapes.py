@@ -50,7 +50,7 @@ CALLS: dict[str, dict[str, Any]] = {
 NEEDED = {
     "ListBuckets": {"Buckets", "Owner"},
     "PutObject": {"ETag", "ChecksumSHA256", "ChecksumType"},
-    "GetObject": {"Body", "ETag", "LastModified", "ContentLength", "ContentRange", "ContentType", "AcceptRanges", "TagCount"},
+    "GetObject": {"Body", "ETag", "LastModified", "ContentLength", "ContentRange", "ContentType", "TagCount"},
     "HeadObject": {"ETag", "LastModified", "ContentLength", "ContentType", "ChecksumSHA256", "Metadata"},
     "CopyObject": {"CopyObjectResult"},
     "ListObjects": {"Name", "MaxKeys", "IsTruncated", "Contents", "NextMarker", "Delimiter", "EncodingType"},
@@ -61,7 +61,7 @@ NEEDED = {
     "ListParts": {"Parts", "UploadId", "MaxParts", "IsTruncated", "NextPartNumberMarker", "Owner", "Initiator"},
     "ListMultipartUploads": {"Uploads", "Bucket", "IsTruncated", "MaxUploads"},
     "CompleteMultipartUpload": {"Location", "Bucket", "Key", "ETag", "ChecksumCRC32", "ChecksumType"},
-    "DeleteObjects": {"Deleted", "Errors"},
+    "DeleteObjects": {"Deleted"},
     "GetObjectAttributes": {"ETag", "ObjectSize", "StorageClass", "LastModified", "Checksum"},
     "GetObjectAcl": {"Owner", "Grants"},
 }  # fmt: skip
@@ -82,14 +82,15 @@ def test_every_answer_is_of_its_shape(server: S3Server) -> None:
     s3.meta.events.register("before-parse.s3", lambda response_dict, **_: bodies.append(response_dict["body"]))
     by_name = {operation: method for method, operation in s3.meta.method_to_api_mapping.items()}
     upload, part = "", {}
-    for name, arguments in CALLS.items():
+    for name, template in CALLS.items():
+        arguments = dict(template)
         if name == "AbortMultipartUpload":
             upload = s3.create_multipart_upload(**KEY)["UploadId"]
         if name == "CompleteMultipartUpload":
             chosen = {"PartNumber": 1, "ETag": part["ETag"], "ChecksumCRC32": part["ChecksumCRC32"]}
-            arguments = {**arguments, "MultipartUpload": {"Parts": [chosen]}}
+            arguments["MultipartUpload"] = {"Parts": [chosen]}
         if "UploadId" in arguments:
-            arguments = {**arguments, "UploadId": upload}
+            arguments["UploadId"] = upload
         bodies.clear()
         answer = getattr(s3, by_name[name])(**arguments)
         if name == "CreateMultipartUpload":
@@ -145,7 +146,7 @@ def has_required(shape: Shape, value: Any, path: str) -> None:
             has_required(shape.member, one, f"{path}[]")
         return
     kinds = {"string": str, "integer": int, "long": int, "boolean": bool}
-    if shape.type_name in kinds:
+    if shape.type_name in kinds and value is not None:  # us-east-1 is an empty LocationConstraint
         assert isinstance(value, kinds[shape.type_name]), path
         if getattr(shape, "enum", None) and value:
             assert value in shape.enum, f"{path} is {value}"

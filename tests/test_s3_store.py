@@ -1,0 +1,225 @@
+"""The directory as a store, without HTTP: listings of any tree, disks that fail, file systems that differ."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from emulator.service.s3.attributes import Attributes
+from emulator.service.s3.chunked import AwsChunked
+from emulator.service.s3.conditions import byte_range
+from emulator.service.s3.errors import S3Error
+from emulator.service.s3.keys import is_spelled_so, segments
+from emulator.service.s3.store import Store
+
+NOTHING_KNOWN = Attributes("etag")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store(tmp_path / "s3", "us-east-1")
+    store.create_bucket("models", "us-east-1")
+    yield store
+    store.close()
+
+
+def put(store: Store, key: str, data: bytes = b"data") -> None:
+    incoming = store.incoming()
+    try:
+        incoming.write(data)
+        store.commit("models", key, incoming, Attributes(incoming.digests.md5.hex()))
+    finally:
+        incoming.discard()
+
+
+def keys_of(store: Store, **arguments: Any) -> list[str]:
+    return [one.key for one in store.listing("models", **arguments).objects]
+
+
+names = st.text(st.sampled_from("ab-.!é~0"), min_size=1, max_size=3).filter(lambda name: name not in (".", ".."))
+trees = st.lists(st.lists(names, min_size=1, max_size=4).map("/".join), max_size=12, unique=True)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    tree=trees,
+    prefix=st.text(st.sampled_from("ab-./é"), max_size=3),
+    delimiter=st.sampled_from(["", "/", "a", "b/", "-"]),
+    limit=st.integers(1, 4),
+)
+def test_a_listing_is_what_the_sorted_keys_say(tree: list[str], prefix: str, delimiter: str, limit: int) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        store, keys = Store(Path(directory), "us-east-1"), []
+        (Path(directory) / "models" / "empty" / "directories").mkdir(parents=True)
+        for key in tree:
+            path = Path(directory) / "models" / key
+            if any(key.startswith(f"{other}/") or other.startswith(f"{key}/") for other in keys):
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+            keys.append(key)
+        # The plain way: all keys, in the order of their bytes, grouped.
+        expected = []
+        for key in sorted(keys, key=str.encode):
+            if key.startswith(prefix):
+                end = key.find(delimiter, len(prefix)) if delimiter else -1
+                item = key if end < 0 else key[: end + len(delimiter)]
+                if not expected or expected[-1] != item or end < 0:
+                    expected.append(item)
+        found, after, skip = [], "", ""
+        for _ in range(50):
+            page = store.listing("models", prefix, delimiter, after, skip, limit)
+            items = [one.key for one in page.objects] + page.prefixes
+            assert len(items) <= limit
+            found += sorted(items, key=str.encode)
+            if page.last is None:
+                break
+            assert len(items) == limit
+            after, skip = page.last, page.last if page.last_is_prefix else ""
+        assert found == expected
+        store.close()
+
+
+@given(key=st.text(max_size=40))
+def test_the_names_of_a_key_stay_below_the_bucket(key: str) -> None:
+    try:
+        found = segments(key)
+    except S3Error as error:
+        assert error.status == 400
+        return
+    assert "/".join(found) == key.removesuffix("/")
+    path = os.path.normpath(os.path.join("/bucket", *found))
+    assert path.startswith("/bucket/")
+
+
+@given(data=st.binary(max_size=200), cuts=st.lists(st.integers(0, 300), max_size=6), size=st.integers(1, 50))
+def test_aws_chunked_is_taken_apart_however_it_comes(data: bytes, cuts: list[int], size: int) -> None:
+    pieces = [data[at : at + size] for at in range(0, len(data), size)]
+    body = b"".join(b"%X;chunk-signature=abc\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
+    body += b"0\r\nx-amz-checksum-crc32:AAAAAA==\r\n\r\n"
+    decoder, found, at = AwsChunked(), b"", 0
+    for cut in [*sorted(cuts), len(body)]:
+        found += b"".join(decoder.feed(body[at:cut]))
+        at = max(at, cut)
+    decoder.finish()
+    assert found == data
+    assert decoder.trailers == {"x-amz-checksum-crc32": "AAAAAA=="}
+
+
+@pytest.mark.parametrize(
+    ("asked", "size", "found"),
+    [
+        (None, 10, None),
+        ("bytes=0-0", 10, (0, 1)),
+        ("bytes=2-", 10, (2, 8)),
+        ("bytes=-3", 10, (7, 3)),
+        ("bytes=-30", 10, (0, 10)),
+        ("bytes=5-99", 10, (5, 5)),
+        ("bytes=5-2", 10, None),
+        ("bytes=-", 10, None),
+        ("bytes=0-1,3-4", 10, None),
+        ("items=0-1", 10, None),
+        ("bytes=10-", 10, 416),
+        ("bytes=-0", 10, 416),
+        ("bytes=-1", 0, 416),
+        ("bytes=0-", 0, 416),
+    ],
+)
+def test_ranges(asked: str | None, size: int, found: Any) -> None:
+    if found == 416:
+        with pytest.raises(S3Error, match="not satisfiable"):
+            byte_range(asked, size)
+    else:
+        assert byte_range(asked, size) == found
+
+
+def test_a_full_disk_leaves_the_old_object(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(store, "a", b"old")
+    known = list(store.records.known())
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(S3Error) as caught:
+        put(store, "a", b"new")
+    assert (caught.value.status, caught.value.code) == (507, "InsufficientStorage")
+    assert (store.root / "models" / "a").read_bytes() == b"old"
+    assert list(store.records.known()) == known
+    assert list(store.incoming_directory.iterdir()) == []
+
+
+def test_a_bucket_on_another_disk(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace = os.replace
+
+    def across(source: Path, target: Path) -> None:
+        if (store.root / "models") in target.parents and (store.root / "models") not in Path(source).parents:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", across)
+    put(store, "a/b", b"data")
+    assert (store.root / "models" / "a" / "b").read_bytes() == b"data"
+    assert store.entry("models", "a/b").attributes.etag == "8d777f385d3dfec8815d20f7496026dc"
+    assert keys_of(store) == ["a/b"]
+    assert list((store.root / "models" / ".localmme").iterdir()) == []
+    store.delete("models", "a/b")
+    store.delete_bucket("models")
+    assert not (store.root / "models").exists()
+
+
+def test_a_file_system_that_takes_a_for_A(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(store, "Model")
+    assert is_spelled_so(store.root / "models", "Model")
+    assert not is_spelled_so(store.root / "models", "model")
+    monkeypatch.setattr(store, "_folds_case", True)
+    monkeypatch.setattr(Path, "exists", lambda path: True)  # as it would be for any spelling
+    with pytest.raises(S3Error, match="spelt differently"):
+        put(store, "model")
+    assert store.entry("models", "Model").size == 4
+    assert keys_of(store) == ["Model"]
+
+
+def test_a_directory_that_may_only_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "a").write_bytes(b"data")
+
+    def read_only(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "mkdir", read_only)
+    store = Store(tmp_path, "us-east-1")
+    store.sweep()
+    assert keys_of(store) == ["a"]
+    assert store.entry("models", "a").attributes.etag == "8d777f385d3dfec8815d20f7496026dc"
+    with pytest.raises(OSError, match="Read-only"):
+        store.incoming()
+
+
+def test_records_of_files_that_are_gone_are_forgotten(tmp_path: Path) -> None:
+    store = Store(tmp_path, "us-east-1")
+    store.create_bucket("models", "us-east-1")
+    for key in ("a", "b", "dir/"):
+        put(store, key, b"")
+    (tmp_path / "models" / "a").unlink()
+    shutil.rmtree(tmp_path / "models" / "dir")
+    store.sweep()
+    assert [key for _, key, _ in store.records.known()] == ["b"]
+
+
+def test_no_two_versions_have_the_same_time(store: Store) -> None:
+    times = set()
+    for number in range(200):
+        put(store, "a", str(number % 10).encode())
+        times.add(store.entry("models", "a").version)
+    assert len(times) == 200
+    assert len(list(store.records.known())) == 1
