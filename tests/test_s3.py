@@ -319,7 +319,7 @@ def test_other_services_are_not_s3s(server: S3Server, s3: Any) -> None:
     with urllib.request.urlopen(server.url + "/_localmme/health") as answer:
         assert answer.status == 200
     for_sagemaker = {"Authorization": SIGNED["Authorization"].replace("/s3/", "/sagemaker/")}
-    status, headers, body = raw(server, "GET", "/models", headers=for_sagemaker)
+    status, headers, _ = raw(server, "GET", "/models", headers=for_sagemaker)
     assert (status, headers["content-type"]) == (404, "application/json")
     runtime = boto3.client("sagemaker-runtime", endpoint_url=server.url, **KEYS)
     assert refused(runtime.invoke_endpoint, EndpointName="local", Body=b"")[1] == "ValidationError"
@@ -333,7 +333,8 @@ def test_other_services_are_not_s3s(server: S3Server, s3: Any) -> None:
     "path",
     [
         "..", "../x", "a/../../x", "a/..", ".", "./a", "a/./b", "%2e%2e/x", "..%2fx", "%2e%2e%2f%2e%2e%2fetc/passwd",
-        "/etc/passwd", "%2Fetc/passwd", "a//b", "a%00b", "%ff", "a" * 256, "b/" + "a" * 256, "é" * 128, "/".join(["a" * 200] * 6),
+        "/etc/passwd", "%2Fetc/passwd", "a//b", "a%00b", "%ff", "a" * 256, "b/" + "a" * 256, "é" * 128,
+        "/".join(["a" * 200] * 6),
         ".localmme/s3.sqlite3", ".localmme", "a//", "//",
     ],
 )  # fmt: skip
@@ -802,3 +803,4 @@ def test_a_signal_ends_the_server_in_mid_upload(own_server: Callable[[], S3Serve
         server.stop()
         assert time.monotonic() - started < 15
     assert server.errors == []
+    assert own_files(server) == []

@@ -51,6 +51,7 @@ class S3:
         self._store = Store(root, region)
         self._uploads = Uploads(self._store)
         self._threads = ThreadPoolExecutor(THREADS, "s3")
+        self._under_way: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> None:
         """Remove what a killed emulator has left."""
@@ -58,7 +59,11 @@ class S3:
         await self._in_thread(self._uploads.sweep)
 
     async def stop(self) -> None:
-        """Give back the threads and the file of records."""
+        """Break off what is under way, and give back the threads and the file of records."""
+        for task in self._under_way:
+            task.cancel()
+        if self._under_way:
+            await asyncio.wait(self._under_way)
         await asyncio.get_running_loop().run_in_executor(None, self._threads.shutdown)
         self._store.close()
 
@@ -69,6 +74,9 @@ class S3:
         # Not from os.urandom: the id has to be unique, not secret.
         request_id = f"{random.getrandbits(64):016X}"
         body, answer = Body(receive), Answer()
+        task = asyncio.current_task()
+        assert task is not None
+        self._under_way.add(task)
         try:
             try:
                 answer = await self._answer(scope, body, send)
@@ -84,6 +92,7 @@ class S3:
             if answer.file is not None:
                 answer.file.close()
             body.release()
+            self._under_way.discard(task)
 
     async def _answer(self, scope: Scope, body: Body, send: Send) -> Answer:
         query = parsed_query(scope["query_string"])
