@@ -1,4 +1,4 @@
-"""Runs the benchmarks: ``python -m tests.benchmarks [serving] [resources] [extraction]``, all of them by default."""
+"""Runs the benchmarks: ``python -m tests.benchmarks [serving] [resources] [extraction] [s3]``, all of them by default."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 from tests.benchmarks.report import Report
 
-ALL = ("resources", "extraction", "serving")
+ALL = ("resources", "extraction", "s3", "serving")
 
 report = Report()
 for name in sys.argv[1:] or ALL:

@@ -147,7 +147,9 @@ def main(report: Report, megabytes: int = 1024, rounds: int = 3) -> None:
                 (f"one GET, {megabytes} MB", read, "better than moto"),
                 (f"put and get of {SMALL_OBJECTS} small objects", small, ""),
             ):
-                times = [(measure(server.url, file), measure(other_url, file)) for _ in range(rounds)]
+                # moto copies the whole object for each of the ranges that download_file asks for.
+                repeated = 1 if measure is down else rounds
+                times = [(measure(server.url, file), measure(other_url, file)) for _ in range(repeated)]
                 ours, moto_took = (statistics.median(each) for each in zip(*times))
                 report.add(what, f"{ours:.2f} s", f"moto {moto_took:.2f} s", moto_took / ours, goal)
         finally:

@@ -34,7 +34,7 @@ from emulator.service.s3.store import Store
 from emulator.service.s3.uploads import Uploads
 
 THREADS = 8
-SENT_AT_ONCE = 1 << 18  # bytes read from a file before they are sent
+SENT_AT_ONCE = 1 << 20  # bytes read from a file before they are sent
 DOCUMENT_BYTES = 4 << 20  # the longest: CompleteMultipartUpload with 10,000 parts and their checksums
 HOST_ID = "localmme"
 
