@@ -1,4 +1,4 @@
-"""Runs the benchmarks: ``python -m tests.benchmarks [serving] [resources] [extraction] [s3]``, all of them by default."""
+"""Runs the benchmarks: ``python -m tests.benchmarks [resources] [extraction] [s3] [serving]``, all by default."""
 
 from __future__ import annotations
 

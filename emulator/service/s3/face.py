@@ -18,6 +18,7 @@ from emulator.service.s3.addressing import check_expiry, header, parsed_query, t
 from emulator.service.s3.call import Answer, Call, Sink
 from emulator.service.s3.checksums import HEADER, LENGTHS, Digests
 from emulator.service.s3.chunked import AwsChunked
+from emulator.service.s3.described import algorithms, expectations
 from emulator.service.s3.errors import (
     NotModified,
     S3Error,
@@ -27,7 +28,6 @@ from emulator.service.s3.errors import (
     not_yours,
     of_the_disk,
 )
-from emulator.service.s3.object_calls import algorithms, expectations
 from emulator.service.s3.reading import Body
 from emulator.service.s3.routes import handler_of, takes_data
 from emulator.service.s3.store import Store

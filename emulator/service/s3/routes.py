@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Collection
 
-from emulator.service.s3 import bucket_calls, object_calls
+from emulator.service.s3 import bucket_calls, multipart_calls, object_calls
 from emulator.service.s3.call import Answer, Call, Sink
 from emulator.service.s3.errors import S3Error, method_not_allowed, not_implemented
 
@@ -43,12 +43,12 @@ OPERATIONS: dict[tuple[str, str, str], Handler] = {
     ("GET", "object", "tagging"): object_calls.get_object_tagging,
     ("PUT", "object", "tagging"): object_calls.put_object_tagging,
     ("DELETE", "object", "tagging"): object_calls.delete_object_tagging,
-    ("POST", "object", "uploads"): object_calls.create_multipart_upload,
-    ("PUT", "object", "uploadId"): object_calls.upload_part,
-    ("PUT", "object", "uploadId copy"): object_calls.upload_part_copy,
-    ("POST", "object", "uploadId"): object_calls.complete_multipart_upload,
-    ("DELETE", "object", "uploadId"): object_calls.abort_multipart_upload,
-    ("GET", "object", "uploadId"): object_calls.list_parts,
+    ("POST", "object", "uploads"): multipart_calls.create_multipart_upload,
+    ("PUT", "object", "uploadId"): multipart_calls.upload_part,
+    ("PUT", "object", "uploadId copy"): multipart_calls.upload_part_copy,
+    ("POST", "object", "uploadId"): multipart_calls.complete_multipart_upload,
+    ("DELETE", "object", "uploadId"): multipart_calls.abort_multipart_upload,
+    ("GET", "object", "uploadId"): multipart_calls.list_parts,
 }
 # What a bucket without that says.
 ABSENT = {
@@ -96,7 +96,7 @@ def handler_of(call: Call) -> Handler:
 
 def takes_data(handler: Handler) -> bool:
     """Whether the body of a request is an object's data, not a document."""
-    return handler in (object_calls.put_object, object_calls.upload_part)
+    return handler in (object_calls.put_object, multipart_calls.upload_part)
 
 
 def _absent(named: str, call: Call) -> Answer:

@@ -17,6 +17,7 @@ from emulator.service.s3 import checksums
 from emulator.service.s3.attributes import Attributes
 from emulator.service.s3.errors import (
     bad_digest,
+    invalid_argument,
     invalid_part,
     invalid_part_order,
     invalid_request,
@@ -245,3 +246,10 @@ def check_part_of(upload: Upload, values: dict[str, str]) -> None:
                 f"Checksum Type mismatch occurred, expected checksum Type: {upload.algorithm}, "
                 f"actual checksum Type: {algorithm}"
             )
+
+
+def part_number(given: str) -> int:
+    """Raises InvalidArgument unless it is 1 to 10,000. [api]"""
+    if not given.isascii() or not given.isdecimal() or not 1 <= int(given) <= PARTS:
+        raise invalid_argument(f"Part number must be an integer between 1 and {PARTS}, inclusive", "partNumber", given)
+    return int(given)
