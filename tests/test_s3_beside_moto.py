@@ -50,6 +50,8 @@ attributes = st.sampled_from(
         {"StorageClass": "STANDARD_IA", "ContentLanguage": "en"},
     ]
 )
+# Where a listing begins, and a delimiter, are not combined: moto compares common prefixes with the key to begin after,
+# S3 the keys that they stand for. Nor are pages of version 1 and a delimiter: moto does not count prefixes there.
 listing = {
     "Prefix": prefixes,
     "Delimiter": st.sampled_from([None, "/", "/", "b", "-"]),
@@ -69,10 +71,12 @@ calls = st.one_of(
         lambda chosen: {"Objects": [{"Key": key} for key in chosen]})),
     call("copy_object", Key=plain_keys, source=plain_keys, more=st.sampled_from(
         [{}, {"MetadataDirective": "REPLACE", "Metadata": {"copied": "yes"}, "ContentType": "c/d"}])).map(merged),
-    call("list_objects_v2", StartAfter=st.one_of(st.none(), keys), **listing),
-    # moto lists a common prefix again after a marker in it.
-    call("list_objects", Marker=st.sampled_from([None, "a", "a.b", "dir.3", "~"]), **listing),
-    call("pages", version=st.sampled_from(["list_objects_v2", "list_objects"]), **listing),
+    call("list_objects_v2", **listing),
+    call("list_objects_v2", StartAfter=keys, Prefix=prefixes),
+    call("list_objects", Prefix=prefixes, Delimiter=listing["Delimiter"]),
+    call("list_objects", Marker=plain_keys, Prefix=prefixes, MaxKeys=listing["MaxKeys"]),
+    call("pages", version="list_objects_v2", **listing),
+    call("pages", version="list_objects", Prefix=prefixes, MaxKeys=listing["MaxKeys"]),
     call("multipart", Key=plain_keys, bodies=st.lists(st.sampled_from(BODIES[1:]), min_size=1, max_size=2)),
     call("get_object_tagging", Key=plain_keys),
     call("head_bucket"),
@@ -97,13 +101,15 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Any]]:
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(sequence=st.lists(calls, min_size=1, max_size=14))
+@given(there=st.sets(keys), sequence=st.lists(calls, min_size=1, max_size=14))
 def test_the_same_calls_have_the_same_answers(
-    both: tuple[Any, Any], sequence: list[tuple[str, dict[str, Any]]]
+    both: tuple[Any, Any], there: set[str], sequence: list[tuple[str, dict[str, Any]]]
 ) -> None:
     bucket = f"bucket-{next(numbers)}"
     for one in both:
         one.create_bucket(Bucket=bucket)
+        for key in sorted(there):
+            one.put_object(Bucket=bucket, Key=key, Body=b"" if key.endswith("/") else key.encode())
     for name, arguments in sequence:
         ours, theirs = (comparable(name, arguments, answered(one, bucket, name, arguments)) for one in both)
         assert ours == theirs, (name, arguments)
@@ -161,6 +167,10 @@ def comparable(name: str, arguments: dict[str, Any], answer: dict[str, Any]) -> 
     status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", answer.get("status"))
     prefixes = [one["Prefix"] for one in answer.get("CommonPrefixes", [])]
     answer = {key: value for key, value in answer.items() if key not in ("ResponseMetadata", "CommonPrefixes")}
+    if "Range" in arguments:
+        answer.pop(
+            "ChecksumCRC32", None
+        )  # that of all is no help with a part; moto gives it if the range is all there is
     return {"status": status, "prefixes": prefixes, **without(answer)}
 
 
@@ -175,6 +185,8 @@ def without(value: Any) -> Any:
 DIFFERENT = {
     "LastModified",
     "Initiated",
+    "NextContinuationToken",  # each has its own
+    "NextMarker",  # moto makes one up where S3 says none
     "Owner",  # each has its own
     "ChecksumAlgorithm",  # moto does not list it
     "ChecksumType",  # moto says it of multipart uploads only
