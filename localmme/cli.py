@@ -14,7 +14,7 @@ from emulator.errors import SetupError
 from localmme import __version__
 
 DEFAULT_URL = "http://127.0.0.1:8080"
-SERVER_OPTIONS = {"host", "port", "state_dir", "limits"}  # of serve, that concern the emulator, not the endpoint
+SERVER_OPTIONS = {"host", "port", "s3", "state_dir", "limits"}  # of serve, that concern the emulator, not the endpoint
 
 
 class Commands(click.Group):
@@ -60,6 +60,7 @@ def of_an_emulator(command: Any) -> Any:
 )
 @click.option("--command", metavar="COMMAND", help="A multi-model server to run instead of localmme's own.")
 @click.option("--gpus", metavar="all|N", help="GPUs for an image's container.")
+@click.option("--s3", metavar="DIR", help="What S3 serves: each directory in it is a bucket. [default: --models]")
 @click.option("--endpoint-name", default="local", show_default=True, help="The endpoint's name.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
@@ -140,7 +141,8 @@ def serve(context: click.Context, file: str | None, **options: Any) -> None:
                 environment=options["environment"],
             )
         ]
-    serve(parse.settings(options["host"], options["port"], options["state_dir"]), endpoints, limits)
+    s3 = options["s3"] or options["models"]
+    serve(parse.settings(options["host"], options["port"], options["state_dir"], s3), endpoints, limits)
 
 
 @main.command()

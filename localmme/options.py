@@ -84,8 +84,12 @@ def region() -> str:
     return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
 
 
-def settings(host: str, port: int, state_directory: str | None) -> ServerSettings:
-    """Bind the port and lock the state directory. Raises SetupError when either is taken."""
+def settings(host: str, port: int, state_directory: str | None, s3: str | None) -> ServerSettings:
+    """Bind the port and lock the state directory. Raises SetupError when either is taken.
+
+    ``s3`` is the directory of S3's buckets; None = there is no S3.
+    """
+    s3_root = _s3_directory(s3) if s3 is not None else None
     listener = _listen(host, port)
     host, port = listener.getsockname()[:2]
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
@@ -98,7 +102,14 @@ def settings(host: str, port: int, state_directory: str | None) -> ServerSetting
             f"The state directory {directory} cannot be used: {error.strerror}. Name another with --state-dir."
         ) from None
     url = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
-    return ServerSettings(listener, url, directory)
+    return ServerSettings(listener, url, directory, s3_root, region())
+
+
+def _s3_directory(text: str) -> Path:
+    directory = Path(text).expanduser()
+    if not directory.is_dir():
+        raise SetupError(f"There is no directory {text}. --s3 takes one; each directory in it is a bucket.")
+    return directory.resolve()
 
 
 def _models_directory(text: str) -> Path:

@@ -53,6 +53,7 @@ class ServerSettings:
     url: str
     state_directory: Path
     s3_root: Path | None = None  # each directory in it is a bucket; without it there is no S3
+    region: str = "us-east-1"
 
 
 class Application:
@@ -90,7 +91,7 @@ class Application:
         if self._settings.s3_root is not None:
             from emulator.service.s3.face import S3
 
-            self._s3 = S3(self._settings.s3_root)
+            self._s3 = S3(self._settings.s3_root, self._settings.region)
             await self._s3.start()
         pages: Any = WSGIMiddleware(web, workers=2)  # type: ignore[arg-type]
         self._dispatch = Dispatch(Runtime(self._endpoints, self._limits), self._s3, pages)

@@ -28,6 +28,7 @@ from emulator.service.s3.errors import (
     not_yours,
     of_the_disk,
 )
+from emulator.service.s3.keys import RESERVED, is_bucket_name
 from emulator.service.s3.reading import Body
 from emulator.service.s3.routes import handler_of, takes_data
 from emulator.service.s3.store import Store
@@ -43,20 +44,19 @@ T = TypeVar("T")
 
 
 class S3:
-    """The S3 API over a directory of buckets."""
+    """The S3 API over a directory of buckets. Nothing is written there before the first call of S3."""
 
     def __init__(self, root: Path, region: str = "us-east-1") -> None:
         """``region`` is that of buckets made by hand."""
-        root.mkdir(parents=True, exist_ok=True)
-        self._store = Store(root, region)
-        self._uploads = Uploads(self._store)
+        self._root, self._region = root, region
+        self._opening: asyncio.Future[tuple[Store, Uploads]] | None = None
         self._threads = ThreadPoolExecutor(THREADS, "s3")
         self._under_way: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> None:
         """Remove what a killed emulator has left."""
-        await self._in_thread(self._store.sweep)
-        await self._in_thread(self._uploads.sweep)
+        if (self._root / RESERVED).exists():
+            await self._open()
 
     async def stop(self) -> None:
         """Break off what is under way, and give back the threads and the file of records."""
@@ -64,11 +64,14 @@ class S3:
             task.cancel()
         if self._under_way:
             await asyncio.wait(self._under_way)
+        store = (await self._open())[0] if self._opening else None
         await asyncio.get_running_loop().run_in_executor(None, self._threads.shutdown)
-        self._store.close()
+        if store is not None:
+            store.close()
 
     def has_bucket(self, name: str) -> bool:
-        return self._store.has_bucket(name)
+        """Whether there is a bucket of that name now."""
+        return is_bucket_name(name) and (self._root / name).is_dir()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # Not from os.urandom: the id has to be unique, not secret.
@@ -94,6 +97,19 @@ class S3:
             body.release()
             self._under_way.discard(task)
 
+    async def _open(self) -> tuple[Store, Uploads]:
+        if self._opening is None:
+            self._opening = asyncio.ensure_future(self._in_thread(self._make_store))
+        return await asyncio.shield(self._opening)
+
+    def _make_store(self) -> tuple[Store, Uploads]:
+        self._root.mkdir(parents=True, exist_ok=True)
+        store = Store(self._root, self._region)
+        uploads = Uploads(store)
+        store.sweep()
+        uploads.sweep()
+        return store, uploads
+
     async def _answer(self, scope: Scope, body: Body, send: Send) -> Answer:
         query = parsed_query(scope["query_string"])
         bucket, key = target(scope)
@@ -101,7 +117,8 @@ class S3:
         check_expiry(query)
         if headers.get("x-amz-expected-bucket-owner", ACCOUNT_ID) != ACCOUNT_ID:
             raise not_yours(bucket)
-        call = Call(self._store, self._uploads, scope["method"], bucket, key, query, _lifted(headers, query))
+        store, uploads = await self._open()
+        call = Call(store, uploads, scope["method"], bucket, key, query, _lifted(headers, query))
         if bucket and scope["method"] not in ("PUT",) and not self.has_bucket(bucket):
             raise no_such_bucket(bucket)
         handler = handler_of(call)
