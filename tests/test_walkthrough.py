@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
@@ -17,19 +20,25 @@ from tests.running import REPOSITORY, eventually
 SAMPLE = REPOSITORY / "samples" / "house_prices"
 
 
-def emulators() -> set[int]:
-    return {
-        process.pid
-        for process in psutil.process_iter(["cmdline"])
-        if "emulator.containers.keeper" in (process.info["cmdline"] or []) or "serve" in (process.info["cmdline"] or [])
-    }
+MARK = "LOCALMME_TEST_MARK"
+
+
+def marked(mark: str) -> list[int]:
+    """The processes that this test has started, by their environment: other tests run at the same time."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.pid != os.getpid() and process.environ().get(MARK) == mark:
+                found.append(process.pid)
+    return found
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left_running():
-    before = emulators()
+def nothing_is_left_running(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    mark = uuid.uuid4().hex
+    monkeypatch.setenv(MARK, mark)
     yield
-    eventually(lambda: emulators() <= before)
+    eventually(lambda: not marked(mark))
 
 
 def test_the_demo_shows_cold_and_warm_times_and_what_was_evicted() -> None:
