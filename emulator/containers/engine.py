@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -44,6 +45,7 @@ ANY_VERSION = "1.24"  # of the engine's API, until it has told its own
 CONNECT_SECONDS = 20.0  # for the engine's first answer
 ANSWER_SECONDS = 120.0  # for any other, when nothing is sent or received
 ABANDON_SECONDS = 10.0
+REMOVE_SECONDS, REMOVE_AGAIN_SECONDS = 30.0, 0.2  # [run] a busy engine may fail to kill or to delete, and then succeed
 LOOPBACK = "127.0.0.1"
 
 Client = Any  # docker.APIClient, which has no types
@@ -223,18 +225,25 @@ class Engine:
         await asyncio.get_running_loop().run_in_executor(self._pool, self._remove, container)
 
     def _remove(self, container: str) -> bool:
-        """Whether it was there to be removed."""
-        removed = True
-        try:
-            self.ask(lambda client: client.remove_container(container, v=True, force=True))
-        except EngineError as error:
-            # Not found, and being removed by someone else.
-            if error.status not in (404, 409):
-                raise
-            removed = False
+        """Return when it has gone; whether it was there to be removed."""
+        deadline = time.monotonic() + REMOVE_SECONDS
+        was_there = False
+        while True:
+            try:
+                self.ask(lambda client: client.remove_container(container, v=True, force=True))
+                was_there = True
+                break
+            except EngineError as error:
+                if error.status == 404:
+                    break
+                # 409: it is being removed already, perhaps by another emulator.
+                if not error.status or time.monotonic() > deadline:
+                    raise
+            was_there = True
+            time.sleep(REMOVE_AGAIN_SECONDS)
         self._made.discard(container)
         self._unwanted.discard(container)
-        return removed
+        return was_there
 
     # Leftovers
 

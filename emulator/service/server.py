@@ -164,10 +164,9 @@ class Worker(ASGIWorker):
         self._serving: asyncio.Task[None] | None = None
 
     def handle_exit_signal(self) -> None:
-        now = self.loop.time()
         if self._ending is None:
-            self._ending, self._impatient_from = self.loop.create_task(self._end()), now + SAME_CTRL_C_SECONDS
-        elif now > self._impatient_from:
+            self._begin_to_end()
+        elif self.loop.time() > self._impatient_from:
             self.asgi.abandon()
             self._finish()
 
@@ -205,10 +204,19 @@ class Worker(ASGIWorker):
         await super()._serve()
         for watch in watches:
             watch.cancel()
+        # gunicorn also leaves by itself, when it sees before we do that the master has gone.
+        with contextlib.suppress(asyncio.CancelledError):  # by _finish
+            await asyncio.wait([self._begin_to_end()])
+
+    def _begin_to_end(self) -> asyncio.Task[None]:
+        if self._ending is None:
+            self._ending = self.loop.create_task(self._end())
+            self._impatient_from = self.loop.time() + SAME_CTRL_C_SECONDS
+        return self._ending
 
     async def _end_after(self, happening: Any) -> None:
         await happening
-        self.handle_exit_signal()
+        self._begin_to_end()
 
     async def _master_gone(self) -> None:
         while self.ppid == os.getppid():
