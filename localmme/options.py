@@ -5,19 +5,15 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-import shlex
-import shutil
 import socket
-import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from emulator.containers.process import PACKAGE_ROOT
 from emulator.errors import SetupError
 from emulator.hosting.definition import (
     Caching,
-    Command,
     ContainerDefinition,
     EndpointDefinition,
     Image,
@@ -25,14 +21,14 @@ from emulator.hosting.definition import (
     Resources,
     VariantDefinition,
 )
-from emulator.hosting.instance_types import instance_type
+from emulator.hosting.instance_types import resources_of
+from emulator.hosting.runnable import command_of, embedded_server
 from emulator.service.server import ServerSettings
 from emulator.sizes import parse_size
 
 ENDPOINT_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")  # [api]
 # Another emulator that starts takes the lock for a moment, to see whether this directory's emulator has gone.
 LOCK_SECONDS = 0.2
-EMBEDDED_SERVER = [sys.executable, "-m", "emulator.containers.handler"]
 
 
 def definition(
@@ -72,11 +68,12 @@ def definition(
         caching=Caching(enabled=cache, reload=reload),
     )
     variant = VariantDefinition(
-        ModelDefinition([container]),
+        ModelDefinition([container], name=endpoint_name),
         resources(instance_type_name, memory, storage, max_loaded_models, _gpus(gpus)),
         instance_count=instances,
+        instance_type=instance_type_name or "",
     )
-    return EndpointDefinition(endpoint_name, [variant], region())
+    return EndpointDefinition(endpoint_name, [variant], region(), endpoint_name)
 
 
 def region() -> str:
@@ -121,39 +118,6 @@ def _models_directory(text: str) -> Path:
     return directory.resolve()
 
 
-def command_of(text: str, directory: Path | None = None) -> Command:
-    """A container that is a command, run in that directory, or where the emulator is.
-
-    Raises SetupError when there is no such program.
-    """
-    directory = directory or Path.cwd()
-    try:
-        command = shlex.split(text)
-    except ValueError as error:
-        raise SetupError(f"The command cannot be split into words: {error}. Check its quotes.") from None
-    if not command:
-        raise SetupError("--command is empty: give the command that starts your model server.")
-    if "/" in command[0]:
-        command[0] = str(directory / command[0])
-    if shutil.which(command[0]) is None:
-        raise SetupError(f"There is no program {command[0]!r} to run. Check the spelling, or give its full path.")
-    return Command(command, directory)
-
-
-def embedded_server(handler: str | None) -> Command:
-    """localmme's own server, with ``FILE[:NAME]`` as its handler. Raises SetupError when there is no such file."""
-    command = [*EMBEDDED_SERVER]
-    if handler:
-        file, colon, name = handler.rpartition(":")
-        if not colon or not name.isidentifier():
-            file, name = handler, ""
-        path = Path(file).expanduser()
-        if not path.is_file():
-            raise SetupError(f"There is no handler file {file}.")
-        command += ["--handler", f"{path.resolve()}:{name}" if name else str(path.resolve())]
-    return Command(command, PACKAGE_ROOT)
-
-
 def resources(
     instance_type_name: str | None,
     memory: str | None,
@@ -165,15 +129,9 @@ def resources(
 
     Raises SetupError for a type or a size that is none.
     """
-    import psutil
-
-    vcpus, memory_bytes = os.cpu_count() or 1, psutil.virtual_memory().total
-    if instance_type_name:
-        chosen = instance_type(instance_type_name)
-        vcpus, memory_bytes = chosen.vcpus, chosen.memory_bytes
-    if memory:
-        memory_bytes = _positive_size("--memory", memory)
-    return Resources(memory_bytes, _positive_size("--storage", storage), vcpus, max_loaded_models, gpus)
+    offered = resources_of(instance_type_name, _positive_size("--storage", storage))
+    memory_bytes = _positive_size("--memory", memory) if memory else offered.memory_bytes
+    return replace(offered, memory_bytes=memory_bytes, max_loaded_models=max_loaded_models, gpus=gpus)
 
 
 def _gpus(text: str | None) -> int:

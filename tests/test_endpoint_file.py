@@ -31,9 +31,10 @@ from emulator.hosting.definition import (
     VariantDefinition,
 )
 from emulator.hosting.instance_types import instance_type, instance_types
+from emulator.hosting.members import MEMBERS, SWITCHED_OFF, Members
 from emulator.service_model import Problem, compiled_pattern, problems, shape
 from localmme import endpoint_file, options
-from localmme.endpoint_file import MEMBERS, MINIMAL_FILE, SWITCHED_OFF, Members, read
+from localmme.endpoint_file import MINIMAL_FILE, read
 from tests.running import Emulator, archive, eventually, localmme
 
 GIB = 1024**3
@@ -628,7 +629,7 @@ def test_what_is_ignored_is_checked_all_the_same(folder: Path) -> None:
 def test_a_member_that_the_api_gets_later_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     known = MEMBERS["CreateModelInput"]
     older = Members(known.used, known.ignored - {"EnableNetworkIsolation"}, known.refused)
-    monkeypatch.setitem(endpoint_file.MEMBERS, "CreateModelInput", older)
+    monkeypatch.setitem(MEMBERS, "CreateModelInput", older)
     text = changed("    PrimaryContainer", "    EnableNetworkIsolation: true\n    PrimaryContainer")
     assert told(folder, text) == ["3: EnableNetworkIsolation: is not emulated"]
 

@@ -26,6 +26,7 @@ class Command:
 
     words: Sequence[str]
     directory: Path  # in which it runs
+    image: str = field(default="", compare=False)  # how it is written in the place of an image
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class ModelDefinition:
 
     containers: Sequence[ContainerDefinition]
     direct: bool = False  # InferenceExecutionConfig: callers name a container; otherwise they form a pipeline
+    name: str = field(default="", compare=False)  # makes no difference to how it is hosted
 
     def __post_init__(self) -> None:
         """Raises SetupError when these containers do not go together."""
@@ -104,6 +106,7 @@ class VariantDefinition:
     weight: float = 1.0
     least_outstanding: bool = False  # RoutingConfig: LEAST_OUTSTANDING_REQUESTS; otherwise RANDOM
     startup_seconds: float | None = None  # ContainerStartupHealthCheckTimeoutInSeconds
+    instance_type: str = field(default="", compare=False)  # which has been made into ``resources``
 
 
 @dataclass(frozen=True)
@@ -113,3 +116,4 @@ class EndpointDefinition:
     name: str
     variants: Sequence[VariantDefinition]
     region: str = "us-east-1"
+    config_name: str = field(default="", compare=False)

@@ -9,11 +9,13 @@ from __future__ import annotations
 import difflib
 import functools
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 
 from emulator.errors import SetupError
+from emulator.hosting.definition import Resources
 
 _GIB = 1024**3
 
@@ -54,3 +56,13 @@ def instance_type(name: str) -> InstanceType:
     near = [wanted] if wanted in known else difflib.get_close_matches(wanted, known, n=3)
     advice = f"did you mean {' or '.join(near)}?" if near else "they are named as in ml.m5.xlarge."
     raise SetupError(f"Unknown instance type {name!r}: {advice} For a size of your own, give --memory instead.")
+
+
+def resources_of(instance_type_name: str | None, storage_bytes: int) -> Resources:
+    """What an instance of that type has to offer, or this machine. Raises SetupError for a type that is none."""
+    import psutil
+
+    if instance_type_name:
+        chosen = instance_type(instance_type_name)
+        return Resources(chosen.memory_bytes, storage_bytes, chosen.vcpus)
+    return Resources(psutil.virtual_memory().total, storage_bytes, os.cpu_count() or 1)

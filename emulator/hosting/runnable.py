@@ -1,0 +1,71 @@
+"""What runs as a container, as people write it: a Docker image, ``handler:FILE[:NAME]`` or ``command:WORDS``."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from emulator.containers.process import PACKAGE_ROOT
+from emulator.errors import SetupError
+from emulator.hosting.definition import Command, Image
+from emulator.service_model import described
+
+HANDLER, COMMAND = "handler:", "command:"
+EMBEDDED_SERVER = [sys.executable, "-m", "emulator.containers.handler"]
+
+
+def runnable(text: str, directory: Path) -> Image | Command:
+    """What the member ``Image`` names. Paths are relative to ``directory``, in which commands run as well.
+
+    Raises SetupError when there is no such file or program.
+    """
+    try:
+        if text.startswith(HANDLER):
+            file = text.removeprefix(HANDLER)
+            return replace(embedded_server(str(directory / os.path.expanduser(file)) if file else None), image=text)
+        if text.startswith(COMMAND) and text.removeprefix(COMMAND).strip():
+            return replace(command_of(text.removeprefix(COMMAND), directory), image=text)
+    except OSError as error:  # such as a name that is too long for a file
+        raise SetupError(f"cannot be looked for: {error.strerror}") from None
+    if not text or text != "".join(text.split()) or text.startswith(COMMAND):
+        raise SetupError(f"takes a Docker image, handler:FILE or command:WORDS, not {described(text)}")
+    return Image(text)
+
+
+def command_of(text: str, directory: Path | None = None) -> Command:
+    """A container that is a command, run in that directory, or where the emulator is.
+
+    Raises SetupError when there is no such program.
+    """
+    directory = directory or Path.cwd()
+    try:
+        command = shlex.split(text)
+    except ValueError as error:
+        raise SetupError(f"The command cannot be split into words: {error}. Check its quotes.") from None
+    if not command:
+        raise SetupError("--command is empty: give the command that starts your model server.")
+    if "/" in command[0]:
+        command[0] = str(directory / command[0])
+    if shutil.which(command[0]) is None:
+        raise SetupError(f"There is no program {command[0]!r} to run. Check the spelling, or give its full path.")
+    return Command(command, directory, COMMAND + text)
+
+
+def embedded_server(handler: str | None) -> Command:
+    """localmme's own server, with ``FILE[:NAME]`` as its handler. Raises SetupError when there is no such file."""
+    command, image = [*EMBEDDED_SERVER], HANDLER
+    if handler:
+        file, colon, name = handler.rpartition(":")
+        if not colon or not name.isidentifier():
+            file, name = handler, ""
+        path = Path(file).expanduser()
+        if not path.is_file():
+            raise SetupError(f"There is no handler file {file}.")
+        found = f"{path.resolve()}:{name}" if name else str(path.resolve())
+        command += ["--handler", found]
+        image += found
+    return Command(command, PACKAGE_ROOT, image)
