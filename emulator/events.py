@@ -16,8 +16,13 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Ready(Event):
+    """The emulator, which was started without an endpoint, takes calls."""
+
+
+@dataclass(frozen=True, slots=True)
 class EndpointStatus(Event):
-    """An endpoint changed its status: Creating, InService, Failed, Deleting."""
+    """An endpoint changed its status: Creating, InService, Updating, Failed, Deleting."""
 
     status: str
     reason: str = ""

@@ -44,6 +44,11 @@ def shape(name: str) -> Shape:
     return _service_model().shape_for(name)
 
 
+def operation_names() -> Collection[str]:
+    """All operations of the SageMaker API."""
+    return _service_model().operation_names
+
+
 def problems(of: Shape, value: Any, place: Place = ()) -> Iterator[Problem]:
     """All that is wrong with a value, made of what JSON has. ``place`` is where the value itself stands."""
     kind = of.type_name

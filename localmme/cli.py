@@ -14,7 +14,8 @@ from emulator.errors import SetupError
 from localmme import __version__
 
 DEFAULT_URL = "http://127.0.0.1:8080"
-SERVER_OPTIONS = {"host", "port", "s3", "state_dir", "limits"}  # of serve, that concern the emulator, not the endpoint
+# Of serve, those that concern the emulator, not the endpoint.
+SERVER_OPTIONS = {"no_endpoint", "host", "port", "s3", "state_dir", "limits"}
 
 
 class Commands(click.Group):
@@ -60,7 +61,12 @@ def of_an_emulator(command: Any) -> Any:
 )
 @click.option("--command", metavar="COMMAND", help="A multi-model server to run instead of localmme's own.")
 @click.option("--gpus", metavar="all|N", help="GPUs for an image's container.")
-@click.option("--s3", metavar="DIR", help="What S3 serves: each directory in it is a bucket. [default: --models]")
+@click.option("--no-endpoint", is_flag=True, help="Start without an endpoint: create some through the API.")
+@click.option(
+    "--s3",
+    metavar="DIR",
+    help="What S3 serves: each directory in it is a bucket. [default: --models; with --no-endpoint ./s3]",
+)
 @click.option("--endpoint-name", default="local", show_default=True, help="The endpoint's name.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
@@ -99,7 +105,7 @@ def of_an_emulator(command: Any) -> Any:
 )
 @click.pass_context
 def serve(context: click.Context, file: str | None, **options: Any) -> None:
-    """Stand up a multi-model endpoint on localhost, until Ctrl-C.
+    """Stand up a multi-model endpoint on localhost, and the AWS around it, until Ctrl-C.
 
     FILE, such as endpoint.yaml, describes what options cannot say: pipelines, variants, several endpoints.
     """
@@ -108,19 +114,30 @@ def serve(context: click.Context, file: str | None, **options: Any) -> None:
     from localmme import options as parse
 
     limits = Limits().override(list(options["limits"]))
-    if file:
-        from localmme.endpoint_file import read
-
+    s3 = options["s3"] or options["models"]
+    if file or options["no_endpoint"]:
         given = [
             name for name in options if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
         ]
         spelt = {option.name: option.opts[0] for option in context.command.params}
         beside = sorted(spelt[name] for name in given if name not in SERVER_OPTIONS)
+        if file and options["no_endpoint"]:
+            beside = ["--no-endpoint"]
         if beside:
-            raise SetupError(f"{file} describes the endpoints: {', '.join(beside)} cannot be given beside it.")
+            why = f"{file} describes the endpoints" if file else "--no-endpoint starts none"
+            raise SetupError(f"{why}: {', '.join(beside)} cannot be given beside it.")
+    if file:
+        from localmme.endpoint_file import read
+
         endpoints = read(Path(file))
+    elif options["no_endpoint"]:
+        endpoints = []
+        s3 = s3 or parse.default_s3()
     elif options["models"] is None:
-        raise click.UsageError("Say where the model archives are: --models DIR. Or describe the endpoint in a FILE.")
+        raise click.UsageError(
+            "Say where the model archives are: --models DIR. Or describe the endpoint in a FILE; or start with "
+            "--no-endpoint, and create endpoints through the API."
+        )
     else:
         endpoints = [
             parse.definition(
@@ -141,7 +158,6 @@ def serve(context: click.Context, file: str | None, **options: Any) -> None:
                 environment=options["environment"],
             )
         ]
-    s3 = options["s3"] or options["models"]
     serve(parse.settings(options["host"], options["port"], options["state_dir"], s3), endpoints, limits)
 
 

@@ -102,6 +102,16 @@ def settings(host: str, port: int, state_directory: str | None, s3: str | None) 
     return ServerSettings(listener, url, directory, s3_root, region())
 
 
+def default_s3() -> str:
+    """The directory of S3's buckets where none is named: ``./s3``, which is made. Raises SetupError."""
+    directory = Path("s3")
+    try:
+        directory.mkdir(exist_ok=True)
+    except OSError as error:
+        raise SetupError(f"The directory ./s3 cannot be made: {error.strerror}. Name one with --s3.") from None
+    return str(directory)
+
+
 def _s3_directory(text: str) -> Path:
     directory = Path(text).expanduser()
     if not directory.is_dir():

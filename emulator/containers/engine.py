@@ -94,6 +94,7 @@ class Engine:
         self._made: set[str] = set()  # names of containers that are not removed yet
         self._unwanted: set[str] = set()  # those of them that should have been, when the engine did not answer
         self._abandoned = False
+        self._sweeping: asyncio.Future[list[str]] | None = None  # before the first container
 
     # Calls
 
@@ -190,6 +191,9 @@ class Engine:
         Raises EngineError. When it is cancelled, the container is removed if it comes to be.
         """
         await self.info()  # from here on there is an address to write down
+        if self._sweeping is None or (self._sweeping.done() and self._sweeping.exception()):
+            self._sweeping = asyncio.ensure_future(self.sweep())
+        await asyncio.shield(self._sweeping)
         for unwanted in list(self._unwanted):  # it would go on to take memory beside the one that replaces it
             with contextlib.suppress(EngineError):
                 await self.remove(unwanted)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import itertools
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from emulator.artifacts.bucket import LocalBucket
@@ -19,12 +22,14 @@ from emulator.hosting import routing
 from emulator.hosting.definition import EndpointDefinition
 from emulator.hosting.history import History, ModelCounts
 from emulator.hosting.site import Site
-from emulator.hosting.together import together
+from emulator.hosting.together import drained, together
 from emulator.hosting.variant import ProductionVariant
+
+TAKES_INVOCATIONS = ("InService", "Updating")
 
 
 class Endpoint:
-    """One endpoint, from Creating to InService or Failed, and to Deleting."""
+    """One endpoint, from Creating to InService or Failed, through Updating and back, to Deleting."""
 
     def __init__(self, definition: EndpointDefinition, site: Site) -> None:
         """``site`` is the endpoint's own."""
@@ -33,12 +38,11 @@ class Endpoint:
         self.failure_reason = ""
         self._history = History()
         self._limits = site.limits
-        self._events = site.events
+        self._site, self._events = site, site.events
         self._events.subscribe(self._history)
-        self._variants = [ProductionVariant(variant, site.variant(variant.name)) for variant in definition.variants]
-        containers = (variant.model.multi_model for variant in definition.variants)
-        directories = {container.model_data: None for container in containers if container and container.model_data}
-        self._buckets = [LocalBucket(models) for models in directories]
+        self._numbers: defaultdict[str, Iterator[int]] = defaultdict(lambda: itertools.count(1))  # by variant name
+        self._variants = self._new_variants(definition)
+        self._others: list[ProductionVariant] = []  # on their way in or out, to which nothing is routed
 
     async def start(self) -> None:
         """Bring the endpoint InService. Raises SetupError, with the reason, when it is Failed instead."""
@@ -46,22 +50,69 @@ class Endpoint:
         try:
             await together(variant.start() for variant in self._variants)
         except SetupError as error:
-            self._become("Failed", str(error))
+            await asyncio.gather(*(variant.stop() for variant in self._variants))
+            self.fail(str(error))
+            raise
+        self._become("InService")
+
+    def fail(self, reason: str) -> None:
+        """The endpoint cannot be had."""
+        self._become("Failed", reason)
+
+    async def update(self, definition: EndpointDefinition, replaced: Callable[[], Awaitable[None]]) -> None:
+        """Replace all variants: the new ones are healthy before the old ones take no more.
+
+        ``replaced`` is awaited in between, before the endpoint is InService again.
+
+        Raises SetupError when a new one cannot be started: then the old ones go on, and the endpoint is InService
+        with the reason as its ``failure_reason``. [gh]
+        """
+        self._become("Updating")
+        coming = self._new_variants(definition)
+        self._others += coming
+        try:
+            await together(variant.start() for variant in coming)
+        except SetupError as error:
+            await self._discard(coming)
+            self._become("InService", str(error))
+            raise
+        self._others = [variant for variant in self._others if variant not in coming]
+        going, self._variants = self._variants, coming
+        self._others += going
+        self.definition = definition
+        await replaced()
+        self._become("InService")
+        await drained(going, self._limits.stream_invocation_seconds)
+        await self._discard(going)
+
+    async def adjust(self, weights: Mapping[str, float], instance_counts: Mapping[str, int]) -> None:
+        """Change, by variant name, shares of the traffic and numbers of instances. Raises SetupError as ``update``."""
+        self._become("Updating")
+        for variant in self._variants:
+            variant.weight = weights.get(variant.name, variant.weight)
+        scaled = [variant for variant in self._variants if variant.name in instance_counts]
+        try:
+            await together(variant.scale(instance_counts[variant.name]) for variant in scaled)
+        except SetupError as error:
+            self._become("InService", str(error))
             raise
         self._become("InService")
 
     async def stop(self) -> None:
         """Refuse new invocations, let those under way end (``Limits.drain_seconds``), stop the containers."""
         self._become("Deleting")
-        clock = asyncio.get_running_loop().time
-        deadline = clock() + self._limits.drain_seconds
-        while any(variant.in_flight for variant in self._variants) and clock() < deadline:
-            await asyncio.sleep(0.02)
-        await asyncio.gather(*(variant.stop() for variant in self._variants))
+        everything = [*self._variants, *self._others]
+        await drained(everything, self._limits.drain_seconds)
+        await asyncio.gather(*(variant.stop() for variant in everything))
+
+    @property
+    def variants(self) -> Sequence[ProductionVariant]:
+        """Those that take invocations."""
+        return self._variants
 
     def variant_for(self, invocation: Invocation) -> ProductionVariant:
         """The variant that takes an invocation. Raises the AwsError that SageMaker would answer with."""
-        if self.status != "InService":
+        if self.status not in TAKES_INVOCATIONS:
             raise endpoint_not_in_service(self.definition.name, self.status)
         if invocation.inference_component:
             raise inference_component_not_supported(self.definition.name)
@@ -86,7 +137,7 @@ class Endpoint:
     async def _models(self, instances: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Each model of the multi-model containers, wherever it is."""
         in_s3: dict[str, int] = {}
-        for bucket in self._buckets:
+        for bucket in self._buckets():
             in_s3 |= dict(await asyncio.to_thread(list, bucket.archives()))
         on_disk = {
             model["target_model"]: model["size_bytes"]
@@ -107,6 +158,21 @@ class Endpoint:
             }
             for name in sorted({*in_s3, *on_disk, *in_memory, *counts})
         ]
+
+    def _buckets(self) -> list[LocalBucket]:
+        containers = (variant.model.multi_model for variant in self.definition.variants)
+        directories = {container.model_data: None for container in containers if container and container.model_data}
+        return [LocalBucket(models) for models in directories]
+
+    def _new_variants(self, definition: EndpointDefinition) -> list[ProductionVariant]:
+        return [
+            ProductionVariant(variant, self._site.variant(variant.name), self._numbers[variant.name])
+            for variant in definition.variants
+        ]
+
+    async def _discard(self, variants: list[ProductionVariant]) -> None:
+        await asyncio.gather(*(variant.stop() for variant in variants))
+        self._others = [variant for variant in self._others if variant not in variants]
 
     def _become(self, status: str, reason: str = "") -> None:
         self.status, self.failure_reason = status, reason

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -50,10 +51,11 @@ class Instance:
         await together(container.start() for container in self._containers)
 
     async def stop(self) -> None:
-        """Stop the containers. May be called at any time."""
+        """Stop the containers and delete the instance's disk. May be called at any time."""
         await asyncio.gather(*(container.stop() for container in self._containers))
         for log in self._logs:
             log.close()
+        await asyncio.to_thread(shutil.rmtree, self._site.directory, ignore_errors=True)
 
     @property
     def healthy(self) -> bool:

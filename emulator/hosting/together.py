@@ -1,10 +1,18 @@
-"""Several things at once, of which none goes on when one has failed."""
+"""What is done to several things at once."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Iterable
-from typing import Any
+from typing import Any, Protocol
+
+PAUSE_SECONDS = 0.02
+
+
+class Busy(Protocol):
+    """What may have invocations under way."""
+
+    in_flight: int
 
 
 async def together(things: Iterable[Coroutine[Any, Any, None]]) -> None:
@@ -16,3 +24,12 @@ async def together(things: Iterable[Coroutine[Any, Any, None]]) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def drained(things: Iterable[Busy], seconds: float) -> None:
+    """Return once none of them has invocations under way, or after that many seconds."""
+    things = list(things)
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + seconds
+    while any(thing.in_flight for thing in things) and clock() < deadline:
+        await asyncio.sleep(PAUSE_SECONDS)

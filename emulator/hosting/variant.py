@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeVar
 
 from emulator.containers.contract import Answer, Invocation, StreamedAnswer
 from emulator.errors import (
     InstanceNotReached,
+    SetupError,
     target_container_missing,
     target_container_not_found,
     target_container_not_supported,
@@ -19,7 +20,7 @@ from emulator.hosting import routing
 from emulator.hosting.definition import VariantDefinition
 from emulator.hosting.instance import Instance
 from emulator.hosting.site import Site
-from emulator.hosting.together import together
+from emulator.hosting.together import drained, together
 
 A = TypeVar("A", bound=Answer)
 
@@ -27,14 +28,15 @@ A = TypeVar("A", bound=Answer)
 class ProductionVariant:
     """Sends invocations to its instances."""
 
-    def __init__(self, definition: VariantDefinition, site: Site) -> None:
-        """``site`` is the variant's own."""
+    def __init__(self, definition: VariantDefinition, site: Site, numbers: Iterator[int]) -> None:
+        """``site`` is the variant's own; ``numbers`` are those of the instances to come."""
         self.name = definition.name
         self.weight = definition.weight
         self.wire_name = definition.name.encode()
         self.in_flight = 0
         self._invocations = 0
         self._definition = definition
+        self._site, self._numbers = site, numbers
         self._limits = site.limits
         self._endpoint_name = site.events.origin.endpoint_name
         model = definition.model
@@ -43,8 +45,8 @@ class ProductionVariant:
         if model.direct:
             containers = zip(model.container_names(), model.containers, strict=True)
             self._hosts_many = {name: container.multi_model for name, container in containers}
-        ids = [f"i-{number}" for number in range(1, definition.instance_count + 1)]
-        self.instances = [Instance(definition, site.instance(instance_id)) for instance_id in ids]
+        self.instances = [self._new_instance() for _ in range(definition.instance_count)]
+        self._others: list[Instance] = []  # on their way in or out, to which nothing is routed
 
     async def start(self) -> None:
         """Start all instances. Raises SetupError when one of them cannot be."""
@@ -52,7 +54,34 @@ class ProductionVariant:
 
     async def stop(self) -> None:
         """Stop all instances. May be called at any time."""
-        await asyncio.gather(*(instance.stop() for instance in self.instances))
+        await asyncio.gather(*(instance.stop() for instance in (*self.instances, *self._others)))
+
+    async def scale(self, instance_count: int) -> None:
+        """Have that many instances. New ones take invocations once they are healthy; old ones end those they have.
+
+        Raises SetupError when a new one cannot be started: then all is as before.
+        """
+        coming = [self._new_instance() for _ in range(instance_count - len(self.instances))]
+        self._others += coming
+        try:
+            await together(instance.start() for instance in coming)
+        except SetupError:
+            await self._discard(coming)
+            raise
+        for instance in coming:
+            self._others.remove(instance)
+        self.instances += coming
+        going, self.instances = self.instances[instance_count:], self.instances[:instance_count]
+        self._others += going
+        await drained(going, self._limits.stream_invocation_seconds)
+        await self._discard(going)
+
+    async def _discard(self, instances: list[Instance]) -> None:
+        await asyncio.gather(*(instance.stop() for instance in instances))
+        self._others = [instance for instance in self._others if instance not in instances]
+
+    def _new_instance(self) -> Instance:
+        return Instance(self._definition, self._site.instance(f"i-{next(self._numbers)}"))
 
     async def invoke(self, invocation: Invocation) -> Answer:
         """InvokeEndpoint, for this variant. Raises the AwsError that SageMaker would answer with."""

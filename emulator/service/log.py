@@ -26,6 +26,7 @@ from emulator.events import (
     ModelDownloaded,
     ModelLoaded,
     ModelUnloaded,
+    Ready,
     Warned,
 )
 from emulator.hosting.definition import EndpointDefinition
@@ -40,12 +41,14 @@ PATIENCE_SECONDS = 1.0  # what is done sooner needs no progress shown
 class Log:
     """A listener of the event stream that writes one line for each event worth one."""
 
-    def __init__(self, url: str, definitions: Sequence[EndpointDefinition]) -> None:
+    def __init__(self, url: str, given: Sequence[EndpointDefinition]) -> None:
+        """``given`` are the endpoints that the emulator is started with."""
         self._url = url
-        self._places = Places(definitions)
+        self._places = Places(given)
         self._started = time.perf_counter()
         self._color = sys.stderr.isatty() and "NO_COLOR" not in os.environ
         self._progress = Progress()
+        self._since: dict[str, float] = {}
 
     def __call__(self, event: Event, origin: Origin) -> None:
         place = self._places.of(origin)
@@ -90,19 +93,30 @@ class Log:
             self._write(f"warning    {event.text}", YELLOW)
         elif isinstance(event, EndpointStatus):
             self._endpoint_status(event, origin.endpoint_name)
+        elif isinstance(event, Ready):
+            self._announce(f"localmme is ready at {self._url}", self._started)
 
     def _endpoint_status(self, event: EndpointStatus, endpoint_name: str) -> None:
-        waiting = f"Endpoint {endpoint_name} is Creating"
-        if event.status == "Creating":
-            self._progress.begin(waiting)
+        name = f"Endpoint {endpoint_name}"
+        if event.status in ("Creating", "Updating"):
+            # The time of what was given counts from the start of the emulator.
+            self._since[name] = time.perf_counter() if self._places.was_created(endpoint_name) else self._started
+            self._progress.begin(f"{name} is {event.status}")
             return
-        self._progress.end(waiting)
+        for status in ("Creating", "Updating"):
+            self._progress.end(f"{name} is {status}")
         if event.status == "Deleting":
             self._progress.end_all()
         if event.status == "InService":
-            seconds = time.perf_counter() - self._started
-            with contextlib.suppress(OSError, ValueError):
-                print(f"Endpoint {endpoint_name} is InService at {self._url} ({seconds:.1f} s)", flush=True)
+            self._announce(f"{name} is InService at {self._url}", self._since[name])
+        if event.reason and (event.status != "Failed" or self._places.was_created(endpoint_name)):
+            # Why one that was given failed, the emulator's last line tells.
+            what = "is Failed" if event.status == "Failed" else "stays as it was"
+            self._write(f"{name} {what}: {event.reason}", RED)
+
+    def _announce(self, text: str, since: float) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            print(f"{text} ({time.perf_counter() - since:.1f} s)", flush=True)
 
     def _pulling(self, event: ImagePulling) -> None:
         what = f"Pulling {event.image}"
@@ -122,25 +136,33 @@ class Log:
 class Places:
     """Names that tell apart what there is several of: endpoints, variants, instances, containers."""
 
-    def __init__(self, definitions: Sequence[EndpointDefinition]) -> None:
-        variants = [variant for definition in definitions for variant in definition.variants]
-        self._several_endpoints = len(definitions) > 1
-        self._several_variants = any(len(definition.variants) > 1 for definition in definitions)
+    def __init__(self, given: Sequence[EndpointDefinition]) -> None:
+        """Of endpoints that were not given, but created since, everything is named."""
+        self._given = {definition.name for definition in given}
+        variants = [variant for definition in given for variant in definition.variants]
+        self._several_endpoints = len(given) > 1
+        self._several_variants = any(len(definition.variants) > 1 for definition in given)
         self._several_instances = any(variant.instance_count > 1 for variant in variants)
         self._several_containers = any(len(variant.model.containers) > 1 for variant in variants)
 
     def of(self, origin: Origin) -> str:
         """Which instance; nothing where there is only one."""
+        created = self.was_created(origin.endpoint_name)
         names = (
-            origin.endpoint_name if self._several_endpoints else "",
-            origin.variant_name if self._several_variants else "",
-            origin.instance_id if self._several_instances else "",
+            origin.endpoint_name if created or self._several_endpoints else "",
+            origin.variant_name if created or self._several_variants else "",
+            origin.instance_id if created or self._several_instances else "",
         )
         return "/".join(filter(None, names))
 
     def with_container(self, origin: Origin) -> str:
         """Which instance and container; nothing where there is only one."""
-        return "/".join(filter(None, (self.of(origin), origin.container if self._several_containers else "")))
+        several = self._several_containers or self.was_created(origin.endpoint_name)
+        return "/".join(filter(None, (self.of(origin), origin.container if several else "")))
+
+    def was_created(self, endpoint_name: str) -> bool:
+        """Whether an endpoint was created through the API."""
+        return bool(endpoint_name) and endpoint_name not in self._given
 
 
 class Progress:

@@ -11,7 +11,7 @@ import random
 import re
 import urllib.parse
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from emulator.containers.contract import Answer, Invocation
@@ -27,7 +27,7 @@ from emulator.errors import (
     member_invalid,
     unknown_operation,
 )
-from emulator.hosting.endpoint import Endpoint
+from emulator.hosting.endpoints import Endpoints
 from emulator.hosting.variant import ProductionVariant
 from emulator.limits import Limits
 from emulator.service.eventstream import payload_part, stream_exception
@@ -51,7 +51,7 @@ log = logging.getLogger("localmme")
 class Runtime:
     """Takes InvokeEndpoint, InvokeEndpointWithResponseStream and InvokeEndpointAsync."""
 
-    def __init__(self, endpoints: Mapping[str, Endpoint], limits: Limits) -> None:
+    def __init__(self, endpoints: Endpoints, limits: Limits) -> None:
         self._endpoints = endpoints
         self._limits = limits
 

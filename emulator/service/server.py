@@ -21,9 +21,11 @@ from gunicorn.workers.gasgi import ASGIWorker
 
 from emulator.containers.engine import Engine
 from emulator.errors import SetupError
-from emulator.events import Events
-from emulator.hosting.definition import EndpointDefinition, Image
+from emulator.events import Events, Ready
+from emulator.hosting.definition import EndpointDefinition
 from emulator.hosting.endpoint import Endpoint
+from emulator.hosting.endpoints import Endpoints
+from emulator.hosting.registry import Registry
 from emulator.hosting.site import Site
 from emulator.hosting.together import together
 from emulator.limits import Limits
@@ -33,6 +35,7 @@ from emulator.service.runtime import Receive, Runtime, Scope, Send
 
 if TYPE_CHECKING:
     from emulator.service.s3.face import S3
+    from emulator.service.sagemaker.plane import Plane
 
 MASTER_WATCH_SECONDS = 0.25
 # One Ctrl-C arrives twice: from the terminal and from gunicorn's master. One that comes later is a second one.
@@ -59,34 +62,35 @@ class ServerSettings:
 class Application:
     """The ASGI application of one worker: the endpoints, and all that answers for them."""
 
-    def __init__(self, settings: ServerSettings, definitions: list[EndpointDefinition], limits: Limits) -> None:
+    def __init__(self, settings: ServerSettings, given: list[EndpointDefinition], limits: Limits) -> None:
+        """``given`` are the endpoints to start with; others come and go through the API."""
         self._settings = settings
-        self._definitions = definitions
+        self._given = given
         self._limits = limits
         self._events = Events()
         self._engine = Engine(settings.state_directory, self._events)
-        self._endpoints: dict[str, Endpoint] = {}
         self._instances = settings.state_directory / "instances"
+        self._endpoints: Endpoints
+        self._registry: Registry | None = None
         self._dispatch: Dispatch
         self._s3: S3 | None = None
         self._starting: asyncio.Task[None]
         self.failure: SetupError | None = None
 
     async def start(self, gave_up: asyncio.Event) -> None:
-        """Begin to create the endpoints. ``gave_up`` is set when one of them failed."""
+        """Begin to create the endpoints. ``gave_up`` is set when one of those given failed."""
         from a2wsgi import WSGIMiddleware
 
         from emulator.service.console import console
+        from emulator.service.sagemaker.face import SageMaker
 
-        self._events.subscribe(Log(self._settings.url, self._definitions))
+        self._events.subscribe(Log(self._settings.url, self._given))
         shutil.rmtree(self._instances, ignore_errors=True)
         # A worker's own disks, so that the keepers of one that was killed can clean up without asking.
         disks, logs = self._instances / str(os.getpid()), self._settings.state_directory / "logs"
-        site = Site(disks, logs, self._engine, self._limits, self._events)
-        self._endpoints = {
-            definition.name: Endpoint(definition, site.endpoint(definition.name, definition.region))
-            for definition in self._definitions
-        }
+        self._endpoints = Endpoints(Site(disks, logs, self._engine, self._limits, self._events))
+        self._registry = Registry(self._settings.state_directory / "registry.db")
+        plane = self._plane(self._registry)
         web = console(self._is_in_service, self._state, asyncio.get_running_loop())
         if self._settings.s3_root is not None:
             from emulator.service.s3.face import S3
@@ -94,18 +98,21 @@ class Application:
             self._s3 = S3(self._settings.s3_root, self._settings.region)
             await self._s3.start()
         pages: Any = WSGIMiddleware(web, workers=2)  # type: ignore[arg-type]
-        self._dispatch = Dispatch(Runtime(self._endpoints, self._limits), self._s3, pages)
-        self._starting = asyncio.create_task(self._create_endpoints(gave_up))
+        self._dispatch = Dispatch(Runtime(self._endpoints, self._limits), SageMaker(plane), self._s3, pages)
+        given = [self._endpoints.add(definition) for definition in self._given]
+        self._starting = asyncio.create_task(self._start_endpoints(plane, given, gave_up))
 
     async def stop(self) -> None:
         """Stop everything and leave nothing behind."""
         self._starting.cancel()
         await asyncio.gather(self._starting, return_exceptions=True)
-        await asyncio.gather(*(endpoint.stop() for endpoint in self._endpoints.values()))
+        await self._endpoints.stop()
         await self._engine.close()
         if self._s3 is not None:
             await self._s3.stop()
         await asyncio.get_running_loop().shutdown_default_executor()  # an extraction may be under way
+        if self._registry is not None:
+            self._registry.close()
         shutil.rmtree(self._instances, ignore_errors=True)
 
     def abandon(self) -> None:
@@ -115,10 +122,35 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._dispatch(scope, receive, send)
 
-    async def _create_endpoints(self, gave_up: asyncio.Event) -> None:
+    def _plane(self, registry: Registry) -> Plane:
+        """The control plane with what it had been told, and with the endpoints that were given. Raises SetupError."""
+        from emulator.service.sagemaker.given import register
+        from emulator.service.sagemaker.model_data import locator
+        from emulator.service.sagemaker.plane import Plane
+
+        settings = self._settings
+        for definition in self._given:
+            if registry.get("endpoint", definition.name) is not None:
+                raise SetupError(
+                    f"An endpoint {definition.name} was created through the API, and {settings.state_directory} keeps "
+                    "it. Take another --endpoint-name, or delete that endpoint first: start with --no-endpoint for it."
+                )
+            register(definition, registry, settings.s3_root)
+        return Plane(registry, self._endpoints, settings.region, Path.cwd(), locator(settings.s3_root))
+
+    async def _start_endpoints(self, plane: Plane, given: list[Endpoint], gave_up: asyncio.Event) -> None:
+        from emulator.service.sagemaker.endpoints import restore
+
         try:
-            await self._sweep_engine()
-            await together(endpoint.start() for endpoint in self._endpoints.values())
+            if self._engine.has_leftovers():
+                with contextlib.suppress(SetupError):  # it does not run now
+                    await self._engine.sweep()
+            for record in plane.registry.all("endpoint"):
+                if record.stored:
+                    restore(plane, record)
+            await together(endpoint.start() for endpoint in given)
+            if not given:
+                self._events.publish(Ready())
         except SetupError as error:
             self.failure = error
             gave_up.set()
@@ -127,25 +159,11 @@ class Application:
             self.failure = SetupError(f"The emulator cannot create its endpoints: {error}.")
             gave_up.set()
 
-    async def _sweep_engine(self) -> None:
-        """Remove the containers that emulators which were killed have left on the Docker Engine."""
-        needs_it = any(
-            isinstance(container.runs, Image)
-            for definition in self._definitions
-            for variant in definition.variants
-            for container in variant.model.containers
-        )
-        if needs_it:
-            await self._engine.sweep()
-        elif self._engine.has_leftovers():
-            with contextlib.suppress(SetupError):  # it does not run now
-                await self._engine.sweep()
-
     def _is_in_service(self) -> bool:
-        return all(endpoint.status == "InService" for endpoint in self._endpoints.values())
+        return all(endpoint.status != "Creating" for endpoint in self._endpoints)
 
     async def _state(self) -> dict[str, Any]:
-        return {"url": self._settings.url, "endpoints": [await e.state() for e in self._endpoints.values()]}
+        return {"url": self._settings.url, "endpoints": [await endpoint.state() for endpoint in self._endpoints]}
 
 
 class Worker(ASGIWorker):

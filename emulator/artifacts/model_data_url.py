@@ -1,0 +1,75 @@
+"""The URLs that ModelDataUrl may be: S3's, in each of their spellings, taken apart."""
+
+from __future__ import annotations
+
+import re
+import urllib.parse
+from dataclasses import dataclass
+from pathlib import Path
+
+from emulator.errors import SetupError
+
+# All that SDKs are willing to ask for. New buckets have stricter names, old ones and those of other servers may not.
+_BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}")
+_REGION = r"[a-z]{2}(?:-[a-z]+)+-\d+"
+# s3.amazonaws.com and its like; the bucket stands before it, or begins the path.
+_HOST = re.compile(
+    rf"(?:(?P<bucket>.+)\.)?s3(?:[.-](?:dualstack\.)?{_REGION})?\.amazonaws\.com(?:\.cn)?", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class S3Url:
+    """A place in S3. The key is that of one archive, or what the keys of many archives begin with."""
+
+    bucket: str
+    key: str = ""
+
+    @property
+    def prefix(self) -> str:
+        """What the keys of a multi-model container's archives begin with: empty, or with a slash at its end.
+
+        SageMaker makes a key of this prefix and the TargetModel [dg]; whether it puts a missing slash
+        between them is not documented. Here ``s3://bucket/models`` and ``s3://bucket/models/`` are the same [ours].
+        """
+        return self.key if not self.key or self.key.endswith("/") else self.key + "/"
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.key}"
+
+
+ModelData = Path | S3Url  # where a container's model data is: on this machine, or in S3
+
+
+def is_url(text: str) -> bool:
+    """Whether a text is meant as a URL, not as a path."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) is not None
+
+
+def parse_s3_url(text: str) -> S3Url:
+    """Bucket and key of an S3 URL. Raises SetupError, with what to write, for other URLs.
+
+    ``s3://bucket/key`` is taken letter by letter. ``https://`` URLs name the bucket in their host or at the
+    start of their path [api]; their percent-encoding is undone, and which region they name makes no difference.
+    """
+    scheme, separator, rest = text.partition("://")
+    host, _, path = rest.partition("/")
+    if scheme.lower() == "s3" and separator:
+        return _checked(text, host, path)
+    match = _HOST.fullmatch(host) if scheme.lower() == "https" and separator else None
+    if match is None:
+        raise SetupError(f"{text} is not a URL of S3: write s3://BUCKET/PREFIX.")
+    if "?" in path or "#" in path:
+        raise SetupError(f"{text.partition('?')[0]} has a query or a fragment after it: write s3://BUCKET/PREFIX.")
+    bucket = match["bucket"]
+    if bucket is None:
+        bucket, _, path = path.partition("/")
+    return _checked(text, bucket, urllib.parse.unquote(path))
+
+
+def _checked(text: str, bucket: str, key: str) -> S3Url:
+    if not bucket:
+        raise SetupError(f"{text} names no bucket: write s3://BUCKET/PREFIX.")
+    if not _BUCKET.fullmatch(bucket):
+        raise SetupError(f"{text}: {bucket!r} is not the name of a bucket.")
+    return S3Url(bucket, key)

@@ -1,0 +1,61 @@
+"""The endpoints that there are now, by name, and what is being done to them in the background."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Iterator
+from typing import Any
+
+from emulator.hosting.definition import EndpointDefinition
+from emulator.hosting.endpoint import Endpoint
+from emulator.hosting.site import Site
+
+log = logging.getLogger("localmme")
+
+
+class Endpoints:
+    """Endpoints come and go while the emulator runs. Their names keep their case, as InvokeEndpoint wants it. [api]"""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._endpoints: dict[str, Endpoint] = {}
+        self._work: set[asyncio.Task[None]] = set()
+
+    def __iter__(self) -> Iterator[Endpoint]:
+        return iter(list(self._endpoints.values()))
+
+    def get(self, name: str) -> Endpoint | None:
+        return self._endpoints.get(name)
+
+    def add(self, definition: EndpointDefinition) -> Endpoint:
+        """A new endpoint, which is not started yet. It replaces one of the same name, which has to be stopped."""
+        site = self._site.endpoint(definition.name, definition.region)
+        endpoint = self._endpoints[definition.name] = Endpoint(definition, site)
+        return endpoint
+
+    async def remove(self, endpoint: Endpoint) -> None:
+        """Stop an endpoint; then it is gone."""
+        await endpoint.stop()
+        if self._endpoints.get(endpoint.definition.name) is endpoint:
+            del self._endpoints[endpoint.definition.name]
+
+    def in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have something done that nobody waits for. ``stop`` cancels it."""
+        task = asyncio.create_task(_logged(work))
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
+
+    async def stop(self) -> None:
+        """Stop everything."""
+        for task in self._work:
+            task.cancel()
+        await asyncio.gather(*self._work, return_exceptions=True)
+        await asyncio.gather(*(endpoint.stop() for endpoint in self))
+
+
+async def _logged(work: Coroutine[Any, Any, None]) -> None:
+    try:
+        await work
+    except Exception:
+        log.exception("something failed inside the emulator")

@@ -1,0 +1,119 @@
+"""The control plane's HTTP face: JSON 1.1, the operation in a header, as a plain ASGI application."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from emulator.service.runtime import Receive, Scope, Send
+from emulator.service.s3.addressing import header
+from emulator.service.sagemaker import TARGET_PREFIX, endpoint_configs, endpoints, models, tags
+from emulator.service.sagemaker.errors import (
+    ControlPlaneError,
+    failed,
+    not_emulated,
+    not_kept,
+    not_serializable,
+    unknown_operation,
+)
+from emulator.service.sagemaker.plane import Plane
+from emulator.service.sagemaker.validation import check
+from emulator.service_model import operation_names, shape
+
+REQUEST_BYTES = 4 << 20  # [ours] far more than any operation takes
+
+Operation = Callable[[Plane, dict[str, Any]], Awaitable[dict[str, Any]]]
+OPERATIONS: dict[str, Operation] = {
+    "CreateModel": models.create,
+    "DescribeModel": models.describe,
+    "ListModels": models.list_,
+    "DeleteModel": models.delete,
+    "CreateEndpointConfig": endpoint_configs.create,
+    "DescribeEndpointConfig": endpoint_configs.describe,
+    "ListEndpointConfigs": endpoint_configs.list_,
+    "DeleteEndpointConfig": endpoint_configs.delete,
+    "CreateEndpoint": endpoints.create,
+    "DescribeEndpoint": endpoints.describe,
+    "ListEndpoints": endpoints.list_,
+    "UpdateEndpoint": endpoints.update,
+    "UpdateEndpointWeightsAndCapacities": endpoints.update_weights_and_capacities,
+    "DeleteEndpoint": endpoints.delete,
+    "AddTags": tags.add,
+    "ListTags": tags.list_,
+    "DeleteTags": tags.delete,
+}
+
+log = logging.getLogger("localmme")
+
+
+class SageMaker:
+    """The SageMaker API, as far as hosting goes."""
+
+    def __init__(self, plane: Plane) -> None:
+        self._plane = plane
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # Not from os.urandom: the id has to be unique, not secret.
+        request_id = str(uuid.UUID(int=random.getrandbits(128), version=4))
+        refusal: ControlPlaneError | None = None
+        body = b""
+        try:
+            body = json.dumps(await self._answer(scope, receive)).encode()
+        except ControlPlaneError as error:
+            refusal = error
+        except OSError as error:
+            refusal = not_kept(error.strerror or str(error))
+        except Exception:
+            log.exception("request %s failed inside the emulator", request_id)
+            refusal = failed("The emulator failed; see its log.")
+        headers = [(b"x-amzn-requestid", request_id.encode()), (b"content-type", b"application/x-amz-json-1.1")]
+        if refusal is not None:
+            body = refusal.body()
+            headers.append((b"x-amzn-errortype", refusal.code.encode()))
+        headers.append((b"content-length", b"%d" % len(body)))
+        status = 200 if refusal is None else refusal.status
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _answer(self, scope: Scope, receive: Receive) -> dict[str, Any]:
+        body = await _read(receive)
+        name = header(scope, b"x-amz-target").removeprefix(TARGET_PREFIX)
+        operation = OPERATIONS.get(name)
+        if operation is None:
+            raise not_emulated(name) if name in operation_names() else unknown_operation(name)
+        try:
+            asked = json.loads(body or b"{}")
+        except ValueError:
+            raise not_serializable("The request is not JSON") from None
+        check(shape(input_shape(name)), asked)  # type: ignore[arg-type]
+        if name.startswith(("Describe", "List")):
+            return await operation(self._plane, asked)
+        async with self._plane.changing:
+            return await operation(self._plane, asked)
+
+
+def input_shape(operation: str) -> str:
+    """The name of the shape of an operation's arguments. [api]"""
+    return f"{operation}Input"
+
+
+async def _read(receive: Receive) -> bytes:
+    """The request's body. Raises ControlPlaneError when it is too long, or breaks off."""
+    parts, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise not_serializable("The request broke off")
+        part = message.get("body", b"")
+        size += len(part)
+        if size <= REQUEST_BYTES:
+            parts.append(part)
+        if not message.get("more_body"):
+            break
+    if size > REQUEST_BYTES:
+        raise not_serializable(f"The request has {size} bytes, and may have {REQUEST_BYTES}")
+    return b"".join(parts)

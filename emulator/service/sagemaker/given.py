@@ -1,0 +1,72 @@
+"""The endpoints that ``serve`` was started with, as if they had been created through the API. They are not stored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from emulator.errors import ACCOUNT_ID
+from emulator.hosting.definition import ContainerDefinition, EndpointDefinition, Image, ModelDefinition
+from emulator.hosting.registry import Record, Registry
+
+ROLE = f"arn:aws:iam::{ACCOUNT_ID}:role/localmme"  # [ours] where none was given
+
+
+def register(definition: EndpointDefinition, registry: Registry, s3_root: Path | None) -> None:
+    """Add an endpoint, its configuration and its models to what the API tells. Blocks."""
+    models = {variant.model.name: _model(variant.model, s3_root) for variant in definition.variants}
+    variants = [
+        {
+            "VariantName": variant.name,
+            "ModelName": variant.model.name,
+            "InitialInstanceCount": variant.instance_count,
+            "InitialVariantWeight": variant.weight,
+            **({"InstanceType": variant.instance_type} if variant.instance_type else {}),
+        }
+        for variant in definition.variants
+    ]
+    config = {"EndpointConfigName": definition.config_name, "ProductionVariants": variants}
+    more = {"directory": str(Path.cwd())}
+    source = {
+        "name": definition.config_name,
+        "config": config,
+        "models": {name: {"asked": asked, "more": more} for name, asked in models.items()},
+    }
+    for name, asked in models.items():
+        registry.put(Record("model", name, asked, more=more, stored=False))
+    registry.put(Record("endpoint-config", definition.config_name, config, stored=False))
+    asked = {"EndpointName": definition.name, "EndpointConfigName": definition.config_name}
+    registry.put(Record("endpoint", definition.name, asked, more={"source": source, "desired": {}}, stored=False))
+
+
+def _model(model: ModelDefinition, s3_root: Path | None) -> dict[str, Any]:
+    containers = [_container(container, s3_root) for container in model.containers]
+    asked: dict[str, Any] = {"ModelName": model.name, "ExecutionRoleArn": ROLE, "EnableNetworkIsolation": False}
+    if model.direct:
+        asked["InferenceExecutionConfig"] = {"Mode": "Direct"}
+    if len(containers) == 1:
+        return {**asked, "PrimaryContainer": containers[0]}
+    return {**asked, "Containers": containers}
+
+
+def _container(container: ContainerDefinition, s3_root: Path | None) -> dict[str, Any]:
+    runs = container.runs
+    asked: dict[str, Any] = {
+        "Image": runs.reference if isinstance(runs, Image) else runs.image,
+        "Mode": "MultiModel" if container.multi_model else "SingleModel",
+        "Environment": dict(container.environment),
+    }
+    if container.hostname:
+        asked["ContainerHostname"] = container.hostname
+    if container.model_data is not None:
+        asked["ModelDataUrl"] = _url(container.model_data, s3_root) + ("/" if container.multi_model else "")
+    if container.multi_model:
+        asked["MultiModelConfig"] = {"ModelCacheSetting": "Enabled" if container.caching.enabled else "Disabled"}
+    return asked
+
+
+def _url(path: Path, s3_root: Path | None) -> str:
+    """In S3 if it is in a bucket there; otherwise a file's."""
+    if s3_root is not None and path != s3_root and path.is_relative_to(s3_root):
+        return f"s3://{path.relative_to(s3_root).as_posix()}"
+    return path.as_uri()

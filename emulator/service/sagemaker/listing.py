@@ -1,0 +1,72 @@
+"""What the List operations have in common: filters, sorting, pages."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from emulator.hosting.registry import Record
+from emulator.service.sagemaker.errors import bad_token
+
+MAX_RESULTS = 10  # [api] without MaxResults, for ListEndpoints; [ours] for the others
+Value = str | float
+
+
+def page(
+    records: Sequence[Record], asked: dict[str, Any], status_of: Callable[[Record], str] | None = None
+) -> tuple[list[Record], dict[str, Any]]:
+    """One page of those that the filters let pass, and the answer's NextToken if there are more.
+
+    Latest first unless told otherwise [api]. Raises ControlPlaneError for a NextToken that is none.
+    """
+    keys: dict[str, Callable[[Record], Value]] = {
+        "Name": lambda record: record.name.lower(),
+        "CreationTime": lambda record: record.created,
+        "Status": status_of or (lambda _: ""),
+    }
+    key = keys[asked.get("SortBy", "CreationTime")]
+    descending = asked.get("SortOrder", "Descending") == "Descending"
+    passed = [record for record in records if _passes(record, asked, status_of)]
+    ordered = sorted(passed, key=lambda record: (key(record), record.name.lower()), reverse=descending)
+    if token := asked.get("NextToken"):
+        last = _read(token)
+        try:
+            ordered = [each for each in ordered if _is_after((key(each), each.name.lower()), last, descending)]
+        except TypeError:  # the token of a list that was sorted by something else
+            raise bad_token() from None
+    count = asked.get("MaxResults", MAX_RESULTS)
+    shown = ordered[:count]
+    if len(ordered) <= count:
+        return shown, {}
+    return shown, {"NextToken": _written((key(shown[-1]), shown[-1].name.lower()))}
+
+
+def _passes(record: Record, asked: dict[str, Any], status_of: Callable[[Record], str] | None) -> bool:
+    inclusive = float("inf")
+    return (
+        asked.get("NameContains", "").lower() in record.name.lower()
+        and record.created <= asked.get("CreationTimeBefore", inclusive)
+        and record.created >= asked.get("CreationTimeAfter", -inclusive)
+        and record.modified <= asked.get("LastModifiedTimeBefore", inclusive)
+        and record.modified >= asked.get("LastModifiedTimeAfter", -inclusive)
+        and (status_of is None or asked.get("StatusEquals") in (None, status_of(record)))
+    )
+
+
+def _is_after(place: tuple[Value, str], last: tuple[Value, str], descending: bool) -> bool:
+    return place < last if descending else place > last  # type: ignore[operator]
+
+
+def _written(place: tuple[Value, str]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
+
+
+def _read(token: str) -> tuple[Value, str]:
+    try:
+        value, name = json.loads(base64.urlsafe_b64decode(token))
+    except (binascii.Error, ValueError, TypeError):
+        raise bad_token() from None
+    return value, name
