@@ -32,6 +32,7 @@ class Limits:
     connect_seconds: float = 0.25  # [dg] a connection must be accepted within 250 ms
     ping_seconds: float = 2.0  # [dg] a ping must answer within 2 s
     poll_seconds: float = 5.0  # [public logs] /ping and /models are polled about every 5 s
+    s3_watch_seconds: float = 60.0  # [ours] between two looks at whether archives in real S3 have changed
     startup_seconds: float = 240.0  # [dg] a container must pass pings within 4 minutes
     stop_seconds: float = 30.0  # [dg] SIGKILL follows SIGTERM after 30 s
     unhealthy_pings: int = 6  # [ours] failed polls in a row after which a container is replaced

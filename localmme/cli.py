@@ -52,7 +52,9 @@ def of_an_emulator(command: Any) -> Any:
 
 @main.command()
 @click.argument("file", required=False, metavar="[FILE]")
-@click.option("--models", metavar="DIR", help="Directory of model archives: it stands for ModelDataUrl.")
+@click.option(
+    "--models", metavar="DIR|S3URL", help="ModelDataUrl: a directory of model archives, or s3://BUCKET/PREFIX."
+)
 @click.option("--image", metavar="IMAGE", help="Docker image to run as the container: a name, a digest or an ECR URI.")
 @click.option(
     "--handler",
@@ -65,7 +67,7 @@ def of_an_emulator(command: Any) -> Any:
 @click.option(
     "--s3",
     metavar="DIR",
-    help="What S3 serves: each directory in it is a bucket. [default: --models; with --no-endpoint ./s3]",
+    help="What S3 serves: each directory in it is a bucket. [default: --models, if it is a directory; with --no-endpoint ./s3]",
 )
 @click.option("--endpoint-name", default="local", show_default=True, help="The endpoint's name.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
@@ -109,12 +111,13 @@ def serve(context: click.Context, file: str | None, **options: Any) -> None:
 
     FILE, such as endpoint.yaml, describes what options cannot say: pipelines, variants, several endpoints.
     """
+    from emulator.artifacts.model_data_url import is_url
     from emulator.limits import Limits
     from emulator.service.server import serve
     from localmme import options as parse
 
     limits = Limits().override(list(options["limits"]))
-    s3 = options["s3"] or options["models"]
+    s3 = options["s3"] or (None if is_url(options["models"] or "") else options["models"])
     if file or options["no_endpoint"]:
         given = [
             name for name in options if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE

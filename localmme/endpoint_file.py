@@ -9,7 +9,8 @@ Different from the API [ours]:
 - ``Image`` is a Docker image under any name; or ``handler:FILE[:NAME]``, localmme's own server with that handler
   (``handler:`` alone: each archive carries its own); or ``command:WORDS``, a local process. An image whose name is
   really ``handler:...`` or ``command:...`` is written with its registry before it.
-- ``ModelDataUrl`` is a path or a ``file:///`` URL: for Mode MultiModel a directory of archives, else one archive.
+- ``ModelDataUrl`` may be a path or a ``file:///`` URL as well: for Mode MultiModel of a directory of archives, else of
+  one archive. A URL of S3 is read from real S3, with boto3's own settings.
 - Paths are relative to the file, and commands run in its directory. ``~`` is the home directory.
 - Without ``InstanceType`` an instance is as large as this machine; without ``InitialInstanceCount`` there is one.
 - An instance type's GPUs are not passed to its containers: few machines have those of the type, and a container
@@ -33,6 +34,7 @@ from typing import Any
 
 from botocore.model import Shape
 
+from emulator.artifacts.model_data_url import ModelData, parse_s3_url
 from emulator.errors import SetupError
 from emulator.hosting.arguments import Arguments, after, member, wanted_data, written
 from emulator.hosting.definition import EndpointDefinition, ModelDefinition, VariantDefinition
@@ -211,12 +213,17 @@ class _File:
             self._report(place, f"there is no {name} in {section.key}" + after(near(name, known)))
         return known.get(name or "")
 
-    def _locate(self, url: str, multi_model: bool) -> Path:
+    def _locate(self, url: str, multi_model: bool) -> ModelData:
         """The model data that a ModelDataUrl of this file names. Raises SetupError."""
         wanted = wanted_data(multi_model)
+        if url.startswith(("s3://", "https://")):
+            found = parse_s3_url(url)
+            if not multi_model and found.key == found.prefix:
+                raise SetupError(f"{url} is no object, and Mode SingleModel takes {wanted}")
+            return found
         named = _path_of(url) if "://" in url else url
         if named is None:
-            raise SetupError(f"must be a path on this machine, not {url}: copy it here, and give the path of {wanted}")
+            raise SetupError(f"must be a path on this machine or an s3:// URL, not {url}: give that of {wanted}")
         path = self._directory / os.path.expanduser(named)
         if not os.path.exists(path):
             raise SetupError(f"there is no {path}: give {wanted}")

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from emulator.artifacts.model_data_url import is_url, parse_s3_url
 from emulator.errors import SetupError
 from emulator.hosting.definition import (
     Caching,
@@ -63,7 +64,7 @@ def definition(
     variables.setdefault("SAGEMAKER_MODEL_SERVER_WORKERS", str(workers_per_model))
     container = ContainerDefinition(
         Image(image) if image else command_of(command) if command else embedded_server(handler),
-        _models_directory(models),
+        parse_s3_url(models) if is_url(models) else _models_directory(models),
         environment=variables,
         caching=Caching(enabled=cache, reload=reload),
     )

@@ -94,7 +94,8 @@ class Volume:
         self.archive.write_bytes(data)
 
     def extract(self, *, max_bytes=64 * MIB, max_files=1000) -> Extracted:
-        return extract(self.archive, self.target, max_bytes=max_bytes, max_files=max_files)
+        with open(self.archive, "rb") as file:
+            return extract(file, self.target, max_bytes=max_bytes, max_files=max_files)
 
     def surroundings(self):
         """Everything but the target."""
@@ -850,8 +851,8 @@ def test_a_full_disk_is_reported_as_such_and_nothing_is_left_on_it(volume):
     try:
         volume.pack(file("fits", b"1"), file("does-not", random.Random(0).randbytes(4 * MIB)))
         free = os.statvfs(disk).f_bfree
-        with pytest.raises(OSError) as caught:
-            extract(volume.archive, disk / "model", max_bytes=64 * MIB, max_files=10)
+        with open(volume.archive, "rb") as packed, pytest.raises(OSError) as caught:
+            extract(packed, disk / "model", max_bytes=64 * MIB, max_files=10)
         assert caught.value.errno == errno.ENOSPC
         assert os.listdir(disk) == []
         assert os.statvfs(disk).f_bfree == free
@@ -873,7 +874,7 @@ def fatal(file, data):
     return write(file, data)
 
 os.write = fatal
-extract(Path(sys.argv[1]), Path(sys.argv[2]), max_bytes=1 << 30, max_files=100)
+extract(open(sys.argv[1], "rb"), Path(sys.argv[2]), max_bytes=1 << 30, max_files=100)
 """
 
 
@@ -890,8 +891,12 @@ def test_an_extraction_that_is_killed_leaves_nothing_that_looks_like_a_model(vol
 def test_many_extractions_at_once_do_not_disturb_each_other(volume):
     volume.pack(directory("d"), *[file(f"d/{number}", bytes([number]) * 10_000) for number in range(50)])
     targets = [volume.directory / f"model-{number}" for number in range(6)]
-    limits = {"max_bytes": MIB, "max_files": 100}
-    workers = [threading.Thread(target=extract, args=(volume.archive, target), kwargs=limits) for target in targets]
+
+    def work(target: Path) -> None:
+        with open(volume.archive, "rb") as packed:
+            extract(packed, target, max_bytes=MIB, max_files=100)
+
+    workers = [threading.Thread(target=work, args=(target,)) for target in targets]
     for worker in workers:
         worker.start()
     for worker in workers:

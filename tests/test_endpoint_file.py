@@ -402,21 +402,26 @@ def test_places_of_model_data(folder: Path, monkeypatch: pytest.MonkeyPatch, url
             "3: PrimaryContainer.ModelDataUrl: is missing: Mode MultiModel needs "
             "a directory of model archives (.tar.gz)"
         ]),
-        (["./s3", "s3://bucket/models"], [
-            "6: PrimaryContainer.ModelDataUrl: must be a path on this machine, not s3://bucket/models: copy it here, "
-            "and give the path of a directory of model archives (.tar.gz)"
-        ]),
-        (["one.tar.gz", '"https://x/y.tar.gz"'], [
-            "11: Containers[0].ModelDataUrl: must be a path on this machine, not https://x/y.tar.gz: copy it here, "
-            "and give the path of one model archive (.tar.gz)"
+        (["./s3", "gs://bucket/models"], [
+            "6: PrimaryContainer.ModelDataUrl: must be a path on this machine or an s3:// URL, not gs://bucket/models: "
+            "give that of a directory of model archives (.tar.gz)"
         ]),
         (["./s3", "file://host/s3"], [
-            "6: PrimaryContainer.ModelDataUrl: must be a path on this machine, not file://host/s3: copy it here, "
-            "and give the path of a directory of model archives (.tar.gz)"
+            "6: PrimaryContainer.ModelDataUrl: must be a path on this machine or an s3:// URL, not file://host/s3: "
+            "give that of a directory of model archives (.tar.gz)"
+        ]),
+        (["one.tar.gz", '"https://x/y.tar.gz"'], [
+            "11: Containers[0].ModelDataUrl: https://x/y.tar.gz is not a URL of S3: write s3://BUCKET/PREFIX."
         ]),
         (["./s3", '"https://[x"'], [
-            "6: PrimaryContainer.ModelDataUrl: must be a path on this machine, not https://[x: copy it here, "
-            "and give the path of a directory of model archives (.tar.gz)"
+            "6: PrimaryContainer.ModelDataUrl: https://[x is not a URL of S3: write s3://BUCKET/PREFIX."
+        ]),
+        (["./s3", "s3:///models"], [
+            "6: PrimaryContainer.ModelDataUrl: s3:///models names no bucket: write s3://BUCKET/PREFIX."
+        ]),
+        (["one.tar.gz", "s3://bucket/models/"], [
+            "11: Containers[0].ModelDataUrl: s3://bucket/models/ is no object, and Mode SingleModel takes "
+            "one model archive (.tar.gz)"
         ]),
         (["handler:handler.py", "handler:" + "x" * 300], [
             "4: PrimaryContainer.Image: cannot be looked for: File name too long"

@@ -21,8 +21,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from gzip import BadGzipFile
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from isal import igzip, isal_zlib
 
@@ -55,8 +56,10 @@ class Extracted:
     files: int
 
 
-def extract(archive: Path, directory: Path, *, max_bytes: int, max_files: int) -> Extracted:
-    """Extract a model.tar.gz into ``directory``, which must not exist yet; its parent must.
+def extract(archive: BufferedReader[Any], directory: Path, *, max_bytes: int, max_files: int) -> Extracted:
+    """Extract a model.tar.gz, read once and from where it is, into ``directory``.
+
+    ``directory`` must not exist yet; its parent must.
 
     Times and modes are kept, except that the owner can always read and write, that nobody else can write, and
     that there are no set-user-ID, set-group-ID and sticky bits. Of two members with one name the later counts.
@@ -66,11 +69,11 @@ def extract(archive: Path, directory: Path, *, max_bytes: int, max_files: int) -
     """
     if os.path.lexists(directory):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(directory))
-    _check_gzip(archive)
+    _check_gzip(archive.peek(tarfile.BLOCKSIZE))
     unfinished = tempfile.mkdtemp(prefix=UNFINISHED_PREFIX, dir=directory.parent)
     try:
         tree = _Tree(unfinished, max_bytes, max_files)
-        with igzip.open(archive) as unzipped:
+        with igzip.open(archive, "rb") as unzipped:
             stream = _Stream(cast(BinaryIO, unzipped), max_bytes, max_files)
             for member in _members(stream):
                 tree.add(member, stream)
@@ -82,9 +85,7 @@ def extract(archive: Path, directory: Path, *, max_bytes: int, max_files: int) -
     return Extracted(size_bytes=tree.size_bytes, files=tree.files)
 
 
-def _check_gzip(archive: Path) -> None:
-    with open(archive, "rb") as file:
-        start = file.read(tarfile.BLOCKSIZE)
+def _check_gzip(start: bytes) -> None:
     if start.startswith(b"\x1f\x8b"):
         return
     if not start:

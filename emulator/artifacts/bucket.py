@@ -1,36 +1,74 @@
-"""Where model archives come from: a local directory that stands for the S3 prefix ``ModelDataUrl``."""
+"""Where model archives come from, and a local directory that stands for the S3 prefix ``ModelDataUrl``."""
 
 from __future__ import annotations
 
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from io import BufferedReader, FileIO
 from pathlib import Path
+from typing import Any, Protocol
 
 from emulator.errors import AwsError, archive_not_found
 
-Version = tuple[int, int]  # modification time in nanoseconds, size in bytes
+# Of an archive; another one means that it has changed. Of a file: modification time in nanoseconds, size in bytes.
+# Of an object in S3: its entity tag.
+Version = tuple[int, int] | str
+
+OPENED_WITH = 256 * 1024  # bytes of buffer
+
+
+class Bucket(Protocol):
+    """The archives below a prefix; a TargetModel is the rest of an archive's key. All calls block."""
+
+    is_remote: bool  # whether each question takes its time, and may cost money
+
+    def check(self) -> None:
+        """Look whether there is such a place. Raises SetupError, with what to do, if it is of no use."""
+
+    def open(self, target_model: str) -> AbstractContextManager[tuple[BufferedReader[Any], Version]]:
+        """The archive's bytes, and its version. Raises the AwsError that SageMaker answers with if there is none."""
+
+    def version(self, target_model: str) -> Version:
+        """What changes when the archive changes. Raises AwsError if there is none."""
+
+    def archives(self) -> Iterator[tuple[str, int]]:
+        """TargetModel and size in bytes of all that is there. Raises SetupError."""
+
+    def close(self) -> None:
+        """Break off what is being read. May be called at any time, by any thread."""
 
 
 class LocalBucket:
     """A directory of archives. A TargetModel is a path below it, as it is a key below the prefix in S3."""
 
+    is_remote = False
+
     def __init__(self, directory: Path) -> None:
         self.directory = directory.resolve()
 
-    def locate(self, target_model: str) -> Path:
-        """The archive's path.
+    def check(self) -> None:
+        """The directory may come later."""
+
+    @contextmanager
+    def open(self, target_model: str) -> Iterator[tuple[BufferedReader[Any], Version]]:
+        """The archive's file.
 
         Raises ValidationError as SageMaker does when S3 has no such object. That includes what
         cannot be an object of this directory: absolute paths, ``..`` and directories.
         """
         self._stat(target_model)
-        return self.directory / target_model
+        try:
+            file = FileIO(self.directory / target_model)
+        except OSError:  # deleted a moment ago, or not readable
+            raise self._not_found(target_model) from None
+        with BufferedReader(file, OPENED_WITH) as archive:
+            yield archive, _version(os.fstat(file.fileno()))
 
     def version(self, target_model: str) -> Version:
         """What changes when the archive changes. Raises ValidationError if there is none."""
-        found = self._stat(target_model)
-        return found.st_mtime_ns, found.st_size
+        return _version(self._stat(target_model))
 
     def archives(self) -> Iterator[tuple[str, int]]:
         """TargetModel and size in bytes of every file here, hidden ones apart."""
@@ -43,6 +81,9 @@ class LocalBucket:
                         yield path.relative_to(self.directory).as_posix(), path.stat().st_size
                     except FileNotFoundError:  # deleted since, or a dangling link
                         continue
+
+    def close(self) -> None:
+        """A file needs no breaking off: nothing keeps it waiting."""
 
     def _stat(self, target_model: str) -> os.stat_result:
         # S3 keys are compared letter by letter: what a file system would tidy up is another key there.
@@ -58,3 +99,7 @@ class LocalBucket:
 
     def _not_found(self, target_model: str) -> AwsError:
         return archive_not_found(self.directory.name, target_model)
+
+
+def _version(found: os.stat_result) -> Version:
+    return found.st_mtime_ns, found.st_size

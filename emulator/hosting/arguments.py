@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from emulator.artifacts.model_data_url import ModelData
 from emulator.errors import SetupError
 from emulator.hosting.definition import (
     Caching,
@@ -28,7 +29,7 @@ DEFAULT_VOLUME_GIB = 30  # [ours] as that of ``serve --storage``
 ENVIRONMENT_BYTES = 32 * 1024  # [api] of all containers of a model together
 
 # The model data that a ModelDataUrl names; for Mode MultiModel if the flag is set. Raises SetupError.
-Locate = Callable[[str, bool], Path]
+Locate = Callable[[str, bool], ModelData]
 
 
 class Arguments:
@@ -110,7 +111,7 @@ class Arguments:
             self.report(place, str(error))
             return None
 
-    def _model_data(self, place: Place, asked: Mapping[str, Any], multi_model: bool) -> Path | None:
+    def _model_data(self, place: Place, asked: Mapping[str, Any], multi_model: bool) -> ModelData | None:
         if "ModelDataUrl" not in asked and multi_model:
             self.report(place, f"is missing: Mode MultiModel needs {wanted_data(multi_model)}")
         url = member(asked, "ModelDataUrl", str)

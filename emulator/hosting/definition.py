@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from emulator.artifacts.model_data_url import ModelData
 from emulator.errors import SetupError
 
 MOST_CONTAINERS = 15  # [api] of one model
@@ -53,7 +54,9 @@ class ContainerDefinition:
     """One container of a model."""
 
     runs: Image | Command
-    model_data: Path | None  # ModelDataUrl: a directory of archives if it is multi-model, else one archive
+    model_data: (
+        ModelData | None
+    )  # ModelDataUrl: of many archives (a directory, a prefix) if it is multi-model, else of one
     multi_model: bool = True  # Mode
     hostname: str = ""  # ContainerHostname
     environment: Mapping[str, str] = field(default_factory=dict)

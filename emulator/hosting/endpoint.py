@@ -9,7 +9,8 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from emulator.artifacts.bucket import LocalBucket
+from emulator.artifacts.bucket import Bucket
+from emulator.artifacts.model_data import bucket_of_many
 from emulator.containers.contract import Invocation
 from emulator.errors import (
     SetupError,
@@ -17,7 +18,7 @@ from emulator.errors import (
     inference_component_not_supported,
     variant_not_found,
 )
-from emulator.events import EndpointStatus
+from emulator.events import EndpointStatus, Warned
 from emulator.hosting import routing
 from emulator.hosting.definition import EndpointDefinition
 from emulator.hosting.history import History, ModelCounts
@@ -48,6 +49,7 @@ class Endpoint:
         """Bring the endpoint InService. Raises SetupError, with the reason, when it is Failed instead."""
         self._become("Creating")
         try:
+            await together(asyncio.to_thread(bucket.check) for bucket in _buckets(self.definition))
             await together(variant.start() for variant in self._variants)
         except SetupError as error:
             await asyncio.gather(*(variant.stop() for variant in self._variants))
@@ -71,6 +73,7 @@ class Endpoint:
         coming = self._new_variants(definition)
         self._others += coming
         try:
+            await together(asyncio.to_thread(bucket.check) for bucket in _buckets(definition))
             await together(variant.start() for variant in coming)
         except SetupError as error:
             await self._discard(coming)
@@ -137,8 +140,11 @@ class Endpoint:
     async def _models(self, instances: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Each model of the multi-model containers, wherever it is."""
         in_s3: dict[str, int] = {}
-        for bucket in self._buckets():
-            in_s3 |= dict(await asyncio.to_thread(list, bucket.archives()))
+        for bucket in _buckets(self.definition):
+            try:
+                in_s3 |= dict(await asyncio.to_thread(list, bucket.archives()))
+            except SetupError as error:
+                self._events.publish(Warned(f"What is in S3 cannot be listed: {error}"))
         on_disk = {
             model["target_model"]: model["size_bytes"]
             for instance in instances
@@ -159,11 +165,6 @@ class Endpoint:
             for name in sorted({*in_s3, *on_disk, *in_memory, *counts})
         ]
 
-    def _buckets(self) -> list[LocalBucket]:
-        containers = (variant.model.multi_model for variant in self.definition.variants)
-        directories = {container.model_data: None for container in containers if container and container.model_data}
-        return [LocalBucket(models) for models in directories]
-
     def _new_variants(self, definition: EndpointDefinition) -> list[ProductionVariant]:
         return [
             ProductionVariant(variant, self._site.variant(variant.name), self._numbers[variant.name])
@@ -177,3 +178,10 @@ class Endpoint:
     def _become(self, status: str, reason: str = "") -> None:
         self.status, self.failure_reason = status, reason
         self._events.publish(EndpointStatus(status, reason))
+
+
+def _buckets(definition: EndpointDefinition) -> list[Bucket]:
+    """Where the models of its multi-model containers are, each place once."""
+    containers = (variant.model.multi_model for variant in definition.variants)
+    places = {container.model_data: None for container in containers if container and container.model_data}
+    return [bucket_of_many(place) for place in places]

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable
 from typing import Any
 
-from emulator.artifacts.bucket import LocalBucket
+from emulator.artifacts.model_data import bucket_of_many
 from emulator.containers.base import Container, LogSink, Setting
 from emulator.containers.contract import Answer, Invocation, StreamedAnswer
 from emulator.containers.process import ProcessContainer
@@ -150,7 +150,7 @@ class Instance:
                 new_container, definition.model_data, setting.models, resources.storage_bytes, self._limits, events, log
             )
         assert definition.model_data is not None
-        bucket = LocalBucket(definition.model_data)
+        bucket = bucket_of_many(definition.model_data)
         volume = StorageVolume(setting.models, resources.storage_bytes, bucket, self._limits, events)
         memory = MemoryBudget(resources.memory_bytes, self.memory_used, resources.max_loaded_models)
         return MultiModelContainer(

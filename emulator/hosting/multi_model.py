@@ -7,9 +7,10 @@ import enum
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from emulator.artifacts.bucket import Version
 from emulator.containers.base import Container, LogSink
 from emulator.containers.contract import ContainerContract, Invocation, invocation_path
-from emulator.errors import ContainerError
+from emulator.errors import ContainerError, no_response
 from emulator.events import ArchiveChanged, Events
 from emulator.hosting.definition import Caching, Resources
 from emulator.hosting.hosted import HostedContainer, Use
@@ -70,6 +71,7 @@ class MultiModelContainer(HostedContainer):
         if self._watch is not None:
             self._watch.cancel()
             await asyncio.gather(self._watch, return_exceptions=True)
+        self.volume.close()
         await super().stop()
 
     async def _check_health(self, contract: ContainerContract) -> None:
@@ -99,7 +101,9 @@ class MultiModelContainer(HostedContainer):
         target_model, loaded, contract = invocation.target_model, self.loaded, self._contract
         assert loaded is not None
         if self._caching.reload:
-            self._reload_if_changed(target_model, loaded)
+            await self._reload_if_changed(target_model)
+            if self.loaded is not loaded:
+                raise no_response(self._origin)
         cache_hit = loaded.models.get(target_model) is not None
         model = await loaded.use(target_model, deadline)
         return ModelUse(
@@ -129,17 +133,20 @@ class MultiModelContainer(HostedContainer):
 
     # Archives that change
 
-    def _reload_if_changed(self, target_model: str, loaded: LoadedModels) -> None:
+    async def _reload_if_changed(self, target_model: str) -> None:
         stored = self.volume.models.get(target_model)
-        changed = stored is not None and self.volume.changed([stored])
-        if stored and changed and loaded.renew(stored, "its archive has changed"):
+        if stored is None or not await asyncio.to_thread(self.volume.changed, [stored]):
+            return
+        if self.loaded is None or self.volume.models.get(target_model) is not stored:
+            return  # the container has ended meanwhile, or another caller has found out
+        if self.loaded.renew(stored, "its archive has changed"):
             self._events.publish(ArchiveChanged(target_model, reloaded=True))
 
     async def _watch_archives(self) -> None:
         """Warn, once, of each archive that is served in an older version than the one in S3."""
-        warned: dict[str, tuple[int, int]] = {}
+        warned: dict[str, Version] = {}
         while not self._caching.reload:
-            await asyncio.sleep(self._limits.poll_seconds)
+            await asyncio.sleep(self.volume.watch_seconds)
             for stored, version in await asyncio.to_thread(self.volume.changed, list(self.volume.models)):
                 if warned.get(stored.target_model) != version:
                     warned[stored.target_model] = version

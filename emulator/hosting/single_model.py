@@ -9,9 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from emulator.artifacts.archive import extract
+from emulator.artifacts.model_data import bucket_of_one
+from emulator.artifacts.model_data_url import ModelData
 from emulator.containers.base import Container, LogSink
 from emulator.containers.contract import INVOCATIONS, ContainerContract, Invocation
-from emulator.errors import ArchiveError, SetupError, model_data_not_found
+from emulator.errors import ArchiveError, AwsError, InternalDependencyException, SetupError, model_data_not_found
 from emulator.events import Events
 from emulator.hosting.hosted import HostedContainer, Use
 from emulator.limits import Limits
@@ -23,16 +25,20 @@ class SingleModelContainer(HostedContainer):
     def __init__(
         self,
         new_container: Callable[[LogSink], Container],
-        archive: Path | None,
+        model_data: ModelData | None,
         directory: Path,
         storage_bytes: int,
         limits: Limits,
         events: Events,
         log: LogSink,
     ) -> None:
-        """``directory`` is what the container sees as ``/opt/ml/model``; ``archive`` is extracted there, if any."""
+        """``directory`` is what the container sees as ``/opt/ml/model``.
+
+        ``model_data`` is an archive to extract there, if any.
+        """
         super().__init__(new_container, limits, events, log)
-        self._archive = archive
+        self._model_data = model_data
+        self._source = None if model_data is None else bucket_of_one(model_data)
         self._directory = directory
         self._storage_bytes = storage_bytes
 
@@ -45,24 +51,33 @@ class SingleModelContainer(HostedContainer):
         shutil.rmtree(self._directory.parent, ignore_errors=True)
         self._directory.parent.mkdir(parents=True)
         try:
-            if self._archive is None:
+            if self._source is None:
                 self._directory.mkdir()
-            else:
-                extract(
-                    self._archive,
-                    self._directory,
-                    max_bytes=self._storage_bytes,
-                    max_files=self._limits.archive_files,
-                )
+                return
+            bucket, name = self._source
+            limits = {"max_bytes": self._storage_bytes, "max_files": self._limits.archive_files}
+            with bucket.open(name) as (archive, _):
+                extract(archive, self._directory, **limits)
+        except AwsError as error:
+            told = model_data_not_found(self.name, str(self._model_data))
+            why = error.__cause__ or (error if isinstance(error, InternalDependencyException) else None)
+            raise SetupError(f"{told} {why}" if why else told) from None
         except ArchiveError as error:
-            raise SetupError(f"The model archive {self._archive} of {self.name} cannot be extracted: {error}") from None
+            raise SetupError(
+                f"The model archive {self._model_data} of {self.name} cannot be extracted: {error}"
+            ) from None
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise SetupError(
                     f"There is no space left below {self._directory} for the model of {self.name}. "
                     "Free some, or name another place with --state-dir."
                 ) from None
-            raise SetupError(model_data_not_found(self.name, str(self._archive))) from None
+            raise
+
+    async def stop(self) -> None:
+        if self._source is not None:
+            self._source[0].close()
+        await super().stop()
 
     async def _check_health(self, contract: ContainerContract) -> None:
         await contract.ping()

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from emulator.artifacts.archive import Extracted, extract
-from emulator.artifacts.bucket import LocalBucket, Version
-from emulator.errors import ArchiveError, VolumeFull, archive_not_found, archive_unusable
+from emulator.artifacts.bucket import Bucket, Version
+from emulator.errors import ArchiveError, VolumeFull, archive_unusable
 from emulator.events import Events, ModelDeleted, ModelDownloaded
 from emulator.hosting.residents import Arrivals, Resident, Residents
 from emulator.limits import Limits
@@ -49,9 +49,7 @@ class StorageVolume:
     emulator that was killed left half written is gone.
     """
 
-    def __init__(
-        self, directory: Path, capacity_bytes: int, bucket: LocalBucket, limits: Limits, events: Events
-    ) -> None:
+    def __init__(self, directory: Path, capacity_bytes: int, bucket: Bucket, limits: Limits, events: Events) -> None:
         self.directory = directory
         self.capacity_bytes = capacity_bytes
         self.models: Residents[StoredModel] = Residents()
@@ -68,6 +66,15 @@ class StorageVolume:
         self._removals: set[asyncio.Task[None]] = set()
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)
+
+    def close(self) -> None:
+        """Break off downloads."""
+        self._bucket.close()
+
+    @property
+    def watch_seconds(self) -> float:
+        """How often to look whether archives have changed."""
+        return self._limits.s3_watch_seconds if self._bucket.is_remote else self._limits.poll_seconds
 
     @property
     def used_bytes(self) -> int:
@@ -122,12 +129,11 @@ class StorageVolume:
 
     async def _download(self, target_model: str) -> StoredModel:
         spare = self._spares.pop(target_model)
-        archive, version = self._bucket.locate(target_model), self._bucket.version(target_model)
         name = model_name(target_model, self._generations[target_model])
         directory = self.directory / name / "model"
         started = time.perf_counter()
         try:
-            extracted = await self._extract(target_model, archive, directory, spare)
+            extracted, version = await self._fetch(target_model, directory, spare)
             while self.used_bytes + extracted.size_bytes > self.capacity_bytes:
                 if not await self._make_room("storage volume full", spare):
                     raise VolumeFull(
@@ -140,22 +146,24 @@ class StorageVolume:
         self._events.publish(ModelDownloaded(target_model, time.perf_counter() - started, extracted.size_bytes))
         return StoredModel(target_model, extracted.size_bytes, name=name, directory=directory, version=version)
 
-    async def _extract(self, target_model: str, archive: Path, directory: Path, spare: Spare) -> Extracted:
-        limits = {"max_bytes": self.capacity_bytes, "max_files": self._limits.archive_files}
+    async def _fetch(self, target_model: str, directory: Path, spare: Spare) -> tuple[Extracted, Version]:
         while True:
             try:
-                directory.parent.mkdir(exist_ok=True)
-                return await asyncio.to_thread(extract, archive, directory, **limits)
+                return await asyncio.to_thread(self._extract, target_model, directory)
             except ArchiveError as error:
                 raise archive_unusable(target_model, str(error)) from None
             except OSError as error:
-                if error.filename == str(archive):  # deleted a moment ago, or not readable
-                    raise archive_not_found(self._bucket.directory.name, target_model) from None
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                     raise
             # The disk below is smaller than the volume claims to be: make room as if the volume were full.
             if not await self._make_room("no space left on device", spare):
                 raise VolumeFull(f"no space left on device below {self.directory}")
+
+    def _extract(self, target_model: str, directory: Path) -> tuple[Extracted, Version]:
+        with self._bucket.open(target_model) as (archive, version):
+            directory.parent.mkdir(exist_ok=True)
+            limits = {"max_bytes": self.capacity_bytes, "max_files": self._limits.archive_files}
+            return extract(archive, directory, **limits), version
 
     async def _make_room(self, reason: str, spare: Spare) -> bool:
         stored = self.models.pop_idle()

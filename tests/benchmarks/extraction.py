@@ -45,7 +45,8 @@ def with_tar(archive: Path, directory: Path) -> None:
 
 
 def with_ours(archive: Path, directory: Path) -> None:
-    extract(archive, directory, max_bytes=1 << 50, max_files=1 << 30)
+    with open(archive, "rb") as file:
+        extract(file, directory, max_bytes=1 << 50, max_files=1 << 30)
 
 
 def seconds(extraction: Callable[[Path, Path], None], archive: Path, directory: Path) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from emulator.artifacts.model_data_url import ModelData, S3Url
 from emulator.errors import ACCOUNT_ID
 from emulator.hosting.definition import ContainerDefinition, EndpointDefinition, Image, ModelDefinition
 from emulator.hosting.registry import Record, Registry
@@ -59,14 +60,17 @@ def _container(container: ContainerDefinition, s3_root: Path | None) -> dict[str
     if container.hostname:
         asked["ContainerHostname"] = container.hostname
     if container.model_data is not None:
-        asked["ModelDataUrl"] = _url(container.model_data, s3_root) + ("/" if container.multi_model else "")
+        url = _url(container.model_data, s3_root)
+        asked["ModelDataUrl"] = url.removesuffix("/") + "/" if container.multi_model else url
     if container.multi_model:
         asked["MultiModelConfig"] = {"ModelCacheSetting": "Enabled" if container.caching.enabled else "Disabled"}
     return asked
 
 
-def _url(path: Path, s3_root: Path | None) -> str:
+def _url(path: ModelData, s3_root: Path | None) -> str:
     """In S3 if it is in a bucket there; otherwise a file's."""
+    if isinstance(path, S3Url):
+        return str(path)
     if s3_root is not None and path != s3_root and path.is_relative_to(s3_root):
         return f"s3://{path.relative_to(s3_root).as_posix()}"
     return path.as_uri()

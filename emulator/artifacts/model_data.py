@@ -1,0 +1,21 @@
+"""From where a container's model data is to the bucket that it is read from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from emulator.artifacts.bucket import Bucket, LocalBucket
+from emulator.artifacts.model_data_url import ModelData, S3Url
+from emulator.artifacts.s3_bucket import S3Bucket
+
+
+def bucket_of_many(model_data: ModelData) -> Bucket:
+    """The archives of a multi-model container."""
+    return LocalBucket(model_data) if isinstance(model_data, Path) else S3Bucket(model_data.bucket, model_data.prefix)
+
+
+def bucket_of_one(model_data: ModelData) -> tuple[Bucket, str]:
+    """Where the one archive of a container is, and its name there."""
+    if isinstance(model_data, S3Url):
+        return S3Bucket(model_data.bucket), model_data.key
+    return LocalBucket(model_data.parent), model_data.name

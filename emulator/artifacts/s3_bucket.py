@@ -1,0 +1,173 @@
+"""Real S3 as the place of model archives, by boto3 and with its user's own settings.
+
+An archive goes from its connection straight into the extraction: it is never whole in memory or on the disk.
+boto3 is imported when S3 is first asked for something.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from emulator.artifacts.bucket import OPENED_WITH, Version
+from emulator.artifacts.model_data_url import S3Url
+from emulator.artifacts.s3_problems import is_not_there, is_refused, problem
+from emulator.errors import AwsError, InternalDependencyException, SetupError, archive_not_found
+
+CONNECT_SECONDS, READ_SECONDS = 10, 20  # without an answer, before it is tried again
+ATTEMPTS = 5  # of a connection that broke before it brought anything
+CONNECTIONS = 32  # kept to one place
+
+_making = threading.Lock()
+
+
+class S3Bucket:
+    """The objects of a bucket whose keys begin with ``prefix``: a TargetModel is the rest of the key."""
+
+    is_remote = True
+
+    def __init__(self, bucket: str, prefix: str = "") -> None:
+        self._bucket = bucket
+        self._prefix = prefix
+        self._closed = threading.Event()
+
+    def check(self) -> None:
+        """Look whether the prefix can be listed. Raises SetupError."""
+        with self._explained(self._prefix):
+            _client().list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
+
+    @contextmanager
+    def open(self, target_model: str) -> Iterator[tuple[io.BufferedReader[Any], Version]]:
+        """The object's bytes as they come.
+
+        Raises ValidationError as SageMaker does when there is no such object, or when these credentials may not
+        read it; InternalDependencyException when S3 cannot be asked. Reading raises the same.
+        """
+        download = _Download(self._bucket, self._key(target_model), self._closed)
+        with io.BufferedReader(download, OPENED_WITH) as file:
+            yield file, download.entity_tag
+
+    def version(self, target_model: str) -> Version:
+        """The object's entity tag. Raises the same as ``open``."""
+        key = self._key(target_model)
+        try:
+            return _client().head_object(Bucket=self._bucket, Key=key)["ETag"]
+        except Exception as error:
+            raise _failure(error, self._bucket, key) from _cause(error, self._bucket, key)
+
+    def archives(self) -> Iterator[tuple[str, int]]:
+        """TargetModel and size in bytes of every object; one call of S3 for each 1,000. Raises SetupError."""
+        with self._explained(self._prefix):
+            pages = _client().get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix)
+            for page in pages:
+                for found in page.get("Contents", ()):
+                    target_model = found["Key"][len(self._prefix) :]
+                    if target_model and not target_model.endswith("/"):  # a folder, as consoles make them
+                        yield target_model, found["Size"]
+
+    def close(self) -> None:
+        """Break off downloads. One whose connection is silent notices when its time is up."""
+        self._closed.set()
+
+    def _key(self, target_model: str) -> str:
+        return self._prefix + target_model
+
+    @contextmanager
+    def _explained(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            raise SetupError(problem(error, S3Url(self._bucket, key), _endpoint())) from None
+
+
+class _Download(io.RawIOBase):
+    """The bytes of one object. A connection that breaks is replaced by one that goes on where it ended."""
+
+    def __init__(self, bucket: str, key: str, closed: threading.Event) -> None:
+        super().__init__()
+        self._bucket, self._key, self._broken_off = bucket, key, closed
+        self._position = 0
+        self._body: Any = None
+        answer = self._get()
+        self.entity_tag: str = answer["ETag"]
+        self._size: int = answer["ContentLength"]
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if self._position >= self._size:
+            return 0
+        for attempt in range(1, ATTEMPTS + 1):
+            if self._broken_off.is_set():
+                raise InternalDependencyException(f"The download of s3://{self._bucket}/{self._key} was broken off.")
+            try:
+                data = self._body.read(min(len(buffer), self._size - self._position))
+                if data:
+                    break
+                raise EOFError(f"the connection ended after {self._position} of {self._size} bytes")
+            except Exception as error:
+                if attempt == ATTEMPTS:
+                    raise self._failure(error) from _cause(error, self._bucket, self._key)
+                self._body.close()
+                self._get(Range=f"bytes={self._position}-", IfMatch=self.entity_tag)
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+    def close(self) -> None:
+        if self._body is not None:
+            self._body.close()
+        super().close()
+
+    def _get(self, **conditions: str) -> dict[str, Any]:
+        try:
+            answer = _client().get_object(Bucket=self._bucket, Key=self._key, **conditions)
+        except Exception as error:
+            raise self._failure(error) from _cause(error, self._bucket, self._key)
+        self._body = answer["Body"]
+        return answer
+
+    def _failure(self, error: Exception) -> AwsError:
+        return _failure(error, self._bucket, self._key)
+
+
+@functools.cache
+def _made_client() -> Any:
+    import boto3.session
+    from botocore.config import Config
+
+    config = Config(connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS, max_pool_connections=CONNECTIONS)
+    return boto3.session.Session().client("s3", config=config)
+
+
+def _client() -> Any:
+    """The one client of this process, which all threads may use."""
+    with _making:
+        return _made_client()
+
+
+def _endpoint() -> str:
+    """Where S3 is; empty if that cannot be told."""
+    try:
+        return _client().meta.endpoint_url
+    except Exception:
+        return ""
+
+
+def _failure(error: Exception, bucket: str, key: str) -> AwsError:
+    """What an invocation is answered with."""
+    if is_not_there(error) or is_refused(error):
+        return archive_not_found(bucket, key)
+    return InternalDependencyException(problem(error, S3Url(bucket, key), _endpoint()))
+
+
+def _cause(error: Exception, bucket: str, key: str) -> Exception | None:
+    """What the log tells beyond that."""
+    if is_refused(error):
+        return SetupError(problem(error, S3Url(bucket, key), _endpoint()))
+    return None

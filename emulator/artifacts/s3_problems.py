@@ -1,0 +1,104 @@
+"""What went wrong with real S3, told to who can do something about it. No secret is ever part of it."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+from urllib.parse import urlsplit
+
+from emulator.artifacts.model_data_url import S3Url
+
+# S3's codes for credentials that are there, but of no use.
+BAD_CREDENTIALS = {
+    "ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch",
+    "TokenRefreshRequired",
+}  # fmt: skip
+# botocore's names of errors for want of credentials. Their texts are not repeated: they may be those of a program
+# that fetches credentials.
+CREDENTIAL_ERRORS = ("Credential", "Token", "SSO", "Login")
+WANTED = "s3:ListBucket and s3:GetObject"
+
+
+def is_not_there(error: Exception) -> bool:
+    """Whether S3 says that there is no such object."""
+    return _status(error) == 404
+
+
+def is_refused(error: Exception) -> bool:
+    """Whether S3 says that these credentials may not do that; without the right to list, of a missing object too."""
+    return _status(error) == 403 and _code(error) not in BAD_CREDENTIALS
+
+
+def problem(error: Exception, url: S3Url, endpoint: str) -> str:
+    """What is wrong, and what to do. ``endpoint`` is where S3 was asked; empty if there is no telling."""
+    from botocore import exceptions
+
+    name, code, place = type(error).__name__, _code(error), _place(endpoint)
+    if code in BAD_CREDENTIALS:
+        return (
+            f"{url} cannot be read: S3{place} does not accept the AWS credentials ({code}). "
+            "Renew them (aws sso login, aws configure), or choose others with AWS_PROFILE."
+        )
+    if isinstance(error, exceptions.ClientError):
+        return _refusal(error, url, place)
+    if isinstance(error, exceptions.ProfileNotFound):
+        return f"{url} cannot be read: {error}. Check AWS_PROFILE."
+    if isinstance(error, exceptions.BotoCoreError) and any(word in name for word in CREDENTIAL_ERRORS):
+        return (
+            f"{url} cannot be read: no AWS credentials could be had ({name}). Set AWS_PROFILE, or AWS_ACCESS_KEY_ID "
+            "and AWS_SECRET_ACCESS_KEY; or sign in with aws configure or aws sso login."
+        )
+    if isinstance(error, exceptions.ResponseStreamingError | exceptions.IncompleteReadError | EOFError):
+        return f"The download of {url}{place} broke off again and again. Check the network, and try again."
+    if isinstance(error, exceptions.ConnectionError | exceptions.HTTPClientError):
+        return f"{url} cannot be read: S3{place} cannot be reached. Check the network{_environment()}."
+    if name == "ResponseParserError":
+        return _no_s3(url, place)
+    return f"{url} cannot be read: {name}: {error}"
+
+
+def _refusal(error: Any, url: S3Url, place: str) -> str:
+    code, status = _code(error), _status(error)
+    if code == "NoSuchBucket":
+        return f"There is no bucket {url.bucket} in S3{place}. Check the URL, and whose credentials these are."
+    if code == "PreconditionFailed":
+        return f"{url} was changed while it was downloaded. Try again."
+    if status == 403:
+        return f"S3{place} denies access to {url} ({code}): these credentials need {WANTED} for it."
+    if status == 404 and error.operation_name.startswith("List"):
+        return _no_s3(url, place)
+    return f"{url} cannot be read: S3{place} answers {code}: {error.response.get('Error', {}).get('Message', '')}"
+
+
+def _no_s3(url: S3Url, place: str) -> str:
+    return f"{url} cannot be read: what answers{place} is no S3. Check where S3 is said to be{_environment()}."
+
+
+def _environment() -> str:
+    """The variables that name an endpoint: localmme env makes people set one of them."""
+    names = [name for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL") if os.environ.get(name)]
+    if not names:
+        return ""
+    if names == ["AWS_ENDPOINT_URL"]:
+        return ": AWS_ENDPOINT_URL is set, perhaps by localmme env. Unset it, or set AWS_ENDPOINT_URL_S3 for S3"
+    return f": {names[0]} is set"
+
+
+def _place(endpoint: str) -> str:
+    """`` at HOST``, if it is not Amazon's."""
+    split = urlsplit(endpoint)
+    host = split.hostname or ""
+    if not host or host.endswith((".amazonaws.com", ".amazonaws.com.cn")):
+        return ""
+    host = f"[{host}]" if ":" in host else host
+    return f" at {split.scheme}://{host}" + (f":{split.port}" if split.port else "")
+
+
+def _code(error: Exception) -> str:
+    response = getattr(error, "response", None)
+    return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
+
+
+def _status(error: Exception) -> int:
+    response = getattr(error, "response", None)
+    return response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) if isinstance(response, dict) else 0
