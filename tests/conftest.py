@@ -83,7 +83,7 @@ def scripted(serve: Callable[..., Emulator], bucket: Path, journal: Journal) -> 
     return scripted
 
 
-def scripted_arguments(bucket: Path, journal: Journal, script: dict[str, Any]) -> list[str]:
+def scripted_arguments(bucket: Path | str, journal: Journal, script: dict[str, Any]) -> list[str]:
     variables = {"SCRIPT_JOURNAL": str(journal.path), "SCRIPT": json.dumps(script)}
     settings = [word for name, value in variables.items() for word in ("--env", f"{name}={value}")]
     return ["--models", str(bucket), "--command", SCRIPTED_CONTAINER, *settings]

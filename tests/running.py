@@ -12,7 +12,8 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -60,6 +61,31 @@ def eventually(check: Callable[[], T], seconds: float = 20.0, what: str = "") ->
             return value
         assert time.monotonic() < deadline, f"never happened: {what or check}"
         time.sleep(0.02)
+
+
+class Growth:
+    """By how much more memory a process has than when it was first looked at, at most."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+
+@contextmanager
+def most_memory(process: psutil.Process) -> Iterator[Growth]:
+    """Watch a process; look at the growth afterwards."""
+    growth, before, done = Growth(), process.memory_info().rss, threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.01):
+            growth.bytes = max(growth.bytes, process.memory_info().rss - before)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield growth
+    finally:
+        done.set()
+        watcher.join()
 
 
 class Emulator:
