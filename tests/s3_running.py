@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -78,3 +79,14 @@ class S3Server:
             self._process.terminate()
         self._process.wait(30)
         self._reader.join(5)
+
+
+@contextmanager
+def served(directory: Path) -> Iterator[S3Server]:
+    """S3 over a directory below this one; it must not have complained of anything in the end."""
+    server = S3Server(directory / "s3", directory / "state")
+    try:
+        yield server
+    finally:
+        server.stop()
+    assert server.errors == []

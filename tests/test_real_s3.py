@@ -24,7 +24,7 @@ from emulator.service.server import BOOT_FAILED
 from tests.conftest import scripted_arguments
 from tests.described import described, scripted_container
 from tests.running import Emulator, Journal, archive, eventually, files_below, localmme, most_memory
-from tests.s3_running import S3Server, client
+from tests.s3_running import S3Server, client, served
 
 Start = Callable[..., Emulator]
 MEGABYTE = 1 << 20
@@ -49,12 +49,9 @@ def settings(url: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    directory = tmp_path_factory.mktemp("s3")
-    server = S3Server(directory / "s3", directory / "state")
-    server.client.create_bucket(Bucket="models")
-    yield server
-    server.stop()
-    assert server.errors == []
+    with served(tmp_path_factory.mktemp("s3")) as server:
+        server.client.create_bucket(Bucket="models")
+        yield server
 
 
 @pytest.fixture(scope="module")

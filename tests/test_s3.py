@@ -29,8 +29,8 @@ from boto3.s3.transfer import TransferConfig
 from botocore import UNSIGNED
 from botocore.exceptions import ClientError
 
-from tests.running import eventually
-from tests.s3_running import KEYS, S3Server, client
+from tests.running import eventually, most_memory
+from tests.s3_running import KEYS, S3Server, client, served
 
 MEGABYTE = 1 << 20
 SIGNED = {"Authorization": "AWS4-HMAC-SHA256 Credential=placeholder/20260101/us-east-1/s3/aws4_request, Signature=0"}
@@ -38,11 +38,8 @@ SIGNED = {"Authorization": "AWS4-HMAC-SHA256 Credential=placeholder/20260101/us-
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    directory = tmp_path_factory.mktemp("s3")
-    server = S3Server(directory / "s3", directory / "state")
-    yield server
-    server.stop()
-    assert server.errors == []
+    with served(tmp_path_factory.mktemp("s3")) as server:
+        yield server
 
 
 @pytest.fixture
@@ -388,26 +385,32 @@ def test_a_key_cannot_be_the_directory_of_another_one(server: S3Server, s3: Any,
     assert own_files(server) == []
 
 
-def test_links_do_not_lead_out_of_a_bucket(server: S3Server, s3: Any, bucket: str, tmp_path: Path) -> None:
-    (tmp_path / "secret").write_text("secret")
+def test_a_link_to_a_file_is_an_object_and_one_to_a_directory_is_not(
+    server: S3Server, s3: Any, bucket: str, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").write_text("large")
     directory = server.root / bucket
-    (directory / "out").symlink_to(tmp_path / "secret")
+    (directory / "out").symlink_to(tmp_path / "elsewhere")
     (directory / "up").symlink_to(tmp_path)
     (directory / "loop").symlink_to(directory)
     (directory / "gone").symlink_to("nowhere")
     (directory / "file").write_text("inside")
     (directory / "in").symlink_to("file")
-    assert [one["Key"] for one in s3.list_objects_v2(Bucket=bucket)["Contents"]] == ["file", "in"]
+    assert [one["Key"] for one in s3.list_objects_v2(Bucket=bucket)["Contents"]] == ["file", "in", "out"]
     assert s3.get_object(Bucket=bucket, Key="in")["Body"].read() == b"inside"
-    for key in ("out", "up/secret", "loop/file", "gone", "loop/out"):
+    assert s3.get_object(Bucket=bucket, Key="out")["Body"].read() == b"large"
+    for key in ("up", "up/elsewhere", "loop/file", "gone", "loop/out"):
         assert refused(s3.get_object, Bucket=bucket, Key=key) == (404, "NoSuchKey")
     for key in ("up/new", "loop/new"):
         assert refused(s3.put_object, Bucket=bucket, Key=key, Body=b"") == (400, "InvalidArgument")
     assert "Contents" not in s3.list_objects_v2(Bucket=bucket, Prefix="up/")
     s3.put_object(Bucket=bucket, Key="out", Body=b"mine")  # takes the link's place
-    assert (tmp_path / "secret").read_text() == "secret"
-    s3.delete_object(Bucket=bucket, Key="up/secret")
-    assert (tmp_path / "secret").exists()
+    assert s3.get_object(Bucket=bucket, Key="out")["Body"].read() == b"mine"
+    (directory / "again").symlink_to(tmp_path / "elsewhere")
+    for key in ("again", "up/elsewhere"):
+        s3.delete_object(Bucket=bucket, Key=key)
+    assert not os.path.lexists(directory / "again")
+    assert (tmp_path / "elsewhere").read_text() == "large"
 
 
 def test_a_bucket_may_be_a_link_to_a_directory_elsewhere(server: S3Server, s3: Any, tmp_path: Path) -> None:
@@ -601,28 +604,17 @@ def test_a_disk_that_takes_no_more_is_said_and_leaves_nothing(own_server: Callab
 
 
 def test_a_large_upload_takes_little_memory(server: S3Server, s3: Any, bucket: str) -> None:
-    worker, size = server.worker(), 512 * MEGABYTE
+    size = 512 * MEGABYTE
     s3.put_object(Bucket=bucket, Key="warm", Body=bytes(4 * MEGABYTE))
-    before, most, done = worker.memory_info().rss, 0, threading.Event()
-
-    def watch() -> None:
-        nonlocal most
-        while not done.wait(0.01):
-            most = max(most, worker.memory_info().rss)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
     # As fast as this machine can: without back-pressure, it would be faster than the checksums.
-    with socket.create_connection(server.address.split(":")) as connection:
+    with most_memory(server.worker()) as grown, socket.create_connection(server.address.split(":")) as connection:
         request = f"PUT /{bucket}/large HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n"
         request += f"x-amz-checksum-sha256: {'A' * 43}=\r\nAuthorization: {SIGNED['Authorization']}\r\n\r\n"
         connection.sendall(request.encode())
         for _ in range(size // MEGABYTE):
             connection.sendall(bytes(MEGABYTE))
         assert connection.recv(100).startswith(b"HTTP/1.1 400")  # it is not that checksum
-    done.set()
-    watcher.join()
-    assert most - before < 64 * MEGABYTE
+    assert grown.bytes < 64 * MEGABYTE
     assert own_files(server) == []
 
 

@@ -10,7 +10,7 @@ import pytest
 from botocore.model import ListShape, Shape, StructureShape
 
 from emulator.service.s3.routes import ABSENT, OPERATIONS, SUBRESOURCES, _names
-from tests.s3_running import S3Server
+from tests.s3_running import S3Server, served
 
 KEY = {"Bucket": "shapes", "Key": "a"}
 PART = {**KEY, "UploadId": "UPLOAD", "PartNumber": 1}
@@ -69,11 +69,8 @@ NEEDED = {
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    directory = tmp_path_factory.mktemp("s3")
-    server = S3Server(directory / "s3", directory / "state")
-    yield server
-    server.stop()
-    assert server.errors == []
+    with served(tmp_path_factory.mktemp("s3")) as server:
+        yield server
 
 
 def test_every_answer_is_of_its_shape(server: S3Server) -> None:

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from emulator.artifacts.bucket import LocalBucket
 from emulator.service.s3.attributes import Attributes
 from emulator.service.s3.chunked import AwsChunked
 from emulator.service.s3.conditions import byte_range
@@ -223,3 +224,39 @@ def test_no_two_versions_have_the_same_time(store: Store) -> None:
         times.add(store.entry("models", "a").version)
     assert len(times) == 200
     assert len(list(store.records.known())) == 1
+
+
+@pytest.mark.parametrize("below", ["", "models", "models/deep"])
+def test_what_is_an_object_is_an_archive(store: Store, tmp_path: Path, below: str) -> None:
+    """S3 and the models look at one directory: as a whole, as a bucket, or as a part of one."""
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "deep").mkdir(parents=True)
+    for path in ("large", "deep/larger", ".localmme"):
+        (elsewhere / path).write_text(path)
+    bucket = store.root / "models"
+    (bucket / "deep" / "er").mkdir(parents=True)
+    for path in ("a", "deep/b", "deep/er/c", "deep/.hidden"):
+        (bucket / path).write_text(path)
+    (store.root / "linked").symlink_to(elsewhere)
+    for folder in (bucket, bucket / "deep", bucket / "deep" / "er", elsewhere / "deep"):
+        (folder / "file-link").symlink_to(elsewhere / "large")
+        (folder / "folder-link").symlink_to(elsewhere)
+        (folder / "loop").symlink_to(folder)
+        (folder / "gone").symlink_to("nowhere")
+        os.mkfifo(folder / "pipe")
+        with open(os.fsencode(folder) + b"/\xff", "wb"):
+            pass
+    objects = {f"{each.name}/{one.key}" for each in store.buckets() for one in store.listing(each.name).objects}
+    assert {"models/deep/er/file-link", "linked/deep/larger", "models/deep/.hidden"} <= objects
+    prefix = below and below + "/"
+    expected = {name.removeprefix(prefix) for name in objects if name.startswith(prefix)}
+    archives = LocalBucket(store.root / below)
+    for name in expected:
+        assert archives.version(name)
+    shown = {name for name in expected if "/." not in f"/{name}"}
+    found = {name for name, _ in archives.archives()}
+    # A directory that is linked to at the top may be a bucket, so that it is looked into; from there on, links are not.
+    at_the_top = {name for name in found if name.startswith(("folder-link/", "loop/"))}
+    assert found - at_the_top == shown
+    assert bool(at_the_top) == bool(below)
+    assert not any(link in name.partition("/")[2] for name in at_the_top for link in ("folder-link/", "loop/"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +16,7 @@ from emulator.errors import AwsError, archive_not_found
 # Of an object in S3: its entity tag.
 Version = tuple[int, int] | str
 
+RESERVED = ".localmme"  # S3's own files: beside its buckets, or at the top of one on a disk of its own
 OPENED_WITH = 256 * 1024  # bytes of buffer
 
 
@@ -41,7 +42,12 @@ class Bucket(Protocol):
 
 
 class LocalBucket:
-    """A directory of archives. A TargetModel is a path below it, as it is a key below the prefix in S3."""
+    """A directory of archives. A TargetModel is a path below it, as it is a key below the prefix in S3.
+
+    The directory may be one of S3's buckets, hold all of them, or be part of one: what is an object there is an
+    archive here. A link to a file counts, wherever it leads; one to a directory counts at the top only, where it may
+    be a bucket. ``service/s3/keys.py`` says why.
+    """
 
     is_remote = False
 
@@ -71,25 +77,37 @@ class LocalBucket:
         return _version(self._stat(target_model))
 
     def archives(self) -> Iterator[tuple[str, int]]:
-        """TargetModel and size in bytes of every file here, hidden ones apart."""
-        for folder, folders, files in os.walk(self.directory, followlinks=True):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            for name in sorted(files):
-                if not name.startswith("."):
-                    path = Path(folder, name)
-                    try:
-                        yield path.relative_to(self.directory).as_posix(), path.stat().st_size
-                    except FileNotFoundError:  # deleted since, or a dangling link
-                        continue
+        """TargetModel and size in bytes of every file here. Hidden ones are left out: they are seldom archives."""
+        return self._below("")
+
+    def _below(self, folder: str) -> Iterator[tuple[str, int]]:
+        try:
+            with os.scandir(self.directory / folder) as scanned:
+                entries = sorted(scanned, key=lambda entry: entry.name)
+        except OSError:  # deleted since, or closed to us
+            return
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            with suppress(OSError, UnicodeError):  # deleted since; not UTF-8, so that no key can say it
+                entry.name.encode()
+                if entry.is_dir(follow_symlinks=not folder):
+                    yield from self._below(f"{folder}{entry.name}/")
+                elif entry.is_file():
+                    yield folder + entry.name, entry.stat().st_size
 
     def close(self) -> None:
         """A file needs no breaking off: nothing keeps it waiting."""
 
     def _stat(self, target_model: str) -> os.stat_result:
         # S3 keys are compared letter by letter: what a file system would tidy up is another key there.
-        if any(part in ("", ".", "..") for part in target_model.split("/")):
+        top, *below = parts = target_model.split("/")
+        if any(part in ("", ".", "..", RESERVED) for part in parts):
             raise self._not_found(target_model)
         try:
+            parent = Path(os.path.realpath(self.directory / top), *below).parent
+            if below and os.path.realpath(parent) != str(parent):  # by a link to a directory
+                raise self._not_found(target_model)
             found = os.stat(self.directory / target_model)
         except (OSError, ValueError):
             raise self._not_found(target_model) from None

@@ -27,6 +27,7 @@ from emulator.containers.output import LogFeed, read_lines
 from emulator.containers.packing import packed
 from emulator.errors import ContainerError, SetupError, label_missing
 from emulator.limits import Limits
+from emulator.sizes import format_size
 
 PORT = 8080  # [dg] where a container listens that is not told another port
 FIRST_PORT, PORTS_EACH = 14_000, 100  # of containers that share an instance: the port to bind, and 99 that are free
@@ -135,7 +136,7 @@ class DockerContainer(Container):
                     f"{label_missing(self._reference, label)} Add `LABEL {label}` to its Dockerfile and build it again."
                 )
         if setting.memory_bytes < LEAST_MEMORY:
-            raise SetupError(f"A Docker container takes at least {size(LEAST_MEMORY)} of memory.")
+            raise SetupError(f"A Docker container takes at least {format_size(LEAST_MEMORY)} of memory.")
         if image.entrypoint[:2] == ("/bin/sh", "-c") and image.id not in self._engine.warned:
             self._engine.warned.add(image.id)
             self._warn(
@@ -263,7 +264,7 @@ class DockerContainer(Container):
         if not self._exited.done() and self._stopping is None:
             self._warn(
                 f"The kernel killed a process of the container {self._setting.name}, which takes more than the "
-                f"{size(self._setting.memory_bytes)} of memory that there are. The container itself goes on."
+                f"{format_size(self._setting.memory_bytes)} of memory that there are. The container itself goes on."
             )
 
     # While it runs
@@ -430,24 +431,18 @@ def explain(error: EngineError, image: Image) -> SetupError:
 
 def describe_end(state: Mapping[str, Any], memory_bytes: int) -> str:
     """How a container ended, in words that follow "it"; by what the engine says of its state."""
-    code = state["ExitCode"]
+    code, memory = state["ExitCode"], format_size(memory_bytes)
     if state["Status"] in ("removing", "dead"):
         return "was removed"
     if state.get("OOMKilled"):
         # The flag is for any of its processes.
         if code == KILLED:
-            return f"ran out of memory: the kernel killed it at {size(memory_bytes)} (exit code {code})"
-        return f"ended with exit code {code}, after the kernel killed a process of it at {size(memory_bytes)} of memory"
+            return f"ran out of memory: the kernel killed it at {memory} (exit code {code})"
+        return f"ended with exit code {code}, after the kernel killed a process of it at {memory} of memory"
     if code == KILLED:
         return f"was killed (exit code {code})"
     hints = {NOT_EXECUTABLE: ": a program could not be executed", NOT_FOUND: ": a program was not found"}
     return f"ended with exit code {code}{hints.get(code, '')}"
-
-
-def size(count: int) -> str:
-    """Bytes of memory for people."""
-    unit, name = (2**30, "GiB") if count >= 2**30 else (2**20, "MiB")
-    return f"{count / unit:.4g} {name}"
 
 
 def api_version(client: Client) -> tuple[int, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import statistics
@@ -15,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from emulator.artifacts.archive import extract
-from tests.benchmarks.report import Report
+from tests.benchmarks.report import Report, run
 
 MEGABYTE = 1024 * 1024
 DATA_FILES = 8
@@ -73,10 +72,4 @@ def main(report: Report, megabytes: int = 1024, rounds: int = 5) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--megabytes", type=int, default=1024, help="size of the model, unpacked")
-    parser.add_argument("--rounds", type=int, default=5, help="how often each of the two extracts it")
-    options = parser.parse_args()
-    table = Report()
-    main(table, options.megabytes, options.rounds)
-    table.print()
+    run(main, __doc__, "size of the model, unpacked", "how often each of the two extracts it")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
+import inspect
+from collections.abc import Callable
+
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
@@ -25,3 +29,14 @@ class Report:
 
     def print(self) -> None:
         self._console.print(self._table)
+
+
+def run(main: Callable[..., None], about: str, size: str, repeated: str) -> None:
+    """One benchmark from the command line, with the megabytes and rounds that it takes."""
+    defaults = {name: parameter.default for name, parameter in inspect.signature(main).parameters.items()}
+    parser = argparse.ArgumentParser(description=about)
+    for name, text in (("megabytes", size), ("rounds", repeated)):
+        parser.add_argument(f"--{name}", type=int, default=defaults[name], help=text)
+    table = Report()
+    main(table, **vars(parser.parse_args()))
+    table.print()

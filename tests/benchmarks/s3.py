@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import os
 import socket
@@ -10,15 +9,14 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.report import Report
-from tests.running import eventually
+from tests.benchmarks.report import Report, run
+from tests.running import eventually, most_memory
 from tests.s3_running import S3Server, client
 
 MEGABYTE = 1 << 20
@@ -107,24 +105,11 @@ def small(url: str, _: Path) -> float:
 
 def growth(server: S3Server, gigabytes: float) -> float:
     """Megabytes by which the worker grows at most while it takes one upload."""
-    worker = server.worker()
-    before, most, done = worker.memory_info().rss, 0, threading.Event()
-
-    def watch() -> None:
-        nonlocal most
-        while not done.wait(0.02):
-            most = max(most, worker.memory_info().rss)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
     size = int(gigabytes * 1024) * MEGABYTE
-    try:
+    with most_memory(server.worker()) as grown:
         server.client.put_object(Bucket="models", Key="endless", Body=Endless(size), ContentLength=size)
-    finally:
-        done.set()
-        watcher.join()
     server.client.delete_object(Bucket="models", Key="endless")
-    return (most - before) / 1e6
+    return grown.bytes / 1e6
 
 
 def main(report: Report, megabytes: int = 1024, rounds: int = 3) -> None:
@@ -159,10 +144,4 @@ def main(report: Report, megabytes: int = 1024, rounds: int = 3) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--megabytes", type=int, default=1024, help="size of the object")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each of the two moves it")
-    options = parser.parse_args()
-    table = Report()
-    main(table, options.megabytes, options.rounds)
-    table.print()
+    run(main, __doc__, "size of the object", "how often each of the two moves it")

@@ -28,7 +28,7 @@ from emulator.service.s3.errors import (
     not_yours,
     of_the_disk,
 )
-from emulator.service.s3.keys import RESERVED, is_bucket_name
+from emulator.service.s3.keys import RESERVED, is_bucket
 from emulator.service.s3.reading import Body
 from emulator.service.s3.routes import handler_of, takes_data
 from emulator.service.s3.store import Store
@@ -71,7 +71,7 @@ class S3:
 
     def has_bucket(self, name: str) -> bool:
         """Whether there is a bucket of that name now."""
-        return is_bucket_name(name) and (self._root / name).is_dir()
+        return is_bucket(self._root, name)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # Not from os.urandom: the id has to be unique, not secret.

@@ -1,8 +1,9 @@
 """Which file an object's key is, and which keys cannot be one.
 
-A key is the path of its file below the bucket's directory, letter by letter. No key reaches outside:
-``.``, ``..`` and empty segments are refused, links to directories are not followed, and a link to a
-file counts only while it stays inside of the bucket.
+A key is the path of its file below the bucket's directory, letter by letter. No key leads outside by itself:
+``.``, ``..`` and empty segments are refused, and links to directories are not followed. A link to a file is an
+object, wherever that file is: who made the link wanted it there, and S3 can make none. Nothing is ever written
+through a link: a new object takes its place.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ import os
 import re
 from pathlib import Path
 
+from emulator.artifacts.bucket import RESERVED
 from emulator.service.s3.errors import S3Error, invalid_bucket_name, key_too_long, key_unusable
 
 KEY_BYTES = 1024  # [api] of a key in UTF-8
 SEGMENT_BYTES = 255  # what file systems hold as one name
-RESERVED = ".localmme"  # the store's own files: beside the buckets, or at the top of one on a disk of its own
 
 # [api] the rules for new buckets in all regions
 NEW_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -34,9 +35,9 @@ def check_new_bucket(name: str) -> None:
         raise invalid_bucket_name(name)
 
 
-def is_bucket_name(name: str) -> bool:
-    """Whether a directory of this name can be asked for as a bucket."""
-    return ANY_BUCKET.fullmatch(name) is not None
+def is_bucket(root: Path, name: str) -> bool:
+    """Whether there is a bucket of that name below ``root``: a directory, or a link to one."""
+    return ANY_BUCKET.fullmatch(name) is not None and (root / name).is_dir()
 
 
 def segments(key: str) -> list[str]:
@@ -71,15 +72,9 @@ def existing(directory: Path, key: str) -> Path | None:
     path = directory.joinpath(*names)
     if os.path.realpath(path.parent) != str(path.parent):
         return None
-    return path if stays_inside(directory, path) else None
-
-
-def stays_inside(directory: Path, path: Path) -> bool:
-    """Whether a path in the bucket is there, and is no link that leads out of it, nor one to a directory."""
-    if path.is_symlink():
-        target = os.path.realpath(path)
-        return target.startswith(f"{directory}{os.sep}") and os.path.isfile(target)
-    return os.path.lexists(path)
+    if path.is_symlink() and not path.is_file():
+        return None
+    return path if os.path.lexists(path) else None
 
 
 def is_spelled_so(directory: Path, key: str) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from emulator.service.s3.attributes import Version
 from emulator.service.s3.errors import S3Error
-from emulator.service.s3.keys import KEY_BYTES, RESERVED, segments, stays_inside
+from emulator.service.s3.keys import KEY_BYTES, RESERVED, segments
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Tree:
         except UnicodeEncodeError:  # not UTF-8: no key can say it
             return ""
         if entry.is_symlink():
-            return name if stays_inside(self._directory, Path(entry.path)) else ""
+            return name if entry.is_file() else ""  # a link to a directory is not followed
         if entry.is_dir():
             return name + "/"
         return name if entry.is_file() else ""

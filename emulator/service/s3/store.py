@@ -31,7 +31,7 @@ from emulator.service.s3.errors import (
     of_the_disk,
 )
 from emulator.service.s3.incoming import Incoming, next_time_ns, sweep
-from emulator.service.s3.keys import RESERVED, check_new_bucket, existing, is_bucket_name, is_spelled_so, segments
+from emulator.service.s3.keys import RESERVED, check_new_bucket, existing, is_bucket, is_spelled_so, segments
 from emulator.service.s3.listing import Page, Tree, page
 
 BLOCK = 1 << 20
@@ -120,7 +120,7 @@ class Store:
         return found
 
     def has_bucket(self, name: str) -> bool:
-        return is_bucket_name(name) and (self.root / name).is_dir()
+        return is_bucket(self.root, name)
 
     def directory(self, bucket: str) -> Path:
         """The bucket's directory, without links. Raises NoSuchBucket."""
