@@ -67,7 +67,7 @@ def of_an_emulator(command: Any) -> Any:
 @click.option(
     "--s3",
     metavar="DIR",
-    help="What S3 serves: each directory in it is a bucket. [default: --models, if it is a directory; with --no-endpoint ./s3]",
+    help="What S3 serves: each directory in it is a bucket. [default: --models, if local; with --no-endpoint ./s3]",
 )
 @click.option("--endpoint-name", default="local", show_default=True, help="The endpoint's name.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
