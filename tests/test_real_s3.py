@@ -227,7 +227,7 @@ def test_with_reload_a_changed_object_is_served_at_once(serve_from: Start, url: 
 
 def test_of_a_changed_object_is_warned(serve_from: Start, ours: S3Server, prefix: str) -> None:
     ours.client.put_object(Bucket="models", Key=f"{prefix}/m.tar.gz", Body=packed("first"))
-    emulator = serve_from(ours.url, "--limit", "s3_watch_seconds=0.1")
+    emulator = serve_from(ours.url, "--limit", "s3_watch_seconds=0.1", "--limit", "poll_seconds=60")
     emulator.invoke("m.tar.gz")
     ours.client.put_object(Bucket="models", Key=f"{prefix}/m.tar.gz", Body=packed("second"))
     eventually(lambda: "changed    m.tar.gz in S3: as on SageMaker" in emulator.log, 20, "a warning")

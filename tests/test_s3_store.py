@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulator.artifacts.bucket import LocalBucket
+from emulator.errors import ValidationError
 from emulator.service.s3.attributes import Attributes
 from emulator.service.s3.chunked import AwsChunked
 from emulator.service.s3.conditions import byte_range
@@ -253,6 +254,10 @@ def test_what_is_an_object_is_an_archive(store: Store, tmp_path: Path, below: st
     archives = LocalBucket(store.root / below)
     for name in expected:
         assert archives.version(name)
+    deep = {"": "models/deep/", "models": "deep/", "models/deep": "er/"}[below]
+    for name in ("folder-link/large", "loop/file-link", "gone", "pipe", "folder-link"):
+        with pytest.raises(ValidationError):
+            archives.version(deep + name)
     shown = {name for name in expected if "/." not in f"/{name}"}
     found = {name for name, _ in archives.archives()}
     # A directory that is linked to at the top may be a bucket, so that it is looked into; from there on, links are not.
