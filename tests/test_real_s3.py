@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import boto3
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -24,7 +25,7 @@ from emulator.service.server import BOOT_FAILED
 from tests.conftest import scripted_arguments
 from tests.described import described, scripted_container
 from tests.running import Emulator, Journal, archive, eventually, files_below, localmme, most_memory
-from tests.s3_running import S3Server, client, served
+from tests.s3_running import KEYS, S3Server, client, served
 
 Start = Callable[..., Emulator]
 MEGABYTE = 1 << 20
@@ -500,3 +501,11 @@ except Exception as error:
     environment = {**os.environ, **NOTHING, "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"}
     ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert ran.stdout == "[]\nSetupError True\n", ran.stderr
+
+
+def test_the_control_plane_tells_where_it_is(serve_from: Start, ours: S3Server, prefix: str) -> None:
+    emulator = serve_from(ours.url)
+    sagemaker = boto3.client("sagemaker", endpoint_url=emulator.url, **KEYS)
+    [model] = sagemaker.list_models()["Models"]
+    described_model = sagemaker.describe_model(ModelName=model["ModelName"])
+    assert described_model["PrimaryContainer"]["ModelDataUrl"] == f"s3://models/{prefix}/"
