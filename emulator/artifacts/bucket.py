@@ -10,6 +10,7 @@ from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import Any, Protocol
 
+from emulator.artifacts.model_data_url import S3Url
 from emulator.errors import AwsError, archive_not_found
 
 # Of an archive; another one means that it has changed. Of a file: modification time in nanoseconds, size in bytes.
@@ -51,8 +52,10 @@ class LocalBucket:
 
     is_remote = False
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, url: S3Url | None = None) -> None:
+        """``url`` is what the directory is called in S3."""
         self.directory = directory.resolve()
+        self._url = url or S3Url(self.directory.name)
 
     def check(self) -> None:
         """The directory may come later."""
@@ -116,7 +119,7 @@ class LocalBucket:
         return found
 
     def _not_found(self, target_model: str) -> AwsError:
-        return archive_not_found(self.directory.name, target_model)
+        return archive_not_found(self._url.bucket, self._url.prefix + target_model)
 
 
 def _version(found: os.stat_result) -> Version:

@@ -38,7 +38,18 @@ class S3Url:
         return f"s3://{self.bucket}/{self.key}"
 
 
-ModelData = Path | S3Url  # where a container's model data is: on this machine, or in S3
+@dataclass(frozen=True)
+class LocalS3:
+    """A place in S3, where a directory of this machine stands for S3."""
+
+    path: Path
+    url: S3Url
+
+    def __str__(self) -> str:
+        return str(self.url)
+
+
+ModelData = Path | S3Url | LocalS3  # where a container's model data is
 
 
 def is_url(text: str) -> bool:

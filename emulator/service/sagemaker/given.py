@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from emulator.artifacts.model_data_url import ModelData, S3Url
+from emulator.artifacts.model_data_url import ModelData
 from emulator.errors import ACCOUNT_ID
 from emulator.hosting.definition import ContainerDefinition, EndpointDefinition, Image, ModelDefinition
 from emulator.hosting.registry import Record, Registry
@@ -69,7 +69,7 @@ def _container(container: ContainerDefinition, s3_root: Path | None) -> dict[str
 
 def _url(path: ModelData, s3_root: Path | None) -> str:
     """In S3 if it is in a bucket there; otherwise a file's."""
-    if isinstance(path, S3Url):
+    if not isinstance(path, Path):
         return str(path)
     if s3_root is not None and path != s3_root and path.is_relative_to(s3_root):
         return f"s3://{path.relative_to(s3_root).as_posix()}"

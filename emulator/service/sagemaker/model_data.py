@@ -1,22 +1,22 @@
-"""Where a ModelDataUrl points to in the directory that stands for S3."""
+"""Where a ModelDataUrl points to: into the directory that stands for S3, or into real S3 where there is none."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
-from emulator.artifacts.model_data_url import parse_s3_url
+from emulator.artifacts.model_data_url import LocalS3, ModelData, parse_s3_url
 from emulator.errors import SetupError
+from emulator.hosting.arguments import Locate
 from emulator.service.sagemaker.errors import model_data_not_found
 
 
-def locator(s3_root: Path | None) -> Callable[[str, bool], Path]:
+def locator(s3_root: Path | None) -> Locate:
     """What finds the model data of a URL: for Mode MultiModel a directory, which need not be there yet."""
 
-    def locate(url: str, multi_model: bool) -> Path:
+    def locate(url: str, multi_model: bool) -> ModelData:
         place = parse_s3_url(url)
         if s3_root is None:
-            raise SetupError(f"there is no S3 here for {url}: give serve --s3 DIR, whose directories are buckets")
+            return place
         bucket, parts = s3_root / place.bucket, place.key.rstrip("/").split("/")
         # S3 compares keys letter by letter; a file system would tidy these up, and leave the bucket.
         if (place.key.rstrip("/") and any(part in ("", ".", "..") for part in parts)) or not bucket.is_dir():
@@ -24,6 +24,6 @@ def locator(s3_root: Path | None) -> Callable[[str, bool], Path]:
         found = bucket.joinpath(*parts)
         if (multi_model and found.is_file()) or (not multi_model and not found.is_file()):
             raise SetupError(model_data_not_found(url))
-        return found
+        return LocalS3(found, place)
 
     return locate
