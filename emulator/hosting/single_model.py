@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,6 +36,7 @@ class SingleModelContainer(HostedContainer):
         self._archive = archive
         self._directory = directory
         self._storage_bytes = storage_bytes
+        self._size_bytes = 0
 
     async def start(self) -> None:
         """Extract the model and start the container. Raises SetupError."""
@@ -48,12 +50,13 @@ class SingleModelContainer(HostedContainer):
             if self._archive is None:
                 self._directory.mkdir()
             else:
-                extract(
+                extracted = extract(
                     self._archive,
                     self._directory,
                     max_bytes=self._storage_bytes,
                     max_files=self._limits.archive_files,
                 )
+                self._size_bytes = extracted.size_bytes
         except ArchiveError as error:
             raise SetupError(f"The model archive {self._archive} of {self.name} cannot be extracted: {error}") from None
         except OSError as error:
@@ -64,9 +67,13 @@ class SingleModelContainer(HostedContainer):
                 ) from None
             raise SetupError(model_data_not_found(self.name, str(self._archive))) from None
 
+    @property
+    def disk_used(self) -> int:
+        return self._size_bytes
+
     async def _check_health(self, contract: ContainerContract) -> None:
         await contract.ping()
 
     async def _begin(self, invocation: Invocation, deadline: float) -> Use:
-        now = asyncio.get_running_loop().time()
-        return Use(self._contract, INVOCATIONS, "", True, now, now)
+        now = time.perf_counter()
+        return Use(self._contract, INVOCATIONS, "", invocation.spent, True, now, now)
