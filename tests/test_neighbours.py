@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import json
+import os
 import re
 import time
 import urllib.error
@@ -11,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 
@@ -18,7 +21,7 @@ from emulator.service.addressed import service_of
 from tests.conftest import scripted_arguments
 from tests.neighbours_running import ACCOUNT, REGION, aws, aws_json, client
 from tests.real_servers.images import Images
-from tests.running import Emulator, Journal, eventually, scripted_model
+from tests.running import SCRIPTED_CONTAINER, Emulator, Journal, eventually, scripted_model
 
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/service-role/AmazonSageMaker-ExecutionRole-localmme"
 LINES = "/aws/sagemaker/Endpoints/local"
@@ -61,8 +64,11 @@ def test_the_caller_s_role_is_in_iam_as_the_sdk_s_get_execution_role_looks_it_up
 
 
 def test_the_role_is_one_that_sagemaker_may_assume(emulator: Emulator) -> None:
-    role = client(emulator, "iam").get_role(RoleName=ROLE.rpartition("/")[2])["Role"]
+    iam = client(emulator, "iam")
+    role = iam.get_role(RoleName=ROLE.rpartition("/")[2])["Role"]
     assert role["AssumeRolePolicyDocument"]["Statement"][0]["Principal"] == {"Service": "sagemaker.amazonaws.com"}
+    attached = iam.list_attached_role_policies(RoleName=role["RoleName"])["AttachedPolicies"]
+    assert [policy["PolicyName"] for policy in attached] == ["AmazonSageMakerFullAccess"]
 
 
 def test_a_role_that_was_not_created_is_not_there(emulator: Emulator) -> None:
@@ -89,6 +95,18 @@ def test_a_user_with_keys_of_its_own_is_that_user(emulator: Emulator) -> None:
 def test_the_command_line_tool_has_sts_and_iam(emulator: Emulator) -> None:
     assert aws_json(emulator, "sts", "get-caller-identity")["Account"] == ACCOUNT
     assert aws_json(emulator, "iam", "get-role", "--role-name", ROLE.rpartition("/")[2])["Role"]["Arn"] == ROLE
+
+
+def test_a_session_can_be_led_to_the_emulator_s_sts_past_an_address_that_its_caller_gives(emulator: Emulator) -> None:
+    # As docs/neighbours.md says; version 2 of SageMaker's Python SDK names STS's own address.
+    session = boto3.Session("placeholder", "placeholder", region_name=REGION)
+
+    def lead(request: Any, **_: Any) -> None:
+        request.url = emulator.url + "/"
+
+    session.events.register("before-sign.sts", lead)
+    sts = session.client("sts", endpoint_url=f"https://sts.{REGION}.amazonaws.com")
+    assert sts.get_caller_identity()["Account"] == ACCOUNT
 
 
 # ECR
@@ -150,6 +168,30 @@ def test_what_a_container_writes_is_in_the_endpoint_s_log_group(
     assert "the model server is up" in [event["message"] for event in listed]
     # They come once, however often they are asked for.
     assert messages(emulator).count("the model server is up") == 1
+
+
+def test_containers_that_share_an_instance_have_a_stream_each(serve: Callable[..., Emulator], tmp_path: Path) -> None:
+    containers = [
+        {
+            "Image": f"command:{SCRIPTED_CONTAINER}",
+            "Environment": {
+                "SCRIPT": json.dumps({"start": {"lines": [f"I am {n}"]}}),
+                "SCRIPT_JOURNAL": str(tmp_path / f"journal-{n}"),
+            },
+        }
+        for n in (1, 2)
+    ]
+    variant = {"VariantName": "AllTraffic", "ModelName": "both", "InitialInstanceCount": 1}
+    described = {
+        "Models": [{"ModelName": "both", "Containers": containers}],
+        "EndpointConfigs": [{"EndpointConfigName": "both", "ProductionVariants": [variant]}],
+        "Endpoints": [{"EndpointName": "both", "EndpointConfigName": "both"}],
+    }
+    (tmp_path / "endpoint.yaml").write_text(json.dumps(described))
+    emulator = serve(str(tmp_path / "endpoint.yaml"))
+    group = "/aws/sagemaker/Endpoints/both"
+    for n in (1, 2):
+        eventually(lambda n=n: messages(emulator, f"AllTraffic/i-1/container-{n}", group) == [f"I am {n}"], 10, "line")
 
 
 # What is not there
@@ -221,8 +263,6 @@ def test_moto_is_imported_when_it_is_first_asked(
 
 
 def first_on_path(directory: Path) -> dict[str, str]:
-    import os
-
     return {"PYTHONPATH": os.pathsep.join(filter(None, (str(directory), os.environ.get("PYTHONPATH"))))}
 
 

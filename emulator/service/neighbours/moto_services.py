@@ -10,6 +10,7 @@ from typing import Any
 
 import flask
 from moto.core import DEFAULT_ACCOUNT_ID
+from moto.core.config import default_user_config
 from moto.core.responses import BaseResponse
 from moto.ecr.models import Image, ecr_backends
 from moto.iam.models import AccessKey, get_account_id_from, iam_backends
@@ -28,6 +29,7 @@ APPLICATIONS = {"sts": "sts", "iam": "iam", "ecr": "ecr", "monitoring": "cloudwa
 # Ours. It looks as SageMaker's console makes such roles, by which its SDK knows them.
 ROLE_PATH, ROLE_NAME = "/service-role/", "AmazonSageMaker-ExecutionRole-localmme"
 SESSION_NAME = "SageMaker"  # as on a notebook instance
+POLICY = "AmazonSageMakerFullAccess"
 TRUST = {
     "Version": "2012-10-17",
     "Statement": [
@@ -49,6 +51,8 @@ class MotoServices:
     def __init__(self) -> None:
         self.minutes: list[Minute] = []  # what CloudWatch is to know
         self._lock = threading.Lock()
+        # Without them, AmazonSageMakerFullAccess cannot be attached to a role. They take a tenth of a second.
+        default_user_config["iam"]["load_aws_managed_policies"] = True
         self._partitions: set[str] = set()  # that have the role
         self.applications = {signing: _application(signing, name) for signing, name in APPLICATIONS.items()}
         install(lambda: self.minutes)
@@ -106,7 +110,8 @@ class MotoServices:
         if partition in self._partitions:
             return
         self._partitions.add(partition)  # once: who deletes it does not want it back
-        iam_backends[DEFAULT_ACCOUNT_ID][partition].create_role(
+        backend = iam_backends[DEFAULT_ACCOUNT_ID][partition]
+        backend.create_role(
             role_name=ROLE_NAME,
             assume_role_policy_document=json.dumps(TRUST),
             path=ROLE_PATH,
@@ -115,6 +120,7 @@ class MotoServices:
             tags=[],
             max_session_duration="3600",
         )
+        backend.attach_role_policy(f"arn:{partition}:iam::aws:policy/{POLICY}", ROLE_NAME)
 
 
 class LocalImage(Image):
