@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from botocore.exceptions import ClientError
 
@@ -25,7 +28,7 @@ from emulator.service.metrics import (
     percentile,
 )
 from tests.neighbours_running import REGION, aws_json, client
-from tests.running import Emulator, archive, eventually, scripted_model
+from tests.running import Emulator, Journal, archive, eventually, scripted_model
 
 VARIANT = [{"Name": "EndpointName", "Value": "local"}, {"Name": "VariantName", "Value": "AllTraffic"}]
 ALL = ["SampleCount", "Sum", "Average", "Minimum", "Maximum"]
@@ -170,6 +173,29 @@ def test_unloading_is_timed(scripted: Callable[..., Emulator], bucket: Path) -> 
         emulator.invoke(name)
     assert statistics(emulator, "ModelUnloadingTime")["Minimum"] >= 100_000
     eventually(lambda: last(emulator, "LoadedModelCount") == 1, 10, "one model is loaded")
+
+
+def test_an_invocation_that_another_instance_takes_counts_once(
+    scripted: Callable[..., Emulator], bucket: Path, journal: Journal
+) -> None:
+    emulator = scripted("--instances", "2")
+    for name in ("a.tar.gz", "b.tar.gz"):
+        scripted_model(bucket / name)
+        emulator.invoke(name)
+    pids = [entry["pid"] for entry in journal.entries() if entry.get("event") == "start"]
+    keeper = psutil.Process(pids[0]).parent()
+    assert keeper is not None
+    keeper.suspend()  # so that no one tells that the container is gone
+    try:
+        os.kill(pids[0], signal.SIGKILL)
+        eventually(lambda: psutil.Process(pids[0]).status() == psutil.STATUS_ZOMBIE, 10, "it has closed its port")
+        for name in ("a.tar.gz", "b.tar.gz"):
+            emulator.invoke(name)
+    finally:
+        keeper.resume()
+    assert statistics(emulator, "Invocations")["Sum"] == 4
+    assert statistics(emulator, "ModelLatency")["SampleCount"] == 4
+    assert statistics(emulator, "InvocationModelErrors")["Sum"] == 0
 
 
 # Instances

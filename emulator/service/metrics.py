@@ -10,7 +10,7 @@ import copy
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,6 +90,68 @@ def percentile(figures: list[Figure], percent: float) -> float | None:
 
 
 @dataclass(slots=True)
+class Calls:
+    """The invocations of a variant in a minute. Numbers that add up fast: each invocation passes here."""
+
+    count: int = 0
+    client_errors: int = 0
+    server_errors: int = 0
+    model_errors: int = 0
+    to_many_models: int = 0  # those that came to a multi-model container
+    cache_hits: int = 0
+    per_instance: Figure = field(default_factory=Figure)
+    model_latency: Figure = field(default_factory=Figure)
+    overhead_latency: Figure = field(default_factory=Figure)
+    loading_wait: Figure = field(default_factory=Figure)
+
+    def add(self, event: InvocationEnded) -> None:
+        self.count += 1
+        self.per_instance.add(1 / event.instance_count)
+        if event.error_status >= 500:
+            self.server_errors += 1
+        elif event.error_status >= 400:
+            self.client_errors += 1
+        if event.model_error:
+            self.model_errors += 1
+        if event.model_latency_us:
+            self.model_latency.add_time(event.model_latency_us)
+            self.overhead_latency.add_time(event.overhead_latency_us)
+        if event.cache_hit is not None:
+            self.to_many_models += 1
+            if event.cache_hit:
+                self.cache_hits += 1
+            elif event.load_wait_us:
+                self.loading_wait.add_time(event.load_wait_us)
+
+    def copied(self) -> Calls:
+        other = copy.copy(self)
+        other.per_instance = self.per_instance.copied()
+        other.model_latency, other.overhead_latency = self.model_latency.copied(), self.overhead_latency.copied()
+        other.loading_wait = self.loading_wait.copied()
+        return other
+
+    def metrics(self) -> Iterator[tuple[str, Figure]]:
+        """[dg] Each invocation sends 1 or 0 to those that count."""
+        yield "Invocations", _ones(self.count, self.count)
+        yield "InvocationsPerInstance", self.per_instance
+        yield "Invocation4XXErrors", _ones(self.client_errors, self.count)
+        yield "Invocation5XXErrors", _ones(self.server_errors, self.count)
+        yield "InvocationModelErrors", _ones(self.model_errors, self.count)
+        yield "ModelCacheHit", _ones(self.cache_hits, self.to_many_models)
+        yield "ModelLatency", self.model_latency
+        yield "OverheadLatency", self.overhead_latency
+        yield "ModelLoadingWaitTime", self.loading_wait
+
+
+def _ones(ones: int, count: int) -> Figure:
+    """So many times 1 among values of 0 and 1."""
+    figure = Figure()
+    figure.count, figure.total = count, ones
+    figure.minimum, figure.maximum = int(ones == count), int(ones > 0)
+    return figure
+
+
+@dataclass(slots=True)
 class Usage:
     """What was observed of one instance in a minute: processor time as a whole, else what was seen last."""
 
@@ -133,15 +195,17 @@ class Minute:
     """All that happened in a minute."""
 
     began: int  # seconds since 1970
-    figures: dict[Series, dict[str, Figure]] = field(default_factory=dict)
+    calls: dict[Series, Calls] = field(default_factory=dict)
+    times: dict[Series, dict[str, Figure]] = field(default_factory=dict)  # of downloads, loads, unloads; by metric
     usage: dict[Series, dict[str, Usage]] = field(default_factory=dict)  # by instance id
 
     def copied(self) -> Minute:
         return Minute(
             self.began,
+            {series: calls.copied() for series, calls in self.calls.items()},
             {
                 series: {name: figure.copied() for name, figure in figures.items()}
-                for series, figures in self.figures.items()
+                for series, figures in self.times.items()
             },
             {
                 series: {i: copy.copy(usage) for i, usage in instances.items()}
@@ -151,14 +215,28 @@ class Minute:
 
     def data(self, region: str) -> Iterator[Datum]:
         """What there is of a region's endpoints."""
-        for (where, endpoint, variant), figures in self.figures.items():
-            if where == region:
-                for name, figure in figures.items():
-                    yield Datum(INVOCATIONS, name, UNITS.get(name, "None"), endpoint, variant, self.began, figure)
-        for (where, endpoint, variant), instances in self.usage.items():
-            if where == region:
-                for name, figure in _over_instances(instances).items():
-                    yield Datum(INSTANCES, name, UNITS.get(name, "None"), endpoint, variant, self.began, figure)
+        for series, calls in self.calls.items():
+            yield from self._of(INVOCATIONS, series, region, calls.metrics())
+        for series, figures in self.times.items():
+            yield from self._of(INVOCATIONS, series, region, figures.items())
+        for series, instances in self.usage.items():
+            yield from self._of(INSTANCES, series, region, _over_instances(instances).items())
+
+    def _of(
+        self, namespace: str, series: Series, region: str, figures: Iterable[tuple[str, Figure]]
+    ) -> Iterator[Datum]:
+        where, endpoint, variant = series
+        for name, figure in figures if where == region else ():
+            if figure.count:
+                yield Datum(namespace, name, UNITS.get(name, "None"), endpoint, variant, self.began, figure)
+
+    def forget_percentiles(self) -> None:
+        for calls in self.calls.values():
+            for _, figure in calls.metrics():
+                figure.buckets.clear()
+        for figures in self.times.values():
+            for figure in figures.values():
+                figure.buckets.clear()
 
 
 def _over_instances(instances: dict[str, Usage]) -> dict[str, Figure]:
@@ -198,30 +276,19 @@ class Metrics:
         return minutes
 
     def _invocation_ended(self, event: InvocationEnded, origin: Origin) -> None:
-        figures = self._figures(origin)
-        status = event.error_status
-        _of(figures, "Invocations").add(1)
-        _of(figures, "InvocationsPerInstance").add(1 / event.instance_count)
-        _of(figures, "Invocation4XXErrors").add(400 <= status < 500)
-        _of(figures, "Invocation5XXErrors").add(status >= 500)
-        _of(figures, "InvocationModelErrors").add(event.model_error)
-        if event.model_latency_us:
-            _of(figures, "ModelLatency").add_time(event.model_latency_us)
-            _of(figures, "OverheadLatency").add_time(event.overhead_latency_us)
-        if event.cache_hit is not None:
-            _of(figures, "ModelCacheHit").add(event.cache_hit)
-            if not event.cache_hit and event.load_wait_us:
-                _of(figures, "ModelLoadingWaitTime").add_time(event.load_wait_us)
+        minute, series = self._minute(), (origin.region, origin.endpoint_name, origin.variant_name)
+        calls = minute.calls.get(series)
+        if calls is None:
+            calls = minute.calls[series] = Calls()
+        calls.add(event)
 
     def _took(self, name: str, event: ModelDownloaded | ModelLoaded | ModelUnloaded, origin: Origin) -> None:
-        _of(self._figures(origin), name).add_time(event.seconds * 1e6)
+        series = (origin.region, origin.endpoint_name, origin.variant_name)
+        self._minute().times.setdefault(series, {}).setdefault(name, Figure()).add_time(event.seconds * 1e6)
 
     def _instance_observed(self, event: InstanceObserved, origin: Origin) -> None:
         series = (origin.region, origin.endpoint_name, origin.variant_name)
         self._minute().usage.setdefault(series, {}).setdefault(origin.instance_id, Usage()).add(event)
-
-    def _figures(self, origin: Origin) -> dict[str, Figure]:
-        return self._minute().figures.setdefault((origin.region, origin.endpoint_name, origin.variant_name), {})
 
     def _minute(self) -> Minute:
         began = int(self._clock()) // 60 * 60
@@ -229,14 +296,5 @@ class Metrics:
         if not self._minutes or began > self._minutes[-1].began:
             self._minutes.append(Minute(began))
             if len(self._minutes) > KEPT_PERCENTILES_MINUTES:
-                for figures in self._minutes[-1 - KEPT_PERCENTILES_MINUTES].figures.values():
-                    for figure in figures.values():
-                        figure.buckets.clear()
+                self._minutes[-1 - KEPT_PERCENTILES_MINUTES].forget_percentiles()
         return self._minutes[-1]
-
-
-def _of(figures: dict[str, Figure], name: str) -> Figure:
-    figure = figures.get(name)
-    if figure is None:
-        figure = figures[name] = Figure()
-    return figure
