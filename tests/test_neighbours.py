@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import os
 import re
@@ -17,7 +18,10 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from emulator.events import Events, LogLine
 from emulator.service.addressed import service_of
+from emulator.service.container_logs import KEPT_CHARACTERS, KEPT_LINES, KEPT_STREAMS, ContainerLogs
+from emulator.service.wsgi import MOST_BODY_BYTES
 from tests.conftest import scripted_arguments
 from tests.neighbours_running import ACCOUNT, REGION, aws, aws_json, client
 from tests.real_servers.images import Images
@@ -264,6 +268,48 @@ def test_moto_is_imported_when_it_is_first_asked(
 
 def first_on_path(directory: Path) -> dict[str, str]:
     return {"PYTHONPATH": os.pathsep.join(filter(None, (str(directory), os.environ.get("PYTHONPATH"))))}
+
+
+# Many calls
+
+
+def test_calls_on_one_connection_follow_each_other(emulator: Emulator) -> None:
+    sts = client(emulator, "sts")
+    connection = http.client.HTTPConnection(emulator.url.removeprefix("http://"), timeout=20)
+    for _ in range(100):
+        assert sts.get_caller_identity()["Account"] == ACCOUNT
+        connection.request("GET", "/_localmme/health")
+        assert connection.getresponse().read()
+    connection.close()
+
+
+def test_a_body_that_is_too_long_is_refused_and_read(emulator: Emulator) -> None:
+    request = urllib.request.Request(emulator.url + "/_localmme/health", data=bytes(MOST_BODY_BYTES + 1))
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request)
+    assert caught.value.code == 413 and str(MOST_BODY_BYTES) in caught.value.read().decode()
+
+
+# How lines are kept
+
+
+def test_the_oldest_lines_and_streams_give_way() -> None:
+    logs = ContainerLogs()
+    long = "x" * (KEPT_CHARACTERS // 4)
+    events = Events().within(endpoint_name="e", region=REGION, variant_name="v")
+    events.subscribe(logs)
+    for number in range(KEPT_STREAMS + 5):
+        instance = events.within(instance_id=f"i-{number}", container="primary")
+        instance.publish(LogLine("short"))
+        for _ in range(6 if number == 50 else 0):
+            instance.publish(LogLine(long))
+    for _ in range(KEPT_LINES + 10):
+        events.within(instance_id="i-60", container="primary").publish(LogLine(""))
+    taken = {lines.stream: [line for _, line in lines.lines] for lines in logs.take()}
+    assert list(taken) == [f"v/i-{number}" for number in range(5, KEPT_STREAMS + 5)]
+    assert taken["v/i-50"] == [long] * 4
+    assert len(taken["v/i-60"]) == KEPT_LINES
+    assert list(logs.take()) == []
 
 
 # Which service a request is for

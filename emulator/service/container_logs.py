@@ -13,6 +13,7 @@ from emulator.hosting.definition import ONLY_CONTAINER_NAME
 
 KEPT_LINES = 10_000  # [ours] of a stream. The files in the state directory have all of them
 KEPT_CHARACTERS = 4 * 1024 * 1024  # [ours] of a stream
+KEPT_STREAMS = 100  # [ours] until they are taken
 
 
 @dataclass(slots=True)
@@ -33,7 +34,7 @@ class Lines:
 
 
 class ContainerLogs:
-    """A listener of the event stream that keeps lines until they are taken."""
+    """A listener of the event stream that keeps lines until they are taken; of too many streams, the oldest goes."""
 
     def __init__(self) -> None:
         self._streams: dict[Origin, Lines] = {}
@@ -42,6 +43,8 @@ class ContainerLogs:
         if isinstance(event, LogLine):
             lines = self._streams.get(origin)
             if lines is None:
+                if len(self._streams) >= KEPT_STREAMS:
+                    del self._streams[next(iter(self._streams))]
                 lines = self._streams[origin] = Lines(origin.region, group_name(origin), stream_name(origin))
             lines.add(time.time_ns() // 1_000_000, event.line)
 
