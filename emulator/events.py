@@ -125,6 +125,33 @@ class Invoked(Event):
     problem: str = ""  # why there was no answer
 
 
+@dataclass(frozen=True, slots=True)
+class InvocationEnded(Event):
+    """A variant has answered an InvokeEndpoint as a whole, or refused it; however many containers it went through.
+
+    Times are in microseconds.
+    """
+
+    instance_count: int  # the variant's
+    error_status: int  # what a failed one counts as: the container's status, or that of the refusal; 0 = it went well
+    model_error: bool  # no 2xx from a container
+    model_latency_us: int  # in all containers together; 0 = none was reached
+    overhead_latency_us: int  # from the request to the answer, without the time in containers
+    cache_hit: bool | None  # None = of no container of many models
+    load_wait_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceObserved(Event):
+    """What the containers of an instance use. Happens every ``Limits.observe_seconds``."""
+
+    seconds: float  # since it was observed before
+    cpu_seconds: float | None  # of processor time used in between; None = not known
+    memory_percent: float
+    disk_percent: float
+    loaded_models: int | None  # None = it has no container of many models
+
+
 Listener = Callable[[Event, Origin], None]
 
 

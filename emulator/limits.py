@@ -40,6 +40,7 @@ class Limits:
     restart_seconds: float = 30.0  # [ours] longest pause between restarts of a container that keeps dying
 
     # Instances
+    observe_seconds: float = 10.0  # [ours] between two looks at what the containers of an instance use
     busy_invocations: int = 8  # [ours] under way on an instance, at which its models spread to another
 
     # The emulator

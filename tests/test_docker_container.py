@@ -263,6 +263,25 @@ def test_memory_in_use_is_measured(run: Callable[[Scenario], None]) -> None:
     run(scenario)
 
 
+def test_processor_time_is_measured(run: Callable[[Scenario], None]) -> None:
+    async def scenario(host: Host) -> None:
+        container = host.container(
+            "import time\nends = time.process_time() + 0.5\nwhile time.process_time() < ends: pass\n" + SERVE
+        )
+        assert await container.cpu_seconds() is None
+        await container.start()
+        await fetch(container, "/")
+        used = await container.cpu_seconds()
+        assert used is not None and 0.5 <= used < 10
+        container._process = (0, "")  # by the engine's API
+        again = await container.cpu_seconds()
+        assert again is not None and used <= again < used + 1
+        await container.stop()
+        assert await container.cpu_seconds() is None
+
+    run(scenario)
+
+
 # Its output, and how it ends
 
 

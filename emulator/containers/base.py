@@ -53,6 +53,10 @@ class Container(abc.ABC):
         """Bytes of memory in use by all of it. 0 once it has ended."""
 
     @abc.abstractmethod
+    async def cpu_seconds(self) -> float | None:
+        """Seconds of processor time that it has used, all cores together; None where that cannot be told."""
+
+    @abc.abstractmethod
     async def deliver(self, model_directory: Path) -> str:
         """See to it that the container has a model directory of the storage volume; the ``url`` to load it by.
 

@@ -1,10 +1,13 @@
-"""The memory that a container on this machine uses, read from its cgroup: the engine's API takes a second for it."""
+"""What a container on this machine uses, read from its cgroup: the engine's API takes a second for it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 ROOT = Path("/sys/fs/cgroup")
+T = TypeVar("T")
 
 
 def working_set(pid: int, container: str) -> int | None:
@@ -12,28 +15,50 @@ def working_set(pid: int, container: str) -> int | None:
 
     As ``docker stats`` counts it. None where that cannot be read: another process has the id here, or none has.
     """
+    return _read(pid, container, "memory", _memory_1, _memory_2)
+
+
+def cpu_seconds(pid: int, container: str) -> float | None:
+    """Seconds of processor time that it has used; None as above."""
+    return _read(pid, container, "cpuacct", _cpu_1, _cpu_2)
+
+
+def _read(
+    pid: int, container: str, controller: str, version_1: Callable[[Path], T], version_2: Callable[[Path], T]
+) -> T | None:
     try:
         for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
             _, controllers, path = line.split(":", 2)
             if container not in path:
                 continue
-            if "memory" in controllers.split(","):
-                return _version_1(ROOT / "memory" / path.lstrip("/"))
+            if controller in controllers.split(","):
+                return version_1(ROOT / controller / path.lstrip("/"))
             if not controllers and (ROOT / "cgroup.controllers").exists():
-                return _version_2(ROOT / path.lstrip("/"))
+                return version_2(ROOT / path.lstrip("/"))
     except (OSError, ValueError, KeyError):
         pass
     return None
 
 
-def _version_1(group: Path) -> int:
+def _memory_1(group: Path) -> int:
     return _without_cache(group / "memory.usage_in_bytes", group / "memory.stat", "total_inactive_file")
 
 
-def _version_2(group: Path) -> int:
+def _memory_2(group: Path) -> int:
     return _without_cache(group / "memory.current", group / "memory.stat", "inactive_file")
 
 
 def _without_cache(usage: Path, figures: Path, cache: str) -> int:
-    by_name = dict(line.split() for line in figures.read_text().splitlines())
-    return max(0, int(usage.read_text()) - int(by_name[cache]))
+    return max(0, int(usage.read_text()) - int(_figures(figures)[cache]))
+
+
+def _cpu_1(group: Path) -> float:
+    return int((group / "cpuacct.usage").read_text()) / 1e9
+
+
+def _cpu_2(group: Path) -> float:
+    return int(_figures(group / "cpu.stat")["usage_usec"]) / 1e6
+
+
+def _figures(path: Path) -> dict[str, str]:
+    return dict(line.split() for line in path.read_text().splitlines())

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 
 from emulator.containers.pool import Answer, AnswerTooLong, Pool, StreamedAnswer
 from emulator.errors import ContainerError
@@ -15,6 +16,16 @@ from emulator.limits import Limits
 INVOCATIONS = "/invocations"  # where a container of a single model is invoked
 # What a load, list, get or unload may answer at most; an invocation has SageMaker's own limit.
 MAX_CONTROL_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class Spent:
+    """What an invocation has met with in its containers. The requests to the containers of a pipeline share it."""
+
+    model_latency_us: int = 0  # microseconds; 0 = no container has answered or failed yet
+    load_wait_us: int = 0  # microseconds of waiting for its model
+    cache_hit: bool | None = None  # None = it has not come to a container of many models
+    broke_off: bool = False  # a streamed answer that began well
 
 
 @dataclass(slots=True)
@@ -32,6 +43,8 @@ class Invocation:
     custom_attributes: bytes | None = None
     session_id: bytes | None = None
     request_id: str = ""
+    received: float = field(default_factory=time.perf_counter)  # when the request had come
+    spent: Spent = field(default_factory=Spent)
 
 
 def invocation_path(model_name: str) -> str:
@@ -135,6 +148,7 @@ __all__ = [
     "AnswerTooLong",
     "ContainerContract",
     "Invocation",
+    "Spent",
     "StreamedAnswer",
     "invocation_path",
 ]

@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from emulator.containers.base import Container, LogSink, Setting
-from emulator.containers.cgroups import working_set
+from emulator.containers.cgroups import cpu_seconds, working_set
 from emulator.containers.engine import Client, Engine, EngineError, Info
 from emulator.containers.images import Image
 from emulator.containers.output import LogFeed, read_lines
@@ -95,6 +95,14 @@ class DockerContainer(Container):
             return await self._engine.call(self._read_memory)
         except EngineError:  # it has ended meanwhile
             return 0
+
+    async def cpu_seconds(self) -> float | None:
+        if self._starting is None or self._exited.done():
+            return None
+        try:
+            return await self._engine.call(self._read_cpu)
+        except EngineError:
+            return None
 
     async def deliver(self, model_directory: Path) -> str:
         inside = MODELS / model_directory.relative_to(self._setting.models).as_posix()
@@ -273,12 +281,19 @@ class DockerContainer(Container):
         used = working_set(*self._process)
         if used is not None:
             return used
-        # [run] Even without a second look for the processor's figures, this takes a second.
-        at_once = {"one_shot": True} if api_version(client) >= (1, 41) else {}
-        memory = client.stats(self._name, stream=False, **at_once)["memory_stats"]
+        memory = self._stats(client)["memory_stats"]
         figures = memory.get("stats", {})
         cache = figures.get("total_inactive_file", figures.get("inactive_file", 0))  # cgroup version 1, version 2
         return max(0, int(memory.get("usage", 0)) - int(cache))
+
+    def _read_cpu(self, client: Client) -> float:
+        used = cpu_seconds(*self._process)
+        return self._stats(client)["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9 if used is None else used
+
+    def _stats(self, client: Client) -> Any:
+        # [run] Even without a second look for the processor's figures, this takes a second.
+        at_once = {"one_shot": True} if api_version(client) >= (1, 41) else {}
+        return client.stats(self._name, stream=False, **at_once)
 
     # Stopping
 

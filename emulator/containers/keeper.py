@@ -3,8 +3,8 @@
     python -m emulator.containers.keeper STOP_SECONDS DIRECTORY SCRATCH COMMAND [ARGUMENT ...]
 
 A small process between the emulator and a container. The first line of its standard input is the
-container's environment, as JSON; then it reads the emulator's wishes there, one per line: ``memory``
-and ``stop``. The end of the input means that the emulator is gone,
+container's environment, as JSON; then it reads the emulator's wishes there, one per line: ``memory``,
+``cpu`` and ``stop``. The end of the input means that the emulator is gone,
 also after kill -9: then SCRATCH, what it kept on disk for this container, is removed as well. COMMAND
 runs in DIRECTORY. Reports leave on standard output as JSON lines; the container's own output goes
 to this process's standard error. On Linux the keeper adopts what the container leaves behind, so
@@ -105,6 +105,8 @@ def main() -> int:
             for wish in wishes.split():
                 if wish == b"memory":
                     report(memory=tree.memory())
+                elif wish == b"cpu":
+                    report(cpu=tree.cpu_seconds())
                 elif wish == b"stop":
                     begin_to_stop(stop_seconds)
 
@@ -122,7 +124,7 @@ def reap() -> list[tuple[int, int]]:
         ended.append((pid, status))
 
 
-def report(**message: int | str) -> None:
+def report(**message: float | str) -> None:
     with contextlib.suppress(OSError):  # no one may listen any more
         os.write(1, json.dumps(message).encode() + b"\n")
 
@@ -163,6 +165,18 @@ class Tree:
                 total += process.memory_info().rss
             except psutil.Error:  # it has just ended
                 continue
+        return total
+
+    def cpu_seconds(self) -> float:
+        """Seconds of processor time, also of processes that have ended."""
+        import psutil
+
+        own = os.times()
+        total = own.children_user + own.children_system
+        for process in self._processes():
+            with contextlib.suppress(psutil.Error):
+                times = process.cpu_times()
+                total += times.user + times.system + times.children_user + times.children_system
         return total
 
 

@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 
@@ -32,6 +33,7 @@ CONTAINER_PORTS = range(10_000, 32_767)
 # ``python -m`` puts the working directory first on the import path: from here, it finds this package
 # and nothing that a user's own directory may hold (a queue.py, say).
 PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+T = TypeVar("T")
 
 
 class ProcessContainer(Container):
@@ -51,7 +53,7 @@ class ProcessContainer(Container):
         self._main_pid = 0
         self._started: asyncio.Future[None]
         self._exited: asyncio.Future[int]
-        self._memory: deque[asyncio.Future[int]] = deque()
+        self._answers: dict[str, deque[asyncio.Future[float]]] = {"memory": deque(), "cpu": deque()}
         self._readers: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -93,11 +95,18 @@ class ProcessContainer(Container):
             reader.cancel()
 
     async def memory_used(self) -> int:
+        return int(await self._ask("memory"))
+
+    async def cpu_seconds(self) -> float | None:
+        return await self._ask("cpu") or None  # one that runs has used some
+
+    async def _ask(self, what: str) -> float:
+        """What the keeper says; 0 once the container has ended."""
         if self._keeper is None or self._exited.done():
             return 0
-        reply: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._memory.append(reply)
-        self._wish(b"memory\n")
+        reply: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        self._answers[what].append(reply)
+        self._wish(what.encode() + b"\n")
         return await reply
 
     async def deliver(self, model_directory: Path) -> str:
@@ -125,7 +134,9 @@ class ProcessContainer(Container):
                 self._main_pid = message["started"]
                 self._started.set_result(None)
             elif "memory" in message:
-                _resolve(self._memory.popleft(), message["memory"])
+                _resolve(self._answers["memory"].popleft(), message["memory"])
+            elif "cpu" in message:
+                _resolve(self._answers["cpu"].popleft(), message["cpu"])
             elif "exited" in message:
                 _resolve(self._exited, message["exited"])
             elif "failed" in message:
@@ -135,8 +146,9 @@ class ProcessContainer(Container):
             self._exited.set_result(-signal.SIGKILL)
         if not self._started.done():
             self._started.set_exception(SetupError("The container's command cannot be run."))
-        for reply in self._memory:
-            _resolve(reply, 0)
+        for replies in self._answers.values():
+            for reply in replies:
+                _resolve(reply, 0)
 
     async def _end_orphans(self) -> None:
         """End what is left of a container whose keeper was killed.
@@ -220,6 +232,6 @@ def _has_ended(pid: int) -> bool:
         return not psutil.pid_exists(pid)
 
 
-def _resolve(future: asyncio.Future[int], value: int) -> None:
+def _resolve(future: asyncio.Future[T], value: T) -> None:
     if not future.done():
         future.set_result(value)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from emulator.containers.base import Container, LogSink
-from emulator.containers.contract import Answer, AnswerTooLong, ContainerContract, Invocation, StreamedAnswer
+from emulator.containers.contract import Answer, AnswerTooLong, ContainerContract, Invocation, Spent, StreamedAnswer
 from emulator.containers.pool import AnswerBrokenOff
 from emulator.errors import (
     ContainerError,
@@ -39,11 +39,13 @@ Call = Callable[[ContainerContract, str, Invocation, float], Awaitable[Answer]]
 
 @dataclass(slots=True)
 class Use:
-    """One invocation's use of a healthy container. Times are the event loop's."""
+    """One invocation's use of a healthy container. Times are those of ``time.perf_counter``: uvloop's are whole
+    milliseconds."""
 
     contract: ContainerContract
     path: str
     target_model: str
+    spent: Spent
     cache_hit: bool
     began: float
     sent: float
@@ -73,6 +75,11 @@ class HostedContainer(abc.ABC):
         self._supervision: asyncio.Task[None] | None = None
 
     # What is different for one model and for many
+
+    @property
+    @abc.abstractmethod
+    def disk_used(self) -> int:
+        """Bytes that its models take on the storage volume."""
 
     @abc.abstractmethod
     async def _check_health(self, contract: ContainerContract) -> None:
@@ -125,6 +132,10 @@ class HostedContainer(abc.ABC):
         """Bytes of memory in use by the container now."""
         return await self._container.memory_used() if self.healthy and self._container else 0
 
+    async def cpu_seconds(self) -> float | None:
+        """Seconds of processor time that this run of the container has used; None where that cannot be told."""
+        return await self._container.cpu_seconds() if self.healthy and self._container else None
+
     def state(self) -> dict[str, Any]:
         """How it is, as plain data."""
         running = self._container if self.healthy else None
@@ -165,7 +176,7 @@ class HostedContainer(abc.ABC):
             await self._wait_until_healthy(deadline)
         use = await self._begin(invocation, deadline)
         try:
-            answer = await call(use.contract, use.path, invocation, deadline - use.sent)
+            answer = await call(use.contract, use.path, invocation, deadline - asyncio.get_running_loop().time())
             lost = answer.status == 404 and await self._was_lost(use)
         except ContainerNotReached:
             self._release(use)
@@ -186,7 +197,9 @@ class HostedContainer(abc.ABC):
     def _end(self, use: Use, status: int, problem: str = "") -> None:
         self._release(use)
         wait_us = int((use.sent - use.began) * 1e6)
-        latency_us = int((asyncio.get_running_loop().time() - use.sent) * 1e6)
+        latency_us = int((time.perf_counter() - use.sent) * 1e6)
+        use.spent.load_wait_us += wait_us
+        use.spent.model_latency_us += latency_us
         self._events.publish(Invoked(use.target_model, status, use.cache_hit, wait_us, latency_us, problem))
 
     async def _wait_until_healthy(self, deadline: float) -> None:

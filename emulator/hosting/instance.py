@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import logging
 import shutil
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +14,8 @@ from emulator.artifacts.model_data import bucket_of_many
 from emulator.containers.base import Container, LogSink, Setting
 from emulator.containers.contract import Answer, Invocation, StreamedAnswer
 from emulator.containers.process import ProcessContainer
-from emulator.events import Events, Warned
+from emulator.errors import EmulatorError
+from emulator.events import Events, InstanceObserved, Warned
 from emulator.hosting.container_log import ContainerLog
 from emulator.hosting.definition import Command, ContainerDefinition, VariantDefinition
 from emulator.hosting.hosted import HostedContainer
@@ -23,6 +26,8 @@ from emulator.hosting.single_model import SingleModelContainer
 from emulator.hosting.site import Site
 from emulator.hosting.together import together
 from emulator.hosting.volume import StorageVolume
+
+log = logging.getLogger("localmme")
 
 
 class Instance:
@@ -37,6 +42,7 @@ class Instance:
         self._limits = site.limits
         if definition.startup_seconds is not None:
             self._limits = dataclasses.replace(site.limits, startup_seconds=definition.startup_seconds)
+        self._watch: asyncio.Task[None] | None = None
         self._logs: list[ContainerLog] = []
         self._containers: list[HostedContainer] = []
         for position, name in enumerate(definition.model.container_names()):
@@ -48,10 +54,14 @@ class Instance:
 
     async def start(self) -> None:
         """Start the containers and wait until all are healthy. Raises SetupError."""
+        began = time.monotonic()
         await together(container.start() for container in self._containers)
+        self._watch = asyncio.create_task(self._observe(began))
 
     async def stop(self) -> None:
         """Stop the containers and delete the instance's disk. May be called at any time."""
+        if self._watch is not None:
+            self._watch.cancel()
         await asyncio.gather(*(container.stop() for container in self._containers))
         for log in self._logs:
             log.close()
@@ -89,6 +99,32 @@ class Instance:
         if len(self._containers) == 1:
             return await self._containers[0].memory_used()
         return sum(await asyncio.gather(*(container.memory_used() for container in self._containers)))
+
+    async def _observe(self, since: float) -> None:
+        """Tell, again and again, what the containers use."""
+        resources, used_before = self._definition.resources, 0.0
+        while True:
+            try:
+                used = [await container.cpu_seconds() for container in self._containers]
+                memory = await self.memory_used()
+            except EmulatorError as error:  # the engine is gone; whoever invokes will hear of it
+                log.debug("instance not observed: %s", error)
+            else:
+                now = time.monotonic()
+                known = [seconds for seconds in used if seconds is not None]
+                total = sum(known) if len(known) == len(used) else None
+                self._site.events.publish(
+                    InstanceObserved(
+                        seconds=now - since,
+                        # A container that was replaced begins at 0 again.
+                        cpu_seconds=None if total is None else max(0.0, total - used_before),
+                        memory_percent=100 * memory / resources.memory_bytes,
+                        disk_percent=100 * sum(c.disk_used for c in self._containers) / resources.storage_bytes,
+                        loaded_models=self.loaded_count if self._multi_model else None,
+                    )
+                )
+                since, used_before = now, total or 0.0
+            await asyncio.sleep(self._limits.observe_seconds)
 
     async def state(self) -> dict[str, Any]:
         """What is where, as plain data."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -74,6 +75,10 @@ class MultiModelContainer(HostedContainer):
         self.volume.close()
         await super().stop()
 
+    @property
+    def disk_used(self) -> int:
+        return self.volume.used_bytes
+
     async def _check_health(self, contract: ContainerContract) -> None:
         await contract.ping()
         await contract.check_list()
@@ -96,8 +101,7 @@ class MultiModelContainer(HostedContainer):
             self.loaded = None
 
     async def _begin(self, invocation: Invocation, deadline: float) -> ModelUse:
-        clock = asyncio.get_running_loop().time
-        began = clock()
+        began = time.perf_counter()
         target_model, loaded, contract = invocation.target_model, self.loaded, self._contract
         assert loaded is not None
         if self._caching.reload:
@@ -105,10 +109,11 @@ class MultiModelContainer(HostedContainer):
             if self.loaded is not loaded:
                 raise no_response(self._origin)
         cache_hit = loaded.models.get(target_model) is not None
+        spent = invocation.spent
+        spent.cache_hit = cache_hit
         model = await loaded.use(target_model, deadline)
-        return ModelUse(
-            contract, invocation_path(model.name), target_model, cache_hit, began, clock(), loaded=loaded, model=model
-        )
+        path, sent = invocation_path(model.name), time.perf_counter()
+        return ModelUse(contract, path, target_model, spent, cache_hit, began, sent, loaded=loaded, model=model)
 
     def _release(self, use: Use) -> None:
         assert isinstance(use, ModelUse)

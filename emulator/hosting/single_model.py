@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,6 +42,7 @@ class SingleModelContainer(HostedContainer):
         self._source = None if model_data is None else bucket_of_one(model_data)
         self._directory = directory
         self._storage_bytes = storage_bytes
+        self._size_bytes = 0
 
     async def start(self) -> None:
         """Extract the model and start the container. Raises SetupError."""
@@ -57,7 +59,7 @@ class SingleModelContainer(HostedContainer):
             bucket, name = self._source
             limits = {"max_bytes": self._storage_bytes, "max_files": self._limits.archive_files}
             with bucket.open(name) as (archive, _):
-                extract(archive, self._directory, **limits)
+                self._size_bytes = extract(archive, self._directory, **limits).size_bytes
         except AwsError as error:
             told = model_data_not_found(self.name, str(self._model_data))
             why = error.__cause__ or (error if isinstance(error, InternalDependencyException) else None)
@@ -79,9 +81,13 @@ class SingleModelContainer(HostedContainer):
             self._source[0].close()
         await super().stop()
 
+    @property
+    def disk_used(self) -> int:
+        return self._size_bytes
+
     async def _check_health(self, contract: ContainerContract) -> None:
         await contract.ping()
 
     async def _begin(self, invocation: Invocation, deadline: float) -> Use:
-        now = asyncio.get_running_loop().time()
-        return Use(self._contract, INVOCATIONS, "", True, now, now)
+        now = time.perf_counter()
+        return Use(self._contract, INVOCATIONS, "", invocation.spent, True, now, now)

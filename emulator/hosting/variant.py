@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeVar
 
 from emulator.containers.contract import Answer, Invocation, StreamedAnswer
 from emulator.errors import (
+    AwsError,
     InstanceNotReached,
+    ModelError,
     SetupError,
     target_container_missing,
     target_container_not_found,
@@ -16,6 +19,7 @@ from emulator.errors import (
     target_model_missing,
     target_model_not_supported,
 )
+from emulator.events import InvocationEnded
 from emulator.hosting import routing
 from emulator.hosting.definition import VariantDefinition
 from emulator.hosting.instance import Instance
@@ -38,6 +42,7 @@ class ProductionVariant:
         self._definition = definition
         self._site, self._numbers = site, numbers
         self._limits = site.limits
+        self._events = site.events
         self._endpoint_name = site.events.origin.endpoint_name
         model = definition.model
         # By the host name that the caller gives, "" for none: whether the model has to be named as well.
@@ -85,17 +90,29 @@ class ProductionVariant:
 
     async def invoke(self, invocation: Invocation) -> Answer:
         """InvokeEndpoint, for this variant. Raises the AwsError that SageMaker would answer with."""
-        self._check(invocation)
-        answer, instance = await self._routed(invocation, Instance.invoke, self._limits.invocation_seconds)
+        try:
+            self._check(invocation)
+            answer, instance = await self._routed(invocation, Instance.invoke, self._limits.invocation_seconds)
+        except AwsError as error:
+            self._tell_end(invocation, error)
+            raise
         self._has_ended(instance)
+        self._tell_end(invocation)
         return answer
 
     async def invoke_stream(self, invocation: Invocation) -> StreamedAnswer:
         """InvokeEndpointWithResponseStream, for this variant. The caller must close the answer."""
-        self._check(invocation)
-        seconds = self._limits.stream_invocation_seconds
-        answer, instance = await self._routed(invocation, Instance.invoke_stream, seconds)
+        try:
+            self._check(invocation)
+            seconds = self._limits.stream_invocation_seconds
+            answer, instance = await self._routed(invocation, Instance.invoke_stream, seconds)
+        except AwsError as error:
+            self._tell_end(invocation, error)
+            raise
+        of_container = answer.closing.pop_all()
+        answer.closing.callback(self._tell_end, invocation)
         answer.closing.callback(self._has_ended, instance)
+        answer.closing.push(of_container)  # the last to come is the first to go: by it the latency is known
         return answer
 
     async def state(self) -> dict[str, Any]:
@@ -139,6 +156,25 @@ class ProductionVariant:
     def _has_ended(self, instance: Instance) -> None:
         self.in_flight -= 1
         instance.in_flight -= 1
+
+    def _tell_end(self, invocation: Invocation, error: AwsError | None = None) -> None:
+        spent = invocation.spent
+        status = 500 if spent.broke_off else 0
+        if error is not None:
+            # That of a container without an answer is 0; SageMaker's message calls it a server error.
+            status = int(error.fields.get("OriginalStatusCode", error.status)) or 500
+        total_us = int((time.perf_counter() - invocation.received) * 1e6)
+        self._events.publish(
+            InvocationEnded(
+                instance_count=len(self.instances),
+                error_status=status,
+                model_error=spent.broke_off or isinstance(error, ModelError),
+                model_latency_us=spent.model_latency_us,
+                overhead_latency_us=max(0, total_us - spent.model_latency_us),
+                cache_hit=spent.cache_hit,
+                load_wait_us=spent.load_wait_us,
+            )
+        )
 
     def _check(self, invocation: Invocation) -> None:
         """Raises ValidationError for an invocation that does not go with the kind of model."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from emulator.service.addressed import header, service_of
+from emulator.service.neighbours.face import Neighbours
 from emulator.service.runtime import PREFIX as RUNTIME_PREFIX
 from emulator.service.runtime import Receive, Runtime, Scope, Send
-from emulator.service.s3.addressing import header, is_for_s3
+from emulator.service.s3.addressing import is_for_s3
 from emulator.service.sagemaker import TARGET_PREFIX
 
 if TYPE_CHECKING:
@@ -16,7 +18,8 @@ if TYPE_CHECKING:
 
 
 class Dispatch:
-    """SageMaker Runtime by its path, SageMaker by its header, S3 by its signature or its buckets.
+    """SageMaker Runtime by its path, SageMaker by its header, S3 by its signature or its buckets, other AWS services by
+    their signature or their target.
 
     All else goes to ``others``, a Flask app.
     """
@@ -26,11 +29,13 @@ class Dispatch:
         runtime: Runtime,
         sagemaker: SageMaker,
         s3: S3 | None,
+        neighbours: Neighbours,
         others: Callable[[Scope, Receive, Send], Awaitable[None]],
     ) -> None:
         self._runtime = runtime
         self._sagemaker = sagemaker
         self._s3 = s3
+        self._neighbours = neighbours
         self._others = others
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -44,5 +49,7 @@ class Dispatch:
             await self._s3(scope, receive, send)
         elif is_runtime:
             await self._runtime(scope, receive, send)
+        elif service_of(scope) not in (None, "s3", "sagemaker"):
+            await self._neighbours(scope, receive, send)
         else:
             await self._others(scope, receive, send)

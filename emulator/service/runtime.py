@@ -98,8 +98,10 @@ class Runtime:
                 async for chunk in answer.chunks:
                     await send({"type": "http.response.body", "body": payload_part(chunk), "more_body": True})
             except ContainerTimeout as error:
+                invocation.spent.broke_off = True
                 last = stream_exception("ModelStreamError", str(error), ErrorCode="ModelInvocationTimeExceeded")
             except ContainerError as error:
+                invocation.spent.broke_off = True
                 last = stream_exception("ModelStreamError", str(error), ErrorCode="StreamBroken")
             except Exception:
                 log.exception("request %s failed inside the emulator", request_id)

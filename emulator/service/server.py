@@ -29,8 +29,11 @@ from emulator.hosting.registry import Registry
 from emulator.hosting.site import Site
 from emulator.hosting.together import together
 from emulator.limits import Limits
+from emulator.service.container_logs import ContainerLogs
 from emulator.service.dispatch import Dispatch
 from emulator.service.log import Log
+from emulator.service.metrics import Metrics
+from emulator.service.neighbours.face import Neighbours
 from emulator.service.runtime import Receive, Runtime, Scope, Send
 
 if TYPE_CHECKING:
@@ -79,12 +82,14 @@ class Application:
 
     async def start(self, gave_up: asyncio.Event) -> None:
         """Begin to create the endpoints. ``gave_up`` is set when one of those given failed."""
-        from a2wsgi import WSGIMiddleware
-
         from emulator.service.console import console
         from emulator.service.sagemaker.face import SageMaker
+        from emulator.service.wsgi import in_threads
 
-        self._events.subscribe(Log(self._settings.url, self._given))
+        metrics, container_logs = Metrics(), ContainerLogs()
+        for listener in (Log(self._settings.url, self._given), metrics, container_logs):
+            self._events.subscribe(listener)
+        neighbours = Neighbours(metrics, container_logs, self._engine, self._settings.region)
         shutil.rmtree(self._instances, ignore_errors=True)
         # A worker's own disks, so that the keepers of one that was killed can clean up without asking.
         disks, logs = self._instances / str(os.getpid()), self._settings.state_directory / "logs"
@@ -97,8 +102,9 @@ class Application:
 
             self._s3 = S3(self._settings.s3_root, self._settings.region)
             await self._s3.start()
-        pages: Any = WSGIMiddleware(web, workers=2)  # type: ignore[arg-type]
-        self._dispatch = Dispatch(Runtime(self._endpoints, self._limits), SageMaker(plane), self._s3, pages)
+        self._dispatch = Dispatch(
+            Runtime(self._endpoints, self._limits), SageMaker(plane), self._s3, neighbours, in_threads(web)
+        )
         given = [self._endpoints.add(definition) for definition in self._given]
         self._starting = asyncio.create_task(self._start_endpoints(plane, given, gave_up))
 

@@ -1,4 +1,4 @@
-"""Whose request is it, and what is it about: the service by its signature, the bucket by host or path."""
+"""Is a request for S3, and what is it about: the bucket by host or path."""
 
 from __future__ import annotations
 
@@ -9,42 +9,13 @@ import urllib.parse
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta, timezone
 
+from emulator.service.addressed import header, signed_for
 from emulator.service.runtime import Scope
 from emulator.service.s3.errors import S3Error, expired, invalid_argument, invalid_uri
 
 # bucket.localhost, bucket.s3.anything, bucket.s3-region.anything; a bucket's name may have dots.
 VIRTUAL_HOST = re.compile(r"(?P<bucket>[a-z0-9][a-z0-9.-]*?)\.(?:localhost|s3(?:[.-].*)?)", re.ASCII | re.IGNORECASE)
 LONGEST_PRESIGNED_SECONDS = 604_800  # [api] seven days
-
-
-def header(scope: Scope, wanted: bytes) -> str:
-    """A header's value; empty if there is none."""
-    for name, value in scope["headers"]:
-        if name == wanted:
-            return value.decode("latin-1")
-    return ""
-
-
-def signed_for(scope: Scope) -> str:
-    """The service that a request is signed for, by header or in its query; empty if it is not signed."""
-    authorization = header(scope, b"authorization")
-    if authorization.startswith("AWS4-"):
-        _, _, rest = authorization.partition("Credential=")
-        return _service(rest.partition(",")[0].strip())
-    if authorization.startswith("AWS "):  # version 2, of which S3 is the last user
-        return "s3"
-    query: bytes = scope["query_string"]
-    if b"X-Amz-Credential=" in query:
-        return _service(parsed_query(query).get("X-Amz-Credential", ""))
-    if b"AWSAccessKeyId=" in query and b"Signature=" in query:
-        return "s3"
-    return ""
-
-
-def _service(credential: str) -> str:
-    # key/date/region/service/aws4_request; version 4a has no region.
-    parts = credential.split("/")
-    return parts[-2] if len(parts) >= 4 else ""
 
 
 def bucket_of_host(host: str) -> str:
@@ -62,11 +33,6 @@ def is_for_s3(scope: Scope, has_bucket: Callable[[str], bool]) -> bool:
         return True
     bucket = scope["path"][1:].partition("/")[0]
     return bool(bucket) and has_bucket(bucket)
-
-
-def parsed_query(query: bytes) -> dict[str, str]:
-    """The last value of each name."""
-    return dict(urllib.parse.parse_qsl(query.decode("latin-1"), keep_blank_values=True))
 
 
 def target(scope: Scope) -> tuple[str, str]:

@@ -9,8 +9,8 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from emulator.service.addressed import header
 from emulator.service.runtime import Receive, Scope, Send
-from emulator.service.s3.addressing import header
 from emulator.service.sagemaker import TARGET_PREFIX, endpoint_configs, endpoints, models, tags
 from emulator.service.sagemaker.errors import (
     ControlPlaneError,

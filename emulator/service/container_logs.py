@@ -1,0 +1,65 @@
+"""The last lines that containers wrote, as CloudWatch Logs has them: groups, streams, and when each line came."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from emulator.errors import Origin
+from emulator.events import Event, LogLine
+from emulator.hosting.definition import ONLY_CONTAINER_NAME
+
+KEPT_LINES = 10_000  # [ours] of a stream. The files in the state directory have all of them
+KEPT_CHARACTERS = 4 * 1024 * 1024  # [ours] of a stream
+KEPT_STREAMS = 100  # [ours] until they are taken
+
+
+@dataclass(slots=True)
+class Lines:
+    """Lines of one stream, with the milliseconds since 1970 at which they came; the oldest give way."""
+
+    region: str
+    group: str
+    stream: str
+    lines: deque[tuple[int, str]] = field(default_factory=deque)
+    characters: int = 0
+
+    def add(self, milliseconds: int, line: str) -> None:
+        self.lines.append((milliseconds, line))
+        self.characters += len(line)
+        while len(self.lines) > KEPT_LINES or self.characters > KEPT_CHARACTERS:
+            self.characters -= len(self.lines.popleft()[1])
+
+
+class ContainerLogs:
+    """A listener of the event stream that keeps lines until they are taken; of too many streams, the oldest goes."""
+
+    def __init__(self) -> None:
+        self._streams: dict[Origin, Lines] = {}
+
+    def __call__(self, event: Event, origin: Origin) -> None:
+        if isinstance(event, LogLine):
+            lines = self._streams.get(origin)
+            if lines is None:
+                if len(self._streams) >= KEPT_STREAMS:
+                    del self._streams[next(iter(self._streams))]
+                lines = self._streams[origin] = Lines(origin.region, group_name(origin), stream_name(origin))
+            lines.add(time.time_ns() // 1_000_000, event.line)
+
+    def take(self) -> Iterator[Lines]:
+        """What has come since the last time."""
+        streams, self._streams = self._streams, {}
+        return iter(streams.values())
+
+
+def group_name(origin: Origin) -> str:
+    """The log group of an endpoint. [dg]"""
+    return f"/aws/sagemaker/Endpoints/{origin.endpoint_name}"
+
+
+def stream_name(origin: Origin) -> str:
+    """The log stream of a container: by variant and instance, and by name if it is not alone there. [dg]"""
+    instance = f"{origin.variant_name}/{origin.instance_id}"
+    return instance if origin.container == ONLY_CONTAINER_NAME else f"{instance}/{origin.container}"

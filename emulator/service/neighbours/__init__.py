@@ -1,0 +1,1 @@
+"""The AWS services beside SageMaker and S3 that its users need, answered by moto with the emulator's own data."""

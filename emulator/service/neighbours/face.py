@@ -1,0 +1,132 @@
+"""The HTTP face of the neighbours: moto's WSGI applications in threads, imported at the first call."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from emulator.containers.engine import Engine
+from emulator.errors import SetupError
+from emulator.service.addressed import credential, header, service_of
+from emulator.service.container_logs import ContainerLogs
+from emulator.service.metrics import Metrics
+from emulator.service.neighbours.wire import CBOR, Refusal, Request, refuse
+from emulator.service.runtime import Receive, Scope, Send
+from emulator.service.wsgi import in_threads
+
+if TYPE_CHECKING:
+    from emulator.service.neighbours.moto_services import MotoServices
+
+# Signing names, and what people call them.
+NAMES = {"sts": "STS", "iam": "IAM", "ecr": "ECR", "monitoring": "CloudWatch", "logs": "CloudWatch Logs"}
+INSTALL = 'pip install "localmme[aws]"'
+IMAGE_CALLS = {"DescribeImages", "ListImages", "BatchGetImage"}
+
+log = logging.getLogger("localmme")
+
+
+class Neighbours:
+    """STS, IAM, ECR, CloudWatch and CloudWatch Logs; says of every other service that it is not emulated."""
+
+    def __init__(self, metrics: Metrics, logs: ContainerLogs, engine: Engine, region: str) -> None:
+        """``region`` is that of requests which name none."""
+        self._metrics, self._logs, self._engine, self._region = metrics, logs, engine, region
+        self._opening: asyncio.Future[MotoServices] | None = None
+        self._applications: dict[str, Callable[[Scope, Receive, Send], Awaitable[None]]] = {}
+        self._filling = asyncio.Lock()  # so that lines of log keep their order
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        service = service_of(scope) or ""
+        request = Request(service, header(scope, b"content-type"), header(scope, b"smithy-protocol"))
+        refusal = _refused(request)
+        if refusal is None:
+            try:
+                moto = await self._open()
+                await self._fill(moto, service, scope)
+            except ImportError as error:
+                refusal = _not_installed(service, error)
+            except Exception as error:
+                log.exception("%s failed inside the emulator", NAMES[service])
+                refusal = Refusal(500, "InternalFailure", f"localmme cannot answer for {NAMES[service]}: {error}")
+        if refusal is None:
+            await self._applications[service](scope, receive, send)
+        else:
+            await _send_refusal(request, refusal, receive, send)
+
+    async def _open(self) -> MotoServices:
+        """Raises ImportError when moto, or what it needs, is not installed."""
+        if self._opening is None:
+            self._opening = asyncio.ensure_future(asyncio.to_thread(_import_moto))
+        try:
+            moto = await asyncio.shield(self._opening)
+        except ImportError:
+            self._opening = None  # it may be installed by the next call
+            raise
+        if not self._applications:
+            self._applications = {name: in_threads(app) for name, app in moto.applications.items()}
+        return moto
+
+    async def _fill(self, moto: MotoServices, service: str, scope: Scope) -> None:
+        """Give moto, before it answers, what the emulator knows by now."""
+        region = _region_of(scope) or self._region
+        if service == "monitoring":
+            moto.minutes = self._metrics.minutes()
+        elif service == "logs":
+            async with self._filling:
+                await asyncio.to_thread(moto.put_lines, list(self._logs.take()))
+        elif service in ("sts", "iam"):
+            await asyncio.to_thread(moto.introduce_caller, header(scope, b"authorization"), region)
+        elif service == "ecr" and header(scope, b"x-amz-target").partition(".")[2] in IMAGE_CALLS:
+            try:
+                images = await self._engine.call(lambda client: client.images())
+            except SetupError:  # there is no engine
+                return
+            await asyncio.to_thread(moto.put_images, images, region)
+
+
+def _import_moto() -> MotoServices:
+    from emulator.service.neighbours.moto_services import MotoServices
+
+    return MotoServices()
+
+
+def _region_of(scope: Scope) -> str:
+    """The region that a request is signed for; empty if it is not."""
+    parts = credential(scope).split("/")
+    return parts[2] if len(parts) == 5 else ""
+
+
+def _refused(request: Request) -> Refusal | None:
+    if request.service not in NAMES:
+        what = f"The AWS service {request.service!r}" if request.service else "What this request is for"
+        return Refusal(
+            501,
+            "NotImplemented",
+            f"{what} is not emulated by localmme. What is, besides SageMaker and S3: {', '.join(NAMES.values())}.",
+        )
+    if request.smithy_protocol == CBOR:
+        return Refusal(
+            501,
+            "NotImplemented",
+            f"moto, which answers for {NAMES[request.service]} here, does not know the protocol {CBOR}. "
+            "Use an SDK that speaks JSON or query, such as boto3 or the AWS CLI.",
+        )
+    return None
+
+
+def _not_installed(service: str, error: ImportError) -> Refusal:
+    missing = "" if error.name in (None, "moto") else f" ({error})"
+    return Refusal(501, "NotImplemented", f"{NAMES[service]} needs moto: {INSTALL}{missing}")
+
+
+async def _send_refusal(request: Request, refusal: Refusal, receive: Receive, send: Send) -> None:
+    # The body first: a caller that is still sending would see a broken connection instead of the answer.
+    while (await receive()).get("more_body"):
+        pass
+    headers, body = refuse(request, refusal)
+    wire = [(name.encode(), value.encode("latin-1")) for name, value in headers]
+    wire.append((b"content-length", b"%d" % len(body)))
+    await send({"type": "http.response.start", "status": refusal.status, "headers": wire})
+    await send({"type": "http.response.body", "body": body})

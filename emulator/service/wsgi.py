@@ -1,0 +1,53 @@
+"""A WSGI application behind gunicorn's ASGI worker: it runs in threads, and its answers leave in one piece.
+
+In pieces, a caller has the whole answer by its content length before the application has ended, and may already send
+the next request on the same connection. gunicorn then loses that one: it hangs, or finds the connection closed. [run]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from emulator.service.runtime import Receive, Scope, Send
+
+MOST_BODY_BYTES = 32 * 1024 * 1024  # [ours] of a request; more than any call that comes here needs
+
+
+def in_threads(application: Any, workers: int = 2) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+    """An ASGI application of a WSGI one. Requests and answers are held in memory as a whole."""
+    from a2wsgi import WSGIMiddleware
+
+    middleware: Any = WSGIMiddleware(application, workers=workers)
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        body = bytearray()
+        size, more = 0, True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            part, more = message.get("body", b""), message.get("more_body", False)
+            size += len(part)
+            if size <= MOST_BODY_BYTES:
+                body += part
+        if size > MOST_BODY_BYTES:
+            text = f"The request body of {size} bytes is over the limit of {MOST_BODY_BYTES} bytes.".encode()
+            headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(text))]
+            await send({"type": "http.response.start", "status": 413, "headers": headers})
+            await send({"type": "http.response.body", "body": text})
+            return
+        sent: list[MutableMapping[str, Any]] = []
+
+        async def whole() -> MutableMapping[str, Any]:
+            return {"type": "http.request", "body": bytes(body), "more_body": False}
+
+        async def keep(message: MutableMapping[str, Any]) -> None:
+            sent.append(message)
+
+        await middleware(scope, whole, keep)
+        start, *parts = sent
+        await send(start)
+        await send({"type": "http.response.body", "body": b"".join(part.get("body", b"") for part in parts)})
+
+    return answer
