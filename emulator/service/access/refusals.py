@@ -64,8 +64,12 @@ class Denial(EmulatorError):
 class Refused(EmulatorError):
     """The answer to a request that is not admitted."""
 
-    def __init__(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+    def __init__(
+        self, status: int, headers: list[tuple[bytes, bytes]], body: bytes, *, has_unread: bool = False
+    ) -> None:
+        """``has_unread``: nothing of the request's body has been read."""
         super().__init__(f"refused with {status}")
+        self._has_unread = has_unread
         self.status = status
         self.headers = headers
         self.body = body
@@ -75,7 +79,7 @@ class Refused(EmulatorError):
         headers = [*self.headers, (b"content-length", b"%d" % len(self.body))]
         if header(scope, b"expect").lower() == "100-continue":  # the caller waits for a word before it sends
             headers.append((b"connection", b"close"))
-        else:
+        elif self._has_unread:
             body = Body(receive)
             await body.drop()
             body.release()
@@ -114,7 +118,7 @@ def _s3(denial: Denial, request: Request) -> Refused:
     request_id = uuid.uuid4().hex[:16].upper()
     error = S3Error(denial.code.status, denial.code.s3, denial.s3_message, **denial.fields)
     headers = [(b"x-amz-request-id", request_id.encode()), (b"content-type", b"application/xml")]
-    return Refused(error.status, headers, wire.error(error, request.path, request_id, "localmme"))
+    return Refused(error.status, headers, wire.error(error, request.path, request_id, "localmme"), has_unread=True)
 
 
 def _cbor(told: dict[str, str]) -> bytes:

@@ -183,7 +183,8 @@ def canonical_request(request: Request, claimed: Claim, payload_hash: str) -> st
 
 def _s3_path(raw_path: str) -> str:
     """S3's is encoded once, and not normalised: a key may be ``a//../b``."""
-    return urllib.parse.quote(urllib.parse.unquote_to_bytes(raw_path), safe="/-_.~")
+    parts = (urllib.parse.unquote_to_bytes(part) for part in raw_path.split("/"))
+    return "/".join(urllib.parse.quote(part, safe="-_.~") for part in parts)  # a slash that was encoded stays so
 
 
 @functools.lru_cache(1024)
