@@ -15,6 +15,7 @@ from emulator.service.access.conditions import Condition
 from emulator.service.access.patterns import Arn, Text
 from emulator.service.access.policy import Ask, Decision, Statement, decide, of_document, of_statements
 from localmme.access_file import MINIMAL_FILE, read
+from tests.running import REPOSITORY
 
 ENDPOINT = "arn:aws:sagemaker:us-east-1:123456789012:endpoint/shared"
 INVOKE = "sagemaker:InvokeEndpoint"
@@ -248,6 +249,24 @@ def test_the_smallest_file_is_one(tmp_path: Path) -> None:
     )
     own = Ask(INVOKE, ENDPOINT, {"sagemaker:targetmodel": ("tenant-a/m.tar.gz",)})
     assert decide(tenant.statements, own) is Decision.ALLOW
+
+
+def test_the_example_of_the_documentation_keeps_tenants_apart(tmp_path: Path) -> None:
+    text = (REPOSITORY / "docs" / "access.md").read_text()
+    path = tmp_path / "access.yaml"
+    path.write_text(text.split("```yaml\n")[1].split("```")[0])
+    a, b, admin = read(path)
+    for user, models in ((a, ["tenant-a"]), (b, ["tenant-b"]), (admin, ["tenant-a", "tenant-b"])):
+        endpoint = ENDPOINT.replace("shared", "local")
+        allowed = [
+            tenant
+            for tenant in ("tenant-a", "tenant-b")
+            if decide(
+                user.statements, Ask(INVOKE, endpoint, {**user.context, "sagemaker:targetmodel": (f"{tenant}/m",)})
+            )
+            is Decision.ALLOW
+        ]
+        assert allowed == models
 
 
 def test_policies_are_pasted_as_they_are(tmp_path: Path) -> None:

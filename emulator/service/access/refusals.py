@@ -15,6 +15,7 @@ from emulator.service.access.request import Request
 from emulator.service.runtime import Receive, Scope, Send
 from emulator.service.s3 import wire
 from emulator.service.s3.addressing import header
+from emulator.service.s3.errors import S3Error
 from emulator.service.s3.reading import Body
 
 
@@ -113,8 +114,6 @@ def refused(denial: Denial, service: str, request: Request) -> Refused:
 
 
 def _s3(denial: Denial, request: Request) -> Refused:
-    from emulator.service.s3.errors import S3Error
-
     request_id = uuid.uuid4().hex[:16].upper()
     error = S3Error(denial.code.status, denial.code.s3, denial.s3_message, **denial.fields)
     headers = [(b"x-amz-request-id", request_id.encode()), (b"content-type", b"application/xml")]

@@ -99,7 +99,7 @@ def headers_of(scope: Scope, query: Mapping[str, str]) -> dict[str, str]:
 
 
 def check_expiry(query: Mapping[str, str]) -> None:
-    """Raises AccessDenied when a presigned URL is out of date. Its signature is not verified."""
+    """Raises AccessDenied when a presigned URL is out of date. Signatures are the door's, with --access."""
     now = datetime.now(timezone.utc)
     try:
         if "X-Amz-Expires" in query and "X-Amz-Date" in query:
