@@ -15,7 +15,7 @@ from localmme import __version__
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 # Of serve, those that concern the emulator, not the endpoint.
-SERVER_OPTIONS = {"no_endpoint", "host", "port", "s3", "state_dir", "limits"}
+SERVER_OPTIONS = {"no_endpoint", "host", "port", "s3", "access", "state_dir", "limits"}
 
 
 class Commands(click.Group):
@@ -69,6 +69,7 @@ def of_an_emulator(command: Any) -> Any:
     metavar="DIR",
     help="What S3 serves: each directory in it is a bucket. [default: --models, if local; with --no-endpoint ./s3]",
 )
+@click.option("--access", metavar="FILE", help="Who may do what, such as access.yaml. [default: anybody everything]")
 @click.option("--endpoint-name", default="local", show_default=True, help="The endpoint's name.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
@@ -161,7 +162,8 @@ def serve(context: click.Context, file: str | None, **options: Any) -> None:
                 environment=options["environment"],
             )
         ]
-    serve(parse.settings(options["host"], options["port"], options["state_dir"], s3), endpoints, limits)
+    settings = parse.settings(options["host"], options["port"], options["state_dir"], s3, options["access"])
+    serve(settings, endpoints, limits)
 
 
 @main.command()

@@ -16,7 +16,7 @@ from typing import Any
 from emulator.errors import SetupError
 from emulator.sizes import format_size
 
-# Any will do: the emulator does not check them. They only keep SDKs from looking for real ones.
+# Any will do, unless the emulator was started with --access. They only keep SDKs from looking for real ones.
 PLACEHOLDERS = {"AWS_ACCESS_KEY_ID": "localmme", "AWS_SECRET_ACCESS_KEY": "localmme"}
 REGION = "us-east-1"
 

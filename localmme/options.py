@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from emulator.artifacts.model_data_url import is_url, parse_s3_url
 from emulator.errors import SetupError
@@ -26,6 +27,9 @@ from emulator.hosting.instance_types import resources_of
 from emulator.hosting.runnable import command_of, embedded_server
 from emulator.service.server import ServerSettings
 from emulator.sizes import parse_size
+
+if TYPE_CHECKING:
+    from emulator.service.access.door import User
 
 ENDPOINT_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")  # [api]
 # Another emulator that starts takes the lock for a moment, to see whether this directory's emulator has gone.
@@ -82,11 +86,15 @@ def region() -> str:
     return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
 
 
-def settings(host: str, port: int, state_directory: str | None, s3: str | None) -> ServerSettings:
+def settings(
+    host: str, port: int, state_directory: str | None, s3: str | None, access: str | None = None
+) -> ServerSettings:
     """Bind the port and lock the state directory. Raises SetupError when either is taken.
 
-    ``s3`` is the directory of S3's buckets; None = there is no S3.
+    ``s3`` is the directory of S3's buckets; None = there is no S3. ``access`` is the file of who may do what;
+    None = anybody may do everything.
     """
+    users = _users(access) if access is not None else None
     s3_root = _s3_directory(s3) if s3 is not None else None
     listener = _listen(host, port)
     host, port = listener.getsockname()[:2]
@@ -100,7 +108,13 @@ def settings(host: str, port: int, state_directory: str | None, s3: str | None) 
             f"The state directory {directory} cannot be used: {error.strerror}. Name another with --state-dir."
         ) from None
     url = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
-    return ServerSettings(listener, url, directory, s3_root, region())
+    return ServerSettings(listener, url, directory, s3_root, region(), users)
+
+
+def _users(text: str) -> tuple[User, ...]:
+    from localmme.access_file import read
+
+    return read(Path(text))
 
 
 def default_s3() -> str:

@@ -13,6 +13,7 @@ from emulator.service.s3.addressing import is_for_s3
 from emulator.service.sagemaker import TARGET_PREFIX
 
 if TYPE_CHECKING:
+    from emulator.service.access.door import Access
     from emulator.service.s3.face import S3
     from emulator.service.sagemaker.face import SageMaker
 
@@ -31,25 +32,38 @@ class Dispatch:
         s3: S3 | None,
         neighbours: Neighbours,
         others: Callable[[Scope, Receive, Send], Awaitable[None]],
+        access: Access | None = None,
     ) -> None:
         self._runtime = runtime
         self._sagemaker = sagemaker
         self._s3 = s3
         self._neighbours = neighbours
         self._others = others
+        self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        service, application = self._service(scope)
+        if self._access is not None and service:
+            from emulator.service.access.refusals import Refused
+
+            try:
+                receive = await self._access.admit(scope, receive, service)
+            except Refused as refused:
+                await refused.send(scope, receive, send)
+                return
+        await application(scope, receive, send)
+
+    def _service(self, scope: Scope) -> tuple[str, Callable[[Scope, Receive, Send], Awaitable[None]]]:
+        """The name of the service that a request is for, empty for the emulator's own pages, and what serves it."""
         is_runtime = scope["path"].startswith(RUNTIME_PREFIX)
         # Invocations are POSTs without a query. What else begins so may be a key of a bucket that the host names.
         if is_runtime and scope["method"] == "POST" and not scope["query_string"]:
-            await self._runtime(scope, receive, send)
-        elif header(scope, b"x-amz-target").startswith(TARGET_PREFIX):
-            await self._sagemaker(scope, receive, send)
-        elif self._s3 is not None and is_for_s3(scope, self._s3.has_bucket):
-            await self._s3(scope, receive, send)
-        elif is_runtime:
-            await self._runtime(scope, receive, send)
-        elif service_of(scope) not in (None, "s3", "sagemaker"):
-            await self._neighbours(scope, receive, send)
-        else:
-            await self._others(scope, receive, send)
+            return "runtime", self._runtime
+        if header(scope, b"x-amz-target").startswith(TARGET_PREFIX):
+            return "sagemaker", self._sagemaker
+        if self._s3 is not None and is_for_s3(scope, self._s3.has_bucket):
+            return "s3", self._s3
+        if is_runtime:
+            return "runtime", self._runtime
+        service = service_of(scope) or ""
+        return service, self._others if service in ("", "s3", "sagemaker") else self._neighbours

@@ -37,6 +37,7 @@ from emulator.service.neighbours.face import Neighbours
 from emulator.service.runtime import Receive, Runtime, Scope, Send
 
 if TYPE_CHECKING:
+    from emulator.service.access.door import Access, User
     from emulator.service.s3.face import S3
     from emulator.service.sagemaker.plane import Plane
 
@@ -60,6 +61,7 @@ class ServerSettings:
     state_directory: Path
     s3_root: Path | None = None  # each directory in it is a bucket; without it there is no S3
     region: str = "us-east-1"
+    users: tuple[User, ...] | None = None  # who may do what; None = anybody may do everything
 
 
 class Application:
@@ -102,9 +104,8 @@ class Application:
 
             self._s3 = S3(self._settings.s3_root, self._settings.region)
             await self._s3.start()
-        self._dispatch = Dispatch(
-            Runtime(self._endpoints, self._limits), SageMaker(plane), self._s3, neighbours, in_threads(web)
-        )
+        runtime, access = Runtime(self._endpoints, self._limits), self._access()
+        self._dispatch = Dispatch(runtime, SageMaker(plane), self._s3, neighbours, in_threads(web), access)
         given = [self._endpoints.add(definition) for definition in self._given]
         self._starting = asyncio.create_task(self._start_endpoints(plane, given, gave_up))
 
@@ -164,6 +165,13 @@ class Application:
             log.exception("creating the endpoints failed inside the emulator")
             self.failure = SetupError(f"The emulator cannot create its endpoints: {error}.")
             gave_up.set()
+
+    def _access(self) -> Access | None:
+        if self._settings.users is None:
+            return None
+        from emulator.service.access.door import Access
+
+        return Access(self._settings.users, self._settings.region, self._limits.body_bytes)
 
     def _is_in_service(self) -> bool:
         return all(endpoint.status != "Creating" for endpoint in self._endpoints)

@@ -15,6 +15,7 @@ from emulator.service.s3.errors import S3Error, expired, invalid_argument, inval
 
 # bucket.localhost, bucket.s3.anything, bucket.s3-region.anything; a bucket's name may have dots.
 VIRTUAL_HOST = re.compile(r"(?P<bucket>[a-z0-9][a-z0-9.-]*?)\.(?:localhost|s3(?:[.-].*)?)", re.ASCII | re.IGNORECASE)
+ADMITTED = "localmme.admitted"  # where in a scope it says who was admitted, if access is controlled
 LONGEST_PRESIGNED_SECONDS = 604_800  # [api] seven days
 
 
@@ -49,8 +50,22 @@ def target(scope: Scope) -> tuple[str, str]:
     return bucket, key
 
 
+def headers_of(scope: Scope, query: Mapping[str, str]) -> dict[str, str]:
+    """The headers, and those that SDKs put into the query of a presigned URL; names in lower case."""
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    lifted = {
+        name.lower(): value
+        for name, value in query.items()
+        if name.lower().startswith("x-amz-") and not name.startswith("X-Amz-")
+    }
+    merged = {**lifted, **headers}
+    if "X-Amz-Content-Sha256" in query:
+        merged["x-amz-content-sha256"] = query["X-Amz-Content-Sha256"]
+    return merged
+
+
 def check_expiry(query: Mapping[str, str]) -> None:
-    """Raises AccessDenied when a presigned URL is out of date. Its signature is not verified."""
+    """Raises AccessDenied when a presigned URL is out of date. Signatures are the door's, with --access."""
     now = datetime.now(timezone.utc)
     try:
         if "X-Amz-Expires" in query and "X-Amz-Date" in query:

@@ -160,6 +160,7 @@ def delete_objects(call: Call) -> Answer:
     for each in objects:
         key = wire.child_text(each, "Key")
         try:
+            call.check_key("s3:DeleteObject", call.bucket, key)
             call.store.delete(call.bucket, key)
         except S3Error as error:
             children.append(("Error", [("Key", key), ("Code", error.code), ("Message", error.message)]))

@@ -7,11 +7,15 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from emulator.service.s3.checksums import Expected
+from emulator.service.s3.chunked import Signatures
 from emulator.service.s3.incoming import Incoming
 from emulator.service.s3.store import Store
 from emulator.service.s3.uploads import Uploads
 
 Headers = list[tuple[str, str]]
+
+
+def _anyone_may(action: str, bucket: str, key: str) -> None: ...
 
 
 @dataclass
@@ -26,6 +30,8 @@ class Call:
     query: dict[str, str]
     headers: dict[str, str]  # names in lower case
     body: bytes = b""
+    check_key: Callable[[str, str, str], None] = _anyone_may  # action, bucket, key; raises AccessDenied
+    chunk_signatures: Signatures | None = None  # of an aws-chunked body, to be verified
 
 
 @dataclass

@@ -3,20 +3,39 @@
     <size in hexadecimal digits>[;chunk-signature=...] CRLF <that many bytes> CRLF   ... and so on, up to a size of 0;
     then trailers (name:value CRLF) if any were announced; then an empty line.
 
-The chunks' signatures are not verified.
+The chunks' signatures are verified where access is controlled.
 """
 
 from __future__ import annotations
 
-from emulator.service.s3.errors import S3Error, incomplete_body, invalid_request
+import hashlib
+from typing import Protocol
+
+from emulator.service.s3.errors import S3Error, chunk_signature_mismatch, incomplete_body, invalid_request
 
 LINE_BYTES = 4096  # no honest chunk header or trailer is longer
+CHUNK_SIGNATURE = b"chunk-signature="
+TRAILER_SIGNATURE = "x-amz-trailer-signature"
+
+
+class Signatures(Protocol):
+    """The signatures of a body, one after the other."""
+
+    has_trailer: bool
+
+    def is_of_chunk(self, sha256: str, signature: str) -> bool: ...
+
+    def is_of_trailer(self, trailer: str, signature: str) -> bool: ...
 
 
 class AwsChunked:
     """Takes a body apart as it comes; ``trailers`` are complete when ``is_complete``."""
 
-    def __init__(self) -> None:
+    def __init__(self, signatures: Signatures | None = None) -> None:
+        """``signatures``: those that have to be there; without, none is looked at."""
+        self._signatures = signatures
+        self._signature = ""  # of the chunk under way
+        self._sha256 = hashlib.sha256()
         self.trailers: dict[str, str] = {}
         self.is_complete = False
         self._left = 0  # bytes of the chunk under way
@@ -24,7 +43,10 @@ class AwsChunked:
         self._state = "size"  # or data, end (of a chunk), trailers
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The pieces of the body in what has come. Raises InvalidRequest when it is not framed so."""
+        """The pieces of the body in what has come.
+
+        Raises InvalidRequest when it is not framed so, and SignatureDoesNotMatch.
+        """
         pieces, position = [], 0
         while position < len(data) and not self.is_complete:
             if self._state == "data":
@@ -32,7 +54,10 @@ class AwsChunked:
                 pieces.append(piece)
                 position += len(piece)
                 self._left -= len(piece)
+                if self._signatures is not None:
+                    self._sha256.update(piece)
                 if self._left == 0:
+                    self._check_chunk()
                     self._state = "end"
                 continue
             end = data.find(b"\n", position)
@@ -46,20 +71,36 @@ class AwsChunked:
         return pieces
 
     def finish(self) -> None:
-        """The body has ended. Raises IncompleteBody when its last chunk has not come."""
+        """The body has ended. Raises IncompleteBody when its last chunk has not come, SignatureDoesNotMatch."""
         # Some clients leave out the empty line at the very end.
         if not self.is_complete and self._state != "trailers":
             raise incomplete_body()
+        if self._signatures is not None:
+            signature = self.trailers.pop(TRAILER_SIGNATURE, "")
+            trailer = "".join(f"{name}:{value}\n" for name, value in self.trailers.items())
+            is_signed = self._signatures.has_trailer and self._signatures.is_of_trailer(trailer, signature)
+            if not is_signed and (trailer or self._signatures.has_trailer):
+                raise chunk_signature_mismatch()
+
+    def _check_chunk(self) -> None:
+        if self._signatures is None:
+            return
+        if not self._signatures.is_of_chunk(self._sha256.hexdigest(), self._signature):
+            raise chunk_signature_mismatch()
+        self._sha256 = hashlib.sha256()
 
     def _take(self, line: bytes) -> None:
         if self._state == "size":
-            digits = line.partition(b";")[0].strip()
+            digits, _, extension = (part.strip() for part in line.partition(b";"))
             try:
                 self._left = int(digits, 16)
             except ValueError:
                 raise malformed() from None
             if self._left < 0 or len(digits) > 16:
                 raise malformed()
+            self._signature = extension.removeprefix(CHUNK_SIGNATURE).decode("latin-1")
+            if not self._left:
+                self._check_chunk()
             self._state = "data" if self._left else "trailers"
         elif self._state == "end":
             if line:

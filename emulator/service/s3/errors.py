@@ -56,6 +56,10 @@ def not_yours(bucket: str) -> S3Error:
     return S3Error(403, "AccessDenied", f"Bucket {bucket} does not belong to the expected owner.")
 
 
+def access_denied(message: str) -> S3Error:
+    return S3Error(403, "AccessDenied", message)
+
+
 # Keys and objects
 
 
@@ -126,6 +130,15 @@ def bad_md5() -> S3Error:
 
 def invalid_digest() -> S3Error:
     return S3Error(400, "InvalidDigest", "The Content-MD5 you specified was invalid.")
+
+
+def chunk_signature_mismatch() -> S3Error:
+    return S3Error(
+        403,
+        "SignatureDoesNotMatch",
+        "The request signature we calculated does not match the signature you provided. Check your key and signing "
+        "method.",
+    )
 
 
 def sha256_mismatch(given: str, computed: str) -> S3Error:

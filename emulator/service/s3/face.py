@@ -15,7 +15,7 @@ from emulator.errors import ACCOUNT_ID
 from emulator.service.addressed import header, parsed_query
 from emulator.service.runtime import Receive, Scope, Send
 from emulator.service.s3 import wire
-from emulator.service.s3.addressing import check_expiry, target
+from emulator.service.s3.addressing import ADMITTED, check_expiry, headers_of, target
 from emulator.service.s3.call import Answer, Call, Sink
 from emulator.service.s3.checksums import HEADER, LENGTHS, Digests
 from emulator.service.s3.chunked import AwsChunked
@@ -114,12 +114,14 @@ class S3:
     async def _answer(self, scope: Scope, body: Body, send: Send) -> Answer:
         query = parsed_query(scope["query_string"])
         bucket, key = target(scope)
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        headers, admitted = headers_of(scope, query), scope.get(ADMITTED)
         check_expiry(query)
         if headers.get("x-amz-expected-bucket-owner", ACCOUNT_ID) != ACCOUNT_ID:
             raise not_yours(bucket)
         store, uploads = await self._open()
-        call = Call(store, uploads, scope["method"], bucket, key, query, _lifted(headers, query))
+        call = Call(store, uploads, scope["method"], bucket, key, query, headers)
+        if admitted is not None:
+            call.check_key, call.chunk_signatures = admitted.check_key, admitted.chunk_signatures
         if bucket and scope["method"] not in ("PUT",) and not self.has_bucket(bucket):
             raise no_such_bucket(bucket)
         handler = handler_of(call)
@@ -140,7 +142,7 @@ class S3:
     async def _receive(self, scope: Scope, call: Call, body: Body, sink: Sink, send: Send) -> None:
         """Write the body while the next batch of it comes."""
         await _continue(scope, send)
-        chunked = AwsChunked() if _is_chunked(call.headers) else None
+        chunked = AwsChunked(call.chunk_signatures) if _is_chunked(call.headers) else None
         writing: asyncio.Future[None] | None = None
         try:
             while not body.is_complete:
@@ -167,7 +169,7 @@ class S3:
         if not document:
             return document
         if _is_chunked(call.headers):
-            chunked = AwsChunked()
+            chunked = AwsChunked(call.chunk_signatures)
             document = b"".join(chunked.feed(document))
             chunked.finish()
         # Those of CompleteMultipartUpload are of the object, not of the document.
@@ -233,16 +235,6 @@ class S3:
 def _write(sink: Sink, pieces: list[bytes]) -> None:
     for piece in pieces:
         sink.incoming.write(piece)
-
-
-def _lifted(headers: dict[str, str], query: dict[str, str]) -> dict[str, str]:
-    """The headers, and those that SDKs put into the query of a presigned URL."""
-    lifted = {
-        name.lower(): value
-        for name, value in query.items()
-        if name.lower().startswith("x-amz-") and not name.startswith("X-Amz-")
-    }
-    return {**lifted, **headers}
 
 
 def _is_chunked(headers: dict[str, str]) -> bool:

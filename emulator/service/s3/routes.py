@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping, Sequence
 
 from emulator.service.s3 import bucket_calls, multipart_calls, object_calls
 from emulator.service.s3.call import Answer, Call, Sink
@@ -71,27 +71,35 @@ ABSENT = {
 
 def handler_of(call: Call) -> Handler:
     """Raises NotImplemented, MethodNotAllowed."""
-    level = "object" if call.key else "bucket" if call.bucket else "service"
-    named = next((name for name in call.query if name in SUBRESOURCES), "")
-    if not named and level == "object" and "uploadId" in call.query:
-        named = "uploadId"
-    if not named and level == "bucket" and call.query.get("list-type") == "2":
-        named = "list-type"
-    if call.method == "PUT" and "x-amz-copy-source" in call.headers and named in ("", "uploadId"):
-        named = f"{named} copy".strip()
+    _, level, named = operation = operation_of(call.method, call.bucket, call.key, call.query, call.headers)
     if call.query.get("versionId", "null") != "null":
         raise not_implemented("versions of objects")
-    handler = OPERATIONS.get((call.method, level, named))
+    handler = OPERATIONS.get(operation)
     if handler is not None:
         return handler
     if call.method == "GET" and level == "bucket" and named in ABSENT:
         return functools.partial(_absent, named)
     if not named and (call.method, level) == ("POST", "bucket"):
         raise not_implemented("PostObject (uploads of a browser's form)")
-    operations = _names(call.method, level, named)
+    operations = operation_names(call.method, level, named)
     if operations:
         raise not_implemented(" and ".join(operations))
     raise method_not_allowed(call.method, (named or level).upper())
+
+
+def operation_of(
+    method: str, bucket: str, key: str, query: Mapping[str, str], headers: Mapping[str, str]
+) -> tuple[str, str, str]:
+    """The method, what it is about (service, bucket or object), and what the query or a header names of that."""
+    level = "object" if key else "bucket" if bucket else "service"
+    named = next((name for name in query if name in SUBRESOURCES), "")
+    if not named and level == "object" and "uploadId" in query:
+        named = "uploadId"
+    if not named and level == "bucket" and query.get("list-type") == "2":
+        named = "list-type"
+    if method == "PUT" and "x-amz-copy-source" in headers and named in ("", "uploadId"):
+        named = f"{named} copy".strip()
+    return method, level, named
 
 
 def takes_data(handler: Handler) -> bool:
@@ -104,7 +112,7 @@ def _absent(named: str, call: Call) -> Answer:
     raise S3Error(404, *ABSENT[named], BucketName=call.bucket)
 
 
-def _names(method: str, level: str, named: str) -> Collection[str]:
+def operation_names(method: str, level: str, named: str) -> Sequence[str]:
     """The operations of S3's API with this method and query."""
     found = []
     for name, operation in _operations().items():

@@ -1,0 +1,241 @@
+"""The door of the emulator: who a request is from, whether it is theirs, and whether they may."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import hmac
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from emulator.errors import ACCOUNT_ID
+from emulator.service.access import asks, refusals
+from emulator.service.access.patterns import Context
+from emulator.service.access.policy import Ask, Decision, Statement, decide
+from emulator.service.access.refusals import Denial, refused
+from emulator.service.access.request import Request
+from emulator.service.access.signature import (
+    UNSIGNED_PAYLOAD,
+    ChunkSignatures,
+    Claim,
+    check_signature,
+    check_time,
+    claim,
+)
+from emulator.service.runtime import Receive, Scope
+from emulator.service.s3.addressing import ADMITTED, headers_of, target
+from emulator.service.s3.errors import S3Error, access_denied
+
+# What requests are signed for, where the service has another name here.
+SIGNING_NAMES = {"runtime": "sagemaker", "cloudwatch": "monitoring"}
+SLACK_BYTES = 64 * 1024  # [ours] of a body beyond the longest that is taken, so that it is refused as too long
+STREAMED = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
+STREAMED_UNSIGNED = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
+_FILLING = bytes(64 * 1024)
+
+
+@dataclass(frozen=True)
+class User:
+    """An IAM user with one access key. One with a session token is as if from GetSessionToken."""
+
+    name: str
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+    session_token: str | None = field(default=None, repr=False)
+    tags: tuple[tuple[str, str], ...] = ()
+    statements: tuple[Statement, ...] = ()
+
+    @property
+    def arn(self) -> str:
+        return f"arn:aws:iam::{ACCOUNT_ID}:user/{self.name}"
+
+    @functools.cached_property
+    def context(self) -> Context:
+        """The condition keys that are about the user."""
+        keys = {
+            "aws:username": (self.name,),
+            "aws:principalarn": (self.arn,),
+            "aws:principalaccount": (ACCOUNT_ID,),
+            "aws:principaltype": ("User",),
+        }
+        return keys | {f"aws:principaltag/{key.lower()}": (value,) for key, value in self.tags}
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """Who was admitted, for what only the service can ask: about each key in a document, each chunk of a body."""
+
+    user: User
+    context: Context
+    chunk_signatures: ChunkSignatures | None = None
+
+    def check(self, ask: Ask) -> None:
+        """Raises Denial when the user may not."""
+        context = {**self.context, **ask.context}
+        decision = decide(self.user.statements, Ask(ask.action, ask.resource, context))
+        if decision is not Decision.ALLOW:
+            explicitly = decision is Decision.EXPLICIT_DENY
+            raise refusals.not_authorized(self.user.arn, ask.action, ask.resource, explicitly)
+
+    def check_key(self, action: str, bucket: str, key: str) -> None:
+        """Raises S3's AccessDenied when the user may not do this with that object."""
+        try:
+            self.check(Ask(action, asks.object_arn(bucket, key), {}))
+        except Denial as denial:
+            raise access_denied(denial.s3_message) from None
+
+
+class Access:
+    """Knows the users, and admits requests that are theirs and that they may make."""
+
+    def __init__(
+        self,
+        users: Iterable[User],
+        region: str,
+        body_bytes: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """``region`` is SageMaker's; ``body_bytes`` the longest body that is kept; ``clock`` in seconds since 1970."""
+        self._users = {user.access_key_id: user for user in users}
+        self._region = region
+        self._kept_bytes = body_bytes + SLACK_BYTES
+        self._clock = clock
+
+    async def admit(self, scope: Scope, receive: Receive, service: str) -> Receive:
+        """What the service is to read the request's body from.
+
+        ``service`` is runtime, sagemaker, s3, or the name that requests to another service are signed for. A body is
+        read as a whole and verified first, except S3's, which S3 verifies as it comes. Raises Refused.
+        """
+        request = Request(scope)
+        try:
+            if service == "s3":
+                scope[ADMITTED] = self._admit_to_s3(request, scope)
+                return receive
+            body = await _Read.all(receive, self._kept_bytes)
+            scope[ADMITTED] = self._admit(request, service, body)
+            if body.kept is None and service != "runtime":
+                raise refusals.body_too_long(self._kept_bytes)
+        except Denial as denial:
+            raise refused(denial, service, request) from None
+        return body.again(receive)
+
+    def _admit(self, request: Request, service: str, body: _Read) -> Admitted:
+        claimed, user = self._identified(request, service)
+        check_signature(request, claimed, user.secret_access_key, body.sha256)
+        admitted = Admitted(user, self._context(request, claimed, user))
+        for ask in self._asks(request, service, body.kept or b""):
+            admitted.check(ask)
+        return admitted
+
+    def _admit_to_s3(self, request: Request, scope: Scope) -> Admitted:
+        claimed, user = self._identified(request, "s3")
+        headers = headers_of(scope, request.query)
+        payload = _payload_hash(headers, claimed)
+        check_signature(request, claimed, user.secret_access_key, payload)
+        signatures = None
+        if payload.startswith(STREAMED):
+            signatures = ChunkSignatures(claimed, user.secret_access_key, has_trailer=payload != STREAMED)
+        admitted = Admitted(user, self._context(request, claimed, user), signatures)
+        try:
+            for ask in asks.of_s3(request, headers, *target(scope)):
+                admitted.check(ask)
+        except S3Error:
+            return admitted  # what cannot be told from the request, S3 refuses in its own words
+        return admitted
+
+    def _identified(self, request: Request, service: str) -> tuple[Claim, User]:
+        claimed = claim(request)
+        expected = SIGNING_NAMES.get(service, service)
+        if claimed.service != expected:
+            raise refusals.wrong_service(expected)
+        # Buckets have regions of their own, and STS and IAM one for the world.
+        if expected == "sagemaker" and claimed.region != self._region:
+            raise refusals.wrong_region(claimed.region, self._region)
+        user = self._users.get(claimed.access_key_id)
+        if user is None:
+            raise refusals.unknown_key(claimed.access_key_id)
+        if not hmac.compare_digest((claimed.token or "").encode(), (user.session_token or "").encode()):
+            raise refusals.wrong_token()
+        check_time(claimed, self._clock())
+        return claimed, user
+
+    def _asks(self, request: Request, service: str, body: bytes) -> Iterator[Ask]:
+        if service == "runtime":
+            return asks.of_runtime(request, self._region)
+        if service == "sagemaker":
+            return asks.of_sagemaker(request, self._region, body)
+        return asks.of_neighbour(SIGNING_NAMES.get(service, service), request, body)
+
+    def _context(self, request: Request, claimed: Claim, user: User) -> Context:
+        now = int(self._clock())
+        return {
+            **user.context,
+            "aws:currenttime": (str(now),),
+            "aws:epochtime": (str(now),),
+            "aws:requestedregion": (claimed.region,),
+            "aws:securetransport": (str(request.is_secure).lower(),),
+            "aws:sourceip": (request.client,),
+            "aws:useragent": (request.headers.get("user-agent", ""),),
+        }
+
+
+def _payload_hash(headers: Mapping[str, str], claimed: Claim) -> str:
+    """What is signed of a body for S3. Raises Denial when it is nothing that S3 knows."""
+    given = headers.get("x-amz-content-sha256") or (UNSIGNED_PAYLOAD if claimed.presigned else None)
+    if not given:
+        raise refusals.payload_hash_missing()
+    is_sha256 = len(given) == 64 and all(letter in "0123456789abcdefABCDEF" for letter in given)
+    if not is_sha256 and given not in (UNSIGNED_PAYLOAD, STREAMED_UNSIGNED, STREAMED, STREAMED + "-TRAILER"):
+        raise refusals.payload_hash_unusable()
+    return given
+
+
+class _Read:
+    """A body that has been read and hashed; ``kept`` is None if it was too long for that."""
+
+    def __init__(self, kept: bytes | None, size: int, sha256: str) -> None:
+        self.kept = kept
+        self.size = size
+        self.sha256 = sha256
+
+    @staticmethod
+    async def all(receive: Receive, kept_bytes: int) -> _Read:
+        """Raises Denial when the caller has gone."""
+        parts: list[bytes] = []
+        size, running, more = 0, hashlib.sha256(), True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise refusals.body_incomplete()
+            part = message.get("body", b"")
+            running.update(part)
+            size += len(part)
+            if size > kept_bytes:
+                parts.clear()
+            else:
+                parts.append(part)
+            more = message.get("more_body", False)
+        return _Read(b"".join(parts) if size <= kept_bytes else None, size, running.hexdigest())
+
+    def again(self, receive: Receive) -> Receive:
+        """The body once more, then what comes after it. One that was too long has its length still, not its data."""
+        if self.kept is not None:
+            messages = iter([{"type": "http.request", "body": self.kept, "more_body": False}])
+        else:
+            messages = self._filled()
+
+        async def replay() -> Any:
+            message = next(messages, None)
+            return await receive() if message is None else message
+
+        return replay
+
+    def _filled(self) -> Iterator[dict[str, Any]]:
+        left = self.size
+        while left > 0:
+            part = _FILLING[:left]
+            left -= len(part)
+            yield {"type": "http.request", "body": part, "more_body": left > 0}

@@ -1,0 +1,277 @@
+"""What a refused caller reads: AWS's codes and words, in the form of each protocol.
+
+Told the same in each of AWS's protocols, but by other codes. Those of JSON services are from public reports, those of
+the query protocol and of S3 from their references. [api] [reports]
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import NamedTuple
+
+from emulator.errors import EmulatorError
+from emulator.service.access.request import Request
+from emulator.service.addressed import header
+from emulator.service.runtime import Receive, Scope, Send
+from emulator.service.s3 import wire
+from emulator.service.s3.errors import S3Error
+from emulator.service.s3.reading import Body
+
+
+class _Code(NamedTuple):
+    """The code of one problem in JSON, in the query protocol and in S3, and its status in the latter two."""
+
+    json: str
+    query: str
+    s3: str
+    status: int = 403
+
+
+_CODES = {
+    "missing": _Code("MissingAuthenticationTokenException", "MissingAuthenticationToken", "AccessDenied"),
+    "incomplete": _Code("IncompleteSignatureException", "IncompleteSignature", "AuthorizationHeaderMalformed", 400),
+    "incomplete query": _Code(
+        "IncompleteSignatureException", "IncompleteSignature", "AuthorizationQueryParametersError", 400
+    ),
+    "mechanism": _Code("IncompleteSignatureException", "IncompleteSignature", "InvalidRequest", 400),
+    "scope": _Code("InvalidSignatureException", "SignatureDoesNotMatch", "AuthorizationHeaderMalformed"),
+    "key": _Code("UnrecognizedClientException", "InvalidClientTokenId", "InvalidAccessKeyId"),
+    "token": _Code("UnrecognizedClientException", "InvalidClientTokenId", "InvalidToken"),
+    "signature": _Code("InvalidSignatureException", "SignatureDoesNotMatch", "SignatureDoesNotMatch"),
+    "skew": _Code("InvalidSignatureException", "SignatureDoesNotMatch", "RequestTimeTooSkewed"),
+    "expired": _Code("InvalidSignatureException", "SignatureDoesNotMatch", "AccessDenied"),
+    "unsigned header": _Code("InvalidSignatureException", "SignatureDoesNotMatch", "AccessDenied"),
+    "payload": _Code("InvalidSignatureException", "SignatureDoesNotMatch", "InvalidRequest", 400),
+    "denied": _Code("AccessDeniedException", "AccessDenied", "AccessDenied"),
+    "body": _Code("ValidationException", "ValidationError", "IncompleteBody", 400),
+}
+
+
+class Denial(EmulatorError):
+    """Why a request is refused, before it is known how its protocol says so.
+
+    ``s3_message`` is for where S3 has other words; ``fields`` are further elements of S3's XML.
+    """
+
+    def __init__(self, kind: str, message: str, s3_message: str = "", **fields: str | int) -> None:
+        super().__init__(message)
+        self.code = _CODES[kind]
+        self.message = message
+        self.s3_message = s3_message or message
+        self.fields = fields
+
+
+class Refused(EmulatorError):
+    """The answer to a request that is not admitted."""
+
+    def __init__(
+        self, status: int, headers: list[tuple[bytes, bytes]], body: bytes, *, has_unread: bool = False
+    ) -> None:
+        """``has_unread``: nothing of the request's body has been read."""
+        super().__init__(f"refused with {status}")
+        self._has_unread = has_unread
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+    async def send(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer. What is left of the request's body is read: a caller that still sends would not see the answer."""
+        headers = [*self.headers, (b"content-length", b"%d" % len(self.body))]
+        if header(scope, b"expect").lower() == "100-continue":  # the caller waits for a word before it sends
+            headers.append((b"connection", b"close"))
+        elif self._has_unread:
+            body = Body(receive)
+            await body.drop()
+            body.release()
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else self.body})
+
+
+def refused(denial: Denial, service: str, request: Request) -> Refused:
+    """The answer, as that service's protocol has it. The body of a request to others than S3 has been read."""
+    if service == "s3":
+        return _s3(denial, request)
+    request_id = str(uuid.uuid4())
+    ids = (b"x-amzn-requestid", request_id.encode())
+    code = denial.code
+    if service == "runtime":
+        headers = [ids, (b"x-amzn-errortype", code.json.encode()), (b"content-type", b"application/json")]
+        return Refused(code.status, headers, json.dumps({"Message": denial.message}).encode())
+    if request.headers.get("smithy-protocol") == "rpc-v2-cbor":
+        headers = [ids, (b"smithy-protocol", b"rpc-v2-cbor"), (b"content-type", b"application/cbor")]
+        return Refused(400, headers, _cbor({"__type": code.json, "message": denial.message}))
+    if "x-amz-target" in request.headers:
+        form = request.headers.get("content-type", "application/x-amz-json-1.1")
+        told = {"__type": code.json, "Message": denial.message}
+        return Refused(400, [ids, (b"content-type", form.encode("latin-1", "replace"))], json.dumps(told).encode())
+    children: list[wire.Element] = [
+        ("Error", [("Type", "Sender"), ("Code", code.query), ("Message", denial.message)]),
+        ("RequestId", request_id),
+    ]
+    body = wire.document("ErrorResponse", children, namespace="")
+    return Refused(code.status, [ids, (b"content-type", b"text/xml")], body)
+
+
+def _s3(denial: Denial, request: Request) -> Refused:
+    request_id = uuid.uuid4().hex[:16].upper()
+    error = S3Error(denial.code.status, denial.code.s3, denial.s3_message, **denial.fields)
+    headers = [(b"x-amz-request-id", request_id.encode()), (b"content-type", b"application/xml")]
+    return Refused(error.status, headers, wire.error(error, request.path, request_id, "localmme"), has_unread=True)
+
+
+def _cbor(told: dict[str, str]) -> bytes:
+    """A short map of texts. (RFC 8949: 0xA0 + entries; a text is 0x79, two bytes of its length, UTF-8.)"""
+
+    def text(value: str) -> bytes:
+        encoded = value.encode()[:65535]
+        return b"\x79" + len(encoded).to_bytes(2, "big") + encoded
+
+    return bytes([0xA0 + len(told)]) + b"".join(text(name) + text(value) for name, value in told.items())
+
+
+# The words
+
+
+def missing() -> Denial:
+    return Denial("missing", "Missing Authentication Token", "Access Denied")
+
+
+def mechanism_unsupported() -> Denial:
+    """Signature Version 2, or 4A, whose keys are not shared."""
+    words = "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256."
+    return Denial("mechanism", words)
+
+
+def incomplete(names: list[str], presigned: bool) -> Denial:
+    """``names`` are the parameters that are not there, or cannot be read."""
+    if presigned:
+        told = " ".join(f"AWS query-string parameters must include '{name}'." for name in names)
+        return Denial("incomplete query", told + " Re-examine the query-string parameters.")
+    told = " ".join(f"Authorization header requires '{name}' parameter." for name in names)
+    return Denial("incomplete", told)
+
+
+def credential_malformed(presigned: bool) -> Denial:
+    words = "Credential must have the form KEY-ID/YYYYMMDD/REGION/SERVICE/aws4_request."
+    return Denial("incomplete query" if presigned else "incomplete", words)
+
+
+def wrong_service(expected: str) -> Denial:
+    return Denial("scope", f"Credential should be scoped to correct service: '{expected}'.")
+
+
+def wrong_region(given: str, expected: str) -> Denial:
+    return Denial("scope", f"Credential should be scoped to a valid region, not '{given}': this is '{expected}'.")
+
+
+def wrong_date(scope_date: str, request_date: str) -> Denial:
+    words = f"Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '{scope_date}'"
+    return Denial("signature", f"{words} != '{request_date}', from '{request_date}'.")
+
+
+def unknown_key(access_key_id: str) -> Denial:
+    return Denial(
+        "key",
+        "The security token included in the request is invalid.",
+        "The AWS Access Key Id you provided does not exist in our records.",
+        AWSAccessKeyId=access_key_id,
+    )
+
+
+def wrong_token() -> Denial:
+    return Denial(
+        "token",
+        "The security token included in the request is invalid.",
+        "The provided token is malformed or otherwise invalid.",
+    )
+
+
+def signature_mismatch(access_key_id: str, provided: str, canonical: str, string_to_sign: str) -> Denial:
+    """With what had to be signed, so that a signer can be mended. It has nothing in it but the request itself."""
+    words = "The request signature we calculated does not match the signature you provided. Check your "
+    return Denial(
+        "signature",
+        f"{words}AWS Secret Access Key and signing method. Consult the service documentation for details.\n\n"
+        f"The Canonical String for this request should have been\n'{canonical}'\n\n"
+        f"The String-to-Sign should have been\n'{string_to_sign}'\n",
+        f"{words}key and signing method.",
+        AWSAccessKeyId=access_key_id,
+        StringToSign=string_to_sign,
+        SignatureProvided=provided,
+        CanonicalRequest=canonical,
+    )
+
+
+def header_not_signed(names: list[str]) -> Denial:
+    told = " ".join(f"'{name}' must be a 'SignedHeader' in the AWS Authorization." for name in names)
+    return Denial(
+        "unsigned header",
+        told,
+        "There were headers present in the request which were not signed",
+        HeadersNotSigned=", ".join(names),
+    )
+
+
+def too_old(signed: str, oldest: str, now: str, minutes: int) -> Denial:
+    words = f"Signature expired: {signed} is now earlier than {oldest} ({now} - {minutes} min.)"
+    return _skewed(words, signed, now, minutes)
+
+
+def too_new(signed: str, newest: str, now: str, minutes: int) -> Denial:
+    words = f"Signature not yet current: {signed} is still later than {newest} ({now} + {minutes} min.)"
+    return _skewed(words, signed, now, minutes)
+
+
+def _skewed(words: str, signed: str, now: str, minutes: int) -> Denial:
+    return Denial(
+        "skew",
+        words,
+        "The difference between the request time and the current time is too large.",
+        RequestTime=signed,
+        ServerTime=now,
+        MaxAllowedSkewMilliseconds=minutes * 60_000,
+    )
+
+
+def expired(ends: str, now: str) -> Denial:
+    """A presigned URL is out of date."""
+    words = f"Signature expired: {ends} is now earlier than {now}"
+    return Denial("expired", words, "Request has expired", Expires=ends, ServerTime=now)
+
+
+def expires_unusable(longest: int) -> Denial:
+    return Denial("incomplete query", f"X-Amz-Expires must be between 0 and {longest} seconds")
+
+
+def payload_hash_missing() -> Denial:
+    return Denial("payload", "Missing required header for this request: x-amz-content-sha256")
+
+
+def payload_hash_unusable() -> Denial:
+    return Denial(
+        "payload",
+        "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-TRAILER, "
+        "STREAMING-AWS4-HMAC-SHA256-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER, or a valid sha256 value.",
+    )
+
+
+def body_incomplete() -> Denial:
+    return Denial("body", "The request body ended before it was complete.")
+
+
+def body_too_long(limit: int) -> Denial:
+    """Ours."""
+    return Denial("body", f"The request body is over {limit} bytes, the most that can be verified.")
+
+
+def not_authorized(user_arn: str, action: str, resource: str, explicitly: bool) -> Denial:
+    """S3 puts the resource in quotes. [reports]"""
+
+    def told(resource: str) -> str:
+        about = f"User: {user_arn} is not authorized to perform: {action} on resource: {resource}"
+        if explicitly:
+            return f"{about} with an explicit deny in an identity-based policy"
+        return f"{about} because no identity-based policy allows the {action} action"
+
+    return Denial("denied", told(resource), told(f'"{resource}"'))

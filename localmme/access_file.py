@@ -1,0 +1,137 @@
+"""``localmme serve --access access.yaml``: the file of the users, their keys, and what they may do.
+
+It lists ``Users``; ``MINIMAL_FILE`` is an example. The keys are those of IAM's API [api]; statements and policy
+documents are IAM's own, which can be pasted as they are: JSON is YAML. Every problem is told with its line, all of the
+file's at once, and none with a secret.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from emulator.errors import SetupError
+from emulator.service.access.door import User
+from emulator.service.access.policy import Statement, of_document, of_statements
+from emulator.service_model import Place, described, near
+from localmme.yaml_source import NotYaml, YamlSource
+
+MEMBERS = ("UserName", "AccessKeyId", "SecretAccessKey", "SessionToken", "Tags", "Statement", "PolicyDocument")
+USER_NAME = re.compile(r"[\w+=,.@-]{1,64}", re.ASCII)  # [api]
+ACCESS_KEY_ID = re.compile(r"\w{1,128}", re.ASCII)  # [api], where they have 16 characters at least
+MINIMAL_FILE = """\
+Users:
+  - UserName: tenant-a
+    AccessKeyId: TENANTA
+    SecretAccessKey: secret-of-tenant-a
+    Statement:
+      - Effect: Allow
+        Action: sagemaker:InvokeEndpoint
+        Resource: "*"
+        Condition: {StringLike: {"sagemaker:TargetModel": "tenant-a/*"}}"""
+
+
+def read(path: Path) -> tuple[User, ...]:
+    """The users that a file describes. Raises SetupError: one line ``FILE:LINE: KEY: MESSAGE`` per problem."""
+    try:
+        source = YamlSource(path.expanduser().read_bytes().decode("utf-8-sig"))
+    except FileNotFoundError:
+        raise SetupError(f"There is no file {path}. --access takes the file of who may do what.") from None
+    except OSError as error:
+        raise SetupError(f"{path} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise SetupError(f"{path} is not UTF-8 text.") from None
+    except NotYaml as error:
+        raise SetupError(f"{path}:{error.line}: {error}") from None
+    return _File(path, source).users()
+
+
+class _File:
+    def __init__(self, path: Path, source: YamlSource) -> None:
+        self._path = path
+        self._source = source
+        self._problems = list(source.problems)
+
+    def users(self) -> tuple[User, ...]:
+        document = self._source.value
+        users = []
+        if not isinstance(document, dict) or not isinstance(document.get("Users"), list) or not document["Users"]:
+            self._report(("Users",), f"there is none. A file needs at least:\n\n{MINIMAL_FILE}\n")
+        else:
+            for key in document:
+                if key != "Users":
+                    self._report((key,), "is not a key of this file: it has Users only")
+            users = [self._user(("Users", at), one) for at, one in enumerate(document["Users"])]
+        if self._problems:
+            in_order = sorted(self._problems, key=lambda problem: problem[0])
+            raise SetupError("\n".join(dict.fromkeys(self._told(*problem) for problem in in_order)))
+        self._check_twice(users)
+        return tuple(users)
+
+    def _user(self, place: Place, asked: Any) -> User:
+        if not isinstance(asked, dict):
+            self._report(place, f"must be a user, with {', '.join(MEMBERS[:3])}, not {described(asked)}")
+            asked = {}
+        for name in asked:
+            if name not in MEMBERS:
+                advice = near(name, MEMBERS) or f"there are {', '.join(MEMBERS)}"
+                self._report((*place, name), f"is not a member of a user: {advice}")
+        name, key_id = self._text(asked, "UserName", place), self._text(asked, "AccessKeyId", place)
+        if name and not USER_NAME.fullmatch(name):
+            self._report((*place, "UserName"), f"takes up to 64 letters, digits and +=,.@-_, not {described(name)}")
+        if key_id and not ACCESS_KEY_ID.fullmatch(key_id):
+            self._report((*place, "AccessKeyId"), f"takes up to 128 letters and digits, not {described(key_id)}")
+        secret = self._text(asked, "SecretAccessKey", place)
+        token = self._text(asked, "SessionToken", place) if "SessionToken" in asked else None
+        return User(name, key_id, secret, token, self._tags(asked, place), tuple(self._statements(asked, place)))
+
+    def _text(self, asked: dict[str, Any], name: str, place: Place) -> str:
+        """A string that has to be there. Its value is not told: it may be a secret."""
+        value = asked.get(name)
+        if isinstance(value, str) and value:
+            return value
+        self._report((*place, name), "must be a string; put it in quotes" if value else "is missing")
+        return ""
+
+    def _tags(self, asked: dict[str, Any], place: Place) -> tuple[tuple[str, str], ...]:
+        """A mapping, or IAM's list of Key and Value."""
+        tags = asked.get("Tags", {})
+        if isinstance(tags, list) and all(isinstance(tag, dict) and {*tag} == {"Key", "Value"} for tag in tags):
+            tags = {str(tag["Key"]): tag["Value"] for tag in tags}
+        if not isinstance(tags, dict) or not all(isinstance(value, str) for value in tags.values()):
+            self._report((*place, "Tags"), "must be a mapping of names to strings, such as {tenant: a}")
+            return ()
+        return tuple(tags.items())
+
+    def _statements(self, asked: dict[str, Any], place: Place) -> list[Statement]:
+        """A user without any may do nothing: that can be meant."""
+        found: list[Statement] = []
+        if "Statement" in asked:
+            found += of_statements(asked["Statement"], (*place, "Statement"), self._report)
+        if "PolicyDocument" in asked:
+            given, where = asked["PolicyDocument"], (*place, "PolicyDocument")
+            documents = [(where, given)]
+            if isinstance(given, list):
+                documents = [((*where, at), one) for at, one in enumerate(given)]
+            for at, document in documents:
+                found += of_document(document, at, self._report)
+        return found
+
+    def _check_twice(self, users: list[User]) -> None:
+        for member, values in (
+            ("UserName", [user.name for user in users]),
+            ("AccessKeyId", [user.access_key_id for user in users]),
+        ):
+            for at, value in enumerate(values):
+                if value in values[:at]:
+                    first = self._source.line(("Users", values.index(value), member))
+                    line = self._source.line(("Users", at, member))
+                    raise SetupError(f"{self._path}:{line}: {member}: is that of another user, on line {first}")
+
+    def _report(self, place: Place, message: str) -> None:
+        self._problems.append((self._source.line(place), place, message))
+
+    def _told(self, line: int, place: Place, message: str) -> str:
+        key = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place[2:] or place).lstrip(".")
+        return f"{self._path}:{line}: {key}: {message}" if key else f"{self._path}:{line}: {message}"
