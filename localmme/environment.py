@@ -1,0 +1,58 @@
+"""What has to be in the environment of AWS clients so that they talk to the emulator, with no change to their code."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+# Any will do: the emulator does not check them. They only keep SDKs from looking for real ones.
+PLACEHOLDERS = {"AWS_ACCESS_KEY_ID": "localmme", "AWS_SECRET_ACCESS_KEY": "localmme"}
+REGION = "us-east-1"
+
+# What clients find by their environment. It is no package: the directory goes on the path of other Pythons.
+EXPORTED = Path(__file__).with_name("exported")
+STS_PLUGIN = "localmme_sts"
+
+# Where the SageMaker SDKs look for an administrator's defaults (Linux, macOS) unless a variable names another file.
+ADMINISTRATORS_DEFAULTS = (
+    Path("/etc/xdg/sagemaker/config.yaml"),
+    Path("/Library/Application Support/sagemaker/config.yaml"),
+)
+
+
+def aws_environment(url: str) -> dict[str, str]:
+    """What to export; credentials, region and defaults of the SageMaker SDKs only where the user has none."""
+    from botocore.session import Session
+
+    return {"AWS_ENDPOINT_URL": url.rstrip("/"), **missing_settings(Session()), **_for_sagemaker_sdks()}
+
+
+def missing_settings(session: Any) -> dict[str, str]:
+    """The settings without which no AWS client works, as far as a botocore session finds none."""
+    # Credentials of the machine (EC2's metadata service) are not asked for: that takes long where there is none.
+    os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
+    missing = {}
+    if session.get_credentials() is None:
+        missing.update(PLACEHOLDERS)
+    # boto3 reads the first of these, most other SDKs the second; each is set to what the other says.
+    region = session.get_config_variable("region")
+    if region is None:
+        region = missing["AWS_DEFAULT_REGION"] = os.environ.get("AWS_REGION") or REGION
+    if "AWS_REGION" not in os.environ:
+        missing["AWS_REGION"] = region
+    return missing
+
+
+def _for_sagemaker_sdks() -> dict[str, str]:
+    # These SDKs call STS at an address of their own, which only a plug-in of botocore (1.40 and later) can change.
+    plugins = [entry for entry in os.environ.get("BOTOCORE_EXPERIMENTAL__PLUGINS", "").split(",") if entry]
+    ours = f"{STS_PLUGIN}={STS_PLUGIN}"
+    paths = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    settings = {
+        "BOTOCORE_EXPERIMENTAL__PLUGINS": ",".join([ours, *(entry for entry in plugins if entry != ours)]),
+        "PYTHONPATH": os.pathsep.join([str(EXPORTED), *(entry for entry in paths if entry != str(EXPORTED))]),
+    }
+    if "SAGEMAKER_ADMIN_CONFIG_OVERRIDE" not in os.environ and not any(map(Path.exists, ADMINISTRATORS_DEFAULTS)):
+        settings["SAGEMAKER_ADMIN_CONFIG_OVERRIDE"] = str(EXPORTED / "sagemaker.yaml")
+    return settings
