@@ -45,14 +45,16 @@ def missing_settings(session: Any) -> dict[str, str]:
 
 
 def _for_sagemaker_sdks() -> dict[str, str]:
+    settings = {}
     # These SDKs call STS at an address of their own, which only a plug-in of botocore (1.40 and later) can change.
-    plugins = [entry for entry in os.environ.get("BOTOCORE_EXPERIMENTAL__PLUGINS", "").split(",") if entry]
-    ours = f"{STS_PLUGIN}={STS_PLUGIN}"
-    paths = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
-    settings = {
-        "BOTOCORE_EXPERIMENTAL__PLUGINS": ",".join([ours, *(entry for entry in plugins if entry != ours)]),
-        "PYTHONPATH": os.pathsep.join([str(EXPORTED), *(entry for entry in paths if entry != str(EXPORTED))]),
-    }
+    plugins = os.environ.get("BOTOCORE_EXPERIMENTAL__PLUGINS", "")
+    if plugins != "DISABLED":
+        settings["BOTOCORE_EXPERIMENTAL__PLUGINS"] = _with_first(f"{STS_PLUGIN}={STS_PLUGIN}", plugins, ",")
+        settings["PYTHONPATH"] = _with_first(str(EXPORTED), os.environ.get("PYTHONPATH", ""), os.pathsep)
     if "SAGEMAKER_ADMIN_CONFIG_OVERRIDE" not in os.environ and not any(map(Path.exists, ADMINISTRATORS_DEFAULTS)):
         settings["SAGEMAKER_ADMIN_CONFIG_OVERRIDE"] = str(EXPORTED / "sagemaker.yaml")
     return settings
+
+
+def _with_first(ours: str, others: str, separator: str) -> str:
+    return separator.join([ours, *(other for other in others.split(separator) if other not in ("", ours))])

@@ -23,6 +23,7 @@ bucket = session.default_bucket()
 name = name_from_base("cities")
 prefix = f"s3://{bucket}/{name}/"
 saw = {"role": role, "bucket": bucket, "name": name}
+saw["reports to AWS"] = not session.sagemaker_config["SageMaker"]["PythonSDK"]["Modules"]["TelemetryOptOut"]
 
 models = MultiDataModel(
     name=name,

@@ -21,6 +21,7 @@ role = get_execution_role()
 bucket = session.default_bucket()
 name = f"cities-{directory.name}"
 saw = {"role": role, "bucket": bucket, "name": name}
+saw["reports to AWS"] = not session.sagemaker_config["SageMaker"]["PythonSDK"]["Modules"]["TelemetryOptOut"]
 
 for archive in archives:
     session.upload_data(str(archive), bucket=bucket, key_prefix=f"{name}/cities")
