@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import urllib.parse
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,8 @@ def aws_environment(url: str) -> dict[str, str]:
     """What to export; credentials, region and defaults of the SageMaker SDKs only where the user has none."""
     from botocore.session import Session
 
-    return {"AWS_ENDPOINT_URL": url.rstrip("/"), **missing_settings(Session()), **_for_sagemaker_sdks()}
+    url = url.rstrip("/")
+    return {"AWS_ENDPOINT_URL": url, **missing_settings(Session()), **_past_the_proxy(url), **_for_sagemaker_sdks()}
 
 
 def missing_settings(session: Any) -> dict[str, str]:
@@ -42,6 +45,15 @@ def missing_settings(session: Any) -> dict[str, str]:
     if "AWS_REGION" not in os.environ:
         missing["AWS_REGION"] = region
     return missing
+
+
+def _past_the_proxy(url: str) -> dict[str, str]:
+    # A proxy for the Internet cannot reach this machine's own addresses, and SDKs would ask it for them.
+    host = urllib.parse.urlsplit(url).hostname or ""
+    if "http" not in urllib.request.getproxies_environment() or urllib.request.proxy_bypass_environment(host):
+        return {}
+    direct = _with_first(host, os.environ.get("no_proxy") or os.environ.get("NO_PROXY", ""), ",")
+    return {"no_proxy": direct, "NO_PROXY": direct}
 
 
 def _for_sagemaker_sdks() -> dict[str, str]:

@@ -246,6 +246,13 @@ def test_env_adds_to_what_the_user_has_for_python_and_the_sagemaker_sdks(tmp_pat
     assert "BOTOCORE_EXPERIMENTAL__PLUGINS" not in off
 
 
+def test_env_has_clients_pass_by_a_proxy(tmp_path: Path) -> None:
+    assert "NO_PROXY" not in exported(tmp_path, NO_PROXY="", no_proxy="")
+    settings = exported(tmp_path, http_proxy="http://proxy:3128", no_proxy="intranet")
+    assert settings["NO_PROXY"] == settings["no_proxy"] == "127.0.0.1,intranet"
+    assert "NO_PROXY" not in exported(tmp_path, http_proxy="http://proxy:3128", no_proxy="127.0.0.1")
+
+
 def test_the_aws_cli_shows_the_emulators_errors(emulator: Emulator, tmp_path: Path) -> None:
     aws = str(Path(sys.executable).with_name("aws"))
     command = [aws, "sagemaker-runtime", "invoke-endpoint", "--endpoint-name", "local", "--target-model", "none"]

@@ -54,7 +54,8 @@ def environment(emulator: Emulator, tmp_path: Path) -> Iterator[dict[str, str]]:
     """That of somebody who had nothing of AWS in it, after ``eval "$(localmme env)"``. Nobody may ask the outside."""
     outside = Outside()
     home = {"HOME": str(tmp_path), "IMAGE": IMAGE, "ROLE": ROLE, **outside.environment}
-    cleared = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SAGEMAKER_"))}
+    known = ("AWS_", "SAGEMAKER_", "NO_PROXY", "no_proxy")
+    cleared = {name: value for name, value in os.environ.items() if not name.startswith(known)}
     script = f"""
         eval "$({sys.executable} -m localmme.cli env --url {emulator.url})"
         {sys.executable} -c 'import json, os; print(json.dumps(dict(os.environ)))'

@@ -19,8 +19,7 @@ class Outside:
     def environment(self) -> dict[str, str]:
         """What has clients ask it."""
         proxy = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        both = {"HTTP_PROXY": proxy, "HTTPS_PROXY": proxy, "NO_PROXY": "127.0.0.1,localhost"}
-        return {**both, **{name.lower(): value for name, value in both.items()}}
+        return {"HTTP_PROXY": proxy, "HTTPS_PROXY": proxy, "http_proxy": proxy, "https_proxy": proxy}
 
     def stop(self) -> None:
         """Listen no more."""
