@@ -277,9 +277,14 @@ def test_boto3s_resources_waiters_and_paginators(archives: Path, session: boto3.
     bucket.wait_until_not_exists()
 
 
-def test_a_client_of_sts_that_names_awss_own_address_finds_the_emulator(session: boto3.session.Session) -> None:
-    for address in ("https://sts.us-east-1.amazonaws.com", "https://sts.amazonaws.com"):
-        assert session.client("sts", endpoint_url=address).get_caller_identity()["Account"] == ACCOUNT_ID
+@pytest.mark.parametrize("address", ["https://sts.us-east-1.amazonaws.com", "https://sts.amazonaws.com"])
+def test_a_client_of_sts_that_names_awss_own_address_finds_the_emulator(
+    address: str, environment: dict[str, str]
+) -> None:
+    script = f"import boto3; print(boto3.client('sts', endpoint_url={address!r}).get_caller_identity()['Account'])"
+    command = [sys.executable, "-c", script]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+    assert ended.stdout.strip() == ACCOUNT_ID, ended.stderr
 
 
 def test_boto3s_waiter_tells_of_an_endpoint_that_fails(session: boto3.session.Session, tmp_path: Path) -> None:
