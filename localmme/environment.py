@@ -50,7 +50,7 @@ def missing_settings(session: Any) -> dict[str, str]:
 def _past_the_proxy(url: str) -> dict[str, str]:
     # A proxy for the Internet cannot reach this machine's own addresses, and SDKs would ask it for them.
     host = urllib.parse.urlsplit(url).hostname or ""
-    if "http" not in urllib.request.getproxies_environment() or urllib.request.proxy_bypass_environment(host):
+    if "http" not in urllib.request.getproxies() or urllib.request.proxy_bypass(host):
         return {}
     direct = _with_first(host, os.environ.get("no_proxy") or os.environ.get("NO_PROXY", ""), ",")
     return {"no_proxy": direct, "NO_PROXY": direct}

@@ -71,4 +71,4 @@ saw["left"] = [
     *control.list_endpoint_configs(NameContains=name)["EndpointConfigs"],
     *control.list_endpoints(NameContains=name)["Endpoints"],
 ]
-print(json.dumps(saw, default=str))
+print("\n" + json.dumps(saw, default=str))  # what waits for an endpoint leaves its line unended
