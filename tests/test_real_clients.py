@@ -7,8 +7,10 @@ import json
 import os
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from typing import Any
 import boto3
 import nbformat
 import pytest
-from botocore.exceptions import ClientError, WaiterError
+from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 from nbclient import NotebookClient
 
 from emulator.errors import ACCOUNT_ID
@@ -25,7 +27,7 @@ from tests.real_clients.outside import Outside
 from tests.real_servers.images import Images
 from tests.real_servers.making import NotProvisioned
 from tests.real_servers.virtual_environment import VirtualEnvironment
-from tests.running import REPOSITORY, Emulator, archive, eventually
+from tests.running import REPOSITORY, SCRIPTED_CONTAINER, Emulator, archive, eventually
 
 HANDLER = REPOSITORY / "samples" / "containers" / "multi_model_server" / "model_handler.py"
 IMAGE = f"handler:{HANDLER}"
@@ -34,7 +36,6 @@ ROLE = f"arn:aws:iam::{ACCOUNT_ID}:role/SageMakerExecutionRole"
 CITIES = ["braga", "faro", "lisbon", "porto"]
 ROWS = json.dumps({"features": [[1, 1], [0, -2]]})
 PREDICTIONS = {city: [number + 101.0, 98.0] for number, city in enumerate(CITIES)}
-EASILY = {"Delay": 1, "MaxAttempts": 60}  # a waiter looks every 30 s otherwise
 
 
 @pytest.fixture(scope="module")
@@ -236,7 +237,7 @@ def test_boto3s_resources_waiters_and_paginators(archives: Path, session: boto3.
     for name in names:
         sagemaker.create_endpoint(EndpointName=name, EndpointConfigName="boto3")
     for name in names:
-        sagemaker.get_waiter("endpoint_in_service").wait(EndpointName=name, WaiterConfig=EASILY)
+        sagemaker.get_waiter("endpoint_in_service").wait(EndpointName=name)
     pages = sagemaker.get_paginator("list_endpoints").paginate(
         NameContains="boto3-", SortBy="Name", SortOrder="Ascending", PaginationConfig={"PageSize": 2}
     )
@@ -269,7 +270,7 @@ def test_boto3s_resources_waiters_and_paginators(archives: Path, session: boto3.
 
     for name in names:
         sagemaker.delete_endpoint(EndpointName=name)
-        sagemaker.get_waiter("endpoint_deleted").wait(EndpointName=name, WaiterConfig=EASILY)
+        sagemaker.get_waiter("endpoint_deleted").wait(EndpointName=name)
     sagemaker.delete_endpoint_config(EndpointConfigName="boto3")
     sagemaker.delete_model(ModelName="boto3")
     bucket.objects.delete()
@@ -287,25 +288,68 @@ def test_a_client_of_sts_that_names_awss_own_address_finds_the_emulator(
     assert ended.stdout.strip() == ACCOUNT_ID, ended.stderr
 
 
-def test_boto3s_waiter_tells_of_an_endpoint_that_fails(session: boto3.session.Session, tmp_path: Path) -> None:
-    sagemaker, s3 = session.client("sagemaker"), session.client("s3")
-    s3.create_bucket(Bucket="for-the-failing")
-    handler = tmp_path / "broken.py"
-    handler.write_text("raise RuntimeError('no such luck')\n")
+def create(session: boto3.session.Session, name: str, command: str, **variables: str) -> Any:
+    """Begin to create an endpoint; SageMaker's client."""
+    sagemaker = session.client("sagemaker")
+    session.resource("s3").Bucket(f"for-{name}").create()
     container = {
-        "Image": f"command:{sys.executable} {handler}",
+        "Image": f"command:{command}",
         "Mode": "MultiModel",
-        "ModelDataUrl": "s3://for-the-failing/",
+        "ModelDataUrl": f"s3://for-{name}/",
+        "Environment": variables,
     }
-    sagemaker.create_model(ModelName="failing", ExecutionRoleArn=ROLE, PrimaryContainer=container)
-    variant = {"VariantName": "v", "ModelName": "failing", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
-    sagemaker.create_endpoint_config(EndpointConfigName="failing", ProductionVariants=[variant])
-    sagemaker.create_endpoint(EndpointName="failing", EndpointConfigName="failing")
+    sagemaker.create_model(ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container)
+    variant = {"VariantName": "v", "ModelName": name, "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+    sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
+    sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
+    return sagemaker
+
+
+def delete(session: boto3.session.Session, name: str) -> None:
+    """Delete all that ``create`` made."""
+    sagemaker = session.client("sagemaker")
+    sagemaker.delete_endpoint(EndpointName=name)
+    sagemaker.get_waiter("endpoint_deleted").wait(EndpointName=name)
+    sagemaker.delete_endpoint_config(EndpointConfigName=name)
+    sagemaker.delete_model(ModelName=name)
+    session.resource("s3").Bucket(f"for-{name}").delete()
+
+
+def test_a_waiter_is_told_as_soon_as_an_endpoint_is_in_service(session: boto3.session.Session) -> None:
+    began = time.monotonic()
+    sagemaker = create(session, "slow", SCRIPTED_CONTAINER, SCRIPT=json.dumps({"start": {"listen": 1.5}}))
+    # Who is no waiter sees it Creating.
+    assert sagemaker.describe_endpoint(EndpointName="slow")["EndpointStatus"] == "Creating"
+    sagemaker.get_waiter("endpoint_in_service").wait(EndpointName="slow")
+    assert sagemaker.describe_endpoint(EndpointName="slow")["EndpointStatus"] == "InService"
+    delete(session, "slow")
+    assert 1.5 < time.monotonic() - began < 25  # waiters ask every 30 s
+
+
+def test_a_waiter_is_told_of_an_endpoint_that_fails(session: boto3.session.Session) -> None:
+    sagemaker = create(session, "failing", f"{sys.executable} -c 'raise SystemExit(\"no such luck\")'")
     with pytest.raises(WaiterError, match="Failed"):
-        sagemaker.get_waiter("endpoint_in_service").wait(EndpointName="failing", WaiterConfig=EASILY)
-    assert sagemaker.describe_endpoint(EndpointName="failing")["FailureReason"]
-    sagemaker.delete_endpoint(EndpointName="failing")
-    sagemaker.get_waiter("endpoint_deleted").wait(EndpointName="failing", WaiterConfig=EASILY)
-    sagemaker.delete_endpoint_config(EndpointConfigName="failing")
-    sagemaker.delete_model(ModelName="failing")
-    s3.delete_bucket(Bucket="for-the-failing")
+        sagemaker.get_waiter("endpoint_in_service").wait(EndpointName="failing")
+    assert "no such luck" in sagemaker.describe_endpoint(EndpointName="failing")["FailureReason"]
+    delete(session, "failing")
+
+
+def test_the_emulator_stops_while_a_waiter_waits(
+    start: Callable[..., Emulator],
+    session: boto3.session.Session,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "s3").mkdir()
+    other = start("--no-endpoint", "--s3", str(tmp_path / "s3")).wait_ready()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", other.url)
+    sagemaker = create(boto3.session.Session(), "never", SCRIPTED_CONTAINER, SCRIPT='{"start": {"listen": 100}}')
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(sagemaker.get_waiter("endpoint_in_service").wait, EndpointName="never")
+        time.sleep(0.5)
+        assert not waiting.done()
+        began = time.monotonic()
+        assert other.stop() == 0
+        assert time.monotonic() - began < 10
+        with pytest.raises((BotoCoreError, ClientError)):
+            waiting.result()

@@ -65,7 +65,7 @@ saw["tags"] = control.list_tags(ResourceArn=endpoint["EndpointArn"])["Tags"]
 
 predictor.delete_model()
 predictor.delete_endpoint()
-control.get_waiter("endpoint_deleted").wait(EndpointName=name, WaiterConfig={"Delay": 1})
+control.get_waiter("endpoint_deleted").wait(EndpointName=name)
 saw["left"] = [
     *control.list_models(NameContains=name)["Models"],
     *control.list_endpoint_configs(NameContains=name)["EndpointConfigs"],
