@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -219,10 +220,10 @@ def models(as_json: bool, url: str, endpoint_name: str) -> None:
 @of_an_emulator
 def env(url: str, endpoint_name: str) -> None:
     """Print what to export so that boto3 and the AWS CLI talk to the emulator: eval "$(localmme env)"."""
-    from localmme import client
+    from localmme.environment import aws_environment
 
-    for name, value in client.aws_environment(url).items():
-        click.echo(f"export {name}={value}")
+    for name, value in aws_environment(url).items():
+        click.echo(f"export {name}={shlex.quote(value)}")
 
 
 if __name__ == "__main__":

@@ -15,10 +15,7 @@ from typing import Any
 
 from emulator.errors import SetupError
 from emulator.sizes import format_size
-
-# Any will do, unless the emulator was started with --access. They only keep SDKs from looking for real ones.
-PLACEHOLDERS = {"AWS_ACCESS_KEY_ID": "localmme", "AWS_SECRET_ACCESS_KEY": "localmme"}
-REGION = "us-east-1"
+from localmme.environment import missing_settings
 
 
 def read_data(data: str) -> bytes:
@@ -52,7 +49,7 @@ def invoke(url: str, endpoint_name: str, target_model: str, body: bytes, **reque
     from botocore.session import Session
 
     session = Session()
-    for name, value in _missing_settings(session).items():
+    for name, value in missing_settings(session).items():
         os.environ[name] = value
     config = Config(retries={"total_max_attempts": 1}, read_timeout=600)
     client = session.create_client("sagemaker-runtime", endpoint_url=url, config=config)
@@ -78,13 +75,6 @@ def endpoint_state(url: str, endpoint_name: str) -> dict[str, Any]:
             return endpoint
     names = ", ".join(endpoint["endpoint_name"] for endpoint in endpoints) or "none"
     raise SetupError(f"The emulator at {url} has no endpoint {endpoint_name}. It has: {names}.")
-
-
-def aws_environment(url: str) -> dict[str, str]:
-    """What to export; credentials and region only where the user has none."""
-    from botocore.session import Session
-
-    return {"AWS_ENDPOINT_URL": url.rstrip("/"), **_missing_settings(Session())}
 
 
 def print_models(models: list[dict[str, Any]]) -> None:
@@ -119,17 +109,6 @@ def waiting(text: str) -> Iterator[None]:
 
     with Console(stderr=True).status(text):
         yield
-
-
-def _missing_settings(session: Any) -> dict[str, str]:
-    # Credentials of the machine (EC2's metadata service) are not asked for: that takes long where there is none.
-    os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
-    missing = {}
-    if session.get_credentials() is None:
-        missing.update(PLACEHOLDERS)
-    if session.get_config_variable("region") is None:
-        missing["AWS_DEFAULT_REGION"] = REGION
-    return missing
 
 
 def _not_running(url: str) -> SetupError:

@@ -133,6 +133,14 @@ class Emulator:
         self.url = self.output[0].split(" at ")[1].split()[0]
         return self
 
+    def wait_ready(self, seconds: float = 60.0) -> Emulator:
+        """Of one that is started without an endpoint."""
+        eventually(lambda: self.output or self._process.poll() is not None, seconds, "ready")
+        assert self.output, "\n".join(self.errors)
+        assert self.output[0].startswith("localmme is ready at "), self.output
+        self.url = self.output[0].split(" at ")[1].split()[0]
+        return self
+
     @property
     def pid(self) -> int:
         return self._process.pid

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -209,17 +210,47 @@ PYTHON
     assert json.loads((tmp_path / "meta").read_text())["InvokedProductionVariant"] == "AllTraffic"
 
 
+def exported(tmp_path: Path, **own: str) -> dict[str, str]:
+    """What env exports to somebody who has set nothing else."""
+    environment = {**no_aws_settings(tmp_path), **own}
+    lines = localmme("env", env=environment).stdout.splitlines()
+    settings = [line.removeprefix("export ").partition("=") for line in lines]
+    return {name: shlex.split(value)[0] for name, _, value in settings}
+
+
 def test_env_leaves_the_users_own_credentials_and_region_alone(tmp_path: Path) -> None:
-    own = {"AWS_ACCESS_KEY_ID": "AKIAMINE", "AWS_SECRET_ACCESS_KEY": "s3cret", "AWS_DEFAULT_REGION": "eu-west-1"}
-    printed = localmme("env", env={**no_aws_settings(tmp_path), **own}).stdout
-    assert printed == "export AWS_ENDPOINT_URL=http://127.0.0.1:8080\n"
-    printed = localmme("env", env=no_aws_settings(tmp_path)).stdout.splitlines()
-    assert [line.partition("=")[0] for line in printed] == [
-        "export AWS_ENDPOINT_URL",
-        "export AWS_ACCESS_KEY_ID",
-        "export AWS_SECRET_ACCESS_KEY",
-        "export AWS_DEFAULT_REGION",
-    ]
+    settings = exported(tmp_path)
+    assert settings["AWS_ENDPOINT_URL"] == "http://127.0.0.1:8080"
+    assert settings["AWS_REGION"] == settings["AWS_DEFAULT_REGION"] == "us-east-1"
+    placeholders = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+    assert placeholders < settings.keys()
+
+    keys = {"AWS_ACCESS_KEY_ID": "AKIAMINE", "AWS_SECRET_ACCESS_KEY": "s3cret"}
+    settings = exported(tmp_path, AWS_DEFAULT_REGION="eu-west-1", **keys)
+    assert not {*placeholders, "AWS_DEFAULT_REGION"} & settings.keys()
+    assert settings["AWS_REGION"] == "eu-west-1"
+    settings = exported(tmp_path, AWS_REGION="eu-west-1")
+    assert settings["AWS_DEFAULT_REGION"] == "eu-west-1"
+    assert "AWS_REGION" not in settings
+
+
+def test_env_adds_to_what_the_user_has_for_python_and_the_sagemaker_sdks(tmp_path: Path) -> None:
+    settings = exported(tmp_path, PYTHONPATH="my modules", BOTOCORE_EXPERIMENTAL__PLUGINS="mine=my_plugin")
+    assert settings["PYTHONPATH"].partition(":")[2] == "my modules"
+    assert settings["BOTOCORE_EXPERIMENTAL__PLUGINS"].partition(",")[2] == "mine=my_plugin"
+    again = ("AWS_ENDPOINT_URL", "BOTOCORE_EXPERIMENTAL__PLUGINS", "PYTHONPATH")
+    assert exported(tmp_path, **settings) == {name: settings[name] for name in again}
+    assert "TelemetryOptOut: true" in Path(settings["SAGEMAKER_ADMIN_CONFIG_OVERRIDE"]).read_text()
+    assert "SAGEMAKER_ADMIN_CONFIG_OVERRIDE" not in exported(tmp_path, SAGEMAKER_ADMIN_CONFIG_OVERRIDE="mine.yaml")
+    off = exported(tmp_path, BOTOCORE_EXPERIMENTAL__PLUGINS="DISABLED")
+    assert "BOTOCORE_EXPERIMENTAL__PLUGINS" not in off
+
+
+def test_env_has_clients_pass_by_a_proxy(tmp_path: Path) -> None:
+    assert "NO_PROXY" not in exported(tmp_path, NO_PROXY="", no_proxy="")
+    settings = exported(tmp_path, http_proxy="http://proxy:3128", no_proxy="intranet")
+    assert settings["NO_PROXY"] == settings["no_proxy"] == "127.0.0.1,intranet"
+    assert "NO_PROXY" not in exported(tmp_path, http_proxy="http://proxy:3128", no_proxy="127.0.0.1")
 
 
 def test_the_aws_cli_shows_the_emulators_errors(emulator: Emulator, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ SERVICES = {
     "GraniteServiceVersion20100801": "monitoring",  # CloudWatch
     "Logs_20140328": "logs",
 }
+ADMITTED = "localmme.admitted"  # where in a scope it says who was admitted, if access is controlled
 RPC_PREFIX = "/service/"
 FORM = "application/x-www-form-urlencoded"
 # Those of STS that take no signature, since their callers have no keys yet.

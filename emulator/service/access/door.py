@@ -24,8 +24,9 @@ from emulator.service.access.signature import (
     check_time,
     claim,
 )
+from emulator.service.addressed import ADMITTED
 from emulator.service.runtime import Receive, Scope
-from emulator.service.s3.addressing import ADMITTED, headers_of, target
+from emulator.service.s3.addressing import headers_of, target
 from emulator.service.s3.errors import S3Error, access_denied
 
 # What requests are signed for, where the service has another name here.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from emulator.containers.engine import Engine
 from emulator.errors import SetupError
-from emulator.service.addressed import credential, header, service_of
+from emulator.service.addressed import ADMITTED, credential, header, service_of
 from emulator.service.container_logs import ContainerLogs
 from emulator.service.metrics import Metrics
 from emulator.service.neighbours.wire import CBOR, Refusal, Request, refuse
@@ -77,7 +77,11 @@ class Neighbours:
             async with self._filling:
                 await asyncio.to_thread(moto.put_lines, list(self._logs.take()))
         elif service in ("sts", "iam"):
-            await asyncio.to_thread(moto.introduce_caller, header(scope, b"authorization"), region)
+            if (admitted := scope.get(ADMITTED)) is not None:
+                user = admitted.user
+                await asyncio.to_thread(moto.introduce_user, user.name, user.access_key_id, region)
+            else:
+                await asyncio.to_thread(moto.introduce_caller, header(scope, b"authorization"), region)
         elif service == "ecr" and header(scope, b"x-amz-target").partition(".")[2] in IMAGE_CALLS:
             try:
                 images = await self._engine.call(lambda client: client.images())

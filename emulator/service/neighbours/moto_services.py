@@ -97,6 +97,20 @@ class MotoServices:
                     )
                 )
 
+    def introduce_user(self, name: str, access_key_id: str, region: str) -> None:
+        """Have IAM and STS know a user whose access is controlled, and the access key."""
+        partition = get_partition(region)
+        with self._lock:
+            self._ensure_role(partition)
+            iam = iam_backends[DEFAULT_ACCOUNT_ID][partition]
+            if access_key_id in iam.access_keys:
+                return
+            user = iam.users.get(name) or iam.create_user(region, name)
+            key = AccessKey(name, "AKIA", DEFAULT_ACCOUNT_ID)  # type: ignore[abstract]
+            key.access_key_id = access_key_id
+            user.access_keys.append(key)
+            iam.access_keys[access_key_id] = key
+
     def put_images(self, images: Sequence[Mapping[str, Any]], region: str) -> None:
         """See to it that the repositories have the engine's images of their names, as it lists them, and no others."""
         with self._lock:

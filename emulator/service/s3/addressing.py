@@ -15,7 +15,6 @@ from emulator.service.s3.errors import S3Error, expired, invalid_argument, inval
 
 # bucket.localhost, bucket.s3.anything, bucket.s3-region.anything; a bucket's name may have dots.
 VIRTUAL_HOST = re.compile(r"(?P<bucket>[a-z0-9][a-z0-9.-]*?)\.(?:localhost|s3(?:[.-].*)?)", re.ASCII | re.IGNORECASE)
-ADMITTED = "localmme.admitted"  # where in a scope it says who was admitted, if access is controlled
 LONGEST_PRESIGNED_SECONDS = 604_800  # [api] seven days
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from emulator.errors import ACCOUNT_ID
-from emulator.service.addressed import header, parsed_query
+from emulator.service.addressed import ADMITTED, header, parsed_query
 from emulator.service.runtime import Receive, Scope, Send
 from emulator.service.s3 import wire
-from emulator.service.s3.addressing import ADMITTED, check_expiry, headers_of, target
+from emulator.service.s3.addressing import check_expiry, headers_of, target
 from emulator.service.s3.call import Answer, Call, Sink
 from emulator.service.s3.checksums import HEADER, LENGTHS, Digests
 from emulator.service.s3.chunked import AwsChunked

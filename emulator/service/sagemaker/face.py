@@ -22,6 +22,7 @@ from emulator.service.sagemaker.errors import (
 )
 from emulator.service.sagemaker.plane import Plane
 from emulator.service.sagemaker.validation import check
+from emulator.service.sagemaker.waiters import is_waiter, settled
 from emulator.service_model import operation_names, shape
 
 REQUEST_BYTES = 4 << 20  # [ours] far more than any operation takes
@@ -90,6 +91,8 @@ class SageMaker:
         except ValueError:
             raise not_serializable("The request is not JSON") from None
         check(shape(input_shape(name)), asked)  # type: ignore[arg-type]
+        if name == "DescribeEndpoint" and is_waiter(header(scope, b"user-agent")):
+            await settled(self._plane, asked["EndpointName"])
         if name.startswith(("Describe", "List")):
             return await operation(self._plane, asked)
         async with self._plane.changing:

@@ -1,0 +1,74 @@
+"""A multi-model endpoint by the SageMaker Python SDK 2, from its archives to its end.
+
+``python sdk_2.py IMAGE DIRECTORY``: DIRECTORY has the archives. Prints what it saw as one line of JSON.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import sagemaker
+from sagemaker.deserializers import JSONDeserializer
+from sagemaker.multidatamodel import MultiDataModel
+from sagemaker.predictor import Predictor
+from sagemaker.serializers import JSONSerializer
+from sagemaker.utils import name_from_base
+
+image, directory = sys.argv[1], Path(sys.argv[2])
+first, *others, last = sorted(directory.glob("*.tar.gz"))
+
+session = sagemaker.Session()
+role = sagemaker.get_execution_role()
+bucket = session.default_bucket()
+name = name_from_base("cities")
+prefix = f"s3://{bucket}/{name}/"
+saw = {"role": role, "bucket": bucket, "name": name}
+saw["reports to AWS"] = not session.sagemaker_config["SageMaker"]["PythonSDK"]["Modules"]["TelemetryOptOut"]
+
+models = MultiDataModel(
+    name=name,
+    model_data_prefix=prefix,
+    image_uri=image,
+    role=role,
+    env={"FEATURES": "2"},
+    predictor_cls=Predictor,
+    sagemaker_session=session,
+)
+models.add_model(str(first))
+for archive in others:
+    models.add_model(str(archive), f"cities/{archive.name}")
+predictor = models.deploy(
+    initial_instance_count=1,
+    instance_type="ml.m5.xlarge",
+    serializer=JSONSerializer(),
+    deserializer=JSONDeserializer(),
+    tags=[{"Key": "project", "Value": "prices"}],
+)
+saw["listed"] = sorted(models.list_models())
+rows = {"features": [[1, 1], [0, -2]]}
+saw["predictions"] = {model: predictor.predict(rows, target_model=model)["predictions"] for model in saw["listed"]}
+
+uploaded = session.upload_data(str(last), bucket=bucket, key_prefix="trained")
+saw["added"] = models.add_model(uploaded, f"later/{last.name}")
+saw["prediction of added"] = predictor.predict(rows, target_model=f"later/{last.name}")["predictions"]
+saw["listed with added"] = sorted(models.list_models())
+
+try:
+    predictor.predict(rows, target_model="atlantis.tar.gz")
+except session.sagemaker_runtime_client.exceptions.ValidationError as error:
+    saw["error"] = error.response["Error"]["Message"]
+
+control = session.sagemaker_client
+endpoint = control.describe_endpoint(EndpointName=predictor.endpoint_name)
+saw["status"] = endpoint["EndpointStatus"]
+saw["tags"] = control.list_tags(ResourceArn=endpoint["EndpointArn"])["Tags"]
+
+predictor.delete_model()
+predictor.delete_endpoint()
+control.get_waiter("endpoint_deleted").wait(EndpointName=name)
+saw["left"] = [
+    *control.list_models(NameContains=name)["Models"],
+    *control.list_endpoint_configs(NameContains=name)["EndpointConfigs"],
+    *control.list_endpoints(NameContains=name)["Endpoints"],
+]
+print("\n" + json.dumps(saw, default=str))  # what waits for an endpoint leaves its line unended
