@@ -338,6 +338,12 @@ def test_every_protocol_is_refused_in_its_own_form(
         assert not any(code in str(error) for code in (mismatch, unknown, "AccessDenied"))
 
 
+def test_sts_and_iam_know_the_user(emulator: Emulator) -> None:
+    for user in ("tenant-a", "tenant-b"):
+        assert client(emulator, "sts", user).get_caller_identity()["Arn"] == f"arn:aws:iam::{ACCOUNT}:user/{user}"
+    assert client(emulator, "iam", "admin").get_user()["User"]["UserName"] == "admin"
+
+
 def test_the_control_plane_asks_for_every_resource_and_for_the_role(emulator: Emulator) -> None:
     role = f"arn:aws:iam::{ACCOUNT}:role/hosting"
     container = {"Image": "any", "ModelDataUrl": "s3://b/m.tar.gz"}
