@@ -79,7 +79,8 @@ class Neighbours:
         elif service in ("sts", "iam"):
             if (admitted := scope.get(ADMITTED)) is not None:
                 user = admitted.user
-                await asyncio.to_thread(moto.introduce_user, user.name, user.access_key_id, region)
+                key = await asyncio.to_thread(moto.introduce_user, user.name, user.access_key_id, region)
+                _sign_as(scope, user.access_key_id, key)
             else:
                 await asyncio.to_thread(moto.introduce_caller, header(scope, b"authorization"), region)
         elif service == "ecr" and header(scope, b"x-amz-target").partition(".")[2] in IMAGE_CALLS:
@@ -100,6 +101,15 @@ def _region_of(scope: Scope) -> str:
     """The region that a request is signed for; empty if it is not."""
     parts = credential(scope).split("/")
     return parts[2] if len(parts) == 5 else ""
+
+
+def _sign_as(scope: Scope, access_key_id: str, other: str) -> None:
+    """Put another access key into a request whose signature has been verified."""
+    before, after = f"Credential={access_key_id}/".encode(), f"Credential={other}/".encode()
+    scope["headers"] = [
+        (name, value.replace(before, after, 1) if name == b"authorization" else value)
+        for name, value in scope["headers"]
+    ]
 
 
 def _refused(request: Request) -> Refusal | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import threading
@@ -97,19 +98,22 @@ class MotoServices:
                     )
                 )
 
-    def introduce_user(self, name: str, access_key_id: str, region: str) -> None:
-        """Have IAM and STS know a user whose access is controlled, and the access key."""
+    def introduce_user(self, name: str, access_key_id: str, region: str) -> str:
+        """Have IAM and STS know a user whose access is controlled; the access key by which they do."""
         partition = get_partition(region)
+        # moto finds keys by their form, which an access file's need not have.
+        known_key = f"AKIA{hashlib.sha256(access_key_id.encode()).hexdigest()[:16].upper()}"
         with self._lock:
             self._ensure_role(partition)
             iam = iam_backends[DEFAULT_ACCOUNT_ID][partition]
-            if access_key_id in iam.access_keys:
-                return
+            if known_key in iam.access_keys:
+                return known_key
             user = iam.users.get(name) or iam.create_user(region, name)
             key = AccessKey(name, "AKIA", DEFAULT_ACCOUNT_ID)  # type: ignore[abstract]
-            key.access_key_id = access_key_id
+            key.access_key_id = known_key
             user.access_keys.append(key)
-            iam.access_keys[access_key_id] = key
+            iam.access_keys[known_key] = key
+            return known_key
 
     def put_images(self, images: Sequence[Mapping[str, Any]], region: str) -> None:
         """See to it that the repositories have the engine's images of their names, as it lists them, and no others."""
