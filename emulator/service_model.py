@@ -162,6 +162,7 @@ _TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "long": ("a whole number", _is_whole),
     "float": ("a number", _is_number),
     "double": ("a number", _is_number),
+    "timestamp": ("a time, in seconds since 1970", _is_number),
 }
 
 

@@ -179,18 +179,22 @@ class Emulator:
         """boto3's sagemaker-runtime client, which tries once and waits as long as SageMaker may take."""
         if not config and self._client is not None:
             return self._client
-        settings = {"retries": {"total_max_attempts": 1}, "read_timeout": 90, "max_pool_connections": 200, **config}
-        client = boto3.client(
-            "sagemaker-runtime",
+        settings = {"read_timeout": 90, "max_pool_connections": 200, **config}
+        client = self.client_of("sagemaker-runtime", **settings)
+        if not config:
+            self._client = client
+        return client
+
+    def client_of(self, service: str, **config: Any) -> Any:
+        """boto3's client of one of the emulator's services, which tries once."""
+        return boto3.client(
+            service,
             endpoint_url=self.url,
             region_name="us-east-1",
             aws_access_key_id="placeholder",
             aws_secret_access_key="placeholder",
-            config=Config(**settings),
+            config=Config(**{"retries": {"total_max_attempts": 1}, **config}),
         )
-        if not config:
-            self._client = client
-        return client
 
     def invoke(self, target_model: str, body: bytes | str = b"{}", **request: Any) -> Any:
         """The answer's body; parsed if it is JSON."""

@@ -86,10 +86,7 @@ class SageMaker:
         operation = OPERATIONS.get(name)
         if operation is None:
             raise not_emulated(name) if name in operation_names() else unknown_operation(name)
-        try:
-            asked = json.loads(body or b"{}")
-        except ValueError:
-            raise not_serializable("The request is not JSON") from None
+        asked = _parsed(body)
         check(shape(input_shape(name)), asked)  # type: ignore[arg-type]
         if name == "DescribeEndpoint" and is_waiter(header(scope, b"user-agent")):
             await settled(self._plane, asked["EndpointName"])
@@ -102,6 +99,21 @@ class SageMaker:
 def input_shape(operation: str) -> str:
     """The name of the shape of an operation's arguments. [api]"""
     return f"{operation}Input"
+
+
+def _parsed(body: bytes) -> Any:
+    """What a body says; null is as if it were not there. Raises ControlPlaneError when it is not JSON."""
+    try:
+        asked = json.loads(body or b"{}", object_pairs_hook=_members)
+        # Half of a surrogate pair, which JSON can escape, is in no text that can be kept or handed on.
+        json.dumps(asked, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        raise not_serializable("The request is not JSON") from None
+    return asked
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: value for name, value in pairs if value is not None}
 
 
 async def _read(receive: Receive) -> bytes:
