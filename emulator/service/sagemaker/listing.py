@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -27,31 +26,30 @@ def page(
         "CreationTime": lambda record: record.created,
         "Status": status_of or (lambda _: ""),
     }
-    key = keys[asked.get("SortBy", "CreationTime")]
+    by = asked.get("SortBy", "CreationTime")
+    key = keys[by]
     descending = asked.get("SortOrder", "Descending") == "Descending"
     passed = [record for record in records if _passes(record, asked, status_of)]
     ordered = sorted(passed, key=lambda record: (key(record), record.name.lower()), reverse=descending)
     if token := asked.get("NextToken"):
-        last = _read(token)
-        try:
-            ordered = [each for each in ordered if _is_after((key(each), each.name.lower()), last, descending)]
-        except TypeError:  # the token of a list that was sorted by something else
-            raise bad_token() from None
+        last = _read(token, by)
+        ordered = [each for each in ordered if _is_after((key(each), each.name.lower()), last, descending)]
     count = asked.get("MaxResults", MAX_RESULTS)
     shown = ordered[:count]
     if len(ordered) <= count:
         return shown, {}
-    return shown, {"NextToken": _written((key(shown[-1]), shown[-1].name.lower()))}
+    return shown, {"NextToken": _written(by, (key(shown[-1]), shown[-1].name.lower()))}
 
 
 def _passes(record: Record, asked: dict[str, Any], status_of: Callable[[Record], str] | None) -> bool:
-    inclusive = float("inf")
+    ever = float("inf")
     return (
         asked.get("NameContains", "").lower() in record.name.lower()
-        and record.created <= asked.get("CreationTimeBefore", inclusive)
-        and record.created >= asked.get("CreationTimeAfter", -inclusive)
-        and record.modified <= asked.get("LastModifiedTimeBefore", inclusive)
-        and record.modified >= asked.get("LastModifiedTimeAfter", -inclusive)
+        # [api] Of these bounds, CreationTimeAfter alone is inside of what it lets pass.
+        and record.created < asked.get("CreationTimeBefore", ever)
+        and record.created >= asked.get("CreationTimeAfter", -ever)
+        and record.modified < asked.get("LastModifiedTimeBefore", ever)
+        and record.modified > asked.get("LastModifiedTimeAfter", -ever)
         and (status_of is None or asked.get("StatusEquals") in (None, status_of(record)))
     )
 
@@ -60,13 +58,16 @@ def _is_after(place: tuple[Value, str], last: tuple[Value, str], descending: boo
     return place < last if descending else place > last  # type: ignore[operator]
 
 
-def _written(place: tuple[Value, str]) -> str:
-    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
+def _written(by: str, place: tuple[Value, str]) -> str:
+    return base64.urlsafe_b64encode(json.dumps((by, *place)).encode()).decode()
 
 
-def _read(token: str) -> tuple[Value, str]:
+def _read(token: str, by: str) -> tuple[Value, str]:
     try:
-        value, name = json.loads(base64.urlsafe_b64decode(token))
-    except (binascii.Error, ValueError, TypeError):
+        sorted_by, value, name = json.loads(base64.urlsafe_b64decode(token))
+    except (ValueError, TypeError, RecursionError):
         raise bad_token() from None
+    right_type = isinstance(value, float if by == "CreationTime" else str) and isinstance(name, str)
+    if sorted_by != by or not right_type:
+        raise bad_token()
     return value, name
