@@ -74,7 +74,8 @@ class Registry:
 
     def all(self, kind: Kind) -> list[Record]:
         """Those of a kind, in no particular order."""
-        return [record for record in self._records.values() if record.kind == kind]
+        # A copy, as another thread may put one in meanwhile.
+        return [record for record in list(self._records.values()) if record.kind == kind]
 
     def put(self, record: Record) -> None:
         """Keep a record, or what has changed of it. Blocks. Raises sqlite3.Error, and nothing has changed then."""

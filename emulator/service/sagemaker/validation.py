@@ -7,12 +7,8 @@ from typing import Any
 
 from botocore.model import StructureShape
 
-from emulator.hosting.members import OF_OUR_OWN
 from emulator.service.sagemaker.errors import ControlPlaneError, not_serializable
 from emulator.service_model import Place, Problem, problems
-
-# Strings that may be more here than SageMaker allows: see emulator.hosting.runnable.
-FREE = OF_OUR_OWN & {("ContainerDefinition", "Image")}
 
 
 def check(of: StructureShape, asked: Any) -> None:
@@ -30,6 +26,7 @@ def check(of: StructureShape, asked: Any) -> None:
 
 
 def _is_free(problem: Problem) -> bool:
+    """Image may be more here than SageMaker allows: see ``emulator.hosting.runnable``."""
     return problem.kind == "pattern" and problem.place[-1] == "Image"
 
 
