@@ -9,8 +9,9 @@ from pathlib import Path
 
 from emulator.errors import SetupError
 
-# All that SDKs are willing to ask for. New buckets have stricter names, old ones and those of other servers may not.
-_BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}")
+# All that SDKs are willing to ask for, except that none begins with a dot: as a directory, .. would be the one above.
+# New buckets have stricter names, old ones and those of other servers may not.
+_BUCKET = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}")
 _REGION = r"[a-z]{2}(?:-[a-z]+)+-\d+"
 # s3.amazonaws.com and its like; the bucket stands before it, or begins the path.
 _HOST = re.compile(
