@@ -25,6 +25,11 @@ CREATE TABLE IF NOT EXISTS records (
 Kind = Literal["model", "endpoint-config", "endpoint"]  # as in ARNs
 
 
+def now() -> float:
+    """Seconds since 1970, to the millisecond: SDKs keep no more of a time that they hand back as a filter."""
+    return time.time_ns() // 10**6 / 1000
+
+
 @dataclass(eq=False)
 class Record:
     """One model, endpoint configuration or endpoint."""
@@ -32,7 +37,7 @@ class Record:
     kind: Kind
     name: str
     asked: dict[str, Any]  # the arguments of the call that created it
-    created: float = field(default_factory=time.time)  # seconds since 1970
+    created: float = field(default_factory=now)  # seconds since 1970
     modified: float = 0.0
     tags: dict[str, str] = field(default_factory=dict)
     more: dict[str, Any] = field(default_factory=dict)  # what else its kind has to remember, as JSON takes it

@@ -6,7 +6,6 @@ while it runs. [dg]
 
 from __future__ import annotations
 
-import time
 from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from emulator.errors import SetupError
 from emulator.hosting.definition import EndpointDefinition, Image, VariantDefinition
 from emulator.hosting.endpoint import Endpoint
-from emulator.hosting.registry import Record
+from emulator.hosting.registry import Record, now
 from emulator.service.sagemaker.endpoint_configs import used_models, variants
 from emulator.service.sagemaker.errors import (
     ControlPlaneError,
@@ -155,7 +154,7 @@ async def _start(plane: Plane, record: Record, endpoint: Endpoint, again: bool =
         if not again:
             await plane.keep(_changed(record, {**record.more, "failure": str(error)}))
         return
-    record.modified = time.time()
+    record.modified = now()
     if pending := record.more.get("pending"):
         try:
             definition = _definition(plane, record.name, pending["source"], pending["desired"])
@@ -182,7 +181,7 @@ async def _adjust(plane: Plane, record: Record, endpoint: Endpoint, before: dict
         await endpoint.adjust(weights, counts)
     except SetupError:
         await plane.keep(_changed(record, before))
-    record.modified = time.time()
+    record.modified = now()
 
 
 async def _remove(plane: Plane, record: Record, endpoint: Endpoint) -> None:
@@ -209,7 +208,7 @@ async def _modify(plane: Plane, record: Record, more: dict[str, Any]) -> None:
 
 
 def _changed(record: Record, more: dict[str, Any]) -> Record:
-    record.more, record.modified = more, time.time()
+    record.more, record.modified = more, now()
     return record
 
 
