@@ -203,9 +203,14 @@ class Emulator:
         data = response["Body"].read()
         return json.loads(data) if response.get("ContentType") == "application/json" else data
 
-    def state(self) -> dict[str, Any]:
+    def states(self) -> list[dict[str, Any]]:
+        """What the state says of the endpoints."""
         with urllib.request.urlopen(self.url + "/_localmme/state") as answer:
-            return json.load(answer)["endpoints"][0]
+            return json.load(answer)["endpoints"]
+
+    def state(self) -> dict[str, Any]:
+        """What it says of the first endpoint."""
+        return self.states()[0]
 
     def instances(self) -> list[dict[str, Any]]:
         """What the state says of the instances, of all variants."""

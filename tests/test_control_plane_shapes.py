@@ -74,7 +74,7 @@ class Judge:
     def __init__(self, client: RawClient, generator: Generator) -> None:
         self._client = client
         self._generator = generator
-        self._began = time.time()
+        self._began = int(time.time())
         self.called: set[str] = set()
 
     def call(self, operation: str) -> dict[str, Any]:
