@@ -226,6 +226,9 @@ class Worker(ASGIWorker):
         gave_up = asyncio.Event()
         try:
             await self.asgi.start(gave_up)
+        except SetupError as error:
+            self.asgi.failure = error
+            return
         except Exception as error:
             self.asgi.failure = SetupError(f"The emulator cannot start: {error}.")
             return
