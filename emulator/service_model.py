@@ -150,8 +150,13 @@ def _is_number(value: Any) -> bool:
     return _is_whole(value) or (isinstance(value, float) and math.isfinite(value))
 
 
-# The numbers of the API, and the largest of each kind.
-_WIDEST = {"integer": 2**31 - 1, "long": 2**63 - 1, "float": sys.float_info.max, "double": sys.float_info.max}
+# The numbers of the API, and the largest of each kind; its floats have 32 bits.
+_WIDEST = {
+    "integer": 2**31 - 1,
+    "long": 2**63 - 1,
+    "float": (2 - 2**-23) * 2.0**127,
+    "double": sys.float_info.max,
+}
 _TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "structure": ("a mapping", lambda value: isinstance(value, dict)),
     "map": ("a mapping", lambda value: isinstance(value, dict)),
