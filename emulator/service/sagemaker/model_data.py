@@ -22,8 +22,15 @@ def locator(s3_root: Path | None) -> Locate:
         if (place.key.rstrip("/") and any(part in ("", ".", "..") for part in parts)) or not bucket.is_dir():
             raise SetupError(model_data_not_found(url))
         found = bucket.joinpath(*parts)
-        if (multi_model and found.is_file()) or (not multi_model and not found.is_file()):
+        if "\0" in place.key or _is_file(found) == multi_model:
             raise SetupError(model_data_not_found(url))
         return LocalS3(found, place)
 
     return locate
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:  # such as a name that is too long for a file
+        raise SetupError(f"cannot be looked for: {error.strerror}") from None
