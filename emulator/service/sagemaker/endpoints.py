@@ -19,6 +19,7 @@ from emulator.service.sagemaker.errors import (
     ControlPlaneError,
     failed_endpoint,
     in_progress,
+    scaled_to_zero,
     variant_repeated,
     variants_not_found,
 )
@@ -107,6 +108,9 @@ async def update_weights_and_capacities(plane: Plane, asked: dict[str, Any]) -> 
         raise variants_not_found(unknown, record.more["source"]["name"])
     if any("ServerlessUpdateConfig" in change for change in changes):
         raise ControlPlaneError("ServerlessUpdateConfig is not emulated by localmme: no variant is serverless.")
+    for change in changes:
+        if change.get("DesiredInstanceCount") == 0:
+            raise scaled_to_zero(change["VariantName"])
     desired = {name: dict(values) for name, values in record.more["desired"].items()}
     for change in changes:
         values = desired.setdefault(change["VariantName"], {})

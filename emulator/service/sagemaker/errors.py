@@ -56,6 +56,14 @@ def variant_repeated(name: str) -> ControlPlaneError:
     return ControlPlaneError(f'The variant name "{name}" was non-unique within the request.')  # [gh]
 
 
+def scaled_to_zero(name: str) -> ControlPlaneError:
+    """[dg] Only endpoints with inference components can be. [ours] The words."""
+    return ControlPlaneError(
+        f'The variant "{name}" needs at least one instance: only endpoints with inference components, which localmme '
+        "does not emulate, can be scaled to zero."
+    )
+
+
 def model_data_not_found(url: str) -> str:
     return f"Could not find model data at {url}."  # [gh]
 
