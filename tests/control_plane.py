@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.running import Emulator, archive, eventually
+from tests.running import REPOSITORY, Emulator, archive, eventually
 
 ROLE = "arn:aws:iam::123456789012:role/service-role/hosting"
 ARN = "arn:aws:sagemaker:us-east-1:123456789012"
@@ -34,16 +34,20 @@ class ControlPlane:
         archive(self.s3 / "bucket" / "models" / "a.tar.gz", {"answer.txt": "I am a"})
         self.handler = directory / "handler.py"
         self.handler.write_text(HANDLER)
-        self.emulator = self.start()
-        self.sagemaker = self.emulator.client_of("sagemaker")
+        self.start()
 
-    def start(self) -> Emulator:
+    def start(self) -> None:
         """With the same directories each time."""
         arguments = ("--no-endpoint", "--s3", str(self.s3))
-        path = {"PYTHONPATH": str(Path(__file__).resolve().parents[1])}
-        return Emulator(
-            *arguments, state=self.directory / "state", directory=self.directory, environment=path
-        ).wait_ready()
+        path = {"PYTHONPATH": str(REPOSITORY)}
+        state = self.directory / "state"
+        self.emulator = Emulator(*arguments, state=state, directory=self.directory, environment=path)
+        try:
+            self.emulator.wait_ready()
+        except AssertionError:
+            self.emulator.stop()
+            raise
+        self.sagemaker = self.emulator.client_of("sagemaker")
 
     def container(self, **members: Any) -> dict[str, Any]:
         """A ContainerDefinition that works, and then these."""

@@ -417,6 +417,7 @@ def test_a_bucket_that_is_empty_now_may_have_models_later(plane: ControlPlane, n
         ("MultiModel", "s3://bucket//models/"),
         ("MultiModel", "s3://bucket/./models/"),
         ("MultiModel", "https://s3-us-east-1.amazonaws.com/bucket/%2e%2e/models/"),
+        ("MultiModel", "s3://bucket/mo\0dels/"),
         ("MultiModel", "s3://bucket/models/a.tar.gz"),
         ("SingleModel", "s3://bucket/models/"),
         ("SingleModel", "s3://bucket/models/nope.tar.gz"),
@@ -430,6 +431,13 @@ def test_model_data_that_is_not_there_is_not_found(plane: ControlPlane, name: st
     message = refusal(plane.sagemaker.create_model, **asked, PrimaryContainer=container)
     assert message == f"PrimaryContainer.ModelDataUrl Could not find model data at {url}."
     assert "Could not find model" in refusal(plane.sagemaker.describe_model, ModelName=name)
+
+
+@pytest.mark.parametrize("mode", ["MultiModel", "SingleModel"])
+def test_model_data_of_a_name_that_no_file_can_have_is_refused(plane: ControlPlane, name: str, mode: str) -> None:
+    container = plane.container(Mode=mode, ModelDataUrl=f"s3://bucket/{'x' * 900}")
+    message = refusal(plane.sagemaker.create_model, ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container)
+    assert message == "PrimaryContainer.ModelDataUrl cannot be looked for: File name too long"
 
 
 @pytest.mark.parametrize(
@@ -676,6 +684,30 @@ def test_a_variant_that_the_endpoint_has_not_cannot_be_changed(plane: ControlPla
     assert refused("V", "V") == 'The variant name "V" was non-unique within the request.'
 
 
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"DesiredInstanceCount": 0}, 'The variant "V" needs at least one instance'),
+        ({"ServerlessUpdateConfig": {"MaxConcurrency": 1}}, "ServerlessUpdateConfig is not emulated by localmme"),
+        ({"DesiredWeight": 1e39}, "'1e+39' at 'desiredWeightsAndCapacities.1.member.desiredWeight' failed"),
+    ],
+    ids=["no instance", "serverless", "no float of 32 bits"],
+)
+def test_a_change_that_cannot_be_is_refused_and_changes_nothing(
+    plane: ControlPlane, standing: str, change: dict[str, Any], words: str
+) -> None:
+    before = plane.sagemaker.describe_endpoint(EndpointName=standing)
+    message = refusal(
+        plane.sagemaker.update_endpoint_weights_and_capacities,
+        EndpointName=standing,
+        DesiredWeightsAndCapacities=[{"VariantName": "V", **change}],
+    )
+    assert words in message
+    after = plane.sagemaker.describe_endpoint(EndpointName=standing)
+    assert {**after, "ResponseMetadata": None} == {**before, "ResponseMetadata": None}
+    assert plane.invoke(standing) == "I am a"
+
+
 def test_an_endpoint_that_is_being_changed_cannot_be_changed_again(plane: ControlPlane, name: str) -> None:
     sagemaker, arn = plane.sagemaker, f"{ARN}:endpoint/{name}"
     cues = json.dumps({"start": {"listen": 1.0}})
@@ -728,13 +760,12 @@ def test_an_endpoint_that_cannot_be_had_is_failed_with_the_reason_and_can_be_del
 
 def test_what_was_created_is_there_after_a_restart(tmp_path: Path) -> None:
     plane = ControlPlane(tmp_path)
-    arn = plane.create_endpoint("Lasting")
-    plane.sagemaker.add_tags(ResourceArn=arn, Tags=as_tags({"a": "b"}))
-    before = plane.sagemaker.describe_endpoint(EndpointName="Lasting")
-    assert plane.emulator.stop() == 0
-    plane.emulator = plane.start()
-    plane.sagemaker = plane.emulator.client_of("sagemaker")
     try:
+        arn = plane.create_endpoint("Lasting")
+        plane.sagemaker.add_tags(ResourceArn=arn, Tags=as_tags({"a": "b"}))
+        before = plane.sagemaker.describe_endpoint(EndpointName="Lasting")
+        assert plane.emulator.stop() == 0
+        plane.start()
         eventually(plane.endpoints, 10, "the endpoint is there")
         after = plane.wait_in_service("Lasting")
         assert after["CreationTime"] == before["CreationTime"]
