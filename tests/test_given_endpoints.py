@@ -173,6 +173,26 @@ def test_a_name_that_was_created_through_the_api_cannot_be_given(start: Start, t
     eventually(lambda: found() == {"local", "other"}, 20, "both endpoints are there")
 
 
+def test_a_model_that_was_created_through_the_api_outlives_a_given_one_of_its_name(
+    start: Start, tmp_path: Path
+) -> None:
+    plane = ControlPlane(tmp_path)
+    try:
+        plane.create_model("local", Environment={"MINE": "1"})
+        assert plane.emulator.stop() == 0
+        same = ("--models", str(tmp_path / "s3" / "bucket"), "--state-dir", str(tmp_path / "state"))
+        given = start(*same).wait_in_service()
+        sagemaker = given.client_of("sagemaker")
+        assert "MINE" not in sagemaker.describe_model(ModelName="local")["PrimaryContainer"]["Environment"]
+        sagemaker.delete_model(ModelName="local")
+        assert given.stop() == 0
+        plane.start()
+        model = plane.sagemaker.describe_model(ModelName="local")
+        assert model["PrimaryContainer"]["Environment"] == {"MINE": "1"}
+    finally:
+        plane.emulator.stop()
+
+
 @pytest.mark.parametrize("option", [("--models", "."), ("--memory", "1GiB"), ("--endpoint-name", "x"), ("--no-cache",)])
 def test_options_of_an_endpoint_do_not_go_without_one(option: tuple[str, ...]) -> None:
     result = localmme("serve", "--no-endpoint", *option)

@@ -94,7 +94,9 @@ class Registry:
 
     def unstore(self, record: Record) -> None:
         """The record will not be there after a restart. Blocks. Raises sqlite3.Error."""
-        self._database.execute("DELETE FROM records WHERE kind = ? AND name = ?", _key(record.kind, record.name))
+        # One that was given may stand before a stored one of its name, which is there again without it.
+        if record.stored:
+            self._database.execute("DELETE FROM records WHERE kind = ? AND name = ?", _key(record.kind, record.name))
         record.stored = False
 
     def forget(self, record: Record) -> None:
