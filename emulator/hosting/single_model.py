@@ -14,7 +14,14 @@ from emulator.artifacts.model_data import bucket_of_one
 from emulator.artifacts.model_data_url import ModelData
 from emulator.containers.base import Container, LogSink
 from emulator.containers.contract import INVOCATIONS, ContainerContract, Invocation
-from emulator.errors import ArchiveError, AwsError, InternalDependencyException, SetupError, model_data_not_found
+from emulator.errors import (
+    ArchiveError,
+    AwsError,
+    InternalDependencyException,
+    SetupError,
+    model_data_broken,
+    model_data_not_found,
+)
 from emulator.events import Events
 from emulator.hosting.hosted import HostedContainer, Use
 from emulator.limits import Limits
@@ -65,9 +72,7 @@ class SingleModelContainer(HostedContainer):
             why = error.__cause__ or (error if isinstance(error, InternalDependencyException) else None)
             raise SetupError(f"{told} {why}" if why else told) from None
         except ArchiveError as error:
-            raise SetupError(
-                f"The model archive {self._model_data} of {self.name} cannot be extracted: {error}"
-            ) from None
+            raise SetupError(f"{model_data_broken(self.name, str(self._model_data))} {error}") from None
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise SetupError(
