@@ -61,7 +61,7 @@ class Cloud:
 
     def wait_until_gone(self) -> None:
         """No process that was seen runs any more."""
-        eventually(lambda: not any(process.is_running() for process in self._seen), 20, "the processes have ended")
+        eventually(lambda: not any(runs(process) for process in self._seen), 20, "the processes have ended")
 
     def close(self) -> None:
         if self.emulator._process.poll() is None:
@@ -162,6 +162,14 @@ class Cloud:
 
     def arn(self, endpoint: str) -> str:
         return f"{ACCOUNT_ARN}:endpoint/{endpoint.lower()}"
+
+
+def runs(process: psutil.Process) -> bool:
+    """Whether a process has not ended; one that has may still wait for whoever has inherited it to notice."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def counts(process: psutil.Process) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from emulator.errors import SetupError
 from emulator.hosting.registry import Record, Registry
-from tests.cloud import ACCOUNT_ARN, ROLE, Cloud
+from tests.cloud import ACCOUNT_ARN, ROLE, Cloud, runs
 from tests.running import SCRIPTED_CONTAINER, archive, eventually
 
 ROUNDS = 20  # of being killed
@@ -79,6 +79,20 @@ def test_everything_is_there_after_a_restart(cloud: Cloud, number: int) -> None:
     assert {cloud.invoke("Mixed") for _ in range(20)} == {"b"}
     assert cloud.instances_of("Failing") == [] and len(cloud.instances_of("Mixed")) == 3
     cloud.delete("Failing")
+
+
+def test_a_worker_that_is_killed_is_replaced_with_all_that_there_was(cloud: Cloud) -> None:
+    cloud.start()
+    cloud.create("E", cloud.simple("m", invoke={"body": "m"}))
+    cloud.settled("E")
+    before, worker = cloud.containers(), cloud.emulator.worker()
+    worker.kill()
+    worker.wait(10)
+    eventually(lambda: cloud.emulator.processes()[1:])
+    cloud.settled("E")
+    assert cloud.invoke("E") == "m" and not any(map(runs, before))
+    cloud.end()
+    assert not (cloud.state / "instances").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
