@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.cloud import Cloud, counts
+from tests.cloud import ROLE, Cloud, counts
 from tests.running import SCRIPTED_CONTAINER, archive, eventually, files_below
 
 PING_FAILED = (
@@ -364,6 +364,36 @@ def test_deleting_lets_invocations_end_and_leaves_nothing(cloud: Cloud) -> None:
     assert refused(cloud.describe, "E") == f'Could not find endpoint "{cloud.arn("E")}".'
     cloud.create("E", "m")
     cloud.settled("E")
+
+
+@pytest.mark.parametrize("mode", ["SingleModel", "MultiModel"])
+def test_what_is_still_being_extracted_leaves_nothing_either(alone: Callable[..., Cloud], mode: str) -> None:
+    cloud = alone("--limit", "drain_seconds=0.1")
+    many = {f"{number}": b"" for number in range(30_000)}
+    archive(cloud.s3 / "bucket" / "many" / "many.tar.gz", many)
+    # The second container ends before the model of the first is extracted: nobody waits for it any more.
+    data = "s3://bucket/many/" + ("" if mode == "MultiModel" else "many.tar.gz")
+    image = {"Image": f"command:{SCRIPTED_CONTAINER}"}
+    dying = {**image, "Environment": {"SCRIPT": '{"start": {"exit": 1}}'}} if mode == "SingleModel" else image
+    containers = [{**image, "ModelDataUrl": data, "Mode": mode, "ContainerHostname": "big"}]
+    containers += [{**dying, "ContainerHostname": "other"}]
+    cloud.api.create_model(
+        ModelName="m",
+        ExecutionRoleArn=ROLE,
+        Containers=containers,
+        InferenceExecutionConfig={"Mode": "Direct"},
+    )
+    cloud.create("E", cloud.config("c", ("V", "m", 1.0, 1)))
+    if mode == "MultiModel":
+        cloud.settled("E")
+        with ThreadPoolExecutor(1) as pool:
+            doomed = pool.submit(cloud.invoke, "E", TargetModel="many.tar.gz", TargetContainerHostname="big")
+            eventually(lambda: len(cloud.disks()) > 1000)
+            cloud.delete("E")
+            assert doomed.exception() is not None
+    else:
+        cloud.settled("E", "Failed")
+    assert not cloud.disks()
 
 
 def test_endpoints_that_come_and_go_leave_nothing_open(cloud: Cloud) -> None:

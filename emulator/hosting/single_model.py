@@ -50,11 +50,24 @@ class SingleModelContainer(HostedContainer):
         self._directory = directory
         self._storage_bytes = storage_bytes
         self._size_bytes = 0
+        self._extraction: asyncio.Future[None] | None = None
 
     async def start(self) -> None:
         """Extract the model and start the container. Raises SetupError."""
-        await asyncio.to_thread(self._extract)
+        self._extraction = asyncio.ensure_future(asyncio.to_thread(self._extract))
+        await asyncio.shield(self._extraction)
         await super().start()
+
+    async def stop(self) -> None:
+        if self._source is not None:
+            self._source[0].close()
+        if self._extraction is not None:  # a thread cannot be stopped: it would write to a disk that is deleted
+            await asyncio.gather(self._extraction, return_exceptions=True)
+        await super().stop()
+
+    @property
+    def disk_used(self) -> int:
+        return self._size_bytes
 
     def _extract(self) -> None:
         shutil.rmtree(self._directory.parent, ignore_errors=True)
@@ -80,15 +93,6 @@ class SingleModelContainer(HostedContainer):
                     "Free some, or name another place with --state-dir."
                 ) from None
             raise
-
-    async def stop(self) -> None:
-        if self._source is not None:
-            self._source[0].close()
-        await super().stop()
-
-    @property
-    def disk_used(self) -> int:
-        return self._size_bytes
 
     async def _check_health(self, contract: ContainerContract) -> None:
         await contract.ping()
