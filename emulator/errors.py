@@ -183,6 +183,22 @@ def model_data_not_found(container: str, url: str) -> str:
     )
 
 
+def model_data_broken(container: str, url: str) -> str:
+    """The FailureReason of an endpoint whose model archive is none."""
+    return (
+        f'Failed to extract model data archive for container "{container}" from URL "{url}". Please ensure that the '
+        "object located at the URL is a valid tar.gz archive."
+    )
+
+
+def ping_failed(origin: Origin) -> str:
+    """The FailureReason of an endpoint with a container that does not get healthy, or ends before it is."""
+    return (
+        f"The {origin.container} container for production variant {origin.variant_name} did not pass the ping health "
+        "check. Please check CloudWatch logs for this endpoint."
+    )
+
+
 def answer_too_long(origin: Origin, status: int) -> ModelError:
     """The answer is over the body limit, or broke off."""
     error = _model_error(origin, status, "", "")

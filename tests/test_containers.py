@@ -176,7 +176,8 @@ def test_a_container_that_never_passes_the_health_check_makes_serve_fail(
 ) -> None:
     emulator = run("--limit", "startup_seconds=1.5", "--limit", "ping_seconds=0.5", **script)
     assert emulator.wait() != 0
-    assert "primary did not pass the ping health check" in emulator.log and words in emulator.log
+    said = "The primary container for production variant AllTraffic did not pass the ping health check."
+    assert said in emulator.log and words in emulator.log
     assert not emulator.output
     gone(mark)
 

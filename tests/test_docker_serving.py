@@ -520,7 +520,8 @@ def test_an_entry_point_in_shell_form_is_warned_of_and_works(run: Run, images: I
 
 def test_a_container_that_ends_at_once_is_explained(run: Run) -> None:
     error = failed(run(start={"exit": 7, "lines": [f"line {n}" for n in range(30)] + ["no GPU here"]}))
-    assert error.startswith("Error: The container primary ended with exit code 7 before it was healthy.")
+    assert error.startswith("Error: The primary container for production variant AllTraffic did not pass the ping")
+    assert "It ended with exit code 7 before it was healthy." in error
     assert error.endswith("line 29\n    no GPU here") and "line 5\n" not in error
 
 
@@ -533,7 +534,8 @@ def test_a_container_that_is_never_healthy_is_explained(run: Run) -> None:
     ]
     for emulator in never:
         error = failed(emulator)
-        assert "The container primary did not pass the ping health check within 1.5 s: " in error
+        assert "AllTraffic did not pass the ping health check. " in error
+        assert "It was not healthy within 1.5 s: " in error
 
 
 def test_gpus_that_the_engine_does_not_have_are_explained(run: Run, engine: docker.DockerClient) -> None:

@@ -260,7 +260,8 @@ def test_an_endpoint_whose_model_cannot_be_extracted_fails(start: Serve, journal
     container = {**scripted_container(journal), "ModelDataUrl": str(model)}
     emulator = start(described(tmp_path / "endpoint.yaml", {"m": [container, scripted_container(journal)]}))
     assert emulator.wait() == 3
-    assert f"The model archive {model} of container-1 cannot be extracted" in emulator.log
+    said = f'Failed to extract model data archive for container "container-1" from URL "{model}".'
+    assert said in emulator.log
     assert not files_below(emulator.state_directory / "instances")
 
 
@@ -268,7 +269,8 @@ def test_one_container_that_cannot_start_stops_the_others(start: Serve, journal:
     containers = [scripted_container(journal), scripted_container(journal, start={"exit": 7, "lines": ["no luck"]})]
     emulator = start(described(tmp_path / "endpoint.yaml", {"m": containers}))
     assert emulator.wait() == 3
-    assert "The container container-2 ended with exit code 7 before it was healthy." in emulator.log
+    assert "The container-2 container for production variant " in emulator.log
+    assert "It ended with exit code 7 before it was healthy." in emulator.log
     assert "no luck" in emulator.log
 
 

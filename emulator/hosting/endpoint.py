@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import itertools
+import logging
+import shutil
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from emulator.artifacts.bucket import Bucket
@@ -26,6 +29,7 @@ from emulator.hosting.site import Site
 from emulator.hosting.together import drained, together
 from emulator.hosting.variant import ProductionVariant
 
+log = logging.getLogger("localmme")
 TAKES_INVOCATIONS = ("InService", "Updating")
 
 
@@ -49,10 +53,11 @@ class Endpoint:
         """Bring the endpoint InService. Raises SetupError, with the reason, when it is Failed instead."""
         self._become("Creating")
         try:
-            await together(asyncio.to_thread(bucket.check) for bucket in _buckets(self.definition))
-            await together(variant.start() for variant in self._variants)
+            with _for_its_user():
+                await together(asyncio.to_thread(bucket.check) for bucket in _buckets(self.definition))
+                await together(variant.start() for variant in self._variants)
         except SetupError as error:
-            await asyncio.gather(*(variant.stop() for variant in self._variants))
+            await self._clear()
             self.fail(str(error))
             raise
         self._become("InService")
@@ -61,52 +66,67 @@ class Endpoint:
         """The endpoint cannot be had."""
         self._become("Failed", reason)
 
-    async def update(self, definition: EndpointDefinition, replaced: Callable[[], Awaitable[None]]) -> None:
+    async def update(self, definition: EndpointDefinition) -> None:
         """Replace all variants: the new ones are healthy before the old ones take no more.
 
-        ``replaced`` is awaited in between, before the endpoint is InService again.
-
-        Raises SetupError when a new one cannot be started: then the old ones go on, and the endpoint is InService
-        with the reason as its ``failure_reason``. [gh]
+        The endpoint is Updating until ``settle``. Raises SetupError when a new one cannot be started: then the old
+        ones go on.
         """
         self._become("Updating")
-        coming = self._new_variants(definition)
-        self._others += coming
-        try:
+        with _for_its_user():
+            coming = self._new_variants(definition)
+            self._others += coming
             await together(asyncio.to_thread(bucket.check) for bucket in _buckets(definition))
             await together(variant.start() for variant in coming)
-        except SetupError as error:
-            await self._discard(coming)
-            self._become("InService", str(error))
-            raise
         self._others = [variant for variant in self._others if variant not in coming]
-        going, self._variants = self._variants, coming
-        self._others += going
-        self.definition = definition
-        await replaced()
-        self._become("InService")
-        await drained(going, self._limits.stream_invocation_seconds)
-        await self._discard(going)
+        self._others += self._variants
+        self._variants, self.definition = coming, definition
 
     async def adjust(self, weights: Mapping[str, float], instance_counts: Mapping[str, int]) -> None:
-        """Change, by variant name, shares of the traffic and numbers of instances. Raises SetupError as ``update``."""
+        """Change, by variant name, shares of the traffic and numbers of instances.
+
+        The endpoint is Updating until ``settle``. Raises SetupError when a new instance cannot be started: then all
+        is as before.
+        """
         self._become("Updating")
-        for variant in self._variants:
-            variant.weight = weights.get(variant.name, variant.weight)
         scaled = [variant for variant in self._variants if variant.name in instance_counts]
         try:
-            await together(variant.scale(instance_counts[variant.name]) for variant in scaled)
-        except SetupError as error:
-            self._become("InService", str(error))
+            with _for_its_user():
+                await together(variant.prepare(instance_counts[variant.name]) for variant in scaled)
+        except SetupError:
+            for variant in scaled:
+                variant.scale(len(variant.instances))
             raise
-        self._become("InService")
+        for variant in scaled:
+            variant.scale(instance_counts[variant.name])
+        for variant in self._variants:
+            variant.weight = weights.get(variant.name, variant.weight)
+
+    async def settle(self, reason: str = "") -> None:
+        """A change is over: the endpoint is InService, with the reason if it failed. [gh]
+
+        Returns once what takes no more invocations is gone: when those that it had have ended, or after
+        ``Limits.stream_invocation_seconds``.
+        """
+        self._become("InService", reason)
+        going = list(self._others)
+        await asyncio.gather(self._let_go(going), *(variant.let_go() for variant in self._variants))
+        self._others = [variant for variant in self._others if variant not in going]
+
+    async def _let_go(self, going: Sequence[ProductionVariant]) -> None:
+        await drained(going, self._limits.stream_invocation_seconds)
+        await asyncio.gather(*(variant.stop() for variant in going))
 
     async def stop(self) -> None:
         """Refuse new invocations, let those under way end (``Limits.drain_seconds``), stop the containers."""
         self._become("Deleting")
-        everything = [*self._variants, *self._others]
-        await drained(everything, self._limits.drain_seconds)
-        await asyncio.gather(*(variant.stop() for variant in everything))
+        await drained([*self._variants, *self._others], self._limits.drain_seconds)
+        await self._clear()
+
+    async def _clear(self) -> None:
+        """End all that runs, and delete the disks."""
+        await asyncio.gather(*(variant.stop() for variant in (*self._variants, *self._others)))
+        await asyncio.to_thread(shutil.rmtree, self._site.directory, ignore_errors=True)
 
     @property
     def variants(self) -> Sequence[ProductionVariant]:
@@ -171,10 +191,6 @@ class Endpoint:
             for variant in definition.variants
         ]
 
-    async def _discard(self, variants: list[ProductionVariant]) -> None:
-        await asyncio.gather(*(variant.stop() for variant in variants))
-        self._others = [variant for variant in self._others if variant not in variants]
-
     def _become(self, status: str, reason: str = "") -> None:
         self.status, self.failure_reason = status, reason
         self._events.publish(EndpointStatus(status, reason))
@@ -185,3 +201,17 @@ def _buckets(definition: EndpointDefinition) -> list[Bucket]:
     containers = (variant.model.multi_model for variant in definition.variants)
     places = {container.model_data: None for container in containers if container and container.model_data}
     return [bucket_of_many(place) for place in places]
+
+
+@contextmanager
+def _for_its_user() -> Iterator[None]:
+    """Whatever goes wrong becomes a SetupError: an endpoint always comes out of what it is in."""
+    try:
+        yield
+    except SetupError:
+        raise
+    except OSError as error:
+        raise SetupError(f"The emulator cannot set up an instance: {error}.") from error
+    except Exception as error:
+        log.exception("setting up an instance failed inside the emulator")
+        raise SetupError("The emulator failed; see its log.") from error

@@ -42,9 +42,14 @@ class Endpoints:
 
     def in_background(self, work: Coroutine[Any, Any, None]) -> None:
         """Have something done that nobody waits for. ``stop`` cancels it."""
-        task = asyncio.create_task(_logged(work))
+        task = asyncio.create_task(work)
         self._work.add(task)
-        task.add_done_callback(self._work.discard)
+        task.add_done_callback(self._has_ended)
+
+    def _has_ended(self, task: asyncio.Task[None]) -> None:
+        self._work.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("something failed inside the emulator", exc_info=error)
 
     async def stop(self) -> None:
         """Stop everything."""
@@ -52,10 +57,3 @@ class Endpoints:
             task.cancel()
         await asyncio.gather(*self._work, return_exceptions=True)
         await asyncio.gather(*(endpoint.stop() for endpoint in self))
-
-
-async def _logged(work: Coroutine[Any, Any, None]) -> None:
-    try:
-        await work
-    except Exception:
-        log.exception("something failed inside the emulator")

@@ -26,6 +26,7 @@ from emulator.errors import (
     container_too_slow,
     endpoint_not_in_service,
     no_response,
+    ping_failed,
 )
 from emulator.events import ContainerStarted, ContainerStopped, Events, Invoked
 from emulator.limits import Limits
@@ -258,14 +259,9 @@ class HostedContainer(abc.ABC):
                 if done:
                     # Its last words may still be on their way through the pipe.
                     await container.stop()
-                    raise SetupError(
-                        f"The container {self.name} {exited.result()} before it was healthy." + self._last_words()
-                    )
+                    raise self._unfit(f"It {exited.result()} before it was healthy.")
                 if clock() > deadline:
-                    raise SetupError(
-                        f"The container {self.name} did not pass the ping health check within "
-                        f"{self._limits.startup_seconds:.3g} s: {problem}." + self._last_words()
-                    )
+                    raise self._unfit(f"It was not healthy within {self._limits.startup_seconds:.3g} s: {problem}.")
                 pause = min(pause * 1.5, SLOWEST_POLL_SECONDS)
         finally:
             exited.cancel()
@@ -322,7 +318,8 @@ class HostedContainer(abc.ABC):
         self._last_lines.append(line)
         self._log(line)
 
-    def _last_words(self) -> str:
-        if not self._last_lines:
-            return " It wrote nothing to its log."
-        return " Its last log lines:\n" + "\n".join(f"    {line}" for line in self._last_lines)
+    def _unfit(self, what: str) -> SetupError:
+        words = "It wrote nothing to its log."
+        if self._last_lines:
+            words = "Its last log lines:\n" + "\n".join(f"    {line}" for line in self._last_lines)
+        return SetupError(f"{ping_failed(self._origin)} {what} {words}")

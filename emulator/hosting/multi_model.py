@@ -72,8 +72,8 @@ class MultiModelContainer(HostedContainer):
         if self._watch is not None:
             self._watch.cancel()
             await asyncio.gather(self._watch, return_exceptions=True)
-        self.volume.close()
         await super().stop()
+        await self.volume.close()
 
     @property
     def disk_used(self) -> int:

@@ -14,7 +14,14 @@ from emulator.artifacts.model_data import bucket_of_one
 from emulator.artifacts.model_data_url import ModelData
 from emulator.containers.base import Container, LogSink
 from emulator.containers.contract import INVOCATIONS, ContainerContract, Invocation
-from emulator.errors import ArchiveError, AwsError, InternalDependencyException, SetupError, model_data_not_found
+from emulator.errors import (
+    ArchiveError,
+    AwsError,
+    InternalDependencyException,
+    SetupError,
+    model_data_broken,
+    model_data_not_found,
+)
 from emulator.events import Events
 from emulator.hosting.hosted import HostedContainer, Use
 from emulator.limits import Limits
@@ -43,11 +50,24 @@ class SingleModelContainer(HostedContainer):
         self._directory = directory
         self._storage_bytes = storage_bytes
         self._size_bytes = 0
+        self._extraction: asyncio.Future[None] | None = None
 
     async def start(self) -> None:
         """Extract the model and start the container. Raises SetupError."""
-        await asyncio.to_thread(self._extract)
+        self._extraction = asyncio.ensure_future(asyncio.to_thread(self._extract))
+        await asyncio.shield(self._extraction)
         await super().start()
+
+    async def stop(self) -> None:
+        if self._source is not None:
+            self._source[0].close()
+        if self._extraction is not None:  # a thread cannot be stopped: it would write to a disk that is deleted
+            await asyncio.gather(self._extraction, return_exceptions=True)
+        await super().stop()
+
+    @property
+    def disk_used(self) -> int:
+        return self._size_bytes
 
     def _extract(self) -> None:
         shutil.rmtree(self._directory.parent, ignore_errors=True)
@@ -65,9 +85,7 @@ class SingleModelContainer(HostedContainer):
             why = error.__cause__ or (error if isinstance(error, InternalDependencyException) else None)
             raise SetupError(f"{told} {why}" if why else told) from None
         except ArchiveError as error:
-            raise SetupError(
-                f"The model archive {self._model_data} of {self.name} cannot be extracted: {error}"
-            ) from None
+            raise SetupError(f"{model_data_broken(self.name, str(self._model_data))} {error}") from None
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise SetupError(
@@ -75,15 +93,6 @@ class SingleModelContainer(HostedContainer):
                     "Free some, or name another place with --state-dir."
                 ) from None
             raise
-
-    async def stop(self) -> None:
-        if self._source is not None:
-            self._source[0].close()
-        await super().stop()
-
-    @property
-    def disk_used(self) -> int:
-        return self._size_bytes
 
     async def _check_health(self, contract: ContainerContract) -> None:
         await contract.ping()

@@ -12,7 +12,6 @@ from emulator.errors import (
     AwsError,
     InstanceNotReached,
     ModelError,
-    SetupError,
     target_container_missing,
     target_container_not_found,
     target_container_not_supported,
@@ -51,7 +50,8 @@ class ProductionVariant:
             containers = zip(model.container_names(), model.containers, strict=True)
             self._hosts_many = {name: container.multi_model for name, container in containers}
         self.instances = [self._new_instance() for _ in range(definition.instance_count)]
-        self._others: list[Instance] = []  # on their way in or out, to which nothing is routed
+        self._coming: list[Instance] = []  # to which nothing is routed yet
+        self._going: list[Instance] = []  # to which nothing is routed any more
 
     async def start(self) -> None:
         """Start all instances. Raises SetupError when one of them cannot be."""
@@ -59,31 +59,28 @@ class ProductionVariant:
 
     async def stop(self) -> None:
         """Stop all instances. May be called at any time."""
-        await asyncio.gather(*(instance.stop() for instance in (*self.instances, *self._others)))
+        await asyncio.gather(*(instance.stop() for instance in (*self.instances, *self._coming, *self._going)))
 
-    async def scale(self, instance_count: int) -> None:
-        """Have that many instances. New ones take invocations once they are healthy; old ones end those they have.
+    async def prepare(self, instance_count: int) -> None:
+        """Start the instances that are missing to that many; they take invocations from ``scale`` on.
 
-        Raises SetupError when a new one cannot be started: then all is as before.
+        Raises SetupError when one of them cannot be started.
         """
-        coming = [self._new_instance() for _ in range(instance_count - len(self.instances))]
-        self._others += coming
-        try:
-            await together(instance.start() for instance in coming)
-        except SetupError:
-            await self._discard(coming)
-            raise
-        for instance in coming:
-            self._others.remove(instance)
-        self.instances += coming
-        going, self.instances = self.instances[instance_count:], self.instances[:instance_count]
-        self._others += going
-        await drained(going, self._limits.stream_invocation_seconds)
-        await self._discard(going)
+        self._coming = [self._new_instance() for _ in range(instance_count - len(self.instances))]
+        await together(instance.start() for instance in self._coming)
 
-    async def _discard(self, instances: list[Instance]) -> None:
-        await asyncio.gather(*(instance.stop() for instance in instances))
-        self._others = [instance for instance in self._others if instance not in instances]
+    def scale(self, instance_count: int) -> None:
+        """Have that many instances, of those that there are and those that were prepared. See ``let_go``."""
+        instances = self.instances + self._coming
+        self.instances, self._coming = instances[:instance_count], []
+        self._going += instances[instance_count:]
+
+    async def let_go(self) -> None:
+        """Stop the instances that ``scale`` left over, once the invocations that they have are over."""
+        going = list(self._going)
+        await drained(going, self._limits.stream_invocation_seconds)
+        await asyncio.gather(*(instance.stop() for instance in going))
+        self._going = [instance for instance in self._going if instance not in going]
 
     def _new_instance(self) -> Instance:
         return Instance(self._definition, self._site.instance(f"i-{next(self._numbers)}"))
@@ -145,7 +142,7 @@ class ProductionVariant:
                 if not isinstance(error, InstanceNotReached):
                     raise
                 unreachable.append(instance)
-                if len(unreachable) == len(self.instances):
+                if set(self.instances) <= set(unreachable):  # which may have become others meanwhile
                     raise error.error from None
 
     def _choose(self, target_model: str, without: list[Instance]) -> Instance:

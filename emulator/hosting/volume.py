@@ -64,12 +64,9 @@ class StorageVolume:
         self._generations: Counter[str] = Counter()
         self._discarded = itertools.count()
         self._removals: set[asyncio.Task[None]] = set()
+        self._extractions: set[asyncio.Future[tuple[Extracted, Version]]] = set()
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)
-
-    def close(self) -> None:
-        """Break off downloads."""
-        self._bucket.close()
 
     @property
     def watch_seconds(self) -> float:
@@ -125,6 +122,12 @@ class StorageVolume:
                     changes.append((model, version))
         return changes
 
+    async def close(self) -> None:
+        """Break off downloads; who waits for a model gets an error. Returns once nothing is written any more."""
+        self._bucket.close()
+        self._downloads.abandon(VolumeFull("the instance is being stopped"))
+        await asyncio.gather(*self._extractions, *self._removals, return_exceptions=True)
+
     # In
 
     async def _download(self, target_model: str) -> StoredModel:
@@ -149,7 +152,10 @@ class StorageVolume:
     async def _fetch(self, target_model: str, directory: Path, spare: Spare) -> tuple[Extracted, Version]:
         while True:
             try:
-                return await asyncio.to_thread(self._extract, target_model, directory)
+                extraction = asyncio.ensure_future(asyncio.to_thread(self._extract, target_model, directory))
+                self._extractions.add(extraction)
+                extraction.add_done_callback(self._extractions.discard)
+                return await asyncio.shield(extraction)
             except ArchiveError as error:
                 raise archive_unusable(target_model, str(error)) from None
             except OSError as error:

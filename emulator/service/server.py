@@ -39,6 +39,7 @@ from emulator.service.runtime import Receive, Runtime, Scope, Send
 if TYPE_CHECKING:
     from emulator.service.access.door import Access, User
     from emulator.service.s3.face import S3
+    from emulator.service.sagemaker.face import SageMaker
     from emulator.service.sagemaker.plane import Plane
 
 MASTER_WATCH_SECONDS = 0.25
@@ -78,6 +79,7 @@ class Application:
         self._endpoints: Endpoints
         self._registry: Registry | None = None
         self._dispatch: Dispatch
+        self._sagemaker: SageMaker
         self._s3: S3 | None = None
         self._starting: asyncio.Task[None]
         self.failure: SetupError | None = None
@@ -104,8 +106,9 @@ class Application:
 
             self._s3 = S3(self._settings.s3_root, self._settings.region)
             await self._s3.start()
+        self._sagemaker = SageMaker(plane)
         runtime, access = Runtime(self._endpoints, self._limits), self._access()
-        self._dispatch = Dispatch(runtime, SageMaker(plane), self._s3, neighbours, in_threads(web), access)
+        self._dispatch = Dispatch(runtime, self._sagemaker, self._s3, neighbours, in_threads(web), access)
         given = [self._endpoints.add(definition) for definition in self._given]
         self._starting = asyncio.create_task(self._start_endpoints(plane, given, gave_up))
 
@@ -113,6 +116,7 @@ class Application:
         """Stop everything and leave nothing behind."""
         self._starting.cancel()
         await asyncio.gather(self._starting, return_exceptions=True)
+        await self._sagemaker.stop()
         await self._endpoints.stop()
         await self._engine.close()
         if self._s3 is not None:

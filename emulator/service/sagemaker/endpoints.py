@@ -6,6 +6,7 @@ while it runs. [dg]
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any
@@ -26,6 +27,7 @@ from emulator.service.sagemaker.errors import (
 from emulator.service.sagemaker.listing import page
 from emulator.service.sagemaker.plane import Plane
 
+log = logging.getLogger("localmme")
 FAILURE_REASON_CHARACTERS = 1024  # [api]
 Source = dict[str, Any]  # what an endpoint was made from: its configuration's name and arguments, and its models'
 
@@ -135,10 +137,12 @@ def restore(plane: Plane, record: Record) -> None:
     """Host again what an emulator that has ended had been asked for."""
     source, desired = record.more["source"], record.more["desired"]
     failure = record.more.get("failure", "")
+    definition = EndpointDefinition(record.name, (), plane.region)  # a Failed one has nothing
     try:
-        definition = _definition(plane, record.name, source, desired)
+        if not failure:
+            definition = _definition(plane, record.name, source, desired)
     except ControlPlaneError as error:
-        definition, failure = EndpointDefinition(record.name, (), plane.region), failure or str(error)
+        failure = str(error)
     endpoint = plane.endpoints.add(definition)
     if failure:
         endpoint.fail(failure)
@@ -156,23 +160,29 @@ async def _start(plane: Plane, record: Record, endpoint: Endpoint, again: bool =
     except SetupError as error:
         # One that has been InService before may be again, when what is missing is there.
         if not again:
-            await plane.keep(_changed(record, {**record.more, "failure": str(error)}))
+            await _remember(plane, record, {**record.more, "failure": str(error)})
         return
     record.modified = now()
     if pending := record.more.get("pending"):
         try:
             definition = _definition(plane, record.name, pending["source"], pending["desired"])
-        except ControlPlaneError:
+        except ControlPlaneError as error:
+            endpoint.status = "Updating"
+            await _remember(plane, record, _without_pending(record))
+            await endpoint.settle(str(error))
             return
         await _replace(plane, record, endpoint, definition)
 
 
 async def _replace(plane: Plane, record: Record, endpoint: Endpoint, definition: EndpointDefinition) -> None:
-    more = {name: value for name, value in record.more.items() if name != "pending"}
+    more, reason = _without_pending(record), ""
     try:
-        await endpoint.update(definition, lambda: plane.keep(_changed(record, {**more, **record.more["pending"]})))
-    except SetupError:
-        await plane.keep(_changed(record, more))
+        await endpoint.update(definition)
+        more |= record.more["pending"]
+    except SetupError as error:
+        reason = str(error)
+    await _remember(plane, record, more)
+    await endpoint.settle(reason)
 
 
 async def _adjust(plane: Plane, record: Record, endpoint: Endpoint, before: dict[str, Any]) -> None:
@@ -181,16 +191,36 @@ async def _adjust(plane: Plane, record: Record, endpoint: Endpoint, before: dict
     counts = {
         name: values["DesiredInstanceCount"] for name, values in desired.items() if "DesiredInstanceCount" in values
     }
+    more, reason = record.more, ""
     try:
         await endpoint.adjust(weights, counts)
-    except SetupError:
-        await plane.keep(_changed(record, before))
-    record.modified = now()
+    except SetupError as error:
+        more, reason = before, str(error)
+    await _remember(plane, record, more)
+    await endpoint.settle(reason)
 
 
 async def _remove(plane: Plane, record: Record, endpoint: Endpoint) -> None:
     await plane.endpoints.remove(endpoint)
-    plane.registry.forget(record)
+    async with plane.changing:
+        plane.registry.forget(record)
+
+
+async def _remember(plane: Plane, record: Record, more: dict[str, Any]) -> None:
+    """Keep what a change has come to, before the endpoint can be changed again.
+
+    When the disk does not take it, the endpoint goes on nevertheless: the next start goes through the change again.
+    """
+    _changed(record, more)  # at once, as the endpoint has changed at once
+    try:
+        async with plane.changing:
+            await plane.keep(record)
+    except ControlPlaneError as error:
+        log.warning("Endpoint %s: %s", record.name, error)
+
+
+def _without_pending(record: Record) -> dict[str, Any]:
+    return {name: value for name, value in record.more.items() if name != "pending"}
 
 
 def _begin(plane: Plane, endpoint: Endpoint, work: Coroutine[Any, Any, None], status: str = "Updating") -> None:

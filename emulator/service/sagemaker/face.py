@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import random
@@ -56,6 +57,7 @@ class SageMaker:
 
     def __init__(self, plane: Plane) -> None:
         self._plane = plane
+        self._stopped = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # Not from os.urandom: the id has to be unique, not secret.
@@ -92,8 +94,20 @@ class SageMaker:
             await settled(self._plane, asked["EndpointName"])
         if name.startswith(("Describe", "List")):
             return await operation(self._plane, asked)
+        # What has begun comes to its end, whether or not its caller is still there to hear of it.
+        return await asyncio.shield(self._change(operation, asked))
+
+    async def _change(self, operation: Operation, asked: dict[str, Any]) -> dict[str, Any]:
         async with self._plane.changing:
+            if self._stopped:
+                raise failed("The emulator is ending.")
             return await operation(self._plane, asked)
+
+    async def stop(self) -> None:
+        """Let the change that is being made come to its end, and make no other."""
+        self._stopped = True
+        async with self._plane.changing:
+            pass
 
 
 def input_shape(operation: str) -> str:
