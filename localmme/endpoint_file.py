@@ -40,7 +40,7 @@ from emulator.hosting.arguments import Arguments, after, member, wanted_data, wr
 from emulator.hosting.definition import EndpointDefinition, ModelDefinition, VariantDefinition
 from emulator.hosting.members import not_emulated, places_of_our_own
 from emulator.service_model import Place, described, near, problems, shape
-from localmme import options
+from localmme.environment import region
 from localmme.yaml_source import NotYaml, YamlSource
 
 MINIMAL_FILE = """\
@@ -205,7 +205,7 @@ class _File:
         variants = self._referred((*place, "EndpointConfigName"), name, configs, CONFIGS)
         if self._is_faulty(place) or variants is None:
             return None
-        return EndpointDefinition(asked["EndpointName"], variants, options.region(), asked["EndpointConfigName"])
+        return EndpointDefinition(asked["EndpointName"], variants, region(), asked["EndpointConfigName"])
 
     def _referred(self, place: Place, name: str | None, known: Mapping[str, Any], section: Section) -> Any:
         """What goes by that name in this file; None, and a problem, if there is nothing."""

@@ -10,9 +10,10 @@ from typing import Any
 
 # Any will do: the emulator does not check them. They only keep SDKs from looking for real ones.
 PLACEHOLDERS = {"AWS_ACCESS_KEY_ID": "localmme", "AWS_SECRET_ACCESS_KEY": "localmme"}
-REGION = "us-east-1"
+DEFAULT_REGION = "us-east-1"
+REGION_VARIABLES = ("AWS_REGION", "AWS_DEFAULT_REGION")
 
-# What clients find by their environment. It is no package: the directory goes on the path of other Pythons.
+# What clients find by their environment.
 EXPORTED = Path(__file__).with_name("exported")
 STS_PLUGIN = "localmme_sts"
 
@@ -24,7 +25,7 @@ ADMINISTRATORS_DEFAULTS = (
 
 
 def aws_environment(url: str) -> dict[str, str]:
-    """What to export; credentials, region and defaults of the SageMaker SDKs only where the user has none."""
+    """What to export; credentials and defaults of the SageMaker SDKs only where the user has none."""
     from botocore.session import Session
 
     url = url.rstrip("/")
@@ -38,13 +39,16 @@ def missing_settings(session: Any) -> dict[str, str]:
     missing = {}
     if session.get_credentials() is None:
         missing.update(PLACEHOLDERS)
-    # boto3 reads the first of these, most other SDKs the second; each is set to what the other says.
-    region = session.get_config_variable("region")
-    if region is None:
-        region = missing["AWS_DEFAULT_REGION"] = os.environ.get("AWS_REGION") or REGION
-    if "AWS_REGION" not in os.environ:
-        missing["AWS_REGION"] = region
+    # boto3 reads the second of these, most other SDKs the first. A region of the user's files does not count for the
+    # emulator either, and must not for its clients: metrics and logs are in the emulator's.
+    here = region()
+    missing.update({name: here for name in REGION_VARIABLES if os.environ.get(name) != here})
     return missing
+
+
+def region() -> str:
+    """The region that the emulator pretends to be in."""
+    return next(filter(None, map(os.environ.get, REGION_VARIABLES)), DEFAULT_REGION)
 
 
 def _past_the_proxy(url: str) -> dict[str, str]:

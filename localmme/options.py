@@ -27,6 +27,7 @@ from emulator.hosting.instance_types import resources_of
 from emulator.hosting.runnable import command_of, embedded_server
 from emulator.service.server import ServerSettings
 from emulator.sizes import parse_size
+from localmme.environment import region
 
 if TYPE_CHECKING:
     from emulator.service.access.door import User
@@ -79,11 +80,6 @@ def definition(
         instance_type=instance_type_name or "",
     )
     return EndpointDefinition(endpoint_name, [variant], region(), endpoint_name)
-
-
-def region() -> str:
-    """The region that the emulator pretends to be in."""
-    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
 
 
 def settings(

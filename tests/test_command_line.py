@@ -229,9 +229,15 @@ def test_env_leaves_the_users_own_credentials_and_region_alone(tmp_path: Path) -
     settings = exported(tmp_path, AWS_DEFAULT_REGION="eu-west-1", **keys)
     assert not {*placeholders, "AWS_DEFAULT_REGION"} & settings.keys()
     assert settings["AWS_REGION"] == "eu-west-1"
-    settings = exported(tmp_path, AWS_REGION="eu-west-1")
+
+
+def test_env_exports_the_region_that_an_emulator_of_the_same_environment_is_in(tmp_path: Path) -> None:
+    settings = exported(tmp_path, AWS_REGION="eu-west-1", AWS_DEFAULT_REGION="eu-central-1")
     assert settings["AWS_DEFAULT_REGION"] == "eu-west-1"
     assert "AWS_REGION" not in settings
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".aws" / "config").write_text("[default]\nregion = eu-west-1\n")
+    assert exported(tmp_path)["AWS_DEFAULT_REGION"] == "us-east-1"
 
 
 def test_env_adds_to_what_the_user_has_for_python_and_the_sagemaker_sdks(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def run_notebook(environment: dict[str, str]) -> None:
     printed = "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", ()))
     assert "InService after" in printed
     assert printed.count("cold") == 10
-    assert "cities/atlantis.tar.gz" in printed
+    assert "key: models/cities/atlantis.tar.gz" in printed
     assert "10 found it in memory" in printed
     assert "deleted 11 models, and all that served them" in printed
 
@@ -140,7 +140,7 @@ def test_sagemaker_sdk_2_deploys_lists_adds_predicts_and_deletes(archives: Path,
     assert saw["added"] == f"s3://{saw['bucket']}/{saw['name']}/later/porto.tar.gz"
     assert saw["listed with added"] == [*saw["listed"], "later/porto.tar.gz"]
     assert saw["prediction of added"] == PREDICTIONS["porto"]
-    assert "atlantis.tar.gz" in saw["error"]
+    assert f"(bucket: {saw['bucket']}, key: {saw['name']}/atlantis.tar.gz)" in saw["error"]
     assert saw["tags"] == [{"Key": "project", "Value": "prices"}]
     assert saw["left"] == []
     assert saw["reports to AWS"] is False
@@ -157,7 +157,7 @@ def test_sagemaker_sdk_3_creates_waits_invokes_and_deletes(archives: Path, envir
     assert saw["predictions"] == first
     assert saw["prediction of added"] == PREDICTIONS["porto"]
     assert saw["listed with added"] == [f"{saw['name']}/{path}" for path in (*first, "later/porto.tar.gz")]
-    assert "atlantis.tar.gz" in saw["error"]
+    assert f"(bucket: {saw['bucket']}, key: {saw['name']}/atlantis.tar.gz)" in saw["error"]
     assert saw["got"] == ["MultiModel", saw["name"], saw["name"]]
     assert saw["left"] == []
     assert saw["reports to AWS"] is False
