@@ -41,6 +41,7 @@ class Limits:
 
     # Instances
     observe_seconds: float = 10.0  # [ours] between two looks at what the containers of an instance use
+    instances_of_a_type: int = 20  # [ours] in all endpoints together; AWS's quotas differ by account and type
     busy_invocations: int = 8  # [ours] under way on an instance, at which its models spread to another
 
     # The emulator

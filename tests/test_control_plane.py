@@ -774,3 +774,20 @@ def test_what_was_created_is_there_after_a_restart(tmp_path: Path) -> None:
         assert plane.invoke("Lasting") == "I am a"
     finally:
         plane.emulator.stop()
+
+
+def test_there_is_a_quota_of_instances(plane: ControlPlane, standing: str, name: str) -> None:
+    sagemaker = plane.sagemaker
+    plane.create_config(name, standing, InitialInstanceCount=2**31 - 1)
+    with pytest.raises(ClientError, match=r"utilization of \d+ Instances and a request delta of 2147483647") as caught:
+        sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
+    assert caught.value.response["Error"]["Code"] == "ResourceLimitExceeded"
+    with pytest.raises(ClientError, match="is 20 Instances"):
+        sagemaker.update_endpoint(EndpointName=standing, EndpointConfigName=name)
+    with pytest.raises(ClientError, match="a request delta of 21 Instances"):
+        sagemaker.update_endpoint_weights_and_capacities(
+            EndpointName=standing,
+            DesiredWeightsAndCapacities=[{"VariantName": "V", "DesiredInstanceCount": 21}],
+        )
+    assert sagemaker.describe_endpoint(EndpointName=standing)["EndpointStatus"] == "InService"
+    assert len(plane.emulator.states()[0]["variants"][0]["instances"]) == 1

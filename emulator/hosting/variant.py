@@ -35,6 +35,7 @@ class ProductionVariant:
         """``site`` is the variant's own; ``numbers`` are those of the instances to come."""
         self.name = definition.name
         self.weight = definition.weight
+        self.instance_type = definition.instance_type
         self.wire_name = definition.name.encode()
         self.in_flight = 0
         self._invocations = 0

@@ -147,7 +147,8 @@ class Application:
                     "it. Take another --endpoint-name, or delete that endpoint first: start with --no-endpoint for it."
                 )
             register(definition, registry, settings.s3_root)
-        return Plane(registry, self._endpoints, settings.region, Path.cwd(), locator(settings.s3_root))
+        quota = self._limits.instances_of_a_type
+        return Plane(registry, self._endpoints, settings.region, Path.cwd(), locator(settings.s3_root), quota)
 
     async def _start_endpoints(self, plane: Plane, given: list[Endpoint], gave_up: asyncio.Event) -> None:
         from emulator.service.sagemaker.endpoints import restore

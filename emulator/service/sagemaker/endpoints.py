@@ -20,6 +20,7 @@ from emulator.service.sagemaker.errors import (
     ControlPlaneError,
     failed_endpoint,
     in_progress,
+    quota_exceeded,
     scaled_to_zero,
     variant_repeated,
     variants_not_found,
@@ -37,6 +38,7 @@ async def create(plane: Plane, asked: dict[str, Any]) -> dict[str, Any]:
     plane.refuse_existing("endpoint", name)
     source = _source(plane, asked["EndpointConfigName"])
     definition = _definition(plane, name, source, {})
+    _refuse_over_quota(plane, definition)
     endpoint = plane.endpoints.add(definition)
     try:
         record = await plane.create("endpoint", name, asked, {"source": source, "desired": {}})
@@ -88,6 +90,7 @@ async def update(plane: Plane, asked: dict[str, Any]) -> dict[str, Any]:
     source = _source(plane, asked["EndpointConfigName"])
     desired = _retained(endpoint, record, asked)
     definition = _definition(plane, record.name, source, desired)
+    _refuse_over_quota(plane, definition)
     pending = {"source": source, "desired": desired}
     if "DeploymentConfig" in asked:
         pending["deployment"] = asked["DeploymentConfig"]
@@ -117,6 +120,8 @@ async def update_weights_and_capacities(plane: Plane, asked: dict[str, Any]) -> 
     for change in changes:
         values = desired.setdefault(change["VariantName"], {})
         values.update({key: change[key] for key in ("DesiredWeight", "DesiredInstanceCount") if key in change})
+    wanted = [_adjusted(variant, desired.get(variant.name, {})) for variant in endpoint.definition.variants]
+    _refuse_over_quota(plane, replace(endpoint.definition, variants=wanted))
     before = record.more
     await _modify(plane, record, {**before, "desired": desired})
     _begin(plane, endpoint, _adjust(plane, record, endpoint, before))
@@ -178,6 +183,7 @@ async def _replace(plane: Plane, record: Record, endpoint: Endpoint, definition:
     more, reason = _without_pending(record), ""
     try:
         await endpoint.update(definition)
+        more.pop("deployment", None)  # the last one's
         more |= record.more["pending"]
     except SetupError as error:
         reason = str(error)
@@ -264,6 +270,21 @@ def _definition(plane: Plane, name: str, source: Source, desired: dict[str, dict
     }
     found = [_adjusted(variant, desired.get(variant.name, {})) for variant in variants(plane, source["config"], models)]
     return EndpointDefinition(name, found, plane.region, source["name"])
+
+
+def _refuse_over_quota(plane: Plane, definition: EndpointDefinition) -> None:
+    """Raises ControlPlaneError when there would be too many instances of a type, this endpoint's own replaced."""
+    for instance_type in {variant.instance_type for variant in definition.variants}:
+        used = sum(
+            len(variant.instances)
+            for endpoint in plane.endpoints
+            if endpoint.definition.name != definition.name
+            for variant in endpoint.variants
+            if variant.instance_type == instance_type
+        )
+        more = sum(each.instance_count for each in definition.variants if each.instance_type == instance_type)
+        if used + more > plane.instances_of_a_type:
+            raise quota_exceeded(instance_type or "any instance", plane.instances_of_a_type, used, more)
 
 
 def _adjusted(variant: VariantDefinition, values: dict[str, Any]) -> VariantDefinition:

@@ -64,6 +64,16 @@ def scaled_to_zero(name: str) -> ControlPlaneError:
     )
 
 
+def quota_exceeded(instance_type: str, quota: int, used: int, more: int) -> ControlPlaneError:
+    """[gh] The last sentence is ours."""
+    return ControlPlaneError(
+        f"The account-level service limit '{instance_type} for endpoint usage' is {quota} Instances, with current "
+        f"utilization of {used} Instances and a request delta of {more} Instances. "
+        "localmme serve --limit instances_of_a_type=N sets it.",
+        "ResourceLimitExceeded",
+    )
+
+
 def model_data_not_found(url: str) -> str:
     return f"Could not find model data at {url}."  # [gh]
 

@@ -28,6 +28,7 @@ class Plane:
     region: str
     directory: Path  # which paths in Image are relative to
     locate: Locate
+    instances_of_a_type: int  # the quota
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def arn(self, kind: Kind, name: str) -> str:
