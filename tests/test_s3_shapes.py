@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 from botocore.model import ListShape, Shape, StructureShape
 
-from emulator.service.s3.routes import ABSENT, OPERATIONS, SUBRESOURCES, _names
+from emulator.service.s3.routes import ABSENT, OPERATIONS, SUBRESOURCES, operation_names
 from tests.s3_running import S3Server, served
 
 KEY = {"Bucket": "shapes", "Key": "a"}
@@ -108,7 +108,7 @@ def test_every_operation_that_is_there_was_called() -> None:
     called = {
         (method, level, named): name
         for (method, level, named) in OPERATIONS
-        for name in _names(method, level, named.replace(" copy", "").replace("copy", ""))
+        for name in operation_names(method, level, named.replace(" copy", "").replace("copy", ""))
         if name in CALLS
     }
     assert len(CALLS) == len(OPERATIONS)
