@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import bisect
+import contextlib
 import glob
 import itertools
 import os
@@ -77,7 +78,12 @@ class Models:
 
     async def stop(self) -> None:
         """Unload all models."""
-        await asyncio.gather(*(self.unload(name) for name in list(self._models)))
+
+        async def unload(name: str) -> None:
+            with contextlib.suppress(Refusal):  # its workers were told to end as well, and were faster
+                await self.unload(name)
+
+        await asyncio.gather(*(unload(name) for name in list(self._models)))
 
     async def _load(self, model: Model) -> None:
         try:
