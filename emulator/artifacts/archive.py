@@ -30,12 +30,12 @@ from isal import igzip, isal_zlib
 from emulator.errors import ArchiveError
 
 UNFINISHED_PREFIX = ".extracting-"  # of the directories that are left behind when an extraction is killed
+NAMES_BYTES = 32 * 1024 * 1024  # of all members: those of directories and links are kept in memory to the end
+DEPTH = 100  # directories; shutil.rmtree needs a stack frame and a file descriptor for each level
 
 _BLOCK_BYTES = 256 * 1024
 _HEADER_BYTES = 256 * 1024  # of one member, with its long names, extended attributes and list of holes
 _HEADER_READ_BYTES = 16 * 1024  # at once; tarfile's time for it is quadratic before 3.12.6 (CVE-2024-6232)
-_NAMES_BYTES = 32 * 1024 * 1024  # of all members: those of directories and links are kept in memory to the end
-_DEPTH = 100  # directories; shutil.rmtree needs a stack frame and a file descriptor for each level
 _LATEST_NS = 2**62  # in the year 2116; a time beyond it is corrupt, and too much for some file systems
 
 _TAR_ERRORS = (tarfile.TarError, ArithmeticError, LookupError, RecursionError, ValueError)
@@ -83,6 +83,24 @@ def extract(archive: BufferedReader[Any], directory: Path, *, max_bytes: int, ma
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
     return Extracted(size_bytes=tree.size_bytes, files=tree.files)
+
+
+def examine(archive: BufferedReader[Any], *, max_bytes: int, max_files: int) -> Iterator[tarfile.TarInfo]:
+    """Go through a model.tar.gz as ``extract`` does, and yield each member before it is looked at.
+
+    What files hold is read, but not written; their names are, to a temporary directory that is gone afterwards.
+
+    Raises ArchiveError where ``extract`` would; an OSError passes through.
+    """
+    _check_gzip(archive.peek(tarfile.BLOCKSIZE))
+    with tempfile.TemporaryDirectory(prefix=UNFINISHED_PREFIX) as directory:
+        tree = _Tree(directory, max_bytes, max_files)
+        with igzip.open(archive, "rb") as unzipped:
+            stream = _DiscardingStream(cast(BinaryIO, unzipped), max_bytes, max_files)
+            for member in _members(stream):
+                yield member
+                tree.add(member, stream)
+        tree.finish()
 
 
 def _check_gzip(start: bytes) -> None:
@@ -156,6 +174,17 @@ class _Stream:
         return block
 
 
+class _DiscardingStream(_Stream):
+    """The same for a look at an archive: files stay empty."""
+
+    def copy(self, size: int, file: int) -> None:
+        while size > 0:
+            block = self._take(size)
+            if not block:
+                raise ArchiveError("The tar file is truncated.")
+            size -= len(block)
+
+
 def _members(stream: _Stream) -> Iterator[tarfile.TarInfo]:
     """The members, in order. The data of a file must be read from ``stream`` before the next member is."""
     try:
@@ -183,7 +212,7 @@ class _Tree:
         self._root = root
         self._max_bytes = max_bytes
         self._max_files = max_files
-        self._names_left = _NAMES_BYTES
+        self._names_left = NAMES_BYTES
         self._directories: dict[str, int | None] = {"": None}  # with their times, set when they are complete
         self._links: dict[str, tuple[str, int]] = {}  # the symbolic links, which are not made yet: target, time
         self.size_bytes = 0
@@ -227,7 +256,7 @@ class _Tree:
             raise ArchiveError(f"It holds more than {self._max_files} files.")
         self._names_left -= len(names)
         if self._names_left < 0:
-            raise ArchiveError(f"The names in it are longer than {_NAMES_BYTES} characters together.")
+            raise ArchiveError(f"The names in it are longer than {NAMES_BYTES} characters together.")
 
     def _add_file(self, name: str, member: tarfile.TarInfo, stream: _Stream) -> None:
         if member.size < 0:
@@ -321,8 +350,8 @@ def _name(path: str) -> str:
         raise ArchiveError(f"{_short.repr(path)} is outside the model.")
     if "\0" in path:
         raise ArchiveError(f"{_short.repr(path)} is not a valid name.")
-    if len(steps) > _DEPTH:
-        raise ArchiveError(f"{_short.repr(path)} is more than {_DEPTH} directories deep.")
+    if len(steps) > DEPTH:
+        raise ArchiveError(f"{_short.repr(path)} is more than {DEPTH} directories deep.")
     return "/".join(steps)
 
 

@@ -1,0 +1,150 @@
+"""What ``localmme pack`` does, from its arguments to its exit code.
+
+0: the archive is made, or works. 1: it is not, or does not, because of what is in it. 2: it could not be tried.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import click
+
+from emulator.errors import SetupError
+from emulator.limits import Limits
+from emulator.sizes import format_size, parse_size
+from localmme.pack import report
+from localmme.pack.contents import Contents, contents_of
+from localmme.pack.mistakes import Finding
+from localmme.pack.verifying import Verified, verify
+from localmme.pack.writing import time_of_members, write
+
+
+def run(
+    path: str, output: str | None, *, list_only: bool, verify_only: bool, storage: str, compressed: bool, as_json: bool
+) -> int:
+    """Do it, and print what came of it; the exit code."""
+    # As Ctrl-C does: what is unfinished goes before the process does.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, signal.default_int_handler)
+    try:
+        if list_only and verify_only:
+            raise SetupError("--list and --verify exclude each other.")
+        if (list_only or verify_only) and output:
+            raise SetupError("--output is for packing; --list and --verify write nothing.")
+        max_bytes = parse_size(storage)
+        source = Path(path).expanduser()
+        if not os.path.exists(source):
+            raise SetupError(f"There is no {path}. pack takes a directory; with --list or --verify also an archive.")
+        if list_only:
+            return _list(source, max_bytes, as_json)
+        if verify_only:
+            return _verify(source, max_bytes, as_json)
+        return _pack(source, output, max_bytes, compressed, as_json)
+    except SetupError as error:
+        click.echo(f"Error: {error}", err=True)
+        return 2
+
+
+def _pack(directory: Path, output: str | None, max_bytes: int, compressed: bool, as_json: bool) -> int:
+    if not directory.is_dir():
+        raise SetupError(f"{directory} is not a directory. To look into an archive: localmme pack --verify {directory}")
+    archive = Path(output).expanduser() if output else Path(f"{directory.resolve().name or 'model'}.tar.gz")
+    _check_output(archive, directory)
+    time_seconds = time_of_members(os.environ.get("SOURCE_DATE_EPOCH"))
+    contents = _contents(directory, max_bytes)
+    size = None
+    if not _failed(contents.findings):
+        with report.progress(f"Packing {archive.name}", contents.size_bytes) as progress:
+            size = write(
+                directory,
+                contents.entries,
+                archive,
+                compressed=compressed,
+                time_seconds=time_seconds,
+                progress=progress,
+            )
+    if as_json:
+        result = {
+            "archive": str(archive) if size is not None else None,
+            "size_bytes": size,
+            "unpacked_bytes": contents.size_bytes,
+            "entries": report.entries_as_json(contents.entries),
+            "left_out": contents.left_out,
+            "findings": report.findings_as_json(contents.findings),
+        }
+        click.echo(json.dumps(result, indent=2))
+    else:
+        report.print_findings(contents.findings, err=True)
+        if contents.left_out:
+            report.print_left_out(contents.left_out)
+        if size is not None:
+            click.echo(f"{archive}: {format_size(size)}, of {report.totals(contents.entries)}.")
+    return 1 if size is None else 0
+
+
+def _check_output(archive: Path, directory: Path) -> None:
+    """Refuse what cannot be written, and what would be packed into itself the next time."""
+    if archive.is_dir():
+        raise SetupError(f"{archive} is a directory. Name the archive: -o {archive / 'name.tar.gz'}")
+    if not archive.name.endswith(".tar.gz"):
+        raise SetupError(f"SageMaker takes archives named .tar.gz, not {archive.name}. Name it -o {archive}.tar.gz")
+    if not archive.parent.is_dir():
+        raise SetupError(f"There is no directory {archive.parent}. Make it: mkdir -p {archive.parent}")
+    if archive.parent.resolve().is_relative_to(directory.resolve()):
+        raise SetupError(
+            f"{archive} is in the directory that is packed, and would become a part of it. "
+            "Name another place with -o, such as -o ../name.tar.gz"
+        )
+
+
+def _list(source: Path, max_bytes: int, as_json: bool) -> int:
+    if source.is_dir():
+        looked: Contents | Verified = _contents(source, max_bytes)
+    else:
+        looked = _verified(source, max_bytes)
+    if as_json:
+        click.echo(json.dumps(report.entries_as_json(looked.entries), indent=2))
+    else:
+        report.print_entries(looked.entries)
+    failed = [finding for finding in looked.findings if finding.verdict == "fail"]
+    report.print_findings(failed, err=True)
+    return 1 if failed else 0
+
+
+def _verify(archive: Path, max_bytes: int, as_json: bool) -> int:
+    if archive.is_dir():
+        raise SetupError(f"{archive} is a directory. See what would be packed: localmme pack --list {archive}")
+    verified = _verified(archive, max_bytes)
+    failed = _failed(verified.findings)
+    if as_json:
+        result = {
+            "archive": str(archive),
+            "works": not failed,
+            "size_bytes": verified.size_bytes,
+            "unpacked_bytes": sum(entry.size_bytes for entry in verified.entries),
+            "entries": report.entries_as_json(verified.entries),
+            "findings": report.findings_as_json(verified.findings),
+        }
+        click.echo(json.dumps(result, indent=2))
+    else:
+        report.print_findings(verified.findings, err=False)
+        outcome = "does not work" if failed else "can be extracted"
+        click.echo(f"{archive}: {outcome} ({report.totals(verified.entries)}).")
+    return 1 if failed else 0
+
+
+def _contents(directory: Path, max_bytes: int) -> Contents:
+    return contents_of(directory, max_bytes=max_bytes, max_files=Limits().archive_files)
+
+
+def _verified(archive: Path, max_bytes: int) -> Verified:
+    with report.progress(f"Reading {archive.name}", archive.stat().st_size) as progress:
+        return verify(archive, max_bytes=max_bytes, max_files=Limits().archive_files, progress=progress)
+
+
+def _failed(findings: list[Finding]) -> bool:
+    return any(finding.verdict == "fail" for finding in findings)

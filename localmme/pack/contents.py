@@ -1,0 +1,160 @@
+"""What a directory is packed to: every file below it, links followed, in an order that is always the same."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import defaultdict
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from emulator.artifacts.archive import DEPTH, NAMES_BYTES
+from emulator.sizes import format_size
+from localmme.pack.entry import Entry
+from localmme.pack.mistakes import Finding, is_macos_metadata, mistakes, such_as
+
+_NAME_BYTES = 3000  # [ours] the system's paths end at 4,096 bytes, and models are extracted below a path of their own
+
+# What can be wrong with a path: name and verdict of the finding, what is said of such paths, and what to do.
+_PROBLEMS = {
+    "unreadable": ("fail", "This cannot be read", "Change its permissions or its owner."),
+    "broken-links": ("fail", "These links lead nowhere", "Delete them, or put there what they lead to."),
+    "endless-links": ("fail", "These links lead to a directory that they are in", "Delete them."),
+    "special-files": ("fail", "These are devices, pipes or sockets", "Delete them: an archive holds files."),
+    "names": ("fail", "These names are not UTF-8, or too long", "Rename them."),
+    "depth": ("fail", f"These are more than {DEPTH} directories deep", "Move them up."),
+    "outside-links": (
+        "warn",
+        "These links lead out of the directory",
+        "What is there is packed: make sure that it belongs to the model.",
+    ),
+}
+
+
+@dataclass
+class Contents:
+    """What is to be packed, and what speaks against it.
+
+    entries: files and directories, each directory before what is in it.
+    left_out: paths that are not packed, as they are no part of a model.
+    findings: the archive must not be made while one of them is a "fail".
+    """
+
+    entries: list[Entry] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all files, unpacked."""
+        return sum(entry.size_bytes for entry in self.entries)
+
+
+def contents_of(directory: Path, *, max_bytes: int, max_files: int) -> Contents:
+    """Look through a directory, without reading its files.
+
+    ``max_bytes`` and ``max_files`` are those that the archive is going to be extracted with.
+    """
+    walk = _Walk(directory, max_files)
+    with suppress(_TooMany):
+        walk.enter("", ())
+    found = walk.found
+    found.findings = [*walk.problems(), *too_large(found.size_bytes, max_bytes), *mistakes(found.entries)]
+    return found
+
+
+def too_large(size_bytes: int, max_bytes: int) -> list[Finding]:
+    """The finding that it does not fit onto the storage volume, if it does not."""
+    if size_bytes <= max_bytes:
+        return []
+    detail = f"It unpacks to {format_size(size_bytes)}; the storage volume has {format_size(max_bytes)}."
+    return [Finding("size", "fail", detail, "Make it smaller, or name the volume's size with --storage.")]
+
+
+class _TooMany(Exception):
+    """More than an archive may hold: there is no use in looking at the rest."""
+
+
+class _Walk:
+    def __init__(self, directory: Path, max_files: int) -> None:
+        self._root = os.path.realpath(directory)
+        self._max_files = max_files
+        self._names_left = NAMES_BYTES
+        self._wrong: defaultdict[str, list[str]] = defaultdict(list)  # paths, by what is wrong with them
+        self._too_many = False
+        self.found = Contents()
+
+    def problems(self) -> list[Finding]:
+        """What was in the way."""
+        findings = []
+        for name, paths in self._wrong.items():
+            verdict, what, remedy = _PROBLEMS[name]
+            findings.append(Finding(name, verdict, f"{what}: {such_as(paths)}.", remedy))  # type: ignore[arg-type]
+        if self._too_many:
+            detail = f"There are more than {self._max_files} files, or their names are too long together."
+            findings.append(Finding("files", "fail", detail, "Put small files together, such as into a zip file."))
+        return findings
+
+    def enter(self, directory: str, above: tuple[tuple[int, int], ...]) -> None:
+        """Take what is in a directory; ``above`` are the directories that it is in, as the system knows them."""
+        path = os.path.join(self._root, directory)
+        try:
+            status = os.stat(path)
+            if (status.st_dev, status.st_ino) in above:
+                self._wrong["endless-links"].append(directory)
+                return
+            # Bytes sort the same whatever the locale and the file system.
+            names = sorted(os.listdir(path), key=os.fsencode)
+        except OSError:
+            self._wrong["unreadable"].append(directory or self._root)
+            return
+        for name in names:
+            self._take(f"{directory}/{name}" if directory else name, (*above, (status.st_dev, status.st_ino)))
+
+    def _take(self, name: str, above: tuple[tuple[int, int], ...]) -> None:
+        path = os.path.join(self._root, name)
+        try:
+            status = os.stat(path)
+        except OSError:
+            self._wrong["broken-links" if os.path.islink(path) else "unreadable"].append(name)
+            return
+        is_directory = stat.S_ISDIR(status.st_mode)
+        if is_macos_metadata(name) or (is_directory and name.rpartition("/")[2] == "__pycache__"):
+            self.found.left_out.append(name)
+            return
+        if not self._is_name(name):
+            return
+        if os.path.islink(path) and os.path.commonpath([self._root, os.path.realpath(path)]) != self._root:
+            self._wrong["outside-links"].append(name)
+        if is_directory:
+            self._add(Entry(name, "directory", mode=0o755))
+            self.enter(name, above)
+        elif not stat.S_ISREG(status.st_mode):
+            self._wrong["special-files"].append(name)
+        elif not os.access(path, os.R_OK):
+            self._wrong["unreadable"].append(name)
+        else:
+            mode = 0o755 if status.st_mode & stat.S_IXUSR else 0o644
+            self._add(Entry(name, "file", status.st_size, mode))
+
+    def _is_name(self, name: str) -> bool:
+        """Whether it can be extracted everywhere."""
+        try:
+            length = len(name.encode())
+        except UnicodeEncodeError:
+            length = _NAME_BYTES + 1
+        if length > _NAME_BYTES:
+            self._wrong["names"].append(name)
+        elif name.count("/") >= DEPTH:
+            self._wrong["depth"].append(name)
+        else:
+            return True
+        return False
+
+    def _add(self, entry: Entry) -> None:
+        self._names_left -= len(entry.name)
+        if len(self.found.entries) == self._max_files or self._names_left < 0:
+            self._too_many = True
+            raise _TooMany
+        self.found.entries.append(entry)

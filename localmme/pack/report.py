@@ -1,0 +1,84 @@
+"""Shows what is in an archive, what is wrong with it, and how far its packing has come."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from emulator.sizes import format_size
+from localmme.pack.entry import Entry, shown
+from localmme.pack.mistakes import Finding, such_as
+
+
+def print_entries(entries: Sequence[Entry]) -> None:
+    """A table for people; plain text in a pipe."""
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE, pad_edge=False)
+    table.add_column("name", overflow="fold")
+    table.add_column("size", justify="right")
+    for entry in entries:
+        name = shown(entry.name) + ("/" if entry.kind == "directory" else "")
+        if entry.target:
+            name += f" -> {shown(entry.target)}"
+        size = format_size(entry.size_bytes) if entry.kind == "file" else entry.kind
+        table.add_row(Text(name), "" if entry.kind == "directory" else size)
+    # In a pipe there is no screen to fit into.
+    console = Console(width=None if sys.stdout.isatty() else 500)
+    if entries:
+        console.print(table)
+    click.echo(totals(entries))
+
+
+def entries_as_json(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """A dictionary for each; ``target`` is there for links only."""
+    return [
+        {"name": entry.name, "kind": entry.kind, "size_bytes": entry.size_bytes}
+        | ({"target": entry.target} if entry.target else {})
+        for entry in entries
+    ]
+
+
+def totals(entries: Sequence[Entry]) -> str:
+    """How many files there are, and their size together."""
+    count = sum(entry.kind != "directory" for entry in entries)
+    return f"{count} {'file' if count == 1 else 'files'}, {format_size(sum(entry.size_bytes for entry in entries))}"
+
+
+def print_findings(findings: Sequence[Finding], *, err: bool) -> None:
+    """A line for each: how bad, which mistake, what is wrong, what to do."""
+    for finding in findings:
+        click.echo(f"{finding.verdict}: {finding.name}: {finding.detail} {finding.remedy}", err=err)
+
+
+def print_left_out(names: Sequence[str]) -> None:
+    """What was not packed, for those who look for it."""
+    click.echo(f"Left out: {such_as(names)}.", err=True)
+
+
+def findings_as_json(findings: Sequence[Finding]) -> list[dict[str, str]]:
+    """A dictionary for each."""
+    return [asdict(finding) for finding in findings]
+
+
+@contextmanager
+def progress(what: str, total_bytes: int) -> Iterator[Callable[[int], None]]:
+    """A bar that is told how many bytes more are done; in a terminal only."""
+    if not sys.stderr.isatty():
+        yield lambda count: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(True), TransferSpeedColumn()
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total_bytes)
+        yield lambda count: bar.advance(task, count)

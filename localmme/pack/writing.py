@@ -1,0 +1,107 @@
+"""Writes a model archive: whole or not at all, and the same bytes for the same files."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tarfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from emulator.errors import SetupError
+from localmme.pack.entry import Entry, shown
+from localmme.pack.gzip_stream import GzipStream
+
+# 1980: the first time that zip files know. GNU tar warns of 1970, as of a clock that was not set.
+EARLIEST_SECONDS = 315_532_800
+UNFINISHED_PREFIX = ".packing-"  # hidden, so that no emulator takes it for a model
+
+_LATEST_SECONDS = 0o77777777777  # what a tar header holds
+_READ_BYTES = 1024 * 1024
+
+
+def write(
+    directory: Path,
+    entries: Sequence[Entry],
+    archive: Path,
+    *,
+    compressed: bool,
+    time_seconds: int = EARLIEST_SECONDS,
+    progress: Callable[[int], object] = lambda count: None,
+) -> int:
+    """Write the ``entries`` of a directory to ``archive``, in place of what is there; its size in bytes.
+
+    The bytes depend on the entries, the files' content, ``time_seconds`` and ``compressed`` (see GzipStream).
+    ``progress`` is told of each block's length in bytes as it is packed.
+
+    Raises SetupError when a file cannot be read or has changed since it was looked at, or when the archive cannot
+    be written. Then, and when it is interrupted, what was at ``archive`` is still there, and nothing else is.
+    """
+    unfinished = archive.with_name(UNFINISHED_PREFIX + secrets.token_hex(8))
+    try:
+        with open(unfinished, "xb") as file:
+            stream = GzipStream(file, compressed=compressed)
+            length = 0
+            for entry in entries:
+                length += _add(stream, entry, directory, time_seconds, progress)
+            # A tar ends with two empty blocks, and has a whole number of records.
+            stream.write(bytes(-(length + 2 * tarfile.BLOCKSIZE) % tarfile.RECORDSIZE + 2 * tarfile.BLOCKSIZE))
+            stream.close()
+            size = file.tell()
+        os.replace(unfinished, archive)
+    except OSError as error:
+        raise SetupError(f"The archive {archive} cannot be written: {error.strerror}.") from None
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return size
+
+
+def time_of_members(environment: str | None) -> int:
+    """What the archive's files are dated: SOURCE_DATE_EPOCH in seconds, if that is set. Raises SetupError."""
+    if not environment:
+        return EARLIEST_SECONDS
+    if not (environment.isascii() and environment.isdecimal()) or int(environment) > _LATEST_SECONDS:
+        raise SetupError(f"SOURCE_DATE_EPOCH must be a number of seconds since 1970, not {environment!r}.")
+    return int(environment)
+
+
+def _add(
+    stream: GzipStream, entry: Entry, directory: Path, time_seconds: int, progress: Callable[[int], object]
+) -> int:
+    """Write one member; its length in the tar."""
+    header = _header(entry, time_seconds)
+    stream.write(header)
+    if entry.kind == "directory":
+        return len(header)
+    for block in _blocks(directory, entry):
+        stream.write(block)
+        progress(len(block))
+    padding = bytes(-entry.size_bytes % tarfile.BLOCKSIZE)
+    stream.write(padding)
+    return len(header) + entry.size_bytes + len(padding)
+
+
+def _blocks(directory: Path, entry: Entry) -> Iterator[bytes]:
+    """A file's content. Raises SetupError, also when there is not as much as the entry says."""
+    left = entry.size_bytes
+    try:
+        with open(directory / entry.name, "rb", buffering=0) as file:
+            while block := file.read(min(left, _READ_BYTES) or 1):
+                left -= len(block)
+                if left < 0:
+                    break
+                yield block
+    except OSError as error:
+        raise SetupError(f"{shown(entry.name)} cannot be read: {error.strerror}.") from None
+    if left:
+        raise SetupError(f"{shown(entry.name)} has changed while it was packed. Pack when nothing writes to it.")
+
+
+def _header(entry: Entry, time_seconds: int) -> bytes:
+    """POSIX's format of 2001, which has no limits to sizes and names; the owner is 0, without a name."""
+    member = tarfile.TarInfo(entry.name)
+    member.type = tarfile.DIRTYPE if entry.kind == "directory" else tarfile.REGTYPE
+    member.size = entry.size_bytes
+    member.mode = entry.mode
+    member.mtime = time_seconds
+    return member.tobuf(tarfile.PAX_FORMAT, "utf-8", "strict")
