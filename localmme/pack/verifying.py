@@ -55,7 +55,9 @@ def verify(
         verified, read = Verified(os.fstat(file.fileno()).st_size), 0
         try:
             for member in examine(file, max_bytes=max_bytes, max_files=max_files):
-                verified.entries.append(Entry.of_member(member))
+                entry = Entry.of_member(member)
+                if entry.name:  # tar's "./" is the model itself
+                    verified.entries.append(entry)
                 position = file.tell()
                 progress(position - read)
                 read = position

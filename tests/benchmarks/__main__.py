@@ -1,4 +1,4 @@
-"""Runs the benchmarks: ``python -m tests.benchmarks [resources] [extraction] [s3] [serving]``, all by default."""
+"""Runs the benchmarks: ``python -m tests.benchmarks [resources] [extraction] [packing] [s3] [serving]``, all by default."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 from tests.benchmarks.report import Report
 
-ALL = ("resources", "extraction", "s3", "serving")
+ALL = ("resources", "extraction", "packing", "s3", "serving")
 
 report = Report()
 for name in sys.argv[1:] or ALL:

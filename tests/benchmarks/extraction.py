@@ -21,9 +21,8 @@ DATA_FILES = 8
 SMALL_FILES = 2000
 
 
-def make_archive(work: Path, megabytes: int) -> Path:
-    """A model of random float32 weights in a few large files, beside many small ones."""
-    model = work / "model"
+def make_model(model: Path, megabytes: int) -> None:
+    """A directory of random float32 weights in a few large files, beside many small ones."""
     (model / "small").mkdir(parents=True)
     random = np.random.default_rng(0)
     for number in range(DATA_FILES):
@@ -32,6 +31,12 @@ def make_archive(work: Path, megabytes: int) -> Path:
                 file.write(random.standard_normal(MEGABYTE // 4, dtype=np.float32).tobytes())
     for number in range(SMALL_FILES):
         (model / "small" / f"{number}.json").write_text(f'{{"number": {number}}}\n' * 50)
+
+
+def make_archive(work: Path, megabytes: int) -> Path:
+    """An archive of such a model."""
+    model = work / "model"
+    make_model(model, megabytes)
     archive = work / "model.tar.gz"
     subprocess.run(["tar", "czf", archive, "-C", model, "."], check=True)
     shutil.rmtree(model)
