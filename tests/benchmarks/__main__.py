@@ -1,4 +1,4 @@
-"""Runs the benchmarks: ``python -m tests.benchmarks [resources] [extraction] [packing] [s3] [serving]``, all by default."""
+"""Runs the benchmarks: ``python -m tests.benchmarks [NAME ...]``, by default all of them."""
 
 from __future__ import annotations
 
