@@ -237,6 +237,7 @@ def env(url: str, endpoint_name: str) -> None:
 @click.option(
     "--storage", metavar="SIZE", default="30GiB", show_default=True, help="Size of the volume it has to fit onto."
 )
+@click.option("--strict", is_flag=True, help="A warning counts as a failure: for scripts.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def pack(path: str, output: str | None, no_compression: bool, **options: Any) -> None:
     """Make a model archive of what is in DIR, or look into one.

@@ -23,7 +23,15 @@ from localmme.pack.writing import time_of_members, write
 
 
 def run(
-    path: str, output: str | None, *, list_only: bool, verify_only: bool, storage: str, compressed: bool, as_json: bool
+    path: str,
+    output: str | None,
+    *,
+    list_only: bool,
+    verify_only: bool,
+    storage: str,
+    compressed: bool,
+    strict: bool,
+    as_json: bool,
 ) -> int:
     """Do it, and print what came of it; the exit code."""
     # As Ctrl-C does: what is unfinished goes before the process does.
@@ -42,14 +50,14 @@ def run(
         if list_only:
             return _list(source, max_bytes, as_json)
         if verify_only:
-            return _verify(source, max_bytes, as_json)
-        return _pack(source, output, max_bytes, compressed, as_json)
+            return _verify(source, max_bytes, strict, as_json)
+        return _pack(source, output, max_bytes, compressed, strict, as_json)
     except SetupError as error:
         click.echo(f"Error: {error}", err=True)
         return 2
 
 
-def _pack(directory: Path, output: str | None, max_bytes: int, compressed: bool, as_json: bool) -> int:
+def _pack(directory: Path, output: str | None, max_bytes: int, compressed: bool, strict: bool, as_json: bool) -> int:
     if not directory.is_dir():
         raise SetupError(f"{directory} is not a directory. To look into an archive: localmme pack --verify {directory}")
     archive = Path(output).expanduser() if output else Path(f"{directory.resolve().name or 'model'}.tar.gz")
@@ -57,7 +65,7 @@ def _pack(directory: Path, output: str | None, max_bytes: int, compressed: bool,
     time_seconds = time_of_members(os.environ.get("SOURCE_DATE_EPOCH"))
     contents = _contents(directory, max_bytes)
     size = None
-    if not _failed(contents.findings):
+    if not _failed(contents.findings, strict):
         with report.progress(f"Packing {archive.name}", contents.size_bytes) as progress:
             size = write(
                 directory,
@@ -110,20 +118,20 @@ def _list(source: Path, max_bytes: int, as_json: bool) -> int:
         click.echo(json.dumps(report.entries_as_json(looked.entries), indent=2))
     else:
         report.print_entries(looked.entries)
-    failed = [finding for finding in looked.findings if finding.verdict == "fail"]
+    failed = [finding for finding in looked.findings if finding.verdict == "fail"]  # to list is not to judge
     report.print_findings(failed, err=True)
     return 1 if failed else 0
 
 
-def _verify(archive: Path, max_bytes: int, as_json: bool) -> int:
+def _verify(archive: Path, max_bytes: int, strict: bool, as_json: bool) -> int:
     if archive.is_dir():
         raise SetupError(f"{archive} is a directory. See what would be packed: localmme pack --list {archive}")
     verified = _verified(archive, max_bytes)
-    failed = _failed(verified.findings)
+    works = not _failed(verified.findings, strict=False)
     if as_json:
         result = {
             "archive": str(archive),
-            "works": not failed,
+            "works": works,
             "size_bytes": verified.size_bytes,
             "unpacked_bytes": sum(entry.size_bytes for entry in verified.entries),
             "entries": report.entries_as_json(verified.entries),
@@ -132,9 +140,9 @@ def _verify(archive: Path, max_bytes: int, as_json: bool) -> int:
         click.echo(json.dumps(result, indent=2))
     else:
         report.print_findings(verified.findings, err=False)
-        outcome = "does not work" if failed else "can be extracted"
+        outcome = "can be extracted" if works else "does not work"
         click.echo(f"{archive}: {outcome} ({report.totals(verified.entries)}).")
-    return 1 if failed else 0
+    return 1 if _failed(verified.findings, strict) else 0
 
 
 def _contents(directory: Path, max_bytes: int) -> Contents:
@@ -146,5 +154,5 @@ def _verified(archive: Path, max_bytes: int) -> Verified:
         return verify(archive, max_bytes=max_bytes, max_files=Limits().archive_files, progress=progress)
 
 
-def _failed(findings: list[Finding]) -> bool:
-    return any(finding.verdict == "fail" for finding in findings)
+def _failed(findings: list[Finding], strict: bool) -> bool:
+    return any(strict or finding.verdict == "fail" for finding in findings)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from emulator.sizes import format_size
 from localmme.pack.entry import Entry, shown
 
 # Where a container looks for a handler, or a model server for what describes one.
@@ -81,10 +82,10 @@ def _wrapping_folder(entries: Sequence[Entry]) -> Finding | None:
         return None  # a model's directory with its versions: that is how Triton and TensorFlow Serving want it
     wrapped = sorted(steps & {"code", "MAR-INF", "inference.py", "model_handler.py"})
     detail = f"All of it is in one folder, {shown(folder)}/"
-    remedy = f"Pack what is in the folder, not the folder: localmme pack .../{shown(folder)}"
     if wrapped:
-        return Finding("wrapping-folder", "fail", f"{detail}, where nobody looks for {such_as(wrapped)}.", f"{remedy}.")
-    return Finding("wrapping-folder", "warn", f"{detail}.", f"{remedy}; unless the container looks there.")
+        detail += f", where containers do not look for {such_as(wrapped)}"
+    remedy = f"Pack what is in the folder, not the folder: localmme pack .../{shown(folder)}."
+    return Finding("wrapping-folder", "warn", f"{detail}.", remedy)
 
 
 def _code_without_entry_point(entries: Sequence[Entry]) -> Finding | None:
@@ -93,7 +94,7 @@ def _code_without_entry_point(entries: Sequence[Entry]) -> Finding | None:
         return None
     if MANIFEST in names or names.intersection(ENTRY_POINTS):
         return None
-    programs = sorted(name for name in names if name.endswith(".py") and name.count("/") == 1)
+    programs = sorted(name for name in names if name.startswith("code/") and name.endswith(".py"))
     detail = f"code/ has {such_as(programs)}, but no inference.py." if programs else "code/ has no inference.py."
     remedy = "Name the handler code/inference.py, or set SAGEMAKER_PROGRAM; a handler of the container's own is fine."
     return Finding("code-without-entry-point", "warn", detail, remedy)
@@ -137,13 +138,13 @@ def _unreadable(entries: Sequence[Entry]) -> Finding | None:
 
 
 def _version_control(entries: Sequence[Entry]) -> Finding | None:
-    names = [entry for entry in entries if ".git" in entry.name.split("/")]
-    if not names:
+    repository = [entry for entry in entries if ".git" in entry.name.split("/")]
+    if not repository:
         return None
     return Finding(
         "version-control",
         "warn",
-        f"It holds a .git directory, of {sum(entry.size_bytes for entry in names)} bytes.",
+        f"It holds a .git directory, of {format_size(sum(entry.size_bytes for entry in repository))}.",
         "Delete .git from what is packed; with Git LFS it holds every weight a second time.",
     )
 
