@@ -1,3 +1,27 @@
 """Run SageMaker multi-model endpoints on your own machine."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from localmme.launching import ServeError
+    from localmme.running import Emulator, serve
+
 __version__ = "0.1.0"
+__all__ = ["Emulator", "ServeError", "__version__", "serve"]
+
+# Imported when first used: the command line would wait for what it does not need.
+_HOMES = {"Emulator": "running", "ServeError": "launching", "serve": "running"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from localmme import __version__
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 # Of serve, those that concern the emulator, not the endpoint.
-SERVER_OPTIONS = {"no_endpoint", "host", "port", "s3", "access", "state_dir", "limits"}
+SERVER_OPTIONS = {"no_endpoint", "host", "port", "s3", "access", "state_dir", "limits", "until_eof"}
 
 
 class Commands(click.Group):
@@ -107,6 +108,7 @@ def of_an_emulator(command: Any) -> Any:
     multiple=True,
     help="Change one of the platform's limits, such as invocation_seconds=5. Repeatable.",
 )
+@click.option("--until-eof", is_flag=True, hidden=True, help="End when standard input ends.")
 @click.pass_context
 def serve(context: click.Context, file: str | None, **options: Any) -> None:
     """Stand up a multi-model endpoint on localhost, and the AWS around it, until Ctrl-C.
@@ -115,8 +117,9 @@ def serve(context: click.Context, file: str | None, **options: Any) -> None:
     """
     from emulator.artifacts.model_data_url import is_url
     from emulator.limits import Limits
-    from emulator.service.server import serve
+    from emulator.service.server import ends_within_seconds, serve
     from localmme import options as parse
+    from localmme.state_directory import lived_in
 
     limits = Limits().override(list(options["limits"]))
     s3 = options["s3"] or (None if is_url(options["models"] or "") else options["models"])
@@ -164,7 +167,9 @@ def serve(context: click.Context, file: str | None, **options: Any) -> None:
             )
         ]
     settings = parse.settings(options["host"], options["port"], options["state_dir"], s3, options["access"])
-    serve(settings, endpoints, limits)
+    settings = replace(settings, until_eof=options["until_eof"])
+    with lived_in(settings.state_directory, settings.url, settings.region, ends_within_seconds(limits)):
+        serve(settings, endpoints, limits)
 
 
 @main.command()

@@ -32,6 +32,19 @@ def aws_environment(url: str) -> dict[str, str]:
     return {"AWS_ENDPOINT_URL": url, **missing_settings(Session()), **_past_the_proxy(url), **_for_sagemaker_sdks()}
 
 
+def emulator_environment(url: str, region: str) -> dict[str, str]:
+    """The same, but with credentials and a region that go before the user's own."""
+    return {
+        "AWS_ENDPOINT_URL": url,
+        **PLACEHOLDERS,
+        "AWS_SESSION_TOKEN": "",  # one of the user's would go with other keys
+        "AWS_DEFAULT_REGION": region,
+        "AWS_REGION": region,
+        **_past_the_proxy(url),
+        **_for_sagemaker_sdks(),
+    }
+
+
 def missing_settings(session: Any) -> dict[str, str]:
     """The settings without which no AWS client works, as far as a botocore session finds none."""
     # Credentials of the machine (EC2's metadata service) are not asked for: that takes long where there is none.

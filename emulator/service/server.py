@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from emulator.service.sagemaker.face import SageMaker
     from emulator.service.sagemaker.plane import Plane
 
+STDIN = 0
 MASTER_WATCH_SECONDS = 0.25
 # One Ctrl-C arrives twice: from the terminal and from gunicorn's master. One that comes later is a second one.
 SAME_CTRL_C_SECONDS = 1.0
@@ -63,6 +64,7 @@ class ServerSettings:
     s3_root: Path | None = None  # each directory in it is a bucket; without it there is no S3
     region: str = "us-east-1"
     users: tuple[User, ...] | None = None  # who may do what; None = anybody may do everything
+    until_eof: bool = False  # ends when standard input, a pipe from the program that it belongs to, does
 
 
 class Application:
@@ -83,6 +85,7 @@ class Application:
         self._s3: S3 | None = None
         self._starting: asyncio.Task[None]
         self.failure: SetupError | None = None
+        self.until_eof = settings.until_eof
 
     async def start(self, gave_up: asyncio.Event) -> None:
         """Begin to create the endpoints. ``gave_up`` is set when one of those given failed."""
@@ -179,7 +182,8 @@ class Application:
         return Access(self._settings.users, self._settings.region, self._limits.body_bytes)
 
     def _is_in_service(self) -> bool:
-        return all(endpoint.status != "Creating" for endpoint in self._endpoints)
+        started = self._starting.done() and self.failure is None
+        return started and all(endpoint.status != "Creating" for endpoint in self._endpoints)
 
     async def _state(self) -> dict[str, Any]:
         return {"url": self._settings.url, "endpoints": [await endpoint.state() for endpoint in self._endpoints]}
@@ -237,6 +241,8 @@ class Worker(ASGIWorker):
         except Exception as error:
             self.asgi.failure = SetupError(f"The emulator cannot start: {error}.")
             return
+        if self.asgi.until_eof:
+            self.loop.add_reader(STDIN, self._read_stdin)
         watches = [
             asyncio.create_task(self._end_after(gave_up.wait())),
             asyncio.create_task(self._end_after(self._master_gone())),
@@ -261,6 +267,11 @@ class Worker(ASGIWorker):
     async def _master_gone(self) -> None:
         while self.ppid == os.getppid():
             await asyncio.sleep(MASTER_WATCH_SECONDS)
+
+    def _read_stdin(self) -> None:
+        if not os.read(STDIN, 4096):
+            self.loop.remove_reader(STDIN)
+            os.kill(self.ppid, signal.SIGTERM)  # the master, which then ends this worker
 
     async def _end(self) -> None:
         try:
@@ -314,7 +325,7 @@ class Server(BaseApplication):
             "worker_class": Worker,
             "workers": 1,
             "timeout": 0,
-            "graceful_timeout": math.ceil(limits.drain_seconds + limits.stop_seconds + 10),
+            "graceful_timeout": ends_within_seconds(limits),
             "keepalive": KEEPALIVE_SECONDS,
             "asgi_lifespan": "off",
             "control_socket_disable": True,
@@ -332,6 +343,11 @@ class Server(BaseApplication):
 
     def run(self) -> None:
         Master(self).run()
+
+
+def ends_within_seconds(limits: Limits) -> int:
+    """How long the emulator may take from SIGTERM to its end; then its master kills its worker."""
+    return math.ceil(limits.drain_seconds + limits.stop_seconds + 10)
 
 
 def serve(settings: ServerSettings, definitions: list[EndpointDefinition], limits: Limits) -> None:

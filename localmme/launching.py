@@ -1,0 +1,146 @@
+"""Starts ``localmme serve`` as a process of its own, and waits until it is InService."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from emulator.errors import SetupError
+from localmme import state_directory
+from localmme.state_directory import LOCK, LOG, Record
+
+POLL_SECONDS = 0.02
+ANSWER_SECONDS = 5.0  # for a page of an emulator that is still busy starting; then it is asked again
+TOLD_LINES = 20  # of the log, in an error
+KILLED_SECONDS = 10.0  # for the processes of one that was killed
+# A directory of the user's must not come first on its import path, as with -m: it may hold a queue.py.
+PROGRAM = (
+    "import sys; sys.path = [*filter(None, sys.path), sys.argv.pop(1)]; "
+    "from localmme.cli import main; main(prog_name='localmme')"
+)
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class ServeError(SetupError):
+    """An emulator cannot be started, or has ended; the message holds the last that it wrote."""
+
+
+def arguments_of(options: Iterable[tuple[str, Any]]) -> list[str]:
+    """Options as words of a command line; those that are None or False are left out, lists are repeated."""
+    words: list[str] = []
+    for name, value in options:
+        if value is True:
+            words.append(name)
+        elif isinstance(value, (list, tuple)):
+            words += [f"{name}={each}" for each in value]
+        elif value is not None and value is not False:
+            words.append(f"{name}={value}")
+    return words
+
+
+def launch(arguments: list[str], directory: Path, stdin: int) -> subprocess.Popen[bytes]:
+    """``localmme serve`` in a session of its own, whose output goes to the log in its state directory.
+
+    Raises SetupError when the directory cannot be written to, or another emulator lives there.
+    """
+    there = state_directory.living(directory)
+    if there is not None:
+        raise SetupError(f"An emulator lives in {directory} already, at {there.url}. Stop it, or name another.")
+    command = [sys.executable, "-c", PROGRAM, str(Path(__file__).parents[1]), "serve", f"--state-dir={directory}"]
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        log = directory / LOG
+        log.unlink(missing_ok=True)
+        with log.open("xb") as output:
+            # In a session of its own: Ctrl-C is for the program that started it.
+            return subprocess.Popen(
+                [*command, *arguments], stdin=stdin, stdout=output, stderr=output, start_new_session=True
+            )
+    except OSError as error:
+        raise SetupError(f"An emulator cannot be started in {directory}: {error.strerror}.") from None
+
+
+def wait_in_service(process: subprocess.Popen[bytes], directory: Path, timeout_seconds: float) -> Record:
+    """Wait until it has opened its port, and all endpoints it was given are InService. Raises ServeError."""
+    deadline = time.monotonic() + timeout_seconds
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise ServeError(last_words(directory, f"localmme serve ended with exit code {process.returncode}"))
+        record = state_directory.read(directory)
+        if record is not None and record.pid == process.pid and _is_in_service(record.url):
+            return record
+        time.sleep(POLL_SECONDS)
+    raise ServeError(last_words(directory, f"The emulator was not InService after {timeout_seconds:g} s"))
+
+
+def end(pid: int, directory: Path, seconds: float) -> None:
+    """End the emulator of that master in order, or after so many seconds by force; wait until it is gone."""
+    import psutil
+
+    everything: list[psutil.Process] = []
+    with contextlib.suppress(psutil.Error):
+        master = psutil.Process(pid)
+        everything = [master, *master.children(recursive=True)]
+        master.terminate()
+    if not _wait_gone(everything, directory, seconds):
+        # The master first, or it would start another worker. The keepers then end the containers.
+        for process in everything:
+            with contextlib.suppress(psutil.Error):
+                if process.pid == pid or process.ppid() == pid:
+                    process.kill()
+        _wait_gone(everything, directory, KILLED_SECONDS)
+
+
+def page(url: str, name: str, timeout_seconds: float = 60.0) -> Any:
+    """One of the emulator's own pages. Raises OSError."""
+    with _DIRECT.open(f"{url}/_localmme/{name}", timeout=timeout_seconds) as answer:
+        return json.load(answer)
+
+
+def log_of(directory: Path) -> str:
+    """What serve has written to its log."""
+    try:
+        return directory.joinpath(LOG).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def last_words(directory: Path, otherwise: str) -> str:
+    """The error that serve ended with; or what is said ``otherwise``, and the last lines of its log."""
+    lines = log_of(directory).splitlines()[-TOLD_LINES:]
+    errors = [number for number, line in enumerate(lines) if line.startswith("Error: ")]
+    if errors:
+        return "\n".join(lines[errors[-1] :]).removeprefix("Error: ")
+    return "\n".join([f"{otherwise}. Its last lines:", *lines]) if lines else f"{otherwise}, and has written nothing."
+
+
+def _is_in_service(url: str) -> bool:
+    with contextlib.suppress(OSError, ValueError):  # 503, among others
+        return page(url, "health", ANSWER_SECONDS)["in_service"]
+    return False
+
+
+def _wait_gone(processes: list[Any], directory: Path, seconds: float) -> bool:
+    """Whether they all end within so many seconds, and so does a worker that has lost its master."""
+    deadline = time.monotonic() + seconds
+    while any(map(_runs, processes)) or state_directory.is_held(directory / LOCK):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True
+
+
+def _runs(process: Any) -> bool:
+    import psutil
+
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False

@@ -1,0 +1,35 @@
+"""boto3 clients of the emulator on which none of the user's own AWS settings has an effect."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from localmme.environment import PLACEHOLDERS
+
+
+def client(service_name: str, url: str, region: str, read_timeout_seconds: float, **arguments: Any) -> Any:
+    """A client that talks to this address; ``arguments`` of ``boto3.client`` go before its own."""
+    import boto3
+    from botocore.config import Config
+    from botocore.session import Session
+
+    # Each of botocore's settings without the names by which it is found in the environment and in files.
+    own = {name: (None, None, default, cast) for name, (_, _, default, cast) in Session.SESSION_VARIABLES.items()}
+    for file in ("config_file", "credentials_file"):
+        own[file] = (None, None, os.devnull, None)
+    session = boto3.Session(botocore_session=Session(session_vars=own))
+    config = Config(
+        retries={"total_max_attempts": 1},
+        read_timeout=read_timeout_seconds,
+        proxies={},  # not even those of the environment
+    )
+    settings = {
+        "endpoint_url": url,
+        "region_name": region,
+        "aws_access_key_id": PLACEHOLDERS["AWS_ACCESS_KEY_ID"],
+        "aws_secret_access_key": PLACEHOLDERS["AWS_SECRET_ACCESS_KEY"],
+        **arguments,
+        "config": config.merge(arguments["config"]) if arguments.get("config") else config,
+    }
+    return session.client(service_name, **settings)

@@ -1,0 +1,291 @@
+"""``localmme.serve``: an emulator for a Python program, as a child process that ends with the program."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import shlex
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, TypeAlias
+
+from emulator.errors import SetupError
+from localmme import state_directory
+from localmme.launching import ServeError, arguments_of, end, last_words, launch, log_of, page, wait_in_service
+
+StrPath: TypeAlias = "str | os.PathLike[str]"
+
+STATE_POLL_SECONDS = 0.05
+STARTING_ENDS_WITHIN_SECONDS = 60.0  # of one that has not told its own figure yet
+END_MARGIN_SECONDS = 5.0
+# Longer than the emulator waits for a model to load: what takes too long, it tells by itself.
+READ_TIMEOUT_SECONDS = 600
+
+
+def serve(
+    file: StrPath | None = None,
+    *,
+    models: StrPath | None = None,
+    handler: StrPath | None = None,
+    command: str | Sequence[str] | None = None,
+    image: str | None = None,
+    gpus: str | int | None = None,
+    s3: StrPath | None = None,
+    access: StrPath | None = None,
+    endpoint: bool = True,
+    endpoint_name: str | None = None,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    instance_type: str | None = None,
+    instances: int | None = None,
+    memory: str | None = None,
+    storage: str | None = None,
+    max_loaded_models: int | None = None,
+    workers_per_model: int | None = None,
+    cache: bool = True,
+    reload: bool = False,
+    env: Mapping[str, str] | None = None,
+    limits: Mapping[str, float] | None = None,
+    state_dir: StrPath | None = None,
+    startup_timeout_seconds: float = 300.0,
+) -> Emulator:
+    """Start an emulator, and return when its endpoints are InService.
+
+    The arguments are the options of ``localmme serve``, where they are described; relative paths start from the
+    working directory. These differ from the options:
+
+    ``endpoint=False`` is ``--no-endpoint``, ``cache=False`` is ``--no-cache``; ``command`` may be a list of words;
+    ``env`` is the container's environment; ``limits`` are such as ``{"invocation_seconds": 5}``. ``port=0`` takes any
+    that is free. Without ``state_dir``, its files are in a temporary directory, which goes with it.
+
+    The emulator is a process of its own. It ends with ``stop``, at the end of a ``with`` block, and when this program
+    ends, however it ends.
+
+    Raises ServeError, with the last that it wrote, when it is not InService after ``startup_timeout_seconds``, or
+    cannot be; and SetupError when its directory cannot be used. Then it has ended, as after a KeyboardInterrupt.
+    """
+    options: list[tuple[str, Any]] = [
+        ("--models", _path(models)),
+        ("--handler", _path(handler)),
+        ("--command", command if isinstance(command, str) or command is None else shlex.join(command)),
+        ("--image", image),
+        ("--gpus", gpus),
+        ("--s3", _path(s3)),
+        ("--access", _path(access)),
+        ("--no-endpoint", not endpoint),
+        ("--endpoint-name", endpoint_name),
+        ("--host", host),
+        ("--port", port),
+        ("--instance-type", instance_type),
+        ("--instances", instances),
+        ("--memory", memory),
+        ("--storage", storage),
+        ("--max-loaded-models", max_loaded_models),
+        ("--workers-per-model", workers_per_model),
+        ("--no-cache", not cache),
+        ("--reload", reload),
+        ("--env", [f"{name}={value}" for name, value in (env or {}).items()]),
+        ("--limit", [f"{name}={value}" for name, value in (limits or {}).items()]),
+        ("--until-eof", True),
+    ]
+    arguments = arguments_of(options) + (["--", os.fspath(file)] if file is not None else [])
+    emulator = Emulator(arguments, Path(state_dir).expanduser().absolute() if state_dir else None)
+    try:
+        emulator._wait_in_service(startup_timeout_seconds)
+    except BaseException:
+        emulator.stop()
+        raise
+    return emulator
+
+
+class Emulator:
+    """A running emulator. ``serve`` makes it; in a ``with`` statement it is stopped at the end of the block."""
+
+    url: str
+    """Where it listens, such as ``http://127.0.0.1:40123``."""
+
+    def __init__(self, arguments: list[str], state_dir: Path | None) -> None:
+        """Started, but not waited for. Call ``serve`` instead."""
+        self.url = ""
+        self._region = ""
+        self._ends_within_seconds = STARTING_ENDS_WITHIN_SECONDS
+        self._stopping = threading.Lock()
+        self._log: str | None = None  # once it is stopped
+        self._runtime: Any = None
+        self._program = os.getpid()
+        self._owner: IO[str] | None = None
+        self._directory, self._temporary = state_dir or Path(), state_dir is None
+        if self._temporary:
+            self._directory, self._owner = state_directory.temporary()
+        try:
+            self._process = launch(arguments, self._directory, subprocess.PIPE)
+        except BaseException:
+            self._discard_directory()
+            raise
+        _running.add(self)
+
+    def __enter__(self) -> Emulator:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        return f"<localmme.Emulator {self.url or 'starting'}{'' if self.is_running else ', stopped'}>"
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its process lives."""
+        return self._log is None and self._process.poll() is None
+
+    @property
+    def state_directory(self) -> Path:
+        """Where its files are, such as the containers' logs, below ``logs``."""
+        return self._directory
+
+    @property
+    def endpoint_name(self) -> str:
+        """The name of its endpoint; of several, of the first one. Raises ServeError when there is none."""
+        endpoints = self.state()["endpoints"]
+        if not endpoints:
+            raise ServeError(f"The emulator at {self.url} has no endpoint. Create one through the API.")
+        return endpoints[0]["endpoint_name"]
+
+    def client(self, service_name: str, **arguments: Any) -> Any:
+        """A boto3 client for the emulator, with its address and region, and credentials that stand for none.
+
+        The user's own AWS settings (variables, profiles, proxies) do not count. It calls once, without retries, and
+        waits for an answer for up to 600 s. ``arguments`` are those of ``boto3.client``, and replace these. Raises
+        boto3's exceptions for a service that it does not know.
+        """
+        from localmme.own_session import client
+
+        return client(service_name, self.url, self._region, READ_TIMEOUT_SECONDS, **arguments)
+
+    def invoke(self, target_model: str | None, body: bytes | str, **arguments: Any) -> bytes:
+        """The body of the answer to an invocation of a model; None is for an endpoint that has a single one.
+
+        ``arguments`` are InvokeEndpoint's, such as ``ContentType="text/csv"`` or ``EndpointName``, which is otherwise
+        ``endpoint_name``. Raises boto3's ClientError, such as ModelError, when it is refused or fails.
+        """
+        if self._runtime is None:
+            self._runtime = self.client("sagemaker-runtime")
+        if "EndpointName" not in arguments:
+            arguments["EndpointName"] = self.endpoint_name
+        if target_model is not None:
+            arguments["TargetModel"] = target_model
+        return self._runtime.invoke_endpoint(Body=body, **arguments)["Body"].read()
+
+    def state(self) -> dict[str, Any]:
+        """What is where and how often it was used: the emulator's page ``/_localmme/state``.
+
+        Raises ServeError when it does not run.
+        """
+        try:
+            return page(self.url, "state")
+        except OSError as error:
+            if not self.is_running:
+                raise ServeError(self._last_words("The emulator has ended")) from None
+            raise ServeError(f"The emulator at {self.url} does not answer: {error}.") from None
+
+    def models(self) -> list[dict[str, Any]]:
+        """Of the endpoint (the first of several): each model, where it is, and how often it was used."""
+        endpoints = self.state()["endpoints"]
+        return endpoints[0]["models"] if endpoints else []
+
+    def wait_until(self, predicate: Callable[[dict[str, Any]], Any], timeout_seconds: float = 30.0) -> dict[str, Any]:
+        """Wait until ``predicate`` of ``state()`` is true; that state.
+
+        Raises TimeoutError, with the last state, when it was not after so many seconds, and ServeError when the
+        emulator has ended.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        while True:
+            state = self.state()
+            if predicate(state):
+                return state
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"It was not true within {timeout_seconds:g} s. The last state: {state}")
+            time.sleep(STATE_POLL_SECONDS)
+
+    def logs(self) -> str:
+        """What it has written so far, the containers' output among it; also after its end."""
+        return self._log if self._log is not None else log_of(self._directory)
+
+    def environment(self) -> dict[str, str]:
+        """Variables for another process, by which AWS clients there talk to this emulator, whatever else is set."""
+        from localmme.environment import emulator_environment
+
+        return emulator_environment(self.url, self._region)
+
+    def stop(self) -> None:
+        """Stop it, with its containers, and wait until they are gone; remove its temporary directory.
+
+        Invocations under way have ``drain_seconds`` (a limit, 5 s) to end. May be called twice. In a process forked
+        from the one that called ``serve``, it does nothing.
+        """
+        if os.getpid() != self._program:
+            return
+        # If this is interrupted, the emulator goes on to end by itself, and removes its directory.
+        _close(self._process.stdin)
+        with self._stopping:
+            if self._log is None:
+                end(self._process.pid, self._directory, self._ends_within_seconds + END_MARGIN_SECONDS)
+                self._process.wait()
+                self._log = log_of(self._directory)
+                self._discard_directory()
+                _running.discard(self)
+
+    def _wait_in_service(self, timeout_seconds: float) -> None:
+        record = wait_in_service(self._process, self._directory, timeout_seconds)
+        self.url, self._region = record.url, record.region
+        self._ends_within_seconds = record.ends_within_seconds
+
+    def _last_words(self, otherwise: str) -> str:
+        if self._log is not None:
+            return "The emulator was stopped."
+        return last_words(self._directory, otherwise)
+
+    def _discard_directory(self) -> None:
+        if self._temporary:
+            shutil.rmtree(self._directory, ignore_errors=True)
+        _close(self._owner)
+
+    def _forget_in_fork(self) -> None:
+        # A fork that lives longer than this program must not keep the emulator alive.
+        _close(self._process.stdin)
+        _close(self._owner)
+
+
+_running: set[Emulator] = set()
+
+
+def _path(path: StrPath | None) -> str | None:
+    return None if path is None else os.fspath(path)
+
+
+def _close(pipe: IO[Any] | None) -> None:
+    if pipe is not None:
+        with contextlib.suppress(OSError):
+            pipe.close()
+
+
+def _stop_all() -> None:
+    for emulator in list(_running):
+        with contextlib.suppress(SetupError):
+            emulator.stop()
+
+
+def _forget_all_in_fork() -> None:
+    for emulator in _running:
+        emulator._forget_in_fork()
+    _running.clear()
+
+
+atexit.register(_stop_all)
+os.register_at_fork(after_in_child=_forget_all_in_fork)

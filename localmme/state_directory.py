@@ -1,0 +1,161 @@
+"""State directories: where they are, which emulator lives in one, and those that are removed with their emulator."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import IO
+
+from emulator.errors import SetupError
+
+LOCK = "lock"  # held as long as a process of the emulator lives
+RECORD = "emulator.json"
+LOG = "serve.log"  # what a serve without a terminal writes
+# In a directory that goes with its emulator: held as long as the program lives that the emulator belongs to.
+OWNER = "owner"
+CONTAINERS_MARK = "engine"  # tells the Docker Engine's part of the emulator that there may be containers left
+
+NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,62}")
+
+
+@dataclass(frozen=True)
+class Record:
+    """What an emulator tells of itself to those who look into its state directory."""
+
+    name: str  # of the directory
+    url: str
+    pid: int  # of its master: the one to send signals to
+    since: str  # ISO 8601, UTC
+    region: str
+    ends_within_seconds: float  # from SIGTERM to the end, at the longest
+    directory: str
+
+
+def base() -> Path:
+    """Where the state directories are that are known by name."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "localmme"
+
+
+def named(name: str) -> Path:
+    """The state directory of a name. Raises SetupError for what is none."""
+    if not NAME.fullmatch(name):
+        raise SetupError(f"{name!r} is not a name: use up to 63 letters, digits, hyphens and underscores.")
+    return base() / name
+
+
+def is_held(lock: Path) -> bool:
+    """Whether a living process holds this lock file."""
+    try:
+        with lock.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # there is none, or it is not ours
+        return False
+    return False
+
+
+def read(directory: Path) -> Record | None:
+    """What is known of the emulator that lives there, or lived there last; None = nothing."""
+    try:
+        return Record(**json.loads(directory.joinpath(RECORD).read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def living(directory: Path) -> Record | None:
+    """The emulator that lives there now. None also of one that has not opened its port yet."""
+    record = read(directory) if is_held(directory / LOCK) else None
+    # The lock may be held by one that is so new that the record is still the last one's.
+    return record if record is not None and _exists(record.pid) else None
+
+
+def all_living() -> list[Record]:
+    """The emulators that run now and are known by name, in the order of their names."""
+    with contextlib.suppress(OSError):
+        found = [living(directory) for directory in sorted(base().iterdir())]
+        return [record for record in found if record is not None]
+    return []
+
+
+@contextlib.contextmanager
+def lived_in(directory: Path, url: str, region: str, ends_within_seconds: float) -> Iterator[None]:
+    """Tell who lives there; afterwards remove the directory if its owner has gone and cannot do so."""
+    master = os.getpid()
+    since = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    record = Record(directory.name, url, master, since, region, ends_within_seconds, str(directory))
+    hidden = directory / f".{RECORD}"
+    hidden.write_text(json.dumps(asdict(record)) + "\n")
+    hidden.rename(directory / RECORD)
+    try:
+        yield
+    finally:
+        # The worker, a fork, leaves through here as well.
+        owner = directory / OWNER
+        if os.getpid() == master and owner.exists() and not is_held(owner):
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def temporary() -> tuple[Path, IO[str]]:
+    """A new directory that goes with its emulator, and its owner's lock: to be kept open as long as there is an owner.
+
+    Removes those that were abandoned, when both an emulator and its owner had been killed. Raises SetupError.
+    """
+    place = Path(tempfile.gettempdir()) / f"localmme-{os.getuid()}"
+    try:
+        place.mkdir(mode=0o700, exist_ok=True)
+        if place.stat().st_uid != os.getuid():
+            raise SetupError(f"{place} belongs to somebody else. Name a state directory, or set TMPDIR.")
+        with _alone_in(place):
+            marks = [mark for other in place.iterdir() if (mark := _remove_if_abandoned(other))]
+            directory = Path(tempfile.mkdtemp(dir=place, prefix=""))
+            if marks:  # whose containers are left, too: the new emulator looks for them
+                directory.joinpath(CONTAINERS_MARK).write_text(marks[0])
+            owner = directory.joinpath(OWNER).open("w")
+            fcntl.flock(owner, fcntl.LOCK_EX)
+    except OSError as error:
+        raise SetupError(
+            f"No directory can be made in {place}: {error.strerror}. Name a state directory, or set TMPDIR."
+        ) from None
+    return directory, owner
+
+
+@contextlib.contextmanager
+def _alone_in(place: Path) -> Iterator[None]:
+    # Between being made and being locked, a new directory looks abandoned.
+    descriptor = os.open(place, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _remove_if_abandoned(directory: Path) -> str:
+    """The address of the Docker Engine on which its emulator may have left containers; "" = none."""
+    if is_held(directory / OWNER) or is_held(directory / LOCK):
+        return ""
+    mark = ""
+    with contextlib.suppress(OSError):
+        mark = directory.joinpath(CONTAINERS_MARK).read_text()
+    shutil.rmtree(directory, ignore_errors=True)
+    return mark
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
