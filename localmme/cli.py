@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shlex
@@ -14,10 +15,11 @@ import click
 
 from emulator.errors import SetupError
 from localmme import __version__
+from localmme.completion import emulator_names, target_models
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 # Of serve, those that concern the emulator, not the endpoint.
-SERVER_OPTIONS = {"no_endpoint", "host", "port", "s3", "access", "state_dir", "limits", "until_eof"}
+SERVER_OPTIONS = {"no_endpoint", "host", "port", "s3", "access", "state_dir", "limits", "name", "detach", "until_eof"}
 
 
 class Commands(click.Group):
@@ -40,8 +42,28 @@ def main() -> None:
     """Run SageMaker multi-model endpoints on your own machine."""
 
 
-def of_an_emulator(command: Any) -> Any:
+NAMED: dict[str, Any] = {
+    "metavar": "NAME",
+    "shell_complete": emulator_names,
+    "help": "The emulator of that name: see localmme ps.",
+}
+
+
+def of_an_emulator(function: Any) -> Any:
     """The options of every command that talks to a running emulator."""
+
+    @functools.wraps(function)
+    def command(*, name: str | None, url: str, **options: Any) -> None:
+        from localmme.detached import find
+
+        if name is not None:
+            source = click.get_current_context().get_parameter_source("url")
+            if source is click.core.ParameterSource.COMMANDLINE:
+                raise click.UsageError("--name and --url exclude each other: each says which emulator.")
+            url = find(name).url
+        function(url=url, **options)
+
+    command = click.option("--name", **NAMED)(command)
     command = click.option("--endpoint-name", default="local", show_default=True, help="The endpoint's name.")(command)
     return click.option(
         "--url",
@@ -108,6 +130,8 @@ def of_an_emulator(command: Any) -> Any:
     multiple=True,
     help="Change one of the platform's limits, such as invocation_seconds=5. Repeatable.",
 )
+@click.option("--name", metavar="NAME", help="By which other commands find it. Its port is then any, unless given.")
+@click.option("--detach", is_flag=True, help="Return when it is InService. localmme stop ends it.")
 @click.option("--until-eof", is_flag=True, hidden=True, help="End when standard input ends.")
 @click.pass_context
 def serve(context: click.Context, file: str | None, **options: Any) -> None:
@@ -115,6 +139,11 @@ def serve(context: click.Context, file: str | None, **options: Any) -> None:
 
     FILE, such as endpoint.yaml, describes what options cannot say: pipelines, variants, several endpoints.
     """
+    if options["name"] is not None:
+        _place_by_name(context, options)
+    if options["detach"]:
+        _detach(context, file, options)
+        return
     from emulator.artifacts.model_data_url import is_url
     from emulator.limits import Limits
     from emulator.service.server import ends_within_seconds, serve
@@ -172,8 +201,35 @@ def serve(context: click.Context, file: str | None, **options: Any) -> None:
         serve(settings, endpoints, limits)
 
 
+def _place_by_name(context: click.Context, options: dict[str, Any]) -> None:
+    from localmme import detached, state_directory
+
+    if options["state_dir"] is not None:
+        raise click.UsageError("--name and --state-dir exclude each other: each says where its files go.")
+    options["state_dir"] = str(state_directory.named(options["name"]))
+    if context.get_parameter_source("port") is not click.core.ParameterSource.COMMANDLINE:
+        options["port"] = detached.port_of(options["name"], options["host"])
+
+
+def _detach(context: click.Context, file: str | None, options: dict[str, Any]) -> None:
+    from localmme import detached, state_directory
+
+    if not options["port"] and options["state_dir"] is None:
+        raise click.UsageError("--detach with --port 0 needs a --name, by which to find it again.")
+    told_otherwise = {"file", "detach", "name", "port", "state_dir"}
+    given = [
+        (option.opts[0], options[option.name])
+        for option in context.command.params
+        if option.name not in told_otherwise
+        and context.get_parameter_source(option.name or "") is click.core.ParameterSource.COMMANDLINE
+    ]
+    directory = Path(options["state_dir"] or state_directory.base() / str(options["port"])).expanduser().absolute()
+    record = detached.detach(detached.words_for(given, options["port"], file), directory)
+    click.echo(f"{record.name} is InService at {record.url}")
+
+
 @main.command()
-@click.argument("model")
+@click.argument("model", shell_complete=target_models)
 @click.option("--data", metavar="@FILE|TEXT|-", required=True, help="The request's body: a file, a text, or stdin.")
 @click.option("--content-type", help="Of the request. [default: told from the data]")
 @click.option("--accept", help="Content type wanted for the answer.")
@@ -252,6 +308,64 @@ def pack(path: str, output: str | None, no_compression: bool, **options: Any) ->
     from localmme.pack.command import run
 
     sys.exit(run(path, output, compressed=not no_compression, **options))
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
+def ps(as_json: bool) -> None:
+    """List the emulators that run: their names, where they listen, their endpoints."""
+    from localmme import detached
+
+    running = detached.listed()
+    if as_json:
+        click.echo(json.dumps(running, indent=2))
+    else:
+        detached.print_running(running)
+
+
+@main.command()
+@click.option("--name", **NAMED)
+@click.option("--all", "everything", is_flag=True, help="All that localmme ps lists.")
+def stop(name: str | None, everything: bool) -> None:
+    """Stop an emulator, and wait until it is gone. Without --name: the only one that runs."""
+    from localmme import detached, state_directory
+
+    if name is not None and everything:
+        raise click.UsageError("--name and --all exclude each other.")
+    for record in state_directory.all_living() if everything else [detached.find(name)]:
+        detached.stop(record)
+        click.echo(f"{record.name} is stopped")
+
+
+@main.command()
+@click.argument("container", required=False)
+@click.option("-f", "--follow", is_flag=True, help="Go on until the emulator ends.")
+@click.option("--name", **NAMED)
+@click.option("--endpoint-name", metavar="NAME", help="Only of this endpoint's containers.")
+def logs(container: str | None, follow: bool, name: str | None, endpoint_name: str | None) -> None:
+    """Print what an emulator in the background and its containers wrote.
+
+    CONTAINER, the name of a container, an instance or a variant, limits that to its own output. Of an emulator that
+    was not detached, only what its containers wrote is shown.
+    """
+    from localmme import detached, state_directory
+    from localmme.logs import lines
+
+    directory = state_directory.named(name) if name else Path(detached.find(None).directory)
+    try:
+        for line in lines(directory, endpoint_name, container, follow):
+            click.echo(line)
+    except KeyboardInterrupt:
+        return
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print what makes a shell complete localmme: eval "$(localmme completion bash)"."""
+    from localmme.completion import script
+
+    click.echo(script(main, shell))
 
 
 if __name__ == "__main__":

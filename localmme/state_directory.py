@@ -91,6 +91,9 @@ def all_living() -> list[Record]:
 def lived_in(directory: Path, url: str, region: str, ends_within_seconds: float) -> Iterator[None]:
     """Tell who lives there; afterwards remove the directory if its owner has gone and cannot do so."""
     master = os.getpid()
+    log = directory / LOG
+    if log.exists() and not os.path.samestat(log.stat(), os.fstat(2)):  # of one that was detached, earlier
+        log.unlink()
     since = datetime.now(timezone.utc).isoformat(timespec="seconds")
     record = Record(directory.name, url, master, since, region, ends_within_seconds, str(directory))
     hidden = directory / f".{RECORD}"

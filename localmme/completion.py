@@ -1,0 +1,46 @@
+"""What a shell completes: emulators' names, and the models of a running emulator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from click.shell_completion import get_completion_class
+
+from localmme import state_directory
+
+ANSWER_SECONDS = 2.0  # nobody waits longer for a Tab
+
+
+def script(command: click.Command, shell: str) -> str:
+    """What a shell has to evaluate so that it completes localmme. Raises LookupError for a shell that is not known."""
+    completer = get_completion_class(shell)
+    if completer is None:
+        raise LookupError(shell)
+    return completer(command, {}, "localmme", "_LOCALMME_COMPLETE").source()
+
+
+def emulator_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The names of those that run."""
+    return [record.name for record in state_directory.all_living() if record.name.startswith(incomplete)]
+
+
+def target_models(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The models of the endpoint that the words so far name."""
+    from localmme.launching import page
+
+    try:
+        state: dict[str, Any] = page(_url(context), "state", ANSWER_SECONDS)
+    except (OSError, ValueError):
+        return []
+    wanted = context.params.get("endpoint_name") or "local"
+    models = [model for each in state["endpoints"] if each["endpoint_name"] == wanted for model in each["models"]]
+    return [model["target_model"] for model in models if model["target_model"].startswith(incomplete)]
+
+
+def _url(context: click.Context) -> str:
+    from localmme.cli import DEFAULT_URL
+
+    name = context.params.get("name")
+    record = state_directory.living(state_directory.base() / name) if name else None
+    return record.url if record else (context.params.get("url") or DEFAULT_URL).rstrip("/")

@@ -1,0 +1,116 @@
+"""Emulators in the background: started, found by name, listed, stopped."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from emulator.errors import SetupError
+from localmme import state_directory
+from localmme.client import waiting
+from localmme.launching import arguments_of, end, launch, page, wait_in_service
+from localmme.state_directory import Record
+
+END_MARGIN_SECONDS = 5.0
+STATE_SECONDS = 5.0  # for an emulator to tell its endpoints
+LIST = ", "
+
+
+def detach(arguments: list[str], directory: Path) -> Record:
+    """Start an emulator that outlives this process, and wait until it is InService.
+
+    Raises SetupError, with why it cannot be. Then nothing of it is left, nor after a KeyboardInterrupt.
+    """
+    was_there = directory.exists()
+    process = launch(arguments, directory, subprocess.DEVNULL)
+    try:
+        with waiting("Starting the emulator"):
+            return wait_in_service(process, directory, float("inf"))  # images may have to be pulled
+    except BaseException:
+        record = state_directory.read(directory)
+        end(process.pid, directory, END_MARGIN_SECONDS + (record.ends_within_seconds if record else 0))
+        if not was_there:
+            shutil.rmtree(directory, ignore_errors=True)
+        raise
+
+
+def port_of(name: str, host: str) -> int:
+    """The port that the last emulator of that name had, so that its clients find it again; 0 if it is not free now."""
+    last = state_directory.read(state_directory.named(name))
+    port = urlsplit(last.url).port if last else None
+    if port:
+        try:
+            with socket.create_server((host, port)):
+                return port
+        except OSError:
+            pass
+    return 0
+
+
+def find(name: str | None) -> Record:
+    """The emulator of that name; without one, the only one that runs. Raises SetupError, with those there are."""
+    if name is not None:
+        found = state_directory.living(state_directory.named(name))
+        if found is None:
+            raise SetupError(f"No emulator {name} is running. {_those_running()}")
+        return found
+    running = state_directory.all_living()
+    if len(running) != 1:
+        raise SetupError(f"{_those_running()}{' Say which, with --name.' if running else ''}")
+    return running[0]
+
+
+def stop(record: Record) -> None:
+    """End an emulator, in order or, when it takes longer than it may, by force; wait until it is gone."""
+    with waiting(f"Stopping {record.name}"):
+        end(record.pid, Path(record.directory), record.ends_within_seconds + END_MARGIN_SECONDS)
+
+
+def listed() -> list[dict[str, Any]]:
+    """The emulators that run, with the names and statuses of their endpoints; None = it does not say."""
+    found = []
+    for record in state_directory.all_living():
+        endpoints: list[dict[str, str]] | None
+        try:
+            state = page(record.url, "state", STATE_SECONDS)
+            endpoints = [{key: each[key] for key in ("endpoint_name", "status")} for each in state["endpoints"]]
+        except OSError:
+            endpoints = None
+        found.append({**asdict(record), "endpoints": endpoints})
+    return found
+
+
+def print_running(emulators: list[dict[str, Any]]) -> None:
+    """A table for people; plain text in a pipe."""
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=SIMPLE, pad_edge=False)
+    for heading in ("name", "url", "endpoints", "since", "pid"):
+        table.add_column(heading, overflow="fold")
+    for each in emulators:
+        told = each["endpoints"]
+        endpoints = LIST.join(f"{endpoint['endpoint_name']} {endpoint['status']}" for endpoint in told or []) or "-"
+        cells = (each["name"], each["url"], "?" if told is None else endpoints, each["since"], str(each["pid"]))
+        table.add_row(*cells)
+    console = Console(width=None if sys.stdout.isatty() else 500)
+    console.print(table if emulators else _those_running())
+
+
+def words_for(given: list[tuple[str, Any]], port: int, file: str | None) -> list[str]:
+    """The command line of an emulator to detach: options as they were given, with their names."""
+    return [*arguments_of([*given, ("--port", port)]), *(["--", file] if file else [])]
+
+
+def _those_running() -> str:
+    names = [record.name for record in state_directory.all_living()]
+    if not names:
+        return "No emulator is running. Start one with localmme serve --detach."
+    return f"Running: {LIST.join(names)}."

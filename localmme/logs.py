@@ -1,0 +1,78 @@
+"""``localmme logs``: what an emulator and its containers wrote, and what they write now."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from emulator.errors import SetupError
+from localmme import state_directory
+from localmme.state_directory import LOCK, LOG
+
+FOLLOW_SECONDS = 0.2  # between two looks at the files
+CONTAINERS = "logs"
+
+
+class Tail:
+    """A file that grows, line by line."""
+
+    def __init__(self, path: Path) -> None:
+        self._file: BinaryIO = path.open("rb")
+        self._rest = b""
+
+    def lines(self) -> Iterator[str]:
+        """Those that were completed since the last time."""
+        while chunk := self._file.read(1024 * 1024):
+            *complete, self._rest = (self._rest + chunk).split(b"\n")
+            for line in complete:
+                yield line.decode("utf-8", "replace")
+
+    def close(self) -> Iterator[str]:
+        """What comes after the last line's end."""
+        self._file.close()
+        if self._rest:
+            yield self._rest.decode("utf-8", "replace")
+
+
+def lines(directory: Path, endpoint_name: str | None, part: str | None, follow: bool) -> Iterator[str]:
+    """The lines of the emulator that lives in that state directory, or of the last one.
+
+    Those of serve itself, in which the containers' are in order of time, if it was detached and nothing is filtered;
+    else those of the containers' files, each with its container when there are several. ``part`` is the name of a
+    container, an instance or a variant. With ``follow``, until the emulator ends. Raises SetupError when there is none.
+    """
+    if not directory.is_dir():
+        raise SetupError(f"There is no emulator {directory.name}, and there was none: {directory} is not there.")
+    tails: dict[str, Tail] = {}
+    while True:
+        lives = state_directory.is_held(directory / LOCK)  # asked before reading, so that the last lines are seen
+        for name, path in _files(directory, endpoint_name, part):
+            if name not in tails:
+                tails[name] = Tail(path)
+        for name, tail in tails.items():
+            for line in tail.lines():
+                yield _told(name, line, len(tails))
+        if not follow or not lives:
+            break
+        time.sleep(FOLLOW_SECONDS)
+    for name, tail in tails.items():
+        for line in tail.close():
+            yield _told(name, line, len(tails))
+
+
+def _files(directory: Path, endpoint_name: str | None, part: str | None) -> Iterator[tuple[str, Path]]:
+    own = directory / LOG
+    if endpoint_name is None and part is None and own.exists():
+        yield "", own
+        return
+    containers = directory / CONTAINERS
+    for path in sorted(containers.rglob("*.log")):
+        names = path.relative_to(containers).with_suffix("").parts
+        if endpoint_name in (None, names[0]) and (part is None or part in names[1:]):
+            yield "/".join(names), path
+
+
+def _told(name: str, line: str, of: int) -> str:
+    return f"{name} | {line}" if of > 1 else line
