@@ -16,7 +16,7 @@ from emulator.errors import SetupError
 from localmme import state_directory
 from localmme.state_directory import LOCK, LOG, Record
 
-POLL_SECONDS = 0.02
+POLL_SECONDS, LONGEST_POLL_SECONDS = 0.02, 0.25
 ANSWER_SECONDS = 5.0  # for a page of an emulator that is still busy starting; then it is asked again
 TOLD_LINES = 20  # of the log, in an error
 KILLED_SECONDS = 10.0  # for the processes of one that was killed
@@ -70,13 +70,15 @@ def launch(arguments: list[str], directory: Path, stdin: int) -> subprocess.Pope
 def wait_in_service(process: subprocess.Popen[bytes], directory: Path, timeout_seconds: float) -> Record:
     """Wait until it has opened its port, and all endpoints it was given are InService. Raises ServeError."""
     deadline = time.monotonic() + timeout_seconds
+    pause = POLL_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise ServeError(last_words(directory, f"localmme serve ended with exit code {process.returncode}"))
         record = state_directory.read(directory)
         if record is not None and record.pid == process.pid and _is_in_service(record.url):
             return record
-        time.sleep(POLL_SECONDS)
+        time.sleep(pause)
+        pause = min(1.1 * pause, LONGEST_POLL_SECONDS)  # an image may take minutes to come
     raise ServeError(last_words(directory, f"The emulator was not InService after {timeout_seconds:g} s"))
 
 

@@ -113,6 +113,7 @@ class Emulator:
         """Started, but not waited for. Call ``serve`` instead."""
         self.url = ""
         self._region = ""
+        self._endpoint_name = ""
         self._ends_within_seconds = STARTING_ENDS_WITHIN_SECONDS
         self._stopping = threading.Lock()
         self._log: str | None = None  # once it is stopped
@@ -151,10 +152,12 @@ class Emulator:
     @property
     def endpoint_name(self) -> str:
         """The name of its endpoint; of several, of the first one. Raises ServeError when there is none."""
-        endpoints = self.state()["endpoints"]
-        if not endpoints:
-            raise ServeError(f"The emulator at {self.url} has no endpoint. Create one through the API.")
-        return endpoints[0]["endpoint_name"]
+        if not self._endpoint_name:  # the state takes time: it lists what is in S3
+            endpoints = self.state()["endpoints"]
+            if not endpoints:
+                raise ServeError(f"The emulator at {self.url} has no endpoint. Create one through the API.")
+            self._endpoint_name = endpoints[0]["endpoint_name"]
+        return self._endpoint_name
 
     def client(self, service_name: str, **arguments: Any) -> Any:
         """A boto3 client for the emulator, with its address and region, and credentials that stand for none.

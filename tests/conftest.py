@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.docker_fixtures import engine, images  # noqa: F401
+from tests.leftovers import leftovers  # noqa: F401
 from tests.running import SCRIPTED_CONTAINER, Emulator, Journal, eventually
 
 # Under nohup the tests, and so the emulators that they start, would ignore it; a handler of our own is not inherited.
