@@ -431,10 +431,11 @@ def test_what_was_killed_together_with_its_program_is_removed_at_the_next_start(
     )
     assert dying.stdout is not None and dying.stdout.readline() == "ready\n"
     with localmme.serve(**arguments) as neighbour:
-        for process in [psutil.Process(dying.pid), *psutil.Process(dying.pid).children(recursive=True)]:
-            with contextlib.suppress(psutil.Error):
-                process.kill()
+        everything = [psutil.Process(dying.pid), *psutil.Process(dying.pid).children(recursive=True)]
+        for process in everything:
+            process.kill()
         dying.wait()
+        psutil.wait_procs(everything)
         assert len(leftovers.directories()) == 2
         localmme.serve(**arguments).stop()
         assert leftovers.directories() == [neighbour.state_directory]
@@ -449,7 +450,7 @@ def test_no_container_is_left_of_programs_that_were_killed(
     leftovers: Leftovers,
 ) -> None:
     def containers() -> list[Any]:
-        labelled = engine.containers.list(all=True, filters={"label": "localmme.owner"})
+        labelled = engine.containers.list(all=True, ignore_removed=True, filters={"label": "localmme.owner"})
         return [each for each in labelled if each.labels["localmme.owner"].startswith(str(leftovers.temporary))]
 
     script = """
