@@ -351,7 +351,7 @@ def logs(container: str | None, follow: bool, name: str | None, endpoint_name: s
     from localmme import detached, state_directory
     from localmme.logs import lines
 
-    directory = state_directory.named(name) if name else Path(detached.find(None).directory)
+    directory = state_directory.named(name) if name else Path(detached.find(None).state_directory)
     try:
         for line in lines(directory, endpoint_name, container, follow):
             click.echo(line)

@@ -69,7 +69,7 @@ def find(name: str | None) -> Record:
 def stop(record: Record) -> None:
     """End an emulator, in order or, when it takes longer than it may, by force; wait until it is gone."""
     with waiting(f"Stopping {record.name}"):
-        end(record.pid, Path(record.directory), record.ends_within_seconds + END_MARGIN_SECONDS)
+        end(record.pid, Path(record.state_directory), record.ends_within_seconds + END_MARGIN_SECONDS)
 
 
 def listed() -> list[dict[str, Any]]:

@@ -37,7 +37,7 @@ class Record:
     since: str  # ISO 8601, UTC
     region: str
     ends_within_seconds: float  # from SIGTERM to the end, at the longest
-    directory: str
+    state_directory: str
 
 
 def base() -> Path:
