@@ -75,7 +75,7 @@ def wait_in_service(process: subprocess.Popen[bytes], directory: Path, timeout_s
         if process.poll() is not None:
             raise ServeError(last_words(directory, f"localmme serve ended with exit code {process.returncode}"))
         record = state_directory.read(directory)
-        if record is not None and record.pid == process.pid and _is_in_service(record.url):
+        if record is not None and record.pid == process.pid and _is_in_service(record.url, deadline):
             return record
         time.sleep(pause)
         pause = min(1.1 * pause, LONGEST_POLL_SECONDS)  # an image may take minutes to come
@@ -123,9 +123,10 @@ def last_words(directory: Path, otherwise: str) -> str:
     return "\n".join([f"{otherwise}. Its last lines:", *lines]) if lines else f"{otherwise}, and has written nothing."
 
 
-def _is_in_service(url: str) -> bool:
+def _is_in_service(url: str, deadline: float) -> bool:
+    seconds = min(ANSWER_SECONDS, max(POLL_SECONDS, deadline - time.monotonic()))
     with contextlib.suppress(OSError, ValueError):  # 503, among others
-        return page(url, "health", ANSWER_SECONDS)["in_service"]
+        return page(url, "health", seconds)["in_service"]
     return False
 
 

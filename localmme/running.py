@@ -115,7 +115,7 @@ class Emulator:
         self._region = ""
         self._endpoint_name = ""
         self._ends_within_seconds = STARTING_ENDS_WITHIN_SECONDS
-        self._stopping = threading.Lock()
+        self._stopping = threading.RLock()  # a signal handler may stop it as well
         self._log: str | None = None  # once it is stopped
         self._runtime: Any = None
         self._program = os.getpid()

@@ -91,14 +91,16 @@ def all_living() -> list[Record]:
 def lived_in(directory: Path, url: str, region: str, ends_within_seconds: float) -> Iterator[None]:
     """Tell who lives there; afterwards remove the directory if its owner has gone and cannot do so."""
     master = os.getpid()
-    log = directory / LOG
-    if log.exists() and not os.path.samestat(log.stat(), os.fstat(2)):  # of one that was detached, earlier
-        log.unlink()
     since = datetime.now(timezone.utc).isoformat(timespec="seconds")
     record = Record(directory.name, url, master, since, region, ends_within_seconds, str(directory))
-    hidden = directory / f".{RECORD}"
-    hidden.write_text(json.dumps(asdict(record)) + "\n")
-    hidden.rename(directory / RECORD)
+    hidden, log = directory / f".{RECORD}", directory / LOG
+    try:
+        hidden.write_text(json.dumps(asdict(record)) + "\n")
+        hidden.rename(directory / RECORD)
+        if log.exists() and not os.path.samestat(log.stat(), os.fstat(2)):  # of one that was detached, earlier
+            log.unlink()
+    except OSError as error:
+        raise SetupError(f"The state directory {directory} cannot be written to: {error.strerror}.") from None
     try:
         yield
     finally:

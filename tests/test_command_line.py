@@ -91,11 +91,13 @@ def test_serve_explains_its_options_when_one_is_misused(option: list[str]) -> No
 
 
 def test_help_names_every_command_and_option() -> None:
-    assert all(command in localmme("--help").stdout for command in ("serve", "invoke", "models", "env"))
+    assert all(
+        command in localmme("--help").stdout for command in ("serve", "invoke", "models", "env", "ps", "stop", "logs")
+    )
     options = (
         "--models --image --handler --command --gpus --s3 --endpoint-name --host --port --instance-type --instances "
         "--memory --storage "
-        "--max-loaded-models --workers-per-model --no-cache --reload --env --state-dir"
+        "--max-loaded-models --workers-per-model --no-cache --reload --env --state-dir --name --detach"
     )
     text = localmme("serve", "--help").stdout
     assert all(option in text for option in options.split())
