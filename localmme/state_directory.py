@@ -22,7 +22,7 @@ RECORD = "emulator.json"
 LOG = "serve.log"  # what a serve without a terminal writes
 # In a directory that goes with its emulator: held as long as the program lives that the emulator belongs to.
 OWNER = "owner"
-CONTAINERS_MARK = "engine"  # tells the Docker Engine's part of the emulator that there may be containers left
+CONTAINERS_MARK = "engine"  # tells the emulator that the last one there may have left containers on the Docker Engine
 
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,62}")
 
@@ -121,10 +121,7 @@ def temporary() -> tuple[Path, IO[str]]:
         if place.stat().st_uid != os.getuid():
             raise SetupError(f"{place} belongs to somebody else. Name a state directory, or set TMPDIR.")
         with _alone_in(place):
-            marks = [mark for other in place.iterdir() if (mark := _remove_if_abandoned(other))]
-            directory = Path(tempfile.mkdtemp(dir=place, prefix=""))
-            if marks:  # whose containers are left, too: the new emulator looks for them
-                directory.joinpath(CONTAINERS_MARK).write_text(marks[0])
+            directory = _take_abandoned(place) or Path(tempfile.mkdtemp(dir=place, prefix=""))
             owner = directory.joinpath(OWNER).open("w")
             fcntl.flock(owner, fcntl.LOCK_EX)
     except OSError as error:
@@ -145,15 +142,27 @@ def _alone_in(place: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _remove_if_abandoned(directory: Path) -> str:
-    """The address of the Docker Engine on which its emulator may have left containers; "" = none."""
-    if is_held(directory / OWNER) or is_held(directory / LOCK):
-        return ""
-    mark = ""
-    with contextlib.suppress(OSError):
-        mark = directory.joinpath(CONTAINERS_MARK).read_text()
-    shutil.rmtree(directory, ignore_errors=True)
-    return mark
+def _take_abandoned(place: Path) -> Path | None:
+    """Remove what was abandoned there, but for a directory whose containers are left: that one, empty, or None.
+
+    An emulator looks for what is left of the containers of its own directory.
+    """
+    marked = []
+    for directory in place.iterdir():
+        if is_held(directory / OWNER) or is_held(directory / LOCK):
+            continue
+        if directory.joinpath(CONTAINERS_MARK).exists():
+            marked.append(directory)
+        else:
+            shutil.rmtree(directory, ignore_errors=True)
+    if not marked:
+        return None
+    for path in marked[0].iterdir():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name not in (LOCK, CONTAINERS_MARK):
+            path.unlink()
+    return marked[0]
 
 
 def _exists(pid: int) -> bool:

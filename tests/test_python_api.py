@@ -323,6 +323,28 @@ def test_ctrl_c_while_it_starts_ends_it(bucket: Path, leftovers: Leftovers) -> N
     assert time.monotonic() - started < 60
 
 
+def test_what_is_no_longer_waited_for_ends_nevertheless(bucket: Path, leftovers: Leftovers) -> None:
+    impatient = program(
+        """
+        import json, signal, threading
+        script = json.dumps({"start": {"ignore_sigterm": True}})
+        emulator = localmme.serve(
+            models=sys.argv[1], command=sys.argv[2], env={"SCRIPT": script}, limits={"stop_seconds": 2}
+        )
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+        try:
+            emulator.stop()
+        except KeyboardInterrupt:
+            print(emulator.is_running, flush=True)
+            os._exit(0)
+        """,
+        bucket,
+        SCRIPTED_CONTAINER,
+    )
+    assert impatient.communicate(timeout=60)[0] == "True\n"
+    leftovers.are_gone()
+
+
 def test_a_program_that_ends_stops_what_it_did_not_stop(
     arguments: dict[str, Any],
     leftovers: Leftovers,
