@@ -64,7 +64,7 @@ def definition(
         raise SetupError("--handler, --command and --image exclude each other: each says what runs as the container.")
     if gpus and not image:
         raise SetupError("--gpus goes with --image: a local process sees the machine's GPUs as they are.")
-    variables = dict(_variable(text) for text in environment)
+    variables = dict(variable(text) for text in environment)
     # By this variable the Inference Toolkit and the embedded server are told alike.
     variables.setdefault("SAGEMAKER_MODEL_SERVER_WORKERS", str(workers_per_model))
     container = ContainerDefinition(
@@ -172,7 +172,7 @@ def _positive_size(option: str, text: str) -> int:
     return size
 
 
-def _variable(text: str) -> tuple[str, str]:
+def variable(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise SetupError(f"--env takes NAME=VALUE, not {text!r}.")

@@ -57,11 +57,17 @@ class DockerContainer(Container):
         limits: Limits,
         log: LogSink,
         warn: Callable[[str], None],
+        *,
+        check_labels: bool = True,
     ) -> None:
-        """``reference`` names the image, see ``Engine.image``; ``warn`` takes what its user should know."""
+        """``reference`` names the image, see ``Engine.image``; ``warn`` takes what its user should know.
+
+        ``check_labels=False`` also runs an image that does not say what it is capable of.
+        """
         self.host, self.port = "", bound_port(setting)
         self._engine, self._reference, self._setting, self._limits = engine, reference, setting, limits
         self._log, self._warn = log, warn
+        self._check_labels = check_labels
         self._name = ""
         self._process = (0, "")  # of the main process on the engine's machine, and of the container; both ids
         self._mounted = False
@@ -139,7 +145,7 @@ class DockerContainer(Container):
             (setting.shares_instance, BIND_TO_PORT_LABEL),
         ):
             name, _, value = label.partition("=")
-            if needed and image.labels.get(name) != value:
+            if needed and self._check_labels and image.labels.get(name) != value:
                 raise SetupError(
                     f"{label_missing(self._reference, label)} Add `LABEL {label}` to its Dockerfile and build it again."
                 )

@@ -1,0 +1,1 @@
+"""``localmme check``: does a container keep the contract of multi-model endpoints?"""

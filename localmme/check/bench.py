@@ -1,0 +1,260 @@
+"""What a check works with: a container that runs, models for it, a sample request, and the calls of the contract."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from emulator.errors import ContainerError, SetupError
+from localmme.check.calls import TARGET_MODEL, Exchange
+from localmme.check.finding import fail, skip
+from localmme.check.models import Model, Models, new_name
+from localmme.check.subject import STOP_SECONDS, NotHealthy, Run, Subject
+
+CONTROL_SECONDS = 10.0  # for a list or a get
+MOST_PAGES = 1000
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A request that the models should be able to answer; ``given`` = its user said so."""
+
+    body: bytes
+    content_type: str
+    accept: str
+    given: bool
+
+
+@dataclass(frozen=True)
+class Listing:
+    """GET /models, all pages of it."""
+
+    entries: list[dict[str, Any]]
+    pages: int
+    exchange: Exchange  # of the last page
+    problem: str  # what is wrong with it; empty = nothing
+
+    def names(self) -> list[str]:
+        """What the entries are named; those without a name are left out."""
+        return [entry["modelName"] for entry in self.entries if "modelName" in entry]
+
+    @property
+    def nameless(self) -> bool:
+        """Whether it has entries that do not say which model they are of."""
+        return len(self.names()) < len(self.entries)
+
+
+@dataclass(frozen=True)
+class Full:
+    """A container whose memory is full."""
+
+    loaded: list[Model]
+    refused: Model
+    answer: Exchange  # to the load of that one
+
+
+class Bench:
+    """Each check gets the same; what a check has loaded is unloaded after it."""
+
+    def __init__(self, subject: Subject, models: Models, sample: Sample) -> None:
+        self.subject, self.models, self.sample = subject, models, sample
+        self.limits = subject.limits
+        self.run: Run | None = None  # None = nothing runs
+        self.started_in = 0.0  # seconds
+        self.slowest_load = 0.0  # seconds
+        self.ever_loaded = False  # whether this run has had models
+        self.full: Full | None = None  # left for the next check
+        self.loaded: dict[str, Model] = {}
+
+    # Life
+
+    async def restart(self, stop_seconds: float = STOP_SECONDS) -> None:
+        """A new run in place of the one there is. Raises SetupError and NotHealthy."""
+        await self.stop()
+        self.run = run = self.subject.new_run(stop_seconds=stop_seconds)
+        self.started_in = await run.start()
+
+    async def stop(self) -> float:
+        """End what runs; the seconds that it took."""
+        run, self.run, self.full = self.run, None, None
+        self.ever_loaded = False
+        self.loaded.clear()
+        return await run.stop() if run is not None else 0.0
+
+    async def fresh(self) -> None:
+        """A new run, for what must not be disturbed by what has been. Ends the check if it does not come up."""
+        try:
+            await self.restart()
+        except (NotHealthy, SetupError) as error:
+            fail(f"The container could not be started a second time. {error}")
+
+    @property
+    def running(self) -> Run:
+        assert self.run is not None
+        return self.run
+
+    async def memory(self) -> int:
+        """Bytes in use by the container. Ends the check where that cannot be measured."""
+        if not self.subject.is_ours:
+            skip("The memory of a container that runs already cannot be measured from here.")
+        return await self.running.container.memory_used()
+
+    # Calls
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: Iterable[tuple[str, str]] = (),
+        timeout: float = CONTROL_SECONDS,
+    ) -> Exchange:
+        return await self.running.caller.call(method, path, body, headers, timeout=timeout)
+
+    async def ping(self) -> Exchange:
+        """As the platform does it, which waits for 2 s."""
+        return await self.call("GET", "/ping", timeout=self.limits.ping_seconds)
+
+    async def load(self, model: Model, url: str | None = None) -> Exchange:
+        """POST /models. ``url`` in place of where the model is."""
+        if url is None:
+            try:
+                url = await self.running.container.deliver(model.directory)
+            except ContainerError as error:
+                fail(f"The model could not be brought to the container: {error}.")
+        self.ever_loaded = True
+        self.loaded[model.name] = model  # whatever comes of it: it may be there all the same
+        answer = await self.post_models({"model_name": model.name, "url": url}, model.target_model)
+        if answer.ok:
+            self.slowest_load = max(self.slowest_load, answer.seconds)
+        return answer
+
+    async def post_models(self, content: Any, target_model: str = "") -> Exchange:
+        """POST /models with that as its JSON; bytes are sent as they are."""
+        body = content if isinstance(content, bytes) else json.dumps(content).encode()
+        headers = [("Content-Type", "application/json")]
+        if target_model:
+            headers.append((TARGET_MODEL, target_model))
+        return await self.call("POST", "/models", body, headers, self.limits.load_seconds)
+
+    async def get(self, model: Model) -> Exchange:
+        return await self.call("GET", f"/models/{model.name}", headers=[(TARGET_MODEL, model.target_model)])
+
+    async def unload(self, model: Model) -> Exchange:
+        headers = [(TARGET_MODEL, model.target_model)]
+        answer = await self.call("DELETE", f"/models/{model.name}", b"", headers, self.limits.unload_seconds)
+        if answer.ok or answer.status == 404:
+            self.loaded.pop(model.name, None)
+        return answer
+
+    async def invoke(
+        self,
+        model: Model,
+        body: bytes | None = None,
+        content_type: str | None = None,
+        extra: Iterable[tuple[str, str]] = (),
+        plain: bool = False,
+    ) -> Exchange:
+        """Invoke it with the sample, or another body; ``plain`` = without content type and accept."""
+        headers = []
+        if not plain:
+            headers.append(("Content-Type", content_type or self.sample.content_type))
+            if self.sample.accept:
+                headers.append(("Accept", self.sample.accept))
+        extra = list(extra)
+        if not any(name == TARGET_MODEL for name, _ in extra):
+            headers.append((TARGET_MODEL, model.target_model))
+        path = f"/models/{model.name}/invoke"
+        body = self.sample.body if body is None else body
+        return await self.call("POST", path, body, [*headers, *extra], self.limits.invocation_seconds)
+
+    async def listing(self) -> Listing:
+        """GET /models, page after page."""
+        entries: list[dict[str, Any]] = []
+        token, seen = "", set()
+        for pages in range(1, MOST_PAGES + 1):
+            query = f"?next_page_token={quote(token, safe='')}" if token else ""
+            answer = await self.call("GET", f"/models{query}")
+            content = answer.json()
+            if answer.status != 200:
+                return Listing(entries, pages, answer, f"GET /models is answered with {answer.received}")
+            page = content.get("models") if isinstance(content, dict) else None
+            if not isinstance(page, list) or not all(isinstance(entry, dict) for entry in page):
+                return Listing(entries, pages, answer, 'the answer is not {"models": [{"modelName": ..., ...}]}')
+            entries += page
+            token = str(content.get("nextPageToken") or "")
+            if not token:
+                return Listing(entries, pages, answer, "")
+            if token in seen:
+                return Listing(entries, pages, answer, f"the page token {token!r} comes twice: the list has no end")
+            seen.add(token)
+        return Listing(entries, MOST_PAGES, answer, f"more than {MOST_PAGES} pages")
+
+    # What checks need before they begin
+
+    async def model(self, archive: int | None = None, name: str = "") -> Model:
+        """A model that is loaded. Ends the check if it cannot be."""
+        model = await asyncio.to_thread(self.models.copy, archive, name)
+        answer = await self.load(model)
+        if not answer.ok:
+            skip("It takes a loaded model, and loading one failed: see the check load.", answer)
+        return model
+
+    async def several(self, count: int) -> list[Model]:
+        """So many loaded models. Ends the check if they cannot be loaded."""
+        return [await self.model() for _ in range(count)]
+
+    async def url_of_nothing(self) -> tuple[Model, str]:
+        """A model whose directory is not there, and the url that it would have."""
+        near = await asyncio.to_thread(self.models.copy)
+        url = await self.running.container.deliver(near.directory)
+        name = new_name()
+        directory = near.directory.parents[1] / name / "model"
+        await asyncio.to_thread(self.models.remove, near)
+        return Model(name, directory, f"missing-{name[:8]}.tar.gz", near.archive), url.replace(near.name, name)
+
+    def unknown(self) -> Model:
+        """A model that was never loaded."""
+        name = new_name()
+        return Model(name, self.subject.models / name / "model", f"unknown-{name[:8]}.tar.gz", self.models.archives[0])
+
+    async def invoked(self, model: Model) -> Exchange:
+        """The answer to the sample. Ends the check if it does not tell what the container does with a good request."""
+        answer = await self.invoke(model)
+        if not answer.ok:
+            skip(
+                "It takes a request that the model answers: "
+                + ("see the check invoke." if self.sample.given else "give one by --data and --content-type."),
+                answer,
+            )
+        return answer
+
+    # Afterwards
+
+    async def tidy(self) -> None:
+        """Unload what is loaded, and delete its files."""
+        self.full = None
+        models = list(self.loaded.values())
+        for model in models:
+            answer = await self.unload(model)
+            if not answer.status:  # it answers nothing any more
+                break
+        self.loaded.clear()
+        for model in models:
+            await asyncio.to_thread(self.models.remove, model)
+
+
+class Clock:
+    """A span of time that a check may fill."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+
+    @property
+    def is_up(self) -> bool:
+        return time.monotonic() >= self._end

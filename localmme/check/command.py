@@ -1,0 +1,179 @@
+"""From the options of ``localmme check`` to its report and its exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from emulator.containers.engine import Engine
+from emulator.errors import SetupError
+from emulator.events import Events, ImagePulling
+from emulator.hosting.definition import Image
+from emulator.hosting.runnable import command_of, embedded_server
+from emulator.limits import Limits
+from emulator.sizes import parse_size
+from localmme.check import report
+from localmme.check.bench import Bench, Sample
+from localmme.check.contract import Check, chosen
+from localmme.check.finding import Verdict
+from localmme.check.models import Models
+from localmme.check.runner import Result, run
+from localmme.check.scratch import Scratch, scratch
+from localmme.check.subject import RunningContainer, Subject
+from localmme.client import guess_content_type, read_data
+from localmme.options import variable
+
+DEFAULT_BODY, DEFAULT_CONTENT_TYPE = b"{}", "application/json"
+SOME_FAILED, COULD_NOT_RUN = 1, 2  # exit codes
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+Tell = Callable[[str], None]
+
+
+def check(
+    *,
+    image: str | None,
+    command: str | None,
+    handler: str | None,
+    url: str | None,
+    models: Sequence[str],
+    data: str | None,
+    content_type: str | None,
+    accept: str | None,
+    environment: Sequence[str],
+    memory: str,
+    timeout: float | None,
+    limits: Sequence[str],
+    only: str | None,
+    list_only: bool,
+    as_json: bool,
+    junit: str | None,
+) -> int:
+    """Do as the options say; the exit code: 0 = no check failed, 1 = some did, 2 = they could not be made."""
+    try:
+        checks = chosen(only)
+        if list_only:
+            report.print_list(checks)
+            return 0
+        archives = _archives(models)
+        sample = _sample(data, content_type, accept)
+        with scratch() as own, _progress() as tell:
+            given = Limits().override(list(limits))
+            events = Events()
+            events.subscribe(lambda event, _: tell(_pulling(event)) if isinstance(event, ImagePulling) else None)
+            engine = Engine(own.directory, events)
+            subject = _subject(image, command, handler, url, environment, memory, own.directory, engine)
+            subject.limits = replace(given, startup_seconds=timeout) if timeout else given
+            results = asyncio.run(_run(checks, subject, archives, sample, own, tell))
+        if junit:
+            report.write_junit(results, Path(junit))
+    except SetupError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return COULD_NOT_RUN
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        print("Interrupted; nothing is left running.", file=sys.stderr)
+        return COULD_NOT_RUN
+    if as_json:
+        print(report.as_json(results))
+    else:
+        report.print_results(results)
+    return SOME_FAILED if any(result.finding.verdict is Verdict.FAIL for result in results) else 0
+
+
+async def _run(
+    checks: Sequence[Check], subject: Subject, archives: Sequence[Path], sample: Sample, own: Scratch, tell: Tell
+) -> list[Result]:
+    task = asyncio.current_task()
+    loop = asyncio.get_running_loop()
+
+    def interrupt() -> None:
+        for number in SIGNALS:  # a second one would break off the cleaning up
+            loop.add_signal_handler(number, lambda: None)
+        assert task is not None
+        task.cancel()
+
+    for number in SIGNALS:
+        loop.add_signal_handler(number, interrupt)
+    try:
+        if own.left_containers:
+            with contextlib.suppress(SetupError):  # of another engine, perhaps
+                await subject.engine.sweep()
+        tell("finding what is to be checked")
+        await subject.prepare()
+        models = Models(archives, subject.models, own.directory / "archives")
+        tell("extracting the models")
+        await asyncio.to_thread(models.extract)
+
+        def begin(check: Check, number: int) -> None:
+            tell(f"{check.name} ({number} of {len(checks)})")
+
+        return await run(checks, Bench(subject, models, sample), begin)
+    finally:
+        await subject.engine.close()
+
+
+def _subject(
+    image: str | None,
+    command: str | None,
+    handler: str | None,
+    url: str | None,
+    environment: Sequence[str],
+    memory: str,
+    directory: Path,
+    engine: Engine,
+) -> Subject:
+    if sum(map(bool, (image, command, handler, url))) > 1:
+        raise SetupError("--image, --command, --handler and --url exclude each other: each says what is checked.")
+    variables = dict(variable(text) for text in environment)
+    if url:
+        RunningContainer(url)  # whether it is an address
+        if variables:
+            raise SetupError("--env is for a container that is started here, not for one at --url.")
+    variables.setdefault("SAGEMAKER_MODEL_SERVER_WORKERS", "1")  # as serve does
+    return Subject(
+        runs=None if url else Image(image) if image else command_of(command) if command else embedded_server(handler),
+        url=url or "",
+        environment=variables,
+        memory_bytes=parse_size(memory),
+        directory=directory,
+        limits=Limits(),
+        engine=engine,
+    )
+
+
+def _archives(models: Sequence[str]) -> list[Path]:
+    if not models:
+        raise SetupError("Give a model that the container can load: --model model.tar.gz.")
+    archives = [Path(model).expanduser() for model in models]
+    for archive in archives:
+        if not archive.is_file():
+            raise SetupError(f"There is no model archive {archive}. --model takes a file, such as model.tar.gz.")
+    return archives
+
+
+def _sample(data: str | None, content_type: str | None, accept: str | None) -> Sample:
+    if data is None:
+        return Sample(DEFAULT_BODY, content_type or DEFAULT_CONTENT_TYPE, accept or "", given=False)
+    body = read_data(data)
+    return Sample(body, content_type or guess_content_type(data, body), accept or "", given=True)
+
+
+def _pulling(event: ImagePulling) -> str:
+    return f"pulling {event.image}: {event.fraction:.0%}"
+
+
+@contextmanager
+def _progress() -> Iterator[Tell]:
+    """Show what is being done, in a terminal only."""
+    if not sys.stderr.isatty():
+        yield lambda text: None
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status("") as status:
+        yield status.update

@@ -1,0 +1,91 @@
+"""The models to try: archives extracted as an instance does it, and copies of them under names of their own."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import secrets
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from emulator.artifacts.archive import extract
+from emulator.errors import ArchiveError, SetupError
+from emulator.limits import Limits
+
+MOST_BYTES = 30 * 1024**3  # of one archive: the size of an instance's storage volume, unless another is asked for
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model on the storage volume."""
+
+    name: str  # as the platform makes it up: 32 hexadecimal digits
+    directory: Path  # <models>/<name>/model
+    target_model: str  # the caller's name, which is only a header
+    archive: Path
+
+
+class Models:
+    """Makes models in the directory that the container sees as /opt/ml/models."""
+
+    def __init__(self, archives: Sequence[Path], volume: Path, originals: Path) -> None:
+        """``originals`` is where the archives are extracted, once each; it must be on the file system of ``volume``."""
+        self.archives = archives
+        self._volume = volume
+        self._originals = [originals / str(number) / "model" for number in range(len(archives))]
+        self._numbers = itertools.count(1)
+
+    def extract(self) -> None:
+        """Raises SetupError when an archive cannot be read."""
+        self._volume.mkdir(parents=True, exist_ok=True)
+        for archive, original in zip(self.archives, self._originals):
+            original.parent.mkdir(parents=True)
+            try:
+                with archive.open("rb") as file:
+                    extract(file, original, max_bytes=MOST_BYTES, max_files=Limits().archive_files)
+            except ArchiveError as error:
+                raise SetupError(f"The model {archive} cannot be extracted: {error}") from None
+            except OSError as error:
+                raise SetupError(f"The model {archive} cannot be extracted: {error.strerror}.") from None
+
+    def copy(self, archive: int | None = None, name: str = "") -> Model:
+        """A further model like that of an archive; in turn, if none is named."""
+        number = next(self._numbers)
+        model = self._model(number, archive, name)
+        # Links, so that many copies take no room.
+        shutil.copytree(self._original(number, archive), model.directory, symlinks=True, copy_function=os.link)
+        return model
+
+    def broken(self) -> Model:
+        """A model whose files are all empty."""
+        number = next(self._numbers)
+        model = self._model(number, 0, "")
+        shutil.copytree(self._original(number, 0), model.directory, symlinks=True)
+        for folder, _, names in os.walk(model.directory):
+            for path in (Path(folder, name) for name in names):
+                if not path.is_symlink():
+                    os.truncate(path, 0)
+        return model
+
+    def remove(self, model: Model) -> None:
+        """Delete it from the volume."""
+        shutil.rmtree(model.directory.parent, ignore_errors=True)
+
+    def _original(self, number: int, archive: int | None) -> Path:
+        return self._originals[(number if archive is None else archive) % len(self._originals)]
+
+    def _model(self, number: int, archive: int | None, name: str) -> Model:
+        name = name or new_name()
+        source = self.archives[(number if archive is None else archive) % len(self.archives)]
+        stem = source.name.removesuffix(".gz").removesuffix(".tar")
+        # Each has a target model of its own: Triton knows a model by it.
+        directory = self._volume / name / "model"
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        return Model(name, directory, f"{stem}-{number}.tar.gz", source)
+
+
+def new_name() -> str:
+    """A name as the platform makes them up."""
+    return secrets.token_hex(16)

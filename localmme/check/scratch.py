@@ -1,0 +1,69 @@
+"""The directory of one run of the checks, and the removal of what killed runs left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from emulator.containers.engine import LOCK, MARK, is_abandoned
+from emulator.errors import SetupError
+
+
+@dataclass(frozen=True)
+class Scratch:
+    directory: Path
+    left_containers: bool  # a killed run may have left some on the Docker Engine
+
+
+@contextmanager
+def scratch() -> Iterator[Scratch]:
+    """A new directory, locked for as long as this process lives, and deleted afterwards. Raises SetupError."""
+    base = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "localmme" / "checks"
+    try:
+        base.mkdir(parents=True, exist_ok=True)
+        with _locked(base / LOCK, fcntl.LOCK_EX):  # so that nobody takes a directory that is not locked yet for left
+            left_containers = _sweep(base)
+            # Not for the owner alone: an image may run as any user.
+            directory = Path(tempfile.mkdtemp(prefix="check-", dir=base))
+            directory.chmod(0o755)
+            lock = _lock(directory / LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise SetupError(f"{base} cannot be written to: {error.strerror}. Name another by XDG_STATE_HOME.") from None
+    try:
+        yield Scratch(directory, left_containers)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+        os.close(lock)
+
+
+def _sweep(base: Path) -> bool:
+    """Delete the directories of killed runs; whether one of them had containers on an engine."""
+    left_containers = False
+    for directory in base.glob("check-*"):
+        if is_abandoned(directory, ""):
+            left_containers = left_containers or (directory / MARK).exists()
+            shutil.rmtree(directory, ignore_errors=True)
+    return left_containers
+
+
+def _lock(path: Path, operation: int) -> int:
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    fcntl.flock(descriptor, operation)
+    return descriptor
+
+
+@contextmanager
+def _locked(path: Path, operation: int) -> Iterator[None]:
+    descriptor = _lock(path, operation)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            os.close(descriptor)

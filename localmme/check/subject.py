@@ -1,0 +1,222 @@
+"""What is checked: an image, a command, or a container that somebody else runs; and one run of it after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+
+from emulator.containers.base import Container, LogSink, Setting
+from emulator.containers.engine import Engine
+from emulator.containers.images import Image as KnownImage
+from emulator.containers.process import ProcessContainer
+from emulator.errors import ContainerError, SetupError
+from emulator.hosting.definition import Command, Image
+from emulator.limits import Limits
+from localmme.check.calls import Caller, Exchange
+
+LAST_LINES = 12  # of the container's log, in a report
+STOP_SECONDS = 5.0  # from SIGTERM to SIGKILL where it is not the stop that is checked
+PATIENT_PING_SECONDS = 10.0  # whether pings are fast enough is a check of its own
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.02, 0.5  # between two looks at whether it is healthy
+OTHER_PORT_SECONDS = 1.0  # without an answer at the port that it was told, before others are tried
+END_SECONDS = 0.5  # for the news that a container has ended, after it dropped a connection
+
+
+class NotHealthy(Exception):
+    """A run did not come to answer its pings; the text says how that was."""
+
+
+@dataclass
+class Subject:
+    """What to run, and how the platform would."""
+
+    runs: Image | Command | None  # None = it runs already, at ``url``
+    url: str
+    environment: Mapping[str, str]
+    memory_bytes: int
+    directory: Path
+    limits: Limits
+    engine: Engine
+    image: KnownImage | None = None  # once it was found
+
+    @property
+    def models(self) -> Path:
+        """The storage volume."""
+        return self.directory / "models"
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is started and stopped here, so that its memory can be measured as well."""
+        return self.runs is not None
+
+    @property
+    def is_process(self) -> bool:
+        return isinstance(self.runs, Command)
+
+    async def prepare(self) -> None:
+        """Find what is to be run. Raises SetupError when it is not there."""
+        if isinstance(self.runs, Image):
+            self.image = await self.engine.image(self.runs.reference)
+
+    def new_run(self, *, shares_instance: bool = False, stop_seconds: float = STOP_SECONDS) -> Run:
+        """A run that is not started yet."""
+        setting = Setting(
+            name="primary",
+            environment={"SAGEMAKER_MULTI_MODEL": "true", **self.environment},
+            multi_model=True,
+            models=self.models,
+            memory_bytes=self.memory_bytes,
+            vcpus=os.cpu_count() or 1,
+            gpus=0,
+            position=0,
+            shares_instance=shares_instance,
+            scratch=self.directory,
+        )
+        limits = replace(self.limits, stop_seconds=stop_seconds)
+        return Run(self, setting, limits)
+
+    def container(self, setting: Setting, limits: Limits, log: LogSink) -> Container:
+        if self.runs is None:
+            return RunningContainer(self.url)
+        if isinstance(self.runs, Command):
+            return ProcessContainer(self.runs.words, self.runs.directory, setting, limits, log)
+        from emulator.containers.docker import DockerContainer
+
+        return DockerContainer(
+            self.engine, self.runs.reference, setting, limits, log, lambda _: None, check_labels=False
+        )
+
+
+class Run:
+    """One run of the subject, from its start to its end."""
+
+    def __init__(self, subject: Subject, setting: Setting, limits: Limits) -> None:
+        self._subject, self._limits = subject, limits
+        self._lines: deque[str] = deque(maxlen=LAST_LINES)
+        self.container = subject.container(setting, limits, self._lines.append)
+        self.caller = Caller("", 0)
+        self.told_port = 0  # where it was to listen; the caller has where it does
+        self._watch: asyncio.Task[str] | None = None
+
+    async def start(self) -> float:
+        """Start it and wait for its first good ping; the seconds that it took.
+
+        Raises SetupError when it cannot be started at all, NotHealthy when it ends or has not come up in time.
+        """
+        began = time.perf_counter()
+        await self.container.start()
+        self._watch = asyncio.create_task(self.container.wait())
+        self.told_port = self.container.port
+        self.caller = Caller(self.container.host, self.container.port)
+        pause, problem = FIRST_PAUSE_SECONDS, ""
+        while True:
+            ping = await self._ping(self.caller)
+            if ping.status == 200:
+                return time.perf_counter() - began
+            problem = ping.received
+            waited = time.perf_counter() - began
+            if self._subject.is_process and not ping.status and waited > OTHER_PORT_SECONDS and await self._elsewhere():
+                return time.perf_counter() - began
+            if self._watch.done():
+                raise NotHealthy(f"It {self._watch.result()} before it answered GET /ping with 200.")
+            if waited > self._limits.startup_seconds:
+                raise NotHealthy(
+                    f"GET /ping was not answered with 200 within {self._limits.startup_seconds:.3g} s: {problem}."
+                )
+            await asyncio.wait([self._watch], timeout=pause)
+            pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
+
+    async def ended(self, wait: float = 0.0) -> str | None:
+        """How it ended, in words that follow "it"; None while it runs. Waits for so many seconds for its end."""
+        if self._watch is None:
+            return None
+        await asyncio.wait([self._watch], timeout=wait)
+        return self._watch.result() if self._watch.done() else None
+
+    async def is_healthy(self) -> bool:
+        """Whether it runs and answers its pings, however slowly."""
+        return await self.ended() is None and (await self._ping(self.caller)).status == 200
+
+    async def stop(self) -> float:
+        """Stop it; the seconds that it took."""
+        self.caller.close()
+        began = time.perf_counter()
+        await self.container.stop()
+        seconds = time.perf_counter() - began
+        if self._watch is not None and not self._watch.done():
+            await asyncio.wait([self._watch], timeout=END_SECONDS)
+            self._watch.cancel()
+        return seconds
+
+    def last_words(self) -> str:
+        """The end of its log."""
+        if not self._subject.is_ours:
+            return ""
+        if not self._lines:
+            return "It wrote nothing to its log."
+        return "Its last log lines:\n" + "\n".join(f"    {line}" for line in self._lines)
+
+    async def _ping(self, caller: Caller) -> Exchange:
+        return await caller.call("GET", "/ping", timeout=PATIENT_PING_SECONDS)
+
+    async def _elsewhere(self) -> bool:
+        """Find the port at which a process listens that did not bind to the one that it was told."""
+        for port in await asyncio.to_thread(listening_ports):
+            caller = Caller(self.container.host, port)
+            if (await self._ping(caller)).status == 200:
+                self.caller = caller
+                return True
+            caller.close()
+        return False
+
+
+class RunningContainer(Container):
+    """A container that runs already, and goes on to run: its models' directories are those of this machine."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url if "//" in url else f"//{url}", scheme="http")
+        try:
+            port = parts.port or 80
+        except ValueError:
+            port = 0
+        if parts.scheme != "http" or not parts.hostname or not port or parts.path.strip("/"):
+            raise SetupError(f"{url} is not the address of a container: write http://HOST:PORT.")
+        self.host, self.port = parts.hostname, port
+
+    async def start(self) -> None:
+        """Nothing to do."""
+
+    async def wait(self) -> str:
+        return await asyncio.get_running_loop().create_future()
+
+    async def stop(self) -> None:
+        """It is not ours to stop."""
+
+    async def memory_used(self) -> int:
+        raise ContainerError("the memory of a container that runs elsewhere cannot be measured")
+
+    async def cpu_seconds(self) -> float | None:
+        return None
+
+    async def deliver(self, model_directory: Path) -> str:
+        return str(model_directory)
+
+
+def listening_ports() -> list[int]:
+    """Where the processes below this one listen."""
+    ports = set()
+    for process in psutil.Process().children(recursive=True):
+        try:
+            connections = process.net_connections("tcp")
+        except psutil.Error:  # it has ended, or may not be looked at
+            continue
+        ports |= {connection.laddr.port for connection in connections if connection.status == psutil.CONN_LISTEN}
+    return sorted(ports)

@@ -1,0 +1,160 @@
+"""Invocations: what a model is sent, and what comes back."""
+
+from __future__ import annotations
+
+import asyncio
+
+from localmme.check.bench import Bench
+from localmme.check.finding import Finding, failed, passed, skipped, warned
+
+EVERY_BYTE = bytes(range(256)) * 4
+MARK = 'localmme-Check="a b;C"'  # a parameter of a content type, which must stay as it is
+INVOKERS = 4
+
+
+async def invoke(bench: Bench) -> Finding:
+    model = await bench.model()
+    answer = await bench.invoke(model)
+    if answer.ok:
+        return passed(exchange=answer)
+    if answer.status == 404:
+        return failed("404 means that the model is not loaded, but it is.", answer)
+    if not answer.status:
+        return failed("An invocation must be answered.", answer)
+    if bench.sample.given:
+        return failed(f"The sample request fails. {bench.running.last_words()}", answer)
+    return skipped("The model wants another request: give one by --data and --content-type.", answer)
+
+
+async def invoke_headers(bench: Bench) -> Finding:
+    model = await bench.model()
+    sample = await bench.invoked(model)
+    # [api] The longest that the API takes.
+    longest = [
+        ("X-Amzn-SageMaker-Custom-Attributes", "a" * bench.limits.custom_attributes_characters),
+        ("X-Amzn-SageMaker-Session-Id", "0f" * 128),
+    ]
+    answer = await bench.invoke(model, extra=longest)
+    if not answer.ok:
+        return failed("The model answers the sample, but not with the longest headers that there may be.", answer)
+    # Callers may leave out both. What the model makes of it is its own affair, but it has to be answered.
+    bare = await bench.invoke(model, plain=True)
+    if not bare.status:
+        return failed("A request without Content-Type and Accept must be answered.", bare)
+    if bare.status == 404:
+        return failed("Without Content-Type and Accept, a loaded model is not found.", bare)
+    if sample.header("content-length") is None and sample.header("transfer-encoding") is None:
+        return warned("The answer has no length: each costs a connection.", sample)
+    return passed(exchange=answer)
+
+
+async def invoke_content_type(bench: Bench) -> Finding:
+    model = await bench.model()
+    sample = await bench.invoked(model)
+    if not sample.header("content-type"):
+        return warned("The answer has no Content-Type: callers cannot tell what it is.", sample)
+    marked = f"{bench.sample.content_type}; {MARK}"
+    answer = await bench.invoke(model, content_type=marked)
+    if not answer.ok:
+        return warned("With a parameter added to its content type, the sample is no longer answered.", answer)
+    got = answer.header("content-type") or ""
+    if MARK.partition("=")[0].lower() in got.lower() and marked not in got:
+        return failed(f"The content type {marked!r} has come back as {got!r}.", answer)
+    told = answer.body.decode("utf-8", "replace")
+    if MARK.partition("=")[0].lower() in told.lower() and MARK not in told.replace('\\"', '"'):
+        return failed(f"The content type {marked!r} is not what the model was given.", answer)
+    accept = bench.sample.accept.partition(";")[0].strip().lower()
+    if accept and "*" not in accept and "," not in accept and not got.lower().startswith(accept):
+        return warned(f"{bench.sample.accept} was to be accepted, but the answer is {got!r}.", answer)
+    return passed(f"The answer is {sample.header('content-type')}.", answer)
+
+
+async def invoke_binary(bench: Bench) -> Finding:
+    model = await bench.model()
+    answer = await bench.invoke(model, EVERY_BYTE, "application/octet-stream")
+    if not answer.status:
+        return failed("A request of every kind of byte must be answered, if only with an error.", answer)
+    if answer.status == 404:
+        return failed("A loaded model is not found.", answer)
+    sample = await bench.invoke(model)
+    if sample.ok and sample.body == bench.sample.body and answer.ok and answer.body != EVERY_BYTE:
+        return failed(
+            f"The model answers with what it is sent, but of {len(EVERY_BYTE)} bytes of every kind {len(answer.body)} "
+            "came back changed.",
+            answer,
+        )
+    if not answer.ok:
+        return passed("The model refuses it, which is its own affair; the container answers.", answer)
+    return passed(f"{len(EVERY_BYTE)} bytes of every kind.", answer)
+
+
+async def invoke_large(bench: Bench) -> Finding:
+    model = await bench.model()
+    limit = bench.limits.body_bytes
+    # White space is allowed in most of what is text.
+    body = bench.sample.body.ljust(limit)
+    answer = await bench.invoke(model, body)
+    if not answer.status:
+        return failed(f"A request of {limit:,} bytes, the most that there may be, must be answered.", answer)
+    if answer.status in (413, 431):
+        return failed(f"A request of {limit:,} bytes, the most that there may be, is refused as too large.", answer)
+    sample = await bench.invoke(model)
+    if sample.ok and sample.body == bench.sample.body and answer.ok and answer.body != body:
+        return failed(
+            f"The model answers with what it is sent, but of {limit:,} bytes {len(answer.body):,} came back.", answer
+        )
+    if sample.ok and not answer.ok:
+        return warned(
+            f"The model answers the sample, but not when it is filled up with blanks to {limit:,} bytes.", answer
+        )
+    if not answer.ok:
+        return passed("The model refuses it, which is its own affair; the container answers.", answer)
+    return passed(f"{limit:,} bytes in {answer.seconds:.2f} s.", answer)
+
+
+async def unknown_model_invoke(bench: Bench) -> Finding:
+    answer = await bench.invoke(bench.unknown())
+    if answer.status == 404:
+        return passed(exchange=answer)
+    return failed(
+        "By a 404 the platform knows that a model is not loaded, and loads it. This reaches the caller.", answer
+    )
+
+
+async def load_while_invoking(bench: Bench) -> Finding:
+    model = await bench.model()
+    before = await bench.invoke(model)
+    if not before.status or before.status == 404:
+        return skipped("It takes a model that can be invoked: see the check invoke.", before)
+    wrong: list = []
+    count, done = 0, False
+
+    async def invoke() -> None:
+        nonlocal count
+        while not done:
+            answer = await bench.invoke(model)
+            count += 1
+            if answer.status != before.status:
+                wrong.append(answer)
+                return
+
+    invokers = [asyncio.create_task(invoke()) for _ in range(INVOKERS)]
+    try:
+        loads = []
+        for _ in range(3):
+            other = await asyncio.to_thread(bench.models.copy)
+            loads.append(await bench.load(other))
+            await asyncio.sleep(0.05)  # some invocations when it is through, too
+    finally:
+        done = True
+        await asyncio.wait(invokers, timeout=bench.limits.invocation_seconds)
+        for invoker in invokers:
+            invoker.cancel()
+    if wrong:
+        return failed(f"An invocation was answered otherwise while another model loaded, one of {count}.", wrong[0])
+    bad = next((answer for answer in loads if not answer.ok), None)
+    if bad is not None and bad.status == 507:
+        return skipped("There is no memory for a second model: give more by --memory.", bad)
+    if bad is not None:
+        return failed("A model cannot be loaded while another one is invoked.", bad)
+    return passed(f"{count} invocations during {len(loads)} loads, all answered with {before.status}.", loads[-1])

@@ -1,0 +1,187 @@
+"""How a container is started, listens, answers its pings and is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from emulator.containers.docker import BIND_TO_PORT_LABEL, MULTI_MODEL_LABEL
+from emulator.errors import SetupError
+from localmme.check.bench import Bench, Clock
+from localmme.check.calls import Exchange
+from localmme.check.finding import Finding, failed, passed, skipped, warned
+from localmme.check.subject import NotHealthy
+
+CONNECTIONS = 10  # at once
+PINGS = 5
+BUSY_SECONDS = 1.5  # of loads and invocations, while it is pinged
+BUSY_INVOKERS = 4
+PING_PAUSE_SECONDS = 0.05
+NOT_AN_IMAGE = "Only an image has {}: check it with --image."
+NOT_OURS = "A container that runs already is neither started nor stopped here: use --image, --command or --handler."
+
+
+async def labels(bench: Bench) -> Finding:
+    image = bench.subject.image
+    if image is None:
+        return skipped(NOT_AN_IMAGE.format("labels"))
+    missing = [
+        label
+        for label in (MULTI_MODEL_LABEL, BIND_TO_PORT_LABEL)
+        if image.labels.get(label.partition("=")[0]) != label.partition("=")[2]
+    ]
+    if MULTI_MODEL_LABEL in missing:
+        return failed(f"CreateModel refuses the image. Add `LABEL {MULTI_MODEL_LABEL}` to its Dockerfile.")
+    if missing:
+        return warned(
+            f"It cannot be in an inference pipeline or be one of several containers. Add `LABEL {BIND_TO_PORT_LABEL}`."
+        )
+    return passed()
+
+
+async def entry_point(bench: Bench) -> Finding:
+    image = bench.subject.image
+    if image is None:
+        return skipped(NOT_AN_IMAGE.format("an entry point"))
+    if image.entrypoint[:2] == ("/bin/sh", "-c"):
+        return failed(
+            "The entry point is in shell form: neither the argument `serve` nor SIGTERM reaches the program. Write it "
+            'in exec form, ENTRYPOINT ["program", "argument"].'
+        )
+    if image.entrypoint and image.entrypoint[0].rpartition("/")[2] in ("tini", "tini-static"):
+        return failed(
+            "The entry point is tini, which does not work with the argument `serve`. Start the program itself."
+        )
+    if not image.entrypoint:
+        return passed("There is none, so the program `serve` on the PATH is run.")
+    return passed(" ".join(image.entrypoint))
+
+
+async def starts(bench: Bench) -> Finding:
+    if not bench.subject.is_ours:
+        return skipped(NOT_OURS)
+    return passed(
+        f"Healthy after {bench.started_in:.1f} s; SageMaker waits for {bench.limits.startup_seconds:.3g} s.",
+        bench.running.caller.last,
+    )
+
+
+async def bind_to_port(bench: Bench) -> Finding:
+    if not bench.subject.is_ours:
+        return skipped(NOT_OURS)
+    if bench.subject.is_process:  # it was told a port from the start
+        told, port = bench.running.told_port, bench.running.caller.port
+        if told != port:
+            return failed(f"SAGEMAKER_BIND_TO_PORT was {told}, but it listens on port {port}.")
+        return passed(f"It listens on port {port}, as it was told.", bench.running.caller.last)
+    run = bench.subject.new_run(shares_instance=True)
+    try:
+        await run.start()
+        return passed(f"It listens on port {run.told_port}, as it was told.", run.caller.last)
+    except (NotHealthy, SetupError) as error:
+        detail = f"With SAGEMAKER_BIND_TO_PORT={run.told_port} it does not come up on that port. {error}"
+        image = bench.subject.image
+        if image is not None and BIND_TO_PORT_LABEL.partition("=")[0] not in image.labels:
+            # It does not say that it can, so nobody can ask it to.
+            return warned(f"{detail} Without the label, it can only be alone on an instance.", run.caller.last)
+        return failed(f"{detail} {run.last_words()}", run.caller.last)
+    finally:
+        await run.stop()
+
+
+async def connect(bench: Bench) -> Finding:
+    caller, limit = bench.running.caller, bench.limits.connect_seconds
+
+    async def one() -> float:
+        began = time.perf_counter()
+        _, writer = await asyncio.wait_for(asyncio.open_connection(caller.host, caller.port), 4 * limit)
+        seconds = time.perf_counter() - began
+        # Like a caller who goes away, which is to be no trouble either.
+        writer.write(b"GET /ping HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n\r\n" % caller.host.encode())
+        writer.close()
+        return seconds
+
+    results = await asyncio.gather(*(one() for _ in range(CONNECTIONS)), return_exceptions=True)
+    refused = [result for result in results if isinstance(result, Exception)]
+    slowest = max((result for result in results if isinstance(result, float)), default=0.0)
+    if refused or slowest > limit:
+        how = f"{len(refused)} were not accepted in {4 * limit:.3g} s" if refused else f"one took {slowest:.3f} s"
+        return failed(
+            f"Of {CONNECTIONS} connections at once {how}; each must be accepted within {limit * 1000:.0f} ms."
+        )
+    return passed(f"{CONNECTIONS} connections at once, the slowest was accepted in {slowest * 1000:.1f} ms.")
+
+
+async def ping(bench: Bench) -> Finding:
+    slowest: Exchange | None = None
+    for _ in range(PINGS):
+        answer = await bench.ping()
+        if answer.status != 200:
+            return failed("A ping must be answered with 200 within 2 s: the container counts as unhealthy.", answer)
+        if slowest is None or answer.seconds > slowest.seconds:
+            slowest = answer
+    assert slowest is not None
+    return passed(f"The slowest of {PINGS} took {slowest.seconds * 1000:.1f} ms.", slowest)
+
+
+async def ping_while_busy(bench: Bench) -> Finding:
+    model = await bench.model()
+    clock = Clock(BUSY_SECONDS)
+    pings: list[Exchange] = []
+    counts = {"invocations": 0, "loads": 0}
+
+    async def invoke() -> None:
+        while not clock.is_up:
+            await bench.invoke(model)
+            counts["invocations"] += 1
+
+    async def load() -> None:
+        while not clock.is_up:
+            other = await asyncio.to_thread(bench.models.copy)
+            await bench.load(other)
+            await bench.unload(other)
+            await asyncio.to_thread(bench.models.remove, other)
+            counts["loads"] += 1
+
+    work = asyncio.gather(load(), *(invoke() for _ in range(BUSY_INVOKERS)))
+    try:
+        while not work.done():
+            answer = await bench.ping()
+            pings.append(answer)
+            if answer.status != 200:
+                return failed(
+                    f"While it loaded and answered invocations, ping {len(pings)} was not answered with 200 within "
+                    "2 s: the container counts as unhealthy.",
+                    answer,
+                )
+            await asyncio.sleep(PING_PAUSE_SECONDS)
+        await work
+    finally:
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+    slowest = max(pings, key=lambda each: each.seconds)
+    return passed(
+        f"{len(pings)} pings during {counts['loads']} loads and {counts['invocations']} invocations; the slowest took "
+        f"{slowest.seconds * 1000:.1f} ms.",
+        slowest,
+    )
+
+
+async def sigterm(bench: Bench) -> Finding:
+    if not bench.subject.is_ours:
+        return skipped(NOT_OURS)
+    limit = bench.limits.stop_seconds
+    try:
+        await bench.restart(stop_seconds=limit)
+    except (NotHealthy, SetupError) as error:
+        return failed(f"The container could not be started a second time. {error}")
+    await bench.load(await asyncio.to_thread(bench.models.copy))
+    run = bench.running
+    seconds = await bench.stop()
+    ended = await run.ended() or "ended"
+    if seconds >= limit:
+        return failed(
+            f"It had not ended {limit:.3g} s after SIGTERM, and was killed: what it was doing is lost. If it is "
+            "started by a shell, use `exec`; and process 1 of a container ignores signals that it does not handle."
+        )
+    return passed(f"It {ended}, {seconds:.1f} s after SIGTERM.")

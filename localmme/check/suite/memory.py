@@ -1,0 +1,182 @@
+"""Memory: given back by unloads, not lost over time, and when there is none left, said so."""
+
+from __future__ import annotations
+
+import asyncio
+
+from emulator.sizes import format_size
+from localmme.check.bench import Bench, Clock, Full
+from localmme.check.calls import Exchange
+from localmme.check.finding import Finding, fail, failed, passed, skip, skipped, warned
+from localmme.check.models import Model
+
+MEASURABLE_BYTES = 8 * 1024**2  # below that, models cannot be told from what a server takes for itself
+MOST_MEASURED = 16  # models
+GIVEN_BACK, HALF_GIVEN_BACK = 0.6, 0.3  # shares of what was taken, for pass and warn
+SETTLE_SECONDS, LOOK_SECONDS = 3.0, 0.25  # for memory to go back after the answer
+ROUNDS, WARM_UP_ROUNDS, ROUNDS_SECONDS = 100, 10, 15.0
+GROWTH_BYTES = 4 * 1024**2  # in half of the rounds
+MOST_COPIES, FILL_SECONDS = 400, 25.0
+
+
+async def unload_frees_memory(bench: Bench) -> Finding:
+    await bench.memory()
+    await bench.fresh()
+    await bench.model()  # one that stays: what comes with the first model is no model's own
+    clock = Clock(10.0)
+    base = await bench.memory()
+    models: list[Model] = []
+    taken = 0
+    while taken < MEASURABLE_BYTES and len(models) < MOST_MEASURED and not clock.is_up:
+        model = await asyncio.to_thread(bench.models.copy)
+        answer = await bench.load(model)
+        if answer.status == 507:
+            bench.loaded.pop(model.name)
+            await bench.unload(model)
+            break
+        if not answer.ok:
+            skip("It takes models that load, and loading one failed: see the check load.", answer)
+        models.append(model)
+        taken = await bench.memory() - base
+    if taken < MEASURABLE_BYTES / 2:
+        return skipped(
+            f"{len(models)} models take {format_size(max(taken, 0))} together, which cannot be told from what the "
+            "server takes for itself. Check it with a larger model."
+        )
+    for model in models:
+        answer = await bench.unload(model)
+        if not answer.ok:
+            return skipped("It takes models that unload: see the check unload.", answer)
+    settling = Clock(SETTLE_SECONDS)
+    left = await bench.memory() - base
+    while left > (1 - GIVEN_BACK) * taken and not settling.is_up:
+        await asyncio.sleep(LOOK_SECONDS)
+        left = await bench.memory() - base
+    share = (taken - left) / taken
+    figure = (
+        f"{len(models)} models took {format_size(taken)}; unloading them gave {format_size(max(taken - left, 0))} back"
+    )
+    if share >= GIVEN_BACK:
+        return passed(f"{figure} ({min(share, 1.0):.0%}).", answer)
+    advice = "The platform unloads models to get their memory"
+    if share >= HALF_GIVEN_BACK:
+        return warned(f"{figure} ({share:.0%}). {advice}, and gets less of it than it expects.", answer)
+    return failed(f"{figure} ({max(share, 0.0):.0%}). {advice}: in the end there is none for any.", answer)
+
+
+async def load_unload_growth(bench: Bench) -> Finding:
+    await bench.memory()
+    clock = Clock(ROUNDS_SECONDS)
+    figures: list[int] = []
+    answer: Exchange | None = None
+    model = await asyncio.to_thread(bench.models.copy)
+    while len(figures) < ROUNDS and not (clock.is_up and len(figures) > WARM_UP_ROUNDS):
+        answer = await bench.load(model)
+        if not answer.ok and not figures:
+            skip("It takes models that load, and loading one failed: see the check load.", answer)
+        if not answer.ok:
+            return failed(f"In round {len(figures) + 1} of load and unload, the load failed.", answer)
+        answer = await bench.unload(model)
+        if not answer.ok:
+            return skipped("It takes models that unload: see the check unload.", answer)
+        figures.append(await bench.memory())
+    steady = figures[WARM_UP_ROUNDS:] if len(figures) > 2 * WARM_UP_ROUNDS else figures
+    part = max(1, len(steady) // 4)
+    # What is never given back shows in the least of the last rounds.
+    growth = min(steady[-part:]) - max(steady[:part])
+    each = growth / max(1, len(steady) - part)
+    rounds = f"{len(figures)} rounds" + ("" if len(figures) == ROUNDS else f" in {ROUNDS_SECONDS:.0f} s")
+    if growth > GROWTH_BYTES:
+        return failed(
+            f"Over {rounds} memory grew from {format_size(max(steady[:part]))} to {format_size(min(steady[-part:]))}, "
+            f"by {format_size(int(each))} a round: in the end the container runs out of it."
+        )
+    return passed(
+        f"{rounds}: from {format_size(figures[0])} after the first to {format_size(figures[-1])} after the last."
+    )
+
+
+async def memory_full(bench: Bench) -> Finding:
+    full = await fill(bench)
+    if full.answer.status != 507:
+        return failed(
+            f"With {len(full.loaded)} models in memory, the next load fails with another status than 507: the platform "
+            "does not unload models and try again.",
+            full.answer,
+        )
+    ping = await bench.ping()
+    if ping.status != 200:
+        return failed(f"After a load was answered with 507, with {len(full.loaded)} models, pings fail.", ping)
+    for model in (full.loaded[0], full.loaded[-1]):
+        found = await bench.get(model)
+        if found.status != 200:
+            return failed("After a load was answered with 507, a model that was loaded before is gone.", found)
+        invoked = await bench.invoke(model)
+        if not invoked.status or invoked.status == 404 or (bench.sample.given and not invoked.ok):
+            return failed("After a load was answered with 507, a model that was loaded before is not served.", invoked)
+    bench.full = full
+    return passed(f"507 with {len(full.loaded)} models in memory, and it goes on serving.", full.answer)
+
+
+async def reload_after_507(bench: Bench) -> Finding:
+    full = bench.full or await fill(bench)
+    if full.answer.status != 507:
+        return skipped("It takes a container that answers 507: see the check memory-full.", full.answer)
+    before = await bench.invoke(full.loaded[0])
+    # The platform unloads what is not in use, one by one, and tries again. It does not unload what was refused.
+    loaded = list(full.loaded)
+    again = full.answer
+    while again.status == 507 and loaded:
+        unloaded = await bench.unload(loaded.pop())
+        if not unloaded.ok:
+            return failed("When memory is full, a model cannot be unloaded.", unloaded)
+        again = await bench.load(full.refused)
+        if len(loaded) < len(full.loaded) / 2:
+            break
+    gone = len(full.loaded) - len(loaded)
+    if again.status == 507:
+        return failed(f"With {gone} of {len(full.loaded)} models unloaded, the load is still refused.", again)
+    if again.ok:
+        invoked = await bench.invoke(full.refused)
+        if invoked.status != before.status:
+            return failed("The model was loaded at the second attempt, and cannot be invoked.", invoked)
+        return passed(f"With {gone} of {len(full.loaded)} models unloaded, it was loaded.", again)
+    if again.status == 409:
+        # It has kept the model that it refused. Then the platform takes it for loaded.
+        invoked = await bench.invoke(full.refused)
+        if invoked.status == before.status and invoked.status:
+            return warned("It says that the model it refused was loaded; it can be invoked at least.", again)
+        return failed(
+            "It refused the model with 507 and kept it registered: to load it again is a 409, by which the platform "
+            f"takes it for loaded, and an invocation is answered with {invoked.received}. The load must leave nothing.",
+            again,
+        )
+    return failed(f"With {gone} of {len(full.loaded)} models unloaded, the load fails.", again)
+
+
+async def fill(bench: Bench) -> Full:
+    """Load until one is refused. Ends the check if that does not come to be."""
+    base = await bench.memory()
+    clock = Clock(FILL_SECONDS)
+    loaded: list[Model] = []
+    while len(loaded) < MOST_COPIES and not clock.is_up:
+        model = await asyncio.to_thread(bench.models.copy)
+        answer = await bench.load(model)
+        if not answer.status:
+            fail(f"With {len(loaded)} models in memory, the next load got no answer.", answer)
+        if not answer.ok:
+            if not loaded:
+                skip("Not even one model can be loaded: see the check load, or give more by --memory.", answer)
+            return Full(loaded, model, answer)
+        loaded.append(model)
+        used = await bench.memory()
+        if bench.subject.is_process and used - base > bench.subject.memory_bytes:
+            skip(
+                f"{len(loaded)} models took {format_size(used - base)} and there was no 507. A process has no limit: "
+                "check it with --image, or give the server a limit of its own, for instance by --env."
+            )
+    used = await bench.memory()
+    skip(
+        f"{len(loaded)} models took {format_size(max(used - base, 0))} and there was no 507 yet: check it with larger "
+        "models, or less --memory."
+    )
