@@ -69,6 +69,8 @@ class Bench:
         self.slowest_load = 0.0  # seconds
         self.ever_loaded = False  # whether this run has had models
         self.full: Full | None = None  # left for the next check
+        self.cannot_fill = ""  # why memory does not come to be full
+        self._kept: Model | None = None
         self.loaded: dict[str, Model] = {}
 
     # Life
@@ -82,7 +84,7 @@ class Bench:
     async def stop(self) -> float:
         """End what runs; the seconds that it took."""
         run, self.run, self.full = self.run, None, None
-        self.ever_loaded = False
+        self.ever_loaded, self._kept = False, None
         self.loaded.clear()
         return await run.stop() if run is not None else 0.0
 
@@ -197,9 +199,15 @@ class Bench:
 
     # What checks need before they begin
 
-    async def model(self, archive: int | None = None, name: str = "") -> Model:
-        """A model that is loaded. Ends the check if it cannot be."""
-        model = await asyncio.to_thread(self.models.copy, archive, name)
+    async def model(self) -> Model:
+        """A loaded model, which checks have in turn as long as it stays loaded. Ends the check if there can be none."""
+        if self._kept is None or (await self.get(self._kept)).status != 200:
+            self._kept = await self.own_model()
+        return self._kept
+
+    async def own_model(self) -> Model:
+        """A loaded model that no other check has. Ends the check if it cannot be loaded."""
+        model = await asyncio.to_thread(self.models.copy)
         answer = await self.load(model)
         if not answer.ok:
             skip("It takes a loaded model, and loading one failed: see the check load.", answer)
@@ -207,7 +215,7 @@ class Bench:
 
     async def several(self, count: int) -> list[Model]:
         """So many loaded models. Ends the check if they cannot be loaded."""
-        return [await self.model() for _ in range(count)]
+        return [await self.own_model() for _ in range(count)]
 
     async def url_of_nothing(self) -> tuple[Model, str]:
         """A model whose directory is not there, and the url that it would have."""
@@ -236,15 +244,20 @@ class Bench:
 
     # Afterwards
 
+    async def empty(self) -> None:
+        """Unload everything."""
+        self._kept = None
+        await self.tidy()
+
     async def tidy(self) -> None:
-        """Unload what is loaded, and delete its files."""
+        """Unload what the check under way has loaded, and delete its files."""
         self.full = None
-        models = list(self.loaded.values())
+        models = [model for model in self.loaded.values() if model is not self._kept]
         for model in models:
             answer = await self.unload(model)
             if not answer.status:  # it answers nothing any more
                 break
-        self.loaded.clear()
+        self.loaded = {self._kept.name: self._kept} if self._kept is not None else {}
         for model in models:
             await asyncio.to_thread(self.models.remove, model)
 

@@ -1,4 +1,4 @@
-"""All checks, in their order: what each is called, its sentence of the contract, where that is said, and who sees to it.
+"""All checks, in their order: what each is called, its sentence of the contract, the source of that, and its function.
 
 Sources: [dg] SageMaker developer guide, "Custom containers contract for multi-model endpoints" and around it; [api] API
 reference; [gh] public reports; [ours] not documented, but nothing works without it.

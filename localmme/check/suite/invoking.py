@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
-from localmme.check.bench import Bench
+from localmme.check.bench import Bench, Clock
+from localmme.check.calls import Exchange
 from localmme.check.finding import Finding, failed, passed, skipped, warned
 
 EVERY_BYTE = bytes(range(256)) * 4
 MARK = 'localmme-Check="a b;C"'  # a parameter of a content type, which must stay as it is
 INVOKERS = 4
+MOST_LOADS, LOADING_SECONDS = 5, 1.0  # during invocations
 
 
 async def invoke(bench: Bench) -> Finding:
@@ -126,7 +128,7 @@ async def load_while_invoking(bench: Bench) -> Finding:
     before = await bench.invoke(model)
     if not before.status or before.status == 404:
         return skipped("It takes a model that can be invoked: see the check invoke.", before)
-    wrong: list = []
+    wrong: list[Exchange] = []
     count, done = 0, False
 
     async def invoke() -> None:
@@ -140,8 +142,9 @@ async def load_while_invoking(bench: Bench) -> Finding:
 
     invokers = [asyncio.create_task(invoke()) for _ in range(INVOKERS)]
     try:
-        loads = []
-        for _ in range(3):
+        loads: list[Exchange] = []
+        clock = Clock(LOADING_SECONDS)
+        while not loads or (loads[-1].ok and len(loads) < MOST_LOADS and not clock.is_up):
             other = await asyncio.to_thread(bench.models.copy)
             loads.append(await bench.load(other))
             await asyncio.sleep(0.05)  # some invocations when it is through, too

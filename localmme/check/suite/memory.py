@@ -14,7 +14,8 @@ MEASURABLE_BYTES = 8 * 1024**2  # below that, models cannot be told from what a 
 MOST_MEASURED = 16  # models
 GIVEN_BACK, HALF_GIVEN_BACK = 0.6, 0.3  # shares of what was taken, for pass and warn
 SETTLE_SECONDS, LOOK_SECONDS = 3.0, 0.25  # for memory to go back after the answer
-ROUNDS, WARM_UP_ROUNDS, ROUNDS_SECONDS = 100, 10, 15.0
+ROUNDS, WARM_UP_ROUNDS, ROUNDS_SECONDS = 100, 10, 10.0
+FEWEST_ROUNDS = 8  # of models however slow
 GROWTH_BYTES = 4 * 1024**2  # in half of the rounds
 MOST_COPIES, FILL_SECONDS = 400, 25.0
 
@@ -70,7 +71,7 @@ async def load_unload_growth(bench: Bench) -> Finding:
     figures: list[int] = []
     answer: Exchange | None = None
     model = await asyncio.to_thread(bench.models.copy)
-    while len(figures) < ROUNDS and not (clock.is_up and len(figures) > WARM_UP_ROUNDS):
+    while len(figures) < ROUNDS and not (clock.is_up and len(figures) >= FEWEST_ROUNDS):
         answer = await bench.load(model)
         if not answer.ok and not figures:
             skip("It takes models that load, and loading one failed: see the check load.", answer)
@@ -156,6 +157,9 @@ async def reload_after_507(bench: Bench) -> Finding:
 
 async def fill(bench: Bench) -> Full:
     """Load until one is refused. Ends the check if that does not come to be."""
+    if bench.cannot_fill:
+        skip(bench.cannot_fill)
+    await bench.empty()
     base = await bench.memory()
     clock = Clock(FILL_SECONDS)
     loaded: list[Model] = []
@@ -171,12 +175,14 @@ async def fill(bench: Bench) -> Full:
         loaded.append(model)
         used = await bench.memory()
         if bench.subject.is_process and used - base > bench.subject.memory_bytes:
-            skip(
-                f"{len(loaded)} models took {format_size(used - base)} and there was no 507. A process has no limit: "
-                "check it with --image, or give the server a limit of its own, for instance by --env."
-            )
+            break
     used = await bench.memory()
-    skip(
-        f"{len(loaded)} models took {format_size(max(used - base, 0))} and there was no 507 yet: check it with larger "
-        "models, or less --memory."
-    )
+    detail = f"{len(loaded)} models took {format_size(max(used - base, 0))} and there was no 507."
+    if bench.subject.is_process:
+        advice = (
+            "A process has no limit: check it with --image, or give the server a limit of its own, such as by --env."
+        )
+    else:
+        advice = "Check it with larger models, or less --memory."
+    bench.cannot_fill = "See the check memory-full."
+    skip(f"{detail} {advice}")
