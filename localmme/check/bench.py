@@ -56,6 +56,7 @@ class Full:
     loaded: list[Model]
     refused: Model
     answer: Exchange  # to the load of that one
+    served: int  # the status with which the first one answered the sample, when there was room
 
 
 class Bench:

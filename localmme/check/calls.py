@@ -136,7 +136,7 @@ def _shown(body: bytes) -> str:
     start = body[:SHOWN_CHARACTERS]
     try:
         text = start.decode("utf-8", "strict" if len(body) <= SHOWN_CHARACTERS else "ignore")
-        readable = text.isprintable() or not any(ord(character) < 9 for character in text)
+        readable = "".join(text.split()).isprintable()  # what a terminal takes for orders is not shown as it is
     except UnicodeDecodeError:
         readable = False
     shown = " ".join(text.split()) if readable else repr(start[:60])

@@ -51,7 +51,7 @@ async def run(checks: Sequence[Check], bench: Bench, tell: Callable[[Check, int]
 
 
 async def _make_ready(check: Check, bench: Bench) -> tuple[str, Finding | None]:
-    """Have a healthy container. Otherwise: why there is none, and what that means for a check that is about that."""
+    """Have a healthy container. Otherwise: why there is none, and what that is for the first check that needs one."""
     if bench.run is not None:
         for _ in range(HEALTH_TRIES):
             if await bench.run.is_healthy():
@@ -68,9 +68,9 @@ async def _make_ready(check: Check, bench: Bench) -> tuple[str, Finding | None]:
             raise SetupError(f"No healthy container answers at {bench.subject.url}. {error}") from None
         last_words = f"\n{bench.running.last_words()}"
         await bench.stop()
-        finding = failed(f"{error}{last_words}") if check.name == "starts" else None
+        finding = failed(f"{error}{last_words}") if first else None
         again = "" if first else " again"
-        return f"The container did not start{again}: {_first_line(str(error))} See the check starts.", finding
+        return f"The container did not start{again}: {_first_line(str(error))}", finding
     return "", None
 
 

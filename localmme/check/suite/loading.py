@@ -15,6 +15,7 @@ LOADS_AT_ONCE = 3
 
 
 async def list_empty(bench: Bench) -> Finding:
+    await bench.empty()
     listing = await bench.listing()
     if listing.problem:
         return failed(
@@ -113,7 +114,8 @@ async def get(bench: Bench) -> Finding:
 
 
 async def list_models(bench: Bench) -> Finding:
-    model = await bench.model()
+    await bench.empty()
+    model = await bench.own_model()
     listing = await _listed(bench)
     entry = next((entry for entry in listing.entries if entry.get("modelName") == model.name), None)
     if entry is None and listing.nameless:

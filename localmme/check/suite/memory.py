@@ -113,7 +113,7 @@ async def memory_full(bench: Bench) -> Finding:
         if found.status != 200:
             return failed("After a load was answered with 507, a model that was loaded before is gone.", found)
         invoked = await bench.invoke(model)
-        if not invoked.status or invoked.status == 404 or (bench.sample.given and not invoked.ok):
+        if invoked.status != full.served:
             return failed("After a load was answered with 507, a model that was loaded before is not served.", invoked)
     bench.full = full
     return passed(f"507 with {len(full.loaded)} models in memory, and it goes on serving.", full.answer)
@@ -123,7 +123,6 @@ async def reload_after_507(bench: Bench) -> Finding:
     full = bench.full or await fill(bench)
     if full.answer.status != 507:
         return skipped("It takes a container that answers 507: see the check memory-full.", full.answer)
-    before = await bench.invoke(full.loaded[0])
     # The platform unloads what is not in use, one by one, and tries again. It does not unload what was refused.
     loaded = list(full.loaded)
     again = full.answer
@@ -139,13 +138,13 @@ async def reload_after_507(bench: Bench) -> Finding:
         return failed(f"With {gone} of {len(full.loaded)} models unloaded, the load is still refused.", again)
     if again.ok:
         invoked = await bench.invoke(full.refused)
-        if invoked.status != before.status:
+        if invoked.status != full.served:
             return failed("The model was loaded at the second attempt, and cannot be invoked.", invoked)
         return passed(f"With {gone} of {len(full.loaded)} models unloaded, it was loaded.", again)
     if again.status == 409:
         # It has kept the model that it refused. Then the platform takes it for loaded.
         invoked = await bench.invoke(full.refused)
-        if invoked.status == before.status and invoked.status:
+        if invoked.status == full.served:
             return warned("It says that the model it refused was loaded; it can be invoked at least.", again)
         return failed(
             "It refused the model with 507 and kept it registered: to load it again is a 409, by which the platform "
@@ -163,16 +162,21 @@ async def fill(bench: Bench) -> Full:
     base = await bench.memory()
     clock = Clock(FILL_SECONDS)
     loaded: list[Model] = []
+    served = 0
     while len(loaded) < MOST_COPIES and not clock.is_up:
         model = await asyncio.to_thread(bench.models.copy)
         answer = await bench.load(model)
+        if answer.status != 507 and not answer.ok and loaded:
+            bench.cannot_fill = "It takes a container that answers 507: see the check memory-full."
         if not answer.status:
             fail(f"With {len(loaded)} models in memory, the next load got no answer.", answer)
         if not answer.ok:
             if not loaded:
                 skip("Not even one model can be loaded: see the check load, or give more by --memory.", answer)
-            return Full(loaded, model, answer)
+            return Full(loaded, model, answer, served)
         loaded.append(model)
+        if len(loaded) == 1:
+            served = (await bench.invoke(model)).status
         used = await bench.memory()
         if bench.subject.is_process and used - base > bench.subject.memory_bytes:
             break

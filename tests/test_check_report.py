@@ -1,0 +1,285 @@
+"""The report of ``localmme check`` and its command line: what people, programs and a CI get, and the exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import psutil
+import pytest
+
+from localmme.check import report
+from localmme.check.calls import Exchange
+from localmme.check.contract import CHECKS, chosen
+from localmme.check.finding import Finding, failed, passed, skipped, warned
+from localmme.check.runner import Result
+from tests.running import REPOSITORY, SCRIPTED_CONTAINER, archive, eventually, localmme, scripted_model
+
+NAMES = [
+    *("labels", "entry-point", "starts", "bind-to-port", "connect", "ping", "ping-while-busy", "list-empty", "load"),
+    *("load-duplicate", "load-missing", "load-broken", "get", "list", "list-pages", "opaque-names", "invoke"),
+    *("invoke-headers", "invoke-content-type", "invoke-binary", "invoke-large", "unknown-model-invoke"),
+    *("unknown-model-get", "unknown-model-unload", "unload", "concurrent-loads", "load-while-invoking"),
+    *("unload-frees-memory", "load-unload-growth", "memory-full", "reload-after-507", "unknown-path", "broken-json"),
+    "sigterm",
+]
+
+
+def exchange(body: bytes = b'{"error": "no"}', **changes: Any) -> Exchange:
+    """A load that was answered with 500."""
+    fields: dict[str, Any] = {
+        "method": "POST",
+        "path": "/models",
+        "request_headers": (("Content-Type", "application/json"),),
+        "request_body": b'{"model_name": "n"}',
+        "status": 500,
+        "headers": (("content-type", "application/json"),),
+        "body": body,
+        "problem": "",
+        "seconds": 0.5,
+    }
+    return Exchange(**{**fields, **changes})
+
+
+def results(*findings: Finding) -> list[Result]:
+    """These findings, by the first checks."""
+    return [Result(check, finding, 1.25) for check, finding in zip(CHECKS, findings)]
+
+
+def check(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run ``localmme check``."""
+    return localmme("check", *arguments, env={**os.environ, **environment})
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """An archive for the scripted container."""
+    return scripted_model(tmp_path / "model.tar.gz")
+
+
+def test_there_are_these_checks_in_this_order() -> None:
+    assert [check.name for check in CHECKS] == NAMES
+
+
+def test_each_check_has_a_sentence_and_a_source() -> None:
+    for each in CHECKS:
+        assert each.sentence.endswith(".")
+        assert re.fullmatch(r"(\[(dg|api|gh|ours)\] ?)+", each.source)
+
+
+def test_each_check_is_explained_in_the_docs() -> None:
+    rows = [
+        line.split("|")[1]
+        for line in (REPOSITORY / "docs" / "check.md").read_text().splitlines()
+        if line.startswith("| ")
+    ]
+    explained = {name.strip() for row in rows for name in row.split(",")}
+    assert set(NAMES) <= explained
+
+
+def test_only_takes_checks_in_their_own_order() -> None:
+    assert [each.name for each in chosen("sigterm, ping")] == ["ping", "sigterm"]
+
+
+def test_json_tells_what_was_sent_and_what_came_back() -> None:
+    [data] = report.as_data(results(failed("It fails.", exchange())))["checks"]
+    assert data == {
+        "name": "labels",
+        "verdict": "fail",
+        "contract": CHECKS[0].contract,
+        "sent": 'POST /models Content-Type: application/json {"model_name": "n"}',
+        "received": '500 application/json {"error": "no"} after 0.500 s',
+        "detail": "It fails.",
+        "seconds": 1.25,
+    }
+
+
+@pytest.mark.parametrize(
+    "body", [b"\x00\xff" * 40, "é".encode() * 5000, b"\x1b[31mred", "\ud800".encode("utf-8", "surrogatepass")]
+)
+def test_any_body_can_be_shown(body: bytes, tmp_path: Path) -> None:
+    found = results(failed("It fails.", exchange(body)))
+    json.loads(report.as_json(found))
+    report.write_junit(found, tmp_path / "junit.xml")
+    ElementTree.parse(tmp_path / "junit.xml")
+    assert len(found[0].finding.exchange.received) < 600  # type: ignore[union-attr]
+    assert "\x1b" not in found[0].finding.exchange.received  # type: ignore[union-attr]
+
+
+def test_an_answer_that_did_not_come_is_told_by_its_problem() -> None:
+    assert exchange(b"", status=0, problem="no answer: too late").received == "no answer: too late"
+
+
+def test_junit_counts_failures_and_skips(tmp_path: Path) -> None:
+    found = results(passed(), failed("It \x00fails.\nMore.", exchange()), warned("Careful."), skipped("No image."))
+    report.write_junit(found, tmp_path / "junit.xml")
+    [suite] = ElementTree.parse(tmp_path / "junit.xml").getroot()
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("4", "1", "1")
+    good, bad, careful, skip = suite
+    failure, skipping = bad.find("failure"), skip.find("skipped")
+    assert failure is not None and failure.get("message") == "It \ufffdfails." and "More." in (failure.text or "")
+    assert skipping is not None and skipping.get("message") == "No image."
+    assert "Careful." in (careful.findtext("system-out") or "")
+    assert good.find("failure") is None
+
+
+def test_the_table_tells_all_of_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    report.print_results(
+        results(passed("Fine."), failed("It fails.\n    last line of [log]", exchange()), skipped("Why."))
+    )
+    shown = capsys.readouterr().out
+    assert re.search(r"labels +pass +1\.2 +Fine\.", shown)
+    assert "last line of [log]" in shown
+    assert '500 application/json {"error": "no"}' in shown
+    assert shown.splitlines()[-1] == "1 pass, 1 fail, 1 skipped"
+    assert "\x1b" not in shown  # no colours in a pipe
+
+
+# The command
+
+
+def test_list_names_every_check_with_its_sentence() -> None:
+    run = check("--list")
+    assert run.returncode == 0
+    assert [line.split()[0] for line in run.stdout.splitlines()] == NAMES
+    assert "$SAGEMAKER_BIND_TO_PORT when that is set. [dg]" in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "Give a model that the container can load: --model model.tar.gz."),
+        (["--model", "missing.tar.gz"], "There is no model archive missing.tar.gz."),
+        (["--only", "load-dupliacte"], "There is no check 'load-dupliacte'. Near it: load-duplicate"),
+        (["--model", "README.md"], "README.md cannot be extracted: It is not compressed with gzip."),
+        (["--model", "README.md", "--image", "a", "--url", "b"], "exclude each other"),
+        (["--model", "README.md", "--url", "https://host"], "https://host is not the address of a container"),
+        (["--model", "README.md", "--command", "no-such-program"], "There is no program 'no-such-program' to run."),
+        (["--model", "README.md", "--memory", "much"], "'much' is not a size"),
+        (["--model", "README.md", "--env", "novalue"], "--env takes NAME=VALUE"),
+    ],
+)
+def test_what_cannot_be_checked_is_one_line_and_exit_code_2(arguments: list[str], words: str) -> None:
+    run = check(*arguments)
+    assert run.returncode == 2
+    assert words in run.stderr
+    assert run.stderr.count("\n") == 1
+    assert run.stdout == ""
+
+
+def test_a_good_container_has_exit_code_0(model: Path) -> None:
+    run = check("--command", SCRIPTED_CONTAINER, "--model", str(model), "--only", "ping,load,unload", "--json")
+    assert (run.returncode, run.stderr) == (0, "")
+    found = json.loads(run.stdout)["checks"]
+    assert [(each["name"], each["verdict"]) for each in found] == [(n, "pass") for n in ("ping", "load", "unload")]
+
+
+def test_a_failed_check_has_exit_code_1_and_all_that_is_needed_to_understand_it(model: Path, tmp_path: Path) -> None:
+    run = check(
+        *("--command", SCRIPTED_CONTAINER, "--model", str(model), "--only", "load-duplicate,get,unload"),
+        *("--json", "--junit", str(tmp_path / "junit.xml")),
+        SCRIPT='{"get": {"status": 418, "body": "teapot"}}',
+    )
+    assert run.returncode == 1
+    found = {each["name"]: each for each in json.loads(run.stdout)["checks"]}
+    assert found["get"]["verdict"] == "fail"
+    assert found["get"]["sent"].startswith("GET /models/")
+    assert found["get"]["received"].startswith("418 application/json teapot")
+    assert "modelUrl" in found["get"]["contract"]
+    assert (tmp_path / "junit.xml").is_file()
+
+
+def test_a_container_that_dies_fails_its_check_with_its_log_and_is_started_again(model: Path) -> None:
+    run = check(
+        *("--command", SCRIPTED_CONTAINER, "--model", str(model), "--only", "ping,unknown-model-get,list-empty,unload"),
+        "--json",
+        SCRIPT='{"get": {"lines": 3, "die": 7, "times": 1}}',
+    )
+    found = {each["name"]: each for each in json.loads(run.stdout)["checks"]}
+    dead = found["unknown-model-get"]
+    assert dead["verdict"] == "fail"
+    assert "The container ended with exit code 7." in dead["detail"]
+    assert "line 3" in dead["detail"]
+    assert found["list-empty"]["verdict"] == "pass"  # by the next run
+
+
+def test_one_that_does_not_start_fails_the_first_check_that_needs_it(model: Path) -> None:
+    run = check(
+        *("--command", SCRIPTED_CONTAINER, "--model", str(model), "--only", "load,get"),
+        SCRIPT='{"start": {"exit": 3, "lines": ["no licence"]}}',
+    )
+    assert run.returncode == 1
+    assert re.search(r"load +fail .*ended with exit code 3", run.stdout)
+    assert "no licence" in run.stdout
+    assert re.search(r"get +skipped .*did not start", run.stdout)
+
+
+def test_a_container_that_runs_already_is_checked_and_left_running(model: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, "SAGEMAKER_BIND_TO_PORT": "0", "SAGEMAKER_MULTI_MODEL": "true"}
+    environment["SCRIPT_JOURNAL"] = str(tmp_path / "journal")
+    server = subprocess.Popen(
+        [*SCRIPTED_CONTAINER.split()], env={**environment, "SAGEMAKER_BIND_TO_PORT": str(free_port())}
+    )
+    try:
+        eventually((tmp_path / "journal").exists)
+        journal = eventually((tmp_path / "journal").read_text)
+        url = f"http://127.0.0.1:{json.loads(journal.splitlines()[0])['port']}"
+        run = check(
+            "--url", url, "--model", str(model), "--only", "starts,load,unload,load-unload-growth,sigterm", "--json"
+        )
+        verdicts = {each["name"]: each["verdict"] for each in json.loads(run.stdout)["checks"]}
+        assert verdicts == {
+            **dict.fromkeys(["load", "unload"], "pass"),
+            **dict.fromkeys(["starts", "load-unload-growth", "sigterm"], "skipped"),
+        }
+        assert server.poll() is None
+    finally:
+        server.kill()
+        server.wait()
+
+
+def test_nothing_at_the_url_is_exit_code_2(model: Path) -> None:
+    run = check("--url", f"http://127.0.0.1:{free_port()}", "--model", str(model), "--timeout", "0.5")
+    assert run.returncode == 2
+    assert "No healthy container answers at http://127.0.0.1:" in run.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_nothing_is_left_when_it_is_ended_in_the_middle(number: int, tmp_path: Path) -> None:
+    slow = archive(tmp_path / "slow.tar.gz", {"script.json": '{"load": {"delay": 60}}'})
+    arguments = ["--command", SCRIPTED_CONTAINER, "--model", str(slow), "--only", "load"]
+    state = tmp_path / "state"
+    journal = tmp_path / "journal"
+    run = subprocess.Popen(
+        [sys.executable, "-m", "localmme.cli", "check", *arguments],
+        cwd=REPOSITORY,
+        env={**os.environ, "XDG_STATE_HOME": str(state), "SCRIPT_JOURNAL": str(journal)},
+        stderr=subprocess.PIPE,
+    )
+    eventually(lambda: journal.exists() and '"start"' in journal.read_text() and '"ping"' in journal.read_text())
+    time.sleep(0.2)  # into the load
+    below = psutil.Process(run.pid).children(recursive=True)
+    assert below
+    run.send_signal(number)
+    _, errors = run.communicate(timeout=30)
+    if number != signal.SIGKILL:
+        assert (run.returncode, errors) == (2, b"Interrupted; nothing is left running.\n")
+    eventually(lambda: not any(process.is_running() and process.status() != "zombie" for process in below))
+    eventually(lambda: not list(state.glob("localmme/checks/check-*")))
+
+
+def free_port() -> int:
+    """A port that nobody listens at."""
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
