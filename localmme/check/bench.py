@@ -267,7 +267,12 @@ class Clock:
     """A span of time that a check may fill."""
 
     def __init__(self, seconds: float) -> None:
-        self._end = time.monotonic() + seconds
+        self._began, self._end = time.monotonic(), time.monotonic() + seconds
+
+    @property
+    def seconds(self) -> float:
+        """Since it began."""
+        return time.monotonic() - self._began
 
     @property
     def is_up(self) -> bool:
