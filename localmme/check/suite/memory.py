@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 
 from emulator.sizes import format_size
 from localmme.check.bench import Bench, Clock, Full
 from localmme.check.calls import Exchange
-from localmme.check.finding import Finding, fail, failed, passed, skip, skipped, warned
+from localmme.check.finding import Finding, Ruling, fail, failed, passed, skip, skipped, warned
 from localmme.check.models import Model
 
 MEASURABLE_BYTES = 8 * 1024**2  # below that, models cannot be told from what a server takes for itself
-MOST_MEASURED = 16  # models
+MOST_MEASURED, LOADING_SECONDS = 16, 10.0  # models, and for their loads
+MEASUREMENTS = 3  # of what is given back, at most
 GIVEN_BACK, HALF_GIVEN_BACK = 0.6, 0.3  # shares of what was taken, for pass and warn
 SETTLE_SECONDS, LOOK_SECONDS = 3.0, 0.25  # for memory to go back after the answer
 ROUNDS, WARM_UP_ROUNDS, ROUNDS_SECONDS = 100, 10, 10.0
@@ -20,11 +22,51 @@ GROWTH_BYTES = 4 * 1024**2  # in half of the rounds
 MOST_COPIES, FILL_SECONDS = 400, 25.0
 
 
+@dataclass(frozen=True)
+class Given:
+    """What some models took, and what was left of that when they were unloaded; bytes."""
+
+    models: int
+    taken: int
+    left: int
+    answer: Exchange  # to the last unload
+
+    @property
+    def share(self) -> float:
+        """Of what was taken, what was given back."""
+        return (self.taken - self.left) / self.taken
+
+    def __str__(self) -> str:
+        back = format_size(max(self.taken - self.left, 0))
+        share = max(0.0, min(self.share, 1.0))
+        return f"{self.models} models took {format_size(self.taken)}; unloading them gave {back} back ({share:.0%})."
+
+
 async def unload_frees_memory(bench: Bench) -> Finding:
     await bench.memory()
     await bench.fresh()
     await bench.model()  # one that stays: what comes with the first model is no model's own
-    clock = Clock(10.0)
+    best = await _given_back(bench)
+    for _ in range(MEASUREMENTS - 1):
+        if best.share >= GIVEN_BACK:
+            break
+        # A server may take memory for itself the first few times, as a JVM does for its heap; a model's is never given
+        # back, however often one looks.
+        try:
+            best = max(best, await _given_back(bench), key=lambda each: each.share)
+        except Ruling:  # it takes no more, for it uses what it did not give back: then the first figure stands
+            break
+    advice = "The platform unloads models to get their memory"
+    if best.share >= GIVEN_BACK:
+        return passed(str(best), best.answer)
+    if best.share >= HALF_GIVEN_BACK:
+        return warned(f"{best} {advice}, and gets less of it than it expects.", best.answer)
+    return failed(f"{best} {advice}: in the end there is none for any.", best.answer)
+
+
+async def _given_back(bench: Bench) -> Given:
+    """Load some models and unload them. Ends the check if that does not tell."""
+    clock = Clock(LOADING_SECONDS)
     base = await bench.memory()
     models: list[Model] = []
     taken = 0
@@ -40,29 +82,20 @@ async def unload_frees_memory(bench: Bench) -> Finding:
         models.append(model)
         taken = await bench.memory() - base
     if taken < MEASURABLE_BYTES / 2:
-        return skipped(
+        skip(
             f"{len(models)} models take {format_size(max(taken, 0))} together, which cannot be told from what the "
             "server takes for itself. Check it with a larger model."
         )
     for model in models:
         answer = await bench.unload(model)
         if not answer.ok:
-            return skipped("It takes models that unload: see the check unload.", answer)
+            skip("It takes models that unload: see the check unload.", answer)
     settling = Clock(SETTLE_SECONDS)
     left = await bench.memory() - base
     while left > (1 - GIVEN_BACK) * taken and not settling.is_up:
         await asyncio.sleep(LOOK_SECONDS)
         left = await bench.memory() - base
-    share = (taken - left) / taken
-    figure = (
-        f"{len(models)} models took {format_size(taken)}; unloading them gave {format_size(max(taken - left, 0))} back"
-    )
-    if share >= GIVEN_BACK:
-        return passed(f"{figure} ({min(share, 1.0):.0%}).", answer)
-    advice = "The platform unloads models to get their memory"
-    if share >= HALF_GIVEN_BACK:
-        return warned(f"{figure} ({share:.0%}). {advice}, and gets less of it than it expects.", answer)
-    return failed(f"{figure} ({max(share, 0.0):.0%}). {advice}: in the end there is none for any.", answer)
+    return Given(len(models), taken, left, answer)
 
 
 async def load_unload_growth(bench: Bench) -> Finding:
