@@ -384,7 +384,10 @@ def completion(shell: str) -> None:
     "--memory", metavar="SIZE", default="512MiB", show_default=True, help="Memory for the container and its models."
 )
 @click.option(
-    "--timeout", metavar="SECONDS", type=click.FloatRange(0, min_open=True), help="To start in. [default: 240]"
+    "--timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(0, min_open=True),
+    help="In which it has to be healthy. [default: 240]",
 )
 @click.option(
     "--limit", "limits", metavar="NAME=VALUE", multiple=True, help="Change one of the platform's limits. Repeatable."

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import docker
 import psutil
 import pytest
 
@@ -21,6 +22,7 @@ from localmme.check.calls import Exchange
 from localmme.check.contract import CHECKS, chosen
 from localmme.check.finding import Finding, failed, passed, skipped, warned
 from localmme.check.runner import Result
+from tests.real_servers.images import Images
 from tests.running import REPOSITORY, SCRIPTED_CONTAINER, archive, eventually, localmme, scripted_model
 
 NAMES = [
@@ -274,6 +276,34 @@ def test_nothing_is_left_when_it_is_ended_in_the_middle(number: int, tmp_path: P
         assert (run.returncode, errors) == (2, b"Interrupted; nothing is left running.\n")
     eventually(lambda: not any(process.is_running() and process.status() != "zombie" for process in below))
     eventually(lambda: not list(state.glob("localmme/checks/check-*")))
+
+
+@pytest.mark.docker
+def test_the_container_of_a_killed_check_is_removed_by_the_next(
+    engine: docker.DockerClient, images: Images, tmp_path: Path
+) -> None:
+    slow = archive(tmp_path / "slow.tar.gz", {"script.json": '{"load": {"delay": 60}}'})
+    environment = {"XDG_STATE_HOME": str(tmp_path / "state")}
+
+    def ours() -> list[str]:
+        labels = [each.labels.get("localmme.owner", "") for each in engine.containers.list(all=True)]
+        return [owner for owner in labels if owner.startswith(str(tmp_path))]
+
+    arguments = ["--image", images.scripted(), "--model", str(slow), "--only", "load"]
+    killed = subprocess.Popen(
+        [sys.executable, "-m", "localmme.cli", "check", *arguments],
+        cwd=REPOSITORY,
+        env={**os.environ, **environment},
+    )
+    try:
+        eventually(ours)
+    finally:
+        killed.kill()
+        killed.wait()
+    run = check("--command", SCRIPTED_CONTAINER, "--model", str(slow), "--only", "ping", **environment)
+    assert run.returncode == 0, run.stderr
+    assert ours() == []
+    assert not list(tmp_path.glob("state/localmme/checks/check-*"))
 
 
 def free_port() -> int:

@@ -58,16 +58,16 @@ class Models:
         shutil.copytree(self._original(number, archive), model.directory, symlinks=True, copy_function=os.link)
         return model
 
-    def broken(self) -> Model:
-        """A model whose files are all empty."""
+    def broken(self) -> Model | None:
+        """A model whose files are all empty; None if those of the first archive are so anyway."""
         number = next(self._numbers)
         model = self._model(number, 0, "")
         shutil.copytree(self._original(number, 0), model.directory, symlinks=True)
-        for folder, _, names in os.walk(model.directory):
-            for path in (Path(folder, name) for name in names):
-                if not path.is_symlink():
-                    os.truncate(path, 0)
-        return model
+        paths = (Path(folder, name) for folder, _, names in os.walk(model.directory) for name in names)
+        full = [path for path in paths if not path.is_symlink() and path.stat().st_size]
+        for path in full:
+            os.truncate(path, 0)
+        return model if full else None
 
     def remove(self, model: Model) -> None:
         """Delete it from the volume."""

@@ -72,6 +72,8 @@ async def load_missing(bench: Bench) -> Finding:
 
 async def load_broken(bench: Bench) -> Finding:
     model = await asyncio.to_thread(bench.models.broken)
+    if model is None:
+        return skipped("The archive has no file with anything in it, so that a copy cannot be broken.")
     answer = await bench.load(model)
     if answer.ok:
         return warned(
