@@ -275,7 +275,7 @@ def test_nothing_is_left_when_it_is_ended_in_the_middle(number: int, tmp_path: P
     if number != signal.SIGKILL:
         assert (run.returncode, errors) == (2, b"Interrupted; nothing is left running.\n")
     eventually(lambda: not any(process.is_running() and process.status() != "zombie" for process in below))
-    eventually(lambda: not list(state.glob("localmme/checks/check-*")))
+    eventually(lambda: not list(state.glob("localmme/.checks/check-*")))
 
 
 @pytest.mark.docker
@@ -303,7 +303,7 @@ def test_the_container_of_a_killed_check_is_removed_by_the_next(
     run = check("--command", SCRIPTED_CONTAINER, "--model", str(slow), "--only", "ping", **environment)
     assert run.returncode == 0, run.stderr
     assert ours() == []
-    assert not list(tmp_path.glob("state/localmme/checks/check-*"))
+    assert not list(tmp_path.glob("state/localmme/.checks/check-*"))
 
 
 def free_port() -> int:

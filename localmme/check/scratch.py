@@ -14,6 +14,7 @@ from pathlib import Path
 
 from emulator.containers.engine import LOCK, MARK, is_abandoned
 from emulator.errors import SetupError
+from localmme import state_directory
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Scratch:
 @contextmanager
 def scratch() -> Iterator[Scratch]:
     """A new directory, locked for as long as this process lives, and deleted afterwards. Raises SetupError."""
-    base = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "localmme" / "checks"
+    base = state_directory.base() / ".checks"  # which is no emulator's name
     try:
         base.mkdir(parents=True, exist_ok=True)
         with _locked(base / LOCK, fcntl.LOCK_EX):  # so that nobody takes a directory that is not locked yet for left
