@@ -1,0 +1,116 @@
+"""README, docs and samples: what they tell readers to run works as it is written, and what they link to is there."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.documents import REPOSITORY, Block, Reader, blocks, documents
+from tests.running import archive
+
+RUN = ("sh", "python", "console")
+LINK = re.compile(r"\[[^\]]*\]\((?!https?://)([^)#\s]*)(?:#([^)\s]+))?\)")
+FENCED = re.compile(r"^ *```.*?^ *```$", re.DOTALL | re.MULTILINE)
+HEADING = re.compile(r"^#+ +(.*?) *$", re.MULTILINE)
+# What a reader brings along: a handler, and models that carry it. As light as can be, for the documents' sake.
+HANDLER = """
+import json
+from pathlib import Path
+
+
+def model_fn(model_dir):
+    return json.loads(Path(model_dir, "model.json").read_text())
+
+
+def input_fn(body, content_type):
+    if content_type == "text/csv":
+        return [float(field) for field in body.split(",")]
+    house = json.loads(body)
+    return house if isinstance(house, list) else [house["rooms"], house["square_meters"], house["age"]]
+
+
+def predict_fn(house, model):
+    return {"city": model["city"], "prices": [sum(house) * model["factor"]]}
+"""
+CITIES = {"europe/lisbon": 4200, "asia/osaka": 3600, "europe/berlin": 5200}
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with what documents take for granted."""
+    directory = tmp_path_factory.mktemp("prepared")
+    (directory / "handler.py").write_text(HANDLER)
+    (directory / "house.csv").write_text("3,80,20")
+    for number, (city, factor) in enumerate({**CITIES, "porto": 3000}.items()):
+        files = {"model.json": json.dumps({"city": city, "factor": factor}), "code/inference.py": HANDLER}
+        archive(directory / ("s3" if city in CITIES else "") / f"{city}.tar.gz", files)
+        archive(directory / "archives" / f"{Path(city).name}.tar.gz", files)
+    return directory
+
+
+@pytest.fixture
+def reader(prepared: Path, tmp_path: Path) -> Iterator[Reader]:
+    directory = tmp_path / "reader"
+    shutil.copytree(prepared, directory)
+    ignored = shutil.ignore_patterns("__pycache__", "models")
+    shutil.copytree(REPOSITORY / "samples", directory / "samples", ignore=ignored)
+    reader = Reader(directory)
+    yield reader
+    reader.stop()
+
+
+def name(document: Path) -> str:
+    return str(document.relative_to(REPOSITORY))
+
+
+def is_run(block: Block) -> bool:
+    return block.language in RUN and block.directive("skip") is None
+
+
+WITH_BLOCKS = [document for document in documents() if any(map(is_run, blocks(document)))]
+
+
+@pytest.mark.parametrize("document", WITH_BLOCKS, ids=name)
+def test_what_a_document_tells_to_run_works(document: Path, reader: Reader) -> None:
+    for block in blocks(document):
+        if (file := block.directive("file")) is not None:
+            (reader.directory / file).write_text(block.text)
+    for block in blocks(document):
+        if is_run(block):
+            reader.run(block)
+
+
+@pytest.mark.parametrize("document", documents(), ids=name)
+def test_every_block_is_run_or_says_why_it_is_not(document: Path) -> None:
+    for block in blocks(document):
+        assert block.language, f"{block} has no language: ```text is what is neither run nor read"
+        why = block.directive("skip")
+        assert why is None or len(why.split()) >= 3, f"{block} does not say why it is not run"
+        if block.language == "yaml":
+            assert block.directive("file") is not None or why, f"{block} is read by nothing: name its file"
+
+
+def anchors(document: Path) -> set[str]:
+    """What GitHub makes of its headings."""
+    headings = HEADING.findall(FENCED.sub("", document.read_text("utf-8")))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", documents(), ids=name)
+def test_what_a_document_links_to_is_there(document: Path) -> None:
+    links = LINK.findall(FENCED.sub("", document.read_text("utf-8")))
+    for path, anchor in links:
+        target = (document.parent / path).resolve() if path else document
+        assert target.exists(), f"{name(document)} links to {path}"
+        if anchor:
+            assert anchor in anchors(target), f"{name(document)} links to {path}#{anchor}"
+
+
+def test_every_document_in_docs_can_be_found_from_the_readme() -> None:
+    linked = {path for path, _ in LINK.findall((REPOSITORY / "README.md").read_text("utf-8"))}
+    assert {name(document) for document in documents() if document.parent.name == "docs"} <= linked
