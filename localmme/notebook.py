@@ -1,4 +1,4 @@
-"""IPython's magic ``%localmme``: the commands, for an emulator that belongs to the notebook and ends with its kernel."""
+"""IPython's magic ``%localmme``: the commands, for an emulator that belongs to a notebook and ends with its kernel."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Notebook:
         ):
             self._commands.add_command(command)
 
-    @no_var_expand
+    @no_var_expand  # IPython would take the braces of JSON for expressions
     def magic(self, line: str, cell: str | None = None) -> Any:
         """Stand up a SageMaker endpoint on this machine, for this notebook: see %localmme --help.
 
@@ -160,7 +160,7 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
     """What ``%load_ext localmme`` calls."""
     notebook = Notebook(shell)
     setattr(shell, EXTENSION, notebook)
-    shell.register_magic_function(notebook.magic, "line_cell", "localmme")
+    shell.register_magic_function(notebook.magic, "line_cell", "localmme")  # type: ignore[arg-type]
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,7 +128,7 @@ def localmme_environment(localmme: Emulator, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[Any]:
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show with a failed test what its emulator has logged since the test began."""
     report = yield
     if report.failed and USED in item.stash:
@@ -163,8 +163,8 @@ def _defaults(config: pytest.Config) -> dict[str, Any]:
     typed = {name: config.getoption(f"localmme_{name}") for name in DEFAULTS}
     configured_in = config.inipath.parent if config.inipath else config.rootpath
     options: dict[str, Any] = {}
-    for said, base in ((written, configured_in), (typed, config.invocation_params.dir)):
-        said = {name: value for name, value in said.items() if value}
+    for each, base in ((written, configured_in), (typed, config.invocation_params.dir)):
+        said = {name: value for name, value in each.items() if value}
         if CONTAINERS & said.keys():
             options = {name: value for name, value in options.items() if name not in CONTAINERS}
         options.update(_absolute(said, base))

@@ -20,6 +20,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+# Variables of whoever runs the tests, which are none of the reader's.
+DROPPED = ("AWS_", "LOCALMME_", "PYTEST_")
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 # A comment of ours, or a fenced block; fences of a list's items are indented.
@@ -152,7 +155,7 @@ class Reader:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "LOCALMME_"))}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(DROPPED)}
         self.environment = {
             **kept,
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),

@@ -46,8 +46,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("prepared")
     (directory / "handler.py").write_text(HANDLER)
     (directory / "house.csv").write_text("3,80,20")
-    for number, (city, factor) in enumerate({**CITIES, "porto": 3000}.items()):
-        files = {"model.json": json.dumps({"city": city, "factor": factor}), "code/inference.py": HANDLER}
+    for city, factor in {**CITIES, "porto": 3000}.items():
+        files = {"model.json": json.dumps({"city": Path(city).name, "factor": factor}), "code/inference.py": HANDLER}
         archive(directory / ("s3" if city in CITIES else "") / f"{city}.tar.gz", files)
         archive(directory / "archives" / f"{Path(city).name}.tar.gz", files)
     return directory
@@ -69,7 +69,7 @@ def name(document: Path) -> str:
 
 
 def is_run(block: Block) -> bool:
-    return block.language in RUN and block.directive("skip") is None
+    return block.language in RUN and block.directive("skip") is None and block.directive("file") is None
 
 
 WITH_BLOCKS = [document for document in documents() if any(map(is_run, blocks(document)))]
