@@ -63,7 +63,8 @@ class Shown:
     def __str__(self) -> str:
         from rich.console import Console
 
-        console = Console(file=io.StringIO(), width=WIDTH, color_system=None)
+        # In a notebook, rich would display by itself.
+        console = Console(file=io.StringIO(), width=WIDTH, color_system=None, force_jupyter=False)
         if self.line:
             console.print(self.line, markup=False, highlight=False)
         for table in self.tables:
@@ -71,7 +72,7 @@ class Shown:
             if table.note:
                 console.print(table.note)
         assert isinstance(console.file, io.StringIO)
-        return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())
+        return "\n".join(line.rstrip() for line in console.file.getvalue().rstrip().splitlines())
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(str(self))

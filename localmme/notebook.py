@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from string import Template
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import click
 from IPython.core.error import UsageError
@@ -63,7 +64,7 @@ class Notebook:
         self._commands = click.Group("%localmme", help="An emulator that belongs to this notebook.")
         for command in (
             click.Command("serve", callback=self._serve, params=_but(cli.serve, NOT_HERE), help=SERVE),
-            click.Command("invoke", callback=self._invoke, params=_invoke_params(), help=INVOKE),
+            click.Command("invoke", callback=self._invoke, params=REQUEST, help=INVOKE),
             click.Command("models", callback=self._models, help="List the models, where they are and how they did."),
             click.Command("state", callback=self._state, help="Show endpoints, instances and models."),
             click.Command("logs", callback=self._logs, params=[LINES], help="Print the last lines of the log."),
@@ -110,6 +111,9 @@ class Notebook:
             if option in given:
                 given[keyword] = dict(_pair(flag, text) for text in given.pop(option))
         self.stop()  # a cell that is run again means the same emulator anew
+        if self._emulator is not None and self._emulator.url:
+            # Where the clients that the notebook has made look for it.
+            given.setdefault("port", urlsplit(self._emulator.url).port)
         self._emulator = serve(**given)
         self._exported = Exported(self._emulator.environment())
         self._shell.user_ns[VARIABLE] = self._emulator
@@ -153,6 +157,13 @@ class Notebook:
 
 SERVE = "Stand up a multi-model endpoint that belongs to this notebook, on any port that is free."
 INVOKE = "Invoke MODEL (a TargetModel) with --data, or with the text of the cell below %%localmme invoke MODEL."
+REQUEST: list[click.Parameter] = [
+    click.Argument(["model"]),
+    click.Option(["--data"], metavar="@FILE|TEXT", help="The request's body: a file, or a text."),
+    click.Option(["--content-type"], help="Of the request. [default: told from the data]"),
+    click.Option(["--accept"], help="Content type wanted for the answer."),
+    click.Option(["--endpoint-name"], help="The endpoint's name. [default: that of the first one]"),
+]
 LINES = click.Option(["-n", "--lines"], type=click.IntRange(1), default=20, show_default=True, help="How many.")
 
 
@@ -170,13 +181,6 @@ def unload_ipython_extension(shell: InteractiveShell) -> None:
 
 def _but(command: click.Command, names: set[str]) -> list[click.Parameter]:
     return [parameter for parameter in command.params if parameter.name not in names]
-
-
-def _invoke_params() -> list[click.Parameter]:
-    params = _but(cli.invoke, {"data", "output", "url", "endpoint_name"})
-    data = click.Option(["--data"], metavar="@FILE|TEXT", help="The request's body: a file, or a text.")
-    name = click.Option(["--endpoint-name"], help="The endpoint's name. [default: that of the first one]")
-    return [*params, data, name]
 
 
 def _pair(flag: str, text: str) -> tuple[str, str]:

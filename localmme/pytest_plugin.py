@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Generator, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,8 +78,9 @@ class Emulators:
 
     def stop(self) -> None:
         """Stop all of them."""
-        while self._kept:
-            self._kept.popitem()[1].stop()
+        with ThreadPoolExecutor() as threads:  # each takes about a second
+            list(threads.map(lambda emulator: emulator.stop(), self._kept.values()))
+        self._kept.clear()
 
 
 @pytest.fixture(scope="session")
@@ -128,7 +130,9 @@ def localmme_environment(localmme: Emulator, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show with a failed test what its emulator has logged since the test began."""
     report = yield
     if report.failed and USED in item.stash:

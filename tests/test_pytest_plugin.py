@@ -13,7 +13,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from localmme.pytest_plugin import MOST_EMULATORS
 from tests.running import REPOSITORY, archive, eventually
 
 pytest_plugins = "pytester"
@@ -177,21 +176,26 @@ def test_after_it_was_stopped(localmme, tell):
 
 def test_no_more_emulators_are_kept_than_a_few(run, told) -> None:
     result = run(
-        f"""
+        """
 import psutil
+from localmme import pytest_plugin
 
-@pytest.mark.parametrize("number", range({MOST_EMULATORS + 2}))
+@pytest.fixture(autouse=True, scope="module")
+def a_few():
+    pytest_plugin.MOST_EMULATORS = 2
+
+@pytest.mark.parametrize("number", range(3))
 def test_each(localmme, tell, number):
     tell(len(psutil.Process().children()))
 
 @pytest.fixture(autouse=True)
 def described(request):
     number = request.node.callspec.params["number"]
-    request.node.add_marker(served(endpoint=False, s3="s3", limits={{"drain_seconds": 1 + number}}))
+    request.node.add_marker(served(endpoint=False, s3="s3", limits={"drain_seconds": 1 + number}))
 """
     )
-    result.assert_outcomes(passed=MOST_EMULATORS + 2)
-    assert [count for (count,) in told()] == [*range(1, MOST_EMULATORS + 1), MOST_EMULATORS, MOST_EMULATORS]
+    result.assert_outcomes(passed=3)
+    assert [count for (count,) in told()] == [1, 2, 2]
 
 
 @pytest.mark.parametrize(
