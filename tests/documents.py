@@ -169,6 +169,7 @@ class Reader:
             "SCRATCH": str(self.scratch),
         }
         self._python: subprocess.Popen[str] | None = None
+        self._detaches = False
 
     def run(self, block: Block) -> str:
         """What it prints. Fails with what went wrong, and where in the document that is."""
@@ -181,6 +182,7 @@ class Reader:
 
     def shell(self, text: str, name: str) -> str:
         """Run it in bash; what it exports is there from then on."""
+        self._detaches |= "--detach" in text
         exported = self.scratch / "exported"
         script = (
             f"{SHELL}\n{text}\n{sys.executable} -c 'import json, os; print(json.dumps(dict(os.environ)))' >{exported}"
@@ -246,4 +248,5 @@ class Reader:
             assert self._python.stdin is not None
             self._python.stdin.close()
             self._python.wait(30)
-        self.shell("end_serving", "the end")
+        detached = "localmme stop --all" if self._detaches else ""
+        self.shell(f"end_serving\n{detached}", "the end")

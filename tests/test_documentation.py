@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import command_reference
 from tests.documents import REPOSITORY, Block, Reader, blocks, documents
 from tests.running import archive
 
@@ -114,3 +115,9 @@ def test_what_a_document_links_to_is_there(document: Path) -> None:
 def test_every_document_in_docs_can_be_found_from_the_readme() -> None:
     linked = {path for path, _ in LINK.findall((REPOSITORY / "README.md").read_text("utf-8"))}
     assert {name(document) for document in documents() if document.parent.name == "docs"} <= linked
+
+
+def test_the_document_of_the_commands_says_what_they_say() -> None:
+    text = command_reference.DOCUMENT.read_text("utf-8")
+    assert command_reference.missing(text) == []
+    assert text == command_reference.renewed(text), "run: python -m tests.command_reference"
