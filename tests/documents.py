@@ -6,6 +6,10 @@ HTML comments, which readers do not see, say what a test cannot know. Before a b
     <!-- test: file NAME -->          the block is a file of that name, which is there before anything runs
     <!-- test: without START, WHY --> its lines that begin so are left out
 
+at the head of the document:
+
+    <!-- test: docker -->             it needs a Docker Engine
+
 and anywhere, more to run that readers need not see: the comment's lines after ``<!-- test: sh`` (or ``python``).
 """
 
@@ -33,12 +37,17 @@ PART = re.compile(
 # Where an emulator listens, as documents say it. In a container 8080 is 8080.
 ADDRESS = re.compile(r"(127\.0\.0\.1:|localhost:|--port |-p )8080\b")
 
+DOCKER = "docker"
+# What documents build; the tests have these images already.
+BUILD = re.compile(r"^docker build -t (\S+) samples/containers/(\w+)$", re.MULTILINE)
+
 # A command after its prompt, and what it prints.
 CONSOLE = re.compile(r"^\$ (.*)\n((?:(?!\$ ).*\n?)*)", re.MULTILINE)
 
 # Where serve is typed, the reader has another terminal from then on. The next one takes its place at the same port.
 SHELL = r"""
 set -eo pipefail
+docker() { [ "$1" = build ]; }    # see BUILD
 localmme() {
     case " $* " in
     *" --help "* | *" --detach "*) command localmme "$@" ;;
@@ -135,6 +144,8 @@ def blocks(document: Path) -> list[Block]:
             first, _, rest = directive.partition("\n")
             if first in ("sh", "python"):
                 found.append(Block(document, line, first, rest))
+            elif first == DOCKER:
+                assert not found, f"{document}: <!-- test: {DOCKER} --> belongs to the head of the document"
             else:
                 directives.append(directive)
         else:
@@ -143,6 +154,16 @@ def blocks(document: Path) -> list[Block]:
             directives = []
     assert not directives, f"{document}: no block follows <!-- test: {directives[0]} -->"
     return found
+
+
+def needs_docker(document: Path) -> bool:
+    """Whether what it tells to run takes a Docker Engine."""
+    return f"<!-- test: {DOCKER} -->" in document.read_text("utf-8")
+
+
+def builds(document: Path) -> dict[str, str]:
+    """The images that it tells to build: from their names to the sample's directory."""
+    return dict(BUILD.findall(document.read_text("utf-8")))
 
 
 class Reader:

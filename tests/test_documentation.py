@@ -6,12 +6,16 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import docker
 import pytest
+from docker.errors import ImageNotFound
 
 from tests import command_reference
-from tests.documents import REPOSITORY, Block, Reader, blocks, documents
+from tests.documents import REPOSITORY, Block, Reader, blocks, builds, documents, needs_docker
+from tests.real_servers.images import Images
 from tests.running import archive
 
 RUN = ("sh", "python", "console")
@@ -74,10 +78,35 @@ def is_run(block: Block) -> bool:
 
 
 WITH_BLOCKS = [document for document in documents() if any(map(is_run, blocks(document)))]
+ON_AN_ENGINE = [document for document in WITH_BLOCKS if needs_docker(document)]
 
 
-@pytest.mark.parametrize("document", WITH_BLOCKS, ids=name)
+@pytest.mark.parametrize("document", [each for each in WITH_BLOCKS if each not in ON_AN_ENGINE], ids=name)
 def test_what_a_document_tells_to_run_works(document: Path, reader: Reader) -> None:
+    follow(document, reader)
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("document", ON_AN_ENGINE, ids=name)
+def test_what_a_document_tells_to_run_on_an_engine_works(
+    document: Path, reader: Reader, engine: docker.DockerClient, images: Images
+) -> None:
+    taken = {tag.partition(":")[0] for image in engine.images.list() for tag in image.tags}
+    if builds(document).keys() & taken:
+        pytest.skip(f"the engine has images of these names, which are somebody's own: {', '.join(builds(document))}")
+    try:
+        for tag, sample in builds(document).items():
+            make = images.pipeline_step if sample == "pipeline" else getattr(images, sample)
+            engine.images.get(make()).tag(tag)
+        follow(document, reader)
+    finally:
+        for tag in builds(document):
+            with suppress(ImageNotFound):
+                engine.images.remove(tag, noprune=True)
+
+
+def follow(document: Path, reader: Reader) -> None:
+    """Do what the document says."""
     for block in blocks(document):
         if (file := block.directive("file")) is not None:
             (reader.directory / file).write_text(block.text)
