@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import shutil
@@ -150,3 +151,33 @@ def test_the_document_of_the_commands_says_what_they_say() -> None:
     text = command_reference.DOCUMENT.read_text("utf-8")
     assert command_reference.missing(text) == []
     assert text == command_reference.renewed(text), "run: python -m tests.command_reference"
+
+
+def messages() -> list[str]:
+    """Every text in the source, as somebody would see it; what is filled in is ``...``."""
+    found = []
+    for package in ("emulator", "localmme"):
+        for file in (REPOSITORY / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+                if isinstance(node, ast.JoinedStr):
+                    found.append(
+                        "".join(
+                            str(getattr(part, "value", "")) if isinstance(part, ast.Constant) else "..."
+                            for part in node.values
+                        )
+                    )
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    found.append(node.value)
+    return found
+
+
+QUOTED = re.findall(r"^### `(.*)`$", (REPOSITORY / "docs" / "troubleshooting.md").read_text("utf-8"), re.MULTILINE)
+
+
+def test_what_troubleshooting_quotes_is_what_localmme_says() -> None:
+    assert len(QUOTED) > 20
+    known = messages()
+    for quoted in QUOTED:
+        pieces = [re.escape(piece) for piece in quoted.split("...")]
+        pattern = re.compile(".*".join(pieces), re.DOTALL)
+        assert any(map(pattern.search, known)), f"nothing says: {quoted}"
