@@ -76,13 +76,19 @@ end_serving() {
 # Runs the blocks of a document one after the other, with what the earlier ones have defined.
 PYTHON = """
 import json, os, sys, traceback
-namespace = {"__name__": "__main__"}
+namespace, environment = {"__name__": "__main__"}, None
 for request in sys.stdin:
     request = json.loads(request)
-    os.environ.clear()
-    os.environ.update(request["environment"])
+    if request["environment"] != environment:  # what the blocks themselves have set stays, unless a shell says more
+        environment = request["environment"]
+        os.environ.clear()
+        os.environ.update(environment)
     try:
-        exec(compile(request["text"], request["name"], "exec"), namespace)
+        if request["language"] == "ipython":
+            from IPython.core.interactiveshell import InteractiveShell
+            InteractiveShell.instance().run_cell(request["text"].lstrip()).raise_error()
+        else:
+            exec(compile(request["text"], request["name"], "exec"), namespace)
         error = ""
     except BaseException:
         error = traceback.format_exc()
@@ -195,7 +201,7 @@ class Reader:
     def run(self, block: Block) -> str:
         """What it prints. Fails with what went wrong, and where in the document that is."""
         text = ADDRESS.sub(rf"\g<1>{self.port}", block.reader_runs)
-        if block.language == "python":
+        if block.language in ("python", "ipython"):
             return self._run_python(text, block)
         if block.language == "console":
             return "".join(self._look_at(*command, block) for command in CONSOLE.findall(text))
@@ -245,7 +251,12 @@ class Reader:
         output = self.scratch / "python.out"
         before = output.stat().st_size
         assert self._python.stdin is not None and self._python.stderr is not None
-        request = {"environment": self.environment, "text": "\n" * block.line + text, "name": str(block.document)}
+        request = {
+            "language": block.language,
+            "text": "\n" * block.line + text,
+            "name": str(block.document),
+            "environment": self.environment,
+        }
         self._python.stdin.write(json.dumps(request) + "\n")
         self._python.stdin.flush()
         lines = []

@@ -19,7 +19,7 @@ from tests.documents import REPOSITORY, Block, Reader, blocks, builds, documents
 from tests.real_servers.images import Images
 from tests.running import archive
 
-RUN = ("sh", "python", "console")
+RUN = ("sh", "python", "ipython", "console")
 LINK = re.compile(r"\[[^\]]*\]\((?!https?://)([^)#\s]*)(?:#([^)\s]+))?\)")
 FENCED = re.compile(r"^ *```.*?^ *```$", re.DOTALL | re.MULTILINE)
 HEADING = re.compile(r"^#+ +(.*?) *$", re.MULTILINE)
