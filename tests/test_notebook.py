@@ -6,7 +6,10 @@ import contextlib
 import inspect
 import json
 import os
+import random
 import signal
+import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,7 @@ from tests.running import REPOSITORY, archive, eventually
 
 SAMPLE = REPOSITORY / "samples" / "notebooks" / "handler_development.ipynb"
 MARK = "LOCALMME_TEST_KERNEL"
+KILLS = 4
 HANDLER = """
 import json
 
@@ -71,6 +75,10 @@ class Kernel:
 
         reply = self._client.execute_interactive(code, timeout=90, output_hook=keep)
         return {**outcome, "status": reply["content"]["status"]}
+
+    def begin(self, code: str) -> None:
+        """Run it without waiting."""
+        self._client.execute(code)
 
     def value(self, expression: str) -> Any:
         """What an expression is, as far as JSON can tell."""
@@ -240,6 +248,23 @@ def test_a_killed_kernel_leaves_nothing(kernel: Kernel) -> None:
     assert kernel.run(SERVE)["status"] == "ok"
     os.kill(kernel.pid, signal.SIGKILL)
     eventually(lambda: not kernel.processes(), 20, "all of it has ended")
+
+
+def test_a_kernel_killed_at_any_moment_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "handler.py").write_text(HANDLER)
+    archive(tmp_path / "s3" / "a.tar.gz", {"model.txt": "a"})
+    moments = [random.uniform(0, 2.5) for _ in range(KILLS)]
+    for moment in moments:
+        kernel = Kernel(tmp_path)
+        kernel.begin(f"%load_ext localmme\n{SERVE}\n%localmme invoke a.tar.gz --data x\n%localmme stop")
+        time.sleep(moment)
+        os.kill(kernel.pid, signal.SIGKILL)
+        kernel.stop()
+    eventually(lambda: not kernel.processes(), 30, f"all have ended that were killed after {moments}")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    localmme.serve(models=tmp_path / "s3", handler=tmp_path / "handler.py").stop()
+    assert not any(tmp_path.glob("localmme-*/*")), moments
 
 
 # What is displayed
