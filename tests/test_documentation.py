@@ -52,6 +52,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("prepared")
     (directory / "handler.py").write_text(HANDLER)
     (directory / "house.csv").write_text("3,80,20")
+    (directory / "models" / "lisbon").mkdir(parents=True)
+    (directory / "models" / "lisbon" / "model.json").write_text(json.dumps({"city": "lisbon", "factor": 4200}))
     for city, factor in {**CITIES, "porto": 3000}.items():
         files = {"model.json": json.dumps({"city": Path(city).name, "factor": factor}), "code/inference.py": HANDLER}
         archive(directory / ("s3" if city in CITIES else "") / f"{city}.tar.gz", files)
