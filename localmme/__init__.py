@@ -12,7 +12,13 @@ __version__ = "0.1.0"
 __all__ = ["Emulator", "ServeError", "__version__", "serve"]
 
 # Imported when first used: the command line would wait for what it does not need.
-_HOMES = {"Emulator": "running", "ServeError": "launching", "serve": "running"}
+_HOMES = {
+    "Emulator": "running",
+    "ServeError": "launching",
+    "serve": "running",
+    "load_ipython_extension": "notebook",
+    "unload_ipython_extension": "notebook",
+}
 
 
 def __getattr__(name: str) -> Any:

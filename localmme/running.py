@@ -139,6 +139,18 @@ class Emulator:
     def __repr__(self) -> str:
         return f"<localmme.Emulator {self.url or 'starting'}{'' if self.is_running else ', stopped'}>"
 
+    def _repr_html_(self) -> str:
+        """Its state, for a notebook."""
+        from localmme.display import state
+
+        return state(self)._repr_html_()
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Its state, for IPython without HTML."""
+        from localmme.display import state
+
+        printer.text(str(state(self)))
+
     @property
     def is_running(self) -> bool:
         """Whether its process lives."""

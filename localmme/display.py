@@ -1,0 +1,162 @@
+"""What an emulator does, as tables for people: HTML in a notebook, text wherever there is no HTML."""
+
+from __future__ import annotations
+
+import html
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from emulator.errors import SetupError
+from emulator.sizes import format_size
+
+if TYPE_CHECKING:
+    from localmme.running import Emulator
+
+ROWS = 200  # of a table; a notebook keeps what it shows, and grows with it
+WIDTH = 160  # of text, in characters
+
+INSTANCE_COLUMNS = ("variant", "instance", "container", "healthy", "in flight", "memory", "disk")
+MODEL_COLUMNS = ("target model", "size", "S3", "disk", "memory", "loads", "invocations", "errors")
+
+# The colours are those of the page, so that it can be read in light and in dark themes.
+CELL = "padding: 2px 12px 2px 0; text-align: {align}; color: inherit; background: transparent"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of texts below their headings. The first column, and those that ``left`` names, are aligned to the left."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    left: Iterable[str] = ()
+
+    def align(self, number: int) -> str:
+        """``left`` or ``right``, of a column."""
+        return "left" if number == 0 or self.columns[number] in self.left else "right"
+
+    @property
+    def shown(self) -> Sequence[Sequence[str]]:
+        """The rows, if they are not too many."""
+        return self.rows[:ROWS]
+
+    @property
+    def note(self) -> str:
+        """What is left out."""
+        hidden = len(self.rows) - len(self.shown)
+        return f"and {hidden} more" if hidden else ""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A line and some tables, as IPython displays them."""
+
+    line: str
+    tables: Sequence[Table] = field(default_factory=list)
+
+    def _repr_html_(self) -> str:
+        parts = [f"<div>{html.escape(self.line)}</div>"] if self.line else []
+        return "<div>" + "".join([*parts, *map(_html, self.tables)]) + "</div>"
+
+    def __str__(self) -> str:
+        from rich.console import Console
+
+        # In a notebook, rich would display by itself.
+        console = Console(file=io.StringIO(), width=WIDTH, color_system=None, force_jupyter=False)
+        if self.line:
+            console.print(self.line, markup=False, highlight=False)
+        for table in self.tables:
+            console.print(_rich(table))
+            if table.note:
+                console.print(table.note)
+        assert isinstance(console.file, io.StringIO)
+        return "\n".join(line.rstrip() for line in console.file.getvalue().rstrip().splitlines())
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
+
+
+def state(emulator: Emulator) -> Shown:
+    """An emulator's endpoints, with their instances and models; also of one that has ended."""
+    try:
+        now = emulator.state()
+    except SetupError as error:
+        return Shown(str(error))
+    tables: list[Table] = []
+    for endpoint in now["endpoints"]:
+        reason = f": {endpoint['failure_reason']}" if endpoint["failure_reason"] else ""
+        title = f"Endpoint {endpoint['endpoint_name']}, {endpoint['status']}{reason}"
+        tables += [Table(title, INSTANCE_COLUMNS, list(_instances(endpoint)), ("instance", "container"))]
+        tables += [models(endpoint["models"])]
+    return Shown(f"localmme at {now['url']}" + ("" if tables else ", without an endpoint"), tables)
+
+
+def models(listed: Iterable[dict[str, Any]]) -> Table:
+    """Where each model is, and how often it was used."""
+    return Table(
+        "Models",
+        MODEL_COLUMNS,
+        [
+            [
+                model["target_model"],
+                format_size(model["size_bytes"]),
+                *("yes" if model[place] else "-" for place in ("in_s3", "on_disk", "in_memory")),
+                *(str(model[count]) for count in ("loads", "invocations", "model_errors")),
+            ]
+            for model in listed
+        ],
+    )
+
+
+def _instances(endpoint: dict[str, Any]) -> Iterable[list[str]]:
+    for variant in endpoint["variants"]:
+        for instance in variant["instances"]:
+            memory, volume = instance["memory"], instance["volume"]
+            for number, container in enumerate(instance["containers"]):
+                # What its containers share is told once.
+                shared = [
+                    str(instance["in_flight"]),
+                    _part(memory, "budget_bytes"),
+                    _part(volume, "capacity_bytes"),
+                ]
+                yield [
+                    variant["variant_name"],
+                    instance["instance_id"],
+                    container["name"],
+                    "yes" if container["healthy"] else "no",
+                    *(["", "", ""] if number else shared),
+                ]
+
+
+def _part(used: dict[str, Any] | None, whole: str) -> str:
+    return f"{format_size(used['used_bytes'])} of {format_size(used[whole])}" if used else "-"
+
+
+def _html(table: Table) -> str:
+    def cells(tag: str, texts: Sequence[str]) -> str:
+        made = (
+            f'<{tag} style="{CELL.format(align=table.align(number))}">{html.escape(text)}</{tag}>'
+            for number, text in enumerate(texts)
+        )
+        return f"<tr>{''.join(made)}</tr>"
+
+    caption = f'<caption style="text-align: left; color: inherit"><b>{html.escape(table.title)}</b></caption>'
+    head = f"<thead>{cells('th', table.columns)}</thead>"
+    body = f"<tbody>{''.join(cells('td', row) for row in table.shown)}</tbody>"
+    note = f"<div>{html.escape(table.note)}</div>" if table.note else ""
+    return f'<table style="border-collapse: collapse; margin: 8px 0">{caption}{head}{body}</table>{note}'
+
+
+def _rich(table: Table) -> Any:
+    import rich.table
+    from rich.box import SIMPLE
+    from rich.text import Text
+
+    made = rich.table.Table(title=Text(table.title), title_justify="left", box=SIMPLE, pad_edge=False)
+    for number, heading in enumerate(table.columns):
+        made.add_column(heading, justify="left" if table.align(number) == "left" else "right", overflow="fold")
+    for row in table.shown:
+        made.add_row(*map(Text, row))
+    return made

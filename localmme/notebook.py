@@ -1,0 +1,202 @@
+"""IPython's magic ``%localmme``: the commands, for an emulator that belongs to a notebook and ends with its kernel."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from string import Template
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import click
+from IPython.core.error import UsageError
+from IPython.core.magic import no_var_expand
+
+from emulator.errors import SetupError
+from localmme import cli, display
+from localmme.running import Emulator, serve
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+VARIABLE = "localmme_emulator"  # in the notebook
+NOT_HERE = {"name", "detach", "until_eof"}  # options of serve for emulators that belong to nobody
+EXTENSION = "_localmme"  # the attribute of the shell that holds the notebook's emulator
+
+
+class Exported:
+    """Variables in the environment of this very process, until they are taken back."""
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        self._variables = dict(variables)
+        self._before = {name: os.environ.get(name) for name in variables}
+        self._path = [path for path in variables.get("PYTHONPATH", "").split(os.pathsep) if path not in sys.path]
+        os.environ.update(variables)
+        sys.path += self._path  # for a process that runs already, the variable comes too late
+        self._default_session = getattr(sys.modules.get("boto3"), "DEFAULT_SESSION", None)
+
+    def take_back(self) -> None:
+        """Restore what was there before, except where the notebook has set something else since."""
+        for name, value in self._variables.items():
+            before = self._before[name]
+            if os.environ.get(name) != value:
+                continue
+            if before is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = before
+        sys.path[:] = [path for path in sys.path if path not in self._path]
+        if "boto3" in sys.modules:  # a default session that was made meanwhile remembers the placeholder credentials
+            sys.modules["boto3"].DEFAULT_SESSION = self._default_session  # type: ignore[attr-defined]
+
+
+class Notebook:
+    """The emulator of a notebook, and the commands for it."""
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        self._shell = shell
+        self._emulator: Emulator | None = None
+        self._exported: Exported | None = None
+        self._cell: str | None = None
+        self._commands = click.Group("%localmme", help="An emulator that belongs to this notebook.")
+        for command in (
+            click.Command("serve", callback=self._serve, params=_but(cli.serve, NOT_HERE), help=SERVE),
+            click.Command("invoke", callback=self._invoke, params=REQUEST, help=INVOKE),
+            click.Command("models", callback=self._models, help="List the models, where they are and how they did."),
+            click.Command("state", callback=self._state, help="Show endpoints, instances and models."),
+            click.Command("logs", callback=self._logs, params=[LINES], help="Print the last lines of the log."),
+            click.Command("stop", callback=self.stop, help="Stop the emulator, and take its environment back."),
+        ):
+            self._commands.add_command(command)
+
+    @no_var_expand  # IPython would take the braces of JSON for expressions
+    def magic(self, line: str, cell: str | None = None) -> Any:
+        """Stand up a SageMaker endpoint on this machine, for this notebook: see %localmme --help.
+
+        $name stands for the notebook's variable of that name. The body of %%localmme invoke MODEL is the cell.
+        """
+        self._cell = cell
+        try:
+            words = [Template(word).safe_substitute(self._shell.user_ns) for word in shlex.split(line)]
+            return self._commands.main(words or ["--help"], "%localmme", standalone_mode=False)
+        except click.NoSuchOption as error:
+            raise UsageError(error.format_message()) from None
+        except click.ClickException as error:
+            raise UsageError(f"{error.format_message()} See %localmme --help.") from None
+        except (SetupError, ValueError) as error:
+            raise UsageError(str(error)) from None
+
+    def stop(self) -> None:
+        """Stop the emulator, if there is one, and take its environment back."""
+        if self._exported is not None:
+            self._exported.take_back()
+            self._exported = None
+        if self._emulator is not None:
+            self._emulator.stop()
+
+    def _serve(self, **_: Any) -> Emulator:
+        context = click.get_current_context()
+        given = {
+            name: value
+            for name, value in context.params.items()
+            if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        }
+        for option, keyword in (("no_endpoint", "endpoint"), ("no_cache", "cache")):
+            if given.pop(option, False):
+                given[keyword] = False
+        for option, keyword, flag in (("environment", "env", "--env"), ("limits", "limits", "--limit")):
+            if option in given:
+                given[keyword] = dict(_pair(flag, text) for text in given.pop(option))
+        self.stop()  # a cell that is run again means the same emulator anew
+        if self._emulator is not None and self._emulator.url:
+            # Where the clients that the notebook has made look for it.
+            given.setdefault("port", urlsplit(self._emulator.url).port)
+        self._emulator = serve(**given)
+        self._exported = Exported(self._emulator.environment())
+        self._shell.user_ns[VARIABLE] = self._emulator
+        return self._emulator
+
+    def _invoke(
+        self, model: str, data: str | None, content_type: str | None, accept: str | None, endpoint_name: str | None
+    ) -> Any:
+        from botocore.exceptions import ClientError
+
+        from localmme import client
+
+        if data is None and self._cell is None:
+            raise SetupError("Say what to send: --data, or %%localmme invoke MODEL above a cell with the body.")
+        text = data if data is not None else str(self._cell).strip()
+        body = client.read_data(text) if data is not None else text.encode()
+        request = {"ContentType": content_type or client.guess_content_type(text, body)}
+        if accept:
+            request["Accept"] = accept
+        if endpoint_name:
+            request["EndpointName"] = endpoint_name
+        try:
+            return _readable(self._running().invoke(model, body, **request))
+        except ClientError as error:
+            raise SetupError(f"{error.response['Error']['Code']}: {error.response['Error']['Message']}") from None
+
+    def _models(self) -> display.Shown:
+        return display.Shown("", [display.models(self._running().models())])
+
+    def _state(self) -> Emulator:
+        return self._running()
+
+    def _logs(self, lines: int) -> None:
+        print("\n".join(self._running().logs().splitlines()[-lines:]))
+
+    def _running(self) -> Emulator:
+        if self._emulator is None:
+            raise SetupError("This notebook has no emulator. Start one: %localmme serve --models DIR")
+        return self._emulator
+
+
+SERVE = "Stand up a multi-model endpoint that belongs to this notebook, on any port that is free."
+INVOKE = "Invoke MODEL (a TargetModel) with --data, or with the text of the cell below %%localmme invoke MODEL."
+REQUEST: list[click.Parameter] = [
+    click.Argument(["model"]),
+    click.Option(["--data"], metavar="@FILE|TEXT", help="The request's body: a file, or a text."),
+    click.Option(["--content-type"], help="Of the request. [default: told from the data]"),
+    click.Option(["--accept"], help="Content type wanted for the answer."),
+    click.Option(["--endpoint-name"], help="The endpoint's name. [default: that of the first one]"),
+]
+LINES = click.Option(["-n", "--lines"], type=click.IntRange(1), default=20, show_default=True, help="How many.")
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """What ``%load_ext localmme`` calls."""
+    notebook = Notebook(shell)
+    setattr(shell, EXTENSION, notebook)
+    shell.register_magic_function(notebook.magic, "line_cell", "localmme")  # type: ignore[arg-type]
+
+
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """What ``%unload_ext localmme`` calls: stops the notebook's emulator."""
+    getattr(shell, EXTENSION).stop()
+
+
+def _but(command: click.Command, names: set[str]) -> list[click.Parameter]:
+    return [parameter for parameter in command.params if parameter.name not in names]
+
+
+def _pair(flag: str, text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise SetupError(f"{flag} takes NAME=VALUE, not {text!r}.")
+    return name, value
+
+
+def _readable(body: bytes) -> Any:
+    """JSON as what it says, text as text, other bytes as they are."""
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        return body
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
