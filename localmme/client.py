@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from emulator.errors import SetupError
-from emulator.sizes import format_size
 from localmme.environment import missing_settings
 
 
@@ -79,22 +78,15 @@ def endpoint_state(url: str, endpoint_name: str) -> dict[str, Any]:
 
 def print_models(models: list[dict[str, Any]]) -> None:
     """A table for people; plain text in a pipe."""
-    from rich.box import SIMPLE
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table(box=SIMPLE, pad_edge=False)
-    table.add_column("target model", overflow="fold")
-    for heading in ("size", "S3", "disk", "memory", "loads", "invocations", "errors"):
-        table.add_column(heading, justify="right")
-    for model in models:
-        places = ("yes" if model[place] else "-" for place in ("in_s3", "on_disk", "in_memory"))
-        counts = (str(model[count]) for count in ("loads", "invocations", "model_errors"))
-        table.add_row(model["target_model"], format_size(model["size_bytes"]), *places, *counts)
+    from localmme.display import models as table_of
+    from localmme.display import rich_table
+
     # In a pipe there is no screen to fit into: a cut name would be of no use to grep.
     console = Console(width=None if sys.stdout.isatty() else 500)
     if models:
-        console.print(table)
+        console.print(rich_table(table_of(models)))
     else:
         console.print("There are no model archives yet.")
 

@@ -68,7 +68,7 @@ class Shown:
         if self.line:
             console.print(self.line, markup=False, highlight=False)
         for table in self.tables:
-            console.print(_rich(table))
+            console.print(rich_table(table))
             if table.note:
                 console.print(table.note)
         assert isinstance(console.file, io.StringIO)
@@ -89,14 +89,15 @@ def state(emulator: Emulator) -> Shown:
         reason = f": {endpoint['failure_reason']}" if endpoint["failure_reason"] else ""
         title = f"Endpoint {endpoint['endpoint_name']}, {endpoint['status']}{reason}"
         tables += [Table(title, INSTANCE_COLUMNS, list(_instances(endpoint)), ("instance", "container"))]
-        tables += [models(endpoint["models"])]
+        if endpoint["models"]:
+            tables += [models(endpoint["models"], "Models")]
     return Shown(f"localmme at {now['url']}" + ("" if tables else ", without an endpoint"), tables)
 
 
-def models(listed: Iterable[dict[str, Any]]) -> Table:
+def models(listed: Iterable[dict[str, Any]], title: str = "") -> Table:
     """Where each model is, and how often it was used."""
     return Table(
-        "Models",
+        title,
         MODEL_COLUMNS,
         [
             [
@@ -130,8 +131,8 @@ def _instances(endpoint: dict[str, Any]) -> Iterable[list[str]]:
                 ]
 
 
-def _part(used: dict[str, Any] | None, whole: str) -> str:
-    return f"{format_size(used['used_bytes'])} of {format_size(used[whole])}" if used else "-"
+def _part(used: dict[str, Any], whole: str) -> str:
+    return f"{format_size(used['used_bytes'])} of {format_size(used[whole])}"
 
 
 def _html(table: Table) -> str:
@@ -142,19 +143,23 @@ def _html(table: Table) -> str:
         )
         return f"<tr>{''.join(made)}</tr>"
 
-    caption = f'<caption style="text-align: left; color: inherit"><b>{html.escape(table.title)}</b></caption>'
+    title = f"<b>{html.escape(table.title)}</b>" if table.title else ""
+    caption = f'<caption style="text-align: left; color: inherit">{title}</caption>' if title else ""
     head = f"<thead>{cells('th', table.columns)}</thead>"
     body = f"<tbody>{''.join(cells('td', row) for row in table.shown)}</tbody>"
     note = f"<div>{html.escape(table.note)}</div>" if table.note else ""
     return f'<table style="border-collapse: collapse; margin: 8px 0">{caption}{head}{body}</table>{note}'
 
 
-def _rich(table: Table) -> Any:
+def rich_table(table: Table) -> Any:
+    """The same for a console; plain text in a pipe."""
     import rich.table
     from rich.box import SIMPLE
     from rich.text import Text
 
-    made = rich.table.Table(title=Text(table.title), title_justify="left", box=SIMPLE, pad_edge=False)
+    made = rich.table.Table(
+        title=Text(table.title) if table.title else None, title_justify="left", box=SIMPLE, pad_edge=False
+    )
     for number, heading in enumerate(table.columns):
         made.add_column(heading, justify="left" if table.align(number) == "left" else "right", overflow="fold")
     for row in table.shown:

@@ -270,6 +270,40 @@ def test_a_kernel_killed_at_any_moment_leaves_nothing(tmp_path: Path, monkeypatc
 # What is displayed
 
 
+class Stated:
+    """An emulator of which there is nothing but its state."""
+
+    def __init__(self, *endpoints: dict[str, Any]) -> None:
+        self._state = {"url": "http://127.0.0.1:1", "endpoints": list(endpoints)}
+
+    def state(self) -> dict[str, Any]:
+        return self._state
+
+
+def test_what_the_containers_of_an_instance_share_is_shown_once_and_why_an_endpoint_failed() -> None:
+    instance = {
+        "instance_id": "i-1",
+        "in_flight": 2,
+        "containers": [{"name": "before", "healthy": True}, {"name": "after", "healthy": False}],
+        "memory": {"used_bytes": 512 * 1024, "budget_bytes": 1024**3},
+        "volume": {"used_bytes": 0, "capacity_bytes": 2 * 1024**3},
+    }
+    endpoint = {"endpoint_name": "prices", "status": "Failed", "failure_reason": "no <reason>", "models": []}
+    variants = [{"variant_name": "A", "instances": [instance]}]
+    shown = display.state(Stated({**endpoint, "variants": variants}))  # type: ignore[arg-type]
+    [table] = shown.tables
+    assert table.title == "Endpoint prices, Failed: no <reason>"
+    assert table.rows == [
+        ["A", "i-1", "before", "yes", "2", "512 KiB of 1 GiB", "0 B of 2 GiB"],
+        ["A", "i-1", "after", "no", "", "", ""],
+    ]
+    assert "no &lt;reason&gt;" in shown._repr_html_()
+
+
+def test_an_emulator_without_an_endpoint_is_shown_as_such() -> None:
+    assert str(display.state(Stated())) == "localmme at http://127.0.0.1:1, without an endpoint"  # type: ignore[arg-type]
+
+
 def model(target_model: str) -> dict[str, Any]:
     counts = dict.fromkeys(("size_bytes", "loads", "invocations", "model_errors"), 3)
     return {"target_model": target_model, "in_s3": True, "on_disk": True, "in_memory": False, **counts}
