@@ -44,6 +44,11 @@ async def entry_point(bench: Bench) -> Finding:
     if image is None:
         return skipped(NOT_AN_IMAGE.format("an entry point"))
     if image.entrypoint[:2] == ("/bin/sh", "-c"):
+        if image.entrypoint[2:3] and image.entrypoint[2].lstrip().startswith("exec "):
+            return warned(
+                "The entry point is in shell form. SIGTERM reaches the program by its `exec`, the argument `serve` "
+                'does not. Write it in exec form, ENTRYPOINT ["program", "argument"].'
+            )
         return failed(
             "The entry point is in shell form: neither the argument `serve` nor SIGTERM reaches the program. Write it "
             'in exec form, ENTRYPOINT ["program", "argument"].'
