@@ -33,7 +33,8 @@ class Exported:
     def __init__(self, variables: Mapping[str, str]) -> None:
         self._variables = dict(variables)
         self._before = {name: os.environ.get(name) for name in variables}
-        self._path = [path for path in variables.get("PYTHONPATH", "").split(os.pathsep) if path not in sys.path]
+        path = variables.get("PYTHONPATH", "").split(os.pathsep)
+        self._path = [directory for directory in path if directory and directory not in sys.path]
         os.environ.update(variables)
         sys.path += self._path  # for a process that runs already, the variable comes too late
         self._default_session = getattr(sys.modules.get("boto3"), "DEFAULT_SESSION", None)
@@ -48,7 +49,7 @@ class Exported:
                 del os.environ[name]
             else:
                 os.environ[name] = before
-        sys.path[:] = [path for path in sys.path if path not in self._path]
+        sys.path[:] = [directory for directory in sys.path if directory not in self._path]
         if "boto3" in sys.modules:  # a default session that was made meanwhile remembers the placeholder credentials
             sys.modules["boto3"].DEFAULT_SESSION = self._default_session  # type: ignore[attr-defined]
 
@@ -81,7 +82,10 @@ class Notebook:
         self._cell = cell
         try:
             words = [Template(word).safe_substitute(self._shell.user_ns) for word in shlex.split(line)]
-            return self._commands.main(words or ["--help"], "%localmme", standalone_mode=False)
+            with self._commands.make_context("%localmme", words or ["--help"]) as context:
+                return self._commands.invoke(context)
+        except click.exceptions.Exit:  # it has shown its help
+            return None
         except click.NoSuchOption as error:
             raise UsageError(error.format_message()) from None
         except click.ClickException as error:

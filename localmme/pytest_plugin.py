@@ -129,16 +129,15 @@ def localmme_environment(localmme: Emulator, monkeypatch: pytest.MonkeyPatch) ->
     return localmme
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+# Not wrapper=True: that is an error in pytest before 7.4, for whoever has localmme beside it.
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
     """Show with a failed test what its emulator has logged since the test began."""
-    report = yield
+    outcome = yield
+    report = outcome.get_result()
     if report.failed and USED in item.stash:
         emulator, began = item.stash[USED]
         report.sections.append((f"localmme {emulator.url}", emulator.logs()[began:] or "(it logged nothing)\n"))
-    return report
 
 
 def _described(item: pytest.Item) -> dict[str, Any]:

@@ -68,7 +68,10 @@ end_serving() {
         local process=$(cat "$SCRATCH/serve.pid")
         rm "$SCRATCH/serve.pid"
         kill "$process" 2> "$SCRATCH/kill.err" || return 0
-        while kill -0 "$process" 2> "$SCRATCH/kill.err"; do sleep 0.05; done
+        # Where process 1 reaps nobody, it stays as a zombie.
+        while kill -0 "$process" 2> "$SCRATCH/kill.err" && ! grep -qs '^State:.Z' "/proc/$process/status"; do
+            sleep 0.05
+        done
     fi
 }
 """

@@ -223,7 +223,9 @@ def test_what_cannot_work_is_said_in_one_line(kernel: Kernel) -> None:
     assert kernel.run(SERVE)["status"] == "ok"
     assert "Say what to send" in kernel.refused("%localmme invoke a.tar.gz")
     assert "ValidationError" in kernel.refused("%localmme invoke none.tar.gz --data x")
-    assert "invoke" in kernel.run("%localmme")["text"]
+    for shows_help in ("%localmme", "%localmme serve --help"):
+        outcome = kernel.run(shows_help)
+        assert (outcome["status"], outcome["data"]) == ("ok", {}) and "Usage: %localmme" in outcome["text"]
 
 
 def test_serving_again_replaces_the_emulator_at_the_same_address(kernel: Kernel) -> None:
