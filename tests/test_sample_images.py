@@ -160,6 +160,12 @@ class TestPlain:
         assert plain.memory() < 60 * 2**20
         assert plain.load_json("two", **MODEL, megabytes=60) == 200
 
+    def test_a_load_that_would_pass_the_containers_own_limit_is_a_507(self, run: Runs, images: Images) -> None:
+        plain = run(images.plain())
+        plain.wait_until_healthy(10)
+        assert plain.load_json("more", **MODEL, megabytes=2 * 1024) == 507
+        assert plain.load_json("one", **MODEL, megabytes=60) == 200
+
     def test_connections_are_kept_and_answers_come_at_once(self, run: Runs, images: Images) -> None:
         plain = run(images.plain())
         plain.wait_until_healthy(10)

@@ -17,8 +17,8 @@ A model is a directory with a model.json:
     {"weights": [2, 3], "bias": 1, "megabytes": 50}
 
 Its prediction for a row of numbers is the sum of each times its weight, and the bias. "megabytes" may be left out; it
-makes the model take that much memory, so that you can see what happens when memory runs short: with
-$MODEL_MEMORY_MEGABYTES set, a load that would pass it is answered with 507.
+makes the model take that much memory, so that you can see what happens when memory runs short: a load that would pass
+$MODEL_MEMORY_MEGABYTES, or without that what the container may use, is answered with 507.
 
 Rows come as CSV, or as JSON, {"features": [[1, 2], [3, 4]]}. Predictions go out as JSON, {"predictions": [9, 19]}, or
 as CSV for those who accept only that.
@@ -36,7 +36,19 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-MEMORY = float(os.environ.get("MODEL_MEMORY_MEGABYTES", "inf"))
+OWN_MEGABYTES = 24  # for the server itself, and for a few requests
+LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # of a container's memory
+
+
+def memory() -> float:
+    """The megabytes that models may take. Beyond a container's limit, the kernel would end it without a word."""
+    if "MODEL_MEMORY_MEGABYTES" in os.environ:
+        return float(os.environ["MODEL_MEMORY_MEGABYTES"])
+    limits = (path.read_text().strip() for path in map(Path, LIMITS) if path.is_file())
+    return min((int(limit) / 2**20 - OWN_MEGABYTES for limit in limits if limit != "max"), default=float("inf"))
+
+
+MEMORY = memory()
 
 
 class Refused(Exception):
@@ -86,7 +98,7 @@ def load(name: str, directory: str) -> None:
             used = sum(model.megabytes for model in models.values())
             if used + settings.get("megabytes", 0) > MEMORY:
                 # SageMaker will unload a model that is not in use, and try again.
-                raise Refused(507, f"{used} of {MEMORY} megabytes are in use")
+                raise Refused(507, f"{used} of {MEMORY:.0f} megabytes are in use")
             models[name] = Model(name, directory, settings)
         except MemoryError:
             raise Refused(507, "out of memory") from None
