@@ -9,15 +9,18 @@ import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from emulator.errors import SetupError
 from localmme import __version__
 from localmme.completion import emulator_names, target_models
+from localmme.state_directory import DEFAULT_URL
 
-DEFAULT_URL = "http://127.0.0.1:8080"
+if TYPE_CHECKING:
+    from emulator.hosting.definition import EndpointDefinition
+
 # Of serve, those that concern the emulator, not the endpoint.
 SERVER_OPTIONS = {"no_endpoint", "host", "port", "s3", "access", "state_dir", "limits", "name", "detach", "until_eof"}
 
@@ -151,54 +154,69 @@ def serve(context: click.Context, file: str | None, **options: Any) -> None:
     from localmme.state_directory import lived_in
 
     limits = Limits().override(list(options["limits"]))
+    _refuse_beside(context, file, options)
+    endpoints = _endpoints(file, options)
     s3 = options["s3"] or (None if is_url(options["models"] or "") else options["models"])
-    if file or options["no_endpoint"]:
-        given = [
-            name for name in options if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-        ]
-        spelt = {option.name: option.opts[0] for option in context.command.params}
-        beside = sorted(spelt[name] for name in given if name not in SERVER_OPTIONS)
-        if file and options["no_endpoint"]:
-            beside = ["--no-endpoint"]
-        if beside:
-            why = f"{file} describes the endpoints" if file else "--no-endpoint starts none"
-            raise SetupError(f"{why}: {', '.join(beside)} cannot be given beside it.")
-    if file:
-        from localmme.endpoint_file import read
-
-        endpoints = read(Path(file))
-    elif options["no_endpoint"]:
-        endpoints = []
+    if options["no_endpoint"]:
         s3 = s3 or parse.default_s3()
-    elif options["models"] is None:
-        raise click.UsageError(
-            "Say where the model archives are: --models DIR. Or describe the endpoint in a FILE; or start with "
-            "--no-endpoint, and create endpoints through the API."
-        )
-    else:
-        endpoints = [
-            parse.definition(
-                models=options["models"],
-                handler=options["handler"],
-                command=options["command"],
-                image=options["image"],
-                gpus=options["gpus"],
-                instances=options["instances"],
-                endpoint_name=options["endpoint_name"],
-                instance_type_name=options["instance_type"],
-                memory=options["memory"],
-                storage=options["storage"],
-                max_loaded_models=options["max_loaded_models"],
-                workers_per_model=options["workers_per_model"],
-                cache=not options["no_cache"],
-                reload=options["reload"],
-                environment=options["environment"],
-            )
-        ]
     settings = parse.settings(options["host"], options["port"], options["state_dir"], s3, options["access"])
     settings = replace(settings, until_eof=options["until_eof"])
     with lived_in(settings.state_directory, settings.url, settings.region, ends_within_seconds(limits)):
         serve(settings, endpoints, limits)
+
+
+def _refuse_beside(context: click.Context, file: str | None, options: dict[str, Any]) -> None:
+    """Raises SetupError for options that describe the endpoint where something else does, or where there is none."""
+    if not file and not options["no_endpoint"]:
+        return
+    beside = sorted(
+        option.opts[0]
+        for option in context.command.params
+        if isinstance(option, click.Option)
+        and option.name not in SERVER_OPTIONS
+        and context.get_parameter_source(option.name or "") is click.core.ParameterSource.COMMANDLINE
+    )
+    if file and options["no_endpoint"]:
+        beside = ["--no-endpoint"]
+    if beside:
+        why = f"{file} describes the endpoints" if file else "--no-endpoint starts none"
+        raise SetupError(f"{why}: {', '.join(beside)} cannot be given beside it.")
+
+
+def _endpoints(file: str | None, options: dict[str, Any]) -> list[EndpointDefinition]:
+    """The endpoints to start with. Raises SetupError, or UsageError when nothing says which."""
+    if file:
+        from localmme.endpoint_file import read
+
+        return read(Path(file))
+    if options["no_endpoint"]:
+        return []
+    if options["models"] is None:
+        raise click.UsageError(
+            "Say where the model archives are: --models DIR. Or describe the endpoint in a FILE; or start with "
+            "--no-endpoint, and create endpoints through the API."
+        )
+    from localmme import options as parse
+
+    return [
+        parse.definition(
+            models=options["models"],
+            handler=options["handler"],
+            command=options["command"],
+            image=options["image"],
+            gpus=options["gpus"],
+            instances=options["instances"],
+            endpoint_name=options["endpoint_name"],
+            instance_type_name=options["instance_type"],
+            memory=options["memory"],
+            storage=options["storage"],
+            max_loaded_models=options["max_loaded_models"],
+            workers_per_model=options["workers_per_model"],
+            cache=not options["no_cache"],
+            reload=options["reload"],
+            environment=options["environment"],
+        )
+    ]
 
 
 def _place_by_name(context: click.Context, options: dict[str, Any]) -> None:

@@ -39,8 +39,6 @@ def target_models(context: click.Context, parameter: click.Parameter, incomplete
 
 
 def _url(context: click.Context) -> str:
-    from localmme.cli import DEFAULT_URL
-
     name = context.params.get("name")
     record = state_directory.living(state_directory.base() / name) if name else None
-    return record.url if record else (context.params.get("url") or DEFAULT_URL).rstrip("/")
+    return record.url if record else (context.params.get("url") or state_directory.DEFAULT_URL).rstrip("/")

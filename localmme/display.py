@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import html
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from emulator.errors import SetupError
 from emulator.sizes import format_size
-
-if TYPE_CHECKING:
-    from localmme.running import Emulator
 
 ROWS = 200  # of a table; a notebook keeps what it shows, and grows with it
 WIDTH = 160  # of text, in characters
@@ -78,10 +75,10 @@ class Shown:
         printer.text(str(self))
 
 
-def state(emulator: Emulator) -> Shown:
-    """An emulator's endpoints, with their instances and models; also of one that has ended."""
+def state(ask: Callable[[], dict[str, Any]]) -> Shown:
+    """An emulator's endpoints, with their instances and models. ``ask`` tells its state; an error is shown as well."""
     try:
-        now = emulator.state()
+        now = ask()
     except SetupError as error:
         return Shown(str(error))
     tables: list[Table] = []

@@ -143,13 +143,13 @@ class Emulator:
         """Its state, for a notebook."""
         from localmme.display import state
 
-        return state(self)._repr_html_()
+        return state(self.state)._repr_html_()
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         """Its state, for IPython without HTML."""
         from localmme.display import state
 
-        printer.text(str(state(self)))
+        printer.text(str(state(self.state)))
 
     @property
     def is_running(self) -> bool:

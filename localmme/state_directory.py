@@ -17,6 +17,7 @@ from typing import IO
 
 from emulator.errors import SetupError
 
+DEFAULT_URL = "http://127.0.0.1:8080"  # of an emulator without a name
 LOCK = "lock"  # held as long as a process of the emulator lives
 RECORD = "emulator.json"
 LOG = "serve.log"  # what a serve without a terminal writes

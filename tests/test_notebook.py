@@ -292,7 +292,7 @@ def test_what_the_containers_of_an_instance_share_is_shown_once_and_why_an_endpo
     }
     endpoint = {"endpoint_name": "prices", "status": "Failed", "failure_reason": "no <reason>", "models": []}
     variants = [{"variant_name": "A", "instances": [instance]}]
-    shown = display.state(Stated({**endpoint, "variants": variants}))  # type: ignore[arg-type]
+    shown = display.state(Stated({**endpoint, "variants": variants}).state)
     [table] = shown.tables
     assert table.title == "Endpoint prices, Failed: no <reason>"
     assert table.rows == [
@@ -303,7 +303,7 @@ def test_what_the_containers_of_an_instance_share_is_shown_once_and_why_an_endpo
 
 
 def test_an_emulator_without_an_endpoint_is_shown_as_such() -> None:
-    assert str(display.state(Stated())) == "localmme at http://127.0.0.1:1, without an endpoint"  # type: ignore[arg-type]
+    assert str(display.state(Stated().state)) == "localmme at http://127.0.0.1:1, without an endpoint"
 
 
 def model(target_model: str) -> dict[str, Any]:
