@@ -111,17 +111,8 @@ class TestImages:
         return images.build("broken", f"{FROM}{labels}{DOCKERFILE}{entry}", FILES)
 
     def report(self, tag: str, switch: str, model: Path, *more: str, megabytes: int = 100) -> Report:
-        arguments = settings(switch, model, megabytes)
-        return checked(
-            "--image",
-            tag,
-            "--memory",
-            "256m",
-            "--timeout",
-            "10",
-            *arguments,
-            only=(*self.SOME, "broken-json", "sigterm"),
-        )
+        image = ("--image", tag, "--memory", "256m", "--timeout", "10")
+        return checked(*image, *settings(switch, model, megabytes), only=(*self.SOME, *more))
 
     def test_an_image_without_a_fault_passes(self, images: Images, model: Path) -> None:
         report = checked("--image", self.image(images), "--memory", "256m", *settings("", model))
