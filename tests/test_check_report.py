@@ -22,6 +22,7 @@ from localmme.check.calls import Exchange
 from localmme.check.contract import CHECKS, chosen
 from localmme.check.finding import Finding, failed, passed, skipped, warned
 from localmme.check.runner import Result
+from localmme.cli import main
 from tests.real_servers.images import Images
 from tests.running import REPOSITORY, SCRIPTED_CONTAINER, archive, eventually, localmme, scripted_model
 
@@ -252,6 +253,20 @@ def test_nothing_at_the_url_is_exit_code_2(model: Path) -> None:
     run = check("--url", f"http://127.0.0.1:{free_port()}", "--model", str(model), "--timeout", "0.5")
     assert run.returncode == 2
     assert "No healthy container answers at http://127.0.0.1:" in run.stderr
+
+
+def test_a_mistake_in_a_check_is_no_verdict_on_the_container(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def mistaken(*_: Any) -> list[Result]:
+        raise ZeroDivisionError
+
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr("localmme.check.command.run", mistaken)
+    with pytest.raises(SystemExit) as ended:
+        main(["check", "--command", SCRIPTED_CONTAINER, "--model", str(model)])
+    assert ended.value.code == 2
+    assert "ZeroDivisionError" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

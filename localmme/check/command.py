@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -77,6 +78,10 @@ def check(
         return COULD_NOT_RUN
     except (KeyboardInterrupt, asyncio.CancelledError):
         print("Interrupted; nothing is left running.", file=sys.stderr)
+        return COULD_NOT_RUN
+    except Exception:  # of the checks themselves: it says nothing of the container
+        traceback.print_exc()
+        print("Error: a check failed inside localmme.", file=sys.stderr)
         return COULD_NOT_RUN
     if as_json:
         print(report.as_json(results))
