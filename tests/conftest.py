@@ -15,8 +15,10 @@ from tests.docker_fixtures import engine, images  # noqa: F401
 from tests.leftovers import leftovers  # noqa: F401
 from tests.running import SCRIPTED_CONTAINER, Emulator, Journal, eventually
 
-# Under nohup the tests, and so the emulators that they start, would ignore it; a handler of our own is not inherited.
+# Under nohup, or in the background of a script, the tests and so all that they start would ignore these; a handler of
+# our own is not inherited.
 signal.signal(signal.SIGHUP, lambda *_: None)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)
