@@ -87,16 +87,16 @@ def end(pid: int, directory: Path, seconds: float) -> None:
     import psutil
 
     everything: list[psutil.Process] = []
+    servers: list[psutil.Process] = []  # without the containers, which their keepers then end
     with contextlib.suppress(psutil.Error):
         master = psutil.Process(pid)
+        servers = [master, *master.children()]
         everything = [master, *master.children(recursive=True)]
         master.terminate()
     if not _wait_gone(everything, directory, seconds):
-        # The master first, or it would start another worker. The keepers then end the containers.
-        for process in everything:
+        for process in servers:  # the master first, or it would start another worker
             with contextlib.suppress(psutil.Error):
-                if process.pid == pid or process.ppid() == pid:
-                    process.kill()
+                process.kill()
         _wait_gone(everything, directory, KILLED_SECONDS)
 
 
