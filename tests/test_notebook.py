@@ -27,7 +27,7 @@ from tests.running import REPOSITORY, archive, eventually
 
 SAMPLE = REPOSITORY / "samples" / "notebooks" / "handler_development.ipynb"
 MARK = "LOCALMME_TEST_KERNEL"
-KILLS = 4
+KILLS = 20
 HANDLER = """
 import json
 
