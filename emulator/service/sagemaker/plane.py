@@ -53,8 +53,7 @@ class Plane:
         return record if record is not None and self.arn_of(record) == arn else None
 
     async def create(self, kind: Kind, name: str, asked: dict[str, Any], more: dict[str, Any]) -> Record:
-        """A new record, tagged and kept. Raises ControlPlaneError when there is one of that name."""
-        self.refuse_existing(kind, name)
+        """A new record, tagged and kept, under a name that ``refuse_existing`` let pass. Raises as ``keep``."""
         tags = {tag["Key"]: tag["Value"] for tag in asked.get("Tags", ())}
         record = Record(kind, name, asked, tags=tags, more=more)
         await self.keep(record)
