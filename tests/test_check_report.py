@@ -24,7 +24,7 @@ from localmme.check.finding import Finding, failed, passed, skipped, warned
 from localmme.check.runner import Result
 from localmme.cli import main
 from tests.real_servers.images import Images
-from tests.running import REPOSITORY, SCRIPTED_CONTAINER, archive, eventually, localmme, scripted_model
+from tests.running import REPOSITORY, SCRIPTED_CONTAINER, archive, eventually, free_port, localmme, scripted_model
 
 NAMES = [
     *("labels", "entry-point", "starts", "bind-to-port", "connect", "ping", "ping-while-busy", "list-empty", "load"),
@@ -319,12 +319,3 @@ def test_the_container_of_a_killed_check_is_removed_by_the_next(
     assert run.returncode == 0, run.stderr
     assert ours() == []
     assert not list(tmp_path.glob("state/localmme/.checks/check-*"))
-
-
-def free_port() -> int:
-    """A port that nobody listens at."""
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

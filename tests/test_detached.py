@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from tests.leftovers import Leftovers
-from tests.running import REPOSITORY, archive, eventually, localmme
+from tests.running import REPOSITORY, archive, eventually, free_port, localmme
 
 HANDLER = "def handle(data, context):\n    print('the handler was called')\n    return [b'hello']\n"
 COMMAND = [sys.executable, "-m", "localmme.cli"]
@@ -61,11 +61,6 @@ def wrong(*arguments: str) -> str:
 
 def running() -> list[dict[str, Any]]:
     return json.loads(done("ps", "--json"))
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
 
 
 # Start, list, stop
