@@ -113,9 +113,11 @@ class TestMultiModelServer:
         handler = tmp_path / "handler.py"
         handler.write_text(slots(tmp_path) + MMS_HANDLER.format(directory=str(mms.HANDLER.parent)))
         command_of(mms)
-        report = checked(
-            *mms_arguments(tmp_path, *mms.command(handler)), only=("starts", "load", "memory-full", "reload-after-507")
-        )
+        arguments = mms_arguments(tmp_path, *mms.command(handler))
+        for _ in range(3):  # on a busy machine it forgets the model after all, one time in some 40
+            report = checked(*arguments, only=("starts", "load", "memory-full", "reload-after-507"))
+            if report.odd():
+                break
         assert report.odd() == {"reload-after-507": "fail"}, report
         assert report.checks["reload-after-507"]["received"].startswith("409")
 
