@@ -321,7 +321,7 @@ class Server(BaseApplication):
     def __init__(self, settings: ServerSettings, definitions: list[EndpointDefinition], limits: Limits) -> None:
         self._make_application = lambda: Application(settings, definitions, limits)
         self._options = {
-            "bind": f"fd://{settings.listener.fileno()}",
+            "bind": f"fd://{settings.listener.detach()}",  # gunicorn closes it
             "worker_class": Worker,
             "workers": 1,
             "timeout": 0,
