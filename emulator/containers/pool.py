@@ -296,6 +296,9 @@ class Pool:
         if self._closed:  # meanwhile
             self._drop(connection)
             raise ContainerNotReached("the container has ended")
+        if connection.closed:  # before we got to it: uvloop would not take a request for it any more
+            self._drop(connection)
+            raise ContainerNotReached("the container closed the connection at once")
         return connection
 
     def _put_back(self, connection: _Connection) -> None:

@@ -173,7 +173,7 @@ class HostedContainer(abc.ABC):
         self, invocation: Invocation, deadline: float, call: Call, again: bool = False
     ) -> tuple[Answer, Use]:
         """The container's answer to a ``call``, if it is no error. The use goes on until ``_end``."""
-        if not self._healthy.is_set():
+        while not self._healthy.is_set():  # it may be gone again by the time that those who waited get on
             await self._wait_until_healthy(deadline)
         use = await self._begin(invocation, deadline)
         try:
