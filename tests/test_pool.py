@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 import uvloop
 
-from emulator.containers.pool import Pool
+from emulator.containers.pool import STREAM_BUFFER_BYTES, Pool
 from emulator.errors import ContainerNotReached, ContainerUnreachable
 
 
@@ -55,3 +55,30 @@ def test_a_connection_that_is_lost_at_once_is_a_container_that_is_not_reached(ha
     uvloop.run(ask_often())
     assert outcomes.total() == 1000
     assert set(outcomes) <= {ContainerNotReached, ContainerUnreachable}, outcomes
+
+
+def test_a_stream_whose_reader_is_slow_breaks_off_with_its_container() -> None:
+    """What has come is still read; that the container has gone is told then."""
+
+    async def send(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n" + bytes(8 * STREAM_BUFFER_BYTES))
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+
+    async def read_slowly() -> int:
+        server = await asyncio.start_server(send, "127.0.0.1", 0)
+        pool = Pool("127.0.0.1", server.sockets[0].getsockname()[1], 10)
+        answer = await pool.stream(b"GET / HTTP/1.1\r\n\r\n", b"", 10)
+        await asyncio.sleep(0.3)  # until no more is read from the socket
+        pool.close()
+        await asyncio.sleep(0.1)
+        size = 0
+        with answer.closing, pytest.raises(ContainerUnreachable):
+            async for chunk in answer.chunks:
+                size += len(chunk)
+        server.close()
+        return size
+
+    assert uvloop.run(read_slowly()) > STREAM_BUFFER_BYTES
