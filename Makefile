@@ -10,7 +10,7 @@ demo: $(VENV)/.samples  ## build the sample models, serve them, invoke them, sto
 
 test: $(VENV)/.tests  ## install all that the tests need, and run them
 	$(BIN)/python -m tests.real_servers.provision
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(VENV)/.tests  ## what CI checks besides
 	$(BIN)/ruff check .

@@ -54,6 +54,7 @@ localmme() {
     " serve "*)
         end_serving
         shift
+        : > "$SCRATCH/serve.out" # now, not when the command has been started: what the last one said is in it
         command localmme serve --port "$PORT" "$@" > "$SCRATCH/serve.out" 2> "$SCRATCH/serve.err" &
         echo $! > "$SCRATCH/serve.pid"
         until grep -q ' at http' "$SCRATCH/serve.out"; do
