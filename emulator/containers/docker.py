@@ -71,6 +71,7 @@ class DockerContainer(Container):
         self._name = ""
         self._process = (0, "")  # of the main process on the engine's machine, and of the container; both ids
         self._mounted = False
+        self._delivering = asyncio.Lock()
         self._delivered: dict[str, tuple[int, int]] = {}  # by model name, what tells one version from the next
         self._exited: asyncio.Future[str]
         self._starting: asyncio.Task[None] | None = None
@@ -116,7 +117,9 @@ class DockerContainer(Container):
             if self._mounted:
                 await asyncio.to_thread(let_everyone_read, model_directory.parent)
             else:
-                await self._engine.call(lambda client: self._put_model(client, model_directory, inside))
+                # One at a time: what one of them deletes as left over, another could be putting in again.
+                async with self._delivering:
+                    await self._engine.call(lambda client: self._put_model(client, model_directory, inside))
         except (OSError, SetupError) as error:
             raise ContainerError(f"the model cannot be brought into the container: {error}") from None
         return str(inside)
@@ -216,11 +219,11 @@ class DockerContainer(Container):
         name, version = directory.parent.name, (about.st_ino, about.st_ctime_ns)
         if self._delivered.get(name) == version:
             return
-        old = [each for each in self._delivered if each == name or not (self._setting.models / each).exists()]
+        old = [each for each in list(self._delivered) if each == name or not (self._setting.models / each).exists()]
         if old:
             self._delete(client, [str(MODELS / each) for each in old])
             for each in old:
-                del self._delivered[each]
+                self._delivered.pop(each, None)
         client.put_archive(self._name, "/", packed([str(target.parent)[1:]], directory, str(target)[1:]))
         self._delivered[name] = version
 
