@@ -219,11 +219,11 @@ class DockerContainer(Container):
         name, version = directory.parent.name, (about.st_ino, about.st_ctime_ns)
         if self._delivered.get(name) == version:
             return
-        old = [each for each in list(self._delivered) if each == name or not (self._setting.models / each).exists()]
+        old = [each for each in self._delivered if each == name or not (self._setting.models / each).exists()]
         if old:
             self._delete(client, [str(MODELS / each) for each in old])
             for each in old:
-                self._delivered.pop(each, None)
+                del self._delivered[each]
         client.put_archive(self._name, "/", packed([str(target.parent)[1:]], directory, str(target)[1:]))
         self._delivered[name] = version
 

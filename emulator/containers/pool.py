@@ -292,13 +292,12 @@ class Pool:
             ) from None
         except OSError as error:
             raise ContainerNotReached(f"the container accepts no connection: {error}") from None
+        if connection.closed:  # before we got to it: uvloop would not take a request for it any more
+            raise ContainerNotReached("the container closed the connection at once")
         self._open.add(connection)
         if self._closed:  # meanwhile
             self._drop(connection)
             raise ContainerNotReached("the container has ended")
-        if connection.closed:  # before we got to it: uvloop would not take a request for it any more
-            self._drop(connection)
-            raise ContainerNotReached("the container closed the connection at once")
         return connection
 
     def _put_back(self, connection: _Connection) -> None:
