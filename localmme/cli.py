@@ -118,9 +118,7 @@ def of_an_emulator(function: Any) -> Any:
     "--workers-per-model",
     metavar="N",
     type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Worker processes for each model.",
+    help="Worker processes for each model. [default: 1; with --image or --command, what its server takes]",
 )
 @click.option("--no-cache", is_flag=True, help="ModelCacheSetting Disabled: unload each model after its invocation.")
 @click.option("--reload", is_flag=True, help="Serve a changed archive at once, which SageMaker does not.")

@@ -50,7 +50,7 @@ def definition(
     memory: str | None,
     storage: str,
     max_loaded_models: int | None,
-    workers_per_model: int,
+    workers_per_model: int | None,
     cache: bool,
     reload: bool,
     environment: Sequence[str],
@@ -65,8 +65,9 @@ def definition(
     if gpus and not image:
         raise SetupError("--gpus goes with --image: a local process sees the machine's GPUs as they are.")
     variables = dict(variable(text) for text in environment)
-    # By this variable the Inference Toolkit and the embedded server are told alike.
-    variables.setdefault("SAGEMAKER_MODEL_SERVER_WORKERS", str(workers_per_model))
+    if workers_per_model is not None:
+        # By this variable the Inference Toolkit and the embedded server are told alike. SageMaker does not set it.
+        variables.setdefault("SAGEMAKER_MODEL_SERVER_WORKERS", str(workers_per_model))
     container = ContainerDefinition(
         Image(image) if image else command_of(command) if command else embedded_server(handler),
         parse_s3_url(models) if is_url(models) else _models_directory(models),

@@ -168,8 +168,9 @@ def pings_wait_for_invocations(face: Face, name: str, request: dict[str, Any]) -
 
 
 @breaks("list-empty", "list")
-def no_models_is_null(face: Face, name: str, request: dict[str, Any]) -> Answer | None:
-    return None if serve.models else said(models=None)
+def no_models_are_not_found(face: Face, name: str, request: dict[str, Any]) -> None:
+    if not serve.models:
+        raise serve.Refused(404, "no")
 
 
 @breaks("load", "load")

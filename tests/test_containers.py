@@ -115,11 +115,17 @@ def test_the_container_gets_its_environment_and_the_working_directory_of_serve(
     )
     arguments = ["--models", str(bucket), "--command", f"{sys.executable} {script}", "--env", "A=1", "--env", "B=x=y z"]
     emulator = start(*arguments, environment={"FROM_OUTSIDE": "2"}).wait_in_service()
-    environment = json.loads(seen.read_text())["environment"]
-    port = emulator.container()["address"].rsplit(":", 1)[1]
-    assert environment["SAGEMAKER_BIND_TO_PORT"] == port
-    assert environment["SAGEMAKER_MULTI_MODEL"] == "true"
-    assert (environment["A"], environment["B"], environment["FROM_OUTSIDE"]) == ("1", "x=y z", "2")
+    port = int(emulator.container()["address"].rsplit(":", 1)[1])
+    of_a_shell = [sys.executable, "-c", "import json, os; print(json.dumps(dict(os.environ)))"]
+    shell = subprocess.run(of_a_shell, env={**os.environ, "FROM_OUTSIDE": "2"}, capture_output=True, check=True)
+    assert json.loads(seen.read_text())["environment"] == {
+        **json.loads(shell.stdout),
+        "A": "1",
+        "B": "x=y z",
+        "SAGEMAKER_MULTI_MODEL": "true",
+        "SAGEMAKER_BIND_TO_PORT": str(port),
+        "SAGEMAKER_SAFE_PORT_RANGE": f"{port + 1}-{port + 10}",
+    }
     assert json.loads(seen.read_text())["directory"] == os.getcwd()
 
 
@@ -167,9 +173,8 @@ def test_a_program_that_cannot_be_run_makes_serve_fail(start, bucket: Path, tmp_
         ({"ping": {"hang": True}}, "no answer within"),
         ({"ping": {"status": 500}}, "GET /ping answered 500"),
         ({"list": {"status": 404}}, "GET /models answered 404"),
-        ({"list": {"body": "[]"}}, "GET /models did not answer as in the contract"),
     ],
-    ids=["never listens", "ping hangs", "ping 500", "list 404", "list garbage"],
+    ids=["never listens", "ping hangs", "ping 500", "list 404"],
 )
 def test_a_container_that_never_passes_the_health_check_makes_serve_fail(
     run, mark: str, script: dict[str, Any], words: str

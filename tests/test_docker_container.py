@@ -202,6 +202,7 @@ def test_a_container_is_run_as_sagemaker_runs_it(run: Callable[[Scenario], None]
         assert told["environment"]["SAGEMAKER_MULTI_MODEL"] == "true"
         assert told["environment"]["A"] == "b=c"
         assert "SAGEMAKER_BIND_TO_PORT" not in told["environment"]
+        assert told["environment"]["SAGEMAKER_SAFE_PORT_RANGE"] == "25000-25999"
         assert list(host.directory.joinpath("models").iterdir()) == [host.directory / "models" / "m1"]
 
     run(scenario)

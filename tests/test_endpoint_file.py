@@ -119,7 +119,7 @@ def test_a_file_says_all_that_the_emulator_can_take(folder: Path, monkeypatch: p
                 handler,
                 folder / "s3",
                 multi_model=True,
-                environment={"LEVEL": "2", "SAGEMAKER_MODEL_SERVER_WORKERS": "1"},
+                environment={"LEVEL": "2"},
                 caching=Caching(enabled=False),
             )
         ]
@@ -251,13 +251,7 @@ def test_images(folder: Path, monkeypatch: pytest.MonkeyPatch, image: str, expec
         words = [word.replace("{folder}", str(folder)) for word in expected.words]
         expected = Command(words, Path(str(expected.directory).replace("{folder}", str(folder))))
     assert container.runs == expected
-    # Other containers bring defaults of their own.
-    assert ("SAGEMAKER_MODEL_SERVER_WORKERS" in container.environment) == image.startswith("handler:")
-
-
-def test_a_number_of_workers_can_be_told(folder: Path) -> None:
-    [endpoint] = read(written(folder, changed("LEVEL", "SAGEMAKER_MODEL_SERVER_WORKERS")))
-    assert endpoint.variants[0].model.containers[0].environment == {"SAGEMAKER_MODEL_SERVER_WORKERS": "2"}
+    assert container.environment == {"LEVEL": "2"}  # nothing that SageMaker would not set
 
 
 @pytest.mark.parametrize(
@@ -859,8 +853,6 @@ def containers(draw: st.DrawFn, multi_model: bool, hostname: str) -> ContainerDe
     ]
     runs = draw(st.sampled_from(choice))
     environment = draw(ENVIRONMENTS)
-    if isinstance(runs, Command) and runs.directory != folder:
-        environment.setdefault("SAGEMAKER_MODEL_SERVER_WORKERS", "1")
     data = folder / "s3" if multi_model else draw(st.sampled_from([None, folder / "one.tar.gz"]))
     caching = Caching(enabled=draw(st.booleans())) if multi_model else Caching()
     return ContainerDefinition(runs, data, multi_model, hostname, environment, caching)

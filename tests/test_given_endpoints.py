@@ -65,7 +65,6 @@ def test_an_endpoint_of_options_is_described_with_its_configuration_and_model(un
         "Image": f"handler:{unchanged.directory}/handler.py",
         "Mode": "MultiModel",
         "ModelDataUrl": "s3://bucket/",
-        "Environment": {"SAGEMAKER_MODEL_SERVER_WORKERS": "1"},
         "MultiModelConfig": {"ModelCacheSetting": "Enabled"},
     }
 

@@ -13,8 +13,10 @@ from collections.abc import Iterator
 import pytest
 import uvloop
 
+from emulator.containers.contract import ContainerContract
 from emulator.containers.pool import STREAM_BUFFER_BYTES, Pool
-from emulator.errors import ContainerNotReached, ContainerUnreachable
+from emulator.errors import ContainerError, ContainerNotReached, ContainerUnreachable
+from emulator.limits import Limits
 
 
 @pytest.fixture
@@ -82,3 +84,24 @@ def test_a_stream_whose_reader_is_slow_breaks_off_with_its_container() -> None:
         return size
 
     assert uvloop.run(read_slowly()) > STREAM_BUFFER_BYTES
+
+
+@pytest.mark.parametrize("status, body", [(200, b"{}"), (200, b""), (200, b'{"models": []}'), (404, b'{"models": []}')])
+def test_a_health_check_looks_at_the_status_of_the_list_only(status: int, body: bytes) -> None:
+    """AWS's TensorFlow Serving container answers with an empty object, and gets InService."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 %d Status\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body))
+        writer.close()
+
+    async def check() -> None:
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            contract = ContainerContract("127.0.0.1", server.sockets[0].getsockname()[1], Limits())
+            await contract.check_list()
+
+    if status == 200:
+        uvloop.run(check())
+    else:
+        with pytest.raises(ContainerError, match="GET /models answered 404"):
+            uvloop.run(check())

@@ -30,6 +30,7 @@ from emulator.limits import Limits
 from emulator.sizes import format_size
 
 PORT = 8080  # [dg] where a container listens that is not told another port
+SAFE_PORTS = "25000-25999"  # [gh] SAGEMAKER_SAFE_PORT_RANGE of a container that has its instance to itself
 FIRST_PORT, PORTS_EACH = 14_000, 100  # of containers that share an instance: the port to bind, and 99 that are free
 MODELS = PurePosixPath("/opt/ml/models")  # [dg]
 MODEL = PurePosixPath("/opt/ml/model")  # [dg]
@@ -369,9 +370,9 @@ def bound_port(setting: Setting) -> int:
 
 
 def platform_environment(setting: Setting) -> Mapping[str, str]:
-    """What SageMaker adds for a container that is not alone."""
+    """The ports that SageMaker tells a container, one that is alone too."""
     if not setting.shares_instance:
-        return {}
+        return {"SAGEMAKER_SAFE_PORT_RANGE": SAFE_PORTS}
     port = bound_port(setting)
     return {
         "SAGEMAKER_BIND_TO_PORT": str(port),

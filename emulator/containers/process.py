@@ -42,7 +42,7 @@ class ProcessContainer(Container):
     def __init__(self, command: Sequence[str], directory: Path, setting: Setting, limits: Limits, log: LogSink) -> None:
         """``directory`` is the command's working directory."""
         self.host = "127.0.0.1"
-        self.port = free_ports(self.host, 1 + SAFE_PORTS if setting.shares_instance else 1)
+        self.port = free_ports(self.host, 1 + SAFE_PORTS)
         self._command = list(command)
         self._directory, self._scratch = directory, setting.scratch
         # The keeper does not get it: what is meant for the container's Python must not change its own.
@@ -113,9 +113,10 @@ class ProcessContainer(Container):
         return str(model_directory)
 
     def _platform_environment(self, setting: Setting) -> dict[str, str]:
-        variables = {PORT_VARIABLE: str(self.port)}
-        if setting.shares_instance:
-            variables["SAGEMAKER_SAFE_PORT_RANGE"] = f"{self.port + 1}-{self.port + SAFE_PORTS}"
+        variables = {
+            PORT_VARIABLE: str(self.port),
+            "SAGEMAKER_SAFE_PORT_RANGE": f"{self.port + 1}-{self.port + SAFE_PORTS}",
+        }
         if not setting.multi_model:
             # There is no /opt/ml/model for a process; by these the toolkits of SageMaker find it elsewhere.
             variables |= {"SM_MODEL_DIR": str(setting.models), "SAGEMAKER_BASE_DIR": str(setting.models.parent)}

@@ -87,9 +87,6 @@ class Arguments:
         if self.is_faulty(place) or runs is None:
             return None
         environment = dict(asked.get("Environment", {}))
-        if asked["Image"].startswith(HANDLER):
-            # The default of ``serve --workers-per-model``.
-            environment.setdefault("SAGEMAKER_MODEL_SERVER_WORKERS", "1")
         return ContainerDefinition(
             runs,
             model_data,

@@ -293,6 +293,14 @@ class Master(Arbiter):
     a second worker. A terminal that closes (SIGHUP) ends the emulator, unless it was started with nohup.
     """
 
+    def __init__(self, app: BaseApplication) -> None:
+        # gunicorn puts SERVER_SOFTWARE there. Containers get the environment that `serve` was started with: AWS's
+        # XGBoost container, for one, takes itself for gunicorn's worker by that variable, and ends.
+        before = dict(os.environ)
+        super().__init__(app)
+        os.environ.clear()
+        os.environ.update(before)
+
     def init_signals(self) -> None:
         ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         super().init_signals()

@@ -139,7 +139,6 @@ def _subject(
         RunningContainer(url)  # whether it is an address
         if variables:
             raise SetupError("--env is for a container that is started here, not for one at --url.")
-    variables.setdefault("SAGEMAKER_MODEL_SERVER_WORKERS", "1")  # as serve does
     return Subject(
         runs=None if url else Image(image) if image else command_of(command) if command else embedded_server(handler),
         url=url or "",

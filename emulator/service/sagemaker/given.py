@@ -55,8 +55,9 @@ def _container(container: ContainerDefinition, s3_root: Path | None) -> dict[str
     asked: dict[str, Any] = {
         "Image": runs.reference if isinstance(runs, Image) else runs.image,
         "Mode": "MultiModel" if container.multi_model else "SingleModel",
-        "Environment": dict(container.environment),
     }
+    if container.environment:
+        asked["Environment"] = dict(container.environment)
     if container.hostname:
         asked["ContainerHostname"] = container.hostname
     if container.model_data is not None:
