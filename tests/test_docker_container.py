@@ -38,6 +38,7 @@ from emulator.containers.packing import packed
 from emulator.errors import ContainerError, EmulatorError, SetupError
 from emulator.events import Event, Events, ImagePulling
 from emulator.limits import Limits
+from emulator.timeouts import in_time
 from tests.real_servers.images import BIND_TO_PORT_LABEL, FROM, MULTI_MODEL_LABEL, Images
 from tests.running import REPOSITORY
 
@@ -139,7 +140,7 @@ def play(scenario: Scenario, directory: Path, image: str, seconds: float = 60) -
     async def run() -> None:
         host = Host(Engine(directory, Events()), directory, image)
         try:
-            await asyncio.wait_for(scenario(host), seconds)
+            await in_time(scenario(host), seconds)
         finally:
             await host.engine.close()
 

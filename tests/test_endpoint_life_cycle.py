@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 from collections import Counter
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from botocore.exceptions import ClientError
 
@@ -22,6 +24,7 @@ PING_FAILED = (
     "Please check CloudWatch logs for this endpoint."
 )
 CALLERS = 4
+KEEPER = "emulator.containers.keeper"
 
 
 @pytest.fixture(scope="module")
@@ -344,6 +347,21 @@ def test_variants_that_are_not_there_or_named_twice_are_refused(cloud: Cloud) ->
 
 
 # DeleteEndpoint
+
+
+def test_endpoints_whose_containers_die_meanwhile_are_deleted(cloud: Cloud) -> None:
+    config = cloud.simple("m", count=2)
+    for endpoint in "EFG":
+        cloud.create(endpoint, config)
+    for endpoint in "EFG":
+        cloud.settled(endpoint)
+    for endpoint in "EFG":
+        for process in cloud.containers():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if KEEPER not in process.cmdline():
+                    process.kill()
+        cloud.delete(endpoint)
+    assert not cloud.containers() and not cloud.disks()
 
 
 def test_deleting_lets_invocations_end_and_leaves_nothing(cloud: Cloud) -> None:

@@ -24,6 +24,7 @@ from emulator.hosting.memory import LoadedModels, MemoryBudget
 from emulator.hosting.residents import Arrivals, Resident, Residents
 from emulator.hosting.volume import StorageVolume, StoredModel
 from emulator.limits import Limits
+from emulator.timeouts import in_time
 from tests.running import archive, files_below
 
 NAMES = st.sampled_from("abcdef")
@@ -343,9 +344,9 @@ def test_a_volume_serves_any_callers_at_the_same_time(archives: Path, calls: lis
                 task.cancel()
             await asyncio.gather(task, return_exceptions=cancelled)
 
-        await asyncio.wait_for(asyncio.gather(*(call(*c) for c in calls)), 60)
+        await in_time(asyncio.gather(*(call(*c) for c in calls)), 60)
         freed.set()
-        await asyncio.wait_for(disk.settle(), 60)
+        await in_time(disk.settle(), 60)
         disk.check()
         present = Counter(stored.target_model for stored in disk.volume.models)
         assert disk.downloads() == present + Counter(disk.deletions()), "nothing is downloaded that is there"

@@ -37,7 +37,10 @@ def main() -> int:
         prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
     with open(0, "rb", buffering=0, closefd=False) as wishes_from:  # unbuffered: the wishes are read as they come
-        environment = json.loads(wishes_from.readline() or b"{}")
+        first_wish = wishes_from.readline()
+    if not first_wish:  # the emulator has gone, or wants no container any more
+        return 0
+    environment = json.loads(first_wish)
 
     # Signals arrive as bytes on a pipe, so that one select waits for everything.
     wakeup, signalled = os.pipe()

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import httptools
 
 from emulator.errors import ContainerError, ContainerNotReached, ContainerTimeout, ContainerUnreachable
+from emulator.timeouts import in_time
 
 # A connection that idled longer is not used again: servers close idle connections when they please
 # (the shortest common setting is 2 s), and a request on a closing connection would be lost.
@@ -282,10 +283,14 @@ class Pool:
             if not connection.closed and time.monotonic() - connection.idle_since < IDLE_SECONDS:
                 return connection
             self._drop(connection)
+        loop = asyncio.get_running_loop()
+        opening = loop.create_task(loop.create_connection(_Connection, self.host, self.port))
         try:
-            _, connection = await asyncio.wait_for(
-                asyncio.get_running_loop().create_connection(_Connection, self.host, self.port), self._connect_seconds
-            )
+            _, connection = await in_time(opening, self._connect_seconds)
+        except asyncio.CancelledError:
+            if not opening.cancelled() and opening.exception() is None:  # it was there already
+                opening.result()[0].abort()
+            raise
         except asyncio.TimeoutError:
             raise ContainerNotReached(
                 f"the container did not accept a connection within {self._connect_seconds:.3g} s"

@@ -30,6 +30,7 @@ from emulator.errors import (
 )
 from emulator.events import ContainerStarted, ContainerStopped, Events, Invoked
 from emulator.limits import Limits
+from emulator.timeouts import in_time
 
 LAST_LOG_LINES = 20  # that an error message repeats
 FIRST_POLL_SECONDS, SLOWEST_POLL_SECONDS = 0.02, 0.5  # while a container starts
@@ -206,7 +207,7 @@ class HostedContainer(abc.ABC):
     async def _wait_until_healthy(self, deadline: float) -> None:
         try:
             pause = max(0.0, deadline - asyncio.get_running_loop().time())
-            await asyncio.wait_for(self._healthy.wait(), pause)
+            await in_time(self._healthy.wait(), pause)
         except asyncio.TimeoutError:
             raise endpoint_not_in_service(self._origin.endpoint_name, "without a healthy container") from None
 

@@ -26,6 +26,7 @@ from emulator.events import Events, LoadFailed, LoadStarted, ModelLoaded, ModelU
 from emulator.hosting.residents import Arrivals, Resident, Residents
 from emulator.hosting.volume import StorageVolume, StoredModel
 from emulator.limits import Limits
+from emulator.timeouts import in_time
 
 
 @dataclass(frozen=True)
@@ -315,7 +316,7 @@ class LoadedModels:
         """Wait until something became idle or left; False if that time comes before."""
         self._freed.clear()
         try:
-            await asyncio.wait_for(self._freed.wait(), max(0.0, until - asyncio.get_running_loop().time()))
+            await in_time(self._freed.wait(), max(0.0, until - asyncio.get_running_loop().time()))
         except asyncio.TimeoutError:
             return False
         return True

@@ -110,7 +110,7 @@ class Arrivals(Generic[R]):
     """The models on their way to join some residents. Each goes on coming when those who wait for it have left."""
 
     def __init__(self, residents: Residents[R], bring: Callable[[str], Awaitable[R]], release: Callable[[R], None]):
-        """``bring`` makes a resident of a name; ``release`` takes back a pin of it."""
+        """``bring`` makes a resident of a name, and raises when it is cancelled; ``release`` takes back a pin of it."""
         self._residents = residents
         self._bring = bring
         self._release = release
@@ -148,17 +148,18 @@ class Arrivals(Generic[R]):
 
     def abandon(self, error: Exception) -> None:
         """Let none of them come; who waits gets this error."""
-        for arrival in self._all.values():
+        abandoned, self._all = self._all, {}
+        for arrival in abandoned.values():
             arrival.task.cancel()
             arrival.outcome.set_exception(error)
-        self._all = {}
 
     async def _run(self, target_model: str, arrival: Arrival[R]) -> None:
         try:
             resident = await self._bring(target_model)
         except Exception as error:
-            del self._all[target_model]
-            arrival.outcome.set_exception(error)
+            if not arrival.outcome.done():  # abandoned: whoever waited has been told
+                del self._all[target_model]
+                arrival.outcome.set_exception(error)
             return
         # One pin for each who waits, and one until all of them have theirs.
         resident.pins = arrival.waiting + 1

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from emulator.errors import ContainerError, SetupError
+from emulator.timeouts import in_time
 from localmme.check.bench import Bench
 from localmme.check.contract import Check
 from localmme.check.finding import Finding, Ruling, Verdict, failed, skipped
@@ -81,7 +82,7 @@ async def _one(check: Check, bench: Bench) -> Finding:
         run.caller.last = None
     box = BOX_SECONDS + BOX_LOADS * bench.slowest_load + BOX_STARTS * bench.started_in
     try:
-        finding = await asyncio.wait_for(check.run(bench), box)
+        finding = await in_time(check.run(bench), box)
     except Ruling as ruling:
         finding = ruling.finding
     except asyncio.TimeoutError:

@@ -92,9 +92,12 @@ class Model:
 
     async def _settled_within(self, seconds: float) -> None:
         """Wait until nobody waits for an answer any more, but no longer than that."""
+        settled = asyncio.ensure_future(self._settled.wait())
         try:
-            await asyncio.wait_for(self._settled.wait(), seconds)
-        except asyncio.TimeoutError:
+            await asyncio.wait([settled], timeout=seconds)
+        finally:
+            settled.cancel()
+        if not self._settled.is_set():
             _log.warning("Model %s: cutting off what is still under way after %g s", self.name, seconds)
 
     async def _let_go(self) -> None:

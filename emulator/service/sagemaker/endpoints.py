@@ -208,8 +208,7 @@ async def _adjust(plane: Plane, record: Record, endpoint: Endpoint, before: dict
 
 async def _remove(plane: Plane, record: Record, endpoint: Endpoint) -> None:
     await plane.endpoints.remove(endpoint)
-    async with plane.changing:
-        plane.registry.forget(record)
+    plane.registry.forget(record)  # in the same step: whoever finds a record finds its endpoint
 
 
 async def _remember(plane: Plane, record: Record, more: dict[str, Any]) -> None:
@@ -220,7 +219,8 @@ async def _remember(plane: Plane, record: Record, more: dict[str, Any]) -> None:
     _changed(record, more)  # at once, as the endpoint has changed at once
     try:
         async with plane.changing:
-            await plane.keep(record)
+            if plane.registry.get("endpoint", record.name) is record:  # a Failed one may have been deleted meanwhile
+                await plane.keep(record)
     except ControlPlaneError as error:
         log.warning("Endpoint %s: %s", record.name, error)
 

@@ -7,6 +7,7 @@ import time
 
 from emulator.containers.docker import BIND_TO_PORT_LABEL, MULTI_MODEL_LABEL
 from emulator.errors import SetupError
+from emulator.timeouts import in_time
 from localmme.check.bench import Bench, Clock
 from localmme.check.calls import Exchange
 from localmme.check.finding import Finding, failed, passed, skipped, warned
@@ -99,7 +100,7 @@ async def connect(bench: Bench) -> Finding:
 
     async def one() -> float:
         began = time.perf_counter()
-        _, writer = await asyncio.wait_for(asyncio.open_connection(caller.host, caller.port), 4 * limit)
+        _, writer = await in_time(asyncio.open_connection(caller.host, caller.port), 4 * limit)
         seconds = time.perf_counter() - began
         # Like a caller who goes away, which is to be no trouble either.
         writer.write(b"GET /ping HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n\r\n" % caller.host.encode())

@@ -1,0 +1,168 @@
+"""Endpoints and the control plane in the test's own process, on containers that are no processes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emulator.containers.base import Container
+from emulator.containers.engine import Engine
+from emulator.events import Events
+from emulator.hosting import instance
+from emulator.hosting.endpoints import Endpoints
+from emulator.hosting.registry import Registry
+from emulator.hosting.site import Site
+from emulator.limits import Limits
+from emulator.service.sagemaker import TARGET_PREFIX
+from emulator.service.sagemaker.face import SageMaker
+from emulator.service.sagemaker.model_data import locator
+from emulator.service.sagemaker.plane import Plane
+
+HEALTHY = b'HTTP/1.1 200 OK\r\ncontent-length: 14\r\n\r\n{"models": []}'
+
+Life = Callable[[int], Awaitable[None]]  # of the run with that number, from 0: it dies when this returns
+
+
+async def for_ever(_: int) -> None:
+    await asyncio.Event().wait()
+
+
+class FakeContainers:
+    """Containers that answer 200 to everything, and live as long as ``life`` says."""
+
+    def __init__(self) -> None:
+        self.life: Life = for_ever
+        self.running = 0
+        self.port = 0
+        self._numbers = itertools.count()
+
+    @contextlib.asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        server = await asyncio.start_server(_answer, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        try:
+            yield
+        finally:
+            server.close()
+
+    def new(self, *_: Any) -> FakeContainer:
+        return FakeContainer(self, next(self._numbers))
+
+
+class FakeContainer(Container):
+    host = "127.0.0.1"
+
+    def __init__(self, all_of_them: FakeContainers, number: int) -> None:
+        self._all, self._number, self.port = all_of_them, number, all_of_them.port
+        self._living: asyncio.Future[None] | None = None
+
+    async def start(self) -> None:
+        self._all.running += 1
+        self._living = asyncio.ensure_future(self._all.life(self._number))
+
+    async def wait(self) -> str:
+        assert self._living is not None
+        await asyncio.wait([self._living])
+        return "ended with exit code 1"
+
+    async def stop(self) -> None:
+        await asyncio.sleep(0)
+        if self._living is not None:
+            self._living.cancel()
+            self._living = None
+            self._all.running -= 1
+
+    async def memory_used(self) -> int:
+        return 0
+
+    async def cpu_seconds(self) -> float | None:
+        return None
+
+    async def deliver(self, model_directory: Path) -> str:
+        return str(model_directory)
+
+
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(asyncio.IncompleteReadError, OSError):
+        while await reader.readuntil(b"\r\n\r\n"):
+            writer.write(HEALTHY)
+    writer.close()
+
+
+@pytest.fixture
+def containers(monkeypatch: pytest.MonkeyPatch) -> FakeContainers:
+    """What every process container of an instance is, in this test."""
+    containers = FakeContainers()
+    monkeypatch.setattr(instance, "ProcessContainer", containers.new)
+    return containers
+
+
+def site(directory: Path, **limits: float) -> Site:
+    events = Events()
+    return Site(
+        directory / "disks",
+        directory / "logs",
+        Engine(directory / "state", events),
+        Limits(**limits),
+        events,  # type: ignore[arg-type]
+    )
+
+
+class ControlPlane:
+    """The control plane over a directory, called as the ASGI application that it is."""
+
+    def __init__(self, directory: Path, **limits: float) -> None:
+        self.directory = directory
+        (directory / "s3" / "bucket").mkdir(parents=True, exist_ok=True)
+        self.registry = Registry(directory / "registry.db")
+        self.endpoints = Endpoints(site(directory, **limits))
+        locate = locator(directory / "s3")
+        self.plane = Plane(self.registry, self.endpoints, "us-east-1", directory, locate, 1000)
+        self._application = SageMaker(self.plane)
+
+    async def call(self, operation: str, **asked: Any) -> tuple[int, dict[str, Any]]:
+        """The status of the answer, and what it says."""
+        sent: list[dict[str, Any]] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": json.dumps(asked).encode()}
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        headers = [(b"x-amz-target", f"{TARGET_PREFIX}{operation}".encode())]
+        await self._application({"type": "http", "headers": headers}, receive, send)
+        return sent[0]["status"], json.loads(sent[1]["body"])
+
+    async def status(self, endpoint: str) -> str:
+        """As DescribeEndpoint tells it; what is wrong, if it refuses."""
+        _, told = await self.call("DescribeEndpoint", EndpointName=endpoint)
+        return told.get("EndpointStatus") or told["message"]
+
+    async def configure(self, name: str) -> None:
+        """A model and an endpoint configuration of that name."""
+        container = {"Image": "command:true", "Mode": "MultiModel", "ModelDataUrl": "s3://bucket/"}
+        role = "arn:aws:iam::123456789012:role/tests"
+        answers = [
+            await self.call("CreateModel", ModelName=name, ExecutionRoleArn=role, PrimaryContainer=container),
+            await self.call(
+                "CreateEndpointConfig",
+                EndpointConfigName=name,
+                ProductionVariants=[
+                    {"VariantName": "A", "ModelName": name, "InstanceType": "ml.t2.medium", "InitialInstanceCount": 1}
+                ],
+            ),
+        ]
+        assert [status for status, _ in answers] == [200, 200], answers
+
+    async def close(self) -> None:
+        await self._application.stop()
+        await self.endpoints.stop()
+        self.registry.close()
