@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from emulator.errors import SetupError
+from emulator.printable import printable, printable_lines, without_colors
 from localmme import __version__
 from localmme.completion import emulator_names, target_models
 from localmme.state_directory import DEFAULT_URL
@@ -32,7 +33,7 @@ class Commands(click.Group):
         try:
             return super().invoke(context)
         except SetupError as error:
-            click.echo(f"Error: {error}", err=True)
+            click.echo(f"Error: {printable_lines(str(error))}", err=True)
             sys.exit(1)
         except BrokenPipeError:  # the reader of a pipe has gone
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -370,7 +371,7 @@ def logs(container: str | None, follow: bool, name: str | None, endpoint_name: s
     directory = state_directory.named(name) if name else Path(detached.find(None).state_directory)
     try:
         for line in lines(directory, endpoint_name, container, follow):
-            click.echo(line)
+            click.echo(printable(without_colors(line)))
     except KeyboardInterrupt:
         return
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from emulator.errors import SetupError
+from emulator.printable import printable
 from localmme.environment import missing_settings
 
 
@@ -98,8 +99,9 @@ def waiting(text: str) -> Iterator[None]:
         yield
         return
     from rich.console import Console
+    from rich.text import Text
 
-    with Console(stderr=True).status(text):
+    with Console(stderr=True).status(Text(printable(text))):
         yield
 
 

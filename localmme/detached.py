@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from emulator.errors import SetupError
+from emulator.printable import printable
 from localmme import state_directory
 from localmme.client import waiting
 from localmme.launching import arguments_of, end, launch, page, wait_in_service
@@ -91,6 +92,7 @@ def print_running(emulators: list[dict[str, Any]]) -> None:
     from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=SIMPLE, pad_edge=False)
     for heading in ("name", "url", "endpoints", "since", "pid"):
@@ -99,7 +101,7 @@ def print_running(emulators: list[dict[str, Any]]) -> None:
         told = each["endpoints"]
         endpoints = LIST.join(f"{endpoint['endpoint_name']} {endpoint['status']}" for endpoint in told or []) or "-"
         cells = (each["name"], each["url"], "?" if told is None else endpoints, each["since"], str(each["pid"]))
-        table.add_row(*cells)
+        table.add_row(*(Text(printable(cell)) for cell in cells))
     console = Console(width=None if sys.stdout.isatty() else 500)
     console.print(table if emulators else _those_running())
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from emulator.errors import SetupError
+from emulator.printable import printable
 from emulator.sizes import format_size
 
 ROWS = 200  # of a table; a notebook keeps what it shows, and grows with it
@@ -54,7 +55,7 @@ class Shown:
     tables: Sequence[Table] = field(default_factory=list)
 
     def _repr_html_(self) -> str:
-        parts = [f"<div>{html.escape(self.line)}</div>"] if self.line else []
+        parts = [f"<div>{html.escape(printable(self.line))}</div>"] if self.line else []
         return "<div>" + "".join([*parts, *map(_html, self.tables)]) + "</div>"
 
     def __str__(self) -> str:
@@ -63,7 +64,7 @@ class Shown:
         # In a notebook, rich would display by itself.
         console = Console(file=io.StringIO(), width=WIDTH, color_system=None, force_jupyter=False)
         if self.line:
-            console.print(self.line, markup=False, highlight=False)
+            console.print(printable(self.line), markup=False, highlight=False)
         for table in self.tables:
             console.print(rich_table(table))
             if table.note:
@@ -135,12 +136,12 @@ def _part(used: dict[str, Any], whole: str) -> str:
 def _html(table: Table) -> str:
     def cells(tag: str, texts: Sequence[str]) -> str:
         made = (
-            f'<{tag} style="{CELL.format(align=table.align(number))}">{html.escape(text)}</{tag}>'
+            f'<{tag} style="{CELL.format(align=table.align(number))}">{html.escape(printable(text))}</{tag}>'
             for number, text in enumerate(texts)
         )
         return f"<tr>{''.join(made)}</tr>"
 
-    title = f"<b>{html.escape(table.title)}</b>" if table.title else ""
+    title = f"<b>{html.escape(printable(table.title))}</b>" if table.title else ""
     caption = f'<caption style="text-align: left; color: inherit">{title}</caption>' if title else ""
     head = f"<thead>{cells('th', table.columns)}</thead>"
     body = f"<tbody>{''.join(cells('td', row) for row in table.shown)}</tbody>"
@@ -155,10 +156,10 @@ def rich_table(table: Table) -> Any:
     from rich.text import Text
 
     made = rich.table.Table(
-        title=Text(table.title) if table.title else None, title_justify="left", box=SIMPLE, pad_edge=False
+        title=Text(printable(table.title)) if table.title else None, title_justify="left", box=SIMPLE, pad_edge=False
     )
     for number, heading in enumerate(table.columns):
         made.add_column(heading, justify="left" if table.align(number) == "left" else "right", overflow="fold")
     for row in table.shown:
-        made.add_row(*map(Text, row))
+        made.add_row(*(Text(printable(cell)) for cell in row))
     return made

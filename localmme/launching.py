@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from emulator.errors import SetupError
+from emulator.printable import INDENT
 from localmme import state_directory
 from localmme.state_directory import LOCK, LOG, Record
 
@@ -119,7 +120,8 @@ def last_words(directory: Path, otherwise: str) -> str:
     lines = log_of(directory).splitlines()[-TOLD_LINES:]
     errors = [number for number, line in enumerate(lines) if line.startswith("Error: ")]
     if errors:
-        return "\n".join(lines[errors[-1] :]).removeprefix("Error: ")
+        first, *others = lines[errors[-1] :]
+        return "\n".join([first.removeprefix("Error: "), *(line.removeprefix(INDENT) for line in others)])
     return "\n".join([f"{otherwise}. Its last lines:", *lines]) if lines else f"{otherwise}, and has written nothing."
 
 

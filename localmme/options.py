@@ -18,13 +18,12 @@ from emulator.hosting.definition import (
     Caching,
     ContainerDefinition,
     EndpointDefinition,
-    Image,
     ModelDefinition,
     Resources,
     VariantDefinition,
 )
 from emulator.hosting.instance_types import resources_of
-from emulator.hosting.runnable import command_of, embedded_server
+from emulator.hosting.runnable import command_of, embedded_server, image_of
 from emulator.service.server import ServerSettings
 from emulator.sizes import parse_size
 from localmme.environment import region
@@ -69,7 +68,7 @@ def definition(
         # By this variable the Inference Toolkit and the embedded server are told alike. SageMaker does not set it.
         variables.setdefault("SAGEMAKER_MODEL_SERVER_WORKERS", str(workers_per_model))
     container = ContainerDefinition(
-        Image(image) if image else command_of(command) if command else embedded_server(handler),
+        image_of(image) if image else command_of(command) if command else embedded_server(handler),
         parse_s3_url(models) if is_url(models) else _models_directory(models),
         environment=variables,
         caching=Caching(enabled=cache, reload=reload),

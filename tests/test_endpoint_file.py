@@ -434,10 +434,12 @@ def test_places_of_model_data(folder: Path, monkeypatch: pytest.MonkeyPatch, url
             "12: Containers[1].Image: The command cannot be split into words: No closing quotation. Check its quotes."
         ]),
         (["command:sh ./serve.sh", "command: "], [
-            '12: Containers[1].Image: takes a Docker image, handler:FILE or command:WORDS, not "command: "'
+            "12: Containers[1].Image: takes a Docker image (REPOSITORY:TAG, with the repository in lower case), "
+            'handler:FILE or command:WORDS, not "command: "'
         ]),
         (["my-image:1", "my image"], [
-            '11: Containers[0].Image: takes a Docker image, handler:FILE or command:WORDS, not "my image"'
+            "11: Containers[0].Image: takes a Docker image (REPOSITORY:TAG, with the repository in lower case), "
+            'handler:FILE or command:WORDS, not "my image"'
         ]),
         (["      Mode: MultiModel\n", "", "./s3", "./one.tar.gz"], [
             "7: PrimaryContainer.MultiModelConfig: goes with Mode: MultiModel"
@@ -982,7 +984,7 @@ def test_serve_tells_what_is_wrong_and_ends(folder: Path) -> None:
     assert (result.returncode, result.stdout) == (1, "")
     first, second = result.stderr.splitlines()
     assert first.startswith(f"Error: {file}:6: PrimaryContainer.ModelDataUrl: there is no ")
-    assert second == f"{file}:21: ProductionVariants[0].InitialVariantWeight: must be at least 0, not -1"
+    assert second == f"  {file}:21: ProductionVariants[0].InitialVariantWeight: must be at least 0, not -1"
 
 
 @pytest.mark.parametrize("option", [["--models", "x"], ["--memory", "1GB"], ["--no-cache"], ["--env", "A=b"]])

@@ -12,6 +12,16 @@ Client = Any  # docker.APIClient, which has no types
 
 # <account>.dkr.ecr.<region>.amazonaws.com/repository, then :tag or @digest.
 _ECR = re.compile(r"\d{12}\.dkr\.ecr(?:-fips)?\.[a-z0-9-]+\.amazonaws\.com(?:\.cn)?/(?P<local>.+)")
+# What Docker takes as a reference: [host[:port]/]repository[:tag][@digest], or an image's id.
+# https://pkg.go.dev/github.com/distribution/reference
+_LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
+_HOST = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:]+\])(?::\d+)?"
+_STEP = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
+_REFERENCE = re.compile(
+    rf"sha256:[0-9a-f]{{6,64}}|(?:{_HOST}/)?{_STEP}(?:/{_STEP})*(?::\w[\w.-]{{0,127}})?(?:@\w+:[0-9a-fA-F]{{32,}})?",
+    re.ASCII,
+)
+LONGEST_REFERENCE = 512  # [ours] two names of the longest kind: Docker takes a repository of 255 characters
 STEP = 0.01  # of the fraction, below which progress is not worth telling
 MOST_NAMED = 5  # images in an error message
 
@@ -25,6 +35,11 @@ class Image:
     labels: Mapping[str, str] = field(default_factory=dict)
     entrypoint: tuple[str, ...] = ()
     cmd: tuple[str, ...] = ()
+
+
+def is_reference(text: str) -> bool:
+    """Whether an image can have that name."""
+    return len(text) <= LONGEST_REFERENCE and _REFERENCE.fullmatch(text) is not None
 
 
 def find_image(client: Client, reference: str) -> Image | None:

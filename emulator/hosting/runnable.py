@@ -9,11 +9,13 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from emulator.containers.images import is_reference
 from emulator.containers.process import PACKAGE_ROOT
 from emulator.errors import SetupError
 from emulator.hosting.definition import Command, Image
 from emulator.service_model import described
 
+IMAGE_NAME = "REPOSITORY:TAG, with the repository in lower case"
 HANDLER, COMMAND = "handler:", "command:"
 EMBEDDED_SERVER = [sys.executable, "-m", "emulator.containers.handler"]
 
@@ -31,8 +33,17 @@ def runnable(text: str, directory: Path) -> Image | Command:
             return replace(command_of(text.removeprefix(COMMAND), directory), image=text)
     except OSError as error:  # such as a name that is too long for a file
         raise SetupError(f"cannot be looked for: {error.strerror}") from None
-    if not text or text != "".join(text.split()) or text.startswith(COMMAND):
-        raise SetupError(f"takes a Docker image, handler:FILE or command:WORDS, not {described(text)}")
+    if text.startswith(COMMAND) or not is_reference(text):
+        raise SetupError(f"takes a Docker image ({IMAGE_NAME}), handler:FILE or command:WORDS, not {described(text)}")
+    return Image(text)
+
+
+def image_of(text: str) -> Image:
+    """A container of a Docker image. Raises SetupError for what is no name of one."""
+    if not is_reference(text):
+        raise SetupError(
+            f"{described(text)} is not the name of a Docker image: write {IMAGE_NAME}, or an id, sha256:..."
+        )
     return Image(text)
 
 

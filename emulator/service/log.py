@@ -30,6 +30,7 @@ from emulator.events import (
     Warned,
 )
 from emulator.hosting.definition import EndpointDefinition
+from emulator.printable import printable, printable_lines, without_colors
 from emulator.sizes import format_size
 
 DIM, YELLOW, RED, RESET = "\x1b[2m", "\x1b[33m", "\x1b[31m", "\x1b[0m"
@@ -55,7 +56,7 @@ class Log:
         where = f" on {place}" if place else ""
         if isinstance(event, LogLine):
             container = self._places.with_container(origin)
-            self._write((f"  {container} | " if container else "  | ") + event.line, DIM)
+            self._write((f"  {container} | " if container else "  | ") + printable(without_colors(event.line)), DIM)
         elif isinstance(event, ModelDownloaded):
             size = format_size(event.size_bytes)
             self._write(f"downloaded {event.target_model}{where} ({size}, {event.seconds * 1000:.0f} ms)")
@@ -127,6 +128,7 @@ class Log:
             self._progress.end(what)
 
     def _write(self, line: str, color: str = "") -> None:
+        line = printable_lines(line)
         with contextlib.suppress(OSError, ValueError):  # no one may read it any more; the serving goes on
             self._progress.make_way()
             sys.stderr.write(f"{color}{line}{RESET}\n" if color and self._color else line + "\n")
@@ -211,12 +213,14 @@ class Progress:
                 self._status.stop()
                 self._status = None
             return
+        from rich.text import Text
+
         first, *others = self._shown
         text = " ".join(filter(None, (first, self._how_far.get(first), f"and {len(others)} more" if others else "")))
         if self._status is None:
             from rich.console import Console
             from rich.status import Status
 
-            self._status = Status(text, console=Console(stderr=True))
+            self._status = Status("", console=Console(stderr=True))
             self._status.start()
-        self._status.update(text)
+        self._status.update(Text(printable(text)))

@@ -29,6 +29,7 @@ from emulator.hosting.registry import Registry
 from emulator.hosting.site import Site
 from emulator.hosting.together import together
 from emulator.limits import Limits
+from emulator.printable import printable_lines
 from emulator.service.container_logs import ContainerLogs
 from emulator.service.dispatch import Dispatch
 from emulator.service.log import Log
@@ -225,7 +226,7 @@ class Worker(ASGIWorker):
         super().run()
         failure = self.asgi.failure
         if failure is not None:
-            print(f"Error: {failure}", file=sys.stderr, flush=True)
+            print(f"Error: {printable_lines(str(failure))}", file=sys.stderr, flush=True)
             sys.exit(BOOT_FAILED)
 
     async def _serve(self) -> None:
@@ -323,6 +324,13 @@ class Master(Arbiter):
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
+class LinesOfOneMessage(logging.Formatter):
+    """A message and its traceback, in which nothing of what others wrote looks like a line of its own."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable_lines(super().format(record))
+
+
 class Server(BaseApplication):
     """gunicorn, configured for one worker that is never restarted for being busy."""
 
@@ -360,5 +368,7 @@ def ends_within_seconds(limits: Limits) -> int:
 
 def serve(settings: ServerSettings, definitions: list[EndpointDefinition], limits: Limits) -> None:
     """Serve until a signal ends it; leaves by SystemExit, non-zero when an endpoint could not be created."""
-    logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LinesOfOneMessage("%(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     Server(settings, definitions, limits).run()

@@ -15,9 +15,10 @@ from pathlib import Path
 from emulator.containers.engine import Engine
 from emulator.errors import SetupError
 from emulator.events import Events, ImagePulling
-from emulator.hosting.definition import Image
-from emulator.hosting.runnable import command_of, embedded_server
+from emulator.hosting.definition import Command, Image
+from emulator.hosting.runnable import command_of, embedded_server, image_of
 from emulator.limits import Limits
+from emulator.printable import printable_lines
 from emulator.sizes import parse_size
 from localmme.check import report
 from localmme.check.bench import Bench, Sample
@@ -74,7 +75,7 @@ def check(
         if junit:
             report.write_junit(results, Path(junit))
     except SetupError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        print(f"Error: {printable_lines(str(error))}", file=sys.stderr)
         return COULD_NOT_RUN
     except (KeyboardInterrupt, asyncio.CancelledError):
         print("Interrupted; nothing is left running.", file=sys.stderr)
@@ -140,7 +141,7 @@ def _subject(
         if variables:
             raise SetupError("--env is for a container that is started here, not for one at --url.")
     return Subject(
-        runs=None if url else Image(image) if image else command_of(command) if command else embedded_server(handler),
+        runs=None if url else _runs(image, command, handler),
         url=url or "",
         environment=variables,
         memory_bytes=parse_size(memory),
@@ -165,6 +166,12 @@ def _sample(data: str | None, content_type: str | None, accept: str | None) -> S
         return Sample(DEFAULT_BODY, content_type or DEFAULT_CONTENT_TYPE, accept or "", given=False)
     body = read_data(data)
     return Sample(body, content_type or guess_content_type(data, body), accept or "", given=True)
+
+
+def _runs(image: str | None, command: str | None, handler: str | None) -> Image | Command:
+    if image:
+        return image_of(image)
+    return command_of(command) if command else embedded_server(handler)
 
 
 def _pulling(event: ImagePulling) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from emulator.errors import SetupError
+from emulator.printable import printable
 from localmme.check.finding import Verdict
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def print_results(results: Sequence[Result]) -> None:
     table.add_column("", overflow="fold")
     for result in results:
         first_line = result.finding.detail.partition("\n")[0]
-        table.add_row(result.check.name, _verdict(result), f"{result.seconds:.1f}", Text(first_line))
+        table.add_row(result.check.name, _verdict(result), f"{result.seconds:.1f}", Text(printable(first_line)))
     console.print(table)
     for result in results:
         if result.finding.verdict in (Verdict.FAIL, Verdict.WARN):
@@ -115,7 +116,7 @@ def print_results(results: Sequence[Result]) -> None:
             for line in (
                 told(result).splitlines()[1:] if "\n" not in result.finding.detail else told(result).splitlines()
             ):
-                console.print(Text(f"    {line}"), soft_wrap=True)
+                console.print(Text(printable(f"    {line}")), soft_wrap=True)
             console.print()
     counts = Counter(result.finding.verdict for result in results)
     console.print(", ".join(f"{counts[verdict]} {verdict.value}" for verdict in Verdict if counts[verdict]))

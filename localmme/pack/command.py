@@ -14,6 +14,7 @@ import click
 
 from emulator.errors import SetupError
 from emulator.limits import Limits
+from emulator.printable import printable, printable_lines
 from emulator.sizes import format_size, parse_size
 from localmme.pack import report
 from localmme.pack.contents import Contents, contents_of
@@ -53,7 +54,7 @@ def run(
             return _verify(source, max_bytes, strict, as_json)
         return _pack(source, output, max_bytes, compressed, strict, as_json)
     except SetupError as error:
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {printable_lines(str(error))}", err=True)
         return 2
 
 
@@ -90,7 +91,7 @@ def _pack(directory: Path, output: str | None, max_bytes: int, compressed: bool,
         if contents.left_out:
             report.print_left_out(contents.left_out)
         if size is not None:
-            click.echo(f"{archive}: {format_size(size)}, of {report.totals(contents.entries)}.")
+            click.echo(f"{printable(str(archive))}: {format_size(size)}, of {report.totals(contents.entries)}.")
     return 1 if size is None else 0
 
 
@@ -141,7 +142,7 @@ def _verify(archive: Path, max_bytes: int, strict: bool, as_json: bool) -> int:
     else:
         report.print_findings(verified.findings, err=False)
         outcome = "can be extracted" if works else "does not work"
-        click.echo(f"{archive}: {outcome} ({report.totals(verified.entries)}).")
+        click.echo(f"{printable(str(archive))}: {outcome} ({report.totals(verified.entries)}).")
     return 1 if _failed(verified.findings, strict) else 0
 
 

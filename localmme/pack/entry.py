@@ -36,8 +36,3 @@ class Entry:
             kind = "symbolic link" if member.issym() else "hard link"
             return cls(name, kind, mode=member.mode, target=member.linkname)
         return cls(name, "special file", mode=member.mode)
-
-
-def shown(name: str) -> str:
-    """A name for a terminal: one that would break a line, or take the terminal over, is shown escaped."""
-    return name if name.isprintable() else ascii(name)

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from emulator.printable import printable
 from emulator.sizes import format_size
-from localmme.pack.entry import Entry, shown
+from localmme.pack.entry import Entry
 
 # Where a container looks for a handler, or a model server for what describes one.
 ENTRY_POINTS = ("code/inference.py", "inference.py", "code/model_handler.py", "model_handler.py")
@@ -47,7 +48,7 @@ def is_macos_metadata(name: str) -> bool:
 def such_as(names: Iterable[str]) -> str:
     """The first names, and how many there are besides."""
     listed = list(names)
-    first = ", ".join(shown(name) for name in listed[:3])
+    first = ", ".join(printable(name) for name in listed[:3])
     return first if len(listed) <= 3 else f"{first} and {len(listed) - 3} more"
 
 
@@ -81,10 +82,10 @@ def _wrapping_folder(entries: Sequence[Entry]) -> Finding | None:
     if "config.pbtxt" in steps or any(step.isdecimal() for step in steps):
         return None  # a model's directory with its versions: that is how Triton and TensorFlow Serving want it
     wrapped = sorted(steps & {"code", "MAR-INF", "inference.py", "model_handler.py"})
-    detail = f"All of it is in one folder, {shown(folder)}/"
+    detail = f"All of it is in one folder, {printable(folder)}/"
     if wrapped:
         detail += f", where containers do not look for {such_as(wrapped)}"
-    remedy = f"Pack what is in the folder, not the folder: localmme pack .../{shown(folder)}."
+    remedy = f"Pack what is in the folder, not the folder: localmme pack .../{printable(folder)}."
     return Finding("wrapping-folder", "warn", f"{detail}.", remedy)
 
 
@@ -153,7 +154,7 @@ def _archive_in_archive(entries: Sequence[Entry]) -> Finding | None:
     names = [entry.name for entry in entries if entry.kind != "directory"]
     if len(names) != 1 or not names[0].endswith(_PACKED):
         return None
-    detail = f"All it holds is another archive, {shown(names[0])}, which nobody extracts."
+    detail = f"All it holds is another archive, {printable(names[0])}, which nobody extracts."
     return Finding("archive-in-archive", "warn", detail, "Pack what is in that one instead.")
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import click
 
+from emulator.printable import printable
 from emulator.sizes import format_size
-from localmme.pack.entry import Entry, shown
+from localmme.pack.entry import Entry
 from localmme.pack.mistakes import Finding, such_as
 
 
@@ -26,9 +27,9 @@ def print_entries(entries: Sequence[Entry]) -> None:
     table.add_column("name", overflow="fold")
     table.add_column("size", justify="right")
     for entry in entries:
-        name = shown(entry.name) + ("/" if entry.kind == "directory" else "")
+        name = printable(entry.name) + ("/" if entry.kind == "directory" else "")
         if entry.target:
-            name += f" -> {shown(entry.target)}"
+            name += f" -> {printable(entry.target)}"
         size = format_size(entry.size_bytes) if entry.kind == "file" else entry.kind
         table.add_row(Text(name), "" if entry.kind == "directory" else size)
     # In a pipe there is no screen to fit into.
@@ -56,12 +57,12 @@ def totals(entries: Sequence[Entry]) -> str:
 def print_findings(findings: Sequence[Finding], *, err: bool) -> None:
     """A line for each: how bad, which mistake, what is wrong, what to do."""
     for finding in findings:
-        click.echo(f"{finding.verdict}: {finding.name}: {finding.detail} {finding.remedy}", err=err)
+        click.echo(printable(f"{finding.verdict}: {finding.name}: {finding.detail} {finding.remedy}"), err=err)
 
 
 def print_left_out(names: Sequence[str]) -> None:
     """What was not packed, for those who look for it."""
-    click.echo(f"Left out: {such_as(names)}.", err=True)
+    click.echo(printable(f"Left out: {such_as(names)}."), err=True)
 
 
 def findings_as_json(findings: Sequence[Finding]) -> list[dict[str, str]]:

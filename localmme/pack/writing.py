@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from emulator.errors import SetupError
-from localmme.pack.entry import Entry, shown
+from emulator.printable import printable
+from localmme.pack.entry import Entry
 from localmme.pack.gzip_stream import GzipStream
 
 # 1980: the first time that zip files know. GNU tar warns of 1970, as of a clock that was not set.
@@ -92,9 +93,9 @@ def _blocks(directory: Path, entry: Entry) -> Iterator[bytes]:
                     break
                 yield block
     except OSError as error:
-        raise SetupError(f"{shown(entry.name)} cannot be read: {error.strerror}.") from None
+        raise SetupError(f"{printable(entry.name)} cannot be read: {error.strerror}.") from None
     if left:
-        raise SetupError(f"{shown(entry.name)} has changed while it was packed. Pack when nothing writes to it.")
+        raise SetupError(f"{printable(entry.name)} has changed while it was packed. Pack when nothing writes to it.")
 
 
 def _header(entry: Entry, time_seconds: int) -> bytes:
