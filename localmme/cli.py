@@ -80,9 +80,7 @@ def of_an_emulator(function: Any) -> Any:
 
 @main.command()
 @click.argument("file", required=False, metavar="[FILE]")
-@click.option(
-    "--models", metavar="DIR|S3URL", help="ModelDataUrl: a directory of model archives, or s3://BUCKET/PREFIX."
-)
+@click.option("--models", metavar="DIR|S3URL", help="Folder of model archives: a directory, or s3://BUCKET/PREFIX/.")
 @click.option("--image", metavar="IMAGE", help="Docker image to run as the container: a name, a digest or an ECR URI.")
 @click.option(
     "--handler",

@@ -218,7 +218,7 @@ class _File:
         wanted = wanted_data(multi_model)
         if url.startswith(("s3://", "https://")):
             found = parse_s3_url(url)
-            if not multi_model and found.key == found.prefix:
+            if not multi_model and found.is_folder:
                 raise SetupError(f"{url} is no object, and Mode SingleModel takes {wanted}")
             return found
         named = _path_of(url) if "://" in url else url

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emulator.artifacts.model_data_url import is_url, parse_s3_url
+from emulator.artifacts.model_data_url import S3Url, is_url, parse_s3_url
 from emulator.errors import SetupError
 from emulator.hosting.definition import (
     Caching,
@@ -69,7 +69,7 @@ def definition(
         variables.setdefault("SAGEMAKER_MODEL_SERVER_WORKERS", str(workers_per_model))
     container = ContainerDefinition(
         image_of(image) if image else command_of(command) if command else embedded_server(handler),
-        parse_s3_url(models) if is_url(models) else _models_directory(models),
+        _models_folder(models) if is_url(models) else _models_directory(models),
         environment=variables,
         caching=Caching(enabled=cache, reload=reload),
     )
@@ -128,6 +128,12 @@ def _s3_directory(text: str) -> Path:
     if not directory.is_dir():
         raise SetupError(f"There is no directory {text}. --s3 takes one; each directory in it is a bucket.")
     return directory.resolve()
+
+
+def _models_folder(text: str) -> S3Url:
+    """The place in S3, with the slash at its end that a directory's name needs there. Raises SetupError."""
+    url = parse_s3_url(text)
+    return url if url.is_folder else replace(url, key=url.key + "/")
 
 
 def _models_directory(text: str) -> Path:

@@ -387,7 +387,13 @@ def test_an_endpoint_configuration_is_described_with_all_that_was_asked_for(
 def test_every_spelling_of_a_model_data_url_reaches_the_same_models(plane: ControlPlane, name: str, url: str) -> None:
     plane.create_endpoint(name, ModelDataUrl=url)
     assert plane.sagemaker.describe_model(ModelName=name)["PrimaryContainer"]["ModelDataUrl"] == url
-    assert plane.invoke(name) == "I am a"
+    if url.endswith("/"):
+        assert plane.invoke(name) == "I am a"
+    else:
+        assert plane.invoke(name, "/a.tar.gz") == "I am a"
+        with pytest.raises(ClientError, match="key: modelsa.tar.gz"):
+            plane.invoke(name)
+        assert "SageMaker puts nothing between the key of ModelDataUrl, models, and the" in plane.emulator.log
     plane.delete_endpoint(name)
 
 

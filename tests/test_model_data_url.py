@@ -1,11 +1,18 @@
-"""The spellings of S3's URLs."""
+"""The spellings of S3's URLs, and which object a prefix and a TargetModel name."""
 
 from __future__ import annotations
 
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from emulator.artifacts.model_data_url import S3Url, is_url, parse_s3_url
-from emulator.errors import SetupError
+from emulator.artifacts.model_data import bucket_of_many
+from emulator.artifacts.model_data_url import LocalS3, S3Url, is_url, parse_s3_url
+from emulator.errors import SetupError, ValidationError
+from localmme import options
 
 
 @pytest.mark.parametrize(
@@ -68,9 +75,59 @@ def test_a_signature_is_not_repeated() -> None:
     assert "abc" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("key", "prefix"), [("", ""), ("a", "a/"), ("a/", "a/"), ("a/b", "a/b/")])
-def test_a_prefix_ends_with_a_slash(key: str, prefix: str) -> None:
-    assert S3Url("models", key).prefix == prefix
+@pytest.mark.parametrize(
+    ("prefix", "target_model", "key"),
+    [
+        ("", "models/a.tar.gz", "models/a.tar.gz"),
+        ("models/", "a.tar.gz", "models/a.tar.gz"),
+        ("models", "/a.tar.gz", "models/a.tar.gz"),
+        ("models", "-old.tar.gz", "models-old.tar.gz"),
+        ("mod", "els/deep/b.tar.gz", "models/deep/b.tar.gz"),
+        ("models/de", "ep/b.tar.gz", "models/deep/b.tar.gz"),
+        ("models/", "deep/b.tar.gz", "models/deep/b.tar.gz"),
+    ],
+)
+def test_a_prefix_and_a_target_model_are_put_together_as_they_are(
+    tmp_path: Path, prefix: str, target_model: str, key: str
+) -> None:
+    """SageMaker's SDK lists target models as what is left of a key without the prefix, with a slash or without."""
+    keys = ["models-old.tar.gz", "models/a.tar.gz", "models/deep/b.tar.gz", "other/c.tar.gz"]
+    for each in keys:
+        (tmp_path / each).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / each).write_text(each)
+    bucket = bucket_of_many(LocalS3(tmp_path, S3Url("bucket", prefix)))
+    with bucket.open(target_model) as (file, version):
+        assert file.read().decode() == key
+    assert bucket.version(target_model) == version
+    assert {name for name, _ in bucket.archives()} == {k.replace(prefix, "", 1) for k in keys if k.startswith(prefix)}
+
+
+@pytest.mark.parametrize(
+    ("prefix", "target_model", "key", "told"),
+    [
+        ("models", "a.tar.gz", "modelsa.tar.gz", True),
+        ("models/", "/a.tar.gz", "models//a.tar.gz", False),
+        ("", "/models/a.tar.gz", "/models/a.tar.gz", False),
+        ("models/..", "/models/a.tar.gz", "models/../models/a.tar.gz", False),
+        ("models/", "b.tar.gz", "models/b.tar.gz", False),
+    ],
+)
+def test_a_slash_that_is_missing_is_told(tmp_path: Path, prefix: str, target_model: str, key: str, told: bool) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "a.tar.gz").touch()
+    bucket = bucket_of_many(LocalS3(tmp_path, S3Url("bucket", prefix)))
+    words = re.escape(f"(bucket: bucket, key: {key})")
+    with pytest.raises(ValidationError, match=words) as caught, bucket.open(target_model):
+        pass
+    assert ("SageMaker puts nothing between" in str(caught.value.__cause__)) == told
+
+
+def test_the_command_line_takes_a_prefix_as_a_folder() -> None:
+    asked: dict[str, Any] = dict.fromkeys(inspect.signature(options.definition).parameters)
+    asked |= {"instances": 1, "endpoint_name": "local", "storage": "1GiB", "environment": (), "cache": True}
+    for url in ("s3://models/europe", "s3://models/europe/"):
+        endpoint = options.definition(**{**asked, "models": url})
+        assert endpoint.variants[0].model.containers[0].model_data == S3Url("models", "europe/")
 
 
 def test_what_it_looks_like_is_what_it_means() -> None:

@@ -207,7 +207,7 @@ def test_a_container_with_one_model_has_it_before_it_starts(
     emulator = serve(file, environment=settings(ours.url))
     extracted = [path for path in files_below(emulator.state_directory / "instances") if path.name == "answer.txt"]
     assert [path.read_text() for path in extracted] == ["I am the only one"]
-    assert [model["target_model"] for model in emulator.state()["models"]] == ["one.tar.gz"]
+    assert [model["target_model"] for model in emulator.state()["models"]] == ["/one.tar.gz"]
 
 
 # Archives that change

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import Any, Protocol
 
-from emulator.artifacts.model_data_url import S3Url
+from emulator.artifacts.model_data_url import S3Url, slash_missing
 from emulator.errors import AwsError, archive_not_found
 
 # Of an archive; another one means that it has changed. Of a file: modification time in nanoseconds, size in bytes.
@@ -43,7 +43,7 @@ class Bucket(Protocol):
 
 
 class LocalBucket:
-    """A directory of archives. A TargetModel is a path below it, as it is a key below the prefix in S3.
+    """A directory of archives. Their paths below it are the keys: a prefix and the TargetModel, put together.
 
     The directory may be one of S3's buckets, hold all of them, or be part of one: what is an object there is an
     archive here. A link to a file counts, wherever it leads; one to a directory counts at the top only, where it may
@@ -53,9 +53,10 @@ class LocalBucket:
     is_remote = False
 
     def __init__(self, directory: Path, url: S3Url | None = None) -> None:
-        """``url`` is what the directory is called in S3."""
+        """``url`` has the bucket's name, if that is not the directory's, and the prefix."""
         self.directory = directory.resolve()
-        self._url = url or S3Url(self.directory.name)
+        url = url or S3Url(self.directory.name)
+        self._bucket, self._prefix = url.bucket, url.key
 
     def check(self) -> None:
         """The directory may come later."""
@@ -69,9 +70,9 @@ class LocalBucket:
         """
         self._stat(target_model)
         try:
-            file = FileIO(self.directory / target_model)
+            file = FileIO(self.directory / self._key(target_model))
         except OSError:  # deleted a moment ago, or not readable
-            raise self._not_found(target_model) from None
+            raise self._not_found(target_model)  # noqa: B904 - it has a cause of its own
         with BufferedReader(file, OPENED_WITH) as archive:
             yield archive, _version(os.fstat(file.fileno()))
 
@@ -81,16 +82,21 @@ class LocalBucket:
 
     def archives(self) -> Iterator[tuple[str, int]]:
         """TargetModel and size in bytes of every file here. Hidden ones are left out: they are seldom archives."""
-        return self._below("")
+        folder, slash, start = self._prefix.rpartition("/")
+        if slash and not _can_be_files(folder.split("/")):
+            return
+        for key, size in self._below(folder + slash, start):
+            yield key[len(self._prefix) :], size
 
-    def _below(self, folder: str) -> Iterator[tuple[str, int]]:
+    def _below(self, folder: str, start: str = "") -> Iterator[tuple[str, int]]:
+        """Key and size of every file in a folder whose name there begins so."""
         try:
             with os.scandir(self.directory / folder) as scanned:
                 entries = sorted(scanned, key=lambda entry: entry.name)
         except OSError:  # deleted since, or closed to us
             return
         for entry in entries:
-            if entry.name.startswith("."):
+            if entry.name.startswith(".") or not entry.name.startswith(start):
                 continue
             with suppress(OSError, UnicodeError):  # deleted since; not UTF-8, so that no key can say it
                 entry.name.encode()
@@ -104,22 +110,33 @@ class LocalBucket:
 
     def _stat(self, target_model: str) -> os.stat_result:
         # S3 keys are compared letter by letter: what a file system would tidy up is another key there.
-        top, *below = parts = target_model.split("/")
-        if any(part in ("", ".", "..", RESERVED) for part in parts):
+        key = self._key(target_model)
+        top, *below = parts = key.split("/")
+        if not _can_be_files(parts):
             raise self._not_found(target_model)
         try:
             parent = Path(os.path.realpath(self.directory / top), *below).parent
             if below and os.path.realpath(parent) != str(parent):  # by a link to a directory
                 raise self._not_found(target_model)
-            found = os.stat(self.directory / target_model)
+            found = os.stat(self.directory / key)
         except (OSError, ValueError):
-            raise self._not_found(target_model) from None
+            raise self._not_found(target_model)  # noqa: B904 - it has a cause of its own
         if not stat.S_ISREG(found.st_mode):
             raise self._not_found(target_model)
         return found
 
+    def _key(self, target_model: str) -> str:
+        return self._prefix + target_model
+
     def _not_found(self, target_model: str) -> AwsError:
-        return archive_not_found(self._url.bucket, self._url.prefix + target_model)
+        error = archive_not_found(self._bucket, self._key(target_model))
+        error.__cause__ = slash_missing(self._prefix, target_model)
+        return error
+
+
+def _can_be_files(parts: Iterable[str]) -> bool:
+    """Whether the parts of a key between its slashes can be names of files."""
+    return not any(part in ("", ".", "..", RESERVED) for part in parts)
 
 
 def _version(found: os.stat_result) -> Version:

@@ -10,9 +10,9 @@ from emulator.artifacts.s3_bucket import S3Bucket
 def bucket_of_many(model_data: ModelData) -> Bucket:
     """The archives of a multi-model container."""
     if isinstance(model_data, S3Url):
-        return S3Bucket(model_data.bucket, model_data.prefix)
+        return S3Bucket(model_data.bucket, model_data.key)
     if isinstance(model_data, LocalS3):
-        return LocalBucket(model_data.path, model_data.url)
+        return LocalBucket(model_data.directory, model_data.url)
     return LocalBucket(model_data)
 
 
@@ -20,5 +20,6 @@ def bucket_of_one(model_data: ModelData) -> tuple[Bucket, str]:
     """Where the one archive of a container is, and its name there."""
     if isinstance(model_data, S3Url):
         return S3Bucket(model_data.bucket), model_data.key
-    path = model_data.path if isinstance(model_data, LocalS3) else model_data
-    return LocalBucket(path.parent), path.name
+    if isinstance(model_data, LocalS3):
+        return LocalBucket(model_data.directory, S3Url(model_data.url.bucket)), model_data.url.key
+    return LocalBucket(model_data.parent), model_data.name

@@ -21,19 +21,17 @@ _HOST = re.compile(
 
 @dataclass(frozen=True)
 class S3Url:
-    """A place in S3. The key is that of one archive, or what the keys of many archives begin with."""
+    """A place in S3. The key is that of one archive, or what the keys of many archives begin with: SageMaker makes a
+    key of it and the TargetModel by putting them together as they are. [reports]
+    """
 
     bucket: str
     key: str = ""
 
     @property
-    def prefix(self) -> str:
-        """What the keys of a multi-model container's archives begin with: empty, or with a slash at its end.
-
-        SageMaker makes a key of this prefix and the TargetModel [dg]; whether it puts a missing slash
-        between them is not documented. Here ``s3://bucket/models`` and ``s3://bucket/models/`` are the same [ours].
-        """
-        return self.key if not self.key or self.key.endswith("/") else self.key + "/"
+    def is_folder(self) -> bool:
+        """Whether what is put behind it lies in a folder of its own."""
+        return not self.key or self.key.endswith("/")
 
     def __str__(self) -> str:
         return f"s3://{self.bucket}/{self.key}"
@@ -43,7 +41,7 @@ class S3Url:
 class LocalS3:
     """A place in S3, where a directory of this machine stands for S3."""
 
-    path: Path
+    directory: Path  # the bucket's
     url: S3Url
 
     def __str__(self) -> str:
@@ -77,6 +75,16 @@ def parse_s3_url(text: str) -> S3Url:
     if bucket is None:
         bucket, _, path = path.partition("/")
     return _checked(text, bucket, urllib.parse.unquote(path))
+
+
+def slash_missing(prefix: str, target_model: str) -> SetupError | None:
+    """What to do about an archive that is not there, if that is for want of a slash."""
+    if S3Url("", prefix).is_folder or target_model.startswith("/"):
+        return None
+    return SetupError(
+        f"There is no object {prefix}{target_model}: SageMaker puts nothing between the key of ModelDataUrl, {prefix}, "
+        f"and the TargetModel, {target_model}. End the first with a slash, or begin the second with one."
+    )
 
 
 def _checked(text: str, bucket: str, key: str) -> S3Url:

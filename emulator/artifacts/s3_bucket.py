@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from emulator.artifacts.bucket import OPENED_WITH, Version
-from emulator.artifacts.model_data_url import S3Url
+from emulator.artifacts.model_data_url import S3Url, slash_missing
 from emulator.artifacts.s3_problems import is_not_there, is_refused, problem
-from emulator.errors import AwsError, InternalDependencyException, SetupError, archive_not_found
+from emulator.errors import AwsError, InternalDependencyException, SetupError, ValidationError, archive_not_found
 
 CONNECT_SECONDS, READ_SECONDS = 10, 20  # without an answer, before it is tried again
 ATTEMPTS = 5  # of a connection that broke before it brought anything
@@ -47,7 +47,11 @@ class S3Bucket:
         Raises ValidationError as SageMaker does when there is no such object, or when these credentials may not
         read it; InternalDependencyException when S3 cannot be asked. Reading raises the same.
         """
-        download = _Download(self._bucket, self._key(target_model), self._closed)
+        try:
+            download = _Download(self._bucket, self._key(target_model), self._closed)
+        except ValidationError as error:
+            error.__cause__ = error.__cause__ or slash_missing(self._prefix, target_model)
+            raise
         with io.BufferedReader(download, OPENED_WITH) as file:
             yield file, download.entity_tag
 

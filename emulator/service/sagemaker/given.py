@@ -62,7 +62,8 @@ def _container(container: ContainerDefinition, s3_root: Path | None) -> dict[str
         asked["ContainerHostname"] = container.hostname
     if container.model_data is not None:
         url = _url(container.model_data, s3_root)
-        asked["ModelDataUrl"] = url.removesuffix("/") + "/" if container.multi_model else url
+        is_directory = container.multi_model and isinstance(container.model_data, Path)
+        asked["ModelDataUrl"] = url + "/" if is_directory else url
     if container.multi_model:
         asked["MultiModelConfig"] = {"ModelCacheSetting": "Enabled" if container.caching.enabled else "Disabled"}
     return asked

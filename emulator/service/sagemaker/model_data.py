@@ -24,7 +24,7 @@ def locator(s3_root: Path | None) -> Locate:
         found = bucket.joinpath(*parts)
         if "\0" in place.key or _is_file(found) == multi_model:
             raise SetupError(model_data_not_found(url))
-        return LocalS3(found, place)
+        return LocalS3(bucket, place)
 
     return locate
 
