@@ -64,6 +64,12 @@ def signed_for(scope: Scope) -> str:
     return "s3" if b"AWSAccessKeyId=" in query and b"Signature=" in query else ""
 
 
+def signed_region(scope: Scope) -> str:
+    """The region that a request is signed for; empty if it is not signed, or for more than one."""
+    parts = credential(scope).split("/")
+    return parts[2] if len(parts) == 5 else ""
+
+
 def header(scope: Scope, wanted: bytes) -> str:
     """A header's value; empty if there is none."""
     for name, value in scope["headers"]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from emulator.containers.engine import Engine
 from emulator.errors import SetupError
-from emulator.service.addressed import ADMITTED, credential, header, service_of
+from emulator.service.addressed import ADMITTED, header, service_of, signed_region
 from emulator.service.container_logs import ContainerLogs
 from emulator.service.metrics import Metrics
 from emulator.service.neighbours.wire import CBOR, Refusal, Request, refuse
@@ -70,7 +70,7 @@ class Neighbours:
 
     async def _fill(self, moto: MotoServices, service: str, scope: Scope) -> None:
         """Give moto, before it answers, what the emulator knows by now."""
-        region = _region_of(scope) or self._region
+        region = signed_region(scope) or self._region
         if service == "monitoring":
             moto.minutes = self._metrics.minutes()
         elif service == "logs":
@@ -95,12 +95,6 @@ def _import_moto() -> MotoServices:
     from emulator.service.neighbours.moto_services import MotoServices
 
     return MotoServices()
-
-
-def _region_of(scope: Scope) -> str:
-    """The region that a request is signed for; empty if it is not."""
-    parts = credential(scope).split("/")
-    return parts[2] if len(parts) == 5 else ""
 
 
 def _sign_as(scope: Scope, access_key_id: str, other: str) -> None:

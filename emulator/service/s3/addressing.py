@@ -11,10 +11,12 @@ from datetime import datetime, timedelta, timezone
 
 from emulator.service.addressed import header, signed_for
 from emulator.service.runtime import Scope
+from emulator.service.s3.checksums import HEADER, LENGTHS
 from emulator.service.s3.errors import S3Error, expired, invalid_argument, invalid_uri
 
 # bucket.localhost, bucket.s3.anything, bucket.s3-region.anything; a bucket's name may have dots.
 VIRTUAL_HOST = re.compile(r"(?P<bucket>[a-z0-9][a-z0-9.-]*?)\.(?:localhost|s3(?:[.-].*)?)", re.ASCII | re.IGNORECASE)
+CHECKSUM_HEADERS = {HEADER + algorithm for algorithm in LENGTHS}
 LONGEST_PRESIGNED_SECONDS = 604_800  # [api] seven days
 
 
@@ -50,12 +52,17 @@ def target(scope: Scope) -> tuple[str, str]:
 
 
 def headers_of(scope: Scope, query: Mapping[str, str]) -> dict[str, str]:
-    """The headers, and those that SDKs put into the query of a presigned URL; names in lower case."""
+    """The headers, and those that SDKs put into the query of a presigned URL; names in lower case.
+
+    S3 does not apply checksums from a query: an SDK that signs a URL does not know the data yet, and the one for
+    JavaScript writes the checksum of nothing there. [reports]
+    """
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
     lifted = {
         name.lower(): value
         for name, value in query.items()
         if name.lower().startswith("x-amz-") and not name.startswith("X-Amz-")
+        if name.lower() not in CHECKSUM_HEADERS
     }
     merged = {**lifted, **headers}
     if "X-Amz-Content-Sha256" in query:

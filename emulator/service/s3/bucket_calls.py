@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable
 
 from emulator.errors import ACCOUNT_ID
 from emulator.service.s3 import wire
 from emulator.service.s3.call import Answer, Call, xml
-from emulator.service.s3.errors import S3Error, invalid_argument, malformed_xml
+from emulator.service.s3.errors import (
+    S3Error,
+    illegal_location_constraint,
+    invalid_argument,
+    invalid_location_constraint,
+    malformed_xml,
+)
 from emulator.service.s3.store import Entry
 from emulator.service.s3.wire import Element
 
@@ -17,6 +24,8 @@ Encoder = Callable[[str], str]
 
 MOST_LISTED = 1000  # [api] keys and prefixes of one page
 MOST_DELETED = 1000  # [api] keys of one DeleteObjects
+# What a region may be called: a list of all of them would be out of date with the next one.
+REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d{1,2}", re.ASCII)
 # A canonical user id is 64 hexadecimal digits; this one stands for the account.
 OWNER: list[Element] = [("ID", ACCOUNT_ID.rjust(64, "0")), ("DisplayName", "localmme")]
 
@@ -46,11 +55,11 @@ def list_buckets(call: Call) -> Answer:
 
 
 def create_bucket(call: Call) -> Answer:
-    region = "us-east-1"
+    constraint = ""
     if call.body.strip():
         configuration = wire.parsed(call.body, "CreateBucketConfiguration")
-        region = wire.child_text(configuration, "LocationConstraint", "") or region
-        region = "eu-west-1" if region == "EU" else region
+        constraint = wire.child_text(configuration, "LocationConstraint", "")
+    region = _region_of_new(constraint, call.region)
     try:
         call.store.create_bucket(call.bucket, region)
     except S3Error as error:
@@ -58,6 +67,22 @@ def create_bucket(call: Call) -> Answer:
         if error.code != "BucketAlreadyOwnedByYou" or region != "us-east-1":
             raise
     return Answer(200, [("Location", f"/{call.bucket}")])
+
+
+def _region_of_new(constraint: str, endpoint: str) -> str:
+    """The region of a bucket that is created at the endpoint of a region, with a location constraint or without.
+
+    us-east-1, which no constraint may name, creates buckets for all regions; another one only its own, which the
+    constraint has to name. [reports] The endpoint is empty for a request that is not signed for a region.
+
+    Raises InvalidLocationConstraint, IllegalLocationConstraintException.
+    """
+    region = "eu-west-1" if constraint == "EU" else constraint or "us-east-1"
+    if endpoint not in ("", "us-east-1", region):
+        raise illegal_location_constraint(constraint)
+    if constraint == "us-east-1" or not (region == endpoint or REGION.fullmatch(region)):
+        raise invalid_location_constraint(constraint)
+    return region
 
 
 def head_bucket(call: Call) -> Answer:

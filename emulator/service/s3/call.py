@@ -29,6 +29,7 @@ class Call:
     key: str
     query: dict[str, str]
     headers: dict[str, str]  # names in lower case
+    region: str = ""  # that the request is signed for
     body: bytes = b""
     check_key: Callable[[str, str, str], None] = _anyone_may  # action, bucket, key; raises AccessDenied
     chunk_signatures: Signatures | None = None  # of an aws-chunked body, to be verified

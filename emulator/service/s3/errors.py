@@ -52,6 +52,21 @@ def invalid_bucket_name(bucket: str, why: str = "") -> S3Error:
     )
 
 
+def invalid_location_constraint(region: str) -> S3Error:
+    return S3Error(
+        400, "InvalidLocationConstraint", "The specified location-constraint is not valid", LocationConstraint=region
+    )
+
+
+def illegal_location_constraint(region: str) -> S3Error:
+    return S3Error(
+        400,
+        "IllegalLocationConstraintException",
+        f"The {region or 'unspecified'} location constraint is incompatible for the region specific endpoint this "
+        "request was sent to.",
+    )
+
+
 def not_yours(bucket: str) -> S3Error:
     return S3Error(403, "AccessDenied", f"Bucket {bucket} does not belong to the expected owner.")
 

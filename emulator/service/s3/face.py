@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from emulator.errors import ACCOUNT_ID
-from emulator.service.addressed import ADMITTED, header, parsed_query
+from emulator.service.addressed import ADMITTED, header, parsed_query, signed_region
 from emulator.service.runtime import Receive, Scope, Send
 from emulator.service.s3 import wire
 from emulator.service.s3.addressing import check_expiry, headers_of, target
@@ -119,7 +119,7 @@ class S3:
         if headers.get("x-amz-expected-bucket-owner", ACCOUNT_ID) != ACCOUNT_ID:
             raise not_yours(bucket)
         store, uploads = await self._open()
-        call = Call(store, uploads, scope["method"], bucket, key, query, headers)
+        call = Call(store, uploads, scope["method"], bucket, key, query, headers, signed_region(scope))
         if admitted is not None:
             call.check_key, call.chunk_signatures = admitted.check_key, admitted.chunk_signatures
         if bucket and scope["method"] not in ("PUT",) and not self.has_bucket(bucket):
