@@ -27,7 +27,8 @@ from emulator.service.metrics import (
     Metrics,
     percentile,
 )
-from tests.neighbours_running import REGION, aws_json, client
+from emulator.service.neighbours.cloudwatch import CloudWatch
+from tests.neighbours_running import ACCOUNT, REGION, aws_json, client
 from tests.running import Emulator, Journal, archive, eventually, scripted_model
 
 VARIANT = [{"Name": "EndpointName", "Value": "local"}, {"Name": "VariantName", "Value": "AllTraffic"}]
@@ -316,6 +317,29 @@ def test_minutes_are_apart_and_the_oldest_give_way() -> None:
     assert {datum.figure.total for datum in kept} == {2}
     assert kept[-1].minute - kept[0].minute == 60 * (KEPT_MINUTES - 1)
     assert sum(bool(d.figure.buckets) for d in data(metrics, "ModelLatency")) == KEPT_PERCENTILES_MINUTES
+
+
+def test_a_metric_is_listed_once_however_many_minutes_have_it() -> None:
+    clock = Clock()
+    metrics = Metrics(clock)
+    for _ in range(3):
+        told(metrics, ended())
+        clock.now += 60
+    cloudwatch = CloudWatch(metrics.minutes, REGION, ACCOUNT)
+    city, team = ({"Name": name, "Value": name} for name in ("city", "team"))
+    for dimensions in ([], [city], [city, team], [team, city], [city, {**team, "Value": "other"}]):
+        for value in (1, 2):
+            cloudwatch.put_metric_data("own", [{"MetricName": "n", "Value": value, "Dimensions": dimensions}])
+
+    _, invocations = cloudwatch.list_metrics(None, INVOCATIONS, "Invocations", [])
+    assert [[(each.name, each.value) for each in one.dimensions] for one in invocations] == [
+        [("EndpointName", "e"), ("VariantName", "v")]
+    ]
+    own = cloudwatch.list_metrics(None, "own", "n", [])[1]
+    assert [[each.value for each in one.dimensions] for one in own] == [
+        [], ["city"], ["city", "team"], ["city", "other"],
+    ]  # fmt: skip
+    assert len(cloudwatch.list_metrics(None, "own", "n", [team])[1]) == 1
 
 
 def test_what_was_handed_out_does_not_change() -> None:

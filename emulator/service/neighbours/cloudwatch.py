@@ -36,6 +36,17 @@ class CloudWatch(CloudWatchBackend):
     def aws_metric_data(self) -> list[MetricDatumBase]:
         return [*super().aws_metric_data, *(_as_moto_has_it(datum) for datum in self._data())]
 
+    def get_filtered_metrics(
+        self, metric_name: str, namespace: str, dimensions: list[dict[str, str]]
+    ) -> list[MetricDatumBase]:
+        """Each metric once, however many data it has; moto tells metrics apart only where they have one dimension."""
+        found: dict[object, MetricDatumBase] = {}
+        for datum in self.get_all_metrics():
+            if datum.filter(namespace, metric_name, dimensions):
+                named = frozenset((dimension.name, dimension.value) for dimension in datum.dimensions)
+                found.setdefault((datum.namespace, datum.name, named), datum)
+        return list(found.values())
+
     def get_metric_statistics(self, namespace: str, metric_name: str, start_time: datetime, *rest: Any, **named: Any):  # type: ignore[no-untyped-def]
         return super().get_metric_statistics(namespace, metric_name, _whole_minute(start_time), *rest, **named)
 
