@@ -150,6 +150,16 @@ def container_failed(origin: Origin, status: int, message: str) -> ModelError:
     return _model_error(origin, status, f' with message "{message[: MODEL_ERROR_CHARACTERS - 512]}"', message)
 
 
+def refusal_explained(status: int, message: str) -> ContainerError | None:
+    """Ours, for the log: why a container refuses a load in words that do not help. None where they may."""
+    if status != 405:
+        return None
+    return ContainerError(
+        f"POST /models answered 405 {message}: the container does not let models be loaded. TorchServe does with "
+        "TS_ENABLE_MODEL_API=true in its environment (--env TS_ENABLE_MODEL_API=true, or Environment)"
+    )
+
+
 def container_too_slow(origin: Origin) -> ModelError:
     return container_failed(
         origin,

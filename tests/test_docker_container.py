@@ -33,7 +33,7 @@ from emulator.containers import engine as engine_module
 from emulator.containers.base import Setting
 from emulator.containers.docker import DockerContainer, describe_end
 from emulator.containers.engine import HOST_LABEL, OWNER_LABEL, RUN_LABEL, Engine, connect
-from emulator.containers.images import local_names, near_names, repository
+from emulator.containers.images import local_names, names_elsewhere, near_names, repository
 from emulator.containers.packing import packed
 from emulator.errors import ContainerError, EmulatorError, SetupError
 from emulator.events import Event, Events, ImagePulling
@@ -518,10 +518,13 @@ def test_an_image_is_found_by_all_its_names(
     held = engine.images.get(image)
     held.tag("localmme-test/team/server", "v1")
     held.tag("localmme-test/team/server")
+    oregon = "123456789012.dkr.ecr.us-west-2.amazonaws.com/localmme-test/elsewhere"
+    held.tag(oregon)
 
     async def scenario(host: Host) -> None:
         ecr = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/localmme-test/team/server"
         names = ["localmme-test/team/server", "localmme-test/team/server:v1", held.id, held.id[7:19], ecr, f"{ecr}:v1"]
+        names += [oregon.replace("us-west-2", "us-east-1"), oregon.replace("us-west-2", "eu-west-1") + ":latest"]
         for name in names:
             found = await host.engine.image(name)
             assert (found.id, found.reference) == (held.id, name)
@@ -535,12 +538,20 @@ def test_an_image_is_found_by_all_its_names(
     finally:
         engine.images.remove("localmme-test/team/server:v1")
         engine.images.remove("localmme-test/team/server:latest")
+        engine.images.remove(oregon)
 
 
 def test_names_of_images_are_taken_apart() -> None:
     assert local_names("1.dkr.ecr.eu-west-1.amazonaws.com/a") == ["1.dkr.ecr.eu-west-1.amazonaws.com/a"]
     china = "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/a/b@sha256:1"
     assert local_names(china) == [china, "a/b@sha256:1"]
+    here, there = (f"123456789012.dkr.ecr.{region}.amazonaws.com/a/b" for region in ("us-east-1", "us-west-2"))
+    awss = "763104351884.dkr.ecr.eu-west-1.amazonaws.com/a/b:latest"
+    names = [awss, f"{there}:latest", f"{there}:v1", f"{there}-c:latest", f"{there}@sha256:1", "a/b:latest"]
+    assert names_elsewhere(here, names) == [f"{there}:latest", awss]
+    assert names_elsewhere(f"{here}:v1", names) == [f"{there}:v1"]
+    assert names_elsewhere(f"{here}@sha256:1", names) == [f"{there}@sha256:1"]
+    assert names_elsewhere(f"{here}:v2", names) == names_elsewhere("a/b:v1", names) == []
     assert repository("localhost:5000/a/b") == "localhost:5000/a/b"
     assert repository("localhost:5000/a/b:c") == "localhost:5000/a/b"
     tags = ["server:v1", "server:v2", "sever:v3", "other:v1"]

@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,8 @@ def test_a_repository_can_be_created_and_logged_in_to(emulator: Emulator) -> Non
     uri = ecr.create_repository(repositoryName="team/server")["repository"]["repositoryUri"]
     assert uri == f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/team/server"
     token = ecr.get_authorization_token()["authorizationData"][0]
+    lasts = token["expiresAt"] - datetime.now(timezone.utc)
+    assert timedelta(hours=11, minutes=55) < lasts <= timedelta(hours=12)
     assert base64.b64decode(token["authorizationToken"]).startswith(b"AWS:")
     listed = aws_json(emulator, "ecr", "describe-repositories")["repositories"]
     assert "team/server" in [repository["repositoryName"] for repository in listed]
@@ -136,13 +139,14 @@ def test_an_image_of_the_local_engine_counts_as_pushed(emulator: Emulator, image
     try:
         image.tag(uri, "one")
         image.tag("localmme-test/served", "two")
+        image.tag(elsewhere := uri.replace(REGION, "us-west-2"), "three")
         (described,) = ecr.describe_images(repositoryName="localmme-test/served")["imageDetails"]
-        assert sorted(described["imageTags"]) == ["one", "two"]
+        assert sorted(described["imageTags"]) == ["one", "three", "two"]
         assert described["imageSizeInBytes"] == image.attrs["Size"]
         found = ecr.batch_get_image(repositoryName="localmme-test/served", imageIds=[{"imageTag": "two"}])
         assert [each["imageId"]["imageTag"] for each in found["images"]] == ["two"]
     finally:
-        for name in (f"{uri}:one", "localmme-test/served:two"):
+        for name in (f"{uri}:one", "localmme-test/served:two", f"{elsewhere}:three"):
             docker.images.remove(name, noprune=True)
     assert ecr.list_images(repositoryName="localmme-test/served")["imageIds"] == []
 

@@ -141,6 +141,8 @@ def test_sagemaker_sdk_2_deploys_lists_adds_predicts_and_deletes(archives: Path,
     assert saw["listed with added"] == [*saw["listed"], "later/porto.tar.gz"]
     assert saw["prediction of added"] == PREDICTIONS["porto"]
     assert f"(bucket: {saw['bucket']}, key: {saw['name']}/atlantis.tar.gz)" in saw["error"]
+    assert saw["without its bucket"] == "NoSuchBucket"
+    assert saw["uploaded for a team"] == "s3://of-a-team/team/data/porto.tar.gz"
     assert saw["tags"] == [{"Key": "project", "Value": "prices"}]
     assert saw["left"] == []
     assert saw["reports to AWS"] is False

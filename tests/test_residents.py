@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from emulator.artifacts.bucket import LocalBucket
 from emulator.containers.contract import Answer, ContainerContract
 from emulator.errors import AwsError, ContainerTimeout, ContainerUnreachable, Origin, ValidationError, VolumeFull
-from emulator.events import Event, Events, ModelDeleted, ModelDownloaded, ModelLoaded, ModelUnloaded
+from emulator.events import Event, Events, LoadFailed, ModelDeleted, ModelDownloaded, ModelLoaded, ModelUnloaded
 from emulator.hosting.memory import LoadedModels, MemoryBudget
 from emulator.hosting.residents import Arrivals, Resident, Residents
 from emulator.hosting.volume import StorageVolume, StoredModel
@@ -509,6 +509,20 @@ def test_the_least_recently_used_model_leaves_first(uses: list[str], max_models:
         assert sum(isinstance(event, ModelLoaded) for event in memory.happened) == loads
         assert sum(isinstance(event, ModelUnloaded) for event in memory.happened) == unloads
         memory.check_the_end()
+
+    in_virtual_time(main())
+
+
+def test_the_log_explains_a_refusal_whose_words_do_not_help() -> None:
+    async def main() -> None:
+        memory = Memory(answers=[500, 405])
+        for name in "ab":
+            with pytest.raises(AwsError) as caught:
+                await memory.loaded.use(name, 1e9)
+            assert "TS_ENABLE_MODEL_API" not in caught.value.message
+        first, second = (event.reason for event in memory.happened if isinstance(event, LoadFailed))
+        assert "TS_ENABLE_MODEL_API" not in first
+        assert "405" in second and "TorchServe does with TS_ENABLE_MODEL_API=true" in second
 
     in_virtual_time(main())
 

@@ -1,4 +1,4 @@
-"""What S3 makes of a request before any file is touched, and of buckets' regions: applications in the test's process."""
+"""What S3 takes from a presigned URL, and where buckets may be created: without a server."""
 
 from __future__ import annotations
 

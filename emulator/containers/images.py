@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 Client = Any  # docker.APIClient, which has no types
 
 # <account>.dkr.ecr.<region>.amazonaws.com/repository, then :tag or @digest.
-_ECR = re.compile(r"\d{12}\.dkr\.ecr(?:-fips)?\.[a-z0-9-]+\.amazonaws\.com(?:\.cn)?/(?P<local>.+)")
+_ECR = re.compile(r"(?P<account>\d{12})\.dkr\.ecr(?:-fips)?\.[a-z0-9-]+\.amazonaws\.com(?:\.cn)?/(?P<local>.+)")
 # What Docker takes as a reference: [host[:port]/]repository[:tag][@digest], or an image's id.
 # https://pkg.go.dev/github.com/distribution/reference
 _LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
@@ -43,10 +43,10 @@ def is_reference(text: str) -> bool:
 
 
 def find_image(client: Client, reference: str) -> Image | None:
-    """The image that the engine has under that reference, if it has; see ``local_names``."""
+    """The image that the engine has under that reference, if it has; see ``local_names`` and ``names_elsewhere``."""
     from docker.errors import ImageNotFound, NullResource
 
-    for name in local_names(reference):
+    for name in names_to_try(client, reference):
         try:
             about = client.inspect_image(name)
         except (ImageNotFound, NullResource):
@@ -62,10 +62,44 @@ def find_image(client: Client, reference: str) -> Image | None:
     return None
 
 
+def names_to_try(client: Client, reference: str) -> Iterator[str]:
+    """Under what names an engine may have an image; all of its images are looked at only if that is needed."""
+    yield from local_names(reference)
+    if in_ecr(reference):
+        images = client.images()
+        yield from names_elsewhere(reference, (name for image in images for name in names_of(image)))
+
+
 def local_names(reference: str) -> list[str]:
-    """Under what an engine may have an image: in place of one in ECR, one that was built here will do."""
+    """The names of an image that need no search: in place of one in ECR, one that was built here will do."""
+    ecr = in_ecr(reference)
+    return [reference, ecr[1]] if ecr else [reference]
+
+
+def names_elsewhere(reference: str, names: Iterable[str]) -> list[str]:
+    """Those of an engine's names that are the same image of ECR in another region, or else in another account.
+
+    All regions are one here, and the accounts that AWS keeps its images in differ from region to region.
+    """
+    account, wanted = in_ecr(reference) or ("", "")
+    alike = [name for name in names if (ecr := in_ecr(name)) and ecr[1] == tagged(wanted)]
+    return sorted(alike, key=lambda name: (in_ecr(name) or ("",))[0] != account)
+
+
+def in_ecr(reference: str) -> tuple[str, str] | None:
+    """The account of an image in ECR, and its name there; None for one that is elsewhere."""
     ecr = _ECR.fullmatch(reference)
-    return [reference, ecr["local"]] if ecr else [reference]
+    return (ecr["account"], ecr["local"]) if ecr else None
+
+
+def names_of(image: Mapping[str, Any]) -> list[str]:
+    """The names by tag and by digest of an image as the engine lists it."""
+    return [*(image.get("RepoTags") or ()), *(image.get("RepoDigests") or ())]
+
+
+def tagged(name: str) -> str:
+    """A reference with the tag that it has if it names none."""
+    return f"{name}:latest" if repository(name) == name else name
 
 
 class Pull:

@@ -21,6 +21,7 @@ from emulator.errors import (
     model_not_ready,
     no_response,
     no_room_on_volume,
+    refusal_explained,
 )
 from emulator.events import Events, LoadFailed, LoadStarted, ModelLoaded, ModelUnloaded
 from emulator.hosting.residents import Arrivals, Resident, Residents
@@ -252,7 +253,10 @@ class LoadedModels:
                     if await self._wait_for_departure(model.target_model, lambda other: other.name != model.name):
                         continue
                 if answer.status != 507 or not await self.unload_one("container answered 507"):
-                    raise container_failed(self._origin, answer.status, answer.body.decode("utf-8", "replace"))
+                    said = answer.body.decode("utf-8", "replace")
+                    raise container_failed(self._origin, answer.status, said) from refusal_explained(
+                        answer.status, said
+                    )
                 # A model that was refused may stay registered, as in Multi Model Server: forget it.
                 await self._forget(model)
         except ContainerTimeout:

@@ -13,7 +13,7 @@ import flask
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.core.config import default_user_config
 from moto.core.responses import BaseResponse
-from moto.ecr.models import Image, ecr_backends
+from moto.ecr.models import ecr_backends
 from moto.iam.models import AccessKey, get_account_id_from, iam_backends
 from moto.logs.models import logs_backends
 from moto.moto_server.werkzeug_app import create_backend_app
@@ -23,7 +23,7 @@ from werkzeug.exceptions import HTTPException
 
 from emulator.service.container_logs import KEPT_LINES, Lines
 from emulator.service.metrics import Minute
-from emulator.service.neighbours.cloudwatch import install
+from emulator.service.neighbours import cloudwatch, ecr
 from emulator.service.neighbours.wire import Refusal, Request, refuse
 
 APPLICATIONS = {"sts": "sts", "iam": "iam", "ecr": "ecr", "monitoring": "cloudwatch", "logs": "logs"}
@@ -38,10 +38,6 @@ TRUST = {
     ],
 }
 NO_KEY = "AKIAEXAMPLE"  # moto's name for an access key that does not look like one
-MANIFEST, CONFIG = (
-    "application/vnd.docker.distribution.manifest.v2+json",
-    "application/vnd.docker.container.image.v1+json",
-)
 
 log = logging.getLogger("localmme")
 
@@ -56,7 +52,8 @@ class MotoServices:
         default_user_config["iam"]["load_aws_managed_policies"] = True
         self._partitions: set[str] = set()  # that have the role
         self.applications = {signing: _application(signing, name) for signing, name in APPLICATIONS.items()}
-        install(lambda: self.minutes)
+        cloudwatch.install(lambda: self.minutes)
+        ecr.install()
 
     def put_lines(self, streams: Sequence[Lines]) -> None:
         """Lines of log that came since the last time."""
@@ -119,9 +116,9 @@ class MotoServices:
         """See to it that the repositories have the engine's images of their names, as it lists them, and no others."""
         with self._lock:
             for name, repository in list(ecr_backends[DEFAULT_ACCOUNT_ID][region].repositories.items()):
-                pushed = [image for image in repository.images if not isinstance(image, LocalImage)]
+                pushed = [image for image in repository.images if not isinstance(image, ecr.LocalImage)]
                 taken = {tag for image in pushed for tag in image.image_tags}
-                local = [_local_image(image, name, region, taken) for image in images]
+                local = [ecr.local_image(image, name, taken) for image in images]
                 repository.images = pushed + [image for image in local if image.image_tags]
 
     def _ensure_role(self, partition: str) -> None:
@@ -139,25 +136,6 @@ class MotoServices:
             max_session_duration="3600",
         )
         backend.attach_role_policy(f"arn:{partition}:iam::aws:policy/{POLICY}", ROLE_NAME)
-
-
-class LocalImage(Image):
-    """An image of the local engine, which counts as pushed."""
-
-
-def _local_image(image: Mapping[str, Any], repository: str, region: str, taken: set[str]) -> LocalImage:
-    """With those tags that it has under the repository's name, with or without the registry's, and that are free."""
-    registry = f"{DEFAULT_ACCOUNT_ID}.dkr.ecr.{region}.amazonaws.com/{repository}"
-    names = [reference.rpartition(":") for reference in image.get("RepoTags") or ()]
-    tags = sorted({tag for name, _, tag in names if name in (registry, repository)} - taken)
-    config = {"mediaType": CONFIG, "size": image["Size"], "digest": image["Id"]}
-    manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": []}
-    digests = [digest.partition("@") for digest in image.get("RepoDigests") or ()]
-    digest = next((digest for name, _, digest in digests if name in (registry, repository)), image["Id"])
-    local = LocalImage(DEFAULT_ACCOUNT_ID, tags[-1] if tags else "", json.dumps(manifest), repository, MANIFEST, digest)
-    local.image_tags = tags
-    local.image_pushed_at = image["Created"]
-    return local
 
 
 def _application(signing: str, name: Any) -> flask.Flask:

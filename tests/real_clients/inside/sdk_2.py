@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import sagemaker
+from botocore.exceptions import ClientError
 from sagemaker.deserializers import JSONDeserializer
 from sagemaker.multidatamodel import MultiDataModel
 from sagemaker.predictor import Predictor
@@ -57,6 +58,15 @@ try:
     predictor.predict(rows, target_model="atlantis.tar.gz")
 except session.sagemaker_runtime_client.exceptions.ValidationError as error:
     saw["error"] = error.response["Error"]["Message"]
+
+# Who gives a prefix has to have the bucket: the SDK creates none for what S3 says to a listing.
+of_a_team = sagemaker.Session(default_bucket="of-a-team", default_bucket_prefix="team")
+try:
+    of_a_team.default_bucket()
+except ClientError as error:
+    saw["without its bucket"] = error.response["Error"]["Code"]
+session.boto_session.client("s3").create_bucket(Bucket="of-a-team")
+saw["uploaded for a team"] = of_a_team.upload_data(str(last))
 
 control = session.sagemaker_client
 endpoint = control.describe_endpoint(EndpointName=predictor.endpoint_name)
