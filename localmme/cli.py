@@ -58,13 +58,13 @@ def of_an_emulator(function: Any) -> Any:
 
     @functools.wraps(function)
     def command(*, name: str | None, url: str, **options: Any) -> None:
-        from localmme.detached import find
+        from localmme.detached import address_of
 
-        if name is not None:
-            source = click.get_current_context().get_parameter_source("url")
-            if source is click.core.ParameterSource.COMMANDLINE:
-                raise click.UsageError("--name and --url exclude each other: each says which emulator.")
-            url = find(name).url
+        source = click.get_current_context().get_parameter_source("url")
+        if name is not None and source is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError("--name and --url exclude each other: each says which emulator.")
+        if name is not None or source is click.core.ParameterSource.DEFAULT:
+            url = address_of(name)
         function(url=url, **options)
 
     command = click.option("--name", **NAMED)(command)
@@ -74,7 +74,7 @@ def of_an_emulator(function: Any) -> Any:
         envvar=["LOCALMME_URL", "AWS_ENDPOINT_URL"],
         default=DEFAULT_URL,
         show_default=True,
-        help="Where the emulator listens. Also taken from LOCALMME_URL or AWS_ENDPOINT_URL.",
+        help="Where the emulator listens; also LOCALMME_URL, AWS_ENDPOINT_URL. Without one: the only one that runs.",
     )(command)
 
 
@@ -296,9 +296,13 @@ def models(as_json: bool, url: str, endpoint_name: str) -> None:
 @of_an_emulator
 def env(url: str, endpoint_name: str) -> None:
     """Print what to export so that boto3 and the AWS CLI talk to the emulator: eval "$(localmme env)"."""
+    from localmme.client import about
     from localmme.environment import aws_environment
 
-    for name, value in aws_environment(url).items():
+    exports = aws_environment(url, about(url)["region"])
+    if exports.warning:
+        click.echo(f"Warning: {printable(exports.warning)}", err=True)
+    for name, value in exports.variables.items():
         click.echo(f"export {name}={shlex.quote(value)}")
 
 

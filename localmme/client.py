@@ -5,17 +5,19 @@ from __future__ import annotations
 import contextlib
 import json
 import mimetypes
-import os
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from emulator.errors import SetupError
 from emulator.printable import printable
-from localmme.environment import missing_settings
+from localmme import state_directory
+from localmme.launching import page
+
+# Longer than the emulator waits for a model to load: what takes too long, it tells by itself.
+READ_TIMEOUT_SECONDS = 600
+ANSWER_SECONDS = 5.0  # for the emulator to say that it is there
 
 
 def read_data(data: str) -> bytes:
@@ -44,15 +46,24 @@ def guess_content_type(data: str, body: bytes) -> str:
 
 def invoke(url: str, endpoint_name: str, target_model: str, body: bytes, **request: str) -> bytes:
     """The answer's body. Raises SetupError with the AWS error's code and message."""
-    from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
-    from botocore.session import Session
 
-    session = Session()
-    for name, value in missing_settings(session).items():
-        os.environ[name] = value
-    config = Config(retries={"total_max_attempts": 1}, read_timeout=600)
-    client = session.create_client("sagemaker-runtime", endpoint_url=url, config=config)
+    from localmme import own_session
+    from localmme.environment import users_credentials
+
+    own_region = about(url)["region"]
+    keys, problem = users_credentials()
+    if problem:
+        print(f"Warning: {printable(problem)} The call is made without it.", file=sys.stderr)
+    named = {}
+    if keys is not None:
+        frozen = keys.get_frozen_credentials()
+        named = {
+            "aws_access_key_id": frozen.access_key,
+            "aws_secret_access_key": frozen.secret_key,
+            "aws_session_token": frozen.token,
+        }
+    client = own_session.client("sagemaker-runtime", url, own_region, READ_TIMEOUT_SECONDS, **named)
     with waiting(f"Invoking {target_model}"):
         try:
             answer = client.invoke_endpoint(EndpointName=endpoint_name, TargetModel=target_model, Body=body, **request)
@@ -63,12 +74,23 @@ def invoke(url: str, endpoint_name: str, target_model: str, body: bytes, **reque
             raise _not_running(url) from None
 
 
+def about(url: str) -> dict[str, Any]:
+    """What the emulator there says of itself: whether it is in service, and its region. Raises SetupError."""
+    try:
+        told = page(url.rstrip("/"), "health", ANSWER_SECONDS)
+    except OSError:
+        raise _not_running(url) from None
+    if not isinstance(told, dict) or "region" not in told:
+        raise SetupError(f"What answers at {url} is no emulator. Name another address with --url.")
+    return told
+
+
 def endpoint_state(url: str, endpoint_name: str) -> dict[str, Any]:
     """The state of one endpoint. Raises SetupError when there is no such emulator or endpoint."""
     try:
-        with waiting("Asking the emulator"), urllib.request.urlopen(f"{url.rstrip('/')}/_localmme/state") as answer:
-            endpoints = json.load(answer)["endpoints"]
-    except (OSError, ValueError, KeyError):
+        with waiting("Asking the emulator"):
+            endpoints = page(url.rstrip("/"), "state")["endpoints"]
+    except (OSError, KeyError, TypeError):
         raise _not_running(url) from None
     for endpoint in endpoints:
         if endpoint["endpoint_name"] == endpoint_name:
@@ -106,4 +128,7 @@ def waiting(text: str) -> Iterator[None]:
 
 
 def _not_running(url: str) -> SetupError:
-    return SetupError(f"No emulator answers at {url}. Start one with localmme serve, or name another with --url.")
+    names = [record.name for record in state_directory.all_living() if record.url != url]
+    others = f" Running: {', '.join(names)}; say which, with --name." if names else ""
+    start = "Start one with localmme serve, or name another with --url."
+    return SetupError(f"No emulator answers at {url}. {start}{others}")

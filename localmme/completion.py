@@ -7,6 +7,7 @@ from typing import Any
 import click
 from click.shell_completion import get_completion_class
 
+from emulator.errors import SetupError
 from localmme import state_directory
 
 ANSWER_SECONDS = 2.0  # nobody waits longer for a Tab
@@ -39,6 +40,12 @@ def target_models(context: click.Context, parameter: click.Parameter, incomplete
 
 
 def _url(context: click.Context) -> str:
-    name = context.params.get("name")
-    record = state_directory.living(state_directory.base() / name) if name else None
-    return record.url if record else (context.params.get("url") or state_directory.DEFAULT_URL).rstrip("/")
+    from localmme.detached import address_of
+
+    name, url = context.params.get("name"), context.params.get("url")
+    if url and url != state_directory.DEFAULT_URL and not name:
+        return str(url).rstrip("/")
+    try:
+        return address_of(name)
+    except SetupError:
+        return state_directory.DEFAULT_URL

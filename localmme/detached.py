@@ -67,6 +67,18 @@ def find(name: str | None) -> Record:
     return running[0]
 
 
+def address_of(name: str | None) -> str:
+    """Where the emulator of that name listens; without one, that at the address of those without a name, else the only
+    one that runs. Where none is known, that address. Raises SetupError, with those there are, if it is none of several.
+    """
+    if name is not None:
+        return find(name).url
+    running = state_directory.all_living()
+    if not running or any(record.url == state_directory.DEFAULT_URL for record in running):
+        return state_directory.DEFAULT_URL
+    return find(None).url
+
+
 def stop(record: Record) -> None:
     """End an emulator, in order or, when it takes longer than it may, by force; wait until it is gone."""
     with waiting(f"Stopping {record.name}"):

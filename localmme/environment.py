@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import urllib.parse
 import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,35 @@ ADMINISTRATORS_DEFAULTS = (
 )
 
 
-def aws_environment(url: str) -> dict[str, str]:
-    """What to export; credentials and defaults of the SageMaker SDKs only where the user has none."""
-    from botocore.session import Session
+# Of botocore's ways to find credentials, those that neither run a program nor ask a server. What the others find is
+# worth nothing here, and they may wait for somebody to type a code.
+KEPT_CREDENTIALS = {"env", "shared-credentials-file", "config-file"}
 
+
+@dataclass(frozen=True)
+class Exports:
+    """Variables for AWS clients, and what their user has to know: why the user's own settings do not count."""
+
+    variables: dict[str, str]
+    warning: str = ""
+
+
+def aws_environment(url: str, region: str) -> Exports:
+    """What to export; credentials and defaults of the SageMaker SDKs only where the user has none."""
     url = url.rstrip("/")
-    return {"AWS_ENDPOINT_URL": url, **missing_settings(Session()), **_past_the_proxy(url), **_for_sagemaker_sdks()}
+    credentials, problem = users_credentials()
+    variables = {
+        "AWS_ENDPOINT_URL": url,
+        **({} if credentials else PLACEHOLDERS),
+        # boto3 reads the second of these, most other SDKs the first. A region of the user's files does not count for
+        # the emulator either, and must not for its clients.
+        **{name: region for name in REGION_VARIABLES if os.environ.get(name) != region},
+        **_instead_of_broken_settings(problem),
+        **_past_the_proxy(url),
+        **_for_sagemaker_sdks(),
+    }
+    warning = f"{problem} What is exported takes its place; unset AWS_PROFILE or mend it." if problem else ""
+    return Exports(variables, warning)
 
 
 def emulator_environment(url: str, region: str) -> dict[str, str]:
@@ -40,23 +64,44 @@ def emulator_environment(url: str, region: str) -> dict[str, str]:
         "AWS_SESSION_TOKEN": "",  # one of the user's would go with other keys
         "AWS_DEFAULT_REGION": region,
         "AWS_REGION": region,
+        **_instead_of_broken_settings(users_credentials()[1]),
         **_past_the_proxy(url),
         **_for_sagemaker_sdks(),
     }
 
 
-def missing_settings(session: Any) -> dict[str, str]:
-    """The settings without which no AWS client works, as far as a botocore session finds none."""
-    # Credentials of the machine (EC2's metadata service) are not asked for: that takes long where there is none.
-    os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
-    missing = {}
-    if session.get_credentials() is None:
-        missing.update(PLACEHOLDERS)
-    # boto3 reads the second of these, most other SDKs the first. A region of the user's files does not count for the
-    # emulator either, and must not for its clients: metrics and logs are in the emulator's.
-    here = region()
-    missing.update({name: here for name in REGION_VARIABLES if os.environ.get(name) != here})
-    return missing
+def users_credentials() -> tuple[Any, str]:
+    """The credentials that the user has in the environment or in a file (None = none there), as botocore keeps them;
+    and what is wrong with the user's AWS settings, as a sentence, if no client can be made with them."""
+    from botocore.exceptions import BotoCoreError
+    from botocore.session import Session
+
+    session = Session()
+    try:
+        session.get_scoped_config()
+    except (BotoCoreError, ValueError, OSError) as error:  # a profile that is not there, a file that is none
+        return None, f"Your AWS configuration cannot be used: {str(error).rstrip('.')}."
+    try:
+        for provider in session.get_component("credential_provider").providers:
+            if provider.METHOD in KEPT_CREDENTIALS and (found := provider.load()) is not None:
+                return found, ""
+    except (BotoCoreError, ValueError, OSError):  # half of them
+        return None, ""
+    return None, ""
+
+
+def _instead_of_broken_settings(problem: str) -> dict[str, str]:
+    """What clients read in place of files that nobody can read, or that lack the profile."""
+    if not problem:
+        return {}
+    settings = str(EXPORTED / "aws_config")
+    # The variable that goes first for botocore, where it is set.
+    profiles = [name for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE") if name in os.environ] or ["AWS_PROFILE"]
+    return {
+        "AWS_CONFIG_FILE": settings,
+        "AWS_SHARED_CREDENTIALS_FILE": settings,
+        **dict.fromkeys(profiles, "default"),
+    }
 
 
 def region() -> str:

@@ -7,8 +7,10 @@ import json
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterable
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -102,9 +104,20 @@ def end(pid: int, directory: Path, seconds: float) -> None:
 
 
 def page(url: str, name: str, timeout_seconds: float = 60.0) -> Any:
-    """One of the emulator's own pages. Raises OSError."""
-    with _DIRECT.open(f"{url}/_localmme/{name}", timeout=timeout_seconds) as answer:
-        return json.load(answer)
+    """One of the emulator's own pages. Raises OSError, also for what is no such page."""
+    try:
+        answer = _DIRECT.open(f"{url}/_localmme/{name}", timeout=timeout_seconds)
+    except urllib.error.HTTPError as error:
+        if error.code != 503:  # with which the page of its health says that it is not in service yet
+            raise
+        answer = error
+    except HTTPException as error:
+        raise OSError(f"no HTTP: {error}") from None
+    with answer:
+        try:
+            return json.load(answer)
+        except (HTTPException, ValueError) as error:
+            raise OSError(f"no JSON: {error}") from None
 
 
 def log_of(directory: Path) -> str:
@@ -127,7 +140,7 @@ def last_words(directory: Path, otherwise: str) -> str:
 
 def _is_in_service(url: str, deadline: float) -> bool:
     seconds = min(ANSWER_SECONDS, max(POLL_SECONDS, deadline - time.monotonic()))
-    with contextlib.suppress(OSError, ValueError):  # 503, among others
+    with contextlib.suppress(OSError):
         return page(url, "health", seconds)["in_service"]
     return False
 

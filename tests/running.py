@@ -110,7 +110,7 @@ class Emulator:
         self.output: list[str] = []
         self.errors: list[str] = []
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "localmme.cli", "serve", "--port", "0", "--state-dir", str(state), *arguments],
+            [sys.executable, "-m", "localmme", "serve", "--port", "0", "--state-dir", str(state), *arguments],
             cwd=directory,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -268,5 +268,5 @@ class Journal:
 
 def localmme(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run another command of localmme to its end."""
-    command = [sys.executable, "-m", "localmme.cli", *arguments]
+    command = [sys.executable, "-m", "localmme", *arguments]
     return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, **options)

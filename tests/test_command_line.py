@@ -6,7 +6,6 @@ import json
 import os
 import pty
 import re
-import shlex
 import socket
 import subprocess
 import sys
@@ -195,7 +194,7 @@ def no_aws_settings(tmp_path: Path) -> dict[str, str]:
 def test_env_gives_boto3_and_the_aws_cli_all_they_need(emulator: Emulator, tmp_path: Path) -> None:
     aws = Path(sys.executable).with_name("aws")
     script = f"""
-        eval "$({sys.executable} -m localmme.cli env --url {emulator.url})"
+        eval "$({sys.executable} -m localmme env --url {emulator.url})"
         {aws} sagemaker-runtime invoke-endpoint --endpoint-name local --target-model a.tar.gz \\
             --content-type text/csv --body fileb://{tmp_path}/in {tmp_path}/out >{tmp_path}/meta
         {sys.executable} - <<'PYTHON'
@@ -210,55 +209,6 @@ PYTHON
     assert result.stdout.strip() == "3,4", result.stderr
     assert (tmp_path / "out").read_text() == "1,2"
     assert json.loads((tmp_path / "meta").read_text())["InvokedProductionVariant"] == "AllTraffic"
-
-
-def exported(tmp_path: Path, **own: str) -> dict[str, str]:
-    """What env exports to somebody who has set nothing else."""
-    environment = {**no_aws_settings(tmp_path), **own}
-    lines = localmme("env", env=environment).stdout.splitlines()
-    settings = [line.removeprefix("export ").partition("=") for line in lines]
-    return {name: shlex.split(value)[0] for name, _, value in settings}
-
-
-def test_env_leaves_the_users_own_credentials_and_region_alone(tmp_path: Path) -> None:
-    settings = exported(tmp_path)
-    assert settings["AWS_ENDPOINT_URL"] == "http://127.0.0.1:8080"
-    assert settings["AWS_REGION"] == settings["AWS_DEFAULT_REGION"] == "us-east-1"
-    placeholders = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
-    assert placeholders < settings.keys()
-
-    keys = {"AWS_ACCESS_KEY_ID": "AKIAMINE", "AWS_SECRET_ACCESS_KEY": "s3cret"}
-    settings = exported(tmp_path, AWS_DEFAULT_REGION="eu-west-1", **keys)
-    assert not {*placeholders, "AWS_DEFAULT_REGION"} & settings.keys()
-    assert settings["AWS_REGION"] == "eu-west-1"
-
-
-def test_env_exports_the_region_that_an_emulator_of_the_same_environment_is_in(tmp_path: Path) -> None:
-    settings = exported(tmp_path, AWS_REGION="eu-west-1", AWS_DEFAULT_REGION="eu-central-1")
-    assert settings["AWS_DEFAULT_REGION"] == "eu-west-1"
-    assert "AWS_REGION" not in settings
-    (tmp_path / ".aws").mkdir()
-    (tmp_path / ".aws" / "config").write_text("[default]\nregion = eu-west-1\n")
-    assert exported(tmp_path)["AWS_DEFAULT_REGION"] == "us-east-1"
-
-
-def test_env_adds_to_what_the_user_has_for_python_and_the_sagemaker_sdks(tmp_path: Path) -> None:
-    settings = exported(tmp_path, PYTHONPATH="my modules", BOTOCORE_EXPERIMENTAL__PLUGINS="mine=my_plugin")
-    assert settings["PYTHONPATH"].partition(":")[2] == "my modules"
-    assert settings["BOTOCORE_EXPERIMENTAL__PLUGINS"].partition(",")[2] == "mine=my_plugin"
-    again = ("AWS_ENDPOINT_URL", "BOTOCORE_EXPERIMENTAL__PLUGINS", "PYTHONPATH")
-    assert exported(tmp_path, **settings) == {name: settings[name] for name in again}
-    assert "TelemetryOptOut: true" in Path(settings["SAGEMAKER_ADMIN_CONFIG_OVERRIDE"]).read_text()
-    assert "SAGEMAKER_ADMIN_CONFIG_OVERRIDE" not in exported(tmp_path, SAGEMAKER_ADMIN_CONFIG_OVERRIDE="mine.yaml")
-    off = exported(tmp_path, BOTOCORE_EXPERIMENTAL__PLUGINS="DISABLED")
-    assert "BOTOCORE_EXPERIMENTAL__PLUGINS" not in off
-
-
-def test_env_has_clients_pass_by_a_proxy(tmp_path: Path) -> None:
-    assert "NO_PROXY" not in exported(tmp_path, NO_PROXY="", no_proxy="")
-    settings = exported(tmp_path, http_proxy="http://proxy:3128", no_proxy="intranet")
-    assert settings["NO_PROXY"] == settings["no_proxy"] == "127.0.0.1,intranet"
-    assert "NO_PROXY" not in exported(tmp_path, http_proxy="http://proxy:3128", no_proxy="127.0.0.1")
 
 
 def test_the_aws_cli_shows_the_emulators_errors(emulator: Emulator, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ PREFIX = "/_localmme/"
 def console(
     is_in_service: Callable[[], bool],
     state: Callable[[], Coroutine[Any, Any, dict[str, Any]]],
+    region: str,
     loop: asyncio.AbstractEventLoop,
 ) -> Flask:
     """A WSGI application that runs in threads, and asks the event loop for everything that it shows."""
@@ -23,7 +24,7 @@ def console(
     @app.get(PREFIX + "health")
     def health() -> tuple[Response, int]:
         in_service = is_in_service()
-        return jsonify(in_service=in_service), 200 if in_service else 503
+        return jsonify(in_service=in_service, region=region), 200 if in_service else 503
 
     @app.get(PREFIX + "state")
     def whole_state() -> Response:

@@ -104,7 +104,7 @@ class Application:
         self._endpoints = Endpoints(Site(disks, logs, self._engine, self._limits, self._events))
         self._registry = Registry(self._settings.state_directory / "registry.db")
         plane = self._plane(self._registry)
-        web = console(self._is_in_service, self._state, asyncio.get_running_loop())
+        web = console(self._is_in_service, self._state, self._settings.region, asyncio.get_running_loop())
         if self._settings.s3_root is not None:
             from emulator.service.s3.face import S3
 

@@ -1,0 +1,209 @@
+"""What ``localmme env`` exports, whatever the user has set; and which emulator commands talk to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from unittest import mock
+
+import click
+import pytest
+from botocore.exceptions import BotoCoreError
+from botocore.session import Session
+from click.testing import CliRunner
+
+from localmme import cli, detached
+from localmme.environment import aws_environment, emulator_environment
+from localmme.state_directory import DEFAULT_URL, Record
+
+URL = DEFAULT_URL
+KEYS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+STATIC = "aws_access_key_id = AKIAMINE\naws_secret_access_key = s3cret\n"
+
+
+@contextmanager
+def environment(tmp_path: Path, **own: str) -> Iterator[None]:
+    """Somebody who has set nothing else for AWS, and whose home is there."""
+    nothing = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    with mock.patch.dict(os.environ, {**nothing, "HOME": str(tmp_path), **own}, clear=True):
+        yield
+
+
+def exported(tmp_path: Path, region: str = "us-east-1", **own: str) -> dict[str, str]:
+    with environment(tmp_path, **own):
+        return aws_environment(URL, region).variables
+
+
+def access_key(tmp_path: Path, settings: dict[str, str]) -> str:
+    """The key with which a client of that environment signs. Raises BotoCoreError when it cannot be made."""
+    with environment(tmp_path, **settings):
+        session = Session()
+        session.create_client("sagemaker-runtime")
+        return session.get_credentials().get_frozen_credentials().access_key
+
+
+def test_env_leaves_the_users_own_credentials_alone(tmp_path: Path) -> None:
+    settings = exported(tmp_path)
+    assert settings["AWS_ENDPOINT_URL"] == "http://127.0.0.1:8080"
+    assert settings["AWS_REGION"] == settings["AWS_DEFAULT_REGION"] == "us-east-1"
+    assert settings.keys() > KEYS
+
+    keys = {"AWS_ACCESS_KEY_ID": "AKIAMINE", "AWS_SECRET_ACCESS_KEY": "s3cret"}
+    settings = exported(tmp_path, "eu-west-1", AWS_DEFAULT_REGION="eu-west-1", **keys)
+    assert not {*KEYS, "AWS_DEFAULT_REGION"} & settings.keys()
+    assert settings["AWS_REGION"] == "eu-west-1"
+
+
+def test_env_exports_the_region_that_the_emulator_is_in(tmp_path: Path) -> None:
+    settings = exported(tmp_path, "eu-west-1", AWS_REGION="eu-west-1", AWS_DEFAULT_REGION="eu-central-1")
+    assert settings["AWS_DEFAULT_REGION"] == "eu-west-1"
+    assert "AWS_REGION" not in settings
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".aws" / "config").write_text("[default]\nregion = eu-west-1\n")
+    assert exported(tmp_path)["AWS_DEFAULT_REGION"] == "us-east-1"
+
+
+def test_env_adds_to_what_the_user_has_for_python_and_the_sagemaker_sdks(tmp_path: Path) -> None:
+    settings = exported(tmp_path, PYTHONPATH="my modules", BOTOCORE_EXPERIMENTAL__PLUGINS="mine=my_plugin")
+    assert settings["PYTHONPATH"].partition(":")[2] == "my modules"
+    assert settings["BOTOCORE_EXPERIMENTAL__PLUGINS"].partition(",")[2] == "mine=my_plugin"
+    again = ("AWS_ENDPOINT_URL", "BOTOCORE_EXPERIMENTAL__PLUGINS", "PYTHONPATH")
+    assert exported(tmp_path, **settings) == {name: settings[name] for name in again}
+    assert "TelemetryOptOut: true" in Path(settings["SAGEMAKER_ADMIN_CONFIG_OVERRIDE"]).read_text()
+    assert "SAGEMAKER_ADMIN_CONFIG_OVERRIDE" not in exported(tmp_path, SAGEMAKER_ADMIN_CONFIG_OVERRIDE="mine.yaml")
+    off = exported(tmp_path, BOTOCORE_EXPERIMENTAL__PLUGINS="DISABLED")
+    assert "BOTOCORE_EXPERIMENTAL__PLUGINS" not in off
+
+
+def test_env_has_clients_pass_by_a_proxy(tmp_path: Path) -> None:
+    assert "NO_PROXY" not in exported(tmp_path, NO_PROXY="", no_proxy="")
+    settings = exported(tmp_path, http_proxy="http://proxy:3128", no_proxy="intranet")
+    assert settings["NO_PROXY"] == settings["no_proxy"] == "127.0.0.1,intranet"
+    assert "NO_PROXY" not in exported(tmp_path, http_proxy="http://proxy:3128", no_proxy="127.0.0.1")
+
+
+BROKEN = {
+    "a profile that is not there": ({}, {"AWS_PROFILE": "missing"}),
+    "the older variable for it": ({}, {"AWS_DEFAULT_PROFILE": "missing", "AWS_PROFILE": "missing"}),
+    "an empty profile": ({}, {"AWS_PROFILE": ""}),
+    "a file that is none": ({"config": "[default\nregion"}, {}),
+    "bytes": ({"config": "[default]\nregion = \udcff\n"}, {}),
+    "settings below nothing": ({"config": "[default]\ns3 =\n  x\n"}, {}),
+    "credentials that are none": ({"credentials": "aws_access_key_id = x"}, {}),
+    "a file elsewhere": ({"elsewhere": "region"}, {"AWS_CONFIG_FILE": "{home}/.aws/elsewhere"}),
+    "a profile of a file that is not there": ({}, {"AWS_CONFIG_FILE": "{home}/none", "AWS_PROFILE": "dev"}),
+}
+
+
+@pytest.mark.parametrize("files, own", BROKEN.values(), ids=BROKEN)
+def test_a_configuration_that_cannot_be_used_is_replaced_with_one_line_of_warning(
+    tmp_path: Path, files: dict[str, str], own: dict[str, str]
+) -> None:
+    own = written(tmp_path, files, own)
+    with pytest.raises(BotoCoreError):
+        access_key(tmp_path, {"AWS_DEFAULT_REGION": "us-east-1", **own})
+    with environment(tmp_path, **own):
+        exports = aws_environment(URL, "us-east-1")
+        others = emulator_environment(URL, "us-east-1")
+    assert access_key(tmp_path, {**own, **exports.variables}) == "localmme"
+    assert access_key(tmp_path, {**own, **others}) == "localmme"
+    assert exports.warning.startswith("Your AWS configuration cannot be used: ") and "\n" not in exports.warning
+
+
+NOT_FETCHED = {
+    "a program that fails": ("credential_process = false\n", {}),
+    "a program that waits for a code": ("credential_process = cat\n", {}),
+    "a session that has expired": (
+        "sso_start_url = https://x.invalid\nsso_region = us-east-1\nsso_account_id = 1\nsso_role_name = r\n", {}
+    ),
+    "a role of a profile that is not there": ("role_arn = arn:aws:iam::1:role/r\nsource_profile = none\n", {}),
+    "half of the keys": ("aws_access_key_id = AKIAHALF\n", {}),
+    "half of the keys in the environment": ("", {"AWS_ACCESS_KEY_ID": "AKIAHALF"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("config, own", NOT_FETCHED.values(), ids=NOT_FETCHED)
+def test_credentials_that_would_have_to_be_fetched_are_replaced_by_placeholders(
+    tmp_path: Path, config: str, own: dict[str, str]
+) -> None:
+    own = written(tmp_path, {"config": f"[default]\n{config}"}, own)
+    with environment(tmp_path, **own):
+        exports = aws_environment(URL, "us-east-1")
+    assert access_key(tmp_path, {**own, **exports.variables}) == "localmme"
+    assert exports.warning == ""
+
+
+@pytest.mark.parametrize(
+    "files, own",
+    [
+        ({"credentials": f"[default]\n{STATIC}"}, {}),
+        ({"config": f"[profile dev]\n{STATIC}"}, {"AWS_PROFILE": "dev"}),
+        ({"elsewhere": f"[default]\n{STATIC}"}, {"AWS_SHARED_CREDENTIALS_FILE": "{home}/.aws/elsewhere"}),
+    ],
+)
+def test_keys_in_a_file_stay_the_users_own(tmp_path: Path, files: dict[str, str], own: dict[str, str]) -> None:
+    own = written(tmp_path, files, own)
+    with environment(tmp_path, **own):
+        exports = aws_environment(URL, "us-east-1")
+    assert access_key(tmp_path, {**own, **exports.variables}) == "AKIAMINE"
+
+
+def written(home: Path, files: dict[str, str], own: dict[str, str]) -> dict[str, str]:
+    """Write files below ``.aws``; the variables, with the home's name in them."""
+    (home / ".aws").mkdir()
+    for name, content in files.items():
+        (home / ".aws" / name).write_text(content, errors="surrogateescape")
+    return {name: value.format(home=home) for name, value in own.items()}
+
+
+# Which emulator
+
+
+def running(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Let emulators of these names run; one of figures is at that port."""
+    records = [
+        Record(name, f"http://127.0.0.1:{name if name.isdecimal() else 40000 + number}", 1, "", "us-east-1", 1.0, "")
+        for number, name in enumerate(names)
+    ]
+    monkeypatch.setattr(detached.state_directory, "all_living", lambda: records)
+
+
+def asked_for(*arguments: str) -> str:
+    """Which address a command with these arguments asks, or its error."""
+
+    @click.group(cls=cli.Commands)
+    def main() -> None:
+        pass
+
+    @main.command()
+    @cli.of_an_emulator
+    def ask(url: str, endpoint_name: str) -> None:
+        click.echo(url)
+
+    return CliRunner().invoke(main, ["ask", *arguments]).output.strip()
+
+
+def test_a_command_finds_the_only_emulator_that_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("LOCALMME_URL", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(variable, raising=False)
+    running(monkeypatch)
+    assert asked_for() == DEFAULT_URL
+    running(monkeypatch, "houses")
+    assert asked_for() == "http://127.0.0.1:40000"
+    assert asked_for("--url", "http://127.0.0.1:1") == "http://127.0.0.1:1"
+    running(monkeypatch, "houses", "8080")
+    assert asked_for() == DEFAULT_URL
+    running(monkeypatch, "houses", "cities")
+    assert asked_for() == "Error: Running: houses, cities. Say which, with --name."
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:2")
+    assert asked_for() == "http://127.0.0.1:2"
+
+
+def test_env_exports_nothing_when_nothing_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    running(monkeypatch, "houses")
+    result = CliRunner().invoke(cli.main, ["env", "--url", "http://127.0.0.1:9"])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "No emulator answers at http://127.0.0.1:9." in result.stderr
+    assert "Running: houses; say which, with --name." in result.stderr
