@@ -22,7 +22,7 @@ from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 from nbclient import NotebookClient
 
 from emulator.errors import ACCOUNT_ID
-from tests.real_clients import sdks
+from tests.real_clients import javascript, sdks
 from tests.real_clients.outside import Outside
 from tests.real_servers.images import Images
 from tests.real_servers.making import NotProvisioned
@@ -163,6 +163,26 @@ def test_sagemaker_sdk_3_creates_waits_invokes_and_deletes(archives: Path, envir
     assert saw["got"] == ["MultiModel", saw["name"], saw["name"]]
     assert saw["left"] == []
     assert saw["reports to AWS"] is False
+
+
+@pytest.mark.real
+def test_the_javascript_sdk_uploads_creates_waits_invokes_streams_and_deletes(
+    archives: Path, environment: dict[str, str]
+) -> None:
+    try:
+        saw = javascript.run_script(IMAGE, str(archives), environment=environment)
+    except NotProvisioned as reason:
+        pytest.skip(str(reason))
+    assert saw["account"] == ACCOUNT_ID
+    assert saw["checksum"] == "AAAAAA=="  # of nothing, which S3 does not hold against the data
+    assert (saw["uploaded"], saw["same"]) == (200, True)
+    assert saw["listed"] == [f"models/{city}.tar.gz" for city in CITIES]
+    assert saw["waited"] == saw["deleted"] == "SUCCESS"
+    assert saw["predictions"] == {f"{city}.tar.gz": PREDICTIONS[city] for city in CITIES}
+    assert saw["streamed"] == PREDICTIONS["braga"]
+    name, status, message = saw["error"]
+    assert (name, status) == ("ValidationError", 400)
+    assert "(bucket: from-javascript, key: models/atlantis.tar.gz)" in message
 
 
 @pytest.fixture

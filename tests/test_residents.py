@@ -523,6 +523,8 @@ def test_the_log_explains_a_refusal_whose_words_do_not_help() -> None:
         first, second = (event.reason for event in memory.happened if isinstance(event, LoadFailed))
         assert "TS_ENABLE_MODEL_API" not in first
         assert "405" in second and "TorchServe does with TS_ENABLE_MODEL_API=true" in second
+        await asyncio.sleep(10)  # what was refused is unloaded, to be sure
+        memory.check_the_end()
 
     in_virtual_time(main())
 
