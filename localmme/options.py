@@ -27,6 +27,7 @@ from emulator.hosting.runnable import command_of, embedded_server, image_of
 from emulator.service.server import ServerSettings
 from emulator.sizes import parse_size
 from localmme.environment import region
+from localmme.state_directory import wait_for_leftovers
 
 if TYPE_CHECKING:
     from emulator.service.access.door import User
@@ -92,10 +93,13 @@ def settings(
     """
     users = _users(access) if access is not None else None
     s3_root = _s3_directory(s3) if s3 is not None else None
+    named = Path(state_directory).expanduser().absolute() if state_directory else None
+    if named or port:
+        wait_for_leftovers(named or _default_state(port))  # which still has the port, too
     listener = _listen(host, port)
     host, port = listener.getsockname()[:2]
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
-    directory = Path(state_directory).expanduser().absolute() if state_directory else _default_state(port)
+    directory = named or _default_state(port)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         _lock(directory)

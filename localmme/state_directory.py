@@ -8,7 +8,9 @@ import json
 import os
 import re
 import shutil
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -24,6 +26,9 @@ LOG = "serve.log"  # what a serve without a terminal writes
 # In a directory that goes with its emulator: held as long as the program lives that the emulator belongs to.
 OWNER = "owner"
 CONTAINERS_MARK = "engine"  # tells the emulator that the last one there may have left containers on the Docker Engine
+LEFTOVERS_SECONDS = 10.0  # for the worker of a killed emulator, which first removes its containers from the engine
+PATIENCE_SECONDS = 0.5  # what takes longer is told
+LOOK_SECONDS = 0.02
 
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,62}")
 
@@ -78,6 +83,21 @@ def living(directory: Path) -> Record | None:
     record = read(directory) if is_held(directory / LOCK) else None
     # The lock may be held by one that is so new that the record is still the last one's.
     return record if record is not None and _exists(record.pid) else None
+
+
+def wait_for_leftovers(directory: Path) -> None:
+    """Return once nothing is left there of an emulator whose master was killed; says on stderr that it waits.
+
+    Returns at once when an emulator lives there: whoever tries to lock the directory is told.
+    """
+    lock, began, told = directory / LOCK, time.monotonic(), False
+    while is_held(lock) and living(directory) is None and time.monotonic() < began + LEFTOVERS_SECONDS:
+        if not told and time.monotonic() > began + PATIENCE_SECONDS:
+            told = True
+            print(
+                f"Waiting for what is left of a killed emulator to leave {directory} ...", file=sys.stderr, flush=True
+            )
+        time.sleep(LOOK_SECONDS)
 
 
 def all_living() -> list[Record]:
@@ -167,10 +187,16 @@ def _take_abandoned(place: Path) -> Path | None:
 
 
 def _exists(pid: int) -> bool:
+    """Whether it runs; not if it has ended, and its parent has not looked yet."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         return True
-    return True
+    import psutil
+
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False

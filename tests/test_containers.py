@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -455,6 +456,37 @@ def test_an_emulator_that_loses_a_part_replaces_it_and_leaves_nothing_of_the_old
     assert eventually(answer) == "I am a"
     assert emulator.stop() == 0
     gone(mark)
+
+
+def test_when_the_worker_is_killed_a_container_that_dies_once_more_or_for_ever_takes_nothing_with_it(
+    mark: str, start, bucket: Path, journal: Journal, tmp_path: Path
+) -> None:
+    scripted_model(bucket / "a", "I am a")
+    once, always = tmp_path / "once", tmp_path / "always"
+    script = f'if test -e {always}; then exit 4; fi; if test -e {once}; then rm {once}; exit 3; fi; exec "$@"'
+    words = ["sh", "-c", script, "sh", *SCRIPTED_CONTAINER.split()]
+    arguments = scripted_arguments(bucket, journal, {})
+    arguments[arguments.index("--command") + 1] = shlex.join(words)
+    emulator = start(*arguments, environment={MARK: mark}).wait_in_service()
+    once.touch()
+    emulator.worker().kill()
+    eventually(lambda: not once.exists() and len(starts(journal)) == 2 and emulator.health() == 200)
+    assert emulator.invoke("a")["answer"] == "I am a"
+    always.touch()
+    emulator.worker().kill()
+    eventually(lambda: "Endpoint local is Failed: " in emulator.log, what="the log tells it")
+    assert "ended with exit code 4" in emulator.log
+    assert emulator.client_of("s3").list_buckets()["Buckets"] == []
+    assert emulator.client_of("sagemaker").describe_endpoint(EndpointName="local")["EndpointStatus"] == "Failed"
+    assert emulator.stop() == 0
+
+
+def test_of_a_container_whose_keeper_was_killed_no_zombie_is_left(run, journal: Journal) -> None:
+    emulator = run().wait_in_service()
+    kill_the_keeper(emulator)
+    eventually(lambda: len(starts(journal)) == 2 and emulator.container()["healthy"])
+    below = emulator.worker().children(recursive=True)
+    assert [process for process in below if process.status() == psutil.STATUS_ZOMBIE] == []
 
 
 # Files

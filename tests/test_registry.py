@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from emulator.errors import SetupError
 from emulator.hosting.registry import Record, Registry
 from tests.cloud import ACCOUNT_ARN, ROLE, Cloud, runs
-from tests.running import SCRIPTED_CONTAINER, archive, eventually
+from tests.running import SCRIPTED_CONTAINER, archive, eventually, free_port
 
 ROUNDS = 20  # of being killed
 
@@ -93,6 +94,24 @@ def test_a_worker_that_is_killed_is_replaced_with_all_that_there_was(cloud: Clou
     assert cloud.invoke("E") == "m" and not any(map(runs, before))
     cloud.end()
     assert not (cloud.state / "instances").exists()
+
+
+def test_at_once_after_a_kill_of_the_master_the_same_command_serves_again(tmp_path: Path) -> None:
+    cloud = Cloud(tmp_path, "--port", str(free_port()))
+    cloud.start()
+    try:
+        cloud.create("E", cloud.simple("m", invoke={"delay": 1.5, "body": "m"}))
+        cloud.settled("E")
+        with ThreadPoolExecutor() as pool:
+            under_way = pool.submit(cloud.invoke, "E")
+            eventually(lambda: cloud.in_flight("E"))
+            cloud.emulator.signal(signal.SIGKILL)
+            cloud.start()
+            assert isinstance(under_way.exception(), (BotoCoreError, ClientError))
+        cloud.settled("E")
+        assert cloud.invoke("E") == "m"
+    finally:
+        cloud.close()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)

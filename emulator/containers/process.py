@@ -163,6 +163,7 @@ class ProcessContainer(Container):
         deadline = time.monotonic() + ORPHAN_SECONDS
         left: set[int] = set()
         while time.monotonic() < deadline:
+            # Those that have ended already as well: nobody else would take their exit codes.
             left |= {child.pid for child in psutil.Process().children(recursive=True) if self._is_ours(child)}
             left = {pid for pid in left if not _has_ended(pid)}
             if not left:
@@ -173,6 +174,9 @@ class ProcessContainer(Container):
             await asyncio.sleep(0.02)
 
     def _is_ours(self, process: psutil.Process) -> bool:
+        with contextlib.suppress(OSError):
+            if os.getsid(process.pid) == self._main_pid:  # also of a zombie, which has no environment any more
+                return True
         with contextlib.suppress(psutil.Error):
             return process.environ().get(PORT_VARIABLE) == str(self.port)
         return False

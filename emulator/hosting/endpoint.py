@@ -31,6 +31,8 @@ from emulator.hosting.variant import ProductionVariant
 
 log = logging.getLogger("localmme")
 TAKES_INVOCATIONS = ("InService", "Updating")
+TRIES_AGAIN = 3  # [ours] to start an endpoint that was InService before its emulator, or its worker, ended
+FIRST_PAUSE_SECONDS = 0.5  # [ours] between two of them; the next one is twice as long
 
 
 class Endpoint:
@@ -49,18 +51,28 @@ class Endpoint:
         self._variants = self._new_variants(definition)
         self._others: list[ProductionVariant] = []  # on their way in or out, to which nothing is routed
 
-    async def start(self) -> None:
+    async def start(self, tries: int = 1) -> None:
         """Bring the endpoint InService. Raises SetupError, with the reason, when it is Failed instead."""
         self._become("Creating")
-        try:
-            with _for_its_user():
-                await together(asyncio.to_thread(bucket.check) for bucket in _buckets(self.definition))
-                await together(variant.start() for variant in self._variants)
-        except SetupError as error:
-            await self._clear()
-            self.fail(str(error))
-            raise
-        self._become("InService")
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            tries -= 1
+            try:
+                with _for_its_user():
+                    await together(asyncio.to_thread(bucket.check) for bucket in _buckets(self.definition))
+                    await together(variant.start() for variant in self._variants)
+            except SetupError as error:
+                await self._clear()
+                if not tries:
+                    self.fail(str(error))
+                    raise
+                self._events.publish(Warned(f"Endpoint {self.definition.name} is tried again: {error}"))
+            else:
+                self._become("InService")
+                return
+            await asyncio.sleep(pause)
+            pause *= 2
+            self._variants = self._new_variants(self.definition)
 
     def fail(self, reason: str) -> None:
         """The endpoint cannot be had."""

@@ -42,9 +42,9 @@ PATIENCE_SECONDS = 1.0  # what is done sooner needs no progress shown
 class Log:
     """A listener of the event stream that writes one line for each event worth one."""
 
-    def __init__(self, url: str, given: Sequence[EndpointDefinition]) -> None:
-        """``given`` are the endpoints that the emulator is started with."""
-        self._url = url
+    def __init__(self, url: str, given: Sequence[EndpointDefinition], again: bool = False) -> None:
+        """``given`` are the endpoints that the emulator is started with; ``again``: it goes on when they fail."""
+        self._url, self._again = url, again
         self._places = Places(given)
         self._started = time.perf_counter()
         self._color = sys.stderr.isatty() and "NO_COLOR" not in os.environ
@@ -110,7 +110,8 @@ class Log:
             self._progress.end_all()
         if event.status == "InService":
             self._announce(f"{name} is InService at {self._url}", self._since[name])
-        if event.reason and (event.status != "Failed" or self._places.was_created(endpoint_name)):
+        told = self._again or self._places.was_created(endpoint_name)
+        if event.reason and (event.status != "Failed" or told):
             # Why one that was given failed, the emulator's last line tells.
             what = "is Failed" if event.status == "Failed" else "stays as it was"
             self._write(f"{name} {what}: {event.reason}", RED)

@@ -13,7 +13,7 @@ import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
@@ -23,7 +23,7 @@ from emulator.containers.engine import Engine
 from emulator.errors import SetupError
 from emulator.events import Events, Ready
 from emulator.hosting.definition import EndpointDefinition
-from emulator.hosting.endpoint import Endpoint
+from emulator.hosting.endpoint import TRIES_AGAIN, Endpoint
 from emulator.hosting.endpoints import Endpoints
 from emulator.hosting.registry import Registry
 from emulator.hosting.site import Site
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from emulator.service.sagemaker.plane import Plane
 
 STDIN = 0
-MASTER_WATCH_SECONDS = 0.25
 # One Ctrl-C arrives twice: from the terminal and from gunicorn's master. One that comes later is a second one.
 SAME_CTRL_C_SECONDS = 1.0
 # How long a caller may keep an unused connection: longer than SDKs do, so that it is theirs to close.
@@ -88,14 +87,18 @@ class Application:
         self.failure: SetupError | None = None
         self.until_eof = settings.until_eof
 
-    async def start(self, gave_up: asyncio.Event) -> None:
-        """Begin to create the endpoints. ``gave_up`` is set when one of those given failed."""
+    async def start(self, gave_up: asyncio.Event, again: bool = False) -> None:
+        """Begin to create the endpoints.
+
+        ``gave_up`` is set when one of those given failed. ``again``: this process takes the place of one that was
+        killed; then none of them takes the others, and S3, with it.
+        """
         from emulator.service.console import console
         from emulator.service.sagemaker.face import SageMaker
         from emulator.service.wsgi import in_threads
 
         metrics, container_logs = Metrics(), ContainerLogs()
-        for listener in (Log(self._settings.url, self._given), metrics, container_logs):
+        for listener in (Log(self._settings.url, self._given, again), metrics, container_logs):
             self._events.subscribe(listener)
         neighbours = Neighbours(metrics, container_logs, self._engine, self._settings.region)
         shutil.rmtree(self._instances, ignore_errors=True)
@@ -114,7 +117,7 @@ class Application:
         runtime, access = Runtime(self._endpoints, self._limits), self._access()
         self._dispatch = Dispatch(runtime, self._sagemaker, self._s3, neighbours, in_threads(web), access)
         given = [self._endpoints.add(definition) for definition in self._given]
-        self._starting = asyncio.create_task(self._start_endpoints(plane, given, gave_up))
+        self._starting = asyncio.create_task(self._start_endpoints(plane, given, gave_up, again))
 
     async def stop(self) -> None:
         """Stop everything and leave nothing behind."""
@@ -154,7 +157,7 @@ class Application:
         quota = self._limits.instances_of_a_type
         return Plane(registry, self._endpoints, settings.region, Path.cwd(), locator(settings.s3_root), quota)
 
-    async def _start_endpoints(self, plane: Plane, given: list[Endpoint], gave_up: asyncio.Event) -> None:
+    async def _start_endpoints(self, plane: Plane, given: list[Endpoint], gave_up: asyncio.Event, again: bool) -> None:
         from emulator.service.sagemaker.endpoints import restore
 
         try:
@@ -164,7 +167,14 @@ class Application:
             for record in plane.registry.all("endpoint"):
                 if record.stored:
                     restore(plane, record)
-            await together(endpoint.start() for endpoint in given)
+            if again:
+                starts = (endpoint.start(TRIES_AGAIN) for endpoint in given)
+                outcomes = await asyncio.gather(*starts, return_exceptions=True)
+                for outcome in outcomes:
+                    if isinstance(outcome, Exception) and not isinstance(outcome, SetupError):
+                        raise outcome
+            else:
+                await together(endpoint.start() for endpoint in given)
             if not given:
                 self._events.publish(Ready())
         except SetupError as error:
@@ -198,12 +208,17 @@ class Worker(ASGIWorker):
     """
 
     asgi: Application
+    life_of_master: ClassVar[tuple[int, int]]  # a pipe, into which nobody but the master can write: it ends with it
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._ending: asyncio.Task[None] | None = None
         self._impatient_from = 0.0
         self._serving: asyncio.Task[None] | None = None
+
+    def init_process(self) -> None:
+        os.close(self.life_of_master[1])
+        super().init_process()
 
     def handle_exit_signal(self) -> None:
         if self._ending is None:
@@ -234,8 +249,9 @@ class Worker(ASGIWorker):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING_SIGNALS)
         self._serving = asyncio.current_task()
         gave_up = asyncio.Event()
+        self.loop.add_reader(self.life_of_master[0], self._master_has_gone)
         try:
-            await self.asgi.start(gave_up)
+            await self.asgi.start(gave_up, again=self.age > 1)
         except SetupError as error:
             self.asgi.failure = error
             return
@@ -244,14 +260,9 @@ class Worker(ASGIWorker):
             return
         if self.asgi.until_eof:
             self.loop.add_reader(STDIN, self._read_stdin)
-        watches = [
-            asyncio.create_task(self._end_after(gave_up.wait())),
-            asyncio.create_task(self._end_after(self._master_gone())),
-        ]
+        watch = asyncio.create_task(self._end_after(gave_up.wait()))
         await super()._serve()
-        for watch in watches:
-            watch.cancel()
-        # gunicorn also leaves by itself, when it sees before we do that the master has gone.
+        watch.cancel()
         with contextlib.suppress(asyncio.CancelledError):  # by _finish
             await asyncio.wait([self._begin_to_end()])
 
@@ -265,9 +276,10 @@ class Worker(ASGIWorker):
         await happening
         self._begin_to_end()
 
-    async def _master_gone(self) -> None:
-        while self.ppid == os.getppid():
-            await asyncio.sleep(MASTER_WATCH_SECONDS)
+    def _master_has_gone(self) -> None:
+        """It was killed. So is this process, as all is made for that: who starts the emulator anew need not wait."""
+        self.asgi.abandon()
+        os._exit(1)
 
     def _read_stdin(self) -> None:
         if not os.read(STDIN, 4096):
@@ -295,6 +307,7 @@ class Master(Arbiter):
     """
 
     def __init__(self, app: BaseApplication) -> None:
+        Worker.life_of_master = os.pipe()
         # gunicorn puts SERVER_SOFTWARE there. Containers get the environment that `serve` was started with: AWS's
         # XGBoost container, for one, takes itself for gunicorn's worker by that variable, and ends.
         before = dict(os.environ)

@@ -13,7 +13,7 @@ from typing import Any
 
 from emulator.errors import SetupError
 from emulator.hosting.definition import EndpointDefinition, Image, VariantDefinition
-from emulator.hosting.endpoint import Endpoint
+from emulator.hosting.endpoint import TRIES_AGAIN, Endpoint
 from emulator.hosting.registry import Record, now
 from emulator.service.sagemaker.endpoint_configs import used_models, variants
 from emulator.service.sagemaker.errors import (
@@ -161,7 +161,7 @@ def restore(plane: Plane, record: Record) -> None:
 async def _start(plane: Plane, record: Record, endpoint: Endpoint, again: bool = False) -> None:
     """Start the endpoint, and go on with an update that had been asked for."""
     try:
-        await endpoint.start()
+        await endpoint.start(TRIES_AGAIN if again else 1)
     except SetupError as error:
         # One that has been InService before may be again, when what is missing is there.
         if not again:
