@@ -23,7 +23,15 @@ if TYPE_CHECKING:
     from emulator.hosting.definition import EndpointDefinition
 
 # Of serve, those that concern the emulator, not the endpoint.
-SERVER_OPTIONS = {"no_endpoint", "host", "port", "s3", "access", "state_dir", "limits", "name", "detach", "until_eof"}
+SERVER_OPTIONS = {
+    *("no_endpoint", "host", "port", "s3", "access", "state_dir", "limits", "name", "detach", "until_eof"),
+    *("allow_hosts", "allow_origins", "local_code"),
+}
+
+NO_LOCAL_CODE = (
+    "Others than this machine reach --host {host}, so CreateModel may not run code here: "
+    "--local-code lets it, --access says who may do what."
+)
 
 
 class Commands(click.Group):
@@ -101,6 +109,26 @@ def of_an_emulator(function: Any) -> Any:
 @click.option(
     "--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="Port to listen on; 0 takes any."
 )
+@click.option(
+    "--allow-host",
+    "allow_hosts",
+    metavar="NAME",
+    multiple=True,
+    help="A name by which clients reach it, beside localhost and --host; *.NAME: all below it. Repeatable.",
+)
+@click.option(
+    "--allow-origin",
+    "allow_origins",
+    metavar="ORIGIN",
+    multiple=True,
+    help="Web pages that may call it, such as http://localhost:3000. Repeatable. [default: none]",
+)
+@click.option(
+    "--local-code/--no-local-code",
+    default=None,
+    help="May CreateModel run images, handlers and commands on this machine? [default: yes, unless others than this "
+    "machine reach --host, without --access]",
+)
 @click.option("--instance-type", metavar="ML.TYPE", help="Its memory and vCPUs are those of the instance.")
 @click.option(
     "--instances",
@@ -156,8 +184,19 @@ def serve(context: click.Context, file: str | None, **options: Any) -> None:
     s3 = options["s3"] or (None if is_url(options["models"] or "") else options["models"])
     if options["no_endpoint"]:
         s3 = s3 or parse.default_s3()
-    settings = parse.settings(options["host"], options["port"], options["state_dir"], s3, options["access"])
+    settings = parse.settings(
+        options["host"],
+        options["port"],
+        options["state_dir"],
+        s3,
+        options["access"],
+        allow_hosts=options["allow_hosts"],
+        allow_origins=options["allow_origins"],
+        local_code=options["local_code"],
+    )
     settings = replace(settings, until_eof=options["until_eof"])
+    if options["local_code"] is None and not settings.local_code:
+        click.echo(NO_LOCAL_CODE.format(host=options["host"]), err=True)
     with lived_in(settings.state_directory, settings.url, settings.region, ends_within_seconds(limits)):
         serve(settings, endpoints, limits)
 
@@ -233,7 +272,7 @@ def _detach(context: click.Context, file: str | None, options: dict[str, Any]) -
         raise click.UsageError("--detach with --port 0 needs a --name, by which to find it again.")
     told_otherwise = {"file", "detach", "name", "port", "state_dir"}
     given = [
-        (option.opts[0], options[option.name])
+        _as_given(option, options[option.name])
         for option in context.command.params
         if option.name not in told_otherwise
         and context.get_parameter_source(option.name or "") is click.core.ParameterSource.COMMANDLINE
@@ -241,6 +280,11 @@ def _detach(context: click.Context, file: str | None, options: dict[str, Any]) -
     directory = Path(options["state_dir"] or state_directory.base() / str(options["port"])).expanduser().absolute()
     record = detached.detach(detached.words_for(given, options["port"], file), directory)
     click.echo(f"{record.name} is InService at {record.url}")
+
+
+def _as_given(option: click.Parameter, value: Any) -> tuple[str, Any]:
+    """An option as it was written: of a pair such as --local-code/--no-local-code, the one that it was."""
+    return (option.secondary_opts[0], True) if value is False and option.secondary_opts else (option.opts[0], value)
 
 
 @main.command()

@@ -24,6 +24,7 @@ from emulator.hosting.definition import (
 )
 from emulator.hosting.instance_types import resources_of
 from emulator.hosting.runnable import command_of, embedded_server, image_of
+from emulator.service import web_guard
 from emulator.service.server import ServerSettings
 from emulator.sizes import parse_size
 from localmme.environment import region
@@ -84,20 +85,34 @@ def definition(
 
 
 def settings(
-    host: str, port: int, state_directory: str | None, s3: str | None, access: str | None = None
+    host: str,
+    port: int,
+    state_directory: str | None,
+    s3: str | None,
+    access: str | None = None,
+    allow_hosts: Sequence[str] = (),
+    allow_origins: Sequence[str] = (),
+    local_code: bool | None = None,
 ) -> ServerSettings:
     """Bind the port and lock the state directory. Raises SetupError when either is taken.
 
     ``s3`` is the directory of S3's buckets; None = there is no S3. ``access`` is the file of who may do what;
-    None = anybody may do everything.
+    None = anybody may do everything. ``local_code`` None = unless anybody in the network could run something.
     """
+    hosts = tuple(map(web_guard.host_name, allow_hosts))
+    origins = tuple(map(web_guard.origin, allow_origins))
     users = _users(access) if access is not None else None
     s3_root = _s3_directory(s3) if s3 is not None else None
     named = Path(state_directory).expanduser().absolute() if state_directory else None
     if named or port:
         wait_for_leftovers(named or _default_state(port))  # which still has the port, too
     listener = _listen(host, port)
+    asked_host = host
     host, port = listener.getsockname()[:2]
+    if asked_host != host and not web_guard.is_address(asked_host):  # --host by name: clients may use it as well
+        hosts += (web_guard.host_name(asked_host),)
+    if local_code is None:
+        local_code = users is not None or web_guard.is_loopback(host)
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
     directory = named or _default_state(port)
     try:
@@ -108,7 +123,7 @@ def settings(
             f"The state directory {directory} cannot be used: {error.strerror}. Name another with --state-dir."
         ) from None
     url = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
-    return ServerSettings(listener, url, directory, s3_root, region(), users)
+    return ServerSettings(listener, url, directory, s3_root, region(), users, hosts, origins, local_code)
 
 
 def _users(text: str) -> tuple[User, ...]:

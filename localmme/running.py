@@ -41,6 +41,9 @@ def serve(
     endpoint_name: str | None = None,
     host: str = "127.0.0.1",
     port: int = 0,
+    allow_hosts: str | Sequence[str] = (),
+    allow_origins: str | Sequence[str] = (),
+    local_code: bool | None = None,
     instance_type: str | None = None,
     instances: int | None = None,
     memory: str | None = None,
@@ -59,9 +62,10 @@ def serve(
     The arguments are the options of ``localmme serve``, where they are described; relative paths start from the
     working directory. These differ from the options:
 
-    ``endpoint=False`` is ``--no-endpoint``, ``cache=False`` is ``--no-cache``; ``command`` may be a list of words;
-    ``env`` is the container's environment; ``limits`` are such as ``{"invocation_seconds": 5}``. ``port=0`` takes any
-    that is free. Without ``state_dir``, its files are in a temporary directory, which goes with it.
+    ``endpoint=False`` is ``--no-endpoint``, ``cache=False`` is ``--no-cache``, ``local_code=False`` is
+    ``--no-local-code``; ``command`` may be a list of words; ``env`` is the container's environment; ``limits`` are such
+    as ``{"invocation_seconds": 5}``. ``port=0`` takes any that is free. Without ``state_dir``, its files are in a
+    temporary directory, which goes with it.
 
     The emulator is a process of its own. It ends with ``stop``, at the end of a ``with`` block, and when this program
     ends, however it ends.
@@ -81,6 +85,10 @@ def serve(
         ("--endpoint-name", endpoint_name),
         ("--host", host),
         ("--port", port),
+        ("--allow-host", _several(allow_hosts)),
+        ("--allow-origin", _several(allow_origins)),
+        ("--local-code", local_code),
+        ("--no-local-code", local_code is False),
         ("--instance-type", instance_type),
         ("--instances", instances),
         ("--memory", memory),
@@ -282,6 +290,10 @@ _running: set[Emulator] = set()
 
 def _path(path: StrPath | None) -> str | None:
     return None if path is None else os.fspath(path)
+
+
+def _several(values: str | Sequence[str]) -> list[str]:
+    return [values] if isinstance(values, str) else list(values)
 
 
 def _close(pipe: IO[Any] | None) -> None:

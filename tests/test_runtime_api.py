@@ -254,7 +254,9 @@ def test_a_path_that_is_nothing_says_what_there_is(emulator: Emulator) -> None:
 
 def test_a_caller_that_hangs_up_harms_no_one(emulator: Emulator) -> None:
     host, port = emulator.url.removeprefix("http://").split(":")
-    head = b"POST /endpoints/local/invocations HTTP/1.1\r\nHost: x\r\nX-Amzn-SageMaker-Target-Model: a.tar.gz\r\n"
+    head = (
+        b"POST /endpoints/local/invocations HTTP/1.1\r\nHost: localhost\r\nX-Amzn-SageMaker-Target-Model: a.tar.gz\r\n"
+    )
     for rest in (b"Content-Length: 100\r\n\r\nabc", b"Content-Length: 2\r\n\r\n{}", b"nonsense\x00", b""):
         with socket.create_connection((host, int(port))) as connection:
             connection.sendall(head + rest)

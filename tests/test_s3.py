@@ -171,7 +171,7 @@ def test_a_killed_emulator_leaves_a_file_that_the_next_one_removes(own_server: C
     server = own_server()
     server.client.create_bucket(Bucket="models")
     with socket.create_connection(server.address.split(":")) as connection:
-        request = f"PUT /models/half HTTP/1.1\r\nHost: x\r\nContent-Length: {9 * MEGABYTE}\r\n"
+        request = f"PUT /models/half HTTP/1.1\r\nHost: localhost\r\nContent-Length: {9 * MEGABYTE}\r\n"
         request += f"Authorization: {SIGNED['Authorization']}\r\n\r\n"
         connection.sendall(request.encode() + bytes(4 * MEGABYTE))
         eventually(lambda: own_files(server) and own_files(server)[0].stat().st_size > MEGABYTE)
@@ -185,7 +185,7 @@ def test_two_emulators_leave_each_others_uploads_alone(own_server: Callable[[], 
     server = own_server()
     server.client.create_bucket(Bucket="models")
     with socket.create_connection(server.address.split(":")) as connection:
-        request = f"PUT /models/slow HTTP/1.1\r\nHost: x\r\nContent-Length: {2 * MEGABYTE}\r\n"
+        request = f"PUT /models/slow HTTP/1.1\r\nHost: localhost\r\nContent-Length: {2 * MEGABYTE}\r\n"
         request += f"Authorization: {SIGNED['Authorization']}\r\n\r\n"
         connection.sendall(request.encode() + bytes(MEGABYTE + MEGABYTE // 2))
         eventually(lambda: own_files(server))
@@ -566,7 +566,7 @@ def test_an_object_that_is_deleted_while_it_is_read_is_read_to_its_end(s3: Any, 
 
 def test_an_upload_that_breaks_off_leaves_nothing(server: S3Server, s3: Any, bucket: str) -> None:
     with socket.create_connection(server.address.split(":")) as connection:
-        request = f"PUT /{bucket}/half HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n"
+        request = f"PUT /{bucket}/half HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000000\r\n"
         request += f"Authorization: {SIGNED['Authorization']}\r\n\r\n"
         connection.sendall(request.encode() + bytes(4_000_000))
         eventually(lambda: own_files(server))
@@ -581,7 +581,7 @@ def test_a_refused_upload_sees_the_reason(s3: Any) -> None:
 
 def test_a_client_that_expects_100_continue_gets_it(server: S3Server, bucket: str) -> None:
     with socket.create_connection(server.address.split(":")) as connection:
-        request = f"PUT /{bucket}/a HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nExpect: 100-continue\r\n"
+        request = f"PUT /{bucket}/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\nExpect: 100-continue\r\n"
         connection.sendall(f"{request}Authorization: {SIGNED['Authorization']}\r\n\r\n".encode())
         connection.settimeout(5)
         assert connection.recv(100).startswith(b"HTTP/1.1 100")
@@ -608,7 +608,7 @@ def test_a_large_upload_takes_little_memory(server: S3Server, s3: Any, bucket: s
     s3.put_object(Bucket=bucket, Key="warm", Body=bytes(4 * MEGABYTE))
     # As fast as this machine can: without back-pressure, it would be faster than the checksums.
     with most_memory(server.worker()) as grown, socket.create_connection(server.address.split(":")) as connection:
-        request = f"PUT /{bucket}/large HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n"
+        request = f"PUT /{bucket}/large HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n"
         request += f"x-amz-checksum-sha256: {'A' * 43}=\r\nAuthorization: {SIGNED['Authorization']}\r\n\r\n"
         connection.sendall(request.encode())
         for _ in range(size // MEGABYTE):
@@ -786,7 +786,7 @@ def test_a_signal_ends_the_server_in_mid_upload(own_server: Callable[[], S3Serve
     server = own_server()
     server.client.create_bucket(Bucket="models")
     with socket.create_connection(server.address.split(":")) as connection:
-        request = "PUT /models/half HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n"
+        request = "PUT /models/half HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000000\r\n"
         request += f"Authorization: {SIGNED['Authorization']}\r\n\r\n"
         connection.sendall(request.encode() + bytes(4_000_000))
         eventually(lambda: own_files(server))

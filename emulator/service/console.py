@@ -9,6 +9,7 @@ from typing import Any
 from flask import Flask, Response, jsonify
 
 PREFIX = "/_localmme/"
+POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"  # all of it is JSON
 
 
 def console(
@@ -20,6 +21,11 @@ def console(
     """A WSGI application that runs in threads, and asks the event loop for everything that it shows."""
     app = Flask(__name__)
     app.json.sort_keys = False  # type: ignore[attr-defined]
+
+    @app.after_request
+    def protect(answer: Response) -> Response:
+        answer.headers["Content-Security-Policy"] = POLICY
+        return answer
 
     @app.get(PREFIX + "health")
     def health() -> tuple[Response, int]:

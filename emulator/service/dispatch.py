@@ -1,4 +1,4 @@
-"""One port, several services: tells which one a request is for."""
+"""One port, several services: admits a request, tells which one it is for, and sees to what its answer says."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from emulator.service.addressed import header, service_of
 from emulator.service.neighbours.face import Neighbours
+from emulator.service.response_headers import NO_PAGE, protected, shared
 from emulator.service.runtime import PREFIX as RUNTIME_PREFIX
 from emulator.service.runtime import Receive, Runtime, Scope, Send
 from emulator.service.s3.addressing import is_for_s3
 from emulator.service.sagemaker import TARGET_PREFIX
+from emulator.service.web_guard import NotAdmitted, WebGuard, preflight
 
 if TYPE_CHECKING:
     from emulator.service.access.door import Access
@@ -32,6 +34,7 @@ class Dispatch:
         s3: S3 | None,
         neighbours: Neighbours,
         others: Callable[[Scope, Receive, Send], Awaitable[None]],
+        guard: WebGuard,
         access: Access | None = None,
     ) -> None:
         self._runtime = runtime
@@ -39,10 +42,25 @@ class Dispatch:
         self._s3 = s3
         self._neighbours = neighbours
         self._others = others
+        self._guard = guard
         self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close"})  # nothing here speaks it
+            return
+        try:
+            page = self._guard.admit(scope)
+        except NotAdmitted as refusal:
+            await self._refuse(scope, receive, protected(send, NO_PAGE), refusal)
+            return
         service, application = self._service(scope)
+        if page and (answer := preflight(scope)) is not None:
+            await send({"type": "http.response.start", "status": 204, "headers": shared(answer, page)})
+            await send({"type": "http.response.body"})
+            return
+        # An invocation is a POST, to which no browser can be led.
+        send = protected(send, [] if service == "runtime" else NO_PAGE, page)
         if self._access is not None and service:
             from emulator.service.access.refusals import Refused
 
@@ -52,6 +70,12 @@ class Dispatch:
                 await refused.send(scope, receive, send)
                 return
         await application(scope, receive, send)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send, refusal: NotAdmitted) -> None:
+        from emulator.service.access.refusals import not_admitted
+
+        service, _ = self._service(scope)
+        await not_admitted(refusal.status, refusal.message, service, scope).send(scope, receive, send)
 
     def _service(self, scope: Scope) -> tuple[str, Callable[[Scope, Receive, Send], Awaitable[None]]]:
         """The name of the service that a request is for, empty for the emulator's own pages, and what serves it."""

@@ -36,6 +36,7 @@ from emulator.service.log import Log
 from emulator.service.metrics import Metrics
 from emulator.service.neighbours.face import Neighbours
 from emulator.service.runtime import Receive, Runtime, Scope, Send
+from emulator.service.web_guard import WebGuard
 
 if TYPE_CHECKING:
     from emulator.service.access.door import Access, User
@@ -64,6 +65,9 @@ class ServerSettings:
     s3_root: Path | None = None  # each directory in it is a bucket; without it there is no S3
     region: str = "us-east-1"
     users: tuple[User, ...] | None = None  # who may do what; None = anybody may do everything
+    allowed_hosts: tuple[str, ...] = ()  # by which it is known beside its own names
+    allowed_origins: tuple[str, ...] = ()  # of web pages that may call it
+    local_code: bool = True  # whether models that are made through the API may run something here
     until_eof: bool = False  # ends when standard input, a pipe from the program that it belongs to, does
 
 
@@ -115,7 +119,8 @@ class Application:
             await self._s3.start()
         self._sagemaker = SageMaker(plane)
         runtime, access = Runtime(self._endpoints, self._limits), self._access()
-        self._dispatch = Dispatch(runtime, self._sagemaker, self._s3, neighbours, in_threads(web), access)
+        guard = WebGuard(self._settings.allowed_hosts, self._settings.allowed_origins)
+        self._dispatch = Dispatch(runtime, self._sagemaker, self._s3, neighbours, in_threads(web), guard, access)
         given = [self._endpoints.add(definition) for definition in self._given]
         self._starting = asyncio.create_task(self._start_endpoints(plane, given, gave_up, again))
 
@@ -155,7 +160,15 @@ class Application:
                 )
             register(definition, registry, settings.s3_root)
         quota = self._limits.instances_of_a_type
-        return Plane(registry, self._endpoints, settings.region, Path.cwd(), locator(settings.s3_root), quota)
+        return Plane(
+            registry,
+            self._endpoints,
+            settings.region,
+            Path.cwd(),
+            locator(settings.s3_root),
+            quota,
+            settings.local_code,
+        )
 
     async def _start_endpoints(self, plane: Plane, given: list[Endpoint], gave_up: asyncio.Event, again: bool) -> None:
         from emulator.service.sagemaker.endpoints import restore

@@ -45,6 +45,7 @@ _CODES = {
     "payload": _Code("InvalidSignatureException", "SignatureDoesNotMatch", "InvalidRequest", 400),
     "denied": _Code("AccessDeniedException", "AccessDenied", "AccessDenied"),
     "body": _Code("ValidationException", "ValidationError", "IncompleteBody", 400),
+    "host": _Code("AccessDeniedException", "AccessDenied", "AccessDenied"),
 }
 
 
@@ -70,7 +71,7 @@ class Refused(EmulatorError):
     ) -> None:
         """``has_unread``: nothing of the request's body has been read."""
         super().__init__(f"refused with {status}")
-        self._has_unread = has_unread
+        self.has_unread = has_unread
         self.status = status
         self.headers = headers
         self.body = body
@@ -80,12 +81,22 @@ class Refused(EmulatorError):
         headers = [*self.headers, (b"content-length", b"%d" % len(self.body))]
         if header(scope, b"expect").lower() == "100-continue":  # the caller waits for a word before it sends
             headers.append((b"connection", b"close"))
-        elif self._has_unread:
+        elif self.has_unread:
             body = Body(receive)
             await body.drop()
             body.release()
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else self.body})
+
+
+def not_admitted(status: int, message: str, service: str, scope: Scope) -> Refused:
+    """The answer to a request that the emulator takes from nobody, of whose body nothing has been read. [ours]"""
+    if service:
+        answer = refused(Denial("host", message), service, Request(scope))
+    else:  # the emulator's own pages
+        answer = Refused(status, [(b"content-type", b"application/json")], json.dumps({"Message": message}).encode())
+    answer.status, answer.has_unread = status, True
+    return answer
 
 
 def refused(denial: Denial, service: str, request: Request) -> Refused:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from emulator.containers.engine import Engine
 from emulator.errors import SetupError
-from emulator.service.addressed import ADMITTED, header, service_of, signed_region
+from emulator.service.addressed import ADMITTED, header, parsed_query, service_of, signed_region
 from emulator.service.container_logs import ContainerLogs
 from emulator.service.metrics import Metrics
 from emulator.service.neighbours.wire import CBOR, Refusal, Request, refuse
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # Signing names, and what people call them.
 NAMES = {"sts": "STS", "iam": "IAM", "ecr": "ECR", "monitoring": "CloudWatch", "logs": "CloudWatch Logs"}
 INSTALL = 'pip install "localmme[aws]"'
+READING = ("Get", "List", "Describe")  # how the names of actions begin that change nothing
 IMAGE_CALLS = {"DescribeImages", "ListImages", "BatchGetImage"}
 
 log = logging.getLogger("localmme")
@@ -40,7 +41,7 @@ class Neighbours:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         service = service_of(scope) or ""
         request = Request(service, header(scope, b"content-type"), header(scope, b"smithy-protocol"))
-        refusal = _refused(request)
+        refusal = _refused(request) or _refused_to_change(scope)
         if refusal is None:
             try:
                 moto = await self._open()
@@ -122,6 +123,14 @@ def _refused(request: Request) -> Refusal | None:
             "Use an SDK that speaks JSON or query, such as boto3 or the AWS CLI.",
         )
     return None
+
+
+def _refused_to_change(scope: Scope) -> Refusal | None:
+    """A GET that would change something: a web page can send it without saying where it is from. SDKs send POST."""
+    action = parsed_query(scope["query_string"]).get("Action", "")
+    if scope["method"] == "POST" or not action or action.startswith(READING):
+        return None
+    return Refusal(405, "MethodNotAllowed", f"{action} is called with the method POST, not {scope['method']}.")
 
 
 def _not_installed(service: str, error: ImportError) -> Refusal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import urllib.parse
 from collections.abc import Mapping
 
@@ -15,6 +16,7 @@ from emulator.service.s3.errors import (
     invalid_request,
     metadata_too_large,
     not_implemented,
+    not_latin,
     too_large,
 )
 from emulator.service.s3.keys import segments
@@ -36,6 +38,9 @@ KEPT = {
     "x-amz-website-redirect-location",
 }
 METADATA = "x-amz-meta-"
+# What a header cannot carry. It comes here by the query of a presigned URL, into which SDKs put headers.
+CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)  # [RFC 9110]
 # What no answer may pass over in silence.
 NOT_IMPLEMENTED = {
     "x-amz-server-side-encryption-customer-algorithm": "encryption with a key of the caller's (SSE-C)",
@@ -64,6 +69,8 @@ def check_length(headers: Mapping[str, str]) -> None:
 def attributes_of(headers: Mapping[str, str]) -> Attributes:
     """What the caller wants to be kept with the object. Raises MetadataTooLarge, InvalidArgument."""
     kept = {name: value for name, value in headers.items() if name in KEPT or name.startswith(METADATA)}
+    for name, value in kept.items():
+        check_header(name, value)
     size = sum(len(name) - len(METADATA) + len(value) for name, value in kept.items() if name.startswith(METADATA))
     if size > METADATA_BYTES:
         raise metadata_too_large(size, METADATA_BYTES)
@@ -84,6 +91,12 @@ def attributes_of(headers: Mapping[str, str]) -> Attributes:
             tagging,
         ) from None
     return Attributes("", kept, tags=tags)
+
+
+def check_header(name: str, value: str) -> None:
+    """Raises InvalidArgument for what would break out of its header. [ours] as S3 words it of letters unknown to it."""
+    if CONTROLS.search(value) or not HEADER_NAME.fullmatch(name):
+        raise not_latin(name, value)
 
 
 def algorithms(headers: Mapping[str, str]) -> set[str]:

@@ -235,6 +235,11 @@ def invalid_argument(message: str, name: str, value: object) -> S3Error:
     return S3Error(400, "InvalidArgument", message, ArgumentName=name, ArgumentValue=str(value))
 
 
+def not_latin(name: str, value: str) -> S3Error:
+    """A header that cannot be sent. [reports]"""
+    return invalid_argument("Header value cannot be represented using ISO-8859-1.", name, value)
+
+
 def invalid_request(message: str) -> S3Error:
     return S3Error(400, "InvalidRequest", message)
 

@@ -7,13 +7,14 @@ from dataclasses import replace
 from emulator.service.s3 import checksums, wire
 from emulator.service.s3.addressing import copy_source, http_date
 from emulator.service.s3.attributes import Attributes
-from emulator.service.s3.call import Answer, Call, Sink, xml
+from emulator.service.s3.call import Answer, Call, Headers, Sink, xml
 from emulator.service.s3.conditions import Unchanged, byte_range, check_reading, for_writing
 from emulator.service.s3.described import (
     KEPT,
     LARGEST_PUT,
     algorithms,
     attributes_of,
+    check_header,
     check_key,
     checksum_headers,
     encryption,
@@ -28,6 +29,7 @@ from emulator.service.s3.errors import (
     invalid_argument,
     invalid_request,
     malformed_xml,
+    not_latin,
     precondition_failed,
 )
 from emulator.service.s3.store import BLOCK, Entry
@@ -159,11 +161,24 @@ def _read(call: Call, entry: Entry) -> Answer:
         headers.append(("Content-Range", f"bytes {start}-{start + count - 1}/{entry.size}"))
     if "partNumber" in call.query and attributes.parts:
         headers.append(("x-amz-mp-parts-count", str(len(attributes.parts))))
-    overrides = [(header, call.query[name]) for name, header in OVERRIDES.items() if name in call.query]
+    overrides = _overrides(call)
     replaced = {header.lower() for header, _ in overrides}
     headers = [header for header in headers if header[0].lower() not in replaced] + overrides
     headers.append(("Content-Length", str(count)))
     return Answer(status, headers, start=start, count=count)
+
+
+def _overrides(call: Call) -> Headers:
+    """The headers that the caller wants instead of the object's. Raises InvalidRequest, InvalidArgument."""
+    asked = {name: call.query[name] for name in OVERRIDES if name in call.query}
+    is_signed = "authorization" in call.headers or {"X-Amz-Credential", "AWSAccessKeyId"} & call.query.keys()
+    if asked and not is_signed:  # [api]
+        raise invalid_request("Request specific response headers cannot be used for anonymous GET requests.")
+    for name, value in asked.items():
+        check_header(name, value)
+        if any(ord(letter) > 0xFF for letter in value):
+            raise not_latin(name, value)
+    return [(OVERRIDES[name], value) for name, value in asked.items()]
 
 
 def _part(call: Call, entry: Entry) -> tuple[int, int] | None:

@@ -104,6 +104,16 @@ def not_serializable(message: str) -> ControlPlaneError:
     return ControlPlaneError(message, "SerializationException")
 
 
+def no_local_code() -> ControlPlaneError:
+    """[ours] On SageMaker, a model runs on its own instance."""
+    return ControlPlaneError(
+        "The Image of a model would run on this machine, which this emulator does not let the API do: it was started "
+        "with --no-local-code, or others than this machine reach it. Start it with --local-code to allow it, or serve "
+        "the model from the command line: localmme serve --help.",
+        "AccessDeniedException",
+    )
+
+
 def bad_token() -> ControlPlaneError:
     return ControlPlaneError("The NextToken is not one that was given for this list.")  # [ours]
 

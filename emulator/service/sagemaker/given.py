@@ -27,7 +27,7 @@ def register(definition: EndpointDefinition, registry: Registry, s3_root: Path |
         for variant in definition.variants
     ]
     config = {"EndpointConfigName": definition.config_name, "ProductionVariants": variants}
-    more = {"directory": str(Path.cwd())}
+    more = {"directory": str(Path.cwd()), "given": True}
     source = {
         "name": definition.config_name,
         "config": config,

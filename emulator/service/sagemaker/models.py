@@ -8,7 +8,7 @@ from typing import Any
 from emulator.hosting.arguments import Arguments, after, written
 from emulator.hosting.definition import ModelDefinition
 from emulator.hosting.members import not_emulated
-from emulator.service.sagemaker.errors import ControlPlaneError
+from emulator.service.sagemaker.errors import ControlPlaneError, no_local_code
 from emulator.service.sagemaker.listing import page
 from emulator.service.sagemaker.plane import Plane, told
 from emulator.service_model import shape
@@ -50,6 +50,8 @@ async def delete(plane: Plane, asked: dict[str, Any]) -> dict[str, Any]:
 def definition(plane: Plane, asked: dict[str, Any], more: dict[str, Any]) -> ModelDefinition:
     """What a model's record describes. Raises ControlPlaneError, with all that is wrong."""
     refuse_not_emulated("CreateModelInput", asked)
+    if not plane.local_code and not more.get("given"):
+        raise no_local_code()
     arguments = Arguments(Path(more["directory"]), plane.locate)
     model = arguments.model((), asked)
     if model is None:

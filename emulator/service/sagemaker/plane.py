@@ -29,6 +29,7 @@ class Plane:
     directory: Path  # which paths in Image are relative to
     locate: Locate
     instances_of_a_type: int  # the quota
+    local_code: bool = True  # whether models that are created through the API may run something on this machine
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def arn(self, kind: Kind, name: str) -> str:

@@ -1,0 +1,60 @@
+"""The last thing that happens to an answer: no header breaks out of its line, and no page of it counts as ours.
+
+What callers say comes back in headers: in S3's metadata, in its ``response-*`` parameters, in what containers answer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, MutableMapping
+from typing import Any
+
+from emulator.service.runtime import Headers, Send
+
+CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # [RFC 9110] a header's name
+CORS = b"access-control-"
+# An answer is what it says it is, runs no script as if it were the emulator's page, and is not for other pages to show.
+NO_PAGE: Headers = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"sandbox"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+]
+
+
+def safe(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """Headers of which each is one line, without those that let other pages read the answer."""
+    return [
+        (name, CONTROLS.sub(b" ", value))
+        for name, value in headers
+        if TOKEN.fullmatch(name) and name[:15].lower() != CORS
+    ]
+
+
+def protected(send: Send, more: Headers, origin: bytes = b"") -> Send:
+    """Send answers with safe headers, and those ``more`` that they do not have; readable by the pages of ``origin``."""
+
+    async def sending(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            headers = safe(message.get("headers", ()))
+            if more:
+                there = {name.lower() for name, _ in headers}
+                headers += [header for header in more if header[0] not in there]
+            if origin:
+                headers = shared(headers, origin)
+            message = {**message, "headers": headers}
+        await send(message)
+
+    return sending
+
+
+def shared(headers: Headers, origin: bytes) -> Headers:
+    """Headers of an answer that the pages of an origin may read, all of it. [Fetch standard, "CORS protocol"]"""
+    names = b", ".join(sorted({name.lower() for name, _ in headers}))
+    return [
+        *(header for header in headers if header[0] != b"cross-origin-resource-policy"),
+        (b"access-control-allow-origin", origin),
+        (b"access-control-expose-headers", names),
+        (b"cross-origin-resource-policy", b"cross-origin"),
+        (b"vary", b"Origin"),
+    ]
