@@ -28,7 +28,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-ACCOUNT_ID = "123456789012"  # AWS's own placeholder account of its documentation
+from emulator.aws.arn import ACCOUNT_ID, logs_arn
 
 
 class EmulatorError(Exception):
@@ -245,7 +245,7 @@ def _model_error(origin: Origin, status: int, details: str, message: str) -> Mod
         ErrorCode=error_code,
         OriginalStatusCode=status,
         OriginalMessage=message[:MODEL_ERROR_CHARACTERS],
-        LogStreamArn=f"arn:aws:logs:{region}:{ACCOUNT_ID}:log-group:{group}",
+        LogStreamArn=logs_arn(region, group),
     )
 
 

@@ -316,7 +316,7 @@ def test_long_bodies_are_verified_and_too_long_ones_told_as_ever(emulator: Emula
          "AccessDeniedException", "InvalidSignatureException", "UnrecognizedClientException"),
         ("iam", "list_users", {}, "iam:ListUsers", "*", 403,
          "AccessDenied", "SignatureDoesNotMatch", "InvalidClientTokenId"),
-        ("sts", "get_session_token", {}, "", "", 403, "", "SignatureDoesNotMatch", "InvalidClientTokenId"),
+        ("sts", "get_caller_identity", {}, "", "", 403, "", "SignatureDoesNotMatch", "InvalidClientTokenId"),
     ],
 )  # fmt: skip
 def test_every_protocol_is_refused_in_its_own_form(

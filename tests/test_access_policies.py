@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulator.errors import SetupError
+from emulator.hosting.endpoints import Endpoints
+from emulator.hosting.registry import Registry
+from emulator.service.access import asks, patterns
 from emulator.service.access.conditions import Condition
+from emulator.service.access.door import User
 from emulator.service.access.patterns import Arn, Text
 from emulator.service.access.policy import Ask, Decision, Statement, decide, of_document, of_statements
+from emulator.service.sagemaker.plane import Plane
 from localmme.access_file import MINIMAL_FILE, read
 from tests.running import REPOSITORY
 
@@ -367,3 +374,52 @@ def test_a_user_shows_no_secret(tmp_path: Path) -> None:
     path = tmp_path / "access.yaml"
     path.write_text(json.dumps({"Users": [user(SessionToken="tok-tok")]}))
     assert "hush" not in repr(read(path)) and "tok-tok" not in repr(read(path))
+
+
+# Wildcards
+
+PATTERNS = st.text("ab*?.", max_size=9)
+
+
+@settings(max_examples=500)
+@given(pattern=PATTERNS, variable=st.text("a*?b", max_size=3), value=st.text("ab.*", max_size=12), fold=st.booleans())
+def test_wildcards_are_those_of_a_regular_expression(pattern: str, variable: str, value: str, fold: bool) -> None:
+    likes = {"*": ".*", "?": "."}
+    literal, flags = re.escape(variable), re.IGNORECASE if fold else 0
+    expression = "".join(likes.get(letter) or re.escape(letter) for letter in pattern)
+    for text, wanted in ((pattern, expression), (f"{pattern}${{k}}{pattern}", expression + literal + expression)):
+        found = Text(text, ignore_case=fold).matches(value.upper() if fold else value, {"k": (variable,)})
+        assert found == (re.fullmatch(wanted, value, flags) is not None)
+
+
+def test_many_wildcards_and_a_long_name_take_no_more_steps_than_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = 0
+    find = patterns._find
+
+    def counted(*arguments: Any) -> int:
+        nonlocal steps
+        steps += 1
+        return find(*arguments)
+
+    monkeypatch.setattr(patterns, "_find", counted)
+    assert not Text("*/*/*/*/*/*x").matches("/" * 1000, {})
+    assert Text("*/*/*/*/*/*").matches("/" * 1000, {})
+    assert steps <= 10
+
+
+# The region's partition
+
+
+@pytest.mark.parametrize(
+    ("region", "partition"), [("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov"), ("eu-west-1", "aws")]
+)
+def test_a_policy_matches_the_arn_that_was_returned(region: str, partition: str, tmp_path: Path) -> None:
+    plane = Plane(Registry(tmp_path / "registry.db"), Endpoints(None), region, tmp_path, None, 1)  # type: ignore[arg-type]
+    returned = plane.arn("endpoint", "My-Endpoint")
+    assert returned.startswith(f"arn:{partition}:sagemaker:{region}:")
+    [ask] = asks.of_sagemaker(
+        SimpleNamespace(target="SageMaker.DeleteEndpoint"), region, {"EndpointName": "My-Endpoint"}
+    )  # type: ignore[arg-type]
+    assert Arn(returned).matches(ask.resource, {})
+    assert User("u", "K", "s", region=region).arn.startswith(f"arn:{partition}:iam::")
+    plane.registry.close()

@@ -21,7 +21,7 @@ import pytest
 from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 from nbclient import NotebookClient
 
-from emulator.errors import ACCOUNT_ID
+from emulator.aws.arn import ACCOUNT_ID
 from tests.real_clients import javascript, sdks
 from tests.real_clients.outside import Outside
 from tests.real_servers.images import Images

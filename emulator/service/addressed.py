@@ -13,7 +13,9 @@ SERVICES = {
     "GraniteServiceVersion20100801": "monitoring",  # CloudWatch
     "Logs_20140328": "logs",
 }
-ADMITTED = "localmme.admitted"  # where in a scope it says who was admitted, if access is controlled
+# Where in a scope it says, if access is controlled, who was admitted, and what their request was understood to say:
+# the document of an operation of SageMaker, the call of another service.
+ADMITTED, DOCUMENT, CALL = "localmme.admitted", "localmme.document", "localmme.call"
 RPC_PREFIX = "/service/"
 FORM = "application/x-www-form-urlencoded"
 # Those of STS that take no signature, since their callers have no keys yet.

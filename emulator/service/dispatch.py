@@ -12,6 +12,7 @@ from emulator.service.runtime import PREFIX as RUNTIME_PREFIX
 from emulator.service.runtime import Receive, Runtime, Scope, Send
 from emulator.service.s3.addressing import is_for_s3
 from emulator.service.sagemaker import TARGET_PREFIX
+from emulator.service.unambiguous import Ambiguous, check_head
 from emulator.service.web_guard import NotAdmitted, WebGuard, preflight
 
 if TYPE_CHECKING:
@@ -61,6 +62,13 @@ class Dispatch:
             return
         # An invocation is a POST, to which no browser can be led.
         send = protected(send, [] if service == "runtime" else NO_PAGE, page)
+        try:
+            check_head(scope, service)
+        except Ambiguous as ambiguous:
+            from emulator.service.access.refusals import ambiguous_head
+
+            await ambiguous_head(str(ambiguous), service, scope).send(scope, receive, send)
+            return
         if self._access is not None and service:
             from emulator.service.access.refusals import Refused
 

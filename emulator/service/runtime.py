@@ -172,10 +172,15 @@ class Runtime:
 
 
 def _route(scope: Scope) -> tuple[str, str]:
-    # Of the raw path, so that an encoded slash in a name does not look like a path.
-    name, slash, operation = scope["raw_path"].decode("latin-1")[len(PREFIX) :].partition("/")
-    if not slash or scope["method"] != "POST" or operation not in (INVOKE, INVOKE_STREAM, INVOKE_ASYNC):
+    name, operation = parts_of(scope["raw_path"].decode("latin-1"))
+    if scope["method"] != "POST" or operation not in (INVOKE, INVOKE_STREAM, INVOKE_ASYNC):
         raise unknown_operation(scope["method"], scope["path"])
+    return name, operation
+
+
+def parts_of(raw_path: str) -> tuple[str, str]:
+    """The endpoint and the operation that a path names. An encoded slash in a name does not look like a path's."""
+    name, _, operation = raw_path[len(PREFIX) :].partition("/")
     return urllib.parse.unquote(name), operation
 
 

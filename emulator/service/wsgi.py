@@ -21,26 +21,13 @@ def in_threads(application: Any, workers: int = 2) -> Callable[[Scope, Receive, 
     middleware: Any = WSGIMiddleware(application, workers=workers)
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        body = bytearray()
-        size, more = 0, True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return
-            part, more = message.get("body", b""), message.get("more_body", False)
-            size += len(part)
-            if size <= MOST_BODY_BYTES:
-                body += part
-        if size > MOST_BODY_BYTES:
-            text = f"The request body of {size} bytes is over the limit of {MOST_BODY_BYTES} bytes.".encode()
-            headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(text))]
-            await send({"type": "http.response.start", "status": 413, "headers": headers})
-            await send({"type": "http.response.body", "body": text})
+        body = await whole_body(receive, send)
+        if body is None:
             return
         sent: list[MutableMapping[str, Any]] = []
 
         async def whole() -> MutableMapping[str, Any]:
-            return {"type": "http.request", "body": bytes(body), "more_body": False}
+            return {"type": "http.request", "body": body, "more_body": False}
 
         async def keep(message: MutableMapping[str, Any]) -> None:
             sent.append(message)
@@ -51,3 +38,24 @@ def in_threads(application: Any, workers: int = 2) -> Callable[[Scope, Receive, 
         await send({"type": "http.response.body", "body": b"".join(part.get("body", b"") for part in parts)})
 
     return answer
+
+
+async def whole_body(receive: Receive, send: Send) -> bytes | None:
+    """A request's body; None if there is nobody to answer any more, or one that is too long has been answered."""
+    body = bytearray()
+    size, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        part, more = message.get("body", b""), message.get("more_body", False)
+        size += len(part)
+        if size <= MOST_BODY_BYTES:
+            body += part
+    if size <= MOST_BODY_BYTES:
+        return bytes(body)
+    text = f"The request body of {size} bytes is over the limit of {MOST_BODY_BYTES} bytes.".encode()
+    headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(text))]
+    await send({"type": "http.response.start", "status": 413, "headers": headers})
+    await send({"type": "http.response.body", "body": text})
+    return None

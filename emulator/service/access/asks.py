@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import json
-import urllib.parse
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from emulator.errors import ACCOUNT_ID
+from emulator.aws.arn import s3_arn, sagemaker_arn
 from emulator.service.access.patterns import Context
 from emulator.service.access.policy import Ask
 from emulator.service.access.request import Request
-from emulator.service.runtime import INVOKE, INVOKE_ASYNC, INVOKE_STREAM, PREFIX
+from emulator.service.neighbours.call import ServiceCall
+from emulator.service.runtime import INVOKE, INVOKE_ASYNC, INVOKE_STREAM, parts_of
 from emulator.service.s3.addressing import copy_source
 from emulator.service.s3.routes import operation_names, operation_of
+from emulator.service.sagemaker import operation_of as operation_of_target
 
 _INVOCATIONS = {
     INVOKE: "sagemaker:InvokeEndpoint",
     INVOKE_STREAM: "sagemaker:InvokeEndpointWithResponseStream",
     INVOKE_ASYNC: "sagemaker:InvokeEndpointAsync",
+}
+# Condition keys, and the headers that they are about. [service reference]
+_RUNTIME_KEYS = {
+    "sagemaker:targetmodel": "x-amzn-sagemaker-target-model",
+    "sagemaker:targetcontainerhostname": "x-amzn-sagemaker-target-container-hostname",
 }
 # A member of a request, and the kind of resource that it names.
 _NAMED = {
@@ -29,7 +34,12 @@ _NAMED = {
 }
 # The names that requests are signed for, where actions begin with another one.
 _PREFIXES = {"monitoring": "cloudwatch"}
-_FREE = {"sts:GetCallerIdentity", "sts:GetSessionToken"}  # [api] anybody may
+_FREE = {"sts:GetCallerIdentity"}  # [api] anybody may
+# What gives keys that nobody would know here.
+GIVE_KEYS = {
+    "AssumeRole", "AssumeRoleWithSAML", "AssumeRoleWithWebIdentity", "AssumeRoot", "GetFederationToken",
+    "GetSessionToken",
+}  # fmt: skip
 
 # [s3 user guide] the actions of S3's operations, by the keys of s3.routes.OPERATIONS; "object" or "bucket" says which
 # ARN. Others' actions have the name of the operation.
@@ -58,30 +68,20 @@ _S3: dict[tuple[str, str, str], tuple[str, ...]] = {
 }
 
 
-def sagemaker_arn(region: str, kind: str, name: str) -> str:
-    """An ARN as SageMaker has it: its name in small letters, so that policies have to have them as well."""
-    return f"arn:aws:sagemaker:{region}:{ACCOUNT_ID}:{kind}/{name.lower()}"
-
-
-def object_arn(bucket: str, key: str = "") -> str:
-    """The ARN of an object, or of a bucket."""
-    return f"arn:aws:s3:::{bucket}/{key}" if key else f"arn:aws:s3:::{bucket}"
-
-
 def of_runtime(request: Request, region: str) -> Iterator[Ask]:
     """Nothing for what is no operation: it is refused as that."""
-    name, _, operation = request.raw_path[len(PREFIX) :].partition("/")
+    name, operation = parts_of(request.raw_path)
     action = _INVOCATIONS.get(operation)
     if action is not None:
-        target_model = request.headers.get("x-amzn-sagemaker-target-model")
-        context = {"sagemaker:targetmodel": (target_model,)} if target_model else {}
-        yield Ask(action, sagemaker_arn(region, "endpoint", urllib.parse.unquote(name)), context)
+        told = {key: request.headers.get(header, "") for key, header in _RUNTIME_KEYS.items()}
+        context = {key: (value,) for key, value in told.items() if value}
+        yield Ask(action, sagemaker_arn(region, "endpoint", name), context)
 
 
-def of_sagemaker(request: Request, region: str, body: bytes) -> Iterator[Ask]:
+def of_sagemaker(request: Request, region: str, document: Any) -> Iterator[Ask]:
     """The control plane. All names in a request are resources of it, except where it lists."""
-    operation = request.target.rpartition(".")[2]
-    asked = _document(body)
+    operation = operation_of_target(request.target)
+    asked = document if isinstance(document, dict) else {}
     context = _tags_and_types(asked)
     arns = [sagemaker_arn(region, kind, name) for member, kind in _NAMED.items() if (name := _text(asked, member))]
     if operation.startswith("List"):
@@ -96,14 +96,6 @@ def of_sagemaker(request: Request, region: str, body: bytes) -> Iterator[Ask]:
         yield Ask("iam:PassRole", role, {"iam:passedtoservice": ("sagemaker.amazonaws.com",)})
 
 
-def _document(body: bytes) -> dict[str, Any]:
-    try:
-        asked = json.loads(body or b"{}")
-    except ValueError:
-        return {}
-    return asked if isinstance(asked, dict) else {}
-
-
 def _text(asked: dict[str, Any], member: str) -> str:
     value = asked.get(member)
     return value if isinstance(value, str) else ""
@@ -115,7 +107,8 @@ def _tags_and_types(asked: dict[str, Any]) -> Context:
     if tags:
         context["aws:tagkeys"] = tuple(tag["Key"] for tag in tags)
         context |= {f"aws:requesttag/{tag['Key'].lower()}": (str(tag.get("Value", "")),) for tag in tags}
-    types = tuple(str(one["InstanceType"]) for one in _list(asked, "ProductionVariants") if "InstanceType" in one)
+    variants = [*_list(asked, "ProductionVariants"), *_list(asked, "ShadowProductionVariants")]
+    types = tuple(str(one["InstanceType"]) for one in variants if "InstanceType" in one)
     if types:
         context["sagemaker:instancetypes"] = types
     return context
@@ -126,7 +119,7 @@ def _list(asked: dict[str, Any], member: str) -> list[dict[str, Any]]:
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
-def of_s3(request: Request, headers: Mapping[str, str], bucket: str, key: str) -> Iterator[Ask]:
+def of_s3(request: Request, region: str, headers: Mapping[str, str], bucket: str, key: str) -> Iterator[Ask]:
     """``headers`` are those that S3 sees, ``bucket`` and ``key`` what the request is about.
 
     Raises S3Error when it copies from nothing.
@@ -142,22 +135,15 @@ def of_s3(request: Request, headers: Mapping[str, str], bucket: str, key: str) -
         asked = {name: request.query[name] for name in ("prefix", "delimiter", "max-keys") if name in request.query}
         context |= {f"s3:{name}": (value,) for name, value in asked.items()}
     for action in actions:
-        yield Ask(f"s3:{action}", object_arn(bucket, key) if level != "service" else "*", context)
+        yield Ask(f"s3:{action}", s3_arn(region, bucket, key) if level != "service" else "*", context)
     if named.endswith("copy"):
-        yield Ask("s3:GetObject", object_arn(*copy_source(headers["x-amz-copy-source"])), {})
+        yield Ask("s3:GetObject", s3_arn(region, *copy_source(headers["x-amz-copy-source"])), {})
     if "PutObject" in actions and "x-amz-tagging" in headers:
-        yield Ask("s3:PutObjectTagging", object_arn(bucket, key), context)
+        yield Ask("s3:PutObjectTagging", s3_arn(region, bucket, key), context)
 
 
-def of_neighbour(service: str, request: Request, body: bytes) -> Iterator[Ask]:
+def of_neighbour(call: ServiceCall) -> Iterator[Ask]:
     """Any other service, by the name that requests are signed for. Its actions are about all resources."""
-    prefix = _PREFIXES.get(service, service)
-    operation = request.target.rpartition(".")[2]
-    if not operation and "smithy-protocol" in request.headers:
-        operation = request.path.rpartition("/operation/")[2]
-    if not operation:
-        form = urllib.parse.parse_qs(body.decode("latin-1")) if b"Action=" in body else {}
-        operation = request.query.get("Action") or form.get("Action", ["*"])[-1]
-    action = f"{prefix}:{operation}"
+    action = f"{_PREFIXES.get(call.service, call.service)}:{call.operation}"
     if action not in _FREE:
         yield Ask(action, "*", {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import hmac
@@ -10,7 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from emulator.errors import ACCOUNT_ID
+from emulator.aws.arn import ACCOUNT_ID, iam_arn, s3_arn
+from emulator.aws.json_document import NotADocument, parsed
 from emulator.service.access import asks, refusals
 from emulator.service.access.patterns import Context
 from emulator.service.access.policy import Ask, Decision, Statement, decide
@@ -24,7 +26,8 @@ from emulator.service.access.signature import (
     check_time,
     claim,
 )
-from emulator.service.addressed import ADMITTED
+from emulator.service.addressed import ADMITTED, CALL, DOCUMENT, signed_for
+from emulator.service.neighbours.call import NotACall, read
 from emulator.service.runtime import Receive, Scope
 from emulator.service.s3.addressing import headers_of, target
 from emulator.service.s3.errors import S3Error, access_denied
@@ -47,10 +50,11 @@ class User:
     session_token: str | None = field(default=None, repr=False)
     tags: tuple[tuple[str, str], ...] = ()
     statements: tuple[Statement, ...] = ()
+    region: str = "us-east-1"  # whose partition the ARN is in
 
     @property
     def arn(self) -> str:
-        return f"arn:aws:iam::{ACCOUNT_ID}:user/{self.name}"
+        return iam_arn(self.region, "user", self.name)
 
     @functools.cached_property
     def context(self) -> Context:
@@ -83,7 +87,7 @@ class Admitted:
     def check_key(self, action: str, bucket: str, key: str) -> None:
         """Raises S3's AccessDenied when the user may not do this with that object."""
         try:
-            self.check(Ask(action, asks.object_arn(bucket, key), {}))
+            self.check(Ask(action, s3_arn(self.user.region, bucket, key), {}))
         except Denial as denial:
             raise access_denied(denial.s3_message) from None
 
@@ -99,7 +103,7 @@ class Access:
         clock: Callable[[], float] = time.time,
     ) -> None:
         """``region`` is SageMaker's; ``body_bytes`` the longest body that is kept; ``clock`` in seconds since 1970."""
-        self._users = {user.access_key_id: user for user in users}
+        self._users = {user.access_key_id: dataclasses.replace(user, region=region) for user in users}
         self._region = region
         self._kept_bytes = body_bytes + SLACK_BYTES
         self._clock = clock
@@ -116,20 +120,21 @@ class Access:
                 scope[ADMITTED] = self._admit_to_s3(request, scope)
                 return receive
             body = await _Read.all(receive, self._kept_bytes)
-            scope[ADMITTED] = self._admit(request, service, body)
+            if service == "sts" and not signed_for(scope):  # as those who have no keys yet call it
+                await self._asks(scope, request, service, body.kept or b"")
+            scope[ADMITTED] = admitted = self._identify(request, service, body.sha256)
             if body.kept is None and service != "runtime":
                 raise refusals.body_too_long(self._kept_bytes)
+            for ask in await self._asks(scope, request, service, body.kept or b""):
+                admitted.check(ask)
         except Denial as denial:
-            raise refused(denial, service, request) from None
+            raise refused(denial, service, request, has_unread=service == "s3") from None
         return body.again(receive)
 
-    def _admit(self, request: Request, service: str, body: _Read) -> Admitted:
+    def _identify(self, request: Request, service: str, sha256: str) -> Admitted:
         claimed, user = self._identified(request, service)
-        check_signature(request, claimed, user.secret_access_key, body.sha256)
-        admitted = Admitted(user, self._context(request, claimed, user))
-        for ask in self._asks(request, service, body.kept or b""):
-            admitted.check(ask)
-        return admitted
+        check_signature(request, claimed, user.secret_access_key, sha256)
+        return Admitted(user, self._context(request, claimed, user))
 
     def _admit_to_s3(self, request: Request, scope: Scope) -> Admitted:
         claimed, user = self._identified(request, "s3")
@@ -141,7 +146,7 @@ class Access:
             signatures = ChunkSignatures(claimed, user.secret_access_key, has_trailer=payload != STREAMED)
         admitted = Admitted(user, self._context(request, claimed, user), signatures)
         try:
-            for ask in asks.of_s3(request, headers, *target(scope)):
+            for ask in asks.of_s3(request, self._region, headers, *target(scope)):
                 admitted.check(ask)
         except S3Error:
             return admitted  # what cannot be told from the request, S3 refuses in its own words
@@ -163,12 +168,25 @@ class Access:
         check_time(claimed, self._clock())
         return claimed, user
 
-    def _asks(self, request: Request, service: str, body: bytes) -> Iterator[Ask]:
+    async def _asks(self, scope: Scope, request: Request, service: str, body: bytes) -> Iterable[Ask]:
+        """What the request needs to be allowed. The service gets the request as it was understood here.
+
+        Raises Denial when it cannot be understood, in one way.
+        """
         if service == "runtime":
             return asks.of_runtime(request, self._region)
-        if service == "sagemaker":
-            return asks.of_sagemaker(request, self._region, body)
-        return asks.of_neighbour(SIGNING_NAMES.get(service, service), request, body)
+        try:
+            if service == "sagemaker":
+                scope[DOCUMENT] = document = parsed(body)
+                return asks.of_sagemaker(request, self._region, document)
+            scope[CALL] = call = await read(SIGNING_NAMES.get(service, service), scope, body)
+        except NotADocument as error:
+            raise refusals.unreadable(str(error)) from None
+        except NotACall as error:
+            raise refusals.no_action(error) from None
+        if call.service == "sts" and call.operation in asks.GIVE_KEYS:
+            raise refusals.no_such_keys(call.operation)
+        return asks.of_neighbour(call)
 
     def _context(self, request: Request, claimed: Claim, user: User) -> Context:
         now = int(self._clock())

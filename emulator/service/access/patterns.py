@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import functools
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -41,31 +42,100 @@ class Text:
     """
 
     def __init__(self, text: str, *, wildcards: bool = True, variables: bool = True, ignore_case: bool = False) -> None:
-        self._text = text
-        self._wildcards = wildcards
-        self._flags = re.DOTALL | (re.IGNORECASE if ignore_case else 0)
-        self._names = [match["name"] for match in _VARIABLE.finditer(text)] if variables else []
-        self._variables = variables
-        self._fixed = None if self._names else re.compile(self._pattern({}), self._flags)
+        self._ignore_case = ignore_case
+        self._parts: list[_Run | re.Match[str]] = []  # what is between variables, and these
+        end = 0
+        for match in _VARIABLE.finditer(text) if variables else ():
+            self._parts += [*_runs(text[end : match.start()], wildcards, ignore_case), match]
+            end = match.end()
+        self._parts += _runs(text[end:], wildcards, ignore_case)
+        fixed = [part for part in self._parts if not isinstance(part, re.Match)]
+        self._fixed = _between_stars(fixed) if len(fixed) == len(self._parts) else None
 
     def matches(self, value: str, context: Context) -> bool:
         """Raises Unresolved."""
-        if self._fixed is not None:
-            return self._fixed.fullmatch(value) is not None
-        return re.fullmatch(self._pattern(context), value, self._flags) is not None
+        segments = self._fixed
+        if segments is None:
+            segments = _between_stars(
+                self._folded(_resolved(part, context)) if isinstance(part, re.Match) else part for part in self._parts
+            )
+        return _matches(segments, self._folded(value))
 
-    def _pattern(self, context: Context) -> str:
-        if not self._variables:
-            return self._literal(self._text)
-        pattern, end = "", 0
-        for match in _VARIABLE.finditer(self._text):
-            pattern += self._literal(self._text[end : match.start()]) + re.escape(_resolved(match, context))
-            end = match.end()
-        return pattern + self._literal(self._text[end:])
+    def _folded(self, text: str) -> str:
+        return text.lower() if self._ignore_case else text
 
-    def _literal(self, text: str) -> str:
-        escaped = re.escape(text)
-        return escaped.replace(r"\*", ".*").replace(r"\?", ".") if self._wildcards else escaped
+
+class _Wildcard(enum.Enum):
+    ANY = "*"  # any characters, or none
+    ONE = "?"  # any one character
+
+
+_Run = str | _Wildcard
+_Segment = tuple[_Run, ...]  # of literal text and ONE; its length is that of what it matches
+
+
+def _runs(text: str, wildcards: bool, ignore_case: bool) -> list[_Run]:
+    text = text.lower() if ignore_case else text
+    if not wildcards:
+        return [text] if text else []
+    return [_Wildcard(run) if run in ("*", "?") else run for run in re.split(r"([*?])", text) if run]
+
+
+def _between_stars(runs: Iterable[_Run]) -> list[_Segment]:
+    segments: list[list[_Run]] = [[]]
+    for run in runs:
+        if run is _Wildcard.ANY:
+            segments.append([])
+        elif isinstance(run, str) and segments[-1] and isinstance(segments[-1][-1], str):
+            segments[-1][-1] += run
+        else:
+            segments[-1].append(run)
+    return [tuple(segment) for segment in segments]
+
+
+def _matches(segments: list[_Segment], value: str) -> bool:
+    """Whether a value is these segments with anything between them.
+
+    Each is taken at the first place where it fits, which leaves the most for those behind it. So no place is tried
+    twice for the same one: however many stars a policy has, and however long a name is, this ends soon.
+    """
+    first, last = segments[0], segments[-1]
+    if len(segments) == 1:
+        return len(value) == _length(first) and _fits(first, value, 0)
+    end = len(value) - _length(last)
+    at = _length(first)
+    if end < at or not _fits(first, value, 0) or not _fits(last, value, end):
+        return False
+    for segment in segments[1:-1]:
+        found = _find(segment, value, at, end)
+        if found < 0:
+            return False
+        at = found + _length(segment)
+    return True
+
+
+def _length(segment: _Segment) -> int:
+    return sum(len(run) if isinstance(run, str) else 1 for run in segment)
+
+
+def _fits(segment: _Segment, value: str, at: int) -> bool:
+    """Whether a segment is at that place; there is room for it."""
+    for run in segment:
+        if not isinstance(run, str):
+            at += 1
+        elif value.startswith(run, at):
+            at += len(run)
+        else:
+            return False
+    return True
+
+
+def _find(segment: _Segment, value: str, start: int, end: int) -> int:
+    """The first place of a segment in ``value[start:end]``; -1 if there is none."""
+    if len(segment) == 1 and isinstance(segment[0], str):
+        return value.find(segment[0], start, end)
+    places = range(start, end - _length(segment) + 1)
+    return next((at for at in places if _fits(segment, value, at)), -1)
 
 
 def _resolved(match: re.Match[str], context: Context) -> str:

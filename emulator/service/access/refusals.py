@@ -13,6 +13,7 @@ from typing import NamedTuple
 from emulator.errors import EmulatorError
 from emulator.service.access.request import Request
 from emulator.service.addressed import header
+from emulator.service.neighbours.call import NotACall
 from emulator.service.runtime import Receive, Scope, Send
 from emulator.service.s3 import wire
 from emulator.service.s3.errors import S3Error
@@ -44,6 +45,7 @@ _CODES = {
     "unsigned header": _Code("InvalidSignatureException", "SignatureDoesNotMatch", "AccessDenied"),
     "payload": _Code("InvalidSignatureException", "SignatureDoesNotMatch", "InvalidRequest", 400),
     "denied": _Code("AccessDeniedException", "AccessDenied", "AccessDenied"),
+    "unreadable": _Code("SerializationException", "MalformedInput", "InvalidArgument", 400),
     "body": _Code("ValidationException", "ValidationError", "IncompleteBody", 400),
     "host": _Code("AccessDeniedException", "AccessDenied", "AccessDenied"),
 }
@@ -55,9 +57,9 @@ class Denial(EmulatorError):
     ``s3_message`` is for where S3 has other words; ``fields`` are further elements of S3's XML.
     """
 
-    def __init__(self, kind: str, message: str, s3_message: str = "", **fields: str | int) -> None:
+    def __init__(self, kind: str | _Code, message: str, s3_message: str = "", **fields: str | int) -> None:
         super().__init__(message)
-        self.code = _CODES[kind]
+        self.code = _CODES[kind] if isinstance(kind, str) else kind
         self.message = message
         self.s3_message = s3_message or message
         self.fields = fields
@@ -66,12 +68,9 @@ class Denial(EmulatorError):
 class Refused(EmulatorError):
     """The answer to a request that is not admitted."""
 
-    def __init__(
-        self, status: int, headers: list[tuple[bytes, bytes]], body: bytes, *, has_unread: bool = False
-    ) -> None:
-        """``has_unread``: nothing of the request's body has been read."""
+    def __init__(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         super().__init__(f"refused with {status}")
-        self.has_unread = has_unread
+        self.has_unread = False
         self.status = status
         self.headers = headers
         self.body = body
@@ -99,10 +98,19 @@ def not_admitted(status: int, message: str, service: str, scope: Scope) -> Refus
     return answer
 
 
-def refused(denial: Denial, service: str, request: Request) -> Refused:
-    """The answer, as that service's protocol has it. The body of a request to others than S3 has been read."""
-    if service == "s3":
-        return _s3(denial, request)
+def ambiguous_head(message: str, service: str, scope: Scope) -> Refused:
+    """The answer to a request whose head can be read in more than one way, of whose body nothing has been read."""
+    return refused(unreadable(message), service, Request(scope), has_unread=True)
+
+
+def refused(denial: Denial, service: str, request: Request, *, has_unread: bool = False) -> Refused:
+    """The answer, as that service's protocol has it. ``has_unread``: nothing of the request's body has been read."""
+    refusal = _s3(denial, request) if service == "s3" else _answered(denial, service, request)
+    refusal.has_unread = has_unread
+    return refusal
+
+
+def _answered(denial: Denial, service: str, request: Request) -> Refused:
     request_id = str(uuid.uuid4())
     ids = (b"x-amzn-requestid", request_id.encode())
     code = denial.code
@@ -128,7 +136,7 @@ def _s3(denial: Denial, request: Request) -> Refused:
     request_id = uuid.uuid4().hex[:16].upper()
     error = S3Error(denial.code.status, denial.code.s3, denial.s3_message, **denial.fields)
     headers = [(b"x-amz-request-id", request_id.encode()), (b"content-type", b"application/xml")]
-    return Refused(error.status, headers, wire.error(error, request.path, request_id, "localmme"), has_unread=True)
+    return Refused(error.status, headers, wire.error(error, request.path, request_id, "localmme"))
 
 
 def _cbor(told: dict[str, str]) -> bytes:
@@ -265,6 +273,21 @@ def payload_hash_unusable() -> Denial:
         "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-TRAILER, "
         "STREAMING-AWS4-HMAC-SHA256-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER, or a valid sha256 value.",
     )
+
+
+def unreadable(message: str) -> Denial:
+    """What could be read in more than one way, or in none."""
+    return Denial("unreadable", message)
+
+
+def no_action(kind: NotACall) -> Denial:
+    return Denial(_Code(kind.json_code, kind.query_code, kind.query_code, 400), str(kind))
+
+
+def no_such_keys(operation: str) -> Denial:
+    """Ours."""
+    words = f"localmme with --access emulates no roles yet: the keys that {operation} would give could not be used."
+    return Denial("denied", f"{words} Sign with the keys of a user of the access file; one may have a SessionToken.")
 
 
 def body_incomplete() -> Denial:

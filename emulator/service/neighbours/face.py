@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from emulator.containers.engine import Engine
 from emulator.errors import SetupError
-from emulator.service.addressed import ADMITTED, header, parsed_query, service_of, signed_region
+from emulator.service.addressed import ADMITTED, CALL, header, service_of, signed_region
 from emulator.service.container_logs import ContainerLogs
 from emulator.service.metrics import Metrics
+from emulator.service.neighbours.call import NotACall, ServiceCall, read
 from emulator.service.neighbours.wire import CBOR, Refusal, Request, refuse
 from emulator.service.runtime import Receive, Scope, Send
-from emulator.service.wsgi import in_threads
+from emulator.service.wsgi import in_threads, whole_body
 
 if TYPE_CHECKING:
     from emulator.service.neighbours.moto_services import MotoServices
@@ -41,20 +42,31 @@ class Neighbours:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         service = service_of(scope) or ""
         request = Request(service, header(scope, b"content-type"), header(scope, b"smithy-protocol"))
-        refusal = _refused(request) or _refused_to_change(scope)
+        refusal = _refused(request)
+        body = await whole_body(receive, send)
+        if body is None:
+            return
+        for_moto, data = scope, b""
         if refusal is None:
             try:
-                moto = await self._open()
-                await self._fill(moto, service, scope)
+                # What was authorised is what is executed: the same call, not another reading of the same bytes.
+                call = scope.get(CALL) or await read(service, scope, body)
+                refusal = _refused_to_change(scope["method"], call)
+                if refusal is None:
+                    for_moto, data = call.for_moto(scope)
+                    await self._fill(await self._open(), call, for_moto)
+            except NotACall as error:
+                code = error.json_code if "json" in request.content_type else error.query_code
+                refusal = Refusal(400, code, str(error))
             except ImportError as error:
                 refusal = _not_installed(service, error)
             except Exception as error:
                 log.exception("%s failed inside the emulator", NAMES[service])
                 refusal = Refusal(500, "InternalFailure", f"localmme cannot answer for {NAMES[service]}: {error}")
         if refusal is None:
-            await self._applications[service](scope, receive, send)
+            await self._applications[service](for_moto, _once(data), send)
         else:
-            await _send_refusal(request, refusal, receive, send)
+            await _send_refusal(request, refusal, send)
 
     async def _open(self) -> MotoServices:
         """Raises ImportError when moto, or what it needs, is not installed."""
@@ -69,8 +81,9 @@ class Neighbours:
             self._applications = {name: in_threads(app) for name, app in moto.applications.items()}
         return moto
 
-    async def _fill(self, moto: MotoServices, service: str, scope: Scope) -> None:
-        """Give moto, before it answers, what the emulator knows by now."""
+    async def _fill(self, moto: MotoServices, call: ServiceCall, scope: Scope) -> None:
+        """Give moto, before it answers, what the emulator knows by now. ``scope`` is moto's."""
+        service = call.service
         region = signed_region(scope) or self._region
         if service == "monitoring":
             moto.minutes = self._metrics.minutes()
@@ -84,7 +97,7 @@ class Neighbours:
                 _sign_as(scope, user.access_key_id, key)
             else:
                 await asyncio.to_thread(moto.introduce_caller, header(scope, b"authorization"), region)
-        elif service == "ecr" and header(scope, b"x-amz-target").partition(".")[2] in IMAGE_CALLS:
+        elif service == "ecr" and call.operation in IMAGE_CALLS:
             try:
                 images = await self._engine.call(lambda client: client.images())
             except SetupError:  # there is no engine
@@ -125,12 +138,11 @@ def _refused(request: Request) -> Refusal | None:
     return None
 
 
-def _refused_to_change(scope: Scope) -> Refusal | None:
+def _refused_to_change(method: str, call: ServiceCall) -> Refusal | None:
     """A GET that would change something: a web page can send it without saying where it is from. SDKs send POST."""
-    action = parsed_query(scope["query_string"]).get("Action", "")
-    if scope["method"] == "POST" or not action or action.startswith(READING):
+    if method == "POST" or call.operation.startswith(READING):
         return None
-    return Refusal(405, "MethodNotAllowed", f"{action} is called with the method POST, not {scope['method']}.")
+    return Refusal(405, "MethodNotAllowed", f"{call.operation} is called with the method POST, not {method}.")
 
 
 def _not_installed(service: str, error: ImportError) -> Refusal:
@@ -138,10 +150,16 @@ def _not_installed(service: str, error: ImportError) -> Refusal:
     return Refusal(501, "NotImplemented", f"{NAMES[service]} needs moto: {INSTALL}{missing}")
 
 
-async def _send_refusal(request: Request, refusal: Refusal, receive: Receive, send: Send) -> None:
-    # The body first: a caller that is still sending would see a broken connection instead of the answer.
-    while (await receive()).get("more_body"):
-        pass
+def _once(body: bytes) -> Receive:
+    """What a body is received from that has been read."""
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive
+
+
+async def _send_refusal(request: Request, refusal: Refusal, send: Send) -> None:
     headers, body = refuse(request, refusal)
     wire = [(name.encode(), value.encode("latin-1")) for name, value in headers]
     wire.append((b"content-length", b"%d" % len(body)))

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable
 
-from emulator.errors import ACCOUNT_ID
+from emulator.aws.arn import ACCOUNT_ID
 from emulator.service.s3 import wire
 from emulator.service.s3.call import Answer, Call, xml
 from emulator.service.s3.errors import (

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from emulator.errors import ACCOUNT_ID
+from emulator.aws.arn import ACCOUNT_ID
 from emulator.service.addressed import ADMITTED, header, parsed_query, signed_region
 from emulator.service.runtime import Receive, Scope, Send
 from emulator.service.s3 import wire

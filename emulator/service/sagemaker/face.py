@@ -10,9 +10,10 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from emulator.service.addressed import header
+from emulator.aws.json_document import NotADocument, parsed
+from emulator.service.addressed import DOCUMENT, header
 from emulator.service.runtime import Receive, Scope, Send
-from emulator.service.sagemaker import TARGET_PREFIX, endpoint_configs, endpoints, models, tags
+from emulator.service.sagemaker import endpoint_configs, endpoints, models, operation_of, tags
 from emulator.service.sagemaker.errors import (
     ControlPlaneError,
     failed,
@@ -84,11 +85,12 @@ class SageMaker:
 
     async def _answer(self, scope: Scope, receive: Receive) -> dict[str, Any]:
         body = await _read(receive)
-        name = header(scope, b"x-amz-target").removeprefix(TARGET_PREFIX)
+        name = operation_of(header(scope, b"x-amz-target"))
         operation = OPERATIONS.get(name)
         if operation is None:
             raise not_emulated(name) if name in operation_names() else unknown_operation(name)
-        asked = _parsed(body)
+        # What was authorised is what is executed: the same object, not another reading of the same bytes.
+        asked = scope[DOCUMENT] if DOCUMENT in scope else _parsed(body)
         check(shape(input_shape(name)), asked)  # type: ignore[arg-type]
         if name == "DescribeEndpoint" and is_waiter(header(scope, b"user-agent")):
             await settled(self._plane, asked["EndpointName"])
@@ -116,18 +118,10 @@ def input_shape(operation: str) -> str:
 
 
 def _parsed(body: bytes) -> Any:
-    """What a body says; null is as if it were not there. Raises ControlPlaneError when it is not JSON."""
     try:
-        asked = json.loads(body or b"{}", object_pairs_hook=_members)
-        # Half of a surrogate pair, which JSON can escape, is in no text that can be kept or handed on.
-        json.dumps(asked, ensure_ascii=False).encode()
-    except (ValueError, RecursionError):
-        raise not_serializable("The request is not JSON") from None
-    return asked
-
-
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    return {name: value for name, value in pairs if value is not None}
+        return parsed(body)
+    except NotADocument as error:
+        raise not_serializable(str(error)) from None
 
 
 async def _read(receive: Receive) -> bytes:

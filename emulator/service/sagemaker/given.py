@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from emulator.artifacts.model_data_url import ModelData
-from emulator.errors import ACCOUNT_ID
+from emulator.aws.arn import iam_arn
 from emulator.hosting.definition import ContainerDefinition, EndpointDefinition, Image, ModelDefinition
 from emulator.hosting.registry import Record, Registry
 
-ROLE = f"arn:aws:iam::{ACCOUNT_ID}:role/localmme"  # [ours] where none was given
+ROLE = "localmme"  # [ours] where none was given
 
 
 def register(definition: EndpointDefinition, registry: Registry, s3_root: Path | None) -> None:
     """Add an endpoint, its configuration and its models to what the API tells. Blocks."""
-    models = {variant.model.name: _model(variant.model, s3_root) for variant in definition.variants}
+    models = {variant.model.name: _model(variant.model, s3_root, definition.region) for variant in definition.variants}
     variants = [
         {
             "VariantName": variant.name,
@@ -40,9 +40,10 @@ def register(definition: EndpointDefinition, registry: Registry, s3_root: Path |
     registry.put(Record("endpoint", definition.name, asked, more={"source": source, "desired": {}}, stored=False))
 
 
-def _model(model: ModelDefinition, s3_root: Path | None) -> dict[str, Any]:
+def _model(model: ModelDefinition, s3_root: Path | None, region: str) -> dict[str, Any]:
     containers = [_container(container, s3_root) for container in model.containers]
-    asked: dict[str, Any] = {"ModelName": model.name, "ExecutionRoleArn": ROLE, "EnableNetworkIsolation": False}
+    role = iam_arn(region, "role", ROLE)
+    asked: dict[str, Any] = {"ModelName": model.name, "ExecutionRoleArn": role, "EnableNetworkIsolation": False}
     if model.direct:
         asked["InferenceExecutionConfig"] = {"Mode": "Direct"}
     if len(containers) == 1:

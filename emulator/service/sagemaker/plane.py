@@ -9,14 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from emulator.errors import ACCOUNT_ID
+from emulator.aws.arn import sagemaker_arn
 from emulator.hosting.arguments import Locate
 from emulator.hosting.endpoints import Endpoints
 from emulator.hosting.registry import Kind, Record, Registry
 from emulator.service.sagemaker.errors import already_exists, not_found, not_kept
 from emulator.service_model import shape
-
-PARTITIONS = {"cn": "aws-cn", "us-gov": "aws-us-gov"}  # by the beginning of a region's name
 
 
 @dataclass(frozen=True)
@@ -33,9 +31,7 @@ class Plane:
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def arn(self, kind: Kind, name: str) -> str:
-        """[api] The ARN has the name in lower case."""
-        partition = next((p for start, p in PARTITIONS.items() if self.region.startswith(f"{start}-")), "aws")
-        return f"arn:{partition}:sagemaker:{self.region}:{ACCOUNT_ID}:{kind}/{name.lower()}"
+        return sagemaker_arn(self.region, kind, name)
 
     def arn_of(self, record: Record) -> str:
         return self.arn(record.kind, record.name)

@@ -1,0 +1,70 @@
+"""Heads of requests that could be read in more than one way: AWS refuses them, and so does the emulator.
+
+Who reads only the first of two headers, and who reads only the last, would not see the same request.
+"""
+
+from __future__ import annotations
+
+import urllib.parse
+
+from emulator.errors import EmulatorError
+from emulator.service.addressed import SERVICES, header, signed_for
+from emulator.service.runtime import Scope
+from emulator.service.s3.routes import SUBRESOURCES
+
+# Headers that are there once at most, and beginnings of such; S3 takes metadata more than once. [api]
+ONCE = {b"host", b"authorization", b"content-type", b"content-encoding", b"date", b"smithy-protocol"}
+ONCE_BEGIN = (b"x-amz-", b"x-amzn-sagemaker-")
+REPEATABLE = b"x-amz-meta-"
+
+
+class Ambiguous(EmulatorError):
+    """What a request says twice, or contradicts."""
+
+
+def check_head(scope: Scope, service: str) -> None:
+    """Raises Ambiguous. ``service`` is the one that the request has been taken for."""
+    names = [name for name, _ in scope["headers"]]
+    if len(set(names)) < len(names):
+        _check_headers(names)
+    if b"x-amz-target" in names:
+        _check_target(scope, service)
+    if scope["query_string"] and service:
+        _check_query(scope, service)
+
+
+def _check_headers(names: list[bytes]) -> None:
+    seen: set[bytes] = set()
+    for name in names:
+        once = name in ONCE or (name.startswith(ONCE_BEGIN) and not name.startswith(REPEATABLE))
+        if once and name in seen:
+            raise Ambiguous(f"The header {name.decode('latin-1')} is in the request more than once")
+        seen.add(name)
+
+
+def _check_target(scope: Scope, service: str) -> None:
+    target = header(scope, b"x-amz-target")
+    named = SERVICES.get(target.partition(".")[0])
+    signed = signed_for(scope).lower() or service
+    if named is not None and (named != service or signed != service):
+        other = "SageMaker Runtime" if service == "runtime" else signed if signed != named else service
+        raise Ambiguous(f"X-Amz-Target names an operation of {named}, but the request is one to {other}")
+
+
+def _check_query(scope: Scope, service: str) -> None:
+    query = urllib.parse.parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    # In S3's, a header may stand, whose name has no case.
+    names = [name.lower() if name.lower().startswith("x-amz-") else name for name, _ in query]
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise Ambiguous(f"The query has the parameter {name[:100]} more than once")
+        seen.add(name)
+    if header(scope, b"authorization") and ("x-amz-signature" in seen or {"AWSAccessKeyId", "Signature"} <= seen):
+        raise Ambiguous(
+            "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string "
+            "parameter or the Authorization header should be specified"
+        )
+    subresources = [name for name in names if name in SUBRESOURCES] if service == "s3" else []
+    if len(subresources) > 1:
+        raise Ambiguous(f"Conflicting query string parameters: {', '.join(sorted(subresources))}")
