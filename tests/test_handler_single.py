@@ -195,7 +195,7 @@ def test_a_server_with_neither_handler_nor_model_says_where_it_looked(tmp_path: 
     code, log = ended(tmp_path, SAGEMAKER_MULTI_MODEL="false", SM_MODEL_DIR="")
     assert code == 1
     assert log[-1].startswith(
-        "The model could not be loaded: HandlerError: /opt/ml/model has neither code/inference.py nor inference.py."
+        "The model could not be loaded: /opt/ml/model has neither code/inference.py nor inference.py."
     )
 
 
@@ -222,7 +222,7 @@ def test_a_server_ends_when_its_worker_dies_and_all_who_wait_are_told(start: Sta
 def test_a_server_ends_when_its_handler_never_answers(start: Start) -> None:
     server = start("--invocation-seconds", "0.5")
     answer = invoke(server, "while True: pass")
-    assert (answer.status, answer.json()["message"]) == (500, "The worker process of the model died: signal SIGKILL")
+    assert answer.status == 500 and "had not begun to answer within 0.5 s" in answer.json()["message"]
     assert server.container.process.wait(10) == 1
 
 

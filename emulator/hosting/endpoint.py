@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from emulator.artifacts.bucket import Bucket
+from emulator.artifacts.first_look import bare_models
 from emulator.artifacts.model_data import bucket_of_many
 from emulator.containers.contract import Invocation
 from emulator.errors import (
@@ -68,11 +69,17 @@ class Endpoint:
                     raise
                 self._events.publish(Warned(f"Endpoint {self.definition.name} is tried again: {error}"))
             else:
+                await self._tell_of_bare_models()
                 self._become("InService")
                 return
             await asyncio.sleep(pause)
             pause *= 2
             self._variants = self._new_variants(self.definition)
+
+    async def _tell_of_bare_models(self) -> None:
+        for bucket in _buckets(self.definition):
+            if told := await asyncio.to_thread(bare_models, bucket):
+                self._events.publish(Warned(told))
 
     def fail(self, reason: str) -> None:
         """The endpoint cannot be had."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import traceback
+
+_HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
 def start() -> None:
@@ -16,5 +19,25 @@ def start() -> None:
 
 
 def failure(what: str) -> None:
-    """Say ``what`` failed, with the traceback of the exception being handled."""
-    sys.stderr.write(f"{what}\n{traceback.format_exc()}")
+    """Say ``what`` failed, with the traceback of the exception being handled, from where the handler's code begins."""
+    sys.stderr.write(f"{what}\n{of_handler()}")
+
+
+def of_handler() -> str:
+    """The traceback of the exception being handled, without the frames of this server that come first."""
+    error = sys.exc_info()[1]
+    assert error is not None
+    while error.__cause__ is not None and error.__traceback__ is not None and _is_ours_alone(error):
+        error = error.__cause__  # what we say of it is said elsewhere
+    frames = error.__traceback__
+    while frames is not None and _is_ours(frames.tb_frame.f_code.co_filename):
+        frames = frames.tb_next
+    return "".join(traceback.format_exception(type(error), error, frames))
+
+
+def _is_ours_alone(error: BaseException) -> bool:
+    return all(_is_ours(frame.filename) for frame in traceback.extract_tb(error.__traceback__))
+
+
+def _is_ours(file: str) -> bool:
+    return file.startswith((_HERE, "<frozen importlib"))

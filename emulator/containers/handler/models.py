@@ -13,6 +13,7 @@ from typing import Any
 
 from emulator.containers.handler.answer import Refusal, conflict, failure, not_found
 from emulator.containers.handler.model import Model, State
+from emulator.containers.handler.process import Worker
 from emulator.containers.handler.spawner import Spawner
 
 
@@ -35,6 +36,17 @@ class Models:
         self._models: dict[str, Model] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._gpus = itertools.cycle(gpus())
+
+    async def try_handler(self) -> None:
+        """Have a worker import the handler of all models, if there is one. Raises Refusal when it cannot be used."""
+        if self._handler is None:
+            return
+        worker = Worker(self._spawner, lambda worker: None, lambda worker: None, self._invocation_seconds)
+        try:
+            await worker.load({"model_name": "", "model_dir": None, "handler": self._handler, "gpu": None})
+        finally:
+            worker.kill()
+            await worker.ended
 
     async def load(self, name: str, url: str) -> None:
         """Load the model of the directory ``url``. Raises Refusal; the model is not there after that."""

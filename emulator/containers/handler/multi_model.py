@@ -22,6 +22,9 @@ class MultiModelServer(Server):
     def __init__(self, models: Models) -> None:
         self._models = models
 
+    async def prepare(self) -> None:
+        await self._models.try_handler()
+
     async def stop(self) -> None:
         await self._models.stop()
 

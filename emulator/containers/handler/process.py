@@ -46,6 +46,8 @@ class Worker(asyncio.Protocol):
         self._loaded = self._let_go = self._disconnected = False
         self._wait_status: int | None = None
         self._pid = 0
+        self._task = "starting"
+        self._was_overdue = False
         self.ended: asyncio.Future[None] = self._loop.create_future()
 
     async def load(self, model: dict[str, Any]) -> None:
@@ -65,6 +67,7 @@ class Worker(asyncio.Protocol):
         if self._let_go:
             self.kill()
         self._reply = self._loop.create_future()
+        self._task = "loading the model" if model["model_dir"] is not None else "importing the handler"
         self._transport.write(frames.head(frames.LOAD, model))
         await self._reply
         self._loaded = True
@@ -96,6 +99,7 @@ class Worker(asyncio.Protocol):
     def _kill_overdue(self) -> None:
         _log.error("Killing a worker that has not answered for %g s", self._invocation_seconds)
         self._overdue = None
+        self._was_overdue = True
         self._spawner.kill(self._pid)
 
     def connection_made(self, transport: Any) -> None:
@@ -164,10 +168,15 @@ class Worker(asyncio.Protocol):
         self.ended.set_result(None)
         self._transport.abort()
         reason, out_of_memory = _cause_of_death(self._wait_status)
+        if self._was_overdue:
+            reason = (
+                f"it was killed because it had not begun to answer within {self._invocation_seconds:g} s, the limit "
+                "SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS"
+            )
         if self._loaded:
             self._resolve(failure(f"The worker process of the model died: {reason}"))
         else:
-            message = f"The worker process died while loading the model: {reason}"
+            message = f"The worker process died while {self._task}: {reason}"
             self._resolve(failure(message, 507 if out_of_memory else 500))
         if self._stream:
             self._stream.end(BrokenStream(f"the worker process died: {reason}"))

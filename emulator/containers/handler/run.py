@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import platform
 import signal
 import sys
+from typing import Any
 
 import uvloop
 
+from emulator.containers.handler.answer import Refusal
 from emulator.containers.handler.connection import Connection
 from emulator.containers.handler.models import Models
 from emulator.containers.handler.multi_model import MultiModelServer
@@ -63,13 +66,24 @@ async def _serve(spawner: Spawner, port: int, server: Server, grace_seconds: flo
         connection.closed.add_done_callback(lambda _: connections.discard(connection))
         return connection
 
+    preparing = asyncio.ensure_future(server.prepare())
+    either: list[asyncio.Future[Any]] = [preparing, end]
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    if not preparing.done() or preparing.exception():
+        preparing.cancel()
+        failure = (await asyncio.gather(preparing, return_exceptions=True))[0]
+        if isinstance(failure, Refusal):
+            _log.error("The handler cannot be used: %s", failure)
+        spawner.close()
+        return 1 if isinstance(failure, Exception) else 0
     try:
         listener = await loop.create_server(connect, "127.0.0.1", port, backlog=1024)
     except OSError as error:
         _log.error("Cannot listen on 127.0.0.1:%d: %s", port, error.strerror)
         spawner.close()
         return 1
-    _log.info("Listening on 127.0.0.1:%d", port)
+    python = f"Python {platform.python_version()}, {sys.executable}"
+    _log.info("Listening on 127.0.0.1:%d. Handlers run in %s", port, python)
     server.start(failed=lambda: finish(1))
 
     code = await end

@@ -20,6 +20,9 @@ Action = Callable[[Request], Awaitable[Answer]]
 class Server(abc.ABC):
     """Answers requests. Below it is one class for each of SageMaker's contracts."""
 
+    async def prepare(self) -> None:  # noqa: B027
+        """What comes before the server listens. Raises Refusal when it can never answer."""
+
     def start(self, failed: Callable[[], None]) -> None:  # noqa: B027
         """Begin, now that requests come. ``failed`` is called when it turns out that they can never be answered."""
 

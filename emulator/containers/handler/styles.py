@@ -10,16 +10,29 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import json
+import logging
 import os
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
-from emulator.containers.handler import toolkit
+from emulator.containers.handler import log, toolkit
 from emulator.containers.handler.answer import describe
 from emulator.containers.handler.context import Context
 from emulator.containers.handler.service import Handle, Service
+
+_log = logging.getLogger(__name__)
+# Modules that come with a package, never in an archive beside a model. Another one that is missing may be of the
+# archives: these are on the import path once there is a model. [ours]
+_FROM_PACKAGES = frozenset((
+    "PIL", "boto3", "botocore", "catboost", "cv2", "joblib", "keras", "lightgbm", "mms", "mxnet", "nltk", "numpy",
+    "onnx", "onnxruntime", "pandas", "pyarrow", "requests", "safetensors", "sagemaker", "sagemaker_inference", "scipy",
+    "sentence_transformers", "sklearn", "spacy", "tensorflow", "tokenizers", "torch", "torchvision", "transformers",
+    "ultralytics", "xgboost",
+))  # fmt: skip
+_REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 
 
 class HandlerError(Exception):
@@ -33,12 +46,36 @@ def load(model_name: str, model_dir: str, handler: str | None, gpu: int | None) 
     or whatever importing the handler or loading the model with it raises.
     """
     file, name = split(handler) if handler else (_carried(model_dir), None)
+    _tell_what_is_not_installed(model_dir)
     context = Context(model_name, model_dir, _manifest(model_dir), gpu)
     # Ahead of what the server's own process finds, as in Multi Model Server: the handler's siblings, then the model's.
     sys.path[:0] = [os.path.dirname(file), model_dir]
     handle = _handle(_import(file), name, context)
     context.metrics.log()
     return Service(handle, context)
+
+
+def try_out(handler: str) -> None:
+    """Import a handler that serves all models, and look whether it can be called, before there is a model.
+
+    Raises HandlerError when it never can. What else goes wrong may be right once it has a model's directory to work
+    in, and is only told in the log.
+    """
+    file, name = split(handler)
+    sys.path.insert(0, os.path.dirname(file))
+    try:
+        _find(_import(file), name)
+    except ImportError as error:
+        told = f"{describe(error)}. {_how_to_install(error.name)}"
+        if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] not in _FROM_PACKAGES:
+            log.failure(f"{file} cannot be imported without a model:")
+            _log.warning("Unless every archive brings it, no model can be loaded: %s", told)
+        else:
+            raise HandlerError(told) from error
+    except (SyntaxError, HandlerError) as error:
+        raise HandlerError(f"{describe(error) if isinstance(error, SyntaxError) else error}") from error
+    except Exception:
+        log.failure(f"{file} cannot be imported without a model. It is tried again with each model:")
 
 
 def split(handler: str) -> tuple[str, str | None]:
@@ -52,10 +89,59 @@ def _carried(model_dir: str) -> str:
     for file in (os.path.join(model_dir, "code", program), os.path.join(model_dir, program)):
         if os.path.isfile(file):
             return file
+    inside = _inside_one_folder(model_dir, program)
+    if inside:
+        raise HandlerError(
+            f"All of the archive is inside the folder {inside}/, so that code/{program} is not where it is looked for. "
+            f"Pack what is in the folder: localmme pack .../{inside}"
+        )
     raise HandlerError(
         f"{model_dir} has neither code/{program} nor {program}. Put a handler into the archive, "
         "or start the server with --handler FILE."
     )
+
+
+def _inside_one_folder(model_dir: str, program: str) -> str:
+    """The only folder of an archive, if the handler is in that; else nothing."""
+    try:
+        names = [name for name in os.listdir(model_dir) if not name.startswith(".")]
+    except OSError:
+        return ""
+    if len(names) != 1:
+        return ""
+    found = (os.path.join(model_dir, names[0], *path) for path in (("code", program), (program,)))
+    return names[0] if any(map(os.path.isfile, found)) else ""
+
+
+def _tell_what_is_not_installed(model_dir: str) -> None:
+    """Say in the log which of the packages that an archive names in requirements.txt are not there."""
+    for file in ("code/requirements.txt", "requirements.txt"):
+        try:
+            with open(os.path.join(model_dir, file), encoding="utf-8", errors="replace") as lines:
+                names = [found[1] for line in lines if (found := _REQUIREMENT.match(line))]
+        except OSError:
+            continue
+        missing = [name for name in names if not _is_installed(name)]
+        if missing:
+            _log.warning(
+                "%s names packages that are not installed: %s. Nothing installs them here. %s",
+                file, ", ".join(missing), _how_to_install(*missing),
+            )  # fmt: skip
+
+
+def _is_installed(package: str) -> bool:
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        distribution(package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def _how_to_install(*names: str | None) -> str:
+    what = " ".join(filter(None, names)) or "what is missing"
+    return f"Handlers run in {sys.executable}; for it to be found there: {sys.executable} -m pip install {what}"
 
 
 def _manifest(model_dir: str) -> Any:
@@ -77,27 +163,72 @@ def _import(file: str) -> ModuleType:
     return module
 
 
+Found = tuple[Callable[[Any, Context], Handle], Any]  # what makes a handler load a model, and the handler
+
+
 def _handle(module: ModuleType, name: str | None, context: Context) -> Handle:
     """Decide on a style, and have the handler load its model."""
+    load, found = _find(module, name)
+    return load(found, context)
+
+
+def _find(module: ModuleType, name: str | None) -> Found:
+    """The module's handler, and what has it load a model. Raises HandlerError."""
     if name is not None:
         named = getattr(module, name, None)
         if not callable(named):
             raise HandlerError(f"{module.__file__} has no function or class {name}.")
-        return _from_class(named, context) if inspect.isclass(named) else _from_function(named, context)
+        return _checked_class(named) if inspect.isclass(named) else _checked_function(named)
     if callable(getattr(module, "handle", None)):
-        return _from_function(module.handle, context)
+        return _checked_function(module.handle)
     if toolkit.is_for(module):
-        return toolkit.load(module, context)
+        try:
+            toolkit.check(module)
+        except (ValueError, NotImplementedError, TypeError) as error:
+            raise HandlerError(f"{describe(error)}") from error
+        return toolkit.load, module
     classes = [
         member for member in vars(module).values() if inspect.isclass(member) and member.__module__ == module.__name__
     ]
     if len(classes) != 1:
-        found = ", ".join(member.__name__ for member in classes) or "none"
-        raise HandlerError(
-            f"{module.__file__} has no function handle(data, context), and no model_fn(model_dir). Its only class "
-            f"would do instead, but its classes are: {found}. With --handler FILE:NAME you can name one of several."
+        raise HandlerError(_no_handler(module, classes))
+    return _checked_class(classes[0])
+
+
+def _no_handler(module: ModuleType, classes: list[type]) -> str:
+    text = f"{module.__file__} has no function handle(data, context), and no model_fn(model_dir)."
+    others = [name for name in ("input_handler", "output_handler", "handler") if callable(getattr(module, name, None))]
+    if others:
+        return (
+            f"{text} It has {' and '.join(others)}, which SageMaker's TensorFlow Serving container calls; this server "
+            "does not. Load the model in model_fn(model_dir), and do what they do in input_fn and output_fn."
         )
-    return _from_class(classes[0], context)
+    if classes:
+        found = ", ".join(member.__name__ for member in classes)
+        return f"{text} Of its classes ({found}), name the one that is meant: --handler FILE:NAME."
+    return f"{text} Write one of these, or one class with initialize(context) and handle(data, context)."
+
+
+def _checked_function(function: Any) -> Found:
+    try:
+        inspect.signature(function).bind(None, None)
+    except TypeError:
+        raise HandlerError(
+            f"{function.__name__}{inspect.signature(function)} cannot be called as {function.__name__}(data, context), "
+            "which is how a service function is called. Let it take these two arguments."
+        ) from None
+    except ValueError:  # it does not tell what it takes
+        pass
+    return _from_function, function
+
+
+def _checked_class(chosen: type) -> Found:
+    methods = (("initialize(context)", "load the model"), ("handle(data, context)", "answer"))
+    for method, purpose in methods:
+        name = method.partition("(")[0]
+        if not hasattr(chosen, name) and not hasattr(chosen(), name):
+            raise HandlerError(f"The class {chosen.__name__} has no method {method} to {purpose}.")
+    return _from_class, chosen
 
 
 def _from_function(function: Any, context: Context) -> Handle:
@@ -117,8 +248,5 @@ def _from_function(function: Any, context: Context) -> Handle:
 
 def _from_class(chosen: type, context: Context) -> Handle:
     instance = chosen()
-    for method, purpose in (("initialize(context)", "load the model"), ("handle(data, context)", "answer")):
-        if not hasattr(instance, method.partition("(")[0]):
-            raise HandlerError(f"The class {chosen.__name__} has no method {method} to {purpose}.")
     instance.initialize(context)  # type: ignore[attr-defined]
     return instance.handle  # type: ignore[attr-defined]

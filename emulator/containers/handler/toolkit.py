@@ -17,6 +17,16 @@ from emulator.containers.handler import content, log
 from emulator.containers.handler.context import Context
 
 _FUNCTIONS = ("model_fn", "input_fn", "predict_fn", "output_fn", "transform_fn")
+# How many arguments the toolkit gives to each; one that takes one more gets the context as well.
+_ARGUMENTS = {
+    "pre_model_fn": 1,
+    "model_fn": 1,
+    "model_warmup_fn": 2,
+    "input_fn": 2,
+    "predict_fn": 2,
+    "output_fn": 2,
+    "transform_fn": 4,
+}
 
 
 def is_for(module: ModuleType) -> bool:
@@ -24,12 +34,12 @@ def is_for(module: ModuleType) -> bool:
     return any(callable(getattr(module, name, None)) for name in _FUNCTIONS)
 
 
-def load(module: ModuleType, context: Context) -> Callable[[Any, Context], list[Any]]:
-    """Load the model with the module's ``model_fn``, and return the ``handle(data, context)`` that serves it.
+def check(module: ModuleType) -> dict[str, Callable[..., Any] | None]:
+    """The module's functions by the toolkit's names.
 
-    Raises ValueError or NotImplementedError when the module's functions do not make a whole.
+    Raises ValueError, NotImplementedError or TypeError when they do not make a whole, or take other arguments.
     """
-    functions = {name: getattr(module, name, None) for name in (*_FUNCTIONS, "pre_model_fn", "model_warmup_fn")}
+    functions = {name: getattr(module, name, None) for name in _ARGUMENTS}
     if functions["transform_fn"] and any(functions[name] for name in ("input_fn", "predict_fn", "output_fn")):
         raise ValueError(
             "Cannot use transform_fn implementation in conjunction with "
@@ -37,23 +47,38 @@ def load(module: ModuleType, context: Context) -> Callable[[Any, Context], list[
         )
     if not functions["model_fn"]:
         raise NotImplementedError(f"Please provide a model_fn implementation: {module.__file__} has none.")
+    for name, function in functions.items():
+        if function:
+            _takes_context(name, function)
+    return functions
 
-    def prepared(name: str, default: Any, arguments: int) -> Callable[..., Any]:
-        return _with_context(functions[name] or default, arguments, context)
+
+def load(module: ModuleType, context: Context) -> Callable[[Any, Context], list[Any]]:
+    """Load the model with the module's ``model_fn``, and return the ``handle(data, context)`` that serves it.
+
+    Raises what ``check`` raises.
+    """
+    functions = check(module)
+
+    def prepared(name: str, default: Callable[..., Any]) -> Callable[..., Any]:
+        function = functions[name]
+        if function is None:
+            return default
+        return _with_context(function, context) if _takes_context(name, function) else function
 
     model_dir = context.system_properties["model_dir"]
-    prepared("pre_model_fn", lambda model_dir: None, 1)(model_dir)
-    model = prepared("model_fn", None, 1)(model_dir)
-    prepared("model_warmup_fn", lambda model_dir, model: None, 2)(model_dir, model)
+    prepared("pre_model_fn", lambda model_dir: None)(model_dir)
+    model = prepared("model_fn", lambda model_dir: None)(model_dir)
+    prepared("model_warmup_fn", lambda model_dir, model: None)(model_dir, model)
 
-    decode = prepared("input_fn", content.decode, 2)
-    predict = prepared("predict_fn", _predict, 2)
-    encode = prepared("output_fn", _encode, 2)
+    decode = prepared("input_fn", content.decode)
+    predict = prepared("predict_fn", _predict)
+    encode = prepared("output_fn", _encode)
 
     def default_transform(model: Any, body: Any, content_type: str | None, accept: str) -> Any:
         return encode(predict(decode(body, content_type), model), accept)
 
-    transform = prepared("transform_fn", default_transform, 4)
+    transform = prepared("transform_fn", default_transform)
 
     def handle(data: Any, context: Context) -> list[Any]:
         try:
@@ -94,16 +119,19 @@ def _is_content_type(name: str) -> bool:
     return name.lower() in ("content-type", "contenttype")
 
 
-def _with_context(function: Callable[..., Any], arguments: int, context: Context) -> Callable[..., Any]:
-    """``function`` to be called with that many arguments; the context is added for one that takes one more."""
-    parameters = len(inspect.signature(function).parameters)
-    if parameters == arguments:
-        return function
-    if parameters == arguments + 1:
-        return lambda *given: function(*given, context)
-    raise TypeError(
-        f"{function.__name__} is to take {arguments} arguments, or {arguments + 1} with the context, not {parameters}"
-    )
+def _takes_context(name: str, function: Callable[..., Any]) -> bool:
+    """Whether a function takes the context as well. Raises TypeError if it takes another number of arguments."""
+    arguments, parameters = _ARGUMENTS[name], len(inspect.signature(function).parameters)
+    if parameters not in (arguments, arguments + 1):
+        raise TypeError(
+            f"{function.__name__} is to take {arguments} arguments, or {arguments + 1} with the context, "
+            f"not {parameters}"
+        )
+    return parameters > arguments
+
+
+def _with_context(function: Callable[..., Any], context: Context) -> Callable[..., Any]:
+    return lambda *given: function(*given, context)
 
 
 def _predict(data: Any, model: Any) -> Any:

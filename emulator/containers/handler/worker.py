@@ -24,23 +24,35 @@ def work(connection: socket.socket) -> None:
         try:
             service = _load(**request.fields)
         except Exception as error:
-            log.failure(f"Model {request.fields['model_name']} could not be loaded")
-            fields = {"status": 507 if isinstance(error, MemoryError) else 500, "message": describe(error)}
+            explained = isinstance(error, styles.HandlerError)
+            if request.fields["model_dir"] is not None:
+                log.failure(f"Model {request.fields['model_name']} could not be loaded")
+            elif not explained or error.__cause__ is not None:
+                log.failure(f"{request.fields['handler']} cannot be imported")
+            said = str(error) if explained else describe(error)
+            fields = {"status": 507 if isinstance(error, MemoryError) else 500, "message": said}
             connection.sendall(frames.head(frames.FAILED, fields))
             return
         connection.sendall(frames.head(frames.LOADED))
 
         while (frame := frames.read(incoming)) is not None:
             # A CANCEL that crossed the end of its stream on the way has nothing left to stop.
-            if frame.kind == frames.INVOKE:
+            if frame.kind == frames.INVOKE and service is not None:
                 _send(connection, service.answer(frame.body, **frame.fields))
                 service.finish()
 
 
-def _load(model_name: str, model_dir: str, handler: str | None, gpu: int | None) -> Service:
-    """Make this process look as a worker of Multi Model Server does, then find the handler and have it load."""
+def _load(model_name: str, model_dir: str | None, handler: str | None, gpu: int | None) -> Service | None:
+    """Make this process look as a worker of Multi Model Server does, then find the handler and have it load.
+
+    Without a model, only try the handler out.
+    """
     log.start()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if model_dir is None:
+        assert handler is not None
+        styles.try_out(handler)
+        return None
     with contextlib.suppress(FileNotFoundError):  # the handler may be all there is
         os.chdir(model_dir)
     return styles.load(model_name, model_dir, handler, gpu)
