@@ -16,7 +16,9 @@ EmulatorError
     ├── InternalFailure            500
     ├── ServiceUnavailable         503
     ├── InternalDependencyException  530
-    └── UnknownOperationException  404
+    ├── UnknownOperationException  404
+    ├── ContentTooLong             413, which has no code
+    └── ThrottlingException        400, which has no message
 
 The wordings are together at the end of the module, so that they are easy to correct. Those seen in
 public reports are SageMaker's; those under "ours" are documented as our own choice, because
@@ -119,6 +121,28 @@ class UnknownOperationException(AwsError):
     status = 404
 
 
+class ContentTooLong(AwsError):
+    """Refused before SageMaker Runtime sees it, so that it has neither a code nor the form of its errors. [reports]"""
+
+    status = 413
+
+    @property
+    def code(self) -> str:
+        return ""
+
+    def body(self) -> bytes:
+        return json.dumps({"message": self.message}).encode()
+
+
+class ThrottlingException(AwsError):
+    """Its code is in the header only, and there is no message. [reports]"""
+
+    status = 400
+
+    def body(self) -> bytes:
+        return b'{"message": null}'
+
+
 # SageMaker's wordings, as seen in public reports.
 
 
@@ -142,6 +166,19 @@ def archive_not_found(bucket: str, key: str) -> ValidationError:
         f"Failed to download model data(bucket: {bucket}, key: {key}). Please ensure that there is an object "
         "located at the URL and that the role passed to CreateModel has permissions to download the model."
     )
+
+
+def body_too_long(limit: int) -> ContentTooLong:
+    return ContentTooLong(f"HTTP content length exceeded {limit} bytes.")
+
+
+def throttled() -> ThrottlingException:
+    return ThrottlingException("Rate exceeded")
+
+
+def stream_too_slow(container: str) -> str:
+    """What is said in a stream that has lasted for as long as one may."""
+    return f"Your model {container} did not complete sending the inference response in the allotted time."
 
 
 def container_failed(origin: Origin, status: int, message: str) -> ModelError:
@@ -263,10 +300,6 @@ def archive_unusable(target_model: str, reason: str) -> ValidationError:
     return ValidationError(f"Failed to extract model data archive {target_model}: {reason}")
 
 
-def body_too_long(size: int, limit: int) -> ValidationError:
-    return ValidationError(f"The request body of {size} bytes is over the limit of {limit} bytes.")
-
-
 def body_incomplete(size: int) -> ValidationError:
     return ValidationError(f"The request body ended after {size} bytes, before it was complete.")
 
@@ -314,6 +347,29 @@ def target_container_not_supported(endpoint_name: str) -> ValidationError:
 
 def inference_component_not_supported(endpoint_name: str) -> ValidationError:
     return ValidationError(f"Endpoint {endpoint_name} has no inference components.")
+
+
+def session_not_found(endpoint_name: str, session_id: str) -> ValidationError:
+    return ValidationError(
+        f"Endpoint {endpoint_name} has no session {session_id}: it was never opened, was closed, has expired, or its "
+        "instance is gone. Open one with SessionId NEW_SESSION."
+    )
+
+
+def explanations_not_computed() -> ValidationError:
+    return ValidationError(
+        "EnableExplanations is not emulated by localmme: no explanations are computed. Leave it out, or give `false`."
+    )
+
+
+def prefix_aware_routing_not_emulated() -> ValidationError:
+    return ValidationError("PrefixAwareId is not emulated by localmme: routing is not aware of prefixes. Leave it out.")
+
+
+def operation_not_emulated(operation: str) -> UnknownOperationException:
+    return UnknownOperationException(
+        f"{operation} is not emulated by localmme. Use InvokeEndpoint or InvokeEndpointWithResponseStream."
+    )
 
 
 def unknown_operation(method: str, path: str) -> UnknownOperationException:

@@ -286,7 +286,7 @@ def test_out_of_memory_at_an_invocation_is_a_model_error_and_an_idle_model_is_un
     assert emulator.invoke("a")["answer"] == "I am a"
 
 
-@pytest.mark.parametrize("cue", [{"status": 404}, {"hang": True}], ids=["404", "hang"])
+@pytest.mark.parametrize("cue", [{"status": 404}, {"status": 500}, {"hang": True}], ids=["404", "500", "hang"])
 def test_a_container_that_does_not_unload_as_it_should_does_not_hold_up_others(
     scripted, bucket: Path, cue: dict[str, Any]
 ) -> None:
@@ -296,7 +296,9 @@ def test_a_container_that_does_not_unload_as_it_should_does_not_hold_up_others(
     for name in ("a", "b", "a"):
         assert emulator.invoke(name)["answer"] == f"I am {name}"
     assert emulator.in_memory() == {"a"}
-    assert ("did not confirm" in emulator.log) == ("hang" in cue)
+    assert ("did not confirm" in emulator.log) == (cue != {"status": 404})
+    # As TorchServe does at the first unload.
+    assert emulator.log.count("The container answered an unload with 500, and may keep") == (cue == {"status": 500})
 
 
 # Storage

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from tests.running import Emulator, archive, scripted_model
 
-BODY_LIMIT = 6_291_456
+BODY_LIMIT = 26_214_400
 
 
 @pytest.fixture
@@ -102,14 +102,19 @@ def test_answers_carry_variant_custom_attributes_content_type_and_session(script
 def test_bodies_pass_through_byte_for_byte_up_to_the_limit(scripted, bucket: Path) -> None:
     scripted_model(bucket / "echo.tar.gz", invoke={"echo": True})
     emulator = scripted()
-    for body in (b"", bytes(range(256)) * 7, b"\x00\xff" * (BODY_LIMIT // 2)):
+    former = b"\x00\xff" * (6_291_456 // 2)
+    for body in (b"", bytes(range(256)) * 7, former):
         assert emulator.invoke("echo.tar.gz", body, ContentType="application/octet-stream") == body
+    assert "25 MB" not in emulator.log
+    for body in (former + b"x", b"\x00\xff" * (BODY_LIMIT // 2)):
+        assert emulator.invoke("echo.tar.gz", body, ContentType="application/octet-stream") == body
+    assert emulator.log.count("A request body has 6,291,457 bytes.") == emulator.log.count("25 MB") == 1
 
 
 def test_a_body_over_the_limit_is_refused(emulator: Emulator) -> None:
     error = refused(emulator, Body=b"x" * (BODY_LIMIT + 1))
-    assert code_of(error) == ("ValidationError", 400)
-    assert "6291457" in str(error) and "6291456" in str(error)
+    assert code_of(error) == ("413", 413)
+    assert error.response["Error"]["Message"] == "HTTP content length exceeded 26214400 bytes."
 
 
 def test_an_answer_over_the_limit_is_a_model_error(scripted, bucket: Path) -> None:
@@ -145,6 +150,11 @@ def test_an_asynchronous_call_is_refused(emulator: Emulator) -> None:
         ("TargetVariant", "Other", "Variant Other not found"),
         ("TargetContainerHostname", "second", "not configured for direct invocation"),
         ("InferenceComponentName", "part", "has no inference components"),
+        ("EnableExplanations", "`true`", "no explanations are computed"),
+        ("PrefixAwareId", "p1", "PrefixAwareId is not emulated"),
+        ("SessionId", "x" * 257, "length less than or equal to 256"),
+        ("SessionId", "-x", "regular expression pattern: ^(NEW_SESSION)$|^[a-zA-Z0-9](-*[a-zA-Z0-9])*$"),
+        ("SessionId", "never-opened", "Endpoint local has no session never-opened"),
         ("TargetModel", "x" * 1025, "length less than or equal to 1024"),
         ("CustomAttributes", "x" * 1025, "length less than or equal to 1024"),
     ],

@@ -61,11 +61,11 @@ def test_chunks_arrive_while_the_container_is_still_sending(scripted, bucket: Pa
 def test_the_container_gets_the_callers_headers(scripted, bucket: Path, journal: Journal) -> None:
     scripted_model(bucket / "a")
     emulator = scripted()
-    request = {"ContentType": "text/csv", "Accept": "text/plain", "CustomAttributes": "trace=1", "SessionId": "s"}
+    request = {"ContentType": "text/csv", "Accept": "text/plain", "CustomAttributes": "trace=1"}
     b"".join(chunks(stream(emulator, "a", b"1,2", **request)))
     seen = {name.lower(): value for name, value in journal.entries("invoke")[0]["headers"].items()}
     assert seen["content-type"] == "text/csv" and seen["accept"] == "text/plain"
-    assert seen["x-amzn-sagemaker-custom-attributes"] == "trace=1" and seen["x-amzn-sagemaker-session-id"] == "s"
+    assert seen["x-amzn-sagemaker-custom-attributes"] == "trace=1"
 
 
 def test_an_answer_that_is_not_chunked_is_streamed_too(scripted, bucket: Path) -> None:
@@ -116,7 +116,10 @@ def test_a_stream_that_takes_too_long_is_a_model_stream_error_in_the_stream(scri
         for chunk in chunks(stream(emulator, "a")):
             received.append(chunk)
     assert 1 <= len(received) < 10
-    assert caught.value.response["Error"]["Code"] == "ModelStreamError"
+    assert caught.value.response["Error"] == {
+        "Code": "ModelStreamError",
+        "Message": "Your model primary did not complete sending the inference response in the allotted time.",
+    }
     assert in_flight(emulator) == 0
 
 

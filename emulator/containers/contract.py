@@ -13,6 +13,7 @@ from emulator.containers.pool import Answer, AnswerTooLong, Pool, StreamedAnswer
 from emulator.errors import ContainerError
 from emulator.limits import Limits
 
+NEW_SESSION = b"NEW_SESSION"  # [api] in the place of a session's id: open one
 INVOCATIONS = "/invocations"  # where a container of a single model is invoked
 # What a load, list, get or unload may answer at most; an invocation has SageMaker's own limit.
 MAX_CONTROL_BYTES = 4 * 1024 * 1024
@@ -45,6 +46,11 @@ class Invocation:
     request_id: str = ""
     received: float = field(default_factory=time.perf_counter)  # when the request had come
     spent: Spent = field(default_factory=Spent)
+
+    @property
+    def names_session(self) -> bool:
+        """Whether it belongs to a session that is open, rather than to none or to one that is to be opened."""
+        return self.session_id is not None and self.session_id != NEW_SESSION
 
 
 def invocation_path(model_name: str) -> str:

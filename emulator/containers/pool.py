@@ -63,6 +63,7 @@ class StreamedAnswer(Answer):
 
     chunks: AsyncIterator[bytes]
     closing: ExitStack = field(default_factory=ExitStack)  # what there is to do then
+    container: str = ""  # the name of the one that answers
 
     async def whole(self, max_body: int) -> Answer:
         """The same with its body read to the end, and closed. Raises AnswerTooLong."""

@@ -20,6 +20,7 @@ from emulator.errors import (
     SetupError,
     endpoint_not_in_service,
     inference_component_not_supported,
+    session_not_found,
     variant_not_found,
 )
 from emulator.events import EndpointStatus, Warned
@@ -158,12 +159,20 @@ class Endpoint:
             raise endpoint_not_in_service(self.definition.name, self.status)
         if invocation.inference_component:
             raise inference_component_not_supported(self.definition.name)
+        if invocation.names_session:
+            return self._variant_with_session(invocation)
         if not invocation.target_variant:
             return routing.by_weight(self._variants)
         for variant in self._variants:
             if variant.name == invocation.target_variant:
                 return variant
         raise variant_not_found(self.definition.name, invocation.target_variant)
+
+    def _variant_with_session(self, invocation: Invocation) -> ProductionVariant:
+        for variant in self._variants:
+            if invocation.target_variant in ("", variant.name) and variant.has_session(invocation.session_id):
+                return variant
+        raise session_not_found(self.definition.name, (invocation.session_id or b"").decode())
 
     async def state(self) -> dict[str, Any]:
         """What is where and how often it was used, as plain data."""

@@ -168,6 +168,7 @@ class HostedContainer(abc.ABC):
         answer, use = await self._exchange(invocation, deadline, ContainerContract.invoke_stream)
         assert isinstance(answer, StreamedAnswer)
         answer.closing.callback(self._end, use, answer.status)
+        answer.container = self.name
         return answer
 
     async def _exchange(

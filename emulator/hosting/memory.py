@@ -23,7 +23,7 @@ from emulator.errors import (
     no_room_on_volume,
     refusal_explained,
 )
-from emulator.events import Events, LoadFailed, LoadStarted, ModelLoaded, ModelUnloaded
+from emulator.events import Events, LoadFailed, LoadStarted, ModelLoaded, ModelUnloaded, Warned
 from emulator.hosting.residents import Arrivals, Resident, Residents
 from emulator.hosting.volume import StorageVolume, StoredModel
 from emulator.limits import Limits
@@ -98,6 +98,7 @@ class LoadedModels:
         self._moves = 0  # counts every load and unload, to tell whether a measurement was disturbed
         self._footprints: dict[str, int] = {}  # bytes of memory a model took when it was measured
         self._base_bytes = 0  # in use when no model was loaded
+        self._warned_of_unload = False
 
     async def use(self, target_model: str, deadline: float) -> LoadedModel:
         """The model, loaded and pinned; give it back with ``release``.
@@ -372,4 +373,14 @@ class LoadedModels:
             answer = await self._contract.unload(model.name, model.target_model)
         except ContainerError:
             return False
-        return 200 <= answer.status < 300 or answer.status == 404
+        gone = 200 <= answer.status < 300 or answer.status == 404
+        if not gone and not self._warned_of_unload:
+            self._warned_of_unload = True
+            self._events.publish(
+                Warned(
+                    f"The container answered an unload with {answer.status}, and may keep the model in its memory "
+                    "(TorchServe does so at the first unload). If it still has it at the next load, it is asked again. "
+                    "This is told once."
+                )
+            )
+        return gone

@@ -18,10 +18,11 @@ from emulator.errors import (
     target_model_missing,
     target_model_not_supported,
 )
-from emulator.events import InvocationEnded
+from emulator.events import InvocationEnded, Warned
 from emulator.hosting import routing
 from emulator.hosting.definition import VariantDefinition
 from emulator.hosting.instance import Instance
+from emulator.hosting.sessions import OPENED, Sessions
 from emulator.hosting.site import Site
 from emulator.hosting.together import drained, together
 
@@ -51,6 +52,7 @@ class ProductionVariant:
             containers = zip(model.container_names(), model.containers, strict=True)
             self._hosts_many = {name: container.multi_model for name, container in containers}
         self.instances = [self._new_instance() for _ in range(definition.instance_count)]
+        self._sessions: Sessions[Instance] = Sessions()
         self._coming: list[Instance] = []  # to which nothing is routed yet
         self._going: list[Instance] = []  # to which nothing is routed any more
 
@@ -75,6 +77,8 @@ class ProductionVariant:
         instances = self.instances + self._coming
         self.instances, self._coming = instances[:instance_count], []
         self._going += instances[instance_count:]
+        for instance in instances[instance_count:]:
+            self._sessions.lose(instance)
 
     async def let_go(self) -> None:
         """Stop the instances that ``scale`` left over, once the invocations that they have are over."""
@@ -95,6 +99,8 @@ class ProductionVariant:
             self._tell_end(invocation, error)
             raise
         self._has_ended(instance)
+        if invocation.session_id is not None:
+            self._note_session(answer, instance)
         self._tell_end(invocation)
         return answer
 
@@ -107,11 +113,17 @@ class ProductionVariant:
         except AwsError as error:
             self._tell_end(invocation, error)
             raise
+        if invocation.session_id is not None:
+            self._note_session(answer, instance)
         of_container = answer.closing.pop_all()
         answer.closing.callback(self._tell_end, invocation)
         answer.closing.callback(self._has_ended, instance)
         answer.closing.push(of_container)  # the last to come is the first to go: by it the latency is known
         return answer
+
+    def has_session(self, session_id: bytes | None) -> bool:
+        """Whether one of its instances has that session."""
+        return session_id is not None and self._sessions.instance(session_id) is not None
 
     async def state(self) -> dict[str, Any]:
         """What is where, as plain data."""
@@ -133,7 +145,7 @@ class ProductionVariant:
         deadline = asyncio.get_running_loop().time() + seconds
         unreachable: list[Instance] = []
         while True:
-            instance = self._choose(invocation.target_model, unreachable)
+            instance = self._choose(invocation, unreachable)
             self.in_flight += 1
             instance.in_flight += 1
             try:
@@ -143,10 +155,15 @@ class ProductionVariant:
                 if not isinstance(error, InstanceNotReached):
                     raise
                 unreachable.append(instance)
+                if invocation.names_session:  # no other instance knows it
+                    raise error.error from None
                 if set(self.instances) <= set(unreachable):  # which may have become others meanwhile
                     raise error.error from None
 
-    def _choose(self, target_model: str, without: list[Instance]) -> Instance:
+    def _choose(self, invocation: Invocation, without: list[Instance]) -> Instance:
+        if invocation.names_session and (instance := self._sessions.instance(invocation.session_id or b"")):
+            return instance
+        target_model = invocation.target_model
         if target_model:
             return routing.for_model(self.instances, target_model, self._limits.busy_invocations, without)
         return routing.for_any(self.instances, self._definition.least_outstanding, without)
@@ -154,6 +171,16 @@ class ProductionVariant:
     def _has_ended(self, instance: Instance) -> None:
         self.in_flight -= 1
         instance.in_flight -= 1
+
+    def _note_session(self, answer: Answer, instance: Instance) -> None:
+        if not self._sessions.answered(answer.header, instance):
+            header = (answer.header(OPENED) or b"")[:300].decode("latin-1")
+            self._events.publish(
+                Warned(
+                    f"A container opened a session by a header that cannot be read, {header!r}: no call will be routed "
+                    "to it. X-Amzn-SageMaker-New-Session-Id takes `ID; Expires=YYYY-MM-DDThh:mm:ssZ`."
+                )
+            )
 
     def _tell_end(self, invocation: Invocation, error: AwsError | None = None) -> None:
         spent = invocation.spent

@@ -6,6 +6,7 @@ lock or a thread.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import re
@@ -14,7 +15,7 @@ import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from emulator.containers.contract import Answer, Invocation
+from emulator.containers.contract import NEW_SESSION, Answer, Invocation
 from emulator.errors import (
     AwsError,
     ContainerError,
@@ -24,13 +25,21 @@ from emulator.errors import (
     body_too_long,
     endpoint_not_asynchronous,
     endpoint_not_found,
+    explanations_not_computed,
     member_invalid,
+    operation_not_emulated,
+    prefix_aware_routing_not_emulated,
+    stream_too_slow,
+    throttled,
     unknown_operation,
 )
+from emulator.events import Events, Warned
 from emulator.hosting.endpoints import Endpoints
+from emulator.hosting.sessions import CLOSED, OPENED, SESSION_ID
 from emulator.hosting.variant import ProductionVariant
-from emulator.limits import Limits
+from emulator.limits import FORMER_BODY_BYTES, Limits
 from emulator.service.eventstream import payload_part, stream_exception
+from emulator.service.throttle import Throttle
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -39,10 +48,18 @@ Headers = list[tuple[bytes, bytes]]
 
 PREFIX = "/endpoints/"
 INVOKE, INVOKE_STREAM, INVOKE_ASYNC = "invocations", "invocations-response-stream", "async-invocations"
+# [dg] What there is beside, by the beginning of what follows the endpoint's name.
+NOT_EMULATED = {
+    "invocations-bidirectional-stream": "InvokeEndpointWithBidirectionalStream",
+    "openai": "The path of OpenAI's API",
+}
 
-# [api] the patterns of the request's members
+# [api] the patterns of the request's members, and their lengths
 PRINTABLE = re.compile(r"\S[^\x00-\x1f\x7f]*", re.UNICODE)
-SESSION_HEADERS = (b"x-amzn-sagemaker-new-session-id", b"x-amzn-sagemaker-closed-session-id")
+SESSION_CHARACTERS = 256
+SESSION_PATTERN = "^[a-zA-Z0-9](-*[a-zA-Z0-9])*$"
+EXPLANATIONS_OFF = b"`false`"  # as an expression of JMESPath
+SESSION_HEADERS = (OPENED, CLOSED)
 CUSTOM_ATTRIBUTES = b"x-amzn-sagemaker-custom-attributes"
 
 log = logging.getLogger("localmme")
@@ -51,9 +68,13 @@ log = logging.getLogger("localmme")
 class Runtime:
     """Takes InvokeEndpoint, InvokeEndpointWithResponseStream and InvokeEndpointAsync."""
 
-    def __init__(self, endpoints: Endpoints, limits: Limits) -> None:
+    def __init__(self, endpoints: Endpoints, limits: Limits, events: Events) -> None:
+        """Made on the running event loop."""
         self._endpoints = endpoints
         self._limits = limits
+        self._events = events
+        self._throttle = Throttle(limits.invocations_per_second, asyncio.get_running_loop().time)
+        self._warned_of_size = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # Not from os.urandom: the id has to be unique, not secret, and there is one for each request.
@@ -69,7 +90,9 @@ class Runtime:
     async def _invoke(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         # The body first, even of a request that is going to be refused: a caller that is still
         # sending when the answer comes would see a broken connection instead of the answer.
-        body, size = await self._read_body(receive)
+        body = await self._read_body(receive)
+        if not self._throttle.admits():
+            raise throttled()
         name, operation = _route(scope)
         endpoint = self._endpoints.get(name)
         if endpoint is None:
@@ -77,7 +100,9 @@ class Runtime:
         if operation == INVOKE_ASYNC:
             raise endpoint_not_asynchronous(name)
         if body is None:
-            raise body_too_long(size, self._limits.body_bytes)
+            raise body_too_long(self._limits.body_bytes)
+        if len(body) > FORMER_BODY_BYTES and not self._warned_of_size:
+            self._warn_of_size(len(body))
         invocation = self._parse(scope["headers"], name, operation, request_id)
         invocation.body = body
         if operation == INVOKE:
@@ -97,9 +122,10 @@ class Runtime:
             try:
                 async for chunk in answer.chunks:
                     await send({"type": "http.response.body", "body": payload_part(chunk), "more_body": True})
-            except ContainerTimeout as error:
+            except ContainerTimeout:
                 invocation.spent.broke_off = True
-                last = stream_exception("ModelStreamError", str(error), ErrorCode="ModelInvocationTimeExceeded")
+                words = stream_too_slow(answer.container)
+                last = stream_exception("ModelStreamError", words, ErrorCode="ModelInvocationTimeExceeded")
             except ContainerError as error:
                 invocation.spent.broke_off = True
                 last = stream_exception("ModelStreamError", str(error), ErrorCode="StreamBroken")
@@ -133,7 +159,13 @@ class Runtime:
                     invocation.inference_component = _decode(value)
                 elif member == b"session-id":
                     invocation.session_id = value
+                elif member == b"enable-explanations" and value != EXPLANATIONS_OFF:
+                    raise explanations_not_computed()
+                elif member == b"prefix-aware-id":
+                    raise prefix_aware_routing_not_emulated()
         self._validate(invocation)
+        if invocation.session_id is not None:
+            _validate_session(invocation.session_id, may_be_new=operation == INVOKE)
         return invocation
 
     def _validate(self, invocation: Invocation) -> None:
@@ -151,12 +183,21 @@ class Runtime:
                     "customAttributes", "***", r"Member must satisfy regular expression pattern: \p{ASCII}*"
                 )
 
-    async def _read_body(self, receive: Receive) -> tuple[bytes | None, int]:
-        """The request's body, and its size in bytes. One that is over the limit is read, but not kept."""
+    def _warn_of_size(self, size: int) -> None:
+        self._warned_of_size = True
+        self._events.publish(
+            Warned(
+                f"A request body has {size:,} bytes. SageMaker's hosting FAQs allow 25 MB, its API reference and older "
+                f"guides {FORMER_BODY_BYTES:,} bytes: try it there before you rely on it."
+            )
+        )
+
+    async def _read_body(self, receive: Receive) -> bytes | None:
+        """The request's body. One that is over the limit is read, but not kept: None."""
         message = await receive()
         if not message.get("more_body") and message["type"] != "http.disconnect":
             body = message.get("body", b"")
-            return (body if len(body) <= self._limits.body_bytes else None), len(body)
+            return body if len(body) <= self._limits.body_bytes else None
         parts, size = [], 0
         while True:
             if message["type"] == "http.disconnect":  # the caller has gone, or sends no more
@@ -168,11 +209,13 @@ class Runtime:
             if not message.get("more_body"):
                 break
             message = await receive()
-        return (b"".join(parts) if size <= self._limits.body_bytes else None), size
+        return b"".join(parts) if size <= self._limits.body_bytes else None
 
 
 def _route(scope: Scope) -> tuple[str, str]:
     name, operation = parts_of(scope["raw_path"].decode("latin-1"))
+    if (other := NOT_EMULATED.get(operation.partition("/")[0])) is not None:
+        raise operation_not_emulated(other)
     if scope["method"] != "POST" or operation not in (INVOKE, INVOKE_STREAM, INVOKE_ASYNC):
         raise unknown_operation(scope["method"], scope["path"])
     return name, operation
@@ -182,6 +225,16 @@ def parts_of(raw_path: str) -> tuple[str, str]:
     """The endpoint and the operation that a path names. An encoded slash in a name does not look like a path's."""
     name, _, operation = raw_path[len(PREFIX) :].partition("/")
     return urllib.parse.unquote(name), operation
+
+
+def _validate_session(session_id: bytes, may_be_new: bool) -> None:
+    """[api] A stream cannot open a session, by the pattern of its member."""
+    text = session_id.decode("latin-1")
+    if len(session_id) > SESSION_CHARACTERS:
+        raise _too_long("sessionId", text, SESSION_CHARACTERS)
+    if not SESSION_ID.fullmatch(session_id) and not (may_be_new and session_id == NEW_SESSION):
+        pattern = f"^(NEW_SESSION)$|{SESSION_PATTERN}" if may_be_new else SESSION_PATTERN
+        raise member_invalid("sessionId", text, f"Member must satisfy regular expression pattern: {pattern}")
 
 
 def _answer_headers(answer: Answer, variant: ProductionVariant, content_type_header: bytes, request_id: str) -> Headers:
@@ -197,9 +250,10 @@ def _answer_headers(answer: Answer, variant: ProductionVariant, content_type_hea
 async def _send_error(send: Send, error: AwsError, request_id: str) -> None:
     headers = [
         (b"x-amzn-requestid", request_id.encode()),
-        (b"x-amzn-errortype", error.code.encode()),
         (b"content-type", b"application/json"),
     ]
+    if error.code:
+        headers.append((b"x-amzn-errortype", error.code.encode()))
     await _send(send, error.status, headers, error.body())
 
 

@@ -118,7 +118,7 @@ class Application:
             self._s3 = S3(self._settings.s3_root, self._settings.region)
             await self._s3.start()
         self._sagemaker = SageMaker(plane)
-        runtime, access = Runtime(self._endpoints, self._limits), self._access()
+        runtime, access = Runtime(self._endpoints, self._limits, self._events), self._access()
         guard = WebGuard(self._settings.allowed_hosts, self._settings.allowed_origins)
         self._dispatch = Dispatch(runtime, self._sagemaker, self._s3, neighbours, in_threads(web), guard, access)
         given = [self._endpoints.add(definition) for definition in self._given]

@@ -136,7 +136,7 @@ CHECKS = (
         invoking.invoke_content_type,
     ),
     Check("invoke-binary", "A body is of any bytes.", "[api]", invoking.invoke_binary),
-    Check("invoke-large", "A body has up to 6,291,456 bytes.", "[api]", invoking.invoke_large),
+    Check("invoke-large", "A body has 6,291,456 bytes and more.", "[api]", invoking.invoke_large),
     Check(
         "unknown-model-invoke",
         "Invoking a model that is not loaded is answered with 404.",
