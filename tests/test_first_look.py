@@ -26,7 +26,7 @@ def filled(directory: Path, *names: str) -> LocalBucket:
         (["m0.pkl", "m1.PKL"], "are 2 files that are no model archive: m0.pkl, m1.PKL."),
         (["a.tar.gz", "team/m0.joblib"], "is one file that is no model archive: team/m0.joblib."),
         (
-            [f"m{number}.onnx" for number in range(4)],
+            ["m0.pt", "m1.pt", "m2.pt", "m3.pt"],
             "are 4 files that are no model archive: m0.pt, m1.pt, m2.pt, ...",
         ),
         (["weights.npz", "readme.md"], "are 2 files that are no model archive: readme.md, weights.npz."),
