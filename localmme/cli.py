@@ -456,13 +456,15 @@ def completion(shell: str) -> None:
     "--limit", "limits", metavar="NAME=VALUE", multiple=True, help="Change one of the platform's limits. Repeatable."
 )
 @click.option("--only", metavar="NAME,...", help="Make these checks only.")
+@click.option("--fast", is_flag=True, help="Leave out what takes long: a second container, and what fills memory.")
 @click.option("--list", "list_only", is_flag=True, help="Say what is checked, and check nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--junit", metavar="FILE", help="Write JUnit XML there as well.")
 def check(**options: Any) -> None:
     """Check a container against the contract of multi-model endpoints.
 
-    Exit code 0: no check failed; 1: some did; 2: they could not be made.
+    Exit code 0: no check failed; 1: some did; 2: they could not be made; 128 and a signal's number: it ended them, such
+    as 130 after Ctrl-C.
     """
     from localmme.check.command import check
 

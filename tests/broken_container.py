@@ -34,6 +34,7 @@ TOO_LONG = 2.5  # seconds, for the answer to a ping
 OVERLAP = 0.05  # seconds that a call is made to take, so that others come meanwhile
 LONGEST_HEADER, LARGEST_BODY = 1000, 1_000_000  # of those who set a limit of their own
 LEAK = 256 * 1024  # bytes
+MOST_GETS = 8  # more than any check makes
 
 Answer = tuple[str, bytes]  # content type, body
 Switch = Callable[["Face", str, dict[str, Any]], "Answer | None"]
@@ -63,6 +64,7 @@ class Memory:
 
     load_came: bool = False
     pings: int = 0
+    gets: int = 0
     asked_for: set[str] = field(default_factory=set)
     unloaded: dict[str, serve.Model] = field(default_factory=dict)
     kept: deque[serve.Model] = field(default_factory=lambda: deque(maxlen=4))
@@ -323,6 +325,13 @@ def what_was_refused_once_is_never_loaded(face: Face, name: str, request: dict[s
         if refusal.status == 507:
             memory.refused.add(name)
         raise
+
+
+@breaks("long-use", "get")
+def it_dies_after_some_calls(face: Face, name: str, request: dict[str, Any]) -> None:
+    memory.gets += 1
+    if memory.gets > MOST_GETS:
+        os._exit(1)
 
 
 @breaks("unknown-path", "unknown")

@@ -106,7 +106,6 @@ class TestMultiModelServer:
             # The tests' handler answers with the header that it was sent, and of an answer's headers Multi Model Server
             # takes less than 1024 characters: "Message size exceed limit: 1024", and the worker is ended.
             "invoke-headers": "fail",
-            "invoke-content-type": "warn",  # the tests' handler wants its content type to the letter
         }, report
 
     def test_it_keeps_what_it_refused_with_507(self, tmp_path: Path) -> None:
@@ -159,8 +158,6 @@ class TestImages:
         report = checked("--image", images.plain(), *plain_arguments(tmp_path))
         assert (report.odd(), report.exit_code) == ({}, 0), report
         assert tuple(report.checks) == NAMES
-        # It is to take less than a minute; a machine that does other things too is given two.
-        assert sum(check["seconds"] for check in report.checks.values()) < 120
 
     def test_multi_model_server(self, images: Images, tmp_path: Path) -> None:
         arguments = plain_arguments(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -16,24 +17,27 @@ from xml.etree import ElementTree
 import docker
 import psutil
 import pytest
+from rich.console import Console
 
 from localmme.check import report
 from localmme.check.calls import Exchange
-from localmme.check.contract import CHECKS, chosen
+from localmme.check.contract import API, CHECKS, DG, GH, OURS, chosen
 from localmme.check.finding import Finding, failed, passed, skipped, warned
 from localmme.check.runner import Result
 from localmme.cli import main
+from tests import check_reference
 from tests.real_servers.images import Images
 from tests.running import REPOSITORY, SCRIPTED_CONTAINER, archive, eventually, free_port, localmme, scripted_model
 
 NAMES = [
-    *("labels", "entry-point", "starts", "bind-to-port", "connect", "ping", "ping-while-busy", "list-empty", "load"),
+    *("labels", "entry-point", "starts", "connect", "ping", "ping-while-busy", "list-empty", "load"),
     *("load-duplicate", "load-missing", "load-broken", "get", "list", "list-pages", "opaque-names", "invoke"),
     *("invoke-headers", "invoke-content-type", "invoke-binary", "invoke-large", "unknown-model-invoke"),
     *("unknown-model-get", "unknown-model-unload", "unload", "concurrent-loads", "load-while-invoking"),
-    *("unload-frees-memory", "load-unload-growth", "memory-full", "reload-after-507", "unknown-path", "broken-json"),
-    "sigterm",
+    *("bind-to-port", "unload-frees-memory", "load-unload-growth", "memory-full", "reload-after-507", "unknown-path"),
+    *("broken-json", "sigterm", "long-use"),
 ]
+SLOW = {"bind-to-port", "unload-frees-memory", "load-unload-growth", "memory-full", "reload-after-507"}
 
 
 def exchange(body: bytes = b'{"error": "no"}', **changes: Any) -> Exchange:
@@ -72,20 +76,20 @@ def test_there_are_these_checks_in_this_order() -> None:
     assert [check.name for check in CHECKS] == NAMES
 
 
-def test_each_check_has_a_sentence_and_a_source() -> None:
+def test_each_check_has_a_sentence_a_source_and_something_to_do() -> None:
     for each in CHECKS:
-        assert each.sentence.endswith(".")
-        assert re.fullmatch(r"(\[(dg|api|gh|ours)\] ?)+", each.source)
+        assert each.sentence.endswith(".") and each.fix.endswith(".") and each.done
+        assert {*each.sources} <= {DG, API, GH, OURS} and each.sources
+        assert each.contract.count("(") >= 1 and "[" not in each.contract.rpartition("(")[2]
 
 
-def test_each_check_is_explained_in_the_docs() -> None:
-    rows = [
-        line.split("|")[1]
-        for line in (REPOSITORY / "docs" / "check.md").read_text().splitlines()
-        if line.startswith("| ")
-    ]
-    explained = {name.strip() for row in rows for name in row.split(",")}
-    assert set(NAMES) <= explained
+def test_the_checks_are_explained_in_the_docs_as_in_the_output() -> None:
+    text = check_reference.DOCUMENT.read_text("utf-8")
+    assert text == check_reference.renewed(text), "run python -m tests.check_reference"
+
+
+def test_fast_leaves_out_what_takes_long() -> None:
+    assert [each.name for each in chosen(None, fast=True)] == [name for name in NAMES if name not in SLOW]
 
 
 def test_only_takes_checks_in_their_own_order() -> None:
@@ -97,12 +101,20 @@ def test_json_tells_what_was_sent_and_what_came_back() -> None:
     assert data == {
         "name": "labels",
         "verdict": "fail",
-        "contract": CHECKS[0].contract,
+        "contract": "An image for multi-model endpoints has the label "
+        "com.amazonaws.sagemaker.capabilities.multi-models=true; for inference pipelines, accept-bind-to-port=true as "
+        "well. (SageMaker developer guide)",
         "sent": 'POST /models Content-Type: application/json {"model_name": "n"}',
         "received": '500 application/json {"error": "no"} after 0.500 s',
         "detail": "It fails.",
+        "fix": CHECKS[0].fix,
         "seconds": 1.25,
     }
+
+
+def test_json_tells_whether_it_was_interrupted() -> None:
+    assert json.loads(report.as_json([], interrupted=True)) == {"interrupted": True, "checks": []}
+    assert json.loads(report.as_json(results(passed())))["interrupted"] is False
 
 
 @pytest.mark.parametrize(
@@ -134,16 +146,53 @@ def test_junit_counts_failures_and_skips(tmp_path: Path) -> None:
     assert good.find("failure") is None
 
 
-def test_the_table_tells_all_of_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
-    report.print_results(
-        results(passed("Fine."), failed("It fails.\n    last line of [log]", exchange()), skipped("Why."))
+def printed(*found: Result, interrupted: bool = False, width: int | None = None) -> list[str]:
+    """What a person sees, in lines; in a pipe, or in a terminal of so many columns."""
+    out = io.StringIO()
+    printer = report.Printer(Console(file=out, width=width, force_terminal=width is not None, color_system=None))
+    for result in found:
+        printer.found(result)
+    printer.end(interrupted, of=34)
+    return out.getvalue().splitlines()
+
+
+def test_a_failure_is_printed_with_its_cause_and_what_to_do() -> None:
+    lines = printed(*results(passed("Fine."), failed("It fails.\n    last line of [log]", exchange()), skipped("Why.")))
+    assert lines[0] == "pass    labels (1.2 s): Fine."
+    assert lines[1:3] == ["fail    entry-point (1.2 s): It fails.", "            last line of [log]"]
+    assert lines[3].startswith("        contract  The image is run with the argument `serve`")
+    assert '        received  500 application/json {"error": "no"} after 0.500 s' in lines
+    assert any(line.startswith("        to do     Use the exec form") for line in lines)
+    assert lines[-1] == "1 pass, 1 fail, 1 skipped"
+
+
+@pytest.mark.parametrize("width", [None, 80, 40])
+def test_lines_are_broken_between_words(width: int | None) -> None:
+    words = "as many words as there must be to fill more than a single line of a terminal"
+    lines = printed(*results(failed(f"{words}.\n{words}.", exchange())), width=width)
+    assert max(map(len, lines)) <= (width or 80) or width == 40  # where one word is longer than that
+    text = " ".join(" ".join(lines).split())
+    assert f"{words}. {words}." in text and CHECKS[0].fix.replace("`", "") in text
+
+
+def test_what_a_terminal_takes_for_orders_is_not_printed() -> None:
+    text = "\n".join(printed(*results(failed("a\x1b[31mb\rc\x9bd\u202e\n    log\x07", exchange(b"\x1b]0;x")))))
+    assert text.replace("\n", "").isprintable()
+    assert r"a\x1b[31mb\rc\x9bd\u202e" in text
+
+
+def test_checks_that_were_not_made_are_one_line() -> None:
+    missing = [Result(each, skipped("It did not start."), 0.0, was_made=False) for each in CHECKS[2:20]]
+    lines = printed(*missing, *results(passed()))
+    assert lines == ["skipped starts and 17 more: It did not start.", "pass    labels (1.2 s)", "1 pass, 18 skipped"]
+    assert printed(*missing[:1])[0] == "skipped starts: It did not start."
+
+
+def test_an_interruption_is_told_with_how_far_it_was() -> None:
+    assert printed(*results(passed(), skipped("Why.")), interrupted=True)[-1] == (
+        "Interrupted after 2 of 34 checks: 1 pass, 1 skipped"
     )
-    shown = capsys.readouterr().out
-    assert re.search(r"labels +pass +1\.2 +Fine\.", shown)
-    assert "last line of [log]" in shown
-    assert '500 application/json {"error": "no"}' in shown
-    assert shown.splitlines()[-1] == "1 pass, 1 fail, 1 skipped"
-    assert "\x1b" not in shown  # no colours in a pipe
+    assert printed(interrupted=True) == ["Interrupted after 0 of 34 checks"]
 
 
 # The command
@@ -153,7 +202,7 @@ def test_list_names_every_check_with_its_sentence() -> None:
     run = check("--list")
     assert run.returncode == 0
     assert [line.split()[0] for line in run.stdout.splitlines()] == NAMES
-    assert "$SAGEMAKER_BIND_TO_PORT when that is set. [dg]" in run.stdout
+    assert "$SAGEMAKER_BIND_TO_PORT when that is set. (SageMaker developer guide)" in run.stdout
 
 
 @pytest.mark.parametrize(
@@ -162,6 +211,7 @@ def test_list_names_every_check_with_its_sentence() -> None:
         ([], "Give a model that the container can load: --model model.tar.gz."),
         (["--model", "missing.tar.gz"], "There is no model archive missing.tar.gz."),
         (["--only", "load-dupliacte"], "There is no check 'load-dupliacte'. Near it: load-duplicate"),
+        (["--only", "load", "--fast"], "--only and --fast exclude each other"),
         (["--model", "README.md"], "README.md cannot be extracted: It is not compressed with gzip."),
         (["--model", "README.md", "--image", "a", "--url", "b"], "exclude each other"),
         (["--model", "README.md", "--url", "https://host"], "https://host is not the address of a container"),
@@ -220,9 +270,9 @@ def test_one_that_does_not_start_fails_the_first_check_that_needs_it(model: Path
         SCRIPT='{"start": {"exit": 3, "lines": ["no licence"]}}',
     )
     assert run.returncode == 1
-    assert re.search(r"load +fail .*ended with exit code 3", run.stdout)
+    assert re.search(r"(?m)^fail +load \(.*ended with exit code 3", run.stdout)
     assert "no licence" in run.stdout
-    assert re.search(r"get +skipped .*did not start", run.stdout)
+    assert re.search(r"(?m)^skipped +get: The container did not start", run.stdout)
 
 
 def test_a_container_that_runs_already_is_checked_and_left_running(model: Path, tmp_path: Path) -> None:
@@ -258,11 +308,11 @@ def test_nothing_at_the_url_is_exit_code_2(model: Path) -> None:
 def test_a_mistake_in_a_check_is_no_verdict_on_the_container(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async def mistaken(*_: Any) -> list[Result]:
+    async def mistaken(*_: Any) -> None:
         raise ZeroDivisionError
 
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setattr("localmme.check.command.run", mistaken)
+    monkeypatch.setattr("localmme.check.command.Runner.run", mistaken)
     with pytest.raises(SystemExit) as ended:
         main(["check", "--command", SCRIPTED_CONTAINER, "--model", str(model)])
     assert ended.value.code == 2
@@ -272,13 +322,15 @@ def test_a_mistake_in_a_check_is_no_verdict_on_the_container(
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_nothing_is_left_when_it_is_ended_in_the_middle(number: int, tmp_path: Path) -> None:
     slow = archive(tmp_path / "slow.tar.gz", {"script.json": '{"load": {"delay": 60}}'})
-    arguments = ["--command", SCRIPTED_CONTAINER, "--model", str(slow), "--only", "load"]
+    arguments = ["--command", SCRIPTED_CONTAINER, "--model", str(slow), "--only", "ping,load,get", "--json"]
+    arguments += ["--junit", str(tmp_path / "junit.xml")]
     state = tmp_path / "state"
     journal = tmp_path / "journal"
     run = subprocess.Popen(
         [sys.executable, "-m", "localmme.cli", "check", *arguments],
         cwd=REPOSITORY,
         env={**os.environ, "XDG_STATE_HOME": str(state), "SCRIPT_JOURNAL": str(journal)},
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
     eventually(lambda: journal.exists() and '"start"' in journal.read_text() and '"ping"' in journal.read_text())
@@ -286,9 +338,14 @@ def test_nothing_is_left_when_it_is_ended_in_the_middle(number: int, tmp_path: P
     below = psutil.Process(run.pid).children(recursive=True)
     assert below
     run.send_signal(number)
-    _, errors = run.communicate(timeout=30)
+    output, errors = run.communicate(timeout=30)
     if number != signal.SIGKILL:
-        assert (run.returncode, errors) == (2, b"Interrupted; nothing is left running.\n")
+        assert (run.returncode, errors) == (128 + number, b"Interrupted; nothing is left running.\n")
+        told = json.loads(output)
+        assert told["interrupted"] is True
+        assert [(each["name"], each["verdict"]) for each in told["checks"]] == [("ping", "pass")]
+        [suite] = ElementTree.parse(tmp_path / "junit.xml").getroot()
+        assert suite.get("tests") == "1"
     eventually(lambda: not any(process.is_running() and process.status() != "zombie" for process in below))
     eventually(lambda: not list(state.glob("localmme/.checks/check-*")))
 

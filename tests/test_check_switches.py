@@ -32,9 +32,10 @@ CANNOT_BE_TOLD = {
     "memory-full": ("reload-after-507",),
 }
 
-# These take most of the time; they are left out where the switch has nothing to do with them.
-SLOW = ("ping-while-busy", "load-unload-growth")
-IN_FULL = ("", *SLOW, "starts", "load", "invoke", "unload", "unload-frees-memory")
+# What takes most of the time is left out where the switch has nothing to do with it.
+BUSY = ("ping-while-busy", "load-while-invoking")
+SLOW = (*BUSY, "unload-frees-memory", "load-unload-growth", "memory-full", "reload-after-507")
+IN_FULL = ("", *SLOW, "starts", "load", "invoke", "unload")
 
 DOCKERFILE = """
 COPY serve.py broken_container.py /opt/program/

@@ -45,8 +45,11 @@ class Container(abc.ABC):
         """Wait until its main process has ended; how it ended, in words that follow "it"."""
 
     @abc.abstractmethod
-    async def stop(self) -> None:
-        """SIGTERM, SIGKILL after ``Limits.stop_seconds``; returns when nothing of it is left. May be called twice."""
+    async def stop(self, seconds: float | None = None) -> None:
+        """SIGTERM, SIGKILL so many ``seconds`` later; returns when nothing of it is left. May be called twice.
+
+        None = after ``Limits.stop_seconds``.
+        """
 
     @abc.abstractmethod
     async def memory_used(self) -> int:

@@ -91,9 +91,9 @@ class DockerContainer(Container):
     async def wait(self) -> str:
         return await asyncio.shield(self._exited)
 
-    async def stop(self) -> None:
+    async def stop(self, seconds: float | None = None) -> None:
         if self._stopping is None:
-            self._stopping = asyncio.create_task(self._stop())
+            self._stopping = asyncio.create_task(self._stop(self._limits.stop_seconds if seconds is None else seconds))
         await asyncio.shield(self._stopping)
 
     async def memory_used(self) -> int:
@@ -307,16 +307,16 @@ class DockerContainer(Container):
 
     # Stopping
 
-    async def _stop(self) -> None:
+    async def _stop(self, seconds: float) -> None:
         if self._starting is None:
             return
         if not self._starting.done():
             self._starting.cancel()
             await asyncio.wait([self._starting])
         if self._name:
-            seconds = math.ceil(self._limits.stop_seconds)  # the engine takes whole ones
+            whole = math.ceil(seconds)  # the engine takes whole ones
             with contextlib.suppress(SetupError):
-                await self._engine.call(lambda client: client.stop(self._name, timeout=seconds))
+                await self._engine.call(lambda client: client.stop(self._name, timeout=whole))
             await asyncio.wait([self._exited], timeout=LAST_WORDS_SECONDS)
         await self._remove()
 

@@ -4,12 +4,12 @@
 
 A small process between the emulator and a container. The first line of its standard input is the
 container's environment, as JSON; then it reads the emulator's wishes there, one per line: ``memory``,
-``cpu`` and ``stop``. The end of the input means that the emulator is gone,
-also after kill -9: then SCRATCH, what it kept on disk for this container, is removed as well. COMMAND
-runs in DIRECTORY. Reports leave on standard output as JSON lines; the container's own output goes
-to this process's standard error. On Linux the keeper adopts what the container leaves behind, so
-that a process which put itself into a new session is still found; elsewhere such a process is
-found only while its parent lives.
+``cpu`` and ``stop``, or ``stop=SECONDS`` for other than STOP_SECONDS. The end of the input means that
+the emulator is gone, also after kill -9: then SCRATCH, what it kept on disk for this container, is
+removed as well. COMMAND runs in DIRECTORY. Reports leave on standard output as JSON lines; the
+container's own output goes to this process's standard error. On Linux the keeper adopts what the
+container leaves behind, so that a process which put itself into a new session is still found; elsewhere
+such a process is found only while its parent lives.
 """
 
 from __future__ import annotations
@@ -112,6 +112,8 @@ def main() -> int:
                     report(cpu=tree.cpu_seconds())
                 elif wish == b"stop":
                     begin_to_stop(stop_seconds)
+                elif wish.startswith(b"stop="):
+                    begin_to_stop(float(wish[5:]))
 
 
 def reap() -> list[tuple[int, int]]:

@@ -85,10 +85,10 @@ class ProcessContainer(Container):
     async def wait(self) -> str:
         return describe_exit(await asyncio.shield(self._exited))
 
-    async def stop(self) -> None:
+    async def stop(self, seconds: float | None = None) -> None:
         if self._keeper is None:
             return
-        self._wish(b"stop\n")
+        self._wish(b"stop\n" if seconds is None else b"stop=%g\n" % seconds)
         await self._keeper.wait()
         _, unfinished = await asyncio.wait(self._readers, timeout=LAST_WORDS_SECONDS)
         for reader in unfinished:  # a process that escaped holds the other end of the pipe

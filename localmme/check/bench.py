@@ -76,21 +76,23 @@ class Bench:
 
     # Life
 
-    async def restart(self, stop_seconds: float = STOP_SECONDS) -> None:
+    async def restart(self, *, shares_instance: bool = False) -> None:
         """A new run in place of the one there is. Raises SetupError and NotHealthy."""
         await self.stop()
-        self.run = run = self.subject.new_run(stop_seconds=stop_seconds)
+        self.run = run = self.subject.new_run(shares_instance=shares_instance)
         self.started_in = await run.start()
 
-    async def stop(self) -> float:
-        """End what runs; the seconds that it took."""
+    async def stop(self, kill_seconds: float = STOP_SECONDS) -> float:
+        """End what runs, with SIGKILL so many seconds after SIGTERM; the seconds that it took."""
         run, self.run, self.full = self.run, None, None
         self.ever_loaded, self._kept = False, None
         self.loaded.clear()
-        return await run.stop() if run is not None else 0.0
+        return await run.stop(kill_seconds) if run is not None else 0.0
 
     async def fresh(self) -> None:
-        """A new run, for what must not be disturbed by what has been. Ends the check if it does not come up."""
+        """A run without a past, for what must not be disturbed by one. Ends the check if it does not come up."""
+        if self.run is not None and not self.ever_loaded:
+            return
         try:
             await self.restart()
         except (NotHealthy, SetupError) as error:

@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from emulator.containers.engine import Engine
@@ -25,16 +25,15 @@ from localmme.check.bench import Bench, Sample
 from localmme.check.contract import Check, chosen
 from localmme.check.finding import Verdict
 from localmme.check.models import Models
-from localmme.check.runner import Result, run
+from localmme.check.runner import Result, Runner
 from localmme.check.scratch import Scratch, scratch
 from localmme.check.subject import RunningContainer, Subject
 from localmme.client import guess_content_type, read_data
 from localmme.options import variable
 
 DEFAULT_BODY, DEFAULT_CONTENT_TYPE = b"{}", "application/json"
-SOME_FAILED, COULD_NOT_RUN = 1, 2  # exit codes
+SOME_FAILED, COULD_NOT_RUN, INTERRUPTED = 1, 2, 128  # exit codes; to the last, the signal's number is added
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-Tell = Callable[[str], None]
 
 
 def check(
@@ -52,73 +51,95 @@ def check(
     timeout: float | None,
     limits: Sequence[str],
     only: str | None,
+    fast: bool,
     list_only: bool,
     as_json: bool,
     junit: str | None,
 ) -> int:
-    """Do as the options say; the exit code: 0 = no check failed, 1 = some did, 2 = they could not be made."""
+    """Do as the options say; the exit code.
+
+    0 = no check failed, 1 = some did, 2 = they could not be made, 128 and a signal's number = it ended them.
+    """
     try:
-        checks = chosen(only)
+        checks = chosen(only, fast)
         if list_only:
             report.print_list(checks)
             return 0
         archives = _archives(models)
         sample = _sample(data, content_type, accept)
-        with scratch() as own, _progress() as tell:
+        with scratch() as own, _shown(as_json) as shown:
             given = Limits().override(list(limits))
             events = Events()
-            events.subscribe(lambda event, _: tell(_pulling(event)) if isinstance(event, ImagePulling) else None)
+            events.subscribe(lambda event, _: shown.tell(_pulling(event)) if isinstance(event, ImagePulling) else None)
             engine = Engine(own.directory, events)
             subject = _subject(image, command, handler, url, environment, memory, own.directory, engine)
             subject.limits = replace(given, startup_seconds=timeout) if timeout else given
-            results = asyncio.run(_run(checks, subject, archives, sample, own, tell))
+            results, interrupted_by = asyncio.run(_run(checks, subject, archives, sample, own, shown))
+            if shown.printer:
+                shown.printer.end(bool(interrupted_by), len(checks))
         if junit:
             report.write_junit(results, Path(junit))
     except SetupError as error:
         print(f"Error: {printable_lines(str(error))}", file=sys.stderr)
         return COULD_NOT_RUN
-    except (KeyboardInterrupt, asyncio.CancelledError):
+    except KeyboardInterrupt:  # before there was anything to end
         print("Interrupted; nothing is left running.", file=sys.stderr)
-        return COULD_NOT_RUN
+        return INTERRUPTED + signal.SIGINT
     except Exception:  # of the checks themselves: it says nothing of the container
         traceback.print_exc()
         print("Error: a check failed inside localmme.", file=sys.stderr)
         return COULD_NOT_RUN
     if as_json:
-        print(report.as_json(results))
-    else:
-        report.print_results(results)
+        print(report.as_json(results, bool(interrupted_by)))
+    if interrupted_by:
+        print("Interrupted; nothing is left running.", file=sys.stderr)
+        return INTERRUPTED + interrupted_by
     return SOME_FAILED if any(result.finding.verdict is Verdict.FAIL for result in results) else 0
 
 
 async def _run(
-    checks: Sequence[Check], subject: Subject, archives: Sequence[Path], sample: Sample, own: Scratch, tell: Tell
-) -> list[Result]:
-    task = asyncio.current_task()
+    checks: Sequence[Check], subject: Subject, archives: Sequence[Path], sample: Sample, own: Scratch, shown: Shown
+) -> tuple[list[Result], int]:
+    """What was found, and the number of the signal that has ended it; 0 = none."""
     loop = asyncio.get_running_loop()
+    models = Models(archives, subject.models, own.directory / "archives")
 
-    def interrupt() -> None:
-        for number in SIGNALS:  # a second one would break off the cleaning up
-            loop.add_signal_handler(number, lambda: None)
-        assert task is not None
-        task.cancel()
+    def begins(check: Check, number: int) -> None:
+        shown.tell(f"{check.name} ({number} of {len(checks)})")
+
+    def found(result: Result) -> None:
+        if shown.printer:
+            shown.printer.found(result)
+
+    runner = Runner(checks, Bench(subject, models, sample), begins, found)
+    task = asyncio.create_task(_made(runner, subject, models, own, shown))
+    caught: list[int] = []
+
+    def interrupt(number: int) -> None:
+        if not caught:  # a second one would break off the cleaning up
+            caught.append(number)
+            shown.tell("stopping the container")
+            task.cancel()
 
     for number in SIGNALS:
-        loop.add_signal_handler(number, interrupt)
+        loop.add_signal_handler(number, interrupt, number)
+    await asyncio.wait([task])
+    if not task.cancelled():
+        task.result()  # what went wrong is raised here
+    return runner.results, caught[0] if caught else 0
+
+
+async def _made(runner: Runner, subject: Subject, models: Models, own: Scratch, shown: Shown) -> None:
+    """Make the checks, with all that they need."""
     try:
         if own.left_containers:
             with contextlib.suppress(SetupError):  # of another engine, perhaps
                 await subject.engine.sweep()
-        tell("finding what is to be checked")
+        shown.tell("finding what is to be checked")
         await subject.prepare()
-        models = Models(archives, subject.models, own.directory / "archives")
-        tell("extracting the models")
+        shown.tell("extracting the models")
         await asyncio.to_thread(models.extract)
-
-        def begin(check: Check, number: int) -> None:
-            tell(f"{check.name} ({number} of {len(checks)})")
-
-        return await run(checks, Bench(subject, models, sample), begin)
+        await runner.run()
     finally:
         await subject.engine.close()
 
@@ -178,13 +199,27 @@ def _pulling(event: ImagePulling) -> str:
     return f"pulling {event.image}: {event.fraction:.0%}"
 
 
-@contextmanager
-def _progress() -> Iterator[Tell]:
-    """Show what is being done, in a terminal only."""
-    if not sys.stderr.isatty():
-        yield lambda text: None
-        return
-    from rich.console import Console
+@dataclass(frozen=True)
+class Shown:
+    """What a person sees of it meanwhile."""
 
-    with Console(stderr=True).status("") as status:
-        yield status.update
+    tell: Callable[[str], None]  # what is being done
+    printer: report.Printer | None  # of the results; None = they are wanted as JSON
+
+
+@contextmanager
+def _shown(as_json: bool) -> Iterator[Shown]:
+    """Results go to standard output. What is being done, and for how long already, is shown in a terminal only."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    out, err = Console(highlight=False), Console(stderr=True)
+    printer = None if as_json else report.Printer(out)
+    console = out if printer and out.is_terminal else err
+    if not console.is_terminal:
+        yield Shown(lambda text: None, printer)
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=None)
+        yield Shown(lambda text: progress.reset(task, description=text), printer)

@@ -1,10 +1,12 @@
-"""What was found, for people (a table), for programs (JSON) and for the pages of a CI (JUnit XML)."""
+"""What was found, for people (as it comes), for programs (JSON) and for the pages of a CI (JUnit XML)."""
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,19 +18,25 @@ from emulator.printable import printable
 from localmme.check.finding import Verdict
 
 if TYPE_CHECKING:
-    from rich.text import Text
+    from rich.console import Console
 
     from localmme.check.contract import Check
     from localmme.check.runner import Result
 
 STYLES = {Verdict.PASS: "green", Verdict.FAIL: "bold red", Verdict.WARN: "yellow", Verdict.SKIPPED: "dim"}
-PIPE_WIDTH = 200  # characters; in a pipe there is no screen to fit into
+WIDTH = 80  # characters
+LIST_WIDTH = 500
+SHOWN_SECONDS = 0.05
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def as_data(results: Sequence[Result]) -> dict[str, Any]:
-    """Plain data: ``{"checks": [...]}``. ``sent`` and ``received`` are empty where no exchange told."""
+def as_data(results: Sequence[Result], interrupted: bool = False) -> dict[str, Any]:
+    """Plain data: ``{"interrupted": ..., "checks": [...]}``.
+
+    ``sent`` and ``received`` are empty where no exchange told, ``fix`` where there is nothing to do.
+    """
     return {
+        "interrupted": interrupted,
         "checks": [
             {
                 "name": result.check.name,
@@ -37,15 +45,17 @@ def as_data(results: Sequence[Result]) -> dict[str, Any]:
                 "sent": result.finding.exchange.sent if result.finding.exchange else "",
                 "received": result.finding.exchange.received if result.finding.exchange else "",
                 "detail": result.finding.detail,
+                "fix": result.check.fix if result.finding.verdict in (Verdict.FAIL, Verdict.WARN) else "",
                 "seconds": round(result.seconds, 3),
             }
             for result in results
-        ]
+        ],
     }
 
 
-def as_json(results: Sequence[Result]) -> str:
-    return json.dumps(as_data(results), indent=2, ensure_ascii=False)
+def as_json(results: Sequence[Result], interrupted: bool = False) -> str:
+    """The same as a JSON document."""
+    return json.dumps(as_data(results, interrupted), indent=2, ensure_ascii=False)
 
 
 def write_junit(results: Sequence[Result], path: Path) -> None:
@@ -90,53 +100,97 @@ def told(result: Result) -> str:
     ]
     if exchange is not None:
         lines += [f"sent: {exchange.sent}", f"received: {exchange.received}"]
+    if result.finding.verdict in (Verdict.FAIL, Verdict.WARN):
+        lines.append(f"to do: {result.check.fix}")
     return "\n".join(lines)
 
 
-def print_results(results: Sequence[Result]) -> None:
-    """A table of all; below it, what was sent and came back where something is amiss; last, a count."""
-    from rich.box import SIMPLE
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+class Printer:
+    """Prints each result as it comes, and at last a count.
 
-    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
-    table = Table(box=SIMPLE, pad_edge=False)
-    table.add_column("check", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
-    table.add_column("s", justify="right", no_wrap=True)
-    table.add_column("", overflow="fold")
-    for result in results:
-        first_line = result.finding.detail.partition("\n")[0]
-        table.add_row(result.check.name, _verdict(result), f"{result.seconds:.1f}", Text(printable(first_line)))
-    console.print(table)
-    for result in results:
-        if result.finding.verdict in (Verdict.FAIL, Verdict.WARN):
-            console.print(Text.assemble(_verdict(result), "  ", (result.check.name, "bold")))
-            for line in (
-                told(result).splitlines()[1:] if "\n" not in result.finding.detail else told(result).splitlines()
-            ):
-                console.print(Text(printable(f"    {line}")), soft_wrap=True)
-            console.print()
-    counts = Counter(result.finding.verdict for result in results)
-    console.print(", ".join(f"{counts[verdict]} {verdict.value}" for verdict in Verdict if counts[verdict]))
+    Lines are wrapped at words: in a terminal to its width, elsewhere to 80 columns, and each is flushed.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._width = min(console.width, WIDTH) if console.is_terminal else WIDTH
+        self._counts: Counter[Verdict] = Counter()
+        self._not_made: list[Result] = []  # in a row, for the same reason
+
+    def found(self, result: Result) -> None:
+        """Print a result; what was not made for one and the same reason is told in one line."""
+        self._counts[result.finding.verdict] += 1
+        if not result.was_made:
+            self._not_made.append(result)
+            return
+        self._print_not_made()
+        verdict = result.finding.verdict
+        seconds = f" ({result.seconds:.1f} s)" if result.seconds >= SHOWN_SECONDS else ""
+        said, *more = map(printable, result.finding.detail.split("\n"))
+        self._line(verdict, f"{result.check.name}{seconds}{': ' if said else ''}{said}")
+        for line in more:
+            self._wrapped(line, "        ")
+        if verdict in (Verdict.FAIL, Verdict.WARN):
+            exchange = result.finding.exchange
+            self._item("contract", result.check.contract)
+            if exchange is not None:
+                self._item("sent", printable(exchange.sent))
+                self._item("received", printable(exchange.received))
+            self._item("to do", result.check.fix.replace("`", ""))
+
+    def end(self, interrupted: bool = False, of: int = 0) -> None:
+        """Say how many ended how."""
+        self._print_not_made()
+        counts = ", ".join(f"{self._counts[verdict]} {verdict.value}" for verdict in Verdict if self._counts[verdict])
+        if interrupted:
+            counts = f"Interrupted after {self._counts.total()} of {of} checks{': ' if counts else ''}{counts}"
+        self._console.print(counts, markup=False, highlight=False)
+
+    def _print_not_made(self) -> None:
+        results, self._not_made = self._not_made, []
+        if not results:
+            return
+        names = results[0].check.name + (f" and {len(results) - 1} more" if len(results) > 1 else "")
+        self._line(Verdict.SKIPPED, f"{names}: {printable(results[0].finding.detail)}")
+
+    def _line(self, verdict: Verdict, text: str) -> None:
+        from rich.text import Text
+
+        indent = " " * 8
+        first, *rest = textwrap.wrap(text, self._width - 8, break_long_words=False, break_on_hyphens=False) or [""]
+        head = Text.assemble((f"{verdict.value:<8}", STYLES[verdict]), first)
+        self._console.print(head, soft_wrap=True, highlight=False)
+        for line in rest:
+            self._plain(indent + line)
+
+    def _item(self, name: str, text: str) -> None:
+        self._wrapped(f"{name:<9} {text}", " " * 8, " " * 18)
+
+    def _wrapped(self, text: str, indent: str, further: str = "") -> None:
+        own = text[: len(text) - len(text.lstrip())]
+        for line in textwrap.wrap(
+            text.strip(),
+            self._width,
+            initial_indent=indent + own,
+            subsequent_indent=further or indent + own,
+            break_long_words=False,
+            break_on_hyphens=False,
+        ):
+            self._plain(line)
+
+    def _plain(self, line: str) -> None:
+        self._console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
 def print_list(checks: Sequence[Check]) -> None:
     """The checks' names, and what they are about."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
+    width = console_width()
+    indent = " " * (max(len(check.name) for check in checks) + 2)
     for check in checks:
-        table.add_row(check.name, check.contract.replace("[", r"\["))
-    Console(width=None if sys.stdout.isatty() else 500, highlight=False).print(table)
+        name = f"{check.name:<{len(indent)}}"
+        print(textwrap.fill(name + check.contract, width, subsequent_indent=indent, break_on_hyphens=False))
 
 
-def _verdict(result: Result) -> Text:
-    from rich.text import Text
-
-    verdict = result.finding.verdict
-    return Text(verdict.value, style=STYLES[verdict])
+def console_width() -> int:
+    """Characters in a line: as many as the terminal has; elsewhere a sentence is one line."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else LIST_WIDTH

@@ -1,22 +1,30 @@
-"""Runs the checks one after the other, each in a time box, on a container that is healthy when it begins."""
+"""Runs the checks one after the other, each in a time box, on a container that is healthy when it begins.
+
+Starting a container is what takes the time, so that checks share one. What a check finds may then be the fault of those
+before it: a model that they left in memory, say. So no check fails by a container that others have used: it is made
+again in a fresh one, and what went wrong in the used one is told by the check ``long-use``.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from emulator.errors import ContainerError, SetupError
+from emulator.sizes import format_size
 from emulator.timeouts import in_time
 from localmme.check.bench import Bench
-from localmme.check.contract import Check
-from localmme.check.finding import Finding, Ruling, Verdict, failed, skipped
+from localmme.check.contract import LONG_USE, Check
+from localmme.check.finding import Finding, Ruling, Verdict, failed, passed, skipped, warned
 from localmme.check.subject import END_SECONDS, NotHealthy
 
 BOX_SECONDS = 60.0  # for a check of quick models
 BOX_LOADS, BOX_STARTS = 20, 3  # and that many loads and starts as slow as those seen
 HEALTH_TRIES = 3
+AGAIN_SECONDS = 45.0  # for all that is made again in fresh containers; a check more may begin when they are not up
+QUICK_LOOK_SECONDS = 0.1  # engines that take longer to tell the memory in use are not asked after each check
 
 
 @dataclass(frozen=True)
@@ -26,82 +34,211 @@ class Result:
     check: Check
     finding: Finding
     seconds: float
+    was_made: bool = True  # False = not tried at all, as there is no container
 
 
-async def run(checks: Sequence[Check], bench: Bench, tell: Callable[[Check, int], None]) -> list[Result]:
-    """``tell`` is called as each check begins, with its number from 1.
+@dataclass(frozen=True)
+class Incident:
+    """Something that a container did which others had used before, and a fresh one did not do."""
 
-    Raises SetupError when there is nothing to check. Nothing runs any more when it returns or is cancelled.
-    """
-    results: list[Result] = []
-    unusable = ""  # why no further check can be made
-    try:
-        for number, check in enumerate(checks, 1):
-            tell(check, number)
-            began = time.monotonic()
-            if check.needs_container and not unusable:
-                unusable, finding = await _make_ready(check, bench)
-            else:
+    text: str  # a sentence
+    is_end: bool  # of the container
+
+
+class Runner:
+    """Makes checks, and tells of each as it begins and when it is through."""
+
+    def __init__(
+        self,
+        checks: Sequence[Check],
+        bench: Bench,
+        begins: Callable[[Check, int], None],
+        found: Callable[[Result], None],
+    ) -> None:
+        """``begins`` is called with the check's number from 1."""
+        self._checks, self._bench, self._begins, self._found = checks, bench, begins, found
+        self.results: list[Result] = []  # so far
+        self._unusable = ""  # why no further check can be made
+        self._incidents: list[Incident] = []
+        self._used_by: list[str] = []  # the checks that the container has been through
+        self._memory: list[int] = []  # bytes in use when it was started, and after each of them
+        self._has_failed = False  # the last check, so that it has told already what the container did
+        self._looks = True  # whether the memory is looked at
+        self._again_seconds = 0.0
+
+    async def run(self) -> None:
+        """Make all of them.
+
+        Raises SetupError when there is nothing to check. Nothing runs any more when it returns or is cancelled.
+        """
+        try:
+            for number, check in enumerate(self._checks, 1):
+                if check is LONG_USE:
+                    continue
+                self._begins(check, number)
+                began = time.monotonic()
                 finding = None
-            if finding is None:
-                finding = skipped(unusable) if unusable and check.needs_container else await _one(check, bench)
-            results.append(Result(check, finding, time.monotonic() - began))
-    finally:
-        await bench.stop()
-    return results
+                if check.needs_container and not self._unusable:
+                    finding = await self._make_ready()
+                if finding is None and check.needs_container and self._unusable:
+                    self._tell(Result(check, skipped(self._unusable), 0.0, was_made=False))
+                else:
+                    finding = finding or await self._fairly(check)
+                    self._has_failed = finding.verdict is Verdict.FAIL
+                    self._tell(Result(check, finding, time.monotonic() - began))
+        finally:
+            await self._bench.stop()
+        if LONG_USE in self._checks or self._incidents:
+            self._tell(Result(LONG_USE, self._long_use(), 0.0))
 
+    def _tell(self, result: Result) -> None:
+        self.results.append(result)
+        self._found(result)
 
-async def _make_ready(check: Check, bench: Bench) -> tuple[str, Finding | None]:
-    """Have a healthy container. Otherwise: why there is none, and what that is for the first check that needs one."""
-    if bench.run is not None:
-        for _ in range(HEALTH_TRIES):
-            if await bench.run.is_healthy():
-                return "", None
-            if await bench.run.ended():
-                break
-    first = bench.run is None
-    if not first and not bench.subject.is_ours:
-        return "The container at that address does not answer any more.", None
-    try:
-        await bench.restart()
-    except (NotHealthy, SetupError) as error:
-        if not bench.subject.is_ours:
-            raise SetupError(f"No healthy container answers at {bench.subject.url}. {error}") from None
-        last_words = f"\n{bench.running.last_words()}"
-        await bench.stop()
-        finding = failed(f"{error}{last_words}") if first else None
-        again = "" if first else " again"
-        return f"The container did not start{again}: {_first_line(str(error))}", finding
-    return "", None
+    async def _make_ready(self) -> Finding | None:
+        """Have a healthy container. Otherwise: note why no check can be made; what that is for the first of them."""
+        run = self._bench.run
+        if run is not None:
+            for _ in range(HEALTH_TRIES):
+                if await run.is_healthy():
+                    return None
+                if await run.ended():
+                    break
+            if not self._bench.subject.is_ours:
+                self._unusable = "The container at that address does not answer any more."
+                return None
+            if not self._has_failed:
+                ended = await run.ended()
+                what = f"it {ended}" if ended else f"{HEALTH_TRIES} pings in a row were not answered with 200"
+                self._incidents.append(Incident(f"After {self._past()}, {what}. {run.last_words()}", ended is not None))
+        first = not self.results or not any(each.check.needs_container for each in self.results)
+        try:
+            await self._fresh()
+        except (NotHealthy, SetupError) as error:
+            if not self._bench.subject.is_ours:
+                raise SetupError(f"No healthy container answers at {self._bench.subject.url}. {error}") from None
+            last_words = f"\n{self._bench.running.last_words()}"
+            await self._bench.stop()
+            again = "" if first else " again"
+            self._unusable = f"The container did not start{again}: {str(error).partition(chr(10))[0]}"
+            return failed(f"{error}{last_words}") if first else None
+        return None
 
+    async def _fresh(self) -> None:
+        """A container that no check has used. Raises NotHealthy and SetupError."""
+        self._used_by, self._memory = [], []
+        await self._bench.restart()
+        await self._look()
 
-async def _one(check: Check, bench: Bench) -> Finding:
-    """Make one check, and clean up after it."""
-    run = bench.run
-    if run is not None:
-        run.caller.last = None
-    box = BOX_SECONDS + BOX_LOADS * bench.slowest_load + BOX_STARTS * bench.started_in
-    try:
-        finding = await in_time(check.run(bench), box)
-    except Ruling as ruling:
-        finding = ruling.finding
-    except asyncio.TimeoutError:
-        finding = failed(f"It was not through within {box:.0f} s.", run.caller.last if run else None)
-    except (ContainerError, SetupError) as error:
-        finding = failed(f"The container cannot be spoken to: {error}", run.caller.last if run else None)
-    run = bench.run
-    if run is None:
+    async def _fairly(self, check: Check) -> Finding:
+        """Make a check; if it fails in a container that others have used, make it again in a fresh one."""
+        run, past = self._bench.run, self._past()
+        finding = await self._one(check)
+        if finding.verdict is not Verdict.FAIL or not check.depends_on_past or not past or run is None:
+            await self._used(check, run)
+            return finding
+        if not self._bench.subject.is_ours:
+            return finding
+        if self._again_seconds > AGAIN_SECONDS:
+            return replace(finding, detail=f"{finding.detail}\nThe container had been through {past} before.")
+        ended = await run.ended()
+        memory = self._growth()
+        began = time.monotonic()
+        self._bench.cannot_fill = ""
+        try:
+            await self._fresh()
+            again = await self._one(check)
+        except (NotHealthy, SetupError) as error:
+            await self._bench.stop()
+            self._unusable = f"The container did not start again: {str(error).partition(chr(10))[0]}"
+            return finding
+        finally:
+            self._again_seconds += time.monotonic() - began
+        await self._used(check, self._bench.run)
+        if again.verdict is Verdict.FAIL:
+            return again
+        if again.verdict is Verdict.SKIPPED:  # it tells nothing of the container
+            return finding
+        how = f"the container {ended}" if ended else f"this was found: {finding.detail}"
+        self._incidents.append(Incident(f"{check.name}, after {past}: {how}{memory}", ended is not None))
+        note = f"This is of a fresh container. In one that had been through {past} it failed: see {LONG_USE.name}."
+        return replace(again, detail=f"{again.detail}\n{note}".lstrip("\n"))
+
+    async def _one(self, check: Check) -> Finding:
+        """Make one check, and clean up after it."""
+        bench = self._bench
+        run = bench.run
+        if run is not None:
+            run.caller.last = None
+        box = BOX_SECONDS + BOX_LOADS * bench.slowest_load + BOX_STARTS * bench.started_in
+        try:
+            finding = await in_time(check.run(bench), box)
+        except Ruling as ruling:
+            finding = ruling.finding
+        except asyncio.TimeoutError:
+            finding = failed(f"It was not through within {box:.0f} s.", run.caller.last if run else None)
+        except (ContainerError, SetupError) as error:
+            finding = failed(f"The container cannot be spoken to: {error}", run.caller.last if run else None)
+        run = bench.run
+        if run is None:
+            return finding
+        last = finding.exchange or run.caller.last
+        dropped = last is not None and not last.status
+        ended = await run.ended(END_SECONDS if dropped or finding.verdict is Verdict.FAIL else 0.0)
+        if ended is not None:
+            detail = "" if finding.verdict is not Verdict.FAIL else f"{finding.detail}\n"
+            finding = failed(f"{detail}The container {ended}. {run.last_words()}", last)
+        elif bench.full is None:
+            await bench.tidy()
         return finding
-    last = finding.exchange or run.caller.last
-    dropped = last is not None and not last.status
-    ended = await run.ended(END_SECONDS if dropped or finding.verdict is Verdict.FAIL else 0.0)
-    if ended is not None:
-        detail = "" if finding.verdict is not Verdict.FAIL else f"{finding.detail}\n"
-        finding = failed(f"{detail}The container {ended}. {run.last_words()}", last)
-    elif bench.full is None:
-        await bench.tidy()
-    return finding
 
+    async def _used(self, check: Check, before: object) -> None:
+        """Note that the container has been through a check, which had begun with the run ``before``."""
+        if self._bench.run is not before:  # it has had one of its own
+            self._used_by, self._memory = [], []
+        if check.needs_container:
+            self._used_by.append(check.name)
+            await self._look()
 
-def _first_line(text: str) -> str:
-    return text.partition("\n")[0]
+    async def _look(self) -> None:
+        if self._looks and self._bench.subject.is_ours and self._bench.run is not None:
+            began = time.monotonic()
+            self._memory.append(await self._bench.running.container.memory_used())
+            self._looks = time.monotonic() - began < QUICK_LOOK_SECONDS
+
+    def _past(self) -> str:
+        """The checks that the container has been through, in words; empty if there are none."""
+        names = self._used_by
+        return (
+            ", ".join(names) if len(names) <= 3 else f"{len(names)} checks, {names[0]} to {names[-1]}" if names else ""
+        )
+
+    def _growth(self) -> str:
+        """How the memory in use has changed meanwhile, in words."""
+        if len(self._memory) < 2 or len(self._memory) != len(self._used_by) + 1:
+            return ""
+        steps = [after - before for before, after in zip(self._memory, self._memory[1:])]
+        most = self._used_by[steps.index(max(steps))]
+        return (
+            f". Memory in use: {format_size(self._memory[0])} when it had started, {format_size(self._memory[-1])} "
+            f"when the check began; most of that came with {most}"
+        )
+
+    def _long_use(self) -> Finding:
+        """What containers did that were used by one check after the other."""
+        count = sum(each.was_made and each.check.needs_container for each in self.results)
+        if not self._bench.subject.is_ours:
+            return skipped("A container that runs already cannot be compared with a fresh one.")
+        if self._unusable and not self._incidents:
+            return skipped(self._unusable)
+        if not count:
+            return skipped("It takes other checks, which use the container.")
+        if not self._incidents:
+            return passed(f"None of {count} checks has failed only because of those before it.")
+        guilty = [
+            each.check.name for each in self.results if each.check.is_of_memory and each.finding.verdict is Verdict.FAIL
+        ]
+        cause = f"\nSee {' and '.join(guilty)}, which may be why." if guilty else ""
+        detail = "In a container that other checks have used, things go wrong which do not in a fresh one.\n"
+        detail += "\n".join(incident.text for incident in self._incidents) + cause
+        return failed(detail) if any(each.is_end for each in self._incidents) else warned(detail)

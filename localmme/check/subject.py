@@ -7,7 +7,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -66,8 +66,8 @@ class Subject:
         if isinstance(self.runs, Image):
             self.image = await self.engine.image(self.runs.reference)
 
-    def new_run(self, *, shares_instance: bool = False, stop_seconds: float = STOP_SECONDS) -> Run:
-        """A run that is not started yet."""
+    def new_run(self, *, shares_instance: bool = False) -> Run:
+        """A run that is not started yet; ``shares_instance`` = it must bind to another port than 8080."""
         setting = Setting(
             name="primary",
             environment={"SAGEMAKER_MULTI_MODEL": "true", **self.environment},
@@ -80,8 +80,7 @@ class Subject:
             shares_instance=shares_instance,
             scratch=self.directory,
         )
-        limits = replace(self.limits, stop_seconds=stop_seconds)
-        return Run(self, setting, limits)
+        return Run(self, setting, self.limits)
 
     def container(self, setting: Setting, limits: Limits, log: LogSink) -> Container:
         if self.runs is None:
@@ -145,11 +144,11 @@ class Run:
         """Whether it runs and answers its pings, however slowly."""
         return await self.ended() is None and (await self._ping(self.caller)).status == 200
 
-    async def stop(self) -> float:
-        """Stop it; the seconds that it took."""
+    async def stop(self, kill_seconds: float = STOP_SECONDS) -> float:
+        """Stop it, with SIGKILL so many seconds after SIGTERM; the seconds that it took."""
         self.caller.close()
         began = time.perf_counter()
-        await self.container.stop()
+        await self.container.stop(kill_seconds)
         seconds = time.perf_counter() - began
         if self._watch is not None and not self._watch.done():
             await asyncio.wait([self._watch], timeout=END_SECONDS)
@@ -197,7 +196,7 @@ class RunningContainer(Container):
     async def wait(self) -> str:
         return await asyncio.get_running_loop().create_future()
 
-    async def stop(self) -> None:
+    async def stop(self, seconds: float | None = None) -> None:
         """It is not ours to stop."""
 
     async def memory_used(self) -> int:

@@ -80,19 +80,18 @@ async def bind_to_port(bench: Bench) -> Finding:
         if told != port:
             return failed(f"SAGEMAKER_BIND_TO_PORT was {told}, but it listens on port {port}.")
         return passed(f"It listens on port {port}, as it was told.", bench.running.caller.last)
-    run = bench.subject.new_run(shares_instance=True)
     try:
-        await run.start()
-        return passed(f"It listens on port {run.told_port}, as it was told.", run.caller.last)
+        await bench.restart(shares_instance=True)  # which the checks after it use as well
+        return passed(f"It listens on port {bench.running.told_port}, as it was told.", bench.running.caller.last)
     except (NotHealthy, SetupError) as error:
+        run = bench.running
+        await bench.stop()
         detail = f"With SAGEMAKER_BIND_TO_PORT={run.told_port} it does not come up on that port. {error}"
         image = bench.subject.image
         if image is not None and BIND_TO_PORT_LABEL.partition("=")[0] not in image.labels:
             # It does not say that it can, so nobody can ask it to.
             return warned(f"{detail} Without the label, it can only be alone on an instance.", run.caller.last)
         return failed(f"{detail} {run.last_words()}", run.caller.last)
-    finally:
-        await run.stop()
 
 
 async def connect(bench: Bench) -> Finding:
@@ -177,13 +176,9 @@ async def sigterm(bench: Bench) -> Finding:
     if not bench.subject.is_ours:
         return skipped(NOT_OURS)
     limit = bench.limits.stop_seconds
-    try:
-        await bench.restart(stop_seconds=limit)
-    except (NotHealthy, SetupError) as error:
-        return failed(f"The container could not be started a second time. {error}")
     await bench.load(await asyncio.to_thread(bench.models.copy))
     run = bench.running
-    seconds = await bench.stop()
+    seconds = await bench.stop(limit)
     ended = await run.ended() or "ended"
     if seconds >= limit:
         return failed(

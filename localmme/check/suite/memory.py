@@ -9,17 +9,20 @@ from emulator.sizes import format_size
 from localmme.check.bench import Bench, Clock, Full
 from localmme.check.calls import Exchange
 from localmme.check.finding import Finding, Ruling, fail, failed, passed, skip, skipped, warned
+from localmme.check.growth import GROWTH_BYTES, Growth, Trend, is_flat, judge
 from localmme.check.models import Model
 
 MEASURABLE_BYTES = 8 * 1024**2  # below that, models cannot be told from what a server takes for itself
 MOST_MEASURED, LOADING_SECONDS = 16, 10.0  # models, and for their loads
-MEASUREMENTS = 3  # of what is given back, at most
+MEASUREMENTS, MEASURING_SECONDS = 3, 15.0  # of what is given back, at most; no further one begins after the latter
 GIVEN_BACK, HALF_GIVEN_BACK = 0.6, 0.3  # shares of what was taken, for pass and warn
 SETTLE_SECONDS, LOOK_SECONDS = 3.0, 0.25  # for memory to go back after the answer
-ROUNDS, WARM_UP_ROUNDS, ROUNDS_SECONDS = 100, 10, 10.0
-FEWEST_ROUNDS = 8  # of models however slow
-GROWTH_BYTES = 4 * 1024**2  # in half of the rounds
+ROUNDS, ROUNDS_SECONDS = 100, 10.0
+FEWEST_ROUNDS, FEWEST_SECONDS = 10, 20.0  # that tell anything; for these there is more time
+SETTLED_BYTES = 1024**2
 MOST_COPIES, FILL_SECONDS = 400, 25.0
+HOPELESS_SHARE = 0.25  # of the memory: a server may refuse long before it is full
+FORETOLD_COPIES, FORETOLD_SECONDS = 10, 2.0  # after which it is plain whether memory will be full in time
 
 
 @dataclass(frozen=True)
@@ -39,16 +42,18 @@ class Given:
     def __str__(self) -> str:
         back = format_size(max(self.taken - self.left, 0))
         share = max(0.0, min(self.share, 1.0))
-        return f"{self.models} models took {format_size(self.taken)}; unloading them gave {back} back ({share:.0%})."
+        models = f"{self.models} models" if self.models > 1 else "A model"
+        return f"{models} took {format_size(self.taken)}; unloading gave {back} back ({share:.0%})."
 
 
 async def unload_frees_memory(bench: Bench) -> Finding:
     await bench.memory()
     await bench.fresh()
     await bench.model()  # one that stays: what comes with the first model is no model's own
+    clock = Clock(MEASURING_SECONDS)
     best = await _given_back(bench)
     for _ in range(MEASUREMENTS - 1):
-        if best.share >= GIVEN_BACK:
+        if best.share >= GIVEN_BACK or clock.is_up:
             break
         # A server may take memory for itself the first few times, as a JVM does for its heap; a model's is never given
         # back, however often one looks.
@@ -100,31 +105,74 @@ async def _given_back(bench: Bench) -> Given:
 
 async def load_unload_growth(bench: Bench) -> Finding:
     await bench.memory()
-    clock = Clock(ROUNDS_SECONDS)
-    figures: list[int] = []
-    answer: Exchange | None = None
-    model = await asyncio.to_thread(bench.models.copy)
-    while len(figures) < ROUNDS and not (clock.is_up and len(figures) >= FEWEST_ROUNDS):
-        answer = await bench.load(model)
-        if not answer.ok and not figures:
-            skip("It takes models that load, and loading one failed: see the check load.", answer)
-        if not answer.ok:
-            return failed(f"In round {len(figures) + 1} of load and unload, the load failed.", answer)
-        answer = await bench.unload(model)
-        if not answer.ok:
-            return skipped("It takes models that unload: see the check unload.", answer)
-        figures.append(await bench.memory())
-    steady = figures[WARM_UP_ROUNDS:] if len(figures) > 2 * WARM_UP_ROUNDS else figures
-    part = max(1, len(steady) // 4)
-    # Collectors let memory rise and fall. What is never given back shows in the least of the last rounds.
-    before, after = max(steady[:part]), min(steady[-part:])
-    growth = after - before
-    rounds = f"{len(figures)} rounds" + ("" if len(figures) == ROUNDS else f" in {clock.seconds:.0f} s")
-    figure = f"{rounds}: at most {format_size(before)} in the first quarter, at least {format_size(after)} in the last"
-    if growth > GROWTH_BYTES:
-        each = format_size(growth // max(1, len(steady) - 2 * part))
-        return failed(f"{figure}, which is {each} a round: in the end the container runs out of memory.")
-    return passed(f"{figure}.")
+    rounds = Rounds(bench, await asyncio.to_thread(bench.models.copy))
+    await rounds.make(ROUNDS, ROUNDS_SECONDS)
+    if len(rounds.figures) < FEWEST_ROUNDS:
+        await rounds.make(FEWEST_ROUNDS - len(rounds.figures), FEWEST_SECONDS - ROUNDS_SECONDS)
+    if len(rounds.figures) < FEWEST_ROUNDS:
+        return skipped(f"{len(rounds.figures)} rounds in {rounds.seconds:.0f} s are too few to tell.", rounds.answer)
+    growth = judge(rounds.figures, rounds.model_bytes)
+    if growth.trend is Trend.GROWING and await _settles(bench, growth.before):
+        return passed(f"{rounds.told(growth)}. It rises, and falls again when the container rests.", rounds.answer)
+    if growth.trend is Trend.GROWING and growth.is_enough:
+        # What comes with the first hundred rounds may come to an end; what comes with the next as well does not.
+        first = len(rounds.figures)
+        await rounds.make(ROUNDS, ROUNDS_SECONDS)
+        growth = judge(rounds.figures[first // 2 :], rounds.model_bytes)
+    if growth.trend is Trend.GROWING:
+        detail = f"{rounds.told(growth)}. It rises all the time, by {format_size(max(growth.per_round, 0))} a round"
+        if growth.is_enough:
+            return failed(f"{detail}: in the end the container runs out of memory.", rounds.answer)
+        return warned(f"{detail}. So few rounds are no proof: look at more of them.", rounds.answer)
+    risen = growth.after - growth.before
+    few = " It rises in few steps, not with every round." if risen > GROWTH_BYTES * growth.rounds else ""
+    return passed(f"{rounds.told(growth)}.{few}", rounds.answer)
+
+
+class Rounds:
+    """A model that is loaded and unloaded again and again, and the memory in use after each time."""
+
+    def __init__(self, bench: Bench, model: Model) -> None:
+        self._bench, self._model = bench, model
+        self.figures: list[int] = []  # bytes
+        self.model_bytes = 0  # that one model takes
+        self.seconds = 0.0
+        self.answer: Exchange | None = None  # to the last unload
+
+    async def make(self, count: int, seconds: float) -> None:
+        """So many more, or as many as the time allows, or until it is plain that memory stays as it is.
+
+        Ends the check where a round does not succeed.
+        """
+        bench, clock, before = self._bench, Clock(seconds), len(self.figures)
+        while len(self.figures) - before < count and not clock.is_up and not is_flat(self.figures[before:]):
+            answer = await bench.load(self._model)
+            if not answer.ok and not self.figures:
+                skip("It takes models that load, and loading one failed: see the check load.", answer)
+            if not answer.ok:
+                fail(f"In round {len(self.figures) + 1} of load and unload, the load failed.", answer)
+            loaded = 0 if self.figures else await bench.memory()
+            self.answer = await bench.unload(self._model)
+            if not self.answer.ok:
+                skip("It takes models that unload: see the check unload.", self.answer)
+            self.figures.append(await bench.memory())
+            self.model_bytes = self.model_bytes or max(0, loaded - self.figures[-1])
+        self.seconds += clock.seconds
+
+    def told(self, growth: Growth) -> str:
+        """What was measured, in words."""
+        figures = f"at least {format_size(growth.before)} in use at first, {format_size(growth.after)} at last"
+        return f"{len(self.figures)} rounds in {self.seconds:.0f} s: {figures}"
+
+
+async def _settles(bench: Bench, before: int) -> bool:
+    """Whether the memory in use goes back to about what it was, if the container is left alone for a moment."""
+    clock = Clock(SETTLE_SECONDS)
+    while await bench.memory() > before + SETTLED_BYTES:
+        if clock.is_up:
+            return False
+        await asyncio.sleep(LOOK_SECONDS)
+    return True
 
 
 async def memory_full(bench: Bench) -> Finding:
@@ -210,6 +258,10 @@ async def fill(bench: Bench) -> Full:
         used = await bench.memory()
         if bench.subject.is_process and used - base > bench.subject.memory_bytes:
             break
+        if clock.seconds > FORETOLD_SECONDS and len(loaded) >= FORETOLD_COPIES:
+            share = max(used - base, 1) / max(bench.subject.memory_bytes - base, 1)
+            if share * min(FILL_SECONDS / clock.seconds, MOST_COPIES / len(loaded)) < HOPELESS_SHARE:
+                break
     used = await bench.memory()
     detail = f"{len(loaded)} models took {format_size(max(used - base, 0))} and there was no 507."
     if bench.subject.is_process:
