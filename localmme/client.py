@@ -128,7 +128,6 @@ def waiting(text: str) -> Iterator[None]:
 
 
 def _not_running(url: str) -> SetupError:
+    text = f"No emulator answers at {url}. Start one with localmme serve, or name another with --url."
     names = [record.name for record in state_directory.all_living() if record.url != url]
-    others = f" Running: {', '.join(names)}; say which, with --name." if names else ""
-    start = "Start one with localmme serve, or name another with --url."
-    return SetupError(f"No emulator answers at {url}. {start}{others}")
+    return SetupError(f"{text} Running: {', '.join(names)}; say which, with --name." if names else text)

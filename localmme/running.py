@@ -16,6 +16,7 @@ from typing import IO, Any, TypeAlias
 
 from emulator.errors import SetupError
 from localmme import state_directory
+from localmme.client import guess_content_type
 from localmme.launching import ServeError, arguments_of, end, last_words, launch, log_of, page, wait_in_service
 
 StrPath: TypeAlias = "str | os.PathLike[str]"
@@ -194,12 +195,16 @@ class Emulator:
         """The body of the answer to an invocation of a model; None is for an endpoint that has a single one.
 
         ``arguments`` are InvokeEndpoint's, such as ``ContentType="text/csv"`` or ``EndpointName``, which is otherwise
-        ``endpoint_name``. Raises boto3's ClientError, such as ModelError, when it is refused or fails.
+        ``endpoint_name``. Without a ContentType, it is told from the body, as by ``localmme invoke``: JSON or bytes;
+        boto3 itself would send none, and handlers that decode by it refuse that. Raises boto3's ClientError, such as
+        ModelError, when it is refused or fails.
         """
         if self._runtime is None:
             self._runtime = self.client("sagemaker-runtime")
         if "EndpointName" not in arguments:
             arguments["EndpointName"] = self.endpoint_name
+        if "ContentType" not in arguments:
+            arguments["ContentType"] = guess_content_type("", body if isinstance(body, bytes) else str(body).encode())
         if target_model is not None:
             arguments["TargetModel"] = target_model
         return self._runtime.invoke_endpoint(Body=body, **arguments)["Body"].read()

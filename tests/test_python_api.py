@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from unittest import mock
 from urllib.parse import urlsplit
 
 import psutil
@@ -502,3 +503,19 @@ def test_a_mark_tells_the_tests_processes_from_others(leftovers: Leftovers) -> N
         assert [process.pid for process in leftovers.processes()] == [sleeping.pid]
         assert re.fullmatch("[0-9a-f]{32}", os.environ[MARK])
         sleeping.kill()
+
+
+@pytest.mark.parametrize(
+    "body, more, sent",
+    [
+        ('{"rooms": 3}', {}, "application/json"),
+        (b"[3, 80]", {}, "application/json"),
+        (b"3,80", {"ContentType": "text/csv"}, "text/csv"),
+        (b"\x93NUMPY", {}, "application/octet-stream"),
+    ],
+)
+def test_the_content_type_is_told_from_the_body(body: bytes | str, more: dict[str, str], sent: str) -> None:
+    emulator = object.__new__(localmme.Emulator)  # with nothing behind it
+    emulator._runtime = mock.MagicMock()
+    emulator.invoke("a.tar.gz", body, EndpointName="local", **more)
+    assert emulator._runtime.invoke_endpoint.call_args.kwargs["ContentType"] == sent
