@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.client
+import signal
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -36,3 +38,24 @@ def test_one_request_follows_the_other(plane: ControlPlane, method: str, path: s
         answer.read()
         assert answer.status == status
     connection.close()
+
+
+def test_requests_under_way_when_the_emulator_ends_are_told_so(plane: ControlPlane) -> None:
+    """Also of a client that has only begun to send. Nothing of it is a failure of the emulator."""
+    host, port = plane.emulator.url.removeprefix("http://").split(":")
+    head = b"PUT /bucket/key-%d HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n\r\n"
+    uploads = [socket.create_connection((host, int(port)), timeout=20) for _ in range(20)]
+    idle = socket.create_connection((host, int(port)), timeout=20)
+    for number, upload in enumerate(uploads):
+        upload.sendall(head % number + bytes(1_500_000))
+    plane.emulator.signal(signal.SIGTERM)
+    for upload in uploads:
+        answer = b"".join(iter(lambda: upload.recv(65536), b""))  # noqa: B023
+        assert answer.startswith(b"HTTP/1.1 503 "), answer
+        assert b"<Code>ServiceUnavailable</Code>" in answer
+    assert idle.recv(1) == b""
+    for connection in (*uploads, idle):
+        connection.close()
+    assert plane.emulator.wait() == 0
+    assert plane.emulator.errors == []
+    assert [path.name for path in (plane.s3 / "bucket").iterdir()] == ["models"]

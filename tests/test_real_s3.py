@@ -21,7 +21,7 @@ import boto3
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
-from emulator.service.server import BOOT_FAILED
+from emulator.service.worker import BOOT_FAILED
 from tests.conftest import scripted_arguments
 from tests.described import described, scripted_container
 from tests.running import Emulator, Journal, archive, eventually, files_below, localmme, most_memory

@@ -263,18 +263,6 @@ def test_each_service_refuses_in_its_own_form(request_: Any, code: bytes, kind: 
     assert not [name for name in headers if name.startswith(b"access-control-")]
 
 
-def test_a_websocket_is_closed() -> None:
-    sent: list[Any] = []
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    application = Application([])
-    dispatch = Dispatch(application, application, None, application, application, WebGuard())  # type: ignore[arg-type]
-    asyncio.run(dispatch({**scope(), "type": "websocket"}, None, send))  # type: ignore[arg-type]
-    assert (sent, application.calls) == ([{"type": "websocket.close"}], 0)
-
-
 CORS = [(b"Access-Control-Allow-Origin", b"*"), (b"access-control-allow-headers", b"x-amz-target"), (b"X-Any", b"1")]
 
 

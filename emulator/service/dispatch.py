@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from emulator.service.addressed import header, service_of
 from emulator.service.neighbours.face import Neighbours
+from emulator.service.neighbours.wire import Refusal
+from emulator.service.refusals import ENDING, send_refusal
 from emulator.service.response_headers import NO_PAGE, protected, shared
 from emulator.service.runtime import PREFIX as RUNTIME_PREFIX
 from emulator.service.runtime import Receive, Runtime, Scope, Send
@@ -45,11 +47,9 @@ class Dispatch:
         self._others = others
         self._guard = guard
         self._access = access
+        self.is_ending = False  # nothing is served any more
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.close"})  # nothing here speaks it
-            return
         try:
             page = self._guard.admit(scope)
         except NotAdmitted as refusal:
@@ -77,7 +77,15 @@ class Dispatch:
             except Refused as refused:
                 await refused.send(scope, receive, send)
                 return
-        await application(scope, receive, send)
+        if self.is_ending:
+            await send_refusal(service, scope, ENDING, send)
+        else:
+            await application(scope, receive, send)
+
+    async def refuse(self, scope: Scope, send: Send, refusal: Refusal) -> None:
+        """Answer so, in the form of the service that the request is for."""
+        service, _ = self._service(scope)
+        await send_refusal(service, scope, refusal, send)
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send, refusal: NotAdmitted) -> None:
         from emulator.service.access.refusals import not_admitted

@@ -13,11 +13,10 @@ import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
-from gunicorn.workers.gasgi import ASGIWorker
 
 from emulator.containers.engine import Engine
 from emulator.errors import SetupError
@@ -37,22 +36,16 @@ from emulator.service.metrics import Metrics
 from emulator.service.neighbours.face import Neighbours
 from emulator.service.runtime import Receive, Runtime, Scope, Send
 from emulator.service.web_guard import WebGuard
+from emulator.service.worker import ENDING_SIGNALS, Worker
 
 if TYPE_CHECKING:
     from emulator.service.access.door import Access, User
+    from emulator.service.neighbours.wire import Refusal
     from emulator.service.s3.face import S3
     from emulator.service.sagemaker.face import SageMaker
     from emulator.service.sagemaker.plane import Plane
 
-STDIN = 0
-# One Ctrl-C arrives twice: from the terminal and from gunicorn's master. One that comes later is a second one.
-SAME_CTRL_C_SECONDS = 1.0
-# How long a caller may keep an unused connection: longer than SDKs do, so that it is theirs to close.
-KEEPALIVE_SECONDS = 75
-ENDING_SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP}
 log = logging.getLogger("localmme")
-# gunicorn's own word to its master that a worker will never start, so that it does not try again.
-BOOT_FAILED = 3
 
 
 @dataclass(frozen=True)
@@ -131,6 +124,7 @@ class Application:
         await self._sagemaker.stop()
         await self._endpoints.stop()
         await self._engine.close()
+        self._dispatch.is_ending = True
         if self._s3 is not None:
             await self._s3.stop()
         await asyncio.get_running_loop().shutdown_default_executor()  # an extraction may be under way
@@ -144,6 +138,10 @@ class Application:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._dispatch(scope, receive, send)
+
+    async def refuse(self, scope: Scope, send: Send, refusal: Refusal) -> None:
+        """Answer so, in the form of the service that the request is for."""
+        await self._dispatch.refuse(scope, send, refusal)
 
     def _plane(self, registry: Registry) -> Plane:
         """The control plane with what it had been told, and with the endpoints that were given. Raises SetupError."""
@@ -213,105 +211,6 @@ class Application:
         return {"url": self._settings.url, "endpoints": [await endpoint.state() for endpoint in self._endpoints]}
 
 
-class Worker(ASGIWorker):
-    """gunicorn's ASGI worker, with this application's idea of starting and stopping.
-
-    gunicorn's own would wait for idle keep-alive connections before it stops, and on Ctrl-C would
-    not tell the application at all.
-    """
-
-    asgi: Application
-    life_of_master: ClassVar[tuple[int, int]]  # a pipe, into which nobody but the master can write: it ends with it
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._ending: asyncio.Task[None] | None = None
-        self._impatient_from = 0.0
-        self._serving: asyncio.Task[None] | None = None
-
-    def init_process(self) -> None:
-        os.close(self.life_of_master[1])
-        super().init_process()
-
-    def handle_exit_signal(self) -> None:
-        if self._ending is None:
-            self._begin_to_end()
-        elif self.loop.time() > self._impatient_from:
-            self.asgi.abandon()
-            self._finish()
-
-    handle_quit_signal = handle_exit_signal
-
-    def init_signals(self) -> None:
-        ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-        super().init_signals()
-        if ignored:
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        else:
-            self.loop.add_signal_handler(signal.SIGHUP, self.handle_exit_signal)
-
-    def run(self) -> None:
-        super().run()
-        failure = self.asgi.failure
-        if failure is not None:
-            print(f"Error: {printable_lines(str(failure))}", file=sys.stderr, flush=True)
-            sys.exit(BOOT_FAILED)
-
-    async def _serve(self) -> None:
-        # Now that the loop runs, and not before: until then, uvloop would drop them.
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING_SIGNALS)
-        self._serving = asyncio.current_task()
-        gave_up = asyncio.Event()
-        self.loop.add_reader(self.life_of_master[0], self._master_has_gone)
-        try:
-            await self.asgi.start(gave_up, again=self.age > 1)
-        except SetupError as error:
-            self.asgi.failure = error
-            return
-        except Exception as error:
-            self.asgi.failure = SetupError(f"The emulator cannot start: {error}.")
-            return
-        if self.asgi.until_eof:
-            self.loop.add_reader(STDIN, self._read_stdin)
-        watch = asyncio.create_task(self._end_after(gave_up.wait()))
-        await super()._serve()
-        watch.cancel()
-        with contextlib.suppress(asyncio.CancelledError):  # by _finish
-            await asyncio.wait([self._begin_to_end()])
-
-    def _begin_to_end(self) -> asyncio.Task[None]:
-        if self._ending is None:
-            self._ending = self.loop.create_task(self._end())
-            self._impatient_from = self.loop.time() + SAME_CTRL_C_SECONDS
-        return self._ending
-
-    async def _end_after(self, happening: Any) -> None:
-        await happening
-        self._begin_to_end()
-
-    def _master_has_gone(self) -> None:
-        """It was killed. So is this process, as all is made for that: who starts the emulator anew need not wait."""
-        self.asgi.abandon()
-        os._exit(1)
-
-    def _read_stdin(self) -> None:
-        if not os.read(STDIN, 4096):
-            self.loop.remove_reader(STDIN)
-            os.kill(self.ppid, signal.SIGTERM)  # the master, which then ends this worker
-
-    async def _end(self) -> None:
-        try:
-            await self.asgi.stop()
-        finally:
-            self._finish()
-
-    def _finish(self) -> None:
-        self._quick_shutdown = True
-        self.alive = False
-        if self._serving is not None:
-            self._serving.cancel()  # out of its sleep between two heartbeats
-
-
 class Master(Arbiter):
     """gunicorn's master, for one worker that holds all state.
 
@@ -368,8 +267,6 @@ class Server(BaseApplication):
             "workers": 1,
             "timeout": 0,
             "graceful_timeout": ends_within_seconds(limits),
-            "keepalive": KEEPALIVE_SECONDS,
-            "asgi_lifespan": "off",
             "control_socket_disable": True,
             "loglevel": "critical",  # the emulator says itself what there is to say
             "proc_name": "localmme",

@@ -1,8 +1,4 @@
-"""A WSGI application behind gunicorn's ASGI worker: it runs in threads, and its answers leave in one piece.
-
-In pieces, a caller has the whole answer by its content length before the application has ended, and may already send
-the next request on the same connection. gunicorn then loses that one: it hangs, or finds the connection closed. [run]
-"""
+"""A WSGI application behind ASGI: it runs in threads, and has the request as a whole before it begins."""
 
 from __future__ import annotations
 
@@ -15,7 +11,7 @@ MOST_BODY_BYTES = 32 * 1024 * 1024  # [ours] of a request; more than any call th
 
 
 def in_threads(application: Any, workers: int = 2) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
-    """An ASGI application of a WSGI one. Requests and answers are held in memory as a whole."""
+    """An ASGI application of a WSGI one. Requests are held in memory as a whole: no thread waits for a caller."""
     from a2wsgi import WSGIMiddleware
 
     middleware: Any = WSGIMiddleware(application, workers=workers)
@@ -24,18 +20,11 @@ def in_threads(application: Any, workers: int = 2) -> Callable[[Scope, Receive, 
         body = await whole_body(receive, send)
         if body is None:
             return
-        sent: list[MutableMapping[str, Any]] = []
 
         async def whole() -> MutableMapping[str, Any]:
             return {"type": "http.request", "body": body, "more_body": False}
 
-        async def keep(message: MutableMapping[str, Any]) -> None:
-            sent.append(message)
-
-        await middleware(scope, whole, keep)
-        start, *parts = sent
-        await send(start)
-        await send({"type": "http.response.body", "body": b"".join(part.get("body", b"") for part in parts)})
+        await middleware(scope, whole, send)
 
     return answer
 

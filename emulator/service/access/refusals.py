@@ -81,9 +81,7 @@ class Refused(EmulatorError):
         if header(scope, b"expect").lower() == "100-continue":  # the caller waits for a word before it sends
             headers.append((b"connection", b"close"))
         elif self.has_unread:
-            body = Body(receive)
-            await body.drop()
-            body.release()
+            await Body(receive).drop()
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else self.body})
 

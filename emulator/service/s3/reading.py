@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from emulator.service.runtime import Receive
 from emulator.service.s3.errors import S3Error, incomplete_body, message_too_long
 
@@ -11,22 +9,18 @@ BATCH_BYTES = 1 << 20  # read before it is written: each batch takes two hops be
 
 
 class Body:
-    """Reads a request's body in batches.
-
-    gunicorn's ASGI worker reads on for as long as the socket has something, however much of it the
-    application has not taken yet. So the connection is told to stop while a batch is being written.
-    """
+    """Reads a request's body in batches."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
+        self.has_begun = False  # to be read: a caller that waits for that (Expect: 100-continue) sends it then
         self.is_complete = False
-        self._pause, self._resume = _flow_of(receive)
 
     async def batch(self) -> bytes:
         """About a megabyte, or what is left of it. Raises IncompleteBody when the caller has gone."""
         parts: list[bytes] = []
         size = 0
-        self._resume()
+        self.has_begun = True
         while size < BATCH_BYTES and not self.is_complete:
             message = await self._receive()
             if message["type"] == "http.disconnect":
@@ -35,8 +29,6 @@ class Body:
             parts.append(part)
             size += len(part)
             self.is_complete = not message.get("more_body")
-        if not self.is_complete:
-            self._pause()
         return b"".join(parts)
 
     async def document(self, limit: int) -> bytes:
@@ -59,19 +51,3 @@ class Body:
                 await self.batch()
         except S3Error:
             return
-
-    def release(self) -> None:
-        """The request is over: the connection may be read for the next one."""
-        self._resume()
-
-
-def _flow_of(receive: Receive) -> tuple[Callable[[], None], Callable[[], None]]:
-    """What stops and continues the reading of this request's connection; does nothing with another server."""
-    protocol = getattr(getattr(receive, "__self__", None), "protocol", None)
-    pause, resume = getattr(protocol, "_pause_reading", None), getattr(protocol, "_resume_reading", None)
-    if pause is None or resume is None:
-        return _nothing, _nothing
-    return pause, resume
-
-
-def _nothing() -> None: ...

@@ -1,0 +1,279 @@
+"""A caller's connection: uvicorn's HTTP/1.1, and an answer for all that is not HTTP.
+
+uvicorn refuses in plain text and ahead of the answers that it still owes, gives up a request that breaks off without an
+answer, and loses what comes behind a request to switch to another protocol. Here a refused request takes its turn like
+any other, and the application refuses it in the form of the service that it is for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from itertools import chain
+from typing import Any, Protocol
+
+import httptools
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from emulator.service.neighbours.wire import Refusal
+from emulator.service.refusals import ENDING, TOO_LONG, not_http
+from emulator.service.runtime import Receive, Scope, Send
+
+# [ours] The most of a request line and its headers, and of all else that is not data (trailers, extensions of chunks).
+# S3's limit for headers is 8 KB; credentials of other services alone may be longer.
+HEAD_BYTES = 64 * 1024
+# [ours] How long a connection is read on after a refusal. If it were closed while its caller still sends, it would be
+# reset, and the answer lost with it.
+LINGER_SECONDS = 2.0
+CYCLE = "localmme.cycle"  # where in a scope uvicorn's state of the request is
+DISCONNECTED = {"type": "http.disconnect"}
+
+log = logging.getLogger("localmme")
+logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL + 1)  # the emulator says itself what there is to say
+
+
+class Application(Protocol):
+    """An ASGI application that can also refuse what comes to no service."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
+
+    async def refuse(self, scope: Scope, send: Send, refusal: Refusal) -> None:
+        """Answer so, in the form of the service that the request is for, as far as its head has come."""
+
+
+class _Refused(Exception):
+    """A head that httptools takes, and we do not."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+
+
+class Connection(HttpToolsProtocol):
+    """Requests one after the other, answered in order. httptools calls the ``on_`` methods."""
+
+    def __init__(self, config: Config, state: ServerState) -> None:
+        super().__init__(config, state, {})
+        self._application: Application = self.app  # type: ignore[assignment]
+        self.app = self._serve  # type: ignore[assignment]
+        self._in_head = False
+        self._pending = 0  # bytes that have come since a head or a piece of a body was complete
+        self._is_switching = False  # the head that is coming asks for another protocol
+        self._refusal: Refusal | None = None  # of the request that is the last: nothing that comes is looked at
+        self._is_broken_off = False  # the last request, whose body will not come as a whole
+        self._is_half_closed = False
+        self._drained = asyncio.Event()  # the caller sends no more
+        self._serving: tuple[asyncio.Task[Any], RequestResponseCycle] | None = None
+
+    # What comes
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def data_received(self, data: bytes) -> None:
+        if self._refusal is not None:
+            return
+        self._pending += len(data)
+        try:
+            while data:
+                try:
+                    self.parser.feed_data(data)
+                    break
+                except httptools.HttpParserUpgrade as upgrade:
+                    data = self._head_without_upgrade() + data[upgrade.args[0] :]
+        except httptools.HttpParserError as error:
+            self._refuse(_refusal_for(error))
+            return
+        if self._pending > HEAD_BYTES:
+            self._refuse(TOO_LONG)
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """The caller sends no more; what it has sent is answered. Whether the connection stays open."""
+        self._drained.set()
+        if self._refusal is None and not self._is_half_closed:
+            self._is_half_closed = True
+            if self._in_head:
+                self._refuse(not_http("It ended in its head"))
+            elif self.cycle is not None and self.cycle.more_body:
+                self._break_off()
+        return self._is_busy()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._drained.set()
+        self._stop_timer()
+        super().connection_lost(exc)
+        if self._serving is not None:
+            task, cycle = self._serving
+            if not cycle.response_complete:
+                cycle.disconnected = True
+                task.cancel()
+
+    # What is made of it
+
+    def on_message_begin(self) -> None:
+        self._in_head = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        if self._refusal is None:
+            self._check_head()
+            if self.parser.should_upgrade():
+                self._is_switching = True
+                return
+        self._in_head = False
+        self._pending = 0
+        self._stop_timer()
+        super().on_headers_complete()
+        self.scope[CYCLE] = self.cycle  # type: ignore[literal-required]
+        self.headers = []  # for trailers, which are no headers of the request [RFC 9110, 6.5.1]
+
+    def on_body(self, body: bytes) -> None:
+        self._pending = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if not self._is_switching:
+            super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        is_last = not self.pipeline
+        super().on_response_complete()
+        if is_last and (self._is_half_closed or self._is_broken_off):
+            self._linger()
+
+    def _check_head(self) -> None:
+        """Raises _Refused for what httptools lets pass, and HttpParserError."""
+        # It is no longer than what has come; to count it each time would take longer than the rest of this.
+        if self._pending > HEAD_BYTES and len(self.url) + sum(map(len, chain.from_iterable(self.headers))) > HEAD_BYTES:
+            raise _Refused(TOO_LONG)
+        version = self.parser.get_http_version()
+        if version not in ("1.0", "1.1"):
+            raise _Refused(not_http(f"This is HTTP/{version}, and only HTTP/1.1 is served"))
+        if self.parser.get_method() == b"CONNECT":
+            raise _Refused(not_http("CONNECT is for proxies"))
+        if not self.url.startswith(b"/") and httptools.parse_url(self.url).path is None:
+            raise _Refused(not_http("Its target has no path"))
+        hosts = [name for name, _ in self.headers].count(b"host")
+        if hosts > 1 or (not hosts and version == "1.1"):  # [RFC 9112, 3.2]
+            raise _Refused(not_http(f"It has {hosts or 'no'} Host headers"))
+        if version == "1.0":
+            self.expect_100_continue = False  # [RFC 9110, 10.1.1]
+
+    def _head_without_upgrade(self) -> bytes:
+        """A request to switch to another protocol may be passed over. [RFC 9110, 7.8]
+
+        llhttp does not: for it, there is no body, and what follows is of the other protocol. So a new parser gets the
+        head without that header.
+        """
+        lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
+        lines += [b"%s: %s" % (name, value) for name, value in self.headers if name != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._is_switching = False
+        return b"\r\n".join([*lines, b"", b""])
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Refuse the request that is coming, when it is its turn."""
+        self._refusal = refusal
+        if not self._in_head and self.cycle is not None and self.cycle.more_body:
+            self._break_off()  # in its body: its service knows what to say
+            return
+        if not self._in_head:
+            self.on_message_begin()
+        if not _has_path(self.url):
+            self.url = b"/"
+        self.app, served = self._send_refusal, self.app  # type: ignore[assignment]
+        self.on_headers_complete()
+        self.app = served
+        self.on_message_complete()
+
+    def _break_off(self) -> None:
+        """The rest of a body will not come: its service may still answer, and then the connection ends."""
+        self._is_broken_off = True
+        self.cycle.message_event.set()
+        if self.cycle.response_complete:
+            self._linger()
+
+    # What is answered
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        cycle: RequestResponseCycle = scope[CYCLE]
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving = task, cycle
+        try:
+            await self._application(scope, self._until_broken_off(receive) if cycle.more_body else receive, send)
+        except asyncio.CancelledError:  # by connection_lost, or by the end of the emulator
+            if cycle.disconnected or cycle.response_started:
+                self.transport.close()
+            else:
+                self._refusal = ENDING  # what is still sent of its body is not looked at either
+                await self._send_refusal(scope, receive, send)
+        except Exception:
+            log.exception("%s %s failed inside the emulator", scope["method"], scope["path"])
+            raise  # uvicorn answers 500
+
+    def _until_broken_off(self, receive: Receive) -> Receive:
+        """uvicorn's, which for a body that breaks off would wait for the connection to end."""
+        is_broken_off = False
+
+        async def receive_or_break_off() -> Any:
+            nonlocal is_broken_off
+            if not is_broken_off:
+                message = await receive()
+                is_broken_off = self._is_broken_off and message.get("more_body", False)
+                if not is_broken_off:
+                    return message
+            return DISCONNECTED
+
+        return receive_or_break_off
+
+    async def _send_refusal(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """All of the answer at once; uvicorn, which misses its end, closes the connection behind it."""
+        assert self._refusal is not None
+
+        async def send_without_end(message: Any) -> None:
+            await send({**message, "more_body": True})
+
+        await self._application.refuse(scope, send_without_end, self._refusal)
+        self._linger()
+        await self._drained.wait()
+
+    def _linger(self) -> None:
+        """There is nothing more to say. What the caller still sends is read, and not looked at."""
+        if self._drained.is_set() or self.transport.is_closing():
+            self.transport.close()
+            return
+        self.transport.write_eof()
+        self.flow.resume_reading()
+        self._stop_timer()
+        self.timeout_keep_alive_task = self.loop.call_later(LINGER_SECONDS, self._stop_lingering)
+
+    def _stop_lingering(self) -> None:
+        self._drained.set()
+        self.transport.close()
+
+    def _is_busy(self) -> bool:
+        return bool(self.pipeline) or (self.cycle is not None and not self.cycle.response_complete)
+
+    def _stop_timer(self) -> None:
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
+            self.timeout_keep_alive_task = None
+
+
+def _has_path(url: bytes) -> bool:
+    try:
+        return httptools.parse_url(url).path is not None
+    except httptools.HttpParserInvalidURLError:
+        return False
+
+
+def _refusal_for(error: httptools.HttpParserError) -> Refusal:
+    reason = error.__context__ if isinstance(error, httptools.HttpParserCallbackError) else error
+    if isinstance(reason, _Refused):
+        return reason.refusal
+    return not_http(str(reason).rstrip(".") if isinstance(reason, httptools.HttpParserError) else "Its head is none")

@@ -1,0 +1,183 @@
+"""gunicorn's worker of the emulator: one event loop, its start and its end, and the connections of its callers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import email.utils
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import uvloop
+from gunicorn.workers.base import Worker as BaseWorker
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from emulator.errors import SetupError
+from emulator.printable import printable_lines
+from emulator.service.connection import Connection
+
+if TYPE_CHECKING:
+    from emulator.service.server import Application
+
+STDIN = 0
+# One Ctrl-C arrives twice: from the terminal and from gunicorn's master. One that comes later is a second one.
+SAME_CTRL_C_SECONDS = 1.0
+# How long a caller may keep an unused connection: longer than SDKs do, so that it is theirs to close.
+KEEPALIVE_SECONDS = 75
+# How long answers may take to leave when everything else has ended.
+LAST_ANSWERS_SECONDS = 1.0
+ENDING_SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP}
+# gunicorn's own word to its master that a worker will never start, so that it does not try again.
+BOOT_FAILED = 3
+
+
+class Worker(BaseWorker):
+    """gunicorn's worker: one event loop with the application, and the connections of its callers.
+
+    gunicorn has one for ASGI applications. It answers nothing that it cannot read, and on Ctrl-C would not tell the
+    application at all.
+    """
+
+    wsgi: Application  # what the base class calls what it has loaded
+    loop: asyncio.AbstractEventLoop
+    life_of_master: ClassVar[tuple[int, int]]  # a pipe, into which nobody but the master can write: it ends with it
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._ending: asyncio.Task[None] | None = None
+        self._impatient_from = 0.0
+        self._over: asyncio.Event
+
+    def init_process(self) -> None:
+        os.close(self.life_of_master[1])
+        self.loop = uvloop.new_event_loop()
+        asyncio.set_event_loop(self.loop)
+        super().init_process()  # which also runs it
+
+    def init_signals(self) -> None:
+        hang_up_is_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        for number in self.SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        for number in ENDING_SIGNALS:
+            self.loop.add_signal_handler(number, self._end_by_signal)
+        if hang_up_is_ignored:
+            self.loop.remove_signal_handler(signal.SIGHUP)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # gunicorn: open the files of log anew
+
+    def run(self) -> None:
+        try:
+            self.loop.run_until_complete(self._serve())
+        finally:
+            self._cancel_what_is_left()
+            self.loop.close()
+        failure = self.wsgi.failure
+        if failure is not None:
+            print(f"Error: {printable_lines(str(failure))}", file=sys.stderr, flush=True)
+            sys.exit(BOOT_FAILED)
+
+    async def _serve(self) -> None:
+        # Now that the loop runs, and not before: until then, uvloop would drop them.
+        self._over = asyncio.Event()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING_SIGNALS)
+        gave_up = asyncio.Event()
+        self.loop.add_reader(self.life_of_master[0], self._master_has_gone)
+        try:
+            await self.wsgi.start(gave_up, again=self.age > 1)
+        except SetupError as error:
+            self.wsgi.failure = error
+            return
+        except Exception as error:
+            self.wsgi.failure = SetupError(f"The emulator cannot start: {error}.")
+            return
+        if self.wsgi.until_eof:
+            self.loop.add_reader(STDIN, self._read_stdin)
+        watch = asyncio.create_task(self._end_after(gave_up.wait()))
+        async with _listening(self.wsgi, [wrapped.sock for wrapped in self.sockets]):
+            await self._over.wait()
+        watch.cancel()
+
+    def _end_by_signal(self) -> None:
+        if self._ending is None:
+            self._begin_to_end()
+        elif self.loop.time() > self._impatient_from:
+            self.wsgi.abandon()
+            self._over.set()
+
+    def _begin_to_end(self) -> None:
+        if self._ending is None:
+            self._ending = self.loop.create_task(self._end())
+            self._impatient_from = self.loop.time() + SAME_CTRL_C_SECONDS
+
+    async def _end_after(self, happening: Any) -> None:
+        await happening
+        self._begin_to_end()
+
+    def _master_has_gone(self) -> None:
+        """It was killed. So is this process, as all is made for that: who starts the emulator anew need not wait."""
+        self.wsgi.abandon()
+        os._exit(1)
+
+    def _read_stdin(self) -> None:
+        if not os.read(STDIN, 4096):
+            self.loop.remove_reader(STDIN)
+            os.kill(self.ppid, signal.SIGTERM)  # the master, which then ends this worker
+
+    async def _end(self) -> None:
+        try:
+            await self.wsgi.stop()
+        finally:
+            self._over.set()
+
+    def _cancel_what_is_left(self) -> None:
+        left = asyncio.all_tasks(self.loop)
+        for task in left:
+            task.cancel()
+        if left:
+            self.loop.run_until_complete(asyncio.wait(left, timeout=1.0))
+
+
+@contextlib.asynccontextmanager
+async def _listening(application: Application, sockets: list[socket.socket]) -> AsyncIterator[None]:
+    """Take connections. At the end, requests that are still under way get an answer that says so."""
+    config = Config(
+        application,  # type: ignore[arg-type]
+        http=Connection,
+        interface="asgi3",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEPALIVE_SECONDS,
+    )
+    config.load()
+    state, loop = ServerState(), asyncio.get_running_loop()
+    servers = [await loop.create_server(lambda: Connection(config, state), sock=sock) for sock in sockets]
+    clock = asyncio.create_task(_tell_the_time(state))
+    try:
+        yield
+    finally:
+        clock.cancel()
+        for server in servers:
+            server.close()
+        for task in state.tasks:
+            task.cancel()
+        for connection in list(state.connections):
+            connection.shutdown()
+        ends = loop.time() + LAST_ANSWERS_SECONDS
+        while (state.tasks or state.connections) and loop.time() < ends:
+            await asyncio.sleep(0.01)
+
+
+async def _tell_the_time(state: ServerState) -> None:
+    while True:
+        date = email.utils.formatdate(usegmt=True).encode()
+        state.default_headers = [(b"server", b"localmme"), (b"date", date)]
+        await asyncio.sleep(1 - time.time() % 1)
