@@ -32,7 +32,7 @@ def target_models(context: click.Context, parameter: click.Parameter, incomplete
 
     try:
         state: dict[str, Any] = page(_url(context), "state", ANSWER_SECONDS)
-    except (OSError, ValueError):
+    except (OSError, ValueError, SetupError):
         return []
     wanted = context.params.get("endpoint_name") or "local"
     models = [model for each in state["endpoints"] if each["endpoint_name"] == wanted for model in each["models"]]

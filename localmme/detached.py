@@ -15,7 +15,7 @@ from emulator.errors import SetupError
 from emulator.printable import printable
 from localmme import state_directory
 from localmme.client import waiting
-from localmme.launching import arguments_of, end, launch, page, wait_in_service
+from localmme.launching import PageRefused, arguments_of, end, launch, page, wait_in_service
 from localmme.state_directory import Record
 
 END_MARGIN_SECONDS = 5.0
@@ -93,7 +93,7 @@ def listed() -> list[dict[str, Any]]:
         try:
             state = page(record.url, "state", STATE_SECONDS)
             endpoints = [{key: each[key] for key in ("endpoint_name", "status")} for each in state["endpoints"]]
-        except OSError:
+        except (OSError, PageRefused):
             endpoints = None
         found.append({**asdict(record), "endpoints": endpoints})
     return found

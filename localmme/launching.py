@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from emulator.errors import SetupError
-from emulator.printable import INDENT
+from emulator.printable import INDENT, printable
 from localmme import state_directory
 from localmme.state_directory import LOCK, LOG, Record
 
 POLL_SECONDS, LONGEST_POLL_SECONDS = 0.02, 0.25
 ANSWER_SECONDS = 5.0  # for a page of an emulator that is still busy starting; then it is asked again
+FORBIDDEN, NOT_IN_SERVICE = 403, 503  # the latter from the page of its health
+UNSIGNED = "MissingAuthenticationTokenException"
 TOLD_LINES = 20  # of the log, in an error
 KILLED_SECONDS = 10.0  # for the processes of one that was killed
 # A directory of the user's must not come first on its import path, as with -m: it may hold a queue.py.
@@ -103,14 +105,26 @@ def end(pid: int, directory: Path, seconds: float) -> None:
         _wait_gone(everything, directory, KILLED_SECONDS)
 
 
+class PageRefused(SetupError):
+    """The emulator's access file does not let the user see one of its pages."""
+
+
 def page(url: str, name: str, timeout_seconds: float = 60.0) -> Any:
-    """One of the emulator's own pages. Raises OSError, also for what is no such page."""
+    """One of the emulator's own pages. Raises OSError, also for what is no such page, and PageRefused.
+
+    It is asked for with the user's AWS credentials if the emulator wants to know who asks.
+    """
+    address = f"{url}/_localmme/{name}"
     try:
-        answer = _DIRECT.open(f"{url}/_localmme/{name}", timeout=timeout_seconds)
-    except urllib.error.HTTPError as error:
-        if error.code != 503:  # with which the page of its health says that it is not in service yet
-            raise
-        answer = error
+        answer = _opened(address, {}, timeout_seconds)
+        if answer.status == FORBIDDEN:
+            with answer:
+                if answer.headers.get("x-amzn-errortype") != UNSIGNED:
+                    raise OSError(_reason(answer.read()))
+            answer = _opened(address, _signature(address), timeout_seconds)
+        if answer.status == FORBIDDEN:
+            with answer:
+                raise PageRefused(_refusal(url, _reason(answer.read())))
     except HTTPException as error:
         raise OSError(f"no HTTP: {error}") from None
     with answer:
@@ -118,6 +132,44 @@ def page(url: str, name: str, timeout_seconds: float = 60.0) -> Any:
             return json.load(answer)
         except (HTTPException, ValueError) as error:
             raise OSError(f"no JSON: {error}") from None
+
+
+def _opened(address: str, headers: dict[str, str], timeout_seconds: float) -> Any:
+    """The answer, if it is the page, says why it may not be seen, or that the emulator is not in service yet."""
+    try:
+        return _DIRECT.open(urllib.request.Request(address, headers=headers), timeout=timeout_seconds)
+    except urllib.error.HTTPError as error:
+        if error.code not in (NOT_IN_SERVICE, FORBIDDEN):
+            raise
+        return error
+
+
+def _signature(address: str) -> dict[str, str]:
+    """The headers that say who asks, if the user has credentials."""
+    from botocore.auth import SigV4Auth
+    from botocore.awsrequest import AWSRequest
+
+    from localmme.environment import DEFAULT_REGION, users_credentials
+
+    keys, _ = users_credentials()
+    request = AWSRequest("GET", address)
+    if keys is not None:
+        SigV4Auth(keys, "localmme", DEFAULT_REGION).add_auth(request)
+    return dict(request.headers.items())
+
+
+def _reason(body: bytes) -> str:
+    try:
+        return printable(str(json.loads(body)["Message"])).rstrip(".")
+    except (ValueError, KeyError, TypeError):
+        return "it does not say why"
+
+
+def _refusal(url: str, reason: str) -> str:
+    return (
+        f"The emulator at {url} does not show that: {reason}. Its access file says who may see it: set "
+        "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to the keys of a user with the action localmme:GetState."
+    )
 
 
 def log_of(directory: Path) -> str:

@@ -212,7 +212,8 @@ class Emulator:
     def state(self) -> dict[str, Any]:
         """What is where and how often it was used: the emulator's page ``/_localmme/state``.
 
-        Raises ServeError when it does not run.
+        With ``access``, it is asked for with the user's AWS credentials. Raises ServeError when it does not run, and
+        PageRefused, a SetupError as well, when these may not see it.
         """
         try:
             return page(self.url, "state")

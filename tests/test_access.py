@@ -44,7 +44,7 @@ ACCOUNT = "123456789012"
 ENDPOINT = f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:endpoint/local"
 SECRETS = {
     name: f"secret-access-key-of-{name}"
-    for name in ("tenant-a", "tenant-b", "admin", "blocked", "temporary", "builder")
+    for name in ("tenant-a", "tenant-b", "admin", "blocked", "temporary", "builder", "watcher")
 }
 TOKEN = "session-token-of-temporary"
 
@@ -67,6 +67,7 @@ USERS = {
          "Tags": {"tenant": name}, "Statement": statements, **({"SessionToken": TOKEN} if name == "temporary" else {})}
         for name, statements in {
             "tenant-a": OF_A_TENANT, "tenant-b": OF_A_TENANT, "admin": [allow("*")], "blocked": [allow("*"), DENY],
+            "watcher": [allow("localmme:Get*")],
             "temporary": [allow("sagemaker:InvokeEndpoint", ENDPOINT)],
             "builder": [allow("sagemaker:*", f"arn:aws:sagemaker:*:*:{kind}/mine") for kind in ("endpoint", "model")],
         }.items()
@@ -86,8 +87,7 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     emulator = Emulator(*arguments, *options, state=directory / "state")
     yield emulator.wait_in_service()
     shown = [emulator.log, *emulator.output]
-    with urllib.request.urlopen(emulator.url + "/_localmme/state") as answer:
-        shown.append(answer.read().decode())
+    shown.append(page(emulator, "state", "watcher")[1].decode())
     shown += [path.read_text(errors="replace") for path in files_below(directory / "state")]
     emulator.stop()
     assert not [text for text in shown for secret in (*SECRETS.values(), TOKEN) if secret in text]
@@ -173,9 +173,49 @@ def test_a_policy_is_asked_before_the_endpoint(emulator: Emulator) -> None:
     assert refusal(of_another, "admin")[:2] == (400, "ValidationError")
 
 
-def test_the_emulator_s_own_pages_are_for_everybody(emulator: Emulator) -> None:
-    assert emulator.health() == 200
-    assert "secret" not in json.dumps(emulator.state())
+def page(emulator: Emulator, name: str, user: str, method: str = "GET", service: str = "localmme") -> tuple[int, bytes]:
+    request = AWSRequest(method, f"{emulator.url}/_localmme/{name}")
+    if user:
+        keys = Credentials(f"KEY{user.upper().replace('-', '')}", SECRETS[user])
+        SigV4Auth(keys, service, "us-east-1").add_auth(request)
+    return raw(request)
+
+
+def test_the_emulator_s_own_pages_are_asked_for_like_other_things(emulator: Emulator) -> None:
+    assert page(emulator, "health", "")[0] == 200
+    status, body = page(emulator, "state", "watcher")
+    assert (status, [each["endpoint_name"] for each in json.loads(body)["endpoints"]]) == (200, ["local"])
+    refusals = {
+        "": b"Missing Authentication Token",
+        "tenant-a": b"perform: localmme:GetState",
+        "blocked": b"explicit deny",
+    }
+    for user, told in refusals.items():
+        status, body = page(emulator, "state", user)
+        assert (status, told in body, b"models" in body) == (403, True, False)
+    assert b"localmme:DeleteState" in page(emulator, "state", "watcher", "DELETE")[1]
+    for service in ("sagemaker", "ecr"):
+        assert b"correct service: 'localmme'" in page(emulator, "state", "admin", service=service)[1]
+
+
+def test_commands_show_the_state_to_whom_it_is_allowed(emulator: Emulator) -> None:
+    def models(user: str) -> subprocess.CompletedProcess[str]:
+        keys = {
+            "AWS_ACCESS_KEY_ID": f"KEY{user.upper().replace('-', '')}",
+            "AWS_SECRET_ACCESS_KEY": SECRETS.get(user, ""),
+        }
+        settings = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull, **(keys if user else {})}
+        command = [str(Path(sys.executable).with_name("localmme")), "models", "--url", emulator.url]
+        return subprocess.run(command, env={**os.environ, **settings}, capture_output=True, text=True, timeout=60)
+
+    assert "tenant-a/m.tar.gz" in models("watcher").stdout
+    for user, told in (
+        ("tenant-a", "not authorized to perform: localmme:GetState"),
+        ("", "Missing Authentication Token"),
+    ):
+        refused = models(user)
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert told in refused.stderr and "action localmme:GetState" in refused.stderr
 
 
 # Whose request it is

@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 
 from emulator.aws.arn import ACCOUNT_ID, s3_arn, sagemaker_arn
 from emulator.aws.json_document import MOST_LEVELS, NotADocument, parsed
+from emulator.events import Events
 from emulator.limits import Limits
 from emulator.service.access import asks, door
 from emulator.service.access.door import Access, Admitted, User
@@ -145,7 +146,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, loop: asyncio.AbstractEven
         async def made() -> Dispatch:
             sagemaker: Any = SageMaker(SimpleNamespace(changing=asyncio.Lock()))  # type: ignore[arg-type]
             neighbours = Neighbours(Metrics(), ContainerLogs(), SimpleNamespace(), REGION)  # type: ignore[arg-type]
-            runtime = Runtime(spied_endpoints(service), Limits())
+            runtime = Runtime(spied_endpoints(service), Limits(), Events())
             access = Access([ADMIN], REGION, Limits().body_bytes, lambda: NOW)
             return Dispatch(
                 runtime, sagemaker, s3, neighbours, nobody, WebGuard(["*.localhost", "*.amazonaws.com"]), access

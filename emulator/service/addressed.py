@@ -17,6 +17,8 @@ SERVICES = {
 # the document of an operation of SageMaker, the call of another service.
 ADMITTED, DOCUMENT, CALL = "localmme.admitted", "localmme.document", "localmme.call"
 RPC_PREFIX = "/service/"
+PAGES = "/_localmme/"  # the emulator's own; requests for them are signed for a service "localmme"
+HEALTH = PAGES + "health"
 FORM = "application/x-www-form-urlencoded"
 # Those of STS that take no signature, since their callers have no keys yet.
 UNSIGNED_ACTIONS = {"AssumeRoleWithSAML", "AssumeRoleWithWebIdentity"}

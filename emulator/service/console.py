@@ -8,7 +8,9 @@ from typing import Any
 
 from flask import Flask, Response, jsonify
 
-PREFIX = "/_localmme/"
+from emulator.service.addressed import HEALTH
+from emulator.service.addressed import PAGES as PREFIX
+
 POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"  # all of it is JSON
 
 
@@ -27,7 +29,7 @@ def console(
         answer.headers["Content-Security-Policy"] = POLICY
         return answer
 
-    @app.get(PREFIX + "health")
+    @app.get(HEALTH)
     def health() -> tuple[Response, int]:
         in_service = is_in_service()
         return jsonify(in_service=in_service, region=region), 200 if in_service else 503

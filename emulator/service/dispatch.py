@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from emulator.service.addressed import header, service_of
+from emulator.service.addressed import HEALTH, PAGES, header, service_of
 from emulator.service.neighbours.face import Neighbours
 from emulator.service.neighbours.wire import Refusal
 from emulator.service.refusals import ENDING, send_refusal
@@ -94,7 +94,7 @@ class Dispatch:
         await not_admitted(refusal.status, refusal.message, service, scope).send(scope, receive, send)
 
     def _service(self, scope: Scope) -> tuple[str, Callable[[Scope, Receive, Send], Awaitable[None]]]:
-        """The name of the service that a request is for, empty for the emulator's own pages, and what serves it."""
+        """The name of the service that a request is for, empty for what anybody may see, and what serves it."""
         is_runtime = scope["path"].startswith(RUNTIME_PREFIX)
         # Invocations are POSTs without a query. What else begins so may be a key of a bucket that the host names.
         if is_runtime and scope["method"] == "POST" and not scope["query_string"]:
@@ -105,5 +105,8 @@ class Dispatch:
             return "s3", self._s3
         if is_runtime:
             return "runtime", self._runtime
+        if scope["path"].startswith(PAGES):
+            # Who runs a container asks for its health, which says nothing of what is in it.
+            return "" if scope["path"] == HEALTH else "localmme", self._others
         service = service_of(scope) or ""
         return service, self._others if service in ("", "s3", "sagemaker") else self._neighbours

@@ -9,6 +9,7 @@ from emulator.aws.arn import s3_arn, sagemaker_arn
 from emulator.service.access.patterns import Context
 from emulator.service.access.policy import Ask
 from emulator.service.access.request import Request
+from emulator.service.addressed import PAGES
 from emulator.service.neighbours.call import ServiceCall
 from emulator.service.runtime import INVOKE, INVOKE_ASYNC, INVOKE_STREAM, parts_of
 from emulator.service.s3.addressing import copy_source
@@ -140,6 +141,13 @@ def of_s3(request: Request, region: str, headers: Mapping[str, str], bucket: str
         yield Ask("s3:GetObject", s3_arn(region, *copy_source(headers["x-amz-copy-source"])), {})
     if "PutObject" in actions and "x-amz-tagging" in headers:
         yield Ask("s3:PutObjectTagging", s3_arn(region, bucket, key), context)
+
+
+def of_page(request: Request) -> Iterator[Ask]:
+    """The emulator's own pages: ``localmme:GetState`` for ``GET /_localmme/state``, and so on. [ours]"""
+    verb = "Get" if request.method in ("GET", "HEAD") else request.method.capitalize()
+    name = request.path[len(PAGES) :].partition("/")[0].title().replace("-", "").replace("_", "")
+    yield Ask(f"localmme:{verb}{name}", "*", {})
 
 
 def of_neighbour(call: ServiceCall) -> Iterator[Ask]:

@@ -111,8 +111,9 @@ class Access:
     async def admit(self, scope: Scope, receive: Receive, service: str) -> Receive:
         """What the service is to read the request's body from.
 
-        ``service`` is runtime, sagemaker, s3, or the name that requests to another service are signed for. A body is
-        read as a whole and verified first, except S3's, which S3 verifies as it comes. Raises Refused.
+        ``service`` is runtime, sagemaker, s3, localmme for the emulator's own pages, or the name that requests to
+        another service are signed for. A body is read as a whole and verified first, except S3's, which S3 verifies as
+        it comes. Raises Refused.
         """
         request = Request(scope)
         try:
@@ -175,6 +176,8 @@ class Access:
         """
         if service == "runtime":
             return asks.of_runtime(request, self._region)
+        if service == "localmme":
+            return asks.of_page(request)
         try:
             if service == "sagemaker":
                 scope[DOCUMENT] = document = parsed(body)

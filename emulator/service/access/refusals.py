@@ -112,7 +112,7 @@ def _answered(denial: Denial, service: str, request: Request) -> Refused:
     request_id = str(uuid.uuid4())
     ids = (b"x-amzn-requestid", request_id.encode())
     code = denial.code
-    if service == "runtime":
+    if service in ("runtime", "localmme"):
         headers = [ids, (b"x-amzn-errortype", code.json.encode()), (b"content-type", b"application/json")]
         return Refused(code.status, headers, json.dumps({"Message": denial.message}).encode())
     if request.headers.get("smithy-protocol") == "rpc-v2-cbor":
