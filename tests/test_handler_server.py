@@ -338,7 +338,9 @@ def test_a_load_goes_on_when_its_caller_leaves(server: Embedded, gate: Path) -> 
     directory = server.model("m", f"until({str(gate)!r})")
     order = json.dumps({"model_name": "m", "url": str(directory)}).encode()
     with socket.create_connection(("127.0.0.1", server.container.port)) as connection:
-        connection.sendall(b"POST /models HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b" % (len(order), order))
+        connection.sendall(
+            b"POST /models HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (len(order), order)
+        )
         eventually(server.workers)
     gate.touch()
     eventually(lambda: server.names() == ["m"])
@@ -418,7 +420,9 @@ def test_an_unload_does_not_wait_for_what_nobody_waits_for(start: Start, gate: P
     server.loaded("m")
     body = f"Path({str(gate)!r}).touch(); time.sleep(3600)".encode()
     with socket.create_connection(("127.0.0.1", server.container.port)) as connection:
-        connection.sendall(b"POST /models/m/invoke HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        connection.sendall(
+            b"POST /models/m/invoke HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+        )
         eventually(gate.exists)
         unload = server.start(server.container.unload, "m")
         eventually(lambda: server.names() == [])
@@ -560,7 +564,9 @@ def test_an_invocation_whose_caller_left_the_queue_is_not_run(server: Embedded, 
     eventually(running.exists)
     body = f"Path({str(ghost)!r}).touch()".encode()
     with socket.create_connection(("127.0.0.1", server.container.port)) as connection:
-        connection.sendall(b"POST /models/m/invoke HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        connection.sendall(
+            b"POST /models/m/invoke HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+        )
         server.container.ping()
     server.container.ping()
     gate.touch()
@@ -639,8 +645,11 @@ def test_an_answer_without_content_has_no_body(server: Embedded) -> None:
     server.loaded("m")
     for body in ("'text'", "iter(['text'])"):
         said = f"context.set_response_status(204); return {body}".encode()
-        request = b"POST /models/m/invoke HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b" % (len(said), said)
-        heard = talk(server, request + b"GET /ping HTTP/1.0\r\n\r\n")
+        request = b"POST /models/m/invoke HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (
+            len(said),
+            said,
+        )
+        heard = talk(server, request + b"GET /ping HTTP/1.0\r\nHost: localhost\r\n\r\n")
         first, _, rest = heard.partition(b"\r\n\r\n")
         assert first.startswith(b"HTTP/1.1 204 No Content")
         assert b"content-length" not in first.lower()
@@ -661,8 +670,11 @@ def test_a_connection_is_kept_and_pipelined_requests_are_answered_in_order(serve
     requests = b""
     for number in range(50):
         body = b"return %d" % number
-        requests += b"POST /models/m/invoke HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
-    heard = talk(server, requests + b"GET /ping HTTP/1.1\r\nConnection: close\r\n\r\n")
+        requests += b"POST /models/m/invoke HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (
+            len(body),
+            body,
+        )
+    heard = talk(server, requests + b"GET /ping HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     bodies = [answer.rpartition(b"\r\n\r\n")[2] for answer in heard.split(b"HTTP/1.1 200")[1:]]
     assert bodies[:-1] == [b"%d" % number for number in range(50)]
     assert b"Healthy" in bodies[-1]
@@ -671,15 +683,15 @@ def test_a_connection_is_kept_and_pipelined_requests_are_answered_in_order(serve
 def test_the_server_speaks_the_rest_of_http(server: Embedded) -> None:
     server.loaded("m")
     chunked = (
-        b"POST /models/m/invoke HTTP/1.1\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n"
+        b"POST /models/m/invoke HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n"
         b"Connection: close\r\n\r\n7\r\nreturn \r\n2\r\n42\r\n0\r\n\r\n"
     )
     heard = talk(server, chunked)
     assert heard.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
     assert heard.endswith(b"\r\n\r\n42")
-    assert b"Healthy" in talk(server, b"GET /ping HTTP/1.0\r\n\r\n")
-    assert talk(server, b"HEAD /ping HTTP/1.0\r\n\r\n").endswith(b"\r\n\r\n")
-    upgrade = b"GET /ping HTTP/1.1\r\nConnection: Upgrade, close\r\nUpgrade: h2c\r\n\r\n"
+    assert b"Healthy" in talk(server, b"GET /ping HTTP/1.0\r\nHost: localhost\r\n\r\n")
+    assert talk(server, b"HEAD /ping HTTP/1.0\r\nHost: localhost\r\n\r\n").endswith(b"\r\n\r\n")
+    upgrade = b"GET /ping HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, close\r\nUpgrade: h2c\r\n\r\n"
     assert b"Healthy" in talk(server, upgrade)
 
 
@@ -732,7 +744,9 @@ def test_a_stream_that_breaks_off_ends_the_connection(server: Embedded, end: str
 def test_a_stream_ends_with_the_connection_for_a_caller_that_knows_no_chunks(server: Embedded) -> None:
     server.loaded("m")
     body = b"return iter(['a', 'b'])"
-    heard = talk(server, b"POST /models/m/invoke HTTP/1.0\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+    heard = talk(
+        server, b"POST /models/m/invoke HTTP/1.0\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+    )
     assert heard.endswith(b"\r\n\r\nab")
 
 

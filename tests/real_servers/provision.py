@@ -15,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.real_clients import javascript, sdks
+from tests.real_clients import browser, javascript, sdks
 from tests.real_servers import engine, images
 from tests.real_servers.making import NotProvisioned, apt_install, say
 from tests.real_servers.virtual_environment import VirtualEnvironment, ask, version_of
@@ -112,13 +112,10 @@ def made(make: Callable[[], None]) -> bool:
 def main() -> None:
     """Make all that is missing; what cannot be had here, a macOS without Java say, has its tests skipped."""
     environments = (mms, triton, sdks.sdk_2, sdks.sdk_3)
+    programs = (make_images, make_java, browser.make, javascript.make)
     # The images take longest, and much of that is waiting.
     with ThreadPoolExecutor(2) as pool:
-        whether = list(
-            pool.map(
-                made, (make_images, make_java, javascript.make, *(lambda of=of: of().make() for of in environments))
-            )
-        )
+        whether = list(pool.map(made, (*programs, *(lambda of=of: of().make() for of in environments))))
     if not all(whether) and "LOCALMME_TESTS_SKIP_NOTHING" in os.environ:
         sys.exit(1)
 

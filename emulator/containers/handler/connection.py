@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http
 import logging
+import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from emulator.containers.handler.answer import Answer, BrokenStream, Refusal, ba
 
 _log = logging.getLogger(__name__)
 _PHRASES = {status.value: status.phrase for status in http.HTTPStatus}
+_CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # of which a header, which handlers may set, would break out
 _WITHOUT_LENGTH = (204, 304)  # they have no body, and are known for that
 
 
@@ -195,9 +197,9 @@ def _whole(answer: Answer, keep_alive: bool, head_only: bool) -> bytes:
 
 
 def _head(answer: Answer, keep_alive: bool, framing: list[tuple[str, str]]) -> bytes:
-    phrase = answer.phrase or _PHRASES.get(answer.status, "")
+    phrase = _CONTROLS.sub(" ", answer.phrase or "") or _PHRASES.get(answer.status, "")
     lines = [f"HTTP/1.1 {answer.status} {phrase}"]
-    lines += [f"{name}: {value}" for name, value in (*answer.headers, *framing)]
+    lines += [_CONTROLS.sub(" ", f"{name}: {value}") for name, value in (*answer.headers, *framing)]
     if not keep_alive:
         lines.append("Connection: close")
     return "\r\n".join((*lines, "\r\n")).encode("latin-1", "replace")

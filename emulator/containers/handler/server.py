@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from urllib.parse import unquote
 
 from emulator.containers.handler.answer import Answer, Refusal, describe, failure
+from emulator.containers.handler.callers import check_caller
 from emulator.containers.handler.connection import Request
 from emulator.containers.handler.model import Model
 
@@ -37,6 +38,7 @@ class Server(abc.ABC):
     async def respond(self, request: Request) -> Answer:
         """The answer to any request; never raises."""
         try:
+            check_caller(request)
             return await self._action(request)(request)
         except Refusal as refusal:
             return refusal.answer()
