@@ -155,8 +155,7 @@ const settled = (element, set) => new Promise(done => {
   element.onload = () => done("loaded"); element.onerror = () => done("error");
   set(element); document.body.append(element);
 });
-const call = (target, body) => fetch(
-  victim + "/?Action=GetCallerIdentity&X-Amz-Credential=x/20260101/us-east-1/sts/aws4_request",
+const call = (path, target, body) => fetch(victim + path,
   {method: "POST", headers: {"x-amz-target": "SageMaker." + target}, body: JSON.stringify(body)});
 const said = async (answer) => {
   const got = await answer; return got.type + " " + got.status + " " + await got.text();
@@ -173,13 +172,19 @@ const done = new Promise(done => frame.onload = done);
 form.submit(); await done; return "sent";
 """
 CREATE = (
-    'await call("CreateModel", {ModelName: "page", ExecutionRoleArn: "' + ROLE + '", PrimaryContainer: '
+    'await call(path, "CreateModel", {ModelName: "page", ExecutionRoleArn: "' + ROLE + '", PrimaryContainer: '
     '{Image: "handler:", Mode: "MultiModel", ModelDataUrl: "s3://b/"}}); return "sent";'
 )
 IAM = SIGNED.format("iam")
 # By name: what the page runs; the request that it comes to; what is not as it was where it is allowed.
 WAYS: dict[str, tuple[str, tuple[str, str], set[str]]] = {
-    "a preflighted call": (CREATE, ("POST", "/?Action="), {"page"}),
+    "a preflighted call": ('const path = "/called"; ' + CREATE, ("POST", "/called"), {"page"}),
+    # To moto, which lets pages of all origins send x-amz-target.
+    "a call with a preflight to another service": (
+        f'const path = "/?Action=GetCallerIdentity&{SIGNED.format("sts")}"; {CREATE}',
+        ("POST", "/?Action="),
+        set(),
+    ),
     "a form without preflight": (
         f"""await fetch(victim + "/?{IAM}", {{method: "POST", mode: "no-cors",
         headers: {{"content-type": "application/x-www-form-urlencoded"}},
