@@ -49,6 +49,11 @@ def operation_names() -> Collection[str]:
     return _service_model().operation_names
 
 
+def input_shape_name(operation: str) -> str:
+    """The name of the shape of an operation's arguments."""
+    return str(_service_model().operation_model(operation).input_shape.name)
+
+
 def problems(of: Shape, value: Any, place: Place = ()) -> Iterator[Problem]:
     """All that is wrong with a value, made of what JSON has. ``place`` is where the value itself stands."""
     kind = of.type_name

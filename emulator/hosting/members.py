@@ -47,12 +47,12 @@ MEMBERS = {
     "CreateEndpointConfigInput": Members(
         used=_names("EndpointConfigName ProductionVariants"),
         ignored=_names(
-            "Tags KmsKeyId ExecutionRoleArn VpcConfig EnableNetworkIsolation MetricsConfig CrossRegionTrafficConfig"
+            "Tags KmsKeyId ExecutionRoleArn VpcConfig EnableNetworkIsolation MetricsConfig CrossRegionTrafficConfig "
+            "ExplainerConfig"
         ),
         refused={
             "AsyncInferenceConfig": "endpoints here are real-time endpoints",
             "DataCaptureConfig": "nothing is captured here; leave it out, or set EnableCapture to false",
-            "ExplainerConfig": "",
             "ShadowProductionVariants": "",
         },
     ),

@@ -62,6 +62,8 @@ async def describe(plane: Plane, asked: dict[str, Any]) -> dict[str, Any]:
     }
     if endpoint.status in ("InService", "Updating"):
         answer["ProductionVariants"] = [_summary(endpoint, record, variant) for variant in endpoint.definition.variants]
+    if "ExplainerConfig" in record.more["source"]["config"]:
+        answer["ExplainerConfig"] = record.more["source"]["config"]["ExplainerConfig"]
     if endpoint.failure_reason:
         answer["FailureReason"] = _shortened(endpoint.failure_reason)
     if "deployment" in record.more:

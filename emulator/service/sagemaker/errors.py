@@ -32,6 +32,10 @@ def not_found(kind: str, arn: str) -> ControlPlaneError:
     return ControlPlaneError(f'Could not find {NOUNS[kind]} "{arn}".')  # [gh]
 
 
+def resource_not_found(name: str) -> ControlPlaneError:
+    return ControlPlaneError(f'Could not find "{name}".', "ResourceNotFound")  # [ours] The words.
+
+
 def already_exists(kind: str, arn: str) -> ControlPlaneError:
     return ControlPlaneError(f'Cannot create already existing {NOUNS[kind]} "{arn}".')  # [gh]
 

@@ -13,7 +13,7 @@ from typing import Any
 from emulator.aws.json_document import NotADocument, parsed
 from emulator.service.addressed import DOCUMENT, header
 from emulator.service.runtime import Receive, Scope, Send
-from emulator.service.sagemaker import endpoint_configs, endpoints, models, operation_of, tags
+from emulator.service.sagemaker import endpoint_configs, endpoints, models, nothing_there, operation_of, tags
 from emulator.service.sagemaker.errors import (
     ControlPlaneError,
     failed,
@@ -25,7 +25,7 @@ from emulator.service.sagemaker.errors import (
 from emulator.service.sagemaker.plane import Plane
 from emulator.service.sagemaker.validation import check
 from emulator.service.sagemaker.waiters import is_waiter, settled
-from emulator.service_model import operation_names, shape
+from emulator.service_model import input_shape_name, operation_names, shape
 
 REQUEST_BYTES = 4 << 20  # [ours] far more than any operation takes
 
@@ -86,7 +86,7 @@ class SageMaker:
     async def _answer(self, scope: Scope, receive: Receive) -> dict[str, Any]:
         body = await _read(receive)
         name = operation_of(header(scope, b"x-amz-target"))
-        operation = OPERATIONS.get(name)
+        operation = OPERATIONS.get(name) or nothing_there.OPERATIONS.get(name)
         if operation is None:
             raise not_emulated(name) if name in operation_names() else unknown_operation(name)
         # What was authorised is what is executed: the same object, not another reading of the same bytes.
@@ -114,7 +114,7 @@ class SageMaker:
 
 def input_shape(operation: str) -> str:
     """The name of the shape of an operation's arguments. [api]"""
-    return f"{operation}Input"
+    return input_shape_name(operation)
 
 
 def _parsed(body: bytes) -> Any:
