@@ -54,6 +54,9 @@ def main() -> None:
     """Run SageMaker multi-model endpoints on your own machine."""
 
 
+# What the list of commands says of each must fit into a line of 80 columns: click cuts what does not.
+
+
 NAMED: dict[str, Any] = {
     "metavar": "NAME",
     "shell_complete": emulator_names,
@@ -62,7 +65,13 @@ NAMED: dict[str, Any] = {
 
 
 def of_an_emulator(function: Any) -> Any:
-    """The options of every command that talks to a running emulator."""
+    """The options of every command that talks to an endpoint of a running emulator."""
+    named = click.option("--endpoint-name", default="local", show_default=True, help="The endpoint's name.")
+    return where_an_emulator_is(named(function))
+
+
+def where_an_emulator_is(function: Any) -> Any:
+    """The options by which a command finds a running emulator."""
 
     @functools.wraps(function)
     def command(*, name: str | None, url: str, **options: Any) -> None:
@@ -76,7 +85,6 @@ def of_an_emulator(function: Any) -> Any:
         function(url=url, **options)
 
     command = click.option("--name", **NAMED)(command)
-    command = click.option("--endpoint-name", default="local", show_default=True, help="The endpoint's name.")(command)
     return click.option(
         "--url",
         envvar=["LOCALMME_URL", "AWS_ENDPOINT_URL"],
@@ -86,7 +94,7 @@ def of_an_emulator(function: Any) -> Any:
     )(command)
 
 
-@main.command()
+@main.command(short_help="Stand up a multi-model endpoint, and the AWS around it.")
 @click.argument("file", required=False, metavar="[FILE]")
 @click.option("--models", metavar="DIR|S3URL", help="Folder of model archives: a directory, or s3://BUCKET/PREFIX/.")
 @click.option("--image", metavar="IMAGE", help="Docker image to run as the container: a name, a digest or an ECR URI.")
@@ -176,7 +184,7 @@ def serve(context: click.Context, file: str | None, **options: Any) -> None:
     from emulator.limits import Limits
     from emulator.service.server import ends_within_seconds, serve
     from localmme import options as parse
-    from localmme.state_directory import lived_in
+    from localmme.state_directory import lived_in, tidy
 
     limits = Limits().override(list(options["limits"]))
     _refuse_beside(context, file, options)
@@ -197,6 +205,7 @@ def serve(context: click.Context, file: str | None, **options: Any) -> None:
     settings = replace(settings, until_eof=options["until_eof"])
     if options["local_code"] is None and not settings.local_code:
         click.echo(NO_LOCAL_CODE.format(host=options["host"]), err=True)
+    tidy(settings.state_directory)
     with lived_in(settings.state_directory, settings.url, settings.region, ends_within_seconds(limits)):
         serve(settings, endpoints, limits)
 
@@ -287,7 +296,7 @@ def _as_given(option: click.Parameter, value: Any) -> tuple[str, Any]:
     return (option.secondary_opts[0], True) if value is False and option.secondary_opts else (option.opts[0], value)
 
 
-@main.command()
+@main.command(short_help="Invoke a model, and print the answer.")
 @click.argument("model", shell_complete=target_models)
 @click.option("--data", metavar="@FILE|TEXT|-", required=True, help="The request's body: a file, a text, or stdin.")
 @click.option("--content-type", help="Of the request. [default: told from the data]")
@@ -322,7 +331,7 @@ def invoke(
     sys.stdout.buffer.flush()
 
 
-@main.command()
+@main.command(short_help="List the models: in S3, on disk, in memory.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 @of_an_emulator
 def models(as_json: bool, url: str, endpoint_name: str) -> None:
@@ -337,6 +346,20 @@ def models(as_json: bool, url: str, endpoint_name: str) -> None:
 
 
 @main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@where_an_emulator_is
+def state(as_json: bool, url: str) -> None:
+    """Show an emulator's endpoints, instances and models."""
+    from localmme import client
+
+    told = client.state(url)
+    if as_json:
+        click.echo(json.dumps(told, indent=2))
+    else:
+        client.print_state(told)
+
+
+@main.command(short_help="Print what to export for boto3 and the AWS CLI.")
 @of_an_emulator
 def env(url: str, endpoint_name: str) -> None:
     """Print what to export so that boto3 and the AWS CLI talk to the emulator: eval "$(localmme env)"."""
@@ -350,7 +373,7 @@ def env(url: str, endpoint_name: str) -> None:
         click.echo(f"export {name}={shlex.quote(value)}")
 
 
-@main.command()
+@main.command(short_help="Make a model archive of a directory, or look into one.")
 @click.argument("path", metavar="DIR|ARCHIVE")
 @click.option(
     "-o", "--output", metavar="FILE", help="The archive to write. [default: DIR's name and .tar.gz, in this directory]"
@@ -373,7 +396,7 @@ def pack(path: str, output: str | None, no_compression: bool, **options: Any) ->
     sys.exit(run(path, output, compressed=not no_compression, **options))
 
 
-@main.command()
+@main.command(short_help="List the emulators that run.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 def ps(as_json: bool) -> None:
     """List the emulators that run: their names, where they listen, their endpoints."""
@@ -386,7 +409,7 @@ def ps(as_json: bool) -> None:
         detached.print_running(running)
 
 
-@main.command()
+@main.command(short_help="Stop an emulator, and wait until it is gone.")
 @click.option("--name", **NAMED)
 @click.option("--all", "everything", is_flag=True, help="All that localmme ps lists.")
 def stop(name: str | None, everything: bool) -> None:
@@ -400,7 +423,7 @@ def stop(name: str | None, everything: bool) -> None:
         click.echo(f"{record.name} is stopped")
 
 
-@main.command()
+@main.command(short_help="Print what an emulator and its containers wrote.")
 @click.argument("container", required=False)
 @click.option("-f", "--follow", is_flag=True, help="Go on until the emulator ends.")
 @click.option("--name", **NAMED)
@@ -422,7 +445,7 @@ def logs(container: str | None, follow: bool, name: str | None, endpoint_name: s
         return
 
 
-@main.command()
+@main.command(short_help="Print what makes a shell complete localmme.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print what makes a shell complete localmme: eval "$(localmme completion bash)"."""
@@ -431,7 +454,7 @@ def completion(shell: str) -> None:
     click.echo(script(main, shell))
 
 
-@main.command()
+@main.command(short_help="Check a container against the contract it has to keep.")
 @click.option("--image", metavar="IMAGE", help="Check a Docker image: a name, a digest or an ECR URI.")
 @click.option("--command", metavar="COMMAND", help="Check a server that is started by this command.")
 @click.option("--handler", metavar="FILE[:NAME]", help="Check a Python handler, in localmme's own server.")

@@ -85,13 +85,21 @@ def about(url: str) -> dict[str, Any]:
     return told
 
 
-def endpoint_state(url: str, endpoint_name: str) -> dict[str, Any]:
-    """The state of one endpoint. Raises SetupError when there is no such emulator or endpoint."""
+def state(url: str) -> dict[str, Any]:
+    """What is where and how often it was used. Raises SetupError when there is no such emulator."""
     try:
         with waiting("Asking the emulator"):
-            endpoints = page(url.rstrip("/"), "state")["endpoints"]
-    except (OSError, KeyError, TypeError):
+            told = page(url.rstrip("/"), "state")
+    except OSError:
         raise _not_running(url) from None
+    if not isinstance(told, dict) or "endpoints" not in told:
+        raise _not_running(url)
+    return told
+
+
+def endpoint_state(url: str, endpoint_name: str) -> dict[str, Any]:
+    """The state of one endpoint. Raises SetupError when there is no such emulator or endpoint."""
+    endpoints = state(url)["endpoints"]
     for endpoint in endpoints:
         if endpoint["endpoint_name"] == endpoint_name:
             return endpoint
@@ -99,19 +107,36 @@ def endpoint_state(url: str, endpoint_name: str) -> dict[str, Any]:
     raise SetupError(f"The emulator at {url} has no endpoint {endpoint_name}. It has: {names}.")
 
 
+def print_state(told: dict[str, Any]) -> None:
+    """Tables for people; plain text in a pipe."""
+    from localmme import display
+
+    console = _console()
+    shown = display.state(lambda: told)
+    console.print(printable(shown.line), markup=False, highlight=False)
+    for table in shown.tables:
+        console.print(display.rich_table(table))
+        if table.note:
+            console.print(table.note)
+
+
 def print_models(models: list[dict[str, Any]]) -> None:
     """A table for people; plain text in a pipe."""
-    from rich.console import Console
-
     from localmme.display import models as table_of
     from localmme.display import rich_table
 
-    # In a pipe there is no screen to fit into: a cut name would be of no use to grep.
-    console = Console(width=None if sys.stdout.isatty() else 500)
+    console = _console()
     if models:
         console.print(rich_table(table_of(models)))
     else:
         console.print("There are no model archives yet.")
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    # In a pipe there is no screen to fit into: a cut name would be of no use to grep.
+    return Console(width=None if sys.stdout.isatty() else 500)
 
 
 @contextlib.contextmanager

@@ -27,8 +27,9 @@ from emulator.hosting.runnable import command_of, embedded_server, image_of
 from emulator.service import web_guard
 from emulator.service.server import ServerSettings
 from emulator.sizes import parse_size
+from localmme import state_directory
 from localmme.environment import region
-from localmme.state_directory import wait_for_leftovers
+from localmme.state_directory import LOCK, wait_for_leftovers
 
 if TYPE_CHECKING:
     from emulator.service.access.door import User
@@ -87,7 +88,7 @@ def definition(
 def settings(
     host: str,
     port: int,
-    state_directory: str | None,
+    directory_name: str | None,
     s3: str | None,
     access: str | None = None,
     allow_hosts: Sequence[str] = (),
@@ -103,7 +104,7 @@ def settings(
     origins = tuple(map(web_guard.origin, allow_origins))
     users = _users(access) if access is not None else None
     s3_root = _s3_directory(s3) if s3 is not None else None
-    named = Path(state_directory).expanduser().absolute() if state_directory else None
+    named = Path(directory_name).expanduser().absolute() if directory_name else None
     if named or port:
         wait_for_leftovers(named or _default_state(port))  # which still has the port, too
     listener = _listen(host, port)
@@ -116,7 +117,6 @@ def settings(
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
     directory = named or _default_state(port)
     try:
-        directory.mkdir(parents=True, exist_ok=True)
         _lock(directory)
     except OSError as error:
         raise SetupError(
@@ -144,6 +144,8 @@ def default_s3() -> str:
 
 def _s3_directory(text: str) -> Path:
     directory = Path(text).expanduser()
+    if not directory.exists() and directory.absolute() == Path("s3").absolute():
+        default_s3()  # what would be made if it were not named
     if not directory.is_dir():
         raise SetupError(f"There is no directory {text}. --s3 takes one; each directory in it is a bucket.")
     return directory.resolve()
@@ -224,19 +226,22 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _default_state(port: int) -> Path:
-    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(base) / "localmme" / str(port)
+    return state_directory.base() / str(port)
 
 
 def _lock(directory: Path) -> None:
     # Held until the last process of this emulator ends, however it ends.
-    descriptor = os.open(directory / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     deadline = time.monotonic() + LOCK_SECONDS
     while True:
+        directory.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(directory / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
+            if state_directory.is_there(directory / LOCK, descriptor):
+                return
+            os.close(descriptor)  # another emulator was just tidying up
         except BlockingIOError:
+            os.close(descriptor)
             if time.monotonic() > deadline:
                 raise SetupError(
                     f"Another emulator uses the state directory {directory}. Stop it, or name another with --state-dir."

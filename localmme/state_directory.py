@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import sys
 import tempfile
 import time
@@ -22,6 +23,7 @@ from emulator.errors import SetupError
 DEFAULT_URL = "http://127.0.0.1:8080"  # of an emulator without a name
 LOCK = "lock"  # held as long as a process of the emulator lives
 RECORD = "emulator.json"
+REGISTRY = "registry.db"  # what was created through the API
 LOG = "serve.log"  # what a serve without a terminal writes
 # In a directory that goes with its emulator: held as long as the program lives that the emulator belongs to.
 OWNER = "owner"
@@ -29,6 +31,8 @@ CONTAINERS_MARK = "engine"  # tells the emulator that the last one there may hav
 LEFTOVERS_SECONDS = 10.0  # for the worker of a killed emulator, which first removes its containers from the engine
 PATIENCE_SECONDS = 0.5  # what takes longer is told
 LOOK_SECONDS = 0.02
+
+KEPT_RUNS = 10  # of emulators without a name, whose logs can still be read [ours]
 
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,62}")
 
@@ -110,8 +114,12 @@ def all_living() -> list[Record]:
 
 @contextlib.contextmanager
 def lived_in(directory: Path, url: str, region: str, ends_within_seconds: float) -> Iterator[None]:
-    """Tell who lives there; afterwards remove the directory if its owner has gone and cannot do so."""
+    """Tell who lives there; afterwards remove the directory if its owner has gone and cannot do so.
+
+    One of the places that are known by name is removed as well if nobody ever lived there, and the start has failed.
+    """
     master = os.getpid()
+    is_new = directory.parent == base() and not directory.joinpath(RECORD).exists()
     since = datetime.now(timezone.utc).isoformat(timespec="seconds")
     record = Record(directory.name, url, master, since, region, ends_within_seconds, str(directory))
     hidden, log = directory / f".{RECORD}", directory / LOG
@@ -124,11 +132,59 @@ def lived_in(directory: Path, url: str, region: str, ends_within_seconds: float)
         raise SetupError(f"The state directory {directory} cannot be written to: {error.strerror}.") from None
     try:
         yield
+    except BaseException as error:
+        failed = not isinstance(error, SystemExit) or error.code
+        # Of one that was detached, the error is still to be read from its log there.
+        if failed and is_new and os.getpid() == master and not log.exists() and not _keeps_records(directory):
+            shutil.rmtree(directory, ignore_errors=True)
+        raise
     finally:
         # The worker, a fork, leaves through here as well.
         owner = directory / OWNER
         if os.getpid() == master and owner.exists() and not is_held(owner):
             shutil.rmtree(directory, ignore_errors=True)
+
+
+def tidy(directory: Path) -> None:
+    """Remove what emulators without a name have left beside this directory of another one, but for the latest few.
+
+    What was created through the API is kept, and so is what may have left containers on a Docker Engine.
+    """
+    if directory.parent != base() or not directory.name.isdecimal():
+        return
+    runs = [path for path in directory.parent.iterdir() if path.name.isdecimal() and path != directory]
+    for old in sorted(runs, key=_last_started, reverse=True)[KEPT_RUNS:]:
+        with contextlib.suppress(OSError), old.joinpath(LOCK).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # nobody can begin to live there meanwhile
+            if not old.joinpath(CONTAINERS_MARK).exists() and not _keeps_records(old):
+                shutil.rmtree(old, ignore_errors=True)
+
+
+def is_there(path: Path, descriptor: int) -> bool:
+    """Whether an open file still has that path."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _last_started(directory: Path) -> float:
+    try:
+        return directory.joinpath(RECORD).stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _keeps_records(directory: Path) -> bool:
+    """Whether something created through the API is kept there, or may be."""
+    file = directory / REGISTRY
+    if not file.exists():
+        return False
+    try:
+        with contextlib.closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as database:
+            return database.execute("SELECT count(*) FROM records").fetchone()[0] > 0
+    except sqlite3.Error:
+        return True
 
 
 def temporary() -> tuple[Path, IO[str]]:

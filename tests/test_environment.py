@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +16,10 @@ from botocore.exceptions import BotoCoreError
 from botocore.session import Session
 from click.testing import CliRunner
 
-from localmme import cli, detached
+from emulator.errors import Origin
+from emulator.events import EndpointStatus
+from emulator.service.log import Log
+from localmme import cli, client, detached
 from localmme.environment import aws_environment, emulator_environment
 from localmme.state_directory import DEFAULT_URL, Record
 
@@ -207,3 +212,42 @@ def test_env_exports_nothing_when_nothing_answers(tmp_path: Path, monkeypatch: p
     assert (result.exit_code, result.stdout) == (1, "")
     assert "No emulator answers at http://127.0.0.1:9." in result.stderr
     assert "Running: houses; say which, with --name." in result.stderr
+
+
+# What a person sees at first
+
+
+def test_no_line_of_the_help_is_cut_at_80_columns() -> None:
+    shown = CliRunner().invoke(cli.main, ["--help"], terminal_width=80).output
+    assert "..." not in shown.replace("[ARGS]...", "")
+    listed = shown.split("Commands:\n")[1].splitlines()
+    assert [line.split()[0] for line in listed] == sorted(cli.main.commands)
+    assert all(line.endswith(".") for line in listed)
+
+
+@pytest.mark.parametrize("url, which", [(DEFAULT_URL, ""), ("http://127.0.0.1:9", " --url http://127.0.0.1:9")])
+def test_what_to_do_next_is_said_once_and_to_a_terminal_only(
+    url: str, which: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    origin = Origin("local", "us-east-1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    log = Log(url, [])
+    log._since["Endpoint local"] = 0.0
+    log(EndpointStatus("InService"), origin)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    log(EndpointStatus("InService"), origin)
+    log(EndpointStatus("InService"), origin)
+    out, err = capsys.readouterr()
+    assert err.count(f'eval "$(localmme env{which})"') == 1 and f"localmme models{which} " in err
+    assert out.startswith(f"Endpoint local is InService at {url} (")
+
+
+def test_state_shows_all_endpoints(monkeypatch: pytest.MonkeyPatch) -> None:
+    endpoint = {"endpoint_name": "mine", "status": "InService", "failure_reason": "", "models": [], "variants": []}
+    told = {"url": URL, "endpoints": [endpoint]}
+    monkeypatch.setattr(client, "page", lambda url, name: told)
+    shown = CliRunner().invoke(cli.main, ["state", "--url", URL])
+    assert f"localmme at {URL}" in shown.output and "Endpoint mine, InService" in shown.output
+    shown = CliRunner().invoke(cli.main, ["state", "--url", URL, "--json"])
+    assert json.loads(shown.output) == told

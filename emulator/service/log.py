@@ -36,6 +36,7 @@ from emulator.sizes import format_size
 DIM, YELLOW, RED, RESET = "\x1b[2m", "\x1b[33m", "\x1b[31m", "\x1b[0m"
 
 
+USUAL_URL = "http://127.0.0.1:8080"  # which commands ask without being told
 PATIENCE_SECONDS = 1.0  # what is done sooner needs no progress shown
 
 
@@ -45,6 +46,8 @@ class Log:
     def __init__(self, url: str, given: Sequence[EndpointDefinition], again: bool = False) -> None:
         """``given`` are the endpoints that the emulator is started with; ``again``: it goes on when they fail."""
         self._url, self._again = url, again
+        self._which = "" if url == USUAL_URL else f" --url {url}"
+        self._has_said_next = False
         self._places = Places(given)
         self._started = time.perf_counter()
         self._color = sys.stderr.isatty() and "NO_COLOR" not in os.environ
@@ -96,6 +99,7 @@ class Log:
             self._endpoint_status(event, origin.endpoint_name)
         elif isinstance(event, Ready):
             self._announce(f"localmme is ready at {self._url}", self._started)
+            self._say_what_to_do_next("Create endpoints through the API")
 
     def _endpoint_status(self, event: EndpointStatus, endpoint_name: str) -> None:
         name = f"Endpoint {endpoint_name}"
@@ -110,11 +114,19 @@ class Log:
             self._progress.end_all()
         if event.status == "InService":
             self._announce(f"{name} is InService at {self._url}", self._since[name])
+            self._say_what_to_do_next(f"localmme models{self._which} lists what can be invoked")
         told = self._again or self._places.was_created(endpoint_name)
         if event.reason and (event.status != "Failed" or told):
             # Why one that was given failed, the emulator's last line tells.
             what = "is Failed" if event.status == "Failed" else "stays as it was"
             self._write(f"{name} {what}: {event.reason}", RED)
+
+    def _say_what_to_do_next(self, what: str) -> None:
+        """Once, to a person at a terminal."""
+        if self._has_said_next or not sys.stderr.isatty():
+            return
+        self._has_said_next = True
+        self._write(f'In another terminal: eval "$(localmme env{self._which})" for boto3 and the AWS CLI. {what}.', DIM)
 
     def _announce(self, text: str, since: float) -> None:
         with contextlib.suppress(OSError, ValueError):
