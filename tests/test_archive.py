@@ -505,6 +505,8 @@ HOSTILE = {
     "parent": ([file("../secret")], "outside"),
     "parent-inside": ([file("a/../b")], "outside"),
     "parent-directory": ([directory("..")], "outside"),
+    "a-file-named-as-the-root": ([file(".")], "A file in it is named '.'"),
+    "a-file-named-as-the-root-at-length": ([file("./")], "A file in it is named '.'"),
     "through-a-link": ([symlink("out", ".."), file("out/secret")], "directory and something else"),
     "through-a-link-that-stays-inside": ([directory("d"), symlink("l", "d"), file("l/a")], "something else"),
     "link-absolute": ([symlink("a", "/etc/passwd")], "may lead outside"),

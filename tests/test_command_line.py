@@ -49,6 +49,7 @@ def wrong(*arguments: str, **options: object) -> str:
         (["--models", "{tmp}", "--handler", "{tmp}/none.py"], "There is no handler file"),
         (["--models", "{tmp}", "--handler", "{tmp}/file", "--command", "x"], "exclude each other"),
         (["--models", "{tmp}", "--command", "no-such-program --x"], "There is no program 'no-such-program'"),
+        (["--models", "{tmp}", "--command", "{tmp}/file --x"], "/file may not be executed: chmod +x "),
         (["--models", "{tmp}", "--command", "echo 'x"], "Check its quotes"),
         (["--models", "{tmp}", "--command", " "], "--command is empty"),
         (["--models", "{tmp}", "--env", "NOVALUE"], "--env takes NAME=VALUE"),

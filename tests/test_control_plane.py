@@ -424,7 +424,6 @@ def test_a_bucket_that_is_empty_now_may_have_models_later(plane: ControlPlane, n
         ("MultiModel", "s3://bucket/./models/"),
         ("MultiModel", "https://s3-us-east-1.amazonaws.com/bucket/%2e%2e/models/"),
         ("MultiModel", "s3://bucket/mo\0dels/"),
-        ("MultiModel", "s3://bucket/models/a.tar.gz"),
         ("SingleModel", "s3://bucket/models/"),
         ("SingleModel", "s3://bucket/models/nope.tar.gz"),
         ("SingleModel", "s3://bucket/../bucket/models/a.tar.gz"),
@@ -437,6 +436,13 @@ def test_model_data_that_is_not_there_is_not_found(plane: ControlPlane, name: st
     message = refusal(plane.sagemaker.create_model, **asked, PrimaryContainer=container)
     assert message == f"PrimaryContainer.ModelDataUrl Could not find model data at {url}."
     assert "Could not find model" in refusal(plane.sagemaker.describe_model, ModelName=name)
+
+
+def test_an_archive_is_no_model_data_of_a_multi_model_container(plane: ControlPlane, name: str) -> None:
+    container = plane.container(Mode="MultiModel", ModelDataUrl="s3://bucket/models/a.tar.gz")
+    message = refusal(plane.sagemaker.create_model, ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container)
+    assert message.startswith("PrimaryContainer.ModelDataUrl names an object, s3://bucket/models/a.tar.gz. With Mode ")
+    assert "such as s3://bucket/models/; TargetModel then names the archive." in message
 
 
 @pytest.mark.parametrize("mode", ["MultiModel", "SingleModel"])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from emulator.containers.images import how_to_get
 from emulator.errors import SetupError
 from emulator.hosting.definition import Image
 from emulator.hosting.runnable import image_of, runnable
@@ -46,3 +47,14 @@ def test_what_is_no_name_of_an_image_is_refused_with_what_one_looks_like(name: s
         image_of(name)
     with pytest.raises(SetupError, match="takes a Docker image .REPOSITORY:TAG, .*command:WORDS, not"):
         runnable(name, Path())
+
+
+def test_an_image_of_somebody_else_is_to_be_pulled_and_one_of_ones_own_to_be_built() -> None:
+    assert how_to_get("mme:1") == "Build it with `docker build -t mme:1 .`, or pull it."
+    own = "123456789012.dkr.ecr.us-east-1.amazonaws.com/mme:1"
+    assert how_to_get(own) == "Build it with `docker build -t mme:1 .`, or pull it."
+    host = "763104351884.dkr.ecr.us-west-2.amazonaws.com"
+    advice = how_to_get(f"{host}/pytorch-inference:2.3")
+    assert f"--region us-west-2 | docker login --username AWS --password-stdin {host}`" in advice
+    assert f"`docker pull {host}/pytorch-inference:2.3`" in advice
+    assert "docker build" not in advice and "`docker tag MINE pytorch-inference:2.3`" in advice

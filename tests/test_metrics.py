@@ -282,13 +282,16 @@ def test_own_metrics_have_their_place_beside_sagemaker_s(scripted: Callable[...,
     assert statistics(emulator, "Invocations")["Sum"] == 1
 
 
-def test_metrics_are_those_of_the_endpoint_s_region(scripted: Callable[..., Emulator], bucket: Path) -> None:
+def test_all_regions_are_one(scripted: Callable[..., Emulator], bucket: Path) -> None:
     emulator = scripted()
     scripted_model(bucket / "a.tar.gz")
     emulator.invoke("a.tar.gz")
-    there = client(emulator, "cloudwatch", region="eu-west-1").list_metrics()["Metrics"]
-    here = client(emulator, "cloudwatch", region=REGION).list_metrics(MetricName="Invocations")["Metrics"]
-    assert (there, len(here)) == ([], 1)
+    client(emulator, "logs", region="us-west-2").create_log_group(logGroupName="mine")
+    for region in (REGION, "eu-west-1", "us-west-2"):
+        there = client(emulator, "cloudwatch", region=region).list_metrics(MetricName="Invocations")["Metrics"]
+        assert len(there) == 1
+        groups = client(emulator, "logs", region=region).describe_log_groups()["logGroups"]
+        assert [(group["logGroupName"], f":{REGION}:" in group["arn"]) for group in groups] == [("mine", True)]
 
 
 # How they are kept

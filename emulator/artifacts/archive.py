@@ -372,6 +372,11 @@ def _explained(name: str) -> Iterator[None]:
     try:
         yield
     except (FileExistsError, IsADirectoryError, NotADirectoryError):
+        if not name:
+            raise ArchiveError(
+                "A file in it is named '.', which is the model's own directory, as by tar.add(FILE, arcname='.'). Give "
+                "it a name of its own, or make the archive with localmme pack."
+            ) from None
         raise ArchiveError(f"{_short.repr(name)} is a directory and something else at once.") from None
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:

@@ -8,10 +8,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from emulator.aws.arn import ACCOUNT_ID
+
 Client = Any  # docker.APIClient, which has no types
 
 # <account>.dkr.ecr.<region>.amazonaws.com/repository, then :tag or @digest.
-_ECR = re.compile(r"(?P<account>\d{12})\.dkr\.ecr(?:-fips)?\.[a-z0-9-]+\.amazonaws\.com(?:\.cn)?/(?P<local>.+)")
+_ECR = re.compile(
+    r"(?P<host>(?P<account>\d{12})\.dkr\.ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?)/(?P<local>.+)"
+)
 # What Docker takes as a reference: [host[:port]/]repository[:tag][@digest], or an image's id.
 # https://pkg.go.dev/github.com/distribution/reference
 _LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
@@ -149,8 +153,19 @@ def no_such_image(client: Client, address: str, reference: str, reason: str) -> 
     near = near_names(reference, (tag for image in client.images() for tag in image.get("RepoTags") or ()))
     return (
         f"There is no image {reference} on the Docker Engine at {address}, and it cannot be pulled: "
-        f"{reason.rstrip('.')}. Build it with `docker build -t {local_names(reference)[-1]} .`, or pull it."
-        + (f" The engine has {', '.join(near)}." if near else "")
+        f"{reason.rstrip('.')}. {how_to_get(reference)}" + (f" The engine has {', '.join(near)}." if near else "")
+    )
+
+
+def how_to_get(reference: str) -> str:
+    """What to do to have an image: one of another account's registry is somebody else's, and can only be pulled."""
+    own, ecr = local_names(reference)[-1], _ECR.fullmatch(reference)
+    if ecr is None or ecr["account"] == ACCOUNT_ID:
+        return f"Build it with `docker build -t {own} .`, or pull it."
+    return (
+        "If it is in AWS's registry, log in and pull it, in a shell in which AWS_ENDPOINT_URL is not set: `aws ecr "
+        f"get-login-password --region {ecr['region']} | docker login --username AWS --password-stdin {ecr['host']}`, "
+        f"`docker pull {reference}`. An image of your own takes its place by `docker tag MINE {own}`."
     )
 
 

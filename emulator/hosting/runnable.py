@@ -61,6 +61,8 @@ def command_of(text: str, directory: Path | None = None) -> Command:
         raise SetupError("--command is empty: give the command that starts your model server.")
     if "/" in command[0]:
         command[0] = str(directory / command[0])
+    if "/" in command[0] and Path(command[0]).is_file() and not os.access(command[0], os.X_OK):
+        raise SetupError(f"{command[0]} may not be executed: chmod +x {shlex.quote(command[0])}")
     if shutil.which(command[0]) is None:
         raise SetupError(f"There is no program {command[0]!r} to run. Check the spelling, or give its full path.")
     return Command(command, directory, COMMAND + text)

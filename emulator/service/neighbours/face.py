@@ -26,6 +26,9 @@ INSTALL = 'pip install "localmme[aws]"'
 READING = ("Get", "List", "Describe")  # how the names of actions begin that change nothing
 IMAGE_CALLS = {"DescribeImages", "ListImages", "BatchGetImage"}
 
+# All regions are one: what moto keeps by region is asked of the emulator's own, whatever region the caller names.
+OF_ALL_REGIONS = {"monitoring", "logs"}
+
 log = logging.getLogger("localmme")
 
 
@@ -54,6 +57,8 @@ class Neighbours:
                 refusal = _refused_to_change(scope["method"], call)
                 if refusal is None:
                     for_moto, data = call.for_moto(scope)
+                    if service in OF_ALL_REGIONS:
+                        _sign_for_region(for_moto, self._region)
                     await self._fill(await self._open(), call, for_moto)
             except NotACall as error:
                 code = error.json_code if "json" in request.content_type else error.query_code
@@ -109,6 +114,17 @@ def _import_moto() -> MotoServices:
     from emulator.service.neighbours.moto_services import MotoServices
 
     return MotoServices()
+
+
+def _sign_for_region(scope: Scope, region: str) -> None:
+    """Put another region into a request whose signature, if it counts, has been verified."""
+    signed = signed_region(scope)
+    if signed:
+        before, after = f"/{signed}/".encode(), f"/{region}/".encode()
+        scope["headers"] = [
+            (name, value.replace(before, after, 1) if name == b"authorization" else value)
+            for name, value in scope["headers"]
+        ]
 
 
 def _sign_as(scope: Scope, access_key_id: str, other: str) -> None:

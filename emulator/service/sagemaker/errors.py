@@ -82,6 +82,14 @@ def model_data_not_found(url: str) -> str:
     return f"Could not find model data at {url}."  # [gh]
 
 
+def model_data_no_prefix(url: str, prefix: str) -> str:
+    """An archive was given where the prefix of many is meant. [ours]"""
+    return (
+        f"names an object, {url}. With Mode MultiModel it is the prefix below which the archives are, such as "
+        f"{prefix}; TargetModel then names the archive."
+    )
+
+
 def not_with_multi_model(member: str) -> ControlPlaneError:
     """[dg] What an endpoint with a multi-model container cannot be. [ours] The words."""
     return ControlPlaneError(f"MultiModel mode is not supported when specifying {member}.")

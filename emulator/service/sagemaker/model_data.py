@@ -7,7 +7,7 @@ from pathlib import Path
 from emulator.artifacts.model_data_url import LocalS3, ModelData, parse_s3_url
 from emulator.errors import SetupError
 from emulator.hosting.arguments import Locate
-from emulator.service.sagemaker.errors import model_data_not_found
+from emulator.service.sagemaker.errors import model_data_no_prefix, model_data_not_found
 
 
 def locator(s3_root: Path | None) -> Locate:
@@ -22,7 +22,11 @@ def locator(s3_root: Path | None) -> Locate:
         if (place.key.rstrip("/") and any(part in ("", ".", "..") for part in parts)) or not bucket.is_dir():
             raise SetupError(model_data_not_found(url))
         found = bucket.joinpath(*parts)
-        if "\0" in place.key or _is_file(found) == multi_model:
+        is_file = "\0" not in place.key and _is_file(found)
+        if is_file and multi_model:
+            parent = f"s3://{place.bucket}/{place.key.rpartition('/')[0]}".rstrip("/")
+            raise SetupError(model_data_no_prefix(url, f"{parent}/"))
+        if "\0" in place.key or is_file == multi_model:
             raise SetupError(model_data_not_found(url))
         return LocalS3(bucket, place)
 
