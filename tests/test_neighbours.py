@@ -211,6 +211,18 @@ def test_a_service_that_is_not_emulated_is_named(emulator: Emulator) -> None:
         assert service in error["Message"] and "not emulated" in error["Message"], error
 
 
+@pytest.mark.parametrize("action, status", [("ListUsers", 200), ("CreateUser", 405)])
+def test_what_a_get_would_change_is_refused(emulator: Emulator, action: str, status: int) -> None:
+    """A page can send one without saying where it is from."""
+    query = f"Action={action}&Version=2010-05-08&UserName=got&X-Amz-Credential=x/20260101/us-east-1/iam/aws4_request"
+    connection = http.client.HTTPConnection(emulator.url.removeprefix("http://"), timeout=30)
+    connection.request("GET", f"/?{query}")
+    answer = connection.getresponse()
+    assert (answer.status, b"is called with the method POST" in answer.read()) == (status, status == 405)
+    connection.close()
+    assert "got" not in [user["UserName"] for user in client(emulator, "iam").list_users()["Users"]]
+
+
 def test_what_moto_lacks_is_an_aws_error(emulator: Emulator) -> None:
     error = refused(client(emulator, "cloudwatch").list_managed_insight_rules, ResourceARN="arn:aws:ec2:x:1:y")
     assert error["Code"] == "NotImplemented" and "list_managed_insight_rules" in error["Message"]

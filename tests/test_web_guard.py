@@ -101,22 +101,6 @@ def test_what_is_no_host_is_told_at_the_start(text: str) -> None:
         host_name(text)
 
 
-def test_a_whole_url_as_the_target_is_read_as_its_path() -> None:
-    request = scope(("host", "s3.us-east-1.amazonaws.com"), target="http://s3.us-east-1.amazonaws.com/b/a%20b?x=1")
-    WebGuard().admit(request)
-    assert (request["path"], request["raw_path"]) == ("/b/a b", b"/b/a%20b")
-    bare = scope(("host", "localhost"), target="http://localhost")
-    WebGuard().admit(bare)
-    assert bare["raw_path"] == b"/"
-
-
-@pytest.mark.parametrize(
-    "target", ["http://evil.example/", "ftp://localhost/", "localhost", "*", "http://a@localhost/"]
-)
-def test_a_target_for_another_host_is_refused(target: str) -> None:
-    assert refused(WebGuard(), scope(("host", "localhost"), target=target)).status == 400
-
-
 @pytest.mark.parametrize(
     "headers",
     [

@@ -156,9 +156,12 @@ class Connection(HttpToolsProtocol):
             raise _Refused(not_http("CONNECT is for proxies"))
         if not self.url.startswith(b"/") and httptools.parse_url(self.url).path is None:
             raise _Refused(not_http("Its target has no path"))
-        hosts = [name for name, _ in self.headers].count(b"host")
-        if hosts > 1 or (not hosts and version == "1.1"):  # [RFC 9112, 3.2]
-            raise _Refused(not_http(f"It has {hosts or 'no'} Host headers"))
+        hosts = [value for name, value in self.headers if name == b"host"]
+        if len(hosts) > 1 or (not hosts and version == "1.1"):  # [RFC 9112, 3.2]
+            raise _Refused(not_http(f"It has {len(hosts) or 'no'} Host headers"))
+        # A whole URL, as proxies are sent: its host is the one that counts, and has to be the same. [RFC 9112, 3.2.2]
+        if self.url[:1] not in b"/*" and [_authority(self.url)] != [host.lower() for host in hosts]:
+            raise _Refused(not_http("Its target and its Host header name different hosts"))
         if version == "1.0":
             self.expect_100_continue = False  # [RFC 9110, 10.1.1]
 
@@ -263,6 +266,10 @@ class Connection(HttpToolsProtocol):
         if self.timeout_keep_alive_task is not None:
             self.timeout_keep_alive_task.cancel()
             self.timeout_keep_alive_task = None
+
+
+def _authority(url: bytes) -> bytes:
+    return url.partition(b"://")[2].partition(b"/")[0].partition(b"?")[0].lower()
 
 
 def _has_path(url: bytes) -> bool:

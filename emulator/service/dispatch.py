@@ -85,7 +85,7 @@ class Dispatch:
     async def refuse(self, scope: Scope, send: Send, refusal: Refusal) -> None:
         """Answer so, in the form of the service that the request is for."""
         service, _ = self._service(scope)
-        await send_refusal(service, scope, refusal, send)
+        await send_refusal(service, scope, refusal, protected(send, NO_PAGE))
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send, refusal: NotAdmitted) -> None:
         from emulator.service.access.refusals import not_admitted

@@ -63,10 +63,7 @@ class WebGuard:
         self._warned: set[str] = set()
 
     def admit(self, scope: Scope) -> bytes:
-        """The origin of the page that a request comes from, if it is an allowed one; else nothing.
-
-        A request with a whole URL as its target, as proxies are sent, is made into one with a path. Raises NotAdmitted.
-        """
+        """The origin of the page that a request comes from, if that is allowed; else nothing. Raises NotAdmitted."""
         try:
             return self._admit(scope)
         except NotAdmitted as refusal:
@@ -79,8 +76,6 @@ class WebGuard:
         if len(hosts) != 1:
             raise NotAdmitted(400, f"A request has one Host header, and this one has {len(hosts) or 'none'}.")
         host = hosts[0]
-        if not scope["raw_path"].startswith(b"/"):
-            _make_relative(scope, host)
         if not self._is_ours(host, (scope.get("server") or ("",))[0]):
             raise _not_ours(host)
         if len(watched) == 1:
@@ -182,19 +177,6 @@ def _origin_of(url: bytes) -> bytes:
     except ValueError:
         return b""
     return f"{parts.scheme}://{parts.netloc}".lower().encode("latin-1")
-
-
-def _make_relative(scope: Scope, host: bytes) -> None:
-    """Put the path of a request whose target is a whole URL in its place. Raises NotAdmitted when Host differs."""
-    raw: bytes = scope["raw_path"]
-    if raw == b"*" and scope["method"] == "OPTIONS":
-        return
-    scheme, mark, rest = raw.partition(b"://")
-    authority, slash, path = rest.partition(b"/")
-    if not mark or scheme.lower() not in (b"http", b"https") or authority.lower() != host.lower():
-        raise NotAdmitted(400, f"The request is for {_shown(raw)}, and its Host header says {_shown(host)}.")
-    scope["raw_path"] = slash + path or b"/"
-    scope["path"] = urllib.parse.unquote_to_bytes(scope["raw_path"]).decode("utf-8", "replace")
 
 
 def _not_ours(host: bytes) -> NotAdmitted:
