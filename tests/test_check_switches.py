@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -67,37 +64,25 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return archive(tmp_path_factory.mktemp("models") / "model.tar.gz", {"model.json": json.dumps(settings)})
 
 
-@pytest.fixture(scope="module")
-def reports(request: pytest.FixtureRequest, model: Path) -> Iterator[Mapping[str, Future[Report]]]:
-    """What is reported of each container that is tested, by its switch; some at once, as much of it is waiting."""
-
-    def report(switch: str) -> Report:
-        command = ["--command", f"{sys.executable} {CONTAINER}"]
-        return checked(*command, *settings(switch, model), only=NAMES if switch in IN_FULL else all_but(*SLOW))
-
-    items = (item for item in request.session.items if isinstance(item, pytest.Function) and item.path == request.path)
-    parameters = [item.callspec.params for item in items if hasattr(item, "callspec")]
-    wanted = ["", *(switch for switch in SWITCHES if {"switch": switch} in parameters)]
-    pool = ThreadPoolExecutor(min(4, (os.cpu_count() or 1) + 1))
-    try:
-        yield {switch: pool.submit(report, switch) for switch in wanted}
-    finally:
-        pool.shutdown(cancel_futures=True)
+def report(switch: str, model: Path) -> Report:
+    """What is found of a container with this switch, as a process."""
+    command = ["--command", f"{sys.executable} {CONTAINER}"]
+    return checked(*command, *settings(switch, model), only=NAMES if switch in IN_FULL else all_but(*SLOW))
 
 
-def test_a_container_without_a_fault_passes(reports: Mapping[str, Future[Report]]) -> None:
-    report = reports[""].result()
-    assert report.odd() == dict.fromkeys(OF_IMAGES, "skipped"), report
-    assert report.exit_code == 0
+def test_a_container_without_a_fault_passes(model: Path) -> None:
+    found = report("", model)
+    assert found.odd() == dict.fromkeys(OF_IMAGES, "skipped"), found
+    assert found.exit_code == 0
 
 
 @pytest.mark.parametrize("switch", SWITCHES)
-def test_a_fault_fails_its_check_and_no_other(reports: Mapping[str, Future[Report]], switch: str) -> None:
-    report = reports[switch].result()
+def test_a_fault_fails_its_check_and_no_other(model: Path, switch: str) -> None:
+    found = report(switch, model)
     expected = {**dict.fromkeys(OF_IMAGES, "skipped"), **dict.fromkeys(CANNOT_BE_TOLD.get(switch, ()), "skipped")}
-    assert report.odd() == {**expected, switch: "fail"}, report
-    assert report.exit_code == 1
-    assert report.checks[switch]["detail"]
+    assert found.odd() == {**expected, switch: "fail"}, found
+    assert found.exit_code == 1
+    assert found.checks[switch]["detail"] and found.checks[switch]["fix"]
 
 
 @pytest.mark.docker

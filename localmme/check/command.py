@@ -215,7 +215,7 @@ def _shown(as_json: bool) -> Iterator[Shown]:
 
     out, err = Console(highlight=False), Console(stderr=True)
     printer = None if as_json else report.Printer(out)
-    console = out if printer and out.is_terminal else err
+    console = out if printer else err  # not beside results that go elsewhere: they come often enough
     if not console.is_terminal:
         yield Shown(lambda text: None, printer)
         return

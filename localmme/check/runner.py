@@ -24,7 +24,7 @@ BOX_SECONDS = 60.0  # for a check of quick models
 BOX_LOADS, BOX_STARTS = 20, 3  # and that many loads and starts as slow as those seen
 HEALTH_TRIES = 3
 AGAIN_SECONDS = 45.0  # for all that is made again in fresh containers; a check more may begin when they are not up
-QUICK_LOOK_SECONDS = 0.1  # engines that take longer to tell the memory in use are not asked after each check
+LOOK_SECONDS = 1.0  # between two looks at the memory in use, which take some processor time
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,9 @@ class Runner:
         self._unusable = ""  # why no further check can be made
         self._incidents: list[Incident] = []
         self._used_by: list[str] = []  # the checks that the container has been through
-        self._memory: list[int] = []  # bytes in use when it was started, and after each of them
+        self._memory: list[tuple[str, int]] = []  # bytes in use, and the check after which that was; "" = none yet
         self._has_failed = False  # the last check, so that it has told already what the container did
-        self._looks = True  # whether the memory is looked at
+        self._looked = 0.0  # when, last
         self._again_seconds = 0.0
 
     async def run(self) -> None:
@@ -126,9 +126,9 @@ class Runner:
 
     async def _fresh(self) -> None:
         """A container that no check has used. Raises NotHealthy and SetupError."""
-        self._used_by, self._memory = [], []
+        self._forget()
         await self._bench.restart()
-        await self._look()
+        await self._look("")
 
     async def _fairly(self, check: Check) -> Finding:
         """Make a check; if it fails in a container that others have used, make it again in a fresh one."""
@@ -195,16 +195,19 @@ class Runner:
     async def _used(self, check: Check, before: object) -> None:
         """Note that the container has been through a check, which had begun with the run ``before``."""
         if self._bench.run is not before:  # it has had one of its own
-            self._used_by, self._memory = [], []
+            self._forget()
         if check.needs_container:
             self._used_by.append(check.name)
-            await self._look()
+            await self._look(check.name)
 
-    async def _look(self) -> None:
-        if self._looks and self._bench.subject.is_ours and self._bench.run is not None:
-            began = time.monotonic()
-            self._memory.append(await self._bench.running.container.memory_used())
-            self._looks = time.monotonic() - began < QUICK_LOOK_SECONDS
+    def _forget(self) -> None:
+        self._used_by, self._memory, self._looked = [], [], 0.0
+
+    async def _look(self, after: str) -> None:
+        now = time.monotonic()
+        if self._bench.subject.is_ours and self._bench.run is not None and now - self._looked >= LOOK_SECONDS:
+            self._memory.append((after, await self._bench.running.container.memory_used()))
+            self._looked = now
 
     def _past(self) -> str:
         """The checks that the container has been through, in words; empty if there are none."""
@@ -215,14 +218,10 @@ class Runner:
 
     def _growth(self) -> str:
         """How the memory in use has changed meanwhile, in words."""
-        if len(self._memory) < 2 or len(self._memory) != len(self._used_by) + 1:
+        if len(self._memory) < 2:
             return ""
-        steps = [after - before for before, after in zip(self._memory, self._memory[1:])]
-        most = self._used_by[steps.index(max(steps))]
-        return (
-            f". Memory in use: {format_size(self._memory[0])} when it had started, {format_size(self._memory[-1])} "
-            f"when the check began; most of that came with {most}"
-        )
+        (_, first), *_, (after, last) = self._memory
+        return f". Memory in use: {format_size(first)} when it had started, {format_size(last)} after {after}"
 
     def _long_use(self) -> Finding:
         """What containers did that were used by one check after the other."""
