@@ -192,8 +192,8 @@ def refusal_explained(status: int, message: str) -> ContainerError | None:
     if status != 405:
         return None
     return ContainerError(
-        f"POST /models answered 405 {message}: the container does not let models be loaded. TorchServe does with "
-        "TS_ENABLE_MODEL_API=true in its environment (--env TS_ENABLE_MODEL_API=true, or Environment)"
+        f"POST /models answered 405 {' '.join(message.split())}: the container does not let models be loaded. "
+        "TorchServe does with TS_ENABLE_MODEL_API=true in its environment (--env, or the model's Environment)"
     )
 
 

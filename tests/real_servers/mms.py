@@ -15,6 +15,4 @@ def command(handler: Path = HANDLER) -> list[str]:
 
     Raises NotProvisioned when it cannot run here.
     """
-    if not provision.java():
-        raise provision.NotProvisioned("there is no Java: run python -m tests.real_servers.provision")
-    return [str(provision.mms().python), str(ENTRYPOINT), f"{handler}:handle"]
+    return provision.with_java(provision.mms(), ENTRYPOINT, f"{handler}:handle")

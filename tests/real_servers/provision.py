@@ -41,6 +41,27 @@ def triton() -> VirtualEnvironment:
     return VirtualEnvironment("triton", stub_interpreter(), ("numpy==1.26.4",), ("nvidia-pytriton==0.7.0",))
 
 
+def torch() -> VirtualEnvironment:
+    """PyTorch, and what AWS's containers for PyTorch and Hugging Face serve with: their toolkits and servers.
+
+    One for both, as PyTorch is most of it.
+    """
+    requirements = (
+        "torch==2.13.0",  # a version that has builds for CPUs only
+        "torchserve==0.12.0",
+        "pyyaml",  # TorchServe's workers import it, its package does not ask for it
+        "sagemaker-pytorch-inference==2.0.25",
+        "multi-model-server==1.1.11",
+        "sagemaker-inference==1.10.1",
+        "transformers==4.57.6",  # the toolkit imports what version 5 no longer has
+        "retrying",
+        "setuptools<81",  # the toolkits import pkg_resources
+    )
+    # It asks for libraries of sound, which are larger than all the rest and used for sound only.
+    toolkit = ("sagemaker-huggingface-inference-toolkit==2.6.0",)
+    return VirtualEnvironment("torch", Path(sys.executable), requirements, toolkit)
+
+
 @functools.cache
 def stub_interpreter() -> Path:
     """A Python that Triton has a stub for, and that has its shared library: this one, or another on the PATH.
@@ -89,6 +110,16 @@ def java() -> str | None:
     return shutil.which(f"{home}/bin/java" if home else "java")
 
 
+def with_java(environment: VirtualEnvironment, *words: object) -> list[str]:
+    """The command of a script for an environment's Python that starts a server which runs on Java.
+
+    Raises NotProvisioned when it cannot run here.
+    """
+    if not java():
+        raise NotProvisioned("there is no Java: run python -m tests.real_servers.provision")
+    return [str(environment.python), *map(str, words)]
+
+
 def make_images() -> None:
     """Make the images that tests run on a Docker Engine, which is installed and started where none answers.
 
@@ -111,7 +142,7 @@ def made(make: Callable[[], None]) -> bool:
 
 def main() -> None:
     """Make all that is missing; what cannot be had here, a macOS without Java say, has its tests skipped."""
-    environments = (mms, triton, sdks.sdk_2, sdks.sdk_3)
+    environments = (torch, mms, triton, sdks.sdk_2, sdks.sdk_3)
     programs = (make_images, make_java, browser.make, javascript.make)
     # The images take longest, and much of that is waiting.
     with ThreadPoolExecutor(2) as pool:

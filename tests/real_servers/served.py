@@ -23,10 +23,10 @@ def command_of(server: ModuleType) -> list[str]:
 
 
 @contextmanager
-def served(server: ModuleType, bucket: Path, state: Path, most: int) -> Iterator[Emulator]:
-    """An emulator that runs the server, with at most so many models loaded."""
+def served(server: ModuleType, bucket: Path, state: Path, most: int, *options: str) -> Iterator[Emulator]:
+    """An emulator that runs the server, with at most so many models loaded and further options of ``serve``."""
     command = shlex.join(command_of(server))
-    arguments = ("--models", str(bucket), "--command", command, "--max-loaded-models", str(most))
+    arguments = ("--models", str(bucket), "--command", command, "--max-loaded-models", str(most), *options)
     emulator = Emulator(*arguments, state=state)
     try:
         yield emulator.wait_in_service()

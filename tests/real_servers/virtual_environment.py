@@ -53,7 +53,9 @@ class VirtualEnvironment:
                 return
             say(f"making {self.directory}")
             run([str(self.interpreter), "-m", "venv", "--clear", str(self.directory)])
-            pip = [str(self.directory / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check", "-q"]
+            # Python compiles what is imported, which is a small part of what is installed.
+            options = ("--disable-pip-version-check", "--no-compile", "-q")
+            pip = [str(self.directory / "bin" / "python"), "-m", "pip", "install", *options]
             if self.requirements:
                 run([*pip, *self.requirements])
             if self.bare_requirements:
