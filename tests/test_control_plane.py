@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.control_plane import ARN, ROLE, ControlPlane, RawClient, refusal, variant_of
-from tests.running import SCRIPTED_CONTAINER, archive, eventually
+from tests.running import SCRIPTED_CONTAINER, archive, eventually, files_below
 
 NUMBERS = itertools.count()
 
@@ -467,6 +467,40 @@ def test_what_is_no_url_of_s3_is_refused(plane: ControlPlane, name: str, url: st
     assert words in refusal(plane.sagemaker.create_model, **asked)
 
 
+def data_source(uri: str, data_type: str, compression: str) -> dict[str, Any]:
+    return {"S3DataSource": {"S3Uri": uri, "S3DataType": data_type, "CompressionType": compression}}
+
+
+@pytest.mark.parametrize(
+    "uri, data_type, compression, found",
+    [
+        ("s3://bucket/data/", "S3Prefix", "None", [".hidden", "answer.txt", "deep/weights"]),
+        ("s3://bucket/data/answer.txt", "S3Object", "None", ["answer.txt"]),
+        ("s3://bucket/models/a.tar.gz", "S3Object", "Gzip", ["answer.txt"]),
+    ],
+)
+def test_the_data_of_one_model_may_be_objects_as_they_are(
+    plane: ControlPlane, name: str, uri: str, data_type: str, compression: str, found: list[str]
+) -> None:
+    data = plane.s3 / "bucket" / "data"
+    (data / "deep").mkdir(parents=True, exist_ok=True)
+    for path in (".hidden", "answer.txt", "deep/weights"):
+        (data / path).write_text("I am a")
+    source = data_source(uri, data_type, compression)
+    container = {"Image": "handler:handler.py", "ModelDataSource": source}
+    plane.sagemaker.create_model(ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container)
+    assert plane.sagemaker.describe_model(ModelName=name)["PrimaryContainer"]["ModelDataSource"] == source
+    plane.create_config(name, name)
+    plane.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
+    plane.wait_in_service(name)
+    runtime = plane.emulator.client()
+    assert runtime.invoke_endpoint(EndpointName=name, Body=b"?")["Body"].read() == b"I am a"
+    disk = next((plane.directory / "state" / "instances").glob(f"*/{name}"))
+    files = [path for path in files_below(disk) if "model" in path.parts]
+    assert sorted(str(path).rpartition("/model/")[2] for path in files) == found
+    plane.delete_endpoint(name)
+
+
 CONTAINER = {"Image": "handler:handler.py", "Mode": "MultiModel", "ModelDataUrl": "s3://bucket/models/"}
 IMPOSSIBLE_MODELS = {
     "both": ({"PrimaryContainer": CONTAINER, "Containers": [CONTAINER]}, "PrimaryContainer or Containers, not both"),
@@ -521,17 +555,40 @@ IMPOSSIBLE_MODELS = {
                 CONTAINER,
                 {
                     "Image": "handler:handler.py",
-                    "ModelDataSource": {
-                        "S3DataSource": {
-                            "S3Uri": "s3://bucket/models/",
-                            "S3DataType": "S3Prefix",
-                            "CompressionType": "None",
-                        }
-                    },
+                    "ModelDataSource": data_source("s3://bucket/models/", "S3Prefix", "Gzip"),
                 },
             ]
         },
-        "Containers[1].ModelDataSource is not emulated by localmme: give an archive",
+        "Containers[1].ModelDataSource.S3DataSource.S3Uri is a prefix, whose objects cannot be an archive",
+    ),
+    "a prefix without a slash": (
+        {
+            "PrimaryContainer": {
+                "Image": "any",
+                "ModelDataSource": data_source("s3://bucket/models", "S3Prefix", "None"),
+            }
+        },
+        "PrimaryContainer.ModelDataSource.S3DataSource.S3Uri must end with a slash",
+    ),
+    "a model data source of many models": (
+        {
+            "PrimaryContainer": {
+                "Image": "any",
+                "Mode": "MultiModel",
+                "ModelDataSource": data_source("s3://bucket/models/", "S3Prefix", "None"),
+            }
+        },
+        "PrimaryContainer.ModelDataSource cannot be used with Mode MultiModel: give the archives' prefix",
+    ),
+    "two places of model data": (
+        {
+            "PrimaryContainer": {
+                "Image": "any",
+                "ModelDataUrl": "s3://bucket/models/a.tar.gz",
+                "ModelDataSource": data_source("s3://bucket/models/a.tar.gz", "S3Object", "Gzip"),
+            }
+        },
+        "PrimaryContainer.ModelDataSource and ModelDataUrl exclude each other",
     ),
     "too much environment": (
         {"PrimaryContainer": {**CONTAINER, "Environment": {f"A{n}": "é" * 1000 for n in range(20)}}},

@@ -43,7 +43,7 @@ NAMED = {
 # Optional members that hosting cannot do without, although the API can.
 LEAST = {"PrimaryContainer", "Image", "ModelDataUrl", "Mode", "ModelName"}
 # Members that no request has that is to be accepted: of an earlier answer, of what is not emulated, or one too many.
-NEVER = {"NextToken", "ServerlessUpdateConfig", "Containers"}
+NEVER = {"ModelDataSource", "NextToken", "ServerlessUpdateConfig", "Containers"}
 CHANGES, READS, DELETIONS = ("Create", "Update", "Add"), ("Describe", "List"), ("Delete",)
 
 

@@ -38,6 +38,9 @@ class Bucket(Protocol):
     def archives(self) -> Iterator[tuple[str, int]]:
         """TargetModel and size in bytes of all that is there. Raises SetupError."""
 
+    def objects(self) -> Iterator[str]:
+        """What is left of the keys of all objects without the prefix. Raises SetupError."""
+
     def close(self) -> None:
         """Break off what is being read. May be called at any time, by any thread."""
 
@@ -82,13 +85,20 @@ class LocalBucket:
 
     def archives(self) -> Iterator[tuple[str, int]]:
         """TargetModel and size in bytes of every file here. Hidden ones are left out: they are seldom archives."""
+        return self._files(hidden=False)
+
+    def objects(self) -> Iterator[str]:
+        """What is left of the key of every file without the prefix."""
+        return (name for name, _ in self._files(hidden=True))
+
+    def _files(self, hidden: bool) -> Iterator[tuple[str, int]]:
         folder, slash, start = self._prefix.rpartition("/")
         if slash and not _can_be_files(folder.split("/")):
             return
-        for key, size in self._below(folder + slash, start):
+        for key, size in self._below(folder + slash, hidden, start):
             yield key[len(self._prefix) :], size
 
-    def _below(self, folder: str, start: str = "") -> Iterator[tuple[str, int]]:
+    def _below(self, folder: str, hidden: bool, start: str = "") -> Iterator[tuple[str, int]]:
         """Key and size of every file in a folder whose name there begins so."""
         try:
             with os.scandir(self.directory / folder) as scanned:
@@ -96,12 +106,16 @@ class LocalBucket:
         except OSError:  # deleted since, or closed to us
             return
         for entry in entries:
-            if entry.name.startswith(".") or not entry.name.startswith(start):
+            if (
+                not entry.name.startswith(start)
+                or entry.name == RESERVED
+                or (entry.name.startswith(".") and not hidden)
+            ):
                 continue
             with suppress(OSError, UnicodeError):  # deleted since; not UTF-8, so that no key can say it
                 entry.name.encode()
                 if entry.is_dir(follow_symlinks=not folder):
-                    yield from self._below(f"{folder}{entry.name}/")
+                    yield from self._below(f"{folder}{entry.name}/", hidden)
                 elif entry.is_file():
                     yield folder + entry.name, entry.stat().st_size
 

@@ -16,6 +16,12 @@ def bucket_of_many(model_data: ModelData) -> Bucket:
     return LocalBucket(model_data)
 
 
+def is_prefix(model_data: ModelData) -> bool:
+    """Whether it is all objects below a prefix, where one model may be an archive or not."""
+    url = model_data.url if isinstance(model_data, LocalS3) else model_data
+    return isinstance(url, S3Url) and url.is_folder
+
+
 def bucket_of_one(model_data: ModelData) -> tuple[Bucket, str]:
     """Where the one archive of a container is, and its name there."""
     if isinstance(model_data, S3Url):

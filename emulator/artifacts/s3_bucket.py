@@ -73,6 +73,10 @@ class S3Bucket:
                     if target_model and not target_model.endswith("/"):  # a folder, as consoles make them
                         yield target_model, found["Size"]
 
+    def objects(self) -> Iterator[str]:
+        """What is left of the key of every object without the prefix. Raises SetupError."""
+        return (name for name, _ in self.archives())
+
     def close(self) -> None:
         """Break off downloads. One whose connection is silent notices when its time is up."""
         self._closed.set()

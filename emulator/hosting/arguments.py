@@ -79,8 +79,12 @@ class Arguments:
     def _container(self, place: Place, asked: Mapping[str, Any]) -> ContainerDefinition | None:
         multi_model = asked.get("Mode") == "MultiModel"
         runs = self._runs((*place, "Image"), asked)
-        model_data = self._model_data((*place, "ModelDataUrl"), asked, multi_model)
-        if asked.get("Image") == HANDLER and not multi_model and "ModelDataUrl" not in asked:
+        source = member(member(asked, "ModelDataSource", dict), "S3DataSource", dict)
+        if "ModelDataSource" in asked:
+            model_data = self._model_data_source((*place, "ModelDataSource"), asked, source, multi_model)
+        else:
+            model_data = self._model_data((*place, "ModelDataUrl"), asked, multi_model)
+        if asked.get("Image") == HANDLER and not multi_model and not {"ModelDataUrl", "ModelDataSource"} & {*asked}:
             self.report((*place, "Image"), "needs an archive that carries the handler: give ModelDataUrl")
         if "MultiModelConfig" in asked and not multi_model:
             self.report((*place, "MultiModelConfig"), "goes with Mode: MultiModel")
@@ -94,6 +98,7 @@ class Arguments:
             asked.get("ContainerHostname", ""),
             environment,
             Caching(enabled=asked.get("MultiModelConfig", {}).get("ModelCacheSetting") != "Disabled"),
+            compressed=source is None or source.get("CompressionType") != "None",
         )
 
     def _runs(self, place: Place, asked: Mapping[str, Any]) -> Image | Command | None:
@@ -119,6 +124,30 @@ class Arguments:
         except SetupError as error:
             self.report(place, str(error))
             return None
+
+    def _model_data_source(
+        self, place: Place, asked: Mapping[str, Any], source: Any, multi_model: bool
+    ) -> ModelData | None:
+        """[api] What goes together of an S3DataSource."""
+        if multi_model:
+            self.report(place, "cannot be used with Mode MultiModel: give the archives' prefix as ModelDataUrl")
+        if "ModelDataUrl" in asked:
+            self.report(place, "and ModelDataUrl exclude each other: each says where the model data is")
+        url = member(source, "S3Uri", str)
+        if self.is_faulty(place) or url is None:
+            return None
+        prefix = source.get("S3DataType") == "S3Prefix"
+        here = (*place, "S3DataSource", "S3Uri")
+        if prefix and source.get("CompressionType") != "None":
+            self.report(here, "is a prefix, whose objects cannot be an archive: CompressionType has to be None")
+        elif prefix != url.endswith("/"):
+            self.report(here, "must end with a slash" if prefix else "names an object, which has no slash at its end")
+        else:
+            try:
+                return self._locate(url, prefix)
+            except SetupError as error:
+                self.report(here, str(error))
+        return None
 
     # Production variants
 

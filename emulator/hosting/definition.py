@@ -61,6 +61,7 @@ class ContainerDefinition:
     hostname: str = ""  # ContainerHostname
     environment: Mapping[str, str] = field(default_factory=dict)
     caching: Caching = field(default_factory=Caching)
+    compressed: bool = True  # False: of one model, whose data are objects as they are (ModelDataSource)
 
 
 @dataclass(frozen=True)

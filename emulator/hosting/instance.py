@@ -183,7 +183,14 @@ class Instance:
         new_container = self._starter(definition, setting, events)
         if not definition.multi_model:
             return SingleModelContainer(
-                new_container, definition.model_data, setting.models, resources.storage_bytes, self._limits, events, log
+                new_container,
+                definition.model_data,
+                definition.compressed,
+                setting.models,
+                resources.storage_bytes,
+                self._limits,
+                events,
+                log,
             )
         assert definition.model_data is not None
         bucket = bucket_of_many(definition.model_data)

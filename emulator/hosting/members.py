@@ -33,14 +33,19 @@ MEMBERS = {
         ignored=_names("ExecutionRoleArn Tags VpcConfig EnableNetworkIsolation"),
     ),
     "ContainerDefinition": Members(
-        used=_names("ContainerHostname Image Mode ModelDataUrl Environment MultiModelConfig"),
+        used=_names("ContainerHostname Image Mode ModelDataUrl ModelDataSource Environment MultiModelConfig"),
         ignored=_names("ImageConfig ContainerMetricsConfig"),
         refused={
-            "ModelDataSource": "give an archive, or for Mode MultiModel a directory of archives, as ModelDataUrl",
             "AdditionalModelDataSources": "put these files into the model's archive",
             "ModelPackageName": "there are no model packages here; give Image and ModelDataUrl",
             "InferenceSpecificationName": "there are no model packages here; give Image and ModelDataUrl",
         },
+    ),
+    "ModelDataSource": Members(used=_names("S3DataSource")),
+    "S3ModelDataSource": Members(
+        used=_names("S3Uri S3DataType CompressionType"),
+        ignored=_names("ModelAccessConfig"),
+        refused={"ManifestS3Uri": "give a prefix", "HubAccessConfig": "there are no hubs here"},
     ),
     "MultiModelConfig": Members(used=_names("ModelCacheSetting")),
     "InferenceExecutionConfig": Members(used=_names("Mode")),

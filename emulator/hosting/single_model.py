@@ -10,8 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from emulator.artifacts.archive import extract
-from emulator.artifacts.model_data import bucket_of_one
+from emulator.artifacts.bucket import Bucket
+from emulator.artifacts.model_data import bucket_of_many, bucket_of_one, is_prefix
 from emulator.artifacts.model_data_url import ModelData
+from emulator.artifacts.uncompressed import copy
 from emulator.containers.base import Container, LogSink
 from emulator.containers.contract import INVOCATIONS, ContainerContract, Invocation
 from emulator.errors import (
@@ -34,6 +36,7 @@ class SingleModelContainer(HostedContainer):
         self,
         new_container: Callable[[LogSink], Container],
         model_data: ModelData | None,
+        compressed: bool,
         directory: Path,
         storage_bytes: int,
         limits: Limits,
@@ -42,11 +45,15 @@ class SingleModelContainer(HostedContainer):
     ) -> None:
         """``directory`` is what the container sees as ``/opt/ml/model``.
 
-        ``model_data`` is an archive to extract there, if any.
+        ``model_data`` is an archive to extract there, or objects to copy there if it is not ``compressed``.
         """
         super().__init__(new_container, limits, events, log)
         self._model_data = model_data
-        self._source = None if model_data is None else bucket_of_one(model_data)
+        self._compressed = compressed
+        self._source: tuple[Bucket, str] | None = None
+        if model_data is not None:
+            whole = not compressed and is_prefix(model_data)
+            self._source = (bucket_of_many(model_data), "") if whole else bucket_of_one(model_data)
         self._directory = directory
         self._storage_bytes = storage_bytes
         self._size_bytes = 0
@@ -78,6 +85,12 @@ class SingleModelContainer(HostedContainer):
                 return
             bucket, name = self._source
             limits = {"max_bytes": self._storage_bytes, "max_files": self._limits.archive_files}
+            if not self._compressed:
+                names = [(name, name.rpartition("/")[2])] if name else [(each, each) for each in bucket.objects()]
+                if not names:
+                    raise SetupError(model_data_not_found(self.name, str(self._model_data)))
+                self._size_bytes = copy(bucket, names, self._directory, **limits)
+                return
             with bucket.open(name) as (archive, _):
                 self._size_bytes = extract(archive, self._directory, **limits).size_bytes
         except AwsError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from emulator.artifacts.model_data import is_prefix
 from emulator.artifacts.model_data_url import ModelData
 from emulator.aws.arn import iam_arn
 from emulator.hosting.definition import ContainerDefinition, EndpointDefinition, Image, ModelDefinition
@@ -61,7 +62,12 @@ def _container(container: ContainerDefinition, s3_root: Path | None) -> dict[str
         asked["Environment"] = dict(container.environment)
     if container.hostname:
         asked["ContainerHostname"] = container.hostname
-    if container.model_data is not None:
+    if container.model_data is not None and not container.compressed:
+        s3_uri = str(container.model_data)
+        data_type = "S3Prefix" if is_prefix(container.model_data) else "S3Object"
+        source = {"S3Uri": s3_uri, "S3DataType": data_type, "CompressionType": "None"}
+        asked["ModelDataSource"] = {"S3DataSource": source}
+    elif container.model_data is not None:
         url = _url(container.model_data, s3_root)
         is_directory = container.multi_model and isinstance(container.model_data, Path)
         asked["ModelDataUrl"] = url + "/" if is_directory else url
