@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from emulator.artifacts.bucket import LocalBucket
 from emulator.errors import ValidationError
+from emulator.service.s3 import listing
 from emulator.service.s3.attributes import Attributes
 from emulator.service.s3.chunked import AwsChunked
 from emulator.service.s3.conditions import byte_range
@@ -265,3 +266,29 @@ def test_what_is_an_object_is_an_archive(store: Store, tmp_path: Path, below: st
     assert found - at_the_top == shown
     assert bool(at_the_top) == bool(below)
     assert not any(link in name.partition("/")[2] for name in at_the_top for link in ("folder-link/", "loop/"))
+
+
+def test_a_large_directory_is_read_once_for_all_pages_unless_something_comes_or_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "KEPT_NAMES", 4)
+    folder = tmp_path / "bucket" / "folder"
+    folder.mkdir(parents=True)
+    for name in "bdfh":
+        (folder / name).touch()
+    os.utime(folder, (1e9, 1e9))
+    reads: list[str] = []
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: reads.append(str(path)) or scandir(path))
+    store = Store(tmp_path, "us-east-1")
+
+    def page(after: str) -> list[str]:
+        return [each.key for each in store.listing("bucket", "folder/", after=after, limit=2).objects]
+
+    assert page("") == ["folder/b", "folder/d"] and page("folder/d") == ["folder/f", "folder/h"]
+    assert len([path for path in reads if path.endswith("folder/")]) == 1
+    (folder / "e").touch()
+    assert page("folder/d") == ["folder/e", "folder/f"]
+    (folder / "f").unlink()
+    assert page("folder/d") == ["folder/e", "folder/h"]
+    store.close()

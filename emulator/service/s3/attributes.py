@@ -2,14 +2,21 @@
 
 A record belongs to one version of a file: its time of modification in nanoseconds and its size. A file
 that was changed by hand is another version, of which nothing is known yet.
+
+A SQLite file that is damaged is set aside, whenever that is found out, and begun anew: better to lose metadata than to
+refuse objects that are there.
 """
 
 from __future__ import annotations
 
+import errno
 import json
+import logging
+import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -34,6 +41,36 @@ create table if not exists parts (
 """
 
 
+# What SQLite says of the disk, and of other processes, rather than of its file.
+DISK_ERRORS = {
+    "database or disk is full": errno.ENOSPC,
+    "attempt to write a readonly database": errno.EROFS,
+    "unable to open database file": errno.EACCES,
+    "database is locked": errno.EAGAIN,
+    "disk I/O error": errno.EIO,
+}
+# What it says of a damaged file, or of one that is another's, beside its plain DatabaseError.
+DAMAGES = ("malformed", "no such table", "no such column", "columns but", "decode to UTF-8")
+KEYS_AT_ONCE = 500  # in one statement: older versions of SQLite take 999 values
+
+log = logging.getLogger("localmme")
+
+
+# What a file of ours holds and nothing else, by SQLite's names of types.
+COLUMNS: dict[str, dict[str, str]] = {
+    "objects": {"bucket": "text", "key": "text", "mtime_ns": "integer", "size": "integer", "attributes": "text"},
+    "buckets": {"bucket": "text", "region": "text", "created_ns": "integer"},
+    "uploads": {
+        "id": "text", "bucket": "text", "key": "text", "started_ns": "integer", "attributes": "text",
+        "algorithm": "text", "checksum_type": "text",
+    },
+    "parts": {
+        "upload": "text", "number": "integer", "etag": "text", "size": "integer", "mtime_ns": "integer",
+        "checksums": "text", "file": "text",
+    },
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Attributes:
     """Of one object: all that its answers say beside its key, size and time."""
@@ -50,22 +87,81 @@ class Attributes:
 
     @classmethod
     def loaded(cls, text: str) -> Attributes:
-        return cls(**json.loads(text))
+        """Raises ValueError when that is not what ``dumped`` has made."""
+        try:
+            return cls(**json.loads(text))
+        except TypeError as error:
+            raise ValueError(str(error)) from None
+
+
+class Damaged(Exception):
+    """The SQLite file cannot be read."""
 
 
 class Records:
-    """The SQLite file. Every call is short; a lock makes one connection do for all threads."""
+    """The SQLite file. Every call is short; a lock makes one connection do for all threads.
+
+    Every call may raise OSError: the disk is full, or may not be written to.
+    """
 
     def __init__(self, path: Path | None) -> None:
         """Opens or makes the file; with None, records live as long as the emulator (a directory that is read-only)."""
+        self._path = path
         self._lock = threading.RLock()
-        self._connection = sqlite3.connect(
-            path or ":memory:", check_same_thread=False, isolation_level=None, timeout=30
-        )
-        # What a power cut may lose can be computed again from the files, or asked for again by the caller.
-        self._connection.execute("pragma journal_mode = wal")
-        self._connection.execute("pragma synchronous = off")
-        self._connection.executescript(SCHEMA)
+        try:
+            self._connection = self._opened()
+        except Damaged as error:
+            self._begin_anew(error)
+
+    def _opened(self) -> sqlite3.Connection:
+        try:
+            connection = sqlite3.connect(
+                self._path or ":memory:", check_same_thread=False, isolation_level=None, timeout=30
+            )
+        except sqlite3.Error as error:
+            raise self._explained(error) from None
+        try:
+            # What a power cut may lose can be computed again from the files, or asked for again by the caller.
+            connection.execute("pragma journal_mode = wal")
+            connection.execute("pragma synchronous = off")
+            connection.executescript(SCHEMA)
+            (found,) = connection.execute("pragma quick_check(1)").fetchone()
+            if found != "ok":
+                raise sqlite3.DatabaseError(found)
+            for table, columns in COLUMNS.items():
+                wrong = " or ".join(f"typeof({column}) != '{kind}'" for column, kind in columns.items())
+                if connection.execute(f"select 1 from {table} where {wrong} limit 1").fetchone():
+                    raise sqlite3.DatabaseError(f"the table {table} holds what it should not")
+        except sqlite3.Error as error:
+            connection.close()
+            raise self._explained(error) from None
+        return connection
+
+    def _explained(self, error: sqlite3.Error) -> Exception:
+        """Damaged, an OSError, or the error itself, which is then a mistake of ours."""
+        text = str(error)
+        is_there = self._path is not None and os.path.lexists(self._path)
+        for words, number in DISK_ERRORS.items():
+            if words in text and not (number == errno.EACCES and is_there):  # a directory, or closed to us
+                return OSError(number, os.strerror(number))
+        if type(error) is sqlite3.DatabaseError or any(words in text for words in (*DAMAGES, "unable to open")):
+            return Damaged(text)
+        return error
+
+    def _begin_anew(self, damage: Damaged) -> None:
+        """Set the file aside, and open a new one."""
+        assert self._path is not None
+        aside = f".damaged-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+        for suffix in ("", "-wal", "-shm"):
+            path = self._path.with_name(self._path.name + suffix)
+            if os.path.lexists(path):
+                path.rename(self._path.with_name(self._path.name + aside + suffix))
+        log.warning(
+            "%s, which keeps what S3 knows of objects beside their bytes, is damaged (%s). It is set aside as %s, and "
+            "begun anew: objects are all there; their metadata, tags and checksums, and uploads in parts, are lost.",
+            self._path, damage, self._path.name + aside,
+        )  # fmt: skip
+        self._connection = self._opened()
 
     def close(self) -> None:
         with self._lock:
@@ -75,18 +171,31 @@ class Records:
     def together(self) -> Iterator[None]:
         """All or none of what is written inside."""
         with self._lock:
-            self._connection.execute("begin immediate")
+            self.run("begin immediate")
             try:
                 yield
             except BaseException:
-                self._connection.execute("rollback")
+                if self._connection.in_transaction:  # SQLite itself ends it when the disk is full
+                    self._connection.execute("rollback")
                 raise
-            self._connection.execute("commit")
+            if self._connection.in_transaction:  # in a file that was begun anew meanwhile there is none
+                self.run("commit")
 
     def run(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """Execute one statement; its rows."""
         with self._lock:
+            try:
+                return self._execute(statement, values)
+            except Damaged as damage:
+                self._connection.close()
+                self._begin_anew(damage)
+                return self._execute(statement, values)
+
+    def _execute(self, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        try:
             return self._connection.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            raise self._explained(error) from None
 
     # Objects
 
@@ -95,7 +204,23 @@ class Records:
             "select attributes from objects where bucket = ? and key = ? and mtime_ns = ? and size = ?",
             bucket, key, *version,
         )  # fmt: skip
-        return Attributes.loaded(rows[0][0]) if rows else None
+        return _read(rows[0][0]) if rows else None
+
+    def several(self, bucket: str, keys: Sequence[str]) -> dict[tuple[str, Version], Attributes]:
+        """What is known of some keys, by key and version."""
+        found = {}
+        for start in range(0, len(keys), KEYS_AT_ONCE):
+            some = keys[start : start + KEYS_AT_ONCE]
+            rows = self.run(
+                "select key, mtime_ns, size, attributes from objects where bucket = ? and key in "
+                f"({', '.join('?' * len(some))})",
+                bucket, *some,
+            )  # fmt: skip
+            for key, mtime_ns, size, text in rows:
+                attributes = _read(text)
+                if attributes is not None:
+                    found[key, (mtime_ns, size)] = attributes
+        return found
 
     def put(self, bucket: str, key: str, version: Version, attributes: Attributes) -> None:
         self.run("insert or replace into objects values (?, ?, ?, ?, ?)", bucket, key, *version, attributes.dumped())
@@ -124,3 +249,11 @@ class Records:
         """Bucket, key and version of every record."""
         for bucket, key, mtime_ns, size in self.run("select bucket, key, mtime_ns, size from objects"):
             yield bucket, key, (mtime_ns, size)
+
+
+def _read(text: Any) -> Attributes | None:
+    """None for what a fault of the disk has made of it, as if nothing were known."""
+    try:
+        return Attributes.loaded(text)
+    except ValueError:
+        return None

@@ -39,6 +39,7 @@ THREADS = 8
 SENT_AT_ONCE = 1 << 20  # bytes read from a file before they are sent
 DOCUMENT_BYTES = 4 << 20  # the longest: CompleteMultipartUpload with 10,000 parts and their checksums
 HOST_ID = "localmme"
+PATIENCE_SECONDS = 1.0  # what takes longer is told
 
 log = logging.getLogger("localmme")
 T = TypeVar("T")
@@ -57,7 +58,11 @@ class S3:
     async def start(self) -> None:
         """Remove what a killed emulator has left."""
         if (self._root / RESERVED).exists():
-            await self._open()
+            opening = asyncio.ensure_future(self._open())
+            done, _ = await asyncio.wait([opening], timeout=PATIENCE_SECONDS)
+            if not done:
+                log.warning("Looking which objects in %s are still those that S3 knows ...", self._root)
+            await opening
 
     async def stop(self) -> None:
         """Break off what is under way, and give back the threads and the file of records."""

@@ -16,13 +16,16 @@ from typing import BinaryIO
 from emulator.service.s3.checksums import Digests
 
 COPIED_AT_ONCE = 1 << 28
+FOLLOWED_NS = 1_000_000_000
 _last_time_ns = 0
 
 
 def next_time_ns() -> int:
     """Now, in nanoseconds, and never the same twice: no two versions of an object have the same time."""
     global _last_time_ns  # noqa: PLW0603
-    _last_time_ns = max(time.time_ns(), _last_time_ns + 1)
+    now = time.time_ns()
+    # A clock that was set back by more than that is followed: its times come again, but hardly to the nanosecond.
+    _last_time_ns = max(now, _last_time_ns + 1) if _last_time_ns - now < FOLLOWED_NS else now
     return _last_time_ns
 
 

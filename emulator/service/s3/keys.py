@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from pathlib import Path
+from typing import BinaryIO
 
 from emulator.artifacts.bucket import RESERVED
+from emulator.service.s3.attributes import Version
 from emulator.service.s3.errors import S3Error, invalid_bucket_name, key_too_long, key_unusable
 
 KEY_BYTES = 1024  # [api] of a key in UTF-8
@@ -75,6 +78,46 @@ def existing(directory: Path, key: str) -> Path | None:
     if path.is_symlink() and not path.is_file():
         return None
     return path if os.path.lexists(path) else None
+
+
+class Places:
+    """Where the files of many keys of a bucket are: that no link leads to a folder is looked at once.
+
+    For keys that files are known or were listed by, folder markers apart.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = os.path.realpath(directory)
+        self._folders: dict[str, bool] = {}
+
+    def version(self, key: str) -> Version | None:
+        """Of the file that is there now; None if there is none."""
+        path = self._path(key)
+        try:
+            found = os.stat(path) if path is not None else None
+        except OSError:
+            return None
+        return (found.st_mtime_ns, found.st_size) if found is not None and stat.S_ISREG(found.st_mode) else None
+
+    def open(self, key: str) -> BinaryIO | None:
+        """The file, for reading. Raises OSError when it may not be read."""
+        path = self._path(key)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK) if path else -1  # a pipe would wait for its writer
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        if descriptor >= 0 and not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            return None
+        return os.fdopen(descriptor, "rb", buffering=0) if descriptor >= 0 else None
+
+    def _path(self, key: str) -> str | None:
+        path = f"{self._directory}/{key}"
+        folder = path.rpartition("/")[0]
+        direct = self._folders.get(folder)
+        if direct is None:
+            direct = self._folders[folder] = os.path.realpath(folder) == folder
+        return path if direct else None
 
 
 def is_spelled_so(directory: Path, key: str) -> bool:

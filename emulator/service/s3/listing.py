@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import os
+import stat
+import threading
+import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cachetools import LRUCache
+
 from emulator.service.s3.attributes import Version
 from emulator.service.s3.errors import S3Error
 from emulator.service.s3.keys import KEY_BYTES, RESERVED, segments
+
+KEPT_NAMES = 2000  # of a directory that is worth keeping: two pages
+KEPT_DIRECTORIES = 4
+SETTLED_NS = 2_000_000_000  # a file system's times may be that coarse
 
 
 @dataclass(frozen=True)
@@ -31,14 +40,40 @@ class Page:
     last_is_prefix: bool = False
 
 
+class Scans:
+    """The names in large directories, kept from one page of a listing to the next while none comes or goes there."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: LRUCache[str, tuple[tuple[int, ...], list[str]]] = LRUCache(KEPT_DIRECTORIES)
+
+    def get(self, directory: str) -> list[str] | None:
+        """Raises OSError when there is no such directory."""
+        with self._lock:
+            state, names = self._kept.get(directory, ((), []))
+        return names if state and state == _state(directory) else None
+
+    def keep(self, directory: str, state: tuple[int, ...], names: list[str]) -> None:
+        """``state`` is from before it was read. One that has changed just now may change again at the same time."""
+        if len(names) >= KEPT_NAMES and time.time_ns() - state[0] > SETTLED_NS:
+            with self._lock:
+                self._kept[directory] = (state, names)
+
+
+def _state(directory: str) -> tuple[int, ...]:
+    found = os.stat(directory)
+    return found.st_mtime_ns, found.st_ino, found.st_dev
+
+
 class Tree:
     """The files of a bucket, for one listing: each directory is read once."""
 
-    def __init__(self, directory: Path, marker: Callable[[str], Version | None]) -> None:
+    def __init__(self, directory: Path, marker: Callable[[str], Version | None], scans: Scans | None = None) -> None:
         """``marker`` tells the version of a folder marker (``dir/``), None if there is none."""
         self._directory = directory
         self._marker = marker
-        self._scanned: dict[str, list[tuple[str, os.DirEntry[str]]]] = {}
+        self._scans = scans or Scans()
+        self._scanned: dict[str, list[str]] = {}
 
     def keys(self, prefix: str, after: str, skip: str = "") -> Iterator[Listed]:
         """Those with the prefix that come after ``after``, in order, without those that start with ``skip``."""
@@ -60,7 +95,8 @@ class Tree:
         entries = self._entries(folder)
         # No key before these can have the prefix, or come after the last one of the page before.
         firsts = [bound[len(folder) :].partition("/")[0] for bound in (prefix, after) if bound.startswith(folder)]
-        for name, entry in entries[bisect_left(entries, max(firsts, default=""), key=_name) :]:
+        for position in range(bisect_left(entries, max(firsts, default="")), len(entries)):
+            name = entries[position]
             key = folder + name
             if not key.startswith(prefix) and not prefix.startswith(key):
                 if key > prefix:
@@ -71,32 +107,38 @@ class Tree:
             if not name.endswith("/"):
                 if key > after:
                     try:
-                        found = entry.stat()
-                    except OSError:  # deleted since
+                        found = os.stat(f"{self._directory}/{key}")
+                    except OSError:  # deleted since, or a link that leads nowhere
                         continue
-                    yield Listed(key, (found.st_mtime_ns, found.st_size))
+                    if stat.S_ISREG(found.st_mode):  # a link to a directory is not followed
+                        yield Listed(key, (found.st_mtime_ns, found.st_size))
             elif key > after or after.startswith(key):
                 version = self._marker(key) if key > after and key.startswith(prefix) else None
                 if version:
                     yield Listed(key, version)
                 yield from self._below(key, prefix, after, skip)
 
-    def _entries(self, folder: str) -> list[tuple[str, os.DirEntry[str]]]:
-        """A directory's entries by name, in the order of the keys: that of a directory ends with a slash."""
+    def _entries(self, folder: str) -> list[str]:
+        """The names in a directory, in the order of the keys: that of a directory ends with a slash."""
         scanned = self._scanned.get(folder)
         if scanned is None:
-            scanned = []
             try:
-                with os.scandir(self._directory / folder) as entries:
-                    for entry in entries:
-                        name = self._name(folder, entry)
-                        if name:
-                            scanned.append((name, entry))
+                scanned = self._read(folder)
             except OSError:  # deleted since, or closed to us
-                pass
-            scanned.sort(key=_name)
+                scanned = []
             self._scanned[folder] = scanned
         return scanned
+
+    def _read(self, folder: str) -> list[str]:
+        directory = f"{self._directory}/{folder}"
+        kept = self._scans.get(directory)
+        if kept is not None:
+            return kept
+        state = _state(directory)
+        with os.scandir(directory) as entries:
+            names = sorted(filter(None, (self._name(folder, entry) for entry in entries)))
+        self._scans.keep(directory, state, names)
+        return names
 
     def _name(self, folder: str, entry: os.DirEntry[str]) -> str:
         """As the key has it; empty for what is no object."""
@@ -108,15 +150,11 @@ class Tree:
                 return ""
         except UnicodeEncodeError:  # not UTF-8: no key can say it
             return ""
-        if entry.is_symlink():
-            return name if entry.is_file() else ""  # a link to a directory is not followed
+        if entry.is_symlink():  # whatever it leads to when its turn comes
+            return name
         if entry.is_dir():
             return name + "/"
         return name if entry.is_file() else ""
-
-
-def _name(entry: tuple[str, os.DirEntry[str]]) -> str:
-    return entry[0]
 
 
 def page(tree: Tree, prefix: str, delimiter: str, after: str, skip: str, limit: int) -> Page:

@@ -11,10 +11,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import logging
 import os
 import shutil
 import stat
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,8 +33,8 @@ from emulator.service.s3.errors import (
     of_the_disk,
 )
 from emulator.service.s3.incoming import Incoming, next_time_ns, sweep
-from emulator.service.s3.keys import RESERVED, check_new_bucket, existing, is_bucket, is_spelled_so, segments
-from emulator.service.s3.listing import Page, Tree, page
+from emulator.service.s3.keys import RESERVED, Places, check_new_bucket, existing, is_bucket, is_spelled_so, segments
+from emulator.service.s3.listing import Page, Scans, Tree, page
 
 BLOCK = 1 << 20
 # Files dropped in by hand that are larger get an entity tag from their time and size, so that the first
@@ -41,6 +43,7 @@ BLOCK = 1 << 20
 HASHED_BYTES = 8 << 20
 
 Condition = Callable[["Entry | None"], None]
+log = logging.getLogger("localmme")
 
 
 @dataclass(frozen=True)
@@ -62,8 +65,8 @@ class Entry:
 
     @property
     def modified(self) -> int:
-        """Seconds since the epoch: S3 tells no more."""
-        return self.version[0] // 1_000_000_000
+        """Seconds since the epoch: S3 tells no more. Never in the future, where a clock may have been once."""
+        return min(self.version[0], time.time_ns()) // 1_000_000_000
 
     @property
     def size(self) -> int:
@@ -81,15 +84,22 @@ class Store:
         # Held while a file is moved to its place or away from it, which takes microseconds.
         self._moving = threading.RLock()
         self.records = self._open_records()
+        self._scans = Scans()
         self._folds_case = (self.root / RESERVED.upper()).exists()
         self.incoming_directory = self._own / "incoming"
         self.parts_directory = self._own / "parts"
 
     def _open_records(self) -> Records:
+        file = self._own / "s3.sqlite3"
         try:
             self._own.mkdir(parents=True, exist_ok=True)
-            return Records(self._own / "s3.sqlite3")
-        except Exception:  # the directory may only be read
+            return Records(file)
+        except OSError as error:
+            log.warning(
+                "%s cannot be used: %s. Until the emulator ends, memory keeps what S3 knows of objects beside their "
+                "bytes: their metadata, tags and checksums, and uploads in parts, are lost then.",
+                file, error.strerror,
+            )  # fmt: skip
             return Records(None)
 
     def close(self) -> None:
@@ -100,9 +110,21 @@ class Store:
         sweep(self.incoming_directory)
         for bucket in self.buckets():
             sweep(self.root / bucket.name / RESERVED)
+        places: dict[str, Places | None] = {}
+        gone: list[tuple[str, str, Version]] = []
         for bucket_name, key, version in list(self.records.known()):
-            if self._version(bucket_name, key) != version:
-                self.records.forget_version(bucket_name, key, version)
+            if bucket_name not in places:
+                there = self.has_bucket(bucket_name)
+                places[bucket_name] = Places(self.root / bucket_name) if there else None
+            of_bucket = places[bucket_name]
+            found = None
+            if of_bucket is not None:
+                found = self._marker_version(bucket_name, key) if key.endswith("/") else of_bucket.version(key)
+            if found != version:
+                gone.append((bucket_name, key, version))
+        with contextlib.suppress(OSError), self.records.together():
+            for one in gone:
+                self.records.forget_version(*one)
 
     # Buckets
 
@@ -143,7 +165,11 @@ class Store:
                 raise bucket_exists(name) from None
             except OSError as error:
                 raise of_the_disk(error) from None
-            self.records.run("insert or replace into buckets values (?, ?, ?)", name, region, next_time_ns())
+            try:
+                self.records.run("insert or replace into buckets values (?, ?, ?)", name, region, next_time_ns())
+            except OSError:
+                (self.root / name).rmdir()
+                raise
 
     def delete_bucket(self, name: str) -> None:
         """Raises NoSuchBucket, BucketNotEmpty."""
@@ -208,20 +234,26 @@ class Store:
         self, bucket: str, prefix: str = "", delimiter: str = "", after: str = "", skip: str = "", limit: int = 1000
     ) -> Page:
         """Keys after ``after``, without those that start with ``skip``."""
-        tree = Tree(self.directory(bucket), lambda key: self._marker_version(bucket, key))
+        tree = Tree(self.directory(bucket), lambda key: self._marker_version(bucket, key), self._scans)
         return page(tree, prefix, delimiter, after, skip, limit)
 
     def entries(self, bucket: str, listed: Page) -> list[Entry]:
         """The listed objects, with what is known of each; those deleted since are left out."""
-        entries = []
+        known = self.records.several(bucket, [one.key for one in listed.objects])
+        new: list[Entry] = []
+        entries: list[Entry] = []
+        places = Places(self.root / bucket)
         for one in listed.objects:
-            attributes = self.records.get(bucket, one.key, one.version)
+            attributes = known.get((one.key, one.version))
             if attributes is not None:
                 entries.append(Entry(one.key, one.version, attributes))
-            else:
-                entry = self.entry_if_any(bucket, one.key)
-                if entry is not None:
-                    entries.append(entry)
+            elif (file := places.open(one.key)) is not None:
+                with file:
+                    found = os.fstat(file.fileno())
+                    version = (found.st_mtime_ns, found.st_size)
+                    new.append(Entry(one.key, version, Attributes(_etag_by_hand(file, version))))
+                entries.append(new[-1])
+        self._remember(bucket, new)
         return entries
 
     # Writing
@@ -253,9 +285,11 @@ class Store:
             try:
                 self._move(bucket, directory, key, place, incoming)
             except BaseException:
-                self.records.forget_version(bucket, key, version)
+                with contextlib.suppress(OSError):
+                    self.records.forget_version(bucket, key, version)
                 raise
-            self.records.keep_only(bucket, key, version)
+            with contextlib.suppress(OSError):  # the object is there; what it replaced is forgotten at the next start
+                self.records.keep_only(bucket, key, version)
             return Entry(key, version, attributes)
 
     def change(self, bucket: str, key: str, tags: dict[str, str]) -> None:
@@ -282,33 +316,29 @@ class Store:
                 if path.is_dir():  # as macOS says it
                     return
                 raise of_the_disk(error) from None
-            self.records.forget(bucket, key)
+            with contextlib.suppress(OSError):  # of a folder marker it would be all that there is
+                self.records.forget(bucket, key)
             self._prune(bucket, directory, path if key.endswith("/") else path.parent)
 
     # Underneath
-
-    def _version(self, bucket: str, key: str) -> Version | None:
-        """Of what is on the disk now."""
-        if not self.has_bucket(bucket):
-            return None
-        if key.endswith("/"):
-            return self._marker_version(bucket, key)
-        path = existing(Path(os.path.realpath(self.root / bucket)), key)
-        try:
-            found = path.stat() if path is not None else None
-        except OSError:
-            return None
-        return (found.st_mtime_ns, found.st_size) if found is not None else None
 
     def _entry(self, bucket: str, key: str, version: Version, file: BinaryIO) -> Entry:
         attributes = self.records.get(bucket, key, version)
         if attributes is None:
             attributes = Attributes(_etag_by_hand(file, version))
-            with self._moving, contextlib.suppress(Exception):
-                if self._version(bucket, key) == version:
-                    self.records.put(bucket, key, version, attributes)
-                    self.records.keep_only(bucket, key, version)
+            self._remember(bucket, [Entry(key, version, attributes)])
         return Entry(key, version, attributes)
+
+    def _remember(self, bucket: str, entries: list[Entry]) -> None:
+        """Keep what was worked out, if that is possible, of those that are still the same."""
+        if not entries:
+            return
+        with contextlib.suppress(OSError), self._moving, self.records.together():
+            places = Places(self.root / bucket)
+            for entry in entries:
+                if places.version(entry.key) == entry.version:
+                    self.records.put(bucket, entry.key, entry.version, entry.attributes)
+                    self.records.keep_only(bucket, entry.key, entry.version)
 
     def _marker_version(self, bucket: str, key: str) -> Version | None:
         versions = self.records.versions(bucket, key)

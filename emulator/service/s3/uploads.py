@@ -100,10 +100,11 @@ class Uploads:
             "select number, etag, size, mtime_ns, checksums, file from parts where upload = ? order by number",
             upload.id,
         )
-        return [
-            Part(number, etag, size, mtime_ns, json.loads(values), file)
-            for number, etag, size, mtime_ns, values, file in rows
-        ]
+        found = []
+        for number, etag, size, mtime_ns, text, file in rows:
+            with contextlib.suppress(ValueError):
+                found.append(Part(number, etag, size, mtime_ns, json.loads(text), file))
+        return found
 
     def put_part(self, upload: Upload, number: int, incoming: Incoming, values: dict[str, str]) -> Part:
         """The part has arrived; it replaces an earlier one of its number. Raises NoSuchUpload if there is no upload."""
@@ -173,7 +174,8 @@ class Uploads:
     def sweep(self) -> None:
         """Remove parts of uploads that are known no more."""
         known = {upload.id for upload in self._select("")}
-        self._records.run("delete from parts where upload not in (select id from uploads)")
+        with contextlib.suppress(OSError):
+            self._records.run("delete from parts where upload not in (select id from uploads)")
         with contextlib.suppress(OSError):
             for name in os.listdir(self._store.parts_directory):
                 if name not in known:
@@ -232,10 +234,12 @@ class Uploads:
 
     def _select(self, where: str, *values: str) -> list[Upload]:
         rows = self._records.run(f"select * from uploads {where}", *values)
-        return [
-            Upload(upload_id, bucket, key, started_ns, Attributes.loaded(attributes), algorithm, checksum_type)
-            for upload_id, bucket, key, started_ns, attributes, algorithm, checksum_type in rows
-        ]
+        found = []
+        for upload_id, bucket, key, started_ns, text, algorithm, checksum_type in rows:
+            with contextlib.suppress(ValueError):
+                attributes = Attributes.loaded(text)
+                found.append(Upload(upload_id, bucket, key, started_ns, attributes, algorithm, checksum_type))
+        return found
 
 
 def check_part_of(upload: Upload, values: dict[str, str]) -> None:

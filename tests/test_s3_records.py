@@ -1,0 +1,262 @@
+"""The SQLite file beside the buckets, when it is damaged, or the disk does not take what is written to it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emulator.service.s3.attributes import Attributes
+from emulator.service.s3.errors import S3Error
+from emulator.service.s3.face import S3
+from emulator.service.s3.store import Store
+from emulator.service.s3.uploads import Uploads
+
+Spoil = Callable[[Path], None]
+OBJECTS = 150
+PAGE = 4096
+LENGTHS = (0, 1, 50, 99, 100, 512, PAGE - 1, PAGE, 2 * PAGE, 20_000)
+
+
+def put(store: Store, key: str, **headers: str) -> None:
+    incoming = store.incoming()
+    incoming.write(key.encode())
+    store.commit("bucket", key, incoming, Attributes("an-etag", headers))
+
+
+def make(root: Path) -> Path:
+    """A directory of S3 with objects and an upload; its file of records, which nobody has open."""
+    (root / "bucket").mkdir(parents=True)
+    store = Store(root, "us-east-1")
+    for n in range(OBJECTS):
+        put(store, f"folder-{n % 7}/key-{n}", **{"x-amz-meta-text": "so much to remember " * 5})
+    Uploads(store).create("bucket", "upload", Attributes(""), "", "FULL_OBJECT")
+    store.close()
+    return root / ".localmme" / "s3.sqlite3"
+
+
+def used(root: Path, spoil_now: Spoil | None = None) -> set[str]:
+    """The keys that are listed when everything is done that a store can do."""
+    store = Store(root, "us-east-1")
+    uploads = Uploads(store)
+    store.sweep()
+    uploads.sweep()
+    if spoil_now is not None:
+        spoil_now(root / ".localmme" / "s3.sqlite3")
+    assert [bucket.name for bucket in store.buckets()] == ["bucket"]
+    listed = store.entries("bucket", store.listing("bucket"))
+    assert all(entry.attributes.etag for entry in listed)
+    put(store, "new", **{"content-type": "text/plain"})
+    assert store.entry("bucket", "new").attributes.headers == {"content-type": "text/plain"}
+    store.change("bucket", "new", {"tag": "value"})
+    store.delete("bucket", "new")
+    upload_id = uploads.create("bucket", "other", Attributes(""), "", "FULL_OBJECT")
+    uploads.abort(uploads.find("bucket", "other", upload_id))
+    uploads.of_bucket("bucket")
+    store.create_bucket("another", "us-east-1")
+    store.delete_bucket("another")
+    store.close()
+    return {entry.key for entry in listed}
+
+
+def truncated_to(size: int) -> Spoil:
+    return lambda path: os.truncate(path, size)
+
+
+def overwritten(seed: int, at: Callable[[random.Random, int], int], content: Callable[[random.Random], bytes]) -> Spoil:
+    def spoil(path: Path) -> None:
+        rng = random.Random(seed)
+        with path.open("r+b") as file:
+            file.seek(at(rng, path.stat().st_size))
+            file.write(content(rng))
+
+    return spoil
+
+
+def anywhere(rng: random.Random, size: int) -> int:
+    return rng.randrange(size)
+
+
+def any_page(rng: random.Random, size: int) -> int:
+    return rng.randrange(size // PAGE) * PAGE
+
+
+def a_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+    (path / "file").touch()
+
+
+def of_other_tables(path: Path) -> None:
+    path.unlink()
+    with sqlite3.connect(path) as database:
+        database.execute("create table objects (something)")
+    database.close()
+
+
+def of_other_types(path: Path) -> None:
+    with sqlite3.connect(path) as database:
+        database.execute("update objects set key = cast(key as blob)")
+    database.close()
+
+
+def of_other_texts(path: Path) -> None:
+    with sqlite3.connect(path) as database:
+        database.execute("update objects set attributes = '{'")
+        database.execute("update uploads set attributes = '[]'")
+    database.close()
+
+
+SPOILT: dict[str, Spoil] = {
+    **{f"truncated to {size}": truncated_to(size) for size in LENGTHS},
+    "of zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)),
+    "of garbage": lambda path: path.write_bytes(random.Random(1).randbytes(path.stat().st_size)),
+    "a text": lambda path: path.write_text("not SQLite\n"),
+    "a directory": a_directory,
+    "of other tables": of_other_tables,
+    "of other types": of_other_types,
+    "of other texts": of_other_texts,
+    "a garbage header": overwritten(1, lambda rng, size: 0, lambda rng: rng.randbytes(100)),
+    **{f"a page of zeros {n}": overwritten(n, any_page, lambda rng: bytes(PAGE)) for n in range(5)},
+    **{f"a page of garbage {n}": overwritten(n, any_page, lambda rng: rng.randbytes(PAGE)) for n in range(5)},
+    **{f"bytes {n}": overwritten(n, anywhere, lambda rng: rng.randbytes(rng.randint(1, 64))) for n in range(10)},
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT)
+def test_a_damaged_file_is_set_aside_and_the_objects_are_there(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, spoil: Spoil
+) -> None:
+    file = make(tmp_path / "s3")
+    spoil(file)
+    assert len(used(tmp_path / "s3")) == OBJECTS
+    aside = [path for path in file.parent.iterdir() if "damaged" in path.name]
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == len(aside) and all(str(file) in told[0] and path.name in told[0] for path in aside)
+    assert len(used(tmp_path / "s3")) == OBJECTS and len(caplog.records) == len(told), "what is begun anew is whole"
+
+
+@pytest.mark.parametrize("name", ["of zeros", "of garbage", "truncated to 512", "a page of garbage 3"])
+def test_a_file_that_is_damaged_while_it_is_used_is_set_aside_too(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    file = make(tmp_path / "s3")
+
+    def spoil(path: Path) -> None:
+        # As somebody else does who writes to the disk below: what SQLite keeps in memory of it does not count any more.
+        with sqlite3.connect(path) as database:
+            database.execute("insert into buckets values ('x', 'y', 1)")
+        database.execute("pragma wal_checkpoint(truncate)")
+        database.close()
+        SPOILT[name](path)
+
+    assert len(used(tmp_path / "s3", spoil)) == OBJECTS
+    assert len(used(tmp_path / "s3")) == OBJECTS
+    assert len(caplog.records) == 1 and str(file) in caplog.text
+
+
+def test_what_is_lost_with_a_file_is_only_what_stood_in_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    SPOILT["of zeros"](make(tmp_path / "s3"))
+    store = Store(tmp_path / "s3", "us-east-1")
+    entry = store.entry("bucket", "folder-0/key-0")
+    store.close()
+    assert (entry.size, entry.attributes.headers) == (len("folder-0/key-0"), {})
+    assert "damaged" in caplog.text and "metadata, tags and checksums, and uploads in parts, are lost" in caplog.text
+
+
+def test_a_directory_that_takes_no_file_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "s3" / "bucket").mkdir(parents=True)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    store = Store(tmp_path / "s3", "us-east-1")
+    assert store.listing("bucket").objects == []
+    store.close()
+    assert "s3.sqlite3 cannot be used: Permission denied" in caplog.text and "memory keeps" in caplog.text
+
+
+def full(store: Store) -> None:
+    """The file takes nothing more."""
+    (pages,) = store.records.run("pragma page_count")[0]
+    store.records.run(f"pragma max_page_count = {pages}")
+
+
+def test_a_disk_that_takes_no_more_records_is_insufficient_storage_and_what_was_there_stays(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "bucket").mkdir()
+    sent: list[dict[str, Any]] = []
+
+    async def call(s3: S3, method: str, path: str, body: bytes = b"", **query: str) -> tuple[int, bytes]:
+        del sent[:]
+        scope = {
+            "type": "http", "method": method, "path": path, "raw_path": path.encode(), "headers": [
+                (b"host", b"127.0.0.1"), (b"x-amz-meta-text", b"x" * 2000), (b"content-length", b"%d" % len(body))
+            ],
+            "query_string": "&".join(f"{name}={value}" for name, value in query.items()).encode(),
+        }  # fmt: skip
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": body}
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        await s3(scope, receive, send)
+        return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
+
+    async def scenario() -> None:
+        s3 = S3(tmp_path)
+        assert (await call(s3, "PUT", "/bucket/first", b"1"))[0] == 200
+        store, _ = await s3._open()
+        full(store)
+        statuses = [(await call(s3, "PUT", f"/bucket/key-{n}", b"1")) for n in range(20)]
+        refused = [body for status, body in statuses if status != 200]
+        assert refused and all(b"<Code>InsufficientStorage</Code>" in body for body in refused)
+        assert {status for status, _ in statuses} <= {200, 507}
+        assert 507 in [(await call(s3, "POST", "/bucket/upload", uploads=""))[0] for _ in range(20)]
+        assert (await call(s3, "GET", "/bucket/first")) == (200, b"1")
+        (tmp_path / "bucket" / "by-hand").write_bytes(b"12345")
+        assert (await call(s3, "GET", "/bucket/by-hand")) == (200, b"12345")
+        stored = sum(status == 200 for status, _ in statuses) + 2
+        status, listing = await call(s3, "GET", "/bucket")
+        assert status == 200 and listing.count(b"<Contents>") == stored
+        await s3.stop()
+
+    asyncio.run(scenario())
+    assert not caplog.records, "no traceback"
+
+
+def test_a_bucket_that_cannot_be_written_down_is_not_made(tmp_path: Path) -> None:
+    store = Store(tmp_path, "us-east-1")
+    full(store)
+    made = []
+    with pytest.raises(OSError, match="No space left"):
+        for n in range(1000):
+            store.create_bucket(f"bucket-{n}-{'x' * 40}", "us-east-1")
+            made.append(n)
+    assert len(store.buckets()) == len(made)
+    with pytest.raises(S3Error):
+        store.directory(f"bucket-{len(made)}-{'x' * 40}")
+    store.close()
+
+
+def test_a_time_in_the_future_is_told_as_now(tmp_path: Path) -> None:
+    (tmp_path / "bucket").mkdir()
+    file = tmp_path / "bucket" / "key"
+    file.touch()
+    written = int(file.stat().st_mtime)
+    os.utime(file, (4e9, 4e9))
+    store = Store(tmp_path, "us-east-1")
+    assert written <= store.entry("bucket", "key").modified < 4e9
+    store.close()
