@@ -152,6 +152,17 @@ class InstanceObserved(Event):
     loaded_models: int | None  # None = it has no container of many models
 
 
+@dataclass(frozen=True, slots=True)
+class MemoryExceeded(Event):
+    """An instance's processes use more memory than it has, which nothing but an image's container is kept from.
+
+    Happens once, until they use less again.
+    """
+
+    used_bytes: int
+    memory_bytes: int  # the instance's
+
+
 Listener = Callable[[Event, Origin], None]
 
 

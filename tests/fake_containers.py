@@ -40,6 +40,8 @@ class FakeContainers:
     def __init__(self) -> None:
         self.life: Life = for_ever
         self.running = 0
+        self.memory = 0  # bytes that each uses
+        self.asked = 0  # how often that was asked
         self.port = 0
         self._numbers = itertools.count()
 
@@ -80,7 +82,8 @@ class FakeContainer(Container):
             self._all.running -= 1
 
     async def memory_used(self) -> int:
-        return 0
+        self._all.asked += 1
+        return self._all.memory
 
     async def cpu_seconds(self) -> float | None:
         return None
@@ -122,7 +125,9 @@ class ControlPlane:
         self.directory = directory
         (directory / "s3" / "bucket").mkdir(parents=True, exist_ok=True)
         self.registry = Registry(directory / "registry.db")
-        self.endpoints = Endpoints(site(directory, **limits))
+        place = site(directory, **limits)
+        self.events = place.events
+        self.endpoints = Endpoints(place)
         locate = locator(directory / "s3")
         self.plane = Plane(self.registry, self.endpoints, "us-east-1", directory, locate, 1000)
         self._application = SageMaker(self.plane)

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from emulator.errors import Origin
+from emulator.events import Event, MemoryExceeded
 from emulator.hosting.residents import Arrivals, Resident, Residents
 from emulator.timeouts import in_time
 from tests.fake_containers import ControlPlane, FakeContainers, containers
@@ -133,3 +135,34 @@ def test_what_fails_after_it_was_given_up_is_no_fault(caplog: pytest.LogCaptureF
 
     asyncio.run(scenario(), debug=False)
     assert not caplog.records
+
+
+def test_an_instance_whose_processes_pass_its_memory_says_so_once_each_time(
+    containers: FakeContainers, tmp_path: Path
+) -> None:
+    told: list[MemoryExceeded] = []
+
+    def listen(event: Event, _: Origin) -> None:
+        if isinstance(event, MemoryExceeded):
+            told.append(event)
+
+    async def observed(plane: ControlPlane, times: int) -> None:
+        seen = containers.asked + times
+        while containers.asked < seen:
+            await asyncio.sleep(0.001)
+
+    async def scenario() -> None:
+        plane = ControlPlane(tmp_path, observe_seconds=0.001)
+        plane.events.subscribe(listen)
+        async with containers.serving():
+            await plane.configure("c")
+            await plane.call("CreateEndpoint", EndpointName="e", EndpointConfigName="c")
+            await eventually("e", plane, "InService")
+            for memory, count in ((2**32, 0), (2**32 + 1, 1), (2**33, 1), (2**31, 1), (2**33, 2)):
+                containers.memory = memory
+                await observed(plane, 3)
+                assert len(told) == count
+            await plane.close()
+        assert (told[0].used_bytes, told[0].memory_bytes) == (2**32 + 1, 2**32)
+
+    asyncio.run(in_time(scenario(), 60))

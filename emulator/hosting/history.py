@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass
 
 from emulator.errors import Origin
@@ -23,11 +24,15 @@ class ModelCounts:
     model_latency_us: int = 0
 
 
+KEPT_FAILURES = 100  # [ours] names of which nothing but failed loads is known: mistyped ones, of which there is no end
+
+
 class History:
     """A listener of the event stream that keeps ModelCounts per target model."""
 
     def __init__(self) -> None:
         self.models: dict[str, ModelCounts] = {}
+        self._failures: OrderedDict[str, None] = OrderedDict()  # never downloaded; the latest is the last
 
     def __call__(self, event: Event, origin: Origin) -> None:
         if isinstance(event, Invoked):
@@ -47,9 +52,20 @@ class History:
         elif isinstance(event, ModelUnloaded):
             self._of(event.target_model).unloads += 1
         elif isinstance(event, LoadFailed):
-            self._of(event.target_model).failed_loads += 1
+            counts = self._of(event.target_model)
+            counts.failed_loads += 1
+            if not counts.downloads:
+                self._remember_failure(event.target_model)
         elif isinstance(event, ModelDownloaded):
             self._of(event.target_model).downloads += 1
+            self._failures.pop(event.target_model, None)
+
+    def _remember_failure(self, target_model: str) -> None:
+        self._failures[target_model] = None
+        self._failures.move_to_end(target_model)
+        if len(self._failures) > KEPT_FAILURES:
+            forgotten, _ = self._failures.popitem(last=False)
+            del self.models[forgotten]
 
     def _of(self, target_model: str) -> ModelCounts:
         counts = self.models.get(target_model)

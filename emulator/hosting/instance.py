@@ -15,7 +15,7 @@ from emulator.containers.base import Container, LogSink, Setting
 from emulator.containers.contract import Answer, Invocation, StreamedAnswer
 from emulator.containers.process import ProcessContainer
 from emulator.errors import EmulatorError
-from emulator.events import Events, InstanceObserved, Warned
+from emulator.events import Events, InstanceObserved, MemoryExceeded, Warned
 from emulator.hosting.container_log import ContainerLog
 from emulator.hosting.definition import Command, ContainerDefinition, VariantDefinition
 from emulator.hosting.hosted import HostedContainer
@@ -37,6 +37,7 @@ class Instance:
     def __init__(self, definition: VariantDefinition, site: Site) -> None:
         """``site`` is the instance's own."""
         self.in_flight = 0
+        self._exceeded = False  # its memory
         self._definition = definition
         self._site = site
         self._limits = site.limits
@@ -113,6 +114,7 @@ class Instance:
                 now = time.monotonic()
                 known = [seconds for seconds in used if seconds is not None]
                 total = sum(known) if len(known) == len(used) else None
+                self._tell_if_exceeded(memory)
                 self._site.events.publish(
                     InstanceObserved(
                         seconds=now - since,
@@ -125,6 +127,13 @@ class Instance:
                 )
                 since, used_before = now, total or 0.0
             await asyncio.sleep(self._limits.observe_seconds)
+
+    def _tell_if_exceeded(self, used: int) -> None:
+        has = self._definition.resources.memory_bytes
+        exceeded = used > has and any(isinstance(each.runs, Command) for each in self._definition.model.containers)
+        if exceeded and not self._exceeded:
+            self._site.events.publish(MemoryExceeded(used, has))
+        self._exceeded = exceeded
 
     async def state(self) -> dict[str, Any]:
         """What is where, as plain data."""

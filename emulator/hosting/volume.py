@@ -85,7 +85,8 @@ class StorageVolume:
         """
         stored = self.models.pin(target_model)
         if stored is None:
-            self._spares.setdefault(target_model, spare)
+            if target_model not in self._downloads:
+                self._spares[target_model] = spare
             stored = await self._downloads.join(target_model)
         assert stored is not None
         return stored

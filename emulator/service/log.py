@@ -22,6 +22,7 @@ from emulator.events import (
     LoadFailed,
     LoadStarted,
     LogLine,
+    MemoryExceeded,
     ModelDeleted,
     ModelDownloaded,
     ModelLoaded,
@@ -86,6 +87,14 @@ class Log:
                 else "as on SageMaker, the version first loaded is served on; use a new name, or serve --reload"
             )
             self._write(f"changed    {event.target_model} in S3: {advice}", YELLOW)
+        elif isinstance(event, MemoryExceeded):
+            used, has = format_size(event.used_bytes), format_size(event.memory_bytes)
+            self._write(
+                f"memory     {place or 'the container'} uses {used}, and the instance has {has}: on SageMaker "
+                "it would be killed. Models are unloaded before others load, not while they are invoked: see "
+                "what is kept between calls, or give more by --memory or --instance-type",
+                YELLOW,
+            )
         elif isinstance(event, ContainerStarted):
             self._write(f"container  {origin.container}{where} is healthy ({event.seconds:.1f} s)")
         elif isinstance(event, ContainerStopped):

@@ -1,0 +1,40 @@
+"""What is remembered of models: all that were ever there, and of other names only the last."""
+
+from __future__ import annotations
+
+from emulator.errors import Origin
+from emulator.events import Event, LoadFailed, ModelDownloaded
+from emulator.hosting.history import KEPT_FAILURES, History
+
+SOMEWHERE = Origin("E", "V")
+
+
+def happened(*events: Event) -> History:
+    history = History()
+    for event in events:
+        history(event, SOMEWHERE)
+    return history
+
+
+def test_names_of_no_model_are_forgotten_but_for_the_last() -> None:
+    names = [f"mistyped-{n}" for n in range(3 * KEPT_FAILURES)]
+    history = happened(*(LoadFailed(name, "no such archive") for name in names))
+    assert list(history.models) == names[-KEPT_FAILURES:]
+
+
+def test_a_name_that_is_tried_again_counts_as_the_last() -> None:
+    names = [f"mistyped-{n}" for n in range(KEPT_FAILURES)]
+    history = happened(*(LoadFailed(name, "no such archive") for name in [*names, names[0], "another"]))
+    assert names[0] in history.models and names[1] not in history.models
+    assert history.models[names[0]].failed_loads == 2
+
+
+def test_models_that_were_there_stay_however_many_there_are_and_however_they_fail() -> None:
+    models = [f"model-{n}" for n in range(3 * KEPT_FAILURES)]
+    came = [ModelDownloaded(name, 0.1, 1) for name in models]
+    failed = [LoadFailed(name, "the handler is wrong") for name in models]
+    uploaded_later = [LoadFailed("late", "no such archive"), ModelDownloaded("late", 0.1, 1)]
+    mistyped = [LoadFailed(f"mistyped-{n}", "no such archive") for n in range(2 * KEPT_FAILURES)]
+    history = happened(*came, *failed, *uploaded_later, *mistyped)
+    assert {*models, "late"} <= set(history.models)
+    assert len(history.models) == len(models) + 1 + KEPT_FAILURES
