@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import sqlite3
@@ -347,6 +348,55 @@ def test_a_file_that_cannot_be_used_is_explained(tmp_path: Path, spoil: Callable
     with pytest.raises(SetupError, match=words) as caught:
         Registry(path)
     assert str(path) in str(caught.value) and "--state-dir" in str(caught.value)
+
+
+def overwritten(seed: int, content: Callable[[random.Random], bytes]) -> Callable[[Path], None]:
+    def spoil(path: Path) -> None:
+        rng = random.Random(seed)
+        with path.open("r+b") as file:
+            file.seek(rng.randrange(path.stat().st_size))
+            file.write(content(rng))
+
+    return spoil
+
+
+DAMAGES: dict[str, Callable[[Path], None]] = {
+    # One of no byte is what SQLite makes first: the emulator was killed when it had just begun.
+    **{f"truncated to {n}": lambda path, n=n: os.truncate(path, n) for n in (1, 99, 100, 4095, 4096, 8192, 20_000)},
+    "of zeros": lambda path: write(path, bytes(path.stat().st_size)),
+    "records of other types": lambda path: _update(path, '{"kind": "model", "name": 5, "asked": {}}'),
+    "records of no kind": lambda path: _update(path, '{"kind": "table", "name": "m1", "asked": {}}'),
+    **{f"zeros {n}": overwritten(n, lambda rng: bytes(rng.randint(1, 4096))) for n in range(12)},
+    **{f"garbage {n}": overwritten(n, lambda rng: rng.randbytes(rng.randint(1, 4096))) for n in range(12)},
+}
+
+
+def _update(path: Path, document: str) -> None:
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE records SET document = ? WHERE name = 'm1'", (document,))
+    database.close()
+
+
+@pytest.mark.parametrize("spoil", DAMAGES.values(), ids=DAMAGES)
+def test_nothing_is_lost_silently_and_a_damaged_file_is_left_as_it_is(
+    tmp_path: Path, spoil: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "registry.db"
+    registry = Registry(path)
+    for number in range(100):
+        registry.put(Record("model", f"m{number}", {"ModelName": f"m{number}", "Environment": {"A": "x" * 200}}))
+    before = [vars(record) for record in registry.all("model")]
+    registry.close()
+    spoil(path)
+    spoilt = path.read_bytes()
+    assert spoilt
+    try:
+        registry = Registry(path)
+    except SetupError as error:
+        assert str(path) in str(error) and path.read_bytes() == spoilt
+    else:
+        assert sorted(map(str, map(vars, registry.all("model")))) == sorted(map(str, before))
+        registry.close()
 
 
 def test_serve_ends_with_the_reason_when_its_registry_cannot_be_used(cloud: Cloud) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from emulator.errors import SetupError
 
 FORMAT = 1  # of the file
+SMALLEST_BYTES = 512  # of a file that holds anything: SQLite takes a shorter one for a new one
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS records (
     kind TEXT NOT NULL, name TEXT NOT NULL, document TEXT NOT NULL, PRIMARY KEY (kind, name)
@@ -60,18 +61,24 @@ class Registry:
             found = self._database.execute("PRAGMA user_version").fetchone()[0]
             if found not in (0, FORMAT):
                 raise SetupError(
-                    f"{file} is of another version of localmme. Name another --state-dir, or delete the file: "
-                    "what was created through the API is gone then."
+                    f"{file} is of another version of localmme. Name another --state-dir, or move the file away: "
+                    "what was created through the API is not there then."
                 )
-            self._database.execute(SCHEMA)
-            self._database.execute(f"PRAGMA user_version = {FORMAT}")
+            # What stands in it stands nowhere else: no damage is to go unnoticed, and a damaged file stays as it is.
+            (problem,) = self._database.execute("PRAGMA integrity_check(1)").fetchone()
+            if problem != "ok" or 0 < file.stat().st_size < SMALLEST_BYTES:
+                raise sqlite3.DatabaseError(problem if problem != "ok" else "the file is truncated")
+            if not found:
+                self._database.execute(SCHEMA)
+                self._database.execute(f"PRAGMA user_version = {FORMAT}")
             for (document,) in self._database.execute("SELECT document FROM records"):
-                record = Record(**json.loads(document))
+                record = _record(json.loads(document))
                 self._records[_key(record.kind, record.name)] = record
         except (sqlite3.Error, ValueError, TypeError) as error:
             raise SetupError(
                 f"{file}, which keeps what was created through the API, cannot be used: {error}. Free space if there "
-                "is none; otherwise name another --state-dir, or delete the file."
+                "is none, or put a copy of the file back. Otherwise name another --state-dir, or move the file away: "
+                "what was created through the API is not there then."
             ) from None
 
     def get(self, kind: Kind, name: str) -> Record | None:
@@ -109,3 +116,15 @@ class Registry:
 
 def _key(kind: str, name: str) -> tuple[str, str]:
     return kind, name.lower()
+
+
+def _record(document: Any) -> Record:
+    """Raises TypeError for what is none."""
+    record = Record(**document)
+    for name, value in vars(record).items():
+        kind = {"asked": dict, "tags": dict, "more": dict, "created": float, "modified": float}.get(name, str)
+        if name != "stored" and not isinstance(value, kind):
+            raise TypeError(f"a record has another {name} than records have")
+    if record.kind not in ("model", "endpoint-config", "endpoint"):
+        raise TypeError("a record is of no kind")
+    return record
