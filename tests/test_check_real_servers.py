@@ -99,7 +99,9 @@ def test_the_embedded_server_with_a_handler(tmp_path: Path) -> None:
 class TestMultiModelServer:
     def test_as_a_process(self, tmp_path: Path) -> None:
         # load-unload-growth is a matter of chance: now and then an unload leaves the model's worker behind.
-        report = checked(*mms_arguments(tmp_path, *command_of(mms)), only=all_but("load-unload-growth"))
+        # Of a process, --memory is how much of it is tried.
+        arguments = [*mms_arguments(tmp_path, *command_of(mms)), "--memory", "100MB"]
+        report = checked(*arguments, only=all_but("load-unload-growth"))
         assert report.odd() == {
             **NOT_AN_IMAGE,
             **NEVER_FULL,
