@@ -5,6 +5,7 @@ What callers say comes back in headers: in S3's metadata, in its ``response-*`` 
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, MutableMapping
 from typing import Any
@@ -24,11 +25,16 @@ NO_PAGE: Headers = [
 
 def safe(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     """Headers of which each is one line, without those that let other pages read the answer."""
-    return [
-        (name, CONTROLS.sub(b" ", value))
-        for name, value in headers
-        if TOKEN.fullmatch(name) and name[:15].lower() != CORS
-    ]
+    sent = [header for header in headers if _is_sent(header[0])]
+    # All at once: hardly ever is there anything to be found.
+    if CONTROLS.search(b"".join([value for _, value in sent])):
+        return [(name, CONTROLS.sub(b" ", value)) for name, value in sent]
+    return sent
+
+
+@functools.lru_cache(1024)
+def _is_sent(name: bytes) -> bool:
+    return TOKEN.fullmatch(name) is not None and not name.lower().startswith(CORS)
 
 
 def protected(send: Send, more: Headers, origin: bytes = b"") -> Send:
