@@ -16,6 +16,7 @@ from typing import Any
 
 from emulator.errors import SetupError
 from emulator.printable import INDENT, printable
+from emulator.private_files import private_directory, private_opener
 from localmme import state_directory
 from localmme.state_directory import LOCK, LOG, Record
 
@@ -60,10 +61,10 @@ def launch(arguments: list[str], directory: Path, stdin: int) -> subprocess.Pope
         raise SetupError(f"An emulator lives in {directory} already, at {there.url}. Stop it, or name another.")
     command = [sys.executable, "-c", PROGRAM, str(Path(__file__).parents[1]), "serve", f"--state-dir={directory}"]
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        private_directory(directory)
         log = directory / LOG
         log.unlink(missing_ok=True)
-        with log.open("xb") as output:
+        with open(log, "xb", opener=private_opener) as output:
             # In a session of its own: Ctrl-C is for the program that started it.
             return subprocess.Popen(
                 [*command, *arguments], stdin=stdin, stdout=output, stderr=output, start_new_session=True

@@ -24,6 +24,7 @@ from emulator.hosting.definition import (
 )
 from emulator.hosting.instance_types import resources_of
 from emulator.hosting.runnable import command_of, embedded_server, image_of
+from emulator.private_files import private_directory
 from emulator.service import web_guard
 from emulator.service.server import ServerSettings
 from emulator.sizes import parse_size
@@ -233,7 +234,7 @@ def _lock(directory: Path) -> None:
     # Held until the last process of this emulator ends, however it ends.
     deadline = time.monotonic() + LOCK_SECONDS
     while True:
-        directory.mkdir(parents=True, exist_ok=True)
+        private_directory(directory)
         descriptor = os.open(directory / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from emulator.errors import SetupError
+from emulator.private_files import private_opener
 
 DEFAULT_URL = "http://127.0.0.1:8080"  # of an emulator without a name
 LOCK = "lock"  # held as long as a process of the emulator lives
@@ -124,7 +125,8 @@ def lived_in(directory: Path, url: str, region: str, ends_within_seconds: float)
     record = Record(directory.name, url, master, since, region, ends_within_seconds, str(directory))
     hidden, log = directory / f".{RECORD}", directory / LOG
     try:
-        hidden.write_text(json.dumps(asdict(record)) + "\n")
+        with open(hidden, "w", opener=private_opener) as file:
+            file.write(json.dumps(asdict(record)) + "\n")
         hidden.rename(directory / RECORD)
         if log.exists() and not os.path.samestat(log.stat(), os.fstat(2)):  # of one that was detached, earlier
             log.unlink()
@@ -192,20 +194,44 @@ def temporary() -> tuple[Path, IO[str]]:
 
     Removes those that were abandoned, when both an emulator and its owner had been killed. Raises SetupError.
     """
-    place = Path(tempfile.gettempdir()) / f"localmme-{os.getuid()}"
+    place = Path(tempfile.gettempdir()) / f"localmme-{os.geteuid()}"
     try:
-        place.mkdir(mode=0o700, exist_ok=True)
-        if place.stat().st_uid != os.getuid():
-            raise SetupError(f"{place} belongs to somebody else. Name a state directory, or set TMPDIR.")
+        if not _is_ours(place):
+            # Whoever knows the name may have taken it, or made it a link to what is not to be removed.
+            directory = Path(tempfile.mkdtemp(prefix="localmme-"))
+            return directory, _owned(directory)
         with _alone_in(place):
             directory = _take_abandoned(place) or Path(tempfile.mkdtemp(dir=place, prefix=""))
-            owner = directory.joinpath(OWNER).open("w")
-            fcntl.flock(owner, fcntl.LOCK_EX)
+            return directory, _owned(directory)
     except OSError as error:
         raise SetupError(
             f"No directory can be made in {place}: {error.strerror}. Name a state directory, or set TMPDIR."
         ) from None
-    return directory, owner
+
+
+def _owned(directory: Path) -> IO[str]:
+    """The lock of its owner."""
+    owner = open(directory / OWNER, "w", opener=private_opener)  # noqa: SIM115
+    fcntl.flock(owner, fcntl.LOCK_EX)
+    return owner
+
+
+def _is_ours(place: Path) -> bool:
+    """Whether it is this user's own directory, private from now on. Raises OSError when there can be none."""
+    with contextlib.suppress(FileExistsError):
+        place.mkdir(0o700)
+    # Looked at by a descriptor, which a link that takes its place cannot change.
+    try:
+        descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        if os.fstat(descriptor).st_uid != os.geteuid():
+            return False
+        os.fchmod(descriptor, 0o700)
+        return True
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import contextlib
 from pathlib import Path
 
 from emulator.events import Events, LogLine
+from emulator.private_files import private_opener
 
 
 class ContainerLog:
@@ -13,7 +14,7 @@ class ContainerLog:
 
     def __init__(self, path: Path, events: Events) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("a", encoding="utf-8", buffering=1)
+        self._file = open(path, "a", encoding="utf-8", buffering=1, opener=private_opener)  # noqa: SIM115
         self._events = events
 
     def __call__(self, line: str) -> None:

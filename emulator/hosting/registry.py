@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from emulator.errors import SetupError
+from emulator.private_files import private_file
 
 FORMAT = 1  # of the file
 SMALLEST_BYTES = 512  # of a file that holds anything: SQLite takes a shorter one for a new one
@@ -55,6 +56,7 @@ class Registry:
         """Blocks. Raises SetupError when the file cannot be read."""
         self._records: dict[tuple[str, str], Record] = {}
         try:
+            private_file(file)  # it has the environments of containers, and so their secrets
             # Used in threads, by one at a time.
             self._database = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
             self._database.execute("PRAGMA synchronous = FULL")
@@ -74,7 +76,7 @@ class Registry:
             for (document,) in self._database.execute("SELECT document FROM records"):
                 record = _record(json.loads(document))
                 self._records[_key(record.kind, record.name)] = record
-        except (sqlite3.Error, ValueError, TypeError) as error:
+        except (sqlite3.Error, OSError, ValueError, TypeError) as error:
             raise SetupError(
                 f"{file}, which keeps what was created through the API, cannot be used: {error}. Free space if there "
                 "is none, or put a copy of the file back. Otherwise name another --state-dir, or move the file away: "

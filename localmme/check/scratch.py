@@ -14,6 +14,7 @@ from pathlib import Path
 
 from emulator.containers.engine import LOCK, MARK, is_abandoned
 from emulator.errors import SetupError
+from emulator.private_files import private_directory
 from localmme import state_directory
 
 
@@ -28,10 +29,10 @@ def scratch() -> Iterator[Scratch]:
     """A new directory, locked for as long as this process lives, and deleted afterwards. Raises SetupError."""
     base = state_directory.base() / ".checks"  # which is no emulator's name
     try:
-        base.mkdir(parents=True, exist_ok=True)
+        private_directory(base)
         with _locked(base / LOCK, fcntl.LOCK_EX):  # so that nobody takes a directory that is not locked yet for left
             left_containers = _sweep(base)
-            # Not for the owner alone: an image may run as any user.
+            # Not for the owner alone: an image, in which it is mounted, may run as any user.
             directory = Path(tempfile.mkdtemp(prefix="check-", dir=base))
             directory.chmod(0o755)
             lock = _lock(directory / LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
+from emulator.private_files import make_private
 from emulator.service.s3.attributes import Attributes, Records, Version
 from emulator.service.s3.errors import (
     S3Error,
@@ -92,7 +93,7 @@ class Store:
     def _open_records(self) -> Records:
         file = self._own / "s3.sqlite3"
         try:
-            self._own.mkdir(parents=True, exist_ok=True)
+            make_private(self._own)
             return Records(file)
         except OSError as error:
             log.warning(
