@@ -69,9 +69,37 @@ def invoke(url: str, endpoint_name: str, target_model: str, body: bytes, **reque
             answer = client.invoke_endpoint(EndpointName=endpoint_name, TargetModel=target_model, Body=body, **request)
             return answer["Body"].read()
         except ClientError as error:
-            raise SetupError(f"{error.response['Error']['Code']}: {error.response['Error']['Message']}") from None
+            raise SetupError(f"{said_by(error)}{_did_you_mean(url, endpoint_name, target_model, error)}") from None
         except BotoCoreError:
             raise _not_running(url) from None
+
+
+def said_by(error: Any) -> str:
+    """What an error of SageMaker Runtime says to a person: of a container's error, first what the container said.
+
+    ``error`` is botocore's ClientError.
+    """
+    answer = error.response
+    code, message = answer["Error"]["Code"], answer["Error"]["Message"]
+    said = answer.get("OriginalMessage", "").strip()
+    if code != "ModelError" or not said:
+        return f"{code}: {message}"
+    with contextlib.suppress(ValueError, KeyError, TypeError):  # as Multi Model Server puts it
+        said = str(json.loads(said)["message"])
+    return f"{said} (ModelError: status {answer.get('OriginalStatusCode')} from the container; its log has more)"
+
+
+def _did_you_mean(url: str, endpoint_name: str, target_model: str, error: Any) -> str:
+    """Names like one that is not there."""
+    from emulator.service_model import near
+
+    if not error.response["Error"]["Message"].startswith("Failed to download model data"):
+        return ""
+    with contextlib.suppress(SetupError):
+        models = endpoint_state(url, endpoint_name)["models"]
+        advice = near(target_model, [model["target_model"] for model in models if model["in_s3"]])
+        return f" {advice[0].upper()}{advice[1:]}" if advice else ""
+    return ""
 
 
 def about(url: str) -> dict[str, Any]:
@@ -123,11 +151,13 @@ def print_state(told: dict[str, Any]) -> None:
 def print_models(models: list[dict[str, Any]]) -> None:
     """A table for people; plain text in a pipe."""
     from localmme.display import models as table_of
-    from localmme.display import rich_table
+    from localmme.display import no_archives, rich_table
 
     console = _console()
     if models:
         console.print(rich_table(table_of(models)))
+        if told := no_archives(models):
+            console.print(printable(told), markup=False, highlight=False)
     else:
         console.print("There are no model archives yet.")
 

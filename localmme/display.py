@@ -6,6 +6,7 @@ import html
 import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from emulator.errors import SetupError
@@ -16,7 +17,13 @@ ROWS = 200  # of a table; a notebook keeps what it shows, and grows with it
 WIDTH = 160  # of text, in characters
 
 INSTANCE_COLUMNS = ("variant", "instance", "container", "healthy", "in flight", "memory", "disk")
-MODEL_COLUMNS = ("target model", "size", "S3", "disk", "memory", "loads", "invocations", "errors")
+# "failed" are loads, what came before them (download, extraction) included; "errors" are invocations.
+MODEL_COLUMNS = (
+    "target model", "size", "S3", "disk", "memory", "loads", "failed", "evictions", "invocations", "errors", "loaded",
+    "used",
+)  # fmt: skip
+INSTANCES_COLUMN = "on"
+ARCHIVES = (".tar.gz", ".tgz")
 
 # The colours are those of the page, so that it can be read in light and in dark themes.
 CELL = "padding: 2px 12px 2px 0; text-align: {align}; color: inherit; background: transparent"
@@ -93,20 +100,58 @@ def state(ask: Callable[[], dict[str, Any]]) -> Shown:
 
 
 def models(listed: Iterable[dict[str, Any]], title: str = "") -> Table:
-    """Where each model is, and how often it was used."""
-    return Table(
-        title,
-        MODEL_COLUMNS,
+    """Where each model is, and how often it was used.
+
+    What is nowhere and never was loaded is left out: it is a name that somebody has mistyped.
+    """
+    shown = [model for model in listed if model["loads"] or any(model[place] for place in PLACES)]
+    several = len({instance for model in shown for instance in model["instances"]}) > 1
+    columns = (*MODEL_COLUMNS, INSTANCES_COLUMN) if several else MODEL_COLUMNS
+    rows = [
         [
-            [
-                model["target_model"],
-                format_size(model["size_bytes"]),
-                *("yes" if model[place] else "-" for place in ("in_s3", "on_disk", "in_memory")),
-                *(str(model[count]) for count in ("loads", "invocations", "model_errors")),
-            ]
-            for model in listed
-        ],
-    )
+            model["target_model"],
+            format_size(model["size_bytes"]),
+            "yes" if model["in_s3"] else "-",
+            "yes" if model["on_disk"] else "-",
+            _memory(model),
+            *(str(model[count]) for count in ("loads", "failed_loads", "unloads", "invocations", "model_errors")),
+            _time(model["last_loaded"] if model["in_memory"] else None),
+            _time(model["last_used"]),
+            *([", ".join(model["instances"])] if several else []),
+        ]
+        for model in shown
+    ]
+    return Table(title, columns, rows, ("on",))
+
+
+PLACES = ("in_s3", "on_disk", "in_memory")
+
+
+def no_archives(listed: Iterable[dict[str, Any]]) -> str:
+    """What to say of files among the models that are none; nothing if there are none."""
+    names = [
+        model["target_model"]
+        for model in listed
+        if model["in_s3"] and not model["loads"] and not model["target_model"].endswith(ARCHIVES)
+    ]
+    if not names:
+        return ""
+    such_as = f"{', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
+    return f"No archives by their names, and never loaded: {such_as}. localmme pack makes archives (.tar.gz)."
+
+
+def _memory(model: dict[str, Any]) -> str:
+    if not model["in_memory"]:
+        return "-"
+    return "yes" if model["memory_bytes"] is None else format_size(model["memory_bytes"])
+
+
+def _time(seconds: float | None) -> str:
+    """The time of day, here; with the date if it is another day."""
+    if seconds is None:
+        return "-"
+    when, now = datetime.fromtimestamp(seconds), datetime.now()
+    return f"{when:%H:%M:%S}" if when.date() == now.date() else f"{when:%Y-%m-%d %H:%M}"
 
 
 def _instances(endpoint: dict[str, Any]) -> Iterable[list[str]]:

@@ -16,6 +16,7 @@ from IPython.core.error import UsageError
 from IPython.core.magic import no_var_expand
 
 from emulator.errors import SetupError
+from emulator.printable import printable, printable_lines
 from localmme import cli, display
 from localmme.running import Emulator, serve
 
@@ -25,6 +26,13 @@ if TYPE_CHECKING:
 VARIABLE = "localmme_emulator"  # in the notebook
 NOT_HERE = {"name", "detach", "until_eof"}  # options of serve for emulators that belong to nobody
 EXTENSION = "_localmme"  # the attribute of the shell that holds the notebook's emulator
+
+
+class HandlerFailed(Exception):
+    """A model's container answered with an error. IPython shows what it said, and no frames that are not the user's."""
+
+    def _render_traceback_(self) -> list[str]:
+        return printable_lines(str(self), indent="").splitlines()
 
 
 class Exported:
@@ -87,11 +95,11 @@ class Notebook:
         except click.exceptions.Exit:  # it has shown its help
             return None
         except click.NoSuchOption as error:
-            raise UsageError(error.format_message()) from None
+            raise UsageError(printable(error.format_message())) from None
         except click.ClickException as error:
-            raise UsageError(f"{error.format_message()} See %localmme --help.") from None
+            raise UsageError(f"{printable(error.format_message())} See %localmme --help.") from None
         except (SetupError, ValueError) as error:
-            raise UsageError(str(error)) from None
+            raise UsageError(printable_lines(str(error))) from None
 
     def stop(self) -> None:
         """Stop the emulator, if there is one, and take its environment back."""
@@ -142,7 +150,9 @@ class Notebook:
         try:
             return _readable(self._running().invoke(model, body, **request))
         except ClientError as error:
-            raise SetupError(f"{error.response['Error']['Code']}: {error.response['Error']['Message']}") from None
+            if error.response["Error"]["Code"] == "ModelError":
+                raise HandlerFailed(client.said_by(error)) from None
+            raise SetupError(client.said_by(error)) from None
 
     def _models(self) -> display.Shown:
         return display.Shown("", [display.models(self._running().models())])

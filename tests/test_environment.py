@@ -12,7 +12,7 @@ from unittest import mock
 
 import click
 import pytest
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 from click.testing import CliRunner
 
@@ -251,3 +251,29 @@ def test_state_shows_all_endpoints(monkeypatch: pytest.MonkeyPatch) -> None:
     assert f"localmme at {URL}" in shown.output and "Endpoint mine, InService" in shown.output
     shown = CliRunner().invoke(cli.main, ["state", "--url", URL, "--json"])
     assert json.loads(shown.output) == told
+
+
+def model_error(status: int, said: str) -> ClientError:
+    error = {"Code": "ModelError", "Message": f"Received server error from primary with {said}. See https://console..."}
+    return ClientError({"Error": error, "OriginalStatusCode": status, "OriginalMessage": said}, "InvokeEndpoint")
+
+
+def test_of_a_model_error_the_containers_own_words_come_first() -> None:
+    embedded = json.dumps({"code": 500, "type": "InternalServerException", "message": "KeyError: 'rooms'"}, indent=2)
+    said = "KeyError: 'rooms' (ModelError: status 500 from the container; its log has more)"
+    assert client.said_by(model_error(500, embedded)) == said
+    assert client.said_by(model_error(400, "no rooms\n")).startswith("no rooms (ModelError: status 400 ")
+    assert client.said_by(model_error(500, "[1]")).startswith("[1] (")
+    assert client.said_by(model_error(500, "")).startswith("ModelError: Received server error")
+    refusal = ClientError({"Error": {"Code": "ValidationError", "Message": "no"}}, "InvokeEndpoint")
+    assert client.said_by(refusal) == "ValidationError: no"
+
+
+def test_a_model_that_is_not_there_brings_one_of_nearly_that_name_to_mind(monkeypatch: pytest.MonkeyPatch) -> None:
+    models = [{"target_model": "europe/Lisbon.tar.gz", "in_s3": True}, {"target_model": "gone", "in_s3": False}]
+    monkeypatch.setattr(client, "endpoint_state", lambda url, name: {"models": models})
+    answer = {"Error": {"Code": "ValidationError", "Message": "Failed to download model data(bucket: b, key: k)."}}
+    missing = ClientError(answer, "InvokeEndpoint")
+    assert client._did_you_mean(URL, "e", "europe/lisbno.tar.gz", missing) == " Did you mean europe/Lisbon.tar.gz?"
+    assert client._did_you_mean(URL, "e", "gone", missing) == ""
+    assert client._did_you_mean(URL, "e", "europe/lisbno.tar.gz", model_error(500, "x")) == ""

@@ -9,6 +9,7 @@ import pytest
 from emulator.artifacts.bucket import LocalBucket
 from emulator.artifacts.first_look import bare_models
 from emulator.artifacts.s3_bucket import S3Bucket
+from emulator.errors import ValidationError
 from tests.running import archive
 
 
@@ -50,3 +51,13 @@ def test_an_archive_of_another_name_is_one(tmp_path: Path) -> None:
 
 def test_real_s3_is_not_asked() -> None:
     assert bare_models(S3Bucket("models")) == ""
+
+
+def test_an_archive_that_is_not_there_brings_one_of_nearly_that_name_to_mind(tmp_path: Path) -> None:
+    bucket = filled(tmp_path, "europe/lisbon.tar.gz", "asia/osaka.tar.gz")
+    with pytest.raises(ValidationError, match="^Failed to download model data") as refused:
+        bucket.version("europe/lisbno.tar.gz")
+    assert str(refused.value.__cause__).endswith("europe/lisbno.tar.gz: did you mean europe/lisbon.tar.gz?")
+    with pytest.raises(ValidationError) as refused:
+        bucket.version("nothing-like-it")
+    assert refused.value.__cause__ is None

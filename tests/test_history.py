@@ -1,9 +1,9 @@
-"""What is remembered of models: all that were ever there, and of other names only the last."""
+"""What is remembered of models: what became of all that were ever there, and of other names only the last."""
 
 from __future__ import annotations
 
 from emulator.errors import Origin
-from emulator.events import Event, LoadFailed, ModelDownloaded
+from emulator.events import Event, Invoked, LoadFailed, ModelDownloaded, ModelLoaded, ModelUnloaded
 from emulator.hosting.history import KEPT_FAILURES, History
 
 SOMEWHERE = Origin("E", "V")
@@ -38,3 +38,21 @@ def test_models_that_were_there_stay_however_many_there_are_and_however_they_fai
     history = happened(*came, *failed, *uploaded_later, *mistyped)
     assert {*models, "late"} <= set(history.models)
     assert len(history.models) == len(models) + 1 + KEPT_FAILURES
+
+
+def test_loads_failures_evictions_and_times_are_kept_for_each_model() -> None:
+    times = iter((10.0, 20.0, 30.0))
+    history = History(lambda: next(times))
+    for event in (
+        LoadFailed("a", "not compressed with gzip"),
+        ModelLoaded("a", 0.1),
+        Invoked("a", 200, False, 1, 2),
+        Invoked("a", 500, True, 1, 2),
+        ModelUnloaded("a", "memory pressure", 0.1),
+        LoadFailed("b", "its container ended"),
+    ):
+        history(event, SOMEWHERE)
+    a, b = history.models["a"], history.models["b"]
+    assert (a.loads, a.failed_loads, a.unloads, a.invocations, a.model_errors) == (1, 1, 1, 2, 1)
+    assert (a.last_loaded, a.last_used) == (10.0, 30.0)
+    assert (b.loads, b.failed_loads, b.last_loaded, b.last_used) == (0, 1, None, None)

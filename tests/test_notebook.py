@@ -11,6 +11,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +181,13 @@ def test_an_emulator_is_served_invoked_shown_and_stopped(kernel: Kernel) -> None
     assert outcome["data"]["text/plain"] == "'{\"rooms\": {1}}'"
     outcome = kernel.run("%localmme invoke b.tar.gz --data x --content-type text/csv --accept image/png")
     assert outcome["data"]["text/plain"] == r"b'\xff'"
-    assert "ValueError: as asked" in kernel.refused("%localmme invoke a.tar.gz --data fail")
+    failed = kernel.run("%localmme invoke a.tar.gz --data fail")
+    assert (failed["status"], failed["text"].splitlines()[0]) == ("error", "as asked")
+    # The handler's own frames are the only ones, and there is no link to a console that has no such account.
+    frames = [line.split(", in ")[1] for line in failed["text"].splitlines() if line.startswith("  File ")]
+    assert frames == ["predict_fn"]
+    assert "ValueError: as asked (ModelError: status 500 " in failed["text"] and "console" not in failed["text"]
+    assert "Did you mean" not in kernel.refused("%localmme invoke nothing-like-it --data x")
     assert "ValueError: as asked" in kernel.run("%localmme logs")["text"]
     assert len(kernel.run("%localmme logs -n 3")["text"].strip().splitlines()) == 3
     assert "invocations" in kernel.run("%localmme models")["data"]["text/html"]
@@ -307,8 +314,36 @@ def test_an_emulator_without_an_endpoint_is_shown_as_such() -> None:
 
 
 def model(target_model: str) -> dict[str, Any]:
-    counts = dict.fromkeys(("size_bytes", "loads", "invocations", "model_errors"), 3)
-    return {"target_model": target_model, "in_s3": True, "on_disk": True, "in_memory": False, **counts}
+    counts = dict.fromkeys(("size_bytes", "loads", "failed_loads", "unloads", "invocations", "model_errors"), 3)
+    where = {"in_s3": True, "on_disk": True, "in_memory": False, "instances": [], "memory_bytes": None}
+    return {"target_model": target_model, **where, **counts, "last_loaded": None, "last_used": None}
+
+
+def test_of_each_model_it_is_shown_what_became_of_it() -> None:
+    now = datetime.now().replace(hour=12, minute=3, second=7)
+    there = {"in_memory": True, "instances": ["i-1"], "memory_bytes": 61 << 20, "last_loaded": now.timestamp()}
+    counts = {"loads": 2, "failed_loads": 1, "unloads": 4, "invocations": 9, "model_errors": 5}
+    used = {"last_used": (now - timedelta(days=40)).timestamp()}
+    table = display.models([model("a.tar.gz") | there | counts | used])
+    (row,) = table.rows
+    assert dict(zip(table.columns, row, strict=True)) == {
+        "target model": "a.tar.gz", "size": "3 B", "S3": "yes", "disk": "yes", "memory": "61 MiB", "loads": "2",
+        "failed": "1", "evictions": "4", "invocations": "9", "errors": "5", "loaded": "12:03:07",
+        "used": f"{now - timedelta(days=40):%Y-%m-%d %H:%M}",
+    }  # fmt: skip
+    both = [model(name) | there | {"instances": [f"i-{number}"]} for number, name in enumerate("ab")]
+    assert [row[-1] for row in display.models(both).rows] == ["i-0", "i-1"]
+    assert display.models(both).columns[-1] == "on"
+
+
+def test_a_name_that_was_mistyped_is_no_model_and_what_is_no_archive_is_told() -> None:
+    nowhere = {"in_s3": False, "on_disk": False, "loads": 0}
+    gone = model("deleted.tar.gz") | {"in_s3": False, "on_disk": False}
+    assert [row[0] for row in display.models([model("lisbno.tar.gz") | nowhere, gone]).rows] == ["deleted.tar.gz"]
+    fresh = {"loads": 0}
+    assert display.no_archives([model("a.tar.gz") | fresh, model("loaded.pkl"), model("gone.pkl") | nowhere]) == ""
+    told = display.no_archives([model(f"m{number}.pkl") | fresh for number in range(4)])
+    assert told.startswith("No archives by their names, and never loaded: m0.pkl, m1.pkl, m2.pkl, ...")
 
 
 def test_names_are_shown_as_they_are_and_are_never_html() -> None:

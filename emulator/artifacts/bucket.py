@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from io import BufferedReader, FileIO
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
 from emulator.artifacts.model_data_url import S3Url, slash_missing
-from emulator.errors import AwsError, archive_not_found
+from emulator.errors import AwsError, SetupError, archive_not_found
 
 # Of an archive; another one means that it has changed. Of a file: modification time in nanoseconds, size in bytes.
 # Of an object in S3: its entity tag.
 Version = tuple[int, int] | str
 
+LOOKED_AT = 300  # names, when one that is not there is asked for: each time takes some milliseconds
 RESERVED = ".localmme"  # S3's own files: beside its buckets, or at the top of one on a disk of its own
 OPENED_WITH = 256 * 1024  # bytes of buffer
 
@@ -144,8 +147,16 @@ class LocalBucket:
 
     def _not_found(self, target_model: str) -> AwsError:
         error = archive_not_found(self._bucket, self._key(target_model))
-        error.__cause__ = slash_missing(self._prefix, target_model)
+        error.__cause__ = slash_missing(self._prefix, target_model) or self._near_miss(target_model)
         return error
+
+    def _near_miss(self, target_model: str) -> SetupError | None:
+        """What to do about an archive that is not there, if another one has nearly that name."""
+        names = [name for name, _ in islice(self.archives(), LOOKED_AT)]
+        near = difflib.get_close_matches(target_model, names, n=3, cutoff=0.7)
+        if not near:
+            return None
+        return SetupError(f"There is no object {self._key(target_model)}: did you mean {' or '.join(near)}?")
 
 
 def _can_be_files(parts: Iterable[str]) -> bool:

@@ -181,12 +181,13 @@ class Endpoint:
             "endpoint_name": self.definition.name,
             "status": self.status,
             "failure_reason": self.failure_reason,
-            "models": await self._models([instance for variant in variants for instance in variant["instances"]]),
+            "models": await self._models(variants),
             "variants": variants,
         }
 
-    async def _models(self, instances: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    async def _models(self, variants: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Each model of the multi-model containers, wherever it is."""
+        instances = [instance for variant in variants for instance in variant["instances"]]
         in_s3: dict[str, int] = {}
         for bucket in _buckets(self.definition):
             try:
@@ -198,7 +199,16 @@ class Endpoint:
             for instance in instances
             for model in instance["volume"]["models"]
         }
-        in_memory = {model["target_model"] for instance in instances for model in instance["memory"]["models"]}
+        in_memory: defaultdict[str, list[str]] = defaultdict(list)  # on which instances
+        footprints: dict[str, int] = {}
+        for variant in variants:
+            of = f"{variant['variant_name']}/" if len(variants) > 1 else ""
+            for instance in variant["instances"]:
+                for model in instance["memory"]["models"]:
+                    name, size = model["target_model"], model["memory_bytes"]
+                    in_memory[name].append(f"{of}{instance['instance_id']}")
+                    if size is not None:
+                        footprints[name] = max(size, footprints.get(name, 0))
         counts = self._history.models
         return [
             {
@@ -208,6 +218,8 @@ class Endpoint:
                 "in_memory": name in in_memory,
                 "size_bytes": in_s3.get(name, 0),
                 "size_on_disk_bytes": on_disk.get(name, 0),
+                "memory_bytes": footprints.get(name),
+                "instances": in_memory.get(name, []),
                 **dataclasses.asdict(counts.get(name) or ModelCounts()),
             }
             for name in sorted({*in_s3, *on_disk, *in_memory, *counts})

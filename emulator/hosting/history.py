@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from emulator.errors import Origin
@@ -22,6 +24,8 @@ class ModelCounts:
     model_errors: int = 0
     load_wait_us: int = 0
     model_latency_us: int = 0
+    last_loaded: float | None = None  # seconds since 1970; None = never
+    last_used: float | None = None
 
 
 KEPT_FAILURES = 100  # [ours] names of which nothing but failed loads is known: mistyped ones, of which there is no end
@@ -30,9 +34,11 @@ KEPT_FAILURES = 100  # [ours] names of which nothing but failed loads is known: 
 class History:
     """A listener of the event stream that keeps ModelCounts per target model."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        """``clock`` tells seconds since 1970."""
         self.models: dict[str, ModelCounts] = {}
         self._failures: OrderedDict[str, None] = OrderedDict()  # never downloaded; the latest is the last
+        self._clock = clock
 
     def __call__(self, event: Event, origin: Origin) -> None:
         if isinstance(event, Invoked):
@@ -40,6 +46,7 @@ class History:
                 return
             counts = self._of(event.target_model)
             counts.invocations += 1
+            counts.last_used = self._clock()
             counts.model_latency_us = event.model_latency_us
             if event.cache_hit:
                 counts.cache_hits += 1
@@ -48,7 +55,9 @@ class History:
             if not 200 <= event.status < 400:
                 counts.model_errors += 1
         elif isinstance(event, ModelLoaded):
-            self._of(event.target_model).loads += 1
+            counts = self._of(event.target_model)
+            counts.loads += 1
+            counts.last_loaded = self._clock()
         elif isinstance(event, ModelUnloaded):
             self._of(event.target_model).unloads += 1
         elif isinstance(event, LoadFailed):

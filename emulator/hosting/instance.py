@@ -19,7 +19,7 @@ from emulator.events import Events, InstanceObserved, MemoryExceeded, Warned
 from emulator.hosting.container_log import ContainerLog
 from emulator.hosting.definition import Command, ContainerDefinition, VariantDefinition
 from emulator.hosting.hosted import HostedContainer
-from emulator.hosting.memory import MemoryBudget
+from emulator.hosting.memory import LoadedModel, LoadedModels, MemoryBudget
 from emulator.hosting.multi_model import MultiModelContainer, Residence
 from emulator.hosting.pipeline import DirectContainers, Pipeline
 from emulator.hosting.single_model import SingleModelContainer
@@ -150,10 +150,7 @@ class Instance:
                 "budget_bytes": resources.memory_bytes,
                 "used_bytes": await self.memory_used(),
                 "max_loaded_models": resources.max_loaded_models,
-                "models": [
-                    {"target_model": model.target_model, "model_name": model.name, "in_flight": model.pins}
-                    for model in (loaded.models if loaded else ())
-                ],
+                "models": [_in_memory(loaded, model) for model in loaded.models] if loaded else [],
                 "loading": loading,
                 "unloading": unloading,
             },
@@ -221,3 +218,12 @@ class Instance:
             events.publish(Warned(text))
 
         return lambda log: DockerContainer(self._site.engine, runs.reference, setting, self._limits, log, warn)
+
+
+def _in_memory(loaded: LoadedModels, model: LoadedModel) -> dict[str, Any]:
+    return {
+        "target_model": model.target_model,
+        "model_name": model.name,
+        "in_flight": model.pins,
+        "memory_bytes": loaded.footprint(model.target_model),
+    }

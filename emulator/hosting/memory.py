@@ -160,6 +160,8 @@ class LoadedModels:
 
         What is being unloaded ends by itself, when its call to the container fails.
         """
+        for target_model in self._arrivals:
+            self._events.publish(LoadFailed(target_model, "its container ended"))
         self._arrivals.abandon(no_response(self._origin))
         for model in self.models.clear():
             self._volume.release(model.stored)
@@ -171,6 +173,10 @@ class LoadedModels:
     def in_transit(self) -> tuple[list[str], list[str]]:
         """The target models that are being loaded, and those that are being unloaded."""
         return list(self._arrivals), [departure.model.target_model for departure in self._departures.values()]
+
+    def footprint(self, target_model: str) -> int | None:
+        """Bytes of memory that a model took when it was loaded alone; None = it was not measured."""
+        return self._footprints.get(target_model)
 
     # In
 

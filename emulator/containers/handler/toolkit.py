@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import traceback
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
@@ -89,7 +88,7 @@ def load(module: ModuleType, context: Context) -> Callable[[Any, Context], list[
             log.failure(f"Model {context.model_name}: invocation {context.get_request_id()} failed")
             status, message = _said_by(error)
             context.set_response_status(status)
-            return [f"{message}\n{traceback.format_exc()}"]  # as the toolkit: the caller gets the traceback
+            return [f"{message}\n{log.of_handler()}"]  # as the toolkit: the caller gets the traceback
 
     return handle
 
