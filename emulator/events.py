@@ -139,6 +139,9 @@ class InvocationEnded(Event):
     overhead_latency_us: int  # from the request to the answer, without the time in containers
     cache_hit: bool | None  # None = of no container of many models
     load_wait_us: int
+    first_chunk_us: int = 0  # of a stream: from the request to its first chunk; 0 = there was none
+    first_chunk_model_us: int = 0  # of that, in the container
+    mid_stream_error: bool | None = None  # whether a stream that had begun broke off; None = it was no stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +153,7 @@ class InstanceObserved(Event):
     memory_percent: float
     disk_percent: float
     loaded_models: int | None  # None = it has no container of many models
+    in_flight: int = 0  # invocations that it has at this moment
 
 
 @dataclass(frozen=True, slots=True)

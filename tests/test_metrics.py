@@ -169,6 +169,14 @@ def test_streams_are_counted_when_they_have_ended(scripted: Callable[..., Emulat
     assert statistics(emulator, "Invocations")["Sum"] == 2
     assert statistics(emulator, "InvocationModelErrors")["Sum"] == 1
     assert statistics(emulator, "ModelLatency")["Maximum"] >= 200_000
+    broken = statistics(emulator, "MidStreamErrors")
+    assert (broken["Sum"], broken["SampleCount"], broken["Unit"]) == (1, 2, "None")
+    first, model, rest = (statistics(emulator, f"FirstChunk{part}Latency") for part in ("", "Model", "Overhead"))
+    assert (first["SampleCount"], first["Unit"]) == (2, "Microseconds")
+    assert first["Sum"] == model["Sum"] + rest["Sum"]
+    assert (
+        0 < model["Minimum"] <= first["Minimum"] and model["Maximum"] < statistics(emulator, "ModelLatency")["Maximum"]
+    )
 
 
 def list_of(stream: Any) -> list[Any]:
@@ -371,8 +379,12 @@ def test_each_instance_sends_one_value_a_minute() -> None:
     metrics = Metrics(Clock())
     told(metrics, InstanceObserved(1.0, 2.0, 10.0, 5.0, 1), InstanceObserved(3.0, 0.0, 30.0, 5.0, 4))
     told(metrics, InstanceObserved(1.0, None, 50.0, 5.0, 2), instance="i-2")
+    told(metrics, InstanceObserved(0.0, None, 50.0, 5.0, 2, in_flight=7), instance="i-2")
     (loaded,) = data(metrics, "LoadedModelCount")
     assert (loaded.figure.count, loaded.figure.total) == (2, 6)
+    (concurrent,) = data(metrics, "ConcurrentRequestsPerModel")
+    assert (concurrent.namespace, concurrent.unit) == (INVOCATIONS, "None")
+    assert (concurrent.figure.count, concurrent.figure.minimum, concurrent.figure.maximum) == (4, 0, 7)
     (memory,) = data(metrics, "MemoryUtilization")
     assert (memory.figure.minimum, memory.figure.maximum) == (30, 50)
     (cpu,) = data(metrics, "CPUUtilization")  # of i-1 alone: two seconds of processor time in four

@@ -27,6 +27,10 @@ class Spent:
     load_wait_us: int = 0  # microseconds of waiting for its model
     cache_hit: bool | None = None  # None = it has not come to a container of many models
     broke_off: bool = False  # a streamed answer that began well
+    streamed: bool = False  # the answer has begun as a stream
+    # By time.perf_counter; 0 = not yet. Of a pipeline, the last container's.
+    sent: float = 0.0  # when the container was asked
+    first_chunk: float = 0.0  # when the first chunk of a stream had come
 
 
 @dataclass(slots=True)

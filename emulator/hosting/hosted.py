@@ -169,6 +169,7 @@ class HostedContainer(abc.ABC):
         assert isinstance(answer, StreamedAnswer)
         answer.closing.callback(self._end, use, answer.status)
         answer.container = self.name
+        use.spent.streamed, use.spent.sent = True, use.sent
         return answer
 
     async def _exchange(

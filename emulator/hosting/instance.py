@@ -123,6 +123,7 @@ class Instance:
                         memory_percent=100 * memory / resources.memory_bytes,
                         disk_percent=100 * sum(c.disk_used for c in self._containers) / resources.storage_bytes,
                         loaded_models=self.loaded_count if self._multi_model else None,
+                        in_flight=self.in_flight,
                     )
                 )
                 since, used_before = now, total or 0.0

@@ -198,6 +198,9 @@ class ProductionVariant:
                 overhead_latency_us=max(0, total_us - spent.model_latency_us),
                 cache_hit=spent.cache_hit,
                 load_wait_us=spent.load_wait_us,
+                first_chunk_us=int((spent.first_chunk - invocation.received) * 1e6) if spent.first_chunk else 0,
+                first_chunk_model_us=int((spent.first_chunk - spent.sent) * 1e6) if spent.first_chunk else 0,
+                mid_stream_error=spent.broke_off if spent.streamed else None,
             )
         )
 

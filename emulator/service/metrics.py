@@ -30,6 +30,9 @@ KEPT_PERCENTILES_MINUTES = 3 * 60  # [ours]
 UNITS = {
     "ModelLatency": "Microseconds",
     "OverheadLatency": "Microseconds",
+    "FirstChunkLatency": "Microseconds",
+    "FirstChunkModelLatency": "Microseconds",
+    "FirstChunkOverheadLatency": "Microseconds",
     "ModelLoadingWaitTime": "Microseconds",
     "ModelUnloadingTime": "Microseconds",
     "ModelDownloadingTime": "Microseconds",
@@ -99,10 +102,15 @@ class Calls:
     model_errors: int = 0
     to_many_models: int = 0  # those that came to a multi-model container
     cache_hits: int = 0
+    streams: int = 0  # those whose answer began as a stream
+    mid_stream_errors: int = 0
     per_instance: Figure = field(default_factory=Figure)
     model_latency: Figure = field(default_factory=Figure)
     overhead_latency: Figure = field(default_factory=Figure)
     loading_wait: Figure = field(default_factory=Figure)
+    first_chunk: Figure = field(default_factory=Figure)
+    first_chunk_model: Figure = field(default_factory=Figure)
+    first_chunk_overhead: Figure = field(default_factory=Figure)
 
     def add(self, event: InvocationEnded) -> None:
         self.count += 1
@@ -122,12 +130,21 @@ class Calls:
                 self.cache_hits += 1
             elif event.load_wait_us:
                 self.loading_wait.add_time(event.load_wait_us)
+        if event.mid_stream_error is not None:
+            self.streams += 1
+            self.mid_stream_errors += event.mid_stream_error
+            if event.first_chunk_us:
+                self.first_chunk.add_time(event.first_chunk_us)
+                self.first_chunk_model.add_time(event.first_chunk_model_us)
+                self.first_chunk_overhead.add_time(event.first_chunk_us - event.first_chunk_model_us)
 
     def copied(self) -> Calls:
         other = copy.copy(self)
         other.per_instance = self.per_instance.copied()
         other.model_latency, other.overhead_latency = self.model_latency.copied(), self.overhead_latency.copied()
         other.loading_wait = self.loading_wait.copied()
+        other.first_chunk, other.first_chunk_model = self.first_chunk.copied(), self.first_chunk_model.copied()
+        other.first_chunk_overhead = self.first_chunk_overhead.copied()
         return other
 
     def metrics(self) -> Iterator[tuple[str, Figure]]:
@@ -141,6 +158,10 @@ class Calls:
         yield "ModelLatency", self.model_latency
         yield "OverheadLatency", self.overhead_latency
         yield "ModelLoadingWaitTime", self.loading_wait
+        yield "MidStreamErrors", _ones(self.mid_stream_errors, self.streams)
+        yield "FirstChunkLatency", self.first_chunk
+        yield "FirstChunkModelLatency", self.first_chunk_model
+        yield "FirstChunkOverheadLatency", self.first_chunk_overhead
 
 
 def _ones(ones: int, count: int) -> Figure:
@@ -196,7 +217,8 @@ class Minute:
 
     began: int  # seconds since 1970
     calls: dict[Series, Calls] = field(default_factory=dict)
-    times: dict[Series, dict[str, Figure]] = field(default_factory=dict)  # of downloads, loads, unloads; by metric
+    # Of downloads, loads, unloads, and what was counted again and again; by metric.
+    times: dict[Series, dict[str, Figure]] = field(default_factory=dict)
     usage: dict[Series, dict[str, Usage]] = field(default_factory=dict)  # by instance id
 
     def copied(self) -> Minute:
@@ -288,7 +310,10 @@ class Metrics:
 
     def _instance_observed(self, event: InstanceObserved, origin: Origin) -> None:
         series = (origin.region, origin.endpoint_name, origin.variant_name)
-        self._minute().usage.setdefault(series, {}).setdefault(origin.instance_id, Usage()).add(event)
+        minute = self._minute()
+        minute.usage.setdefault(series, {}).setdefault(origin.instance_id, Usage()).add(event)
+        concurrent = minute.times.setdefault(series, {}).setdefault("ConcurrentRequestsPerModel", Figure())
+        concurrent.add(event.in_flight)
 
     def _minute(self) -> Minute:
         began = int(self._clock()) // 60 * 60

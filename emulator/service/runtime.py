@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 import re
+import time
 import urllib.parse
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -121,6 +122,8 @@ class Runtime:
             last = b""
             try:
                 async for chunk in answer.chunks:
+                    if not invocation.spent.first_chunk:
+                        invocation.spent.first_chunk = time.perf_counter()
                     await send({"type": "http.response.body", "body": payload_part(chunk), "more_body": True})
             except ContainerTimeout:
                 invocation.spent.broke_off = True
