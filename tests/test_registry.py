@@ -377,16 +377,28 @@ def _update(path: Path, document: str) -> None:
     database.close()
 
 
-@pytest.mark.parametrize("spoil", DAMAGES.values(), ids=DAMAGES)
-def test_nothing_is_lost_silently_and_a_damaged_file_is_left_as_it_is(
-    tmp_path: Path, spoil: Callable[[Path], None]
-) -> None:
-    path = tmp_path / "registry.db"
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, list[str]]:
+    """The content of a file, and its records as text."""
+    path = tmp_path_factory.mktemp("whole") / "registry.db"
     registry = Registry(path)
     for number in range(100):
         registry.put(Record("model", f"m{number}", {"ModelName": f"m{number}", "Environment": {"A": "x" * 200}}))
-    before = [vars(record) for record in registry.all("model")]
+    records = texts(registry)
     registry.close()
+    return path.read_bytes(), records
+
+
+def texts(registry: Registry) -> list[str]:
+    return sorted(str(vars(record)) for record in registry.all("model"))
+
+
+@pytest.mark.parametrize("spoil", DAMAGES.values(), ids=DAMAGES)
+def test_nothing_is_lost_silently_and_a_damaged_file_is_left_as_it_is(
+    tmp_path: Path, whole: tuple[bytes, list[str]], spoil: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "registry.db"
+    path.write_bytes(whole[0])
     spoil(path)
     spoilt = path.read_bytes()
     assert spoilt
@@ -395,7 +407,7 @@ def test_nothing_is_lost_silently_and_a_damaged_file_is_left_as_it_is(
     except SetupError as error:
         assert str(path) in str(error) and path.read_bytes() == spoilt
     else:
-        assert sorted(map(str, map(vars, registry.all("model")))) == sorted(map(str, before))
+        assert texts(registry) == whole[1]
         registry.close()
 
 

@@ -6,12 +6,14 @@ import asyncio
 import os
 import random
 import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from emulator.service.s3 import face
 from emulator.service.s3.attributes import Attributes
 from emulator.service.s3.errors import S3Error
 from emulator.service.s3.face import S3
@@ -19,7 +21,7 @@ from emulator.service.s3.store import Store
 from emulator.service.s3.uploads import Uploads
 
 Spoil = Callable[[Path], None]
-OBJECTS = 150
+OBJECTS = 100
 PAGE = 4096
 LENGTHS = (0, 1, 50, 99, 100, 512, PAGE - 1, PAGE, 2 * PAGE, 20_000)
 
@@ -260,3 +262,26 @@ def test_a_time_in_the_future_is_told_as_now(tmp_path: Path) -> None:
     store = Store(tmp_path, "us-east-1")
     assert written <= store.entry("bucket", "key").modified < 4e9
     store.close()
+
+
+def test_a_start_that_takes_a_while_says_what_it_does(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path / "s3")
+    looked = threading.Event()
+    monkeypatch.setattr(face, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(Store, "sweep", lambda _: looked.wait(20))
+
+    async def scenario() -> None:
+        s3 = S3(tmp_path / "s3")
+        starting = asyncio.ensure_future(s3.start())
+        while not caplog.records and not starting.done():
+            await asyncio.sleep(0.001)
+        looked.set()
+        await starting
+        await s3.stop()
+
+    asyncio.run(scenario())
+    assert [record.getMessage() for record in caplog.records] == [
+        f"Looking which objects in {tmp_path / 's3'} are still those that S3 knows ..."
+    ]

@@ -317,8 +317,11 @@ class Store:
                 if path.is_dir():  # as macOS says it
                     return
                 raise of_the_disk(error) from None
-            with contextlib.suppress(OSError):  # of a folder marker it would be all that there is
+            try:
                 self.records.forget(bucket, key)
+            except OSError:
+                if key.endswith("/"):  # the record is all that there is of a folder marker
+                    raise
             self._prune(bucket, directory, path if key.endswith("/") else path.parent)
 
     # Underneath

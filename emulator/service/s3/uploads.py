@@ -161,7 +161,8 @@ class Uploads:
             raise of_the_disk(error) from None
         finally:
             incoming.discard()
-        self.abort(upload)
+        with contextlib.suppress(OSError):  # the object is there; what is left of the upload can still be aborted
+            self.abort(upload)
         return entry
 
     def abort(self, upload: Upload) -> None:
