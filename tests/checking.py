@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
+import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -41,15 +44,23 @@ class Report:
         )
 
 
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run ``localmme check`` in this process: another would take a second to import everything."""
+    out, err = io.StringIO(), io.StringIO()
+    redirected = (contextlib.redirect_stdout(out), contextlib.redirect_stderr(err))
+    with redirected[0], redirected[1], mock.patch.dict(os.environ, environment), pytest.raises(SystemExit) as ended:
+        main(["check", *arguments])
+    assert isinstance(ended.value.code, int)
+    return subprocess.CompletedProcess(arguments, ended.value.code, out.getvalue(), err.getvalue())
+
+
 def checked(*arguments: str, only: Iterable[str] | None = None) -> Report:
-    """Check, all or ``only`` some; the report. In this process: another would take a second to import everything."""
+    """Check, all or ``only`` some; the report."""
     some = [] if only is None else ["--only", ",".join(only)]
-    output = io.StringIO()
-    with contextlib.redirect_stdout(output), pytest.raises(SystemExit) as ended:
-        main(["check", *arguments, *some, "--json"])
-    assert isinstance(ended.value.code, int) and ended.value.code in (0, 1), ended.value.code
-    checks = {check["name"]: check for check in json.loads(output.getvalue())["checks"]}
-    return Report(ended.value.code, checks)
+    done = run(*arguments, *some, "--json")
+    assert done.returncode in (0, 1), done.stderr
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    return Report(done.returncode, checks)
 
 
 def all_but(*names: str) -> list[str]:

@@ -26,8 +26,9 @@ from localmme.check.finding import Finding, failed, passed, skipped, warned
 from localmme.check.runner import Result
 from localmme.cli import main
 from tests import check_reference
+from tests.checking import run
 from tests.real_servers.images import Images
-from tests.running import REPOSITORY, SCRIPTED_CONTAINER, archive, eventually, free_port, localmme, scripted_model
+from tests.running import REPOSITORY, SCRIPTED_CONTAINER, archive, eventually, free_port, scripted_model
 
 NAMES = [
     *("labels", "entry-point", "starts", "connect", "ping", "ping-while-busy", "list-empty", "load"),
@@ -59,11 +60,6 @@ def exchange(body: bytes = b'{"error": "no"}', **changes: Any) -> Exchange:
 def results(*findings: Finding) -> list[Result]:
     """These findings, by the first checks."""
     return [Result(check, finding, 1.25) for check, finding in zip(CHECKS, findings)]
-
-
-def check(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run ``localmme check``."""
-    return localmme("check", *arguments, env={**os.environ, **environment})
 
 
 @pytest.fixture
@@ -199,10 +195,10 @@ def test_an_interruption_is_told_with_how_far_it_was() -> None:
 
 
 def test_list_names_every_check_with_its_sentence() -> None:
-    run = check("--list")
-    assert run.returncode == 0
-    assert [line.split()[0] for line in run.stdout.splitlines()] == NAMES
-    assert "$SAGEMAKER_BIND_TO_PORT when that is set. (SageMaker developer guide)" in run.stdout
+    done = run("--list")
+    assert done.returncode == 0
+    assert [line.split()[0] for line in done.stdout.splitlines()] == NAMES
+    assert "$SAGEMAKER_BIND_TO_PORT when that is set. (SageMaker developer guide)" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -221,28 +217,28 @@ def test_list_names_every_check_with_its_sentence() -> None:
     ],
 )
 def test_what_cannot_be_checked_is_one_line_and_exit_code_2(arguments: list[str], words: str) -> None:
-    run = check(*arguments)
-    assert run.returncode == 2
-    assert words in run.stderr
-    assert run.stderr.count("\n") == 1
-    assert run.stdout == ""
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
 
 
 def test_a_good_container_has_exit_code_0(model: Path) -> None:
-    run = check("--command", SCRIPTED_CONTAINER, "--model", str(model), "--only", "ping,load,unload", "--json")
-    assert (run.returncode, run.stderr) == (0, "")
-    found = json.loads(run.stdout)["checks"]
+    done = run("--command", SCRIPTED_CONTAINER, "--model", str(model), "--only", "ping,load,unload", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads(done.stdout)["checks"]
     assert [(each["name"], each["verdict"]) for each in found] == [(n, "pass") for n in ("ping", "load", "unload")]
 
 
 def test_a_failed_check_has_exit_code_1_and_all_that_is_needed_to_understand_it(model: Path, tmp_path: Path) -> None:
-    run = check(
+    done = run(
         *("--command", SCRIPTED_CONTAINER, "--model", str(model), "--only", "load-duplicate,get,unload"),
         *("--json", "--junit", str(tmp_path / "junit.xml")),
         SCRIPT='{"get": {"status": 418, "body": "teapot"}}',
     )
-    assert run.returncode == 1
-    found = {each["name"]: each for each in json.loads(run.stdout)["checks"]}
+    assert done.returncode == 1
+    found = {each["name"]: each for each in json.loads(done.stdout)["checks"]}
     assert found["get"]["verdict"] == "fail"
     assert found["get"]["sent"].startswith("GET /models/")
     assert found["get"]["received"].startswith("418 application/json teapot")
@@ -251,12 +247,12 @@ def test_a_failed_check_has_exit_code_1_and_all_that_is_needed_to_understand_it(
 
 
 def test_a_container_that_dies_fails_its_check_with_its_log_and_is_started_again(model: Path) -> None:
-    run = check(
+    done = run(
         *("--command", SCRIPTED_CONTAINER, "--model", str(model), "--only", "ping,unknown-model-get,list-empty,unload"),
         "--json",
         SCRIPT='{"get": {"lines": 3, "die": 7, "times": 1}}',
     )
-    found = {each["name"]: each for each in json.loads(run.stdout)["checks"]}
+    found = {each["name"]: each for each in json.loads(done.stdout)["checks"]}
     dead = found["unknown-model-get"]
     assert dead["verdict"] == "fail"
     assert "The container ended with exit code 7." in dead["detail"]
@@ -265,14 +261,14 @@ def test_a_container_that_dies_fails_its_check_with_its_log_and_is_started_again
 
 
 def test_one_that_does_not_start_fails_the_first_check_that_needs_it(model: Path) -> None:
-    run = check(
+    done = run(
         *("--command", SCRIPTED_CONTAINER, "--model", str(model), "--only", "load,get"),
         SCRIPT='{"start": {"exit": 3, "lines": ["no licence"]}}',
     )
-    assert run.returncode == 1
-    assert re.search(r"(?m)^fail +load \(.*ended with exit code 3", run.stdout)
-    assert "no licence" in run.stdout
-    assert re.search(r"(?m)^skipped +get: The container did not start", run.stdout)
+    assert done.returncode == 1
+    assert re.search(r"(?m)^fail +load \(.*ended with exit code 3", done.stdout)
+    assert "no licence" in done.stdout
+    assert re.search(r"(?m)^skipped +get: The container did not start", done.stdout)
 
 
 def test_a_container_that_runs_already_is_checked_and_left_running(model: Path, tmp_path: Path) -> None:
@@ -285,10 +281,10 @@ def test_a_container_that_runs_already_is_checked_and_left_running(model: Path, 
         eventually((tmp_path / "journal").exists)
         journal = eventually((tmp_path / "journal").read_text)
         url = f"http://127.0.0.1:{json.loads(journal.splitlines()[0])['port']}"
-        run = check(
+        done = run(
             "--url", url, "--model", str(model), "--only", "starts,load,unload,load-unload-growth,sigterm", "--json"
         )
-        verdicts = {each["name"]: each["verdict"] for each in json.loads(run.stdout)["checks"]}
+        verdicts = {each["name"]: each["verdict"] for each in json.loads(done.stdout)["checks"]}
         assert verdicts == {
             **dict.fromkeys(["load", "unload"], "pass"),
             **dict.fromkeys(["starts", "load-unload-growth", "sigterm"], "skipped"),
@@ -300,9 +296,9 @@ def test_a_container_that_runs_already_is_checked_and_left_running(model: Path, 
 
 
 def test_nothing_at_the_url_is_exit_code_2(model: Path) -> None:
-    run = check("--url", f"http://127.0.0.1:{free_port()}", "--model", str(model), "--timeout", "0.5")
-    assert run.returncode == 2
-    assert "No healthy container answers at http://127.0.0.1:" in run.stderr
+    done = run("--url", f"http://127.0.0.1:{free_port()}", "--model", str(model), "--timeout", "0.5")
+    assert done.returncode == 2
+    assert "No healthy container answers at http://127.0.0.1:" in done.stderr
 
 
 def test_a_mistake_in_a_check_is_no_verdict_on_the_container(
@@ -326,7 +322,7 @@ def test_nothing_is_left_when_it_is_ended_in_the_middle(number: int, tmp_path: P
     arguments += ["--junit", str(tmp_path / "junit.xml")]
     state = tmp_path / "state"
     journal = tmp_path / "journal"
-    run = subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "localmme.cli", "check", *arguments],
         cwd=REPOSITORY,
         env={**os.environ, "XDG_STATE_HOME": str(state), "SCRIPT_JOURNAL": str(journal)},
@@ -335,12 +331,12 @@ def test_nothing_is_left_when_it_is_ended_in_the_middle(number: int, tmp_path: P
     )
     eventually(lambda: journal.exists() and '"start"' in journal.read_text() and '"ping"' in journal.read_text())
     time.sleep(0.2)  # into the load
-    below = psutil.Process(run.pid).children(recursive=True)
+    below = psutil.Process(process.pid).children(recursive=True)
     assert below
-    run.send_signal(number)
-    output, errors = run.communicate(timeout=30)
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=30)
     if number != signal.SIGKILL:
-        assert (run.returncode, errors) == (128 + number, b"Interrupted; nothing is left running.\n")
+        assert (process.returncode, errors) == (128 + number, b"Interrupted; nothing is left running.\n")
         told = json.loads(output)
         assert told["interrupted"] is True
         assert [(each["name"], each["verdict"]) for each in told["checks"]] == [("ping", "pass")]
@@ -372,7 +368,7 @@ def test_the_container_of_a_killed_check_is_removed_by_the_next(
     finally:
         killed.kill()
         killed.wait()
-    run = check("--command", SCRIPTED_CONTAINER, "--model", str(slow), "--only", "ping", **environment)
-    assert run.returncode == 0, run.stderr
+    done = run("--command", SCRIPTED_CONTAINER, "--model", str(slow), "--only", "ping", **environment)
+    assert done.returncode == 0, done.stderr
     assert ours() == []
     assert not list(tmp_path.glob("state/localmme/.checks/check-*"))

@@ -159,7 +159,7 @@ class Runner:
             return again
         if again.verdict is Verdict.SKIPPED:  # it tells nothing of the container
             return finding
-        how = f"the container {ended}" if ended else f"this was found: {finding.detail}"
+        how = f"the container {ended}." if ended else f"this was found: {finding.detail}"
         self._incidents.append(Incident(f"{check.name}, after {past}: {how}{memory}", ended is not None))
         note = f"This is of a fresh container. In one that had been through {past} it failed: see {LONG_USE.name}."
         return replace(again, detail=f"{again.detail}\n{note}".lstrip("\n"))
@@ -212,16 +212,14 @@ class Runner:
     def _past(self) -> str:
         """The checks that the container has been through, in words; empty if there are none."""
         names = self._used_by
-        return (
-            ", ".join(names) if len(names) <= 3 else f"{len(names)} checks, {names[0]} to {names[-1]}" if names else ""
-        )
+        return ", ".join(names) if len(names) <= 3 else f"{len(names)} checks (from {names[0]} to {names[-1]})"
 
     def _growth(self) -> str:
         """How the memory in use has changed meanwhile, in words."""
         if len(self._memory) < 2:
             return ""
         (_, first), *_, (after, last) = self._memory
-        return f". Memory in use: {format_size(first)} when it had started, {format_size(last)} after {after}"
+        return f" Memory in use: {format_size(first)} when it had started, {format_size(last)} after {after}."
 
     def _long_use(self) -> Finding:
         """What containers did that were used by one check after the other."""

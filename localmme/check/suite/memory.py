@@ -9,7 +9,7 @@ from emulator.sizes import format_size
 from localmme.check.bench import Bench, Clock, Full
 from localmme.check.calls import Exchange
 from localmme.check.finding import Finding, Ruling, fail, failed, passed, skip, skipped, warned
-from localmme.check.growth import GROWTH_BYTES, Growth, Trend, is_flat, judge
+from localmme.check.growth import Growth, Trend, is_flat, judge
 from localmme.check.models import Model
 
 MEASURABLE_BYTES = 8 * 1024**2  # below that, models cannot be told from what a server takes for itself
@@ -19,7 +19,7 @@ GIVEN_BACK, HALF_GIVEN_BACK = 0.6, 0.3  # shares of what was taken, for pass and
 SETTLE_SECONDS, LOOK_SECONDS = 3.0, 0.25  # for memory to go back after the answer
 ROUNDS, ROUNDS_SECONDS = 100, 10.0
 FEWEST_ROUNDS, FEWEST_SECONDS = 10, 20.0  # that tell anything; for these there is more time
-SETTLED_BYTES = 1024**2
+SETTLED_BYTES, TOLD_BYTES = 1024**2, 4 * 1024**2
 MOST_COPIES, FILL_SECONDS = 400, 25.0
 HOPELESS_SHARE = 0.25  # of the memory: a server may refuse long before it is full
 FORETOLD_COPIES, FORETOLD_SECONDS = 10, 2.0  # after which it is plain whether memory will be full in time
@@ -125,7 +125,7 @@ async def load_unload_growth(bench: Bench) -> Finding:
             return failed(f"{detail}: in the end the container runs out of memory.", rounds.answer)
         return warned(f"{detail}. So few rounds are no proof: look at more of them.", rounds.answer)
     risen = growth.after - growth.before
-    few = " It rises in few steps, not with every round." if risen > GROWTH_BYTES * growth.rounds else ""
+    few = " It rises in few steps, not with every round." if risen > TOLD_BYTES else ""
     return passed(f"{rounds.told(growth)}.{few}", rounds.answer)
 
 
