@@ -29,6 +29,7 @@ all of them. Any call takes:
     content_type: TYPE  its content type
     headers: {...}      further headers
     size: N             a body of N bytes
+    behind: TEXT        send this too, behind the answer
     truncate: true      promise more body than is sent, then close
     chunks: [TEXT]      a chunked body
     chunk_delay: S      wait before each chunk after the first
@@ -352,7 +353,7 @@ class Face(BaseHTTPRequestHandler):
         else:
             self.send_header("Content-Length", str(len(answer.body) + (BLOCK if cue.get("truncate") else 0)))
             self.end_headers()
-            self.wfile.write(answer.body)
+            self.wfile.write(answer.body + cue.get("behind", "").encode())
             self.close_connection = self.close_connection or bool(cue.get("truncate"))
 
     def _send_chunks(self, cue: Cue) -> None:

@@ -905,3 +905,33 @@ def test_many_extractions_at_once_do_not_disturb_each_other(volume):
         worker.join()
     assert sorted(os.listdir(volume.directory)) == [*(target.name for target in targets), "secret"]
     assert all(contents(target) == contents(targets[0]) for target in targets)
+
+
+def test_a_file_with_more_links_than_its_file_system_counts_is_copied(tmp_path, monkeypatch):
+    """ext4 counts 65,000. A copy takes room, which counts."""
+
+    def one_is_enough(source, target):
+        if os.stat(source).st_nlink > 1:
+            raise OSError(errno.EMLINK, os.strerror(errno.EMLINK))
+        link(source, target)
+
+    link = os.link
+    monkeypatch.setattr(os, "link", one_is_enough)
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        member = tarfile.TarInfo("a")
+        member.size = 1000
+        tar.addfile(member, io.BytesIO(b"x" * 1000))
+        for name in ("b", "c"):
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = tarfile.LNKTYPE, "a"
+            tar.addfile(member)
+    for limit, fits in ((2000, True), (1999, False)):
+        archive, target = io.BufferedReader(io.BytesIO(buffer.getvalue())), tmp_path / str(limit)
+        if fits:
+            extract(archive, target, max_bytes=limit, max_files=10)
+            assert {path.name: path.read_bytes() for path in target.iterdir()} == dict.fromkeys("abc", b"x" * 1000)
+            assert (target / "a").stat().st_ino != (target / "c").stat().st_ino
+        else:
+            with pytest.raises(ArchiveError, match="unpacks to more"):
+                extract(archive, target, max_bytes=limit, max_files=10)

@@ -14,7 +14,7 @@ import pytest
 import uvloop
 
 from emulator.containers.contract import ContainerContract
-from emulator.containers.pool import STREAM_BUFFER_BYTES, Pool
+from emulator.containers.pool import HEAD_BYTES, STREAM_BUFFER_BYTES, Answer, Pool
 from emulator.errors import ContainerError, ContainerNotReached, ContainerUnreachable
 from emulator.limits import Limits
 
@@ -105,3 +105,135 @@ def test_a_health_check_looks_at_the_status_of_the_list_only(status: int, body: 
     else:
         with pytest.raises(ContainerError, match="GET /models answered 404"):
             uvloop.run(check())
+
+
+class Answers:
+    """A server that answers each request with the next of these bytes, and counts its connections."""
+
+    def __init__(self, *answers: bytes, later: bytes = b"") -> None:
+        """``later`` comes on the connection when the answer has been read."""
+        self._answers = list(answers)
+        self._later = later
+        self.connections = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while self._answers:
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(self._answers.pop(0))
+                if self._later:
+                    await asyncio.sleep(0.05)
+                    writer.write(self._later)
+        writer.close()
+
+    def ask(self, times: int = 2) -> list[Answer]:
+        async def ask() -> list[Answer]:
+            server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
+            pool = Pool("127.0.0.1", server.sockets[0].getsockname()[1], 10)
+            answers = []
+            for _ in range(times):
+                answers.append(await pool.request(b"GET / HTTP/1.1\r\n\r\n", b"", 10, 1000))
+            pool.close()
+            server.close()
+            return answers
+
+        return uvloop.run(ask())
+
+
+def ok(body: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+
+
+def test_a_connection_takes_one_exchange_after_the_other() -> None:
+    server = Answers(ok(b"first"), ok(b"second"), ok(b""))
+    assert [answer.body for answer in server.ask(3)] == [b"first", b"second", b""]
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [ok(b"poisoned"), b"poisoned", b"HTTP/1.1 500 No\r\n", b"\x00", b"\r\n\r\n" + ok(b"poisoned"), ok(b"a") * 5],
+)
+def test_what_comes_behind_an_answer_is_nobodys(behind: bytes) -> None:
+    in_chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n0\r\n\r\n"
+    without = b"HTTP/1.1 204 No Content\r\nContent-Length: 8\r\n\r\n"
+    for first, body in ((ok(b"first"), b"first"), (in_chunks, b"first"), (without, b"")):
+        server = Answers(first + behind, ok(b"second"))
+        assert [answer.body for answer in server.ask()] == [body, b"second"]
+        assert server.connections == 2
+
+
+def test_what_comes_while_nobody_asks_is_nobodys() -> None:
+    """Also if the event loop has not seen it yet when the connection is to be used again."""
+    server = Answers(ok(b"first"), ok(b"second"), later=ok(b"poisoned"))
+
+    async def ask() -> list[bytes]:
+        listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+        pool = Pool("127.0.0.1", listening.sockets[0].getsockname()[1], 10)
+        first = await pool.request(b"GET / HTTP/1.1\r\n\r\n", b"", 10, 1000)
+        await asyncio.sleep(0.2)
+        second = await pool.request(b"GET / HTTP/1.1\r\n\r\n", b"", 10, 1000)
+        listening.close()
+        pool.close()
+        return [first.body, second.body]
+
+    assert uvloop.run(ask()) == [b"first", b"second"]
+    assert server.connections == 2
+
+
+def test_what_has_come_unseen_before_the_next_request_is_nobodys() -> None:
+    """From a server in another thread, while the event loop that would read it is held up."""
+    sent = threading.Event()
+
+    def serve() -> None:
+        first, _ = listener.accept()
+        first.recv(1000)
+        first.sendall(ok(b"first"))
+        asked.wait(10)
+        first.sendall(ok(b"poisoned"))
+        sent.set()
+        second, _ = listener.accept()
+        second.recv(1000)
+        second.sendall(ok(b"second"))
+        first.close()
+        second.close()
+
+    async def ask(port: int) -> list[bytes]:
+        pool = Pool("127.0.0.1", port, 10)
+        first = await pool.request(b"GET / HTTP/1.1\r\n\r\n", b"", 10, 1000)
+        asked.set()
+        assert sent.wait(10)
+        second = await pool.request(b"GET / HTTP/1.1\r\n\r\n", b"", 10, 1000)
+        pool.close()
+        return [first.body, second.body]
+
+    asked = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=serve)
+        server.start()
+        assert uvloop.run(ask(listener.getsockname()[1])) == [b"first", b"second"]
+    server.join(10)
+
+
+def test_what_is_told_before_an_answer_is_passed_over() -> None:
+    early = b"HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\n"
+    [answer] = Answers(b"HTTP/1.1 100 Continue\r\n\r\n" + early + ok(b"first")).ask(1)
+    assert (answer.status, answer.body, answer.header(b"link")) == (200, b"first", None)
+
+
+@pytest.mark.parametrize(
+    "start, endless",
+    [
+        (b"HTTP/1.1 200 ", b"x"),
+        (b"HTTP/1.1 200 OK\r\nX: ", b"x"),
+        (b"HTTP/1.1 200 OK\r\n", b"X: x\r\n"),
+        (b"", b"HTTP/1.1 103 Early Hints\r\nX: x\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: ", b"x"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;x=", b"x"),
+    ],
+    ids=["reason", "header", "headers", "early hints", "trailer", "chunk extension"],
+)
+def test_a_head_without_an_end_is_no_answer(start: bytes, endless: bytes) -> None:
+    with pytest.raises(ContainerError, match=f"over {HEAD_BYTES} bytes"):
+        Answers(start + endless * (10 * HEAD_BYTES // len(endless))).ask(1)

@@ -49,6 +49,28 @@ def test_the_answer_is_the_models_own(emulator: Emulator) -> None:
     assert emulator.invoke("teams/blue/b.tar.gz")["answer"] == "I am b"
 
 
+def test_only_what_the_container_answers_with_2xx_is_an_answer(emulator: Emulator, bucket: Path) -> None:
+    for status in (204, 206, 299, 302, 304):
+        scripted_model(bucket / f"{status}.tar.gz", invoke={"status": status})
+    empty = emulator.client().invoke_endpoint(EndpointName="local", TargetModel="204.tar.gz", Body=b"{}")
+    assert empty["Body"].read() == b""
+    assert [emulator.invoke(f"{status}.tar.gz")["error"] for status in (206, 299)] == ["scripted 206", "scripted 299"]
+    for status in (302, 304):
+        error = refused(emulator, TargetModel=f"{status}.tar.gz")
+        assert (*code_of(error), error.response["OriginalStatusCode"]) == ("ModelError", 424, status)
+        streamed = "/endpoints/local/invocations-response-stream"
+        answer = raw(emulator, "POST", streamed, b"{}", X_Amzn_SageMaker_Target_Model=f"{status}.tar.gz")
+        assert (answer[0], answer[1]["x-amzn-errortype"]) == (424, "ModelError")
+
+
+def test_what_a_container_sends_behind_its_answer_reaches_nobody(emulator: Emulator, bucket: Path) -> None:
+    poison = "HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\npoisoned"
+    scripted_model(bucket / "poison.tar.gz", "I poison", invoke={"behind": poison})
+    for _ in range(20):
+        assert emulator.invoke("poison.tar.gz")["answer"] == "I poison"
+        assert emulator.invoke("a.tar.gz")["answer"] == "I am a"
+
+
 def test_the_container_gets_the_callers_headers_and_no_others(emulator: Emulator) -> None:
     status, _, body = raw(
         emulator,

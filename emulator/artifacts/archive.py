@@ -103,6 +103,18 @@ def examine(archive: BufferedReader[Any], *, max_bytes: int, max_files: int) -> 
         tree.finish()
 
 
+def linked(source: str, target: str) -> bool:
+    """Whether a hard link was made. If not, ``target`` is a copy: file systems count so many links (ext4: 65,000)."""
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno != errno.EMLINK:
+            raise
+        shutil.copy2(source, target)
+        return False
+    return True
+
+
 def _check_gzip(start: bytes) -> None:
     if start.startswith(b"\x1f\x8b"):
         return
@@ -298,7 +310,10 @@ class _Tree:
         if target in self._links:
             self._links[name] = self._links[target]
         else:
-            os.link(self._path(target), path)
+            if not linked(self._path(target), path):
+                self.size_bytes += os.stat(path).st_size
+                if self.size_bytes > self._max_bytes:
+                    raise ArchiveError(f"It unpacks to more than {self._max_bytes} bytes.")
 
     def _place(self, name: str) -> str:
         """The path for a file or link, with everything above it and nothing at it."""

@@ -108,9 +108,9 @@ class ContainerContract:
         return await self._pool.request(head, invocation.body, timeout, self._limits.body_bytes)
 
     async def invoke_stream(self, path: str, invocation: Invocation, timeout: float) -> Answer:
-        """The same, as a StreamedAnswer. An error, status 400 and above, comes whole."""
+        """The same, as a StreamedAnswer. One of another status than 2xx comes whole."""
         answer = await self._pool.stream(self._invocation_head(path, invocation), invocation.body, timeout)
-        return answer if answer.status < 400 else await answer.whole(self._limits.body_bytes)
+        return answer if answer.status < 300 else await answer.whole(self._limits.body_bytes)
 
     def close(self) -> None:
         """Drop all connections; calls under way fail."""

@@ -8,6 +8,7 @@ container on this machine takes: no redirects, cookies, proxies, compression or 
 from __future__ import annotations
 
 import asyncio
+import select
 import time
 from collections import deque
 from collections.abc import AsyncIterator
@@ -24,6 +25,8 @@ from emulator.timeouts import in_time
 IDLE_SECONDS = 1.0
 # A streamed answer is read from the socket only as fast as its reader takes it.
 STREAM_BUFFER_BYTES = 256 * 1024
+# [ours] The most of an answer that is no data: its head, what is told before it (1xx), trailers, extensions of chunks.
+HEAD_BYTES = 256 * 1024
 
 
 class AnswerTooLong(ContainerError):
@@ -83,6 +86,7 @@ class _Connection(asyncio.Protocol):
         self.idle_since = 0.0
         self.reusable = False
         self._transport: asyncio.Transport
+        self._readable = select.poll()
         self._parser: httptools.HttpResponseParser
         self._waiter: asyncio.Future[None] | None = None
         self._failure: Exception | None = None
@@ -94,6 +98,7 @@ class _Connection(asyncio.Protocol):
         self._headers: list[tuple[bytes, bytes]] = []
         self._parts: deque[bytes] = deque()
         self._buffered = 0
+        self._pending = 0  # bytes that have come since the head or a piece of the body was complete
         self._max_body = max_body
         self._head_done = self._done = self.reusable = False
         self._streaming = self._framed = self._paused = False
@@ -101,6 +106,10 @@ class _Connection(asyncio.Protocol):
     @property
     def closed(self) -> bool:
         return self._closed
+
+    def is_quiet(self) -> bool:
+        """Whether nothing has come since the last answer: no more of it, and no end of the connection."""
+        return not self._readable.poll(0)
 
     # The exchange
 
@@ -171,17 +180,29 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]
+        self._readable.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
-        if self._done:  # no one asked for more: what this server says next cannot be trusted
-            self.close()
+        if self._done:
+            self._distrust()
             return
+        self._pending += len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._fail(ContainerError("the container answered with a protocol upgrade"))
-        except httptools.HttpParserError as error:
-            self._fail(ContainerError(f"the container's answer is not HTTP: {error}"))
+        except (httptools.HttpParserUpgrade, httptools.HttpParserError) as error:
+            if self._done:
+                self._distrust()
+            elif isinstance(error, httptools.HttpParserUpgrade):
+                self._fail(ContainerError("the container answered with a protocol upgrade"))
+            else:
+                self._fail(ContainerError(f"the container's answer is not HTTP: {error}"))
+        if self._pending > HEAD_BYTES and not self._done:
+            self._fail(ContainerError(f"the head of the container's answer is over {HEAD_BYTES} bytes"))
+
+    def _distrust(self) -> None:
+        """More has come than the answer. Nobody asked for it: it is nobody's, and the connection is of no use."""
+        self.reusable = False
+        self.close()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._closed = True
@@ -196,6 +217,10 @@ class _Connection(asyncio.Protocol):
 
     # httptools
 
+    def on_message_begin(self) -> None:
+        if self._done:
+            raise httptools.HttpParserError("one answer behind the other")
+
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
         if name == b"content-length" or name == b"transfer-encoding":
@@ -205,10 +230,12 @@ class _Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         if self._parser.get_status_code() >= 200:
             self._head_done = True
+            self._pending = 0
             if self._streaming:
                 self._wake()
 
     def on_body(self, chunk: bytes) -> None:
+        self._pending = 0
         self._parts.append(chunk)
         self._buffered += len(chunk)
         if self._streaming:
@@ -281,7 +308,8 @@ class Pool:
             raise ContainerNotReached("the container has ended")
         while self._idle:
             connection = self._idle.pop()
-            if not connection.closed and time.monotonic() - connection.idle_since < IDLE_SECONDS:
+            is_fresh = time.monotonic() - connection.idle_since < IDLE_SECONDS
+            if is_fresh and not connection.closed and connection.is_quiet():
                 return connection
             self._drop(connection)
         loop = asyncio.get_running_loop()

@@ -52,7 +52,7 @@ class History:
                 counts.cache_hits += 1
             else:
                 counts.load_wait_us = event.load_wait_us
-            if not 200 <= event.status < 400:
+            if not 200 <= event.status < 300:
                 counts.model_errors += 1
         elif isinstance(event, ModelLoaded):
             counts = self._of(event.target_model)

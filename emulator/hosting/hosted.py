@@ -151,7 +151,7 @@ class HostedContainer(abc.ABC):
     # Invocations
 
     async def invoke(self, invocation: Invocation, deadline: float) -> Answer:
-        """The container's answer, if it is no error.
+        """The container's answer, if its status is 2xx.
 
         ``deadline`` is on the event loop's clock. Raises the AwsError that SageMaker would answer with,
         and InstanceNotReached when nothing of it reached the container.
@@ -175,7 +175,7 @@ class HostedContainer(abc.ABC):
     async def _exchange(
         self, invocation: Invocation, deadline: float, call: Call, again: bool = False
     ) -> tuple[Answer, Use]:
-        """The container's answer to a ``call``, if it is no error. The use goes on until ``_end``."""
+        """The container's answer to a ``call``, if its status is 2xx. The use goes on until ``_end``."""
         while not self._healthy.is_set():  # it may be gone again by the time that those who waited get on
             await self._wait_until_healthy(deadline)
         use = await self._begin(invocation, deadline)
@@ -188,7 +188,7 @@ class HostedContainer(abc.ABC):
         except BaseException as error:
             self._end(use, 0, str(error))
             raise self._failure(error) if isinstance(error, ContainerError) else error from None
-        if answer.status < 400:
+        if answer.status < 300:
             return answer, use
         if lost and not again:
             self._release(use)

@@ -187,7 +187,8 @@ class ProductionVariant:
         status = 500 if spent.broke_off else 0
         if error is not None:
             # That of a container without an answer is 0; SageMaker's message calls it a server error.
-            status = int(error.fields.get("OriginalStatusCode", error.status)) or 500
+            status = int(error.fields.get("OriginalStatusCode", error.status))
+            status = status if status >= 400 else 500
         total_us = int((time.perf_counter() - invocation.received) * 1e6)
         self._events.publish(
             InvocationEnded(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from emulator.artifacts.archive import extract
+from emulator.artifacts.archive import extract, linked
 from emulator.errors import ArchiveError, SetupError
 from emulator.limits import Limits
 
@@ -55,7 +55,7 @@ class Models:
         number = next(self._numbers)
         model = self._model(number, archive, name)
         # Links, so that many copies take no room.
-        shutil.copytree(self._original(number, archive), model.directory, symlinks=True, copy_function=os.link)
+        shutil.copytree(self._original(number, archive), model.directory, symlinks=True, copy_function=linked)
         return model
 
     def broken(self) -> Model | None:

@@ -17,6 +17,7 @@ import urllib.parse
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from emulator.decimals import decimal
 from emulator.service.access import refusals
 from emulator.service.access.request import QUERY_UNRESERVED, Request, decoded
 from emulator.service.s3.addressing import LONGEST_PRESIGNED_SECONDS
@@ -74,13 +75,13 @@ def claim(request: Request) -> Claim:
         lacking = [name for name in _PARAMETERS if not query.get(name)]
         if lacking or not _is_timestamp(query["X-Amz-Date"]):
             raise refusals.incomplete(lacking or ["X-Amz-Date"], presigned=True)
-        expires = query.get("X-Amz-Expires", str(SKEW_MINUTES * 60))
-        if not expires.isdecimal() or not 0 <= int(expires) <= LONGEST_PRESIGNED_SECONDS:
+        expires = decimal(query.get("X-Amz-Expires", str(SKEW_MINUTES * 60)))
+        if expires is None or expires > LONGEST_PRESIGNED_SECONDS:
             raise refusals.expires_unusable(LONGEST_PRESIGNED_SECONDS)
         headers, signature = query["X-Amz-SignedHeaders"], query["X-Amz-Signature"]
         token = query.get("X-Amz-Security-Token")
         timestamp = query["X-Amz-Date"]
-        return _claim(query["X-Amz-Credential"], headers, signature, timestamp, token, True, int(expires))
+        return _claim(query["X-Amz-Credential"], headers, signature, timestamp, token, True, expires)
     if "AWSAccessKeyId" in query and "Signature" in query:
         raise refusals.mechanism_unsupported()
     raise refusals.missing()

@@ -9,6 +9,7 @@ import urllib.parse
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta, timezone
 
+from emulator.decimals import decimal
 from emulator.service.addressed import header, signed_for
 from emulator.service.runtime import Scope
 from emulator.service.s3.checksums import HEADER, LENGTHS
@@ -76,18 +77,25 @@ def check_expiry(query: Mapping[str, str]) -> None:
     try:
         if "X-Amz-Expires" in query and "X-Amz-Date" in query:
             signed = datetime.strptime(query["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc)
-            lasts = int(query["X-Amz-Expires"])
-            if not 0 <= lasts <= LONGEST_PRESIGNED_SECONDS:
+            lasts = decimal(query["X-Amz-Expires"])
+            if lasts is None or lasts > LONGEST_PRESIGNED_SECONDS:
                 raise _bad_query("X-Amz-Expires must be between 0 and 604800 seconds")
             ends = signed + timedelta(seconds=lasts)
         elif "Expires" in query and "Signature" in query:
-            ends = datetime.fromtimestamp(int(query["Expires"]), timezone.utc)
+            ends = datetime.fromtimestamp(_whole(query["Expires"]), timezone.utc)
         else:
             return
     except (ValueError, OverflowError, OSError):
         raise _bad_query("The expiry of the presigned URL cannot be read") from None
     if now > ends:
         raise expired(f"{ends:%Y-%m-%dT%H:%M:%SZ}", f"{now:%Y-%m-%dT%H:%M:%SZ}")
+
+
+def _whole(text: str) -> int:
+    number = decimal(text)
+    if number is None:
+        raise ValueError
+    return number
 
 
 def _bad_query(message: str) -> S3Error:

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-Version = tuple[int, int]  # modification time in nanoseconds, size in bytes
+Version = tuple[int, int]  # modification time in nanoseconds, as ``time_of`` has it, size in bytes
 
 SCHEMA = """
 create table if not exists objects (
@@ -69,6 +69,15 @@ COLUMNS: dict[str, dict[str, str]] = {
         "checksums": "text", "file": "text",
     },
 }  # fmt: skip
+
+
+def time_of(found: os.stat_result) -> int:
+    """A file's time of modification in nanoseconds, from 1677 to 2262: others are no integers of SQLite's."""
+    return max(-(2**63), min(found.st_mtime_ns, 2**63 - 1))
+
+
+def version_of(found: os.stat_result) -> Version:
+    return time_of(found), found.st_size
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 
 from emulator.aws.arn import ACCOUNT_ID
+from emulator.decimals import decimal
 from emulator.service.s3 import wire
 from emulator.service.s3.call import Answer, Call, xml
 from emulator.service.s3.errors import (
@@ -279,9 +280,10 @@ def _number(call: Call, name: str, default: int, most: int, least: int = 0) -> i
     given = call.query.get(name)
     if not given:
         return default
-    if not given.isascii() or not given.isdecimal() or not least <= int(given) <= 2**31 - 1:
+    number = decimal(given)
+    if number is None or not least <= number <= 2**31 - 1:
         raise invalid_argument(f"Provided {name} not an integer or within integer range", name, given)
-    return min(int(given), most)
+    return min(number, most)
 
 
 def _packed(last: str, is_prefix: bool) -> str:

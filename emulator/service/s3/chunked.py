@@ -9,10 +9,12 @@ The chunks' signatures are verified where access is controlled.
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Protocol
 
 from emulator.service.s3.errors import S3Error, chunk_signature_mismatch, incomplete_body, invalid_request
 
+SIZE = re.compile(rb"[0-9A-Fa-f]{1,16}")
 LINE_BYTES = 4096  # no honest chunk header or trailer is longer
 CHUNK_SIGNATURE = b"chunk-signature="
 TRAILER_SIGNATURE = "x-amz-trailer-signature"
@@ -92,12 +94,9 @@ class AwsChunked:
     def _take(self, line: bytes) -> None:
         if self._state == "size":
             digits, _, extension = (part.strip() for part in line.partition(b";"))
-            try:
-                self._left = int(digits, 16)
-            except ValueError:
-                raise malformed() from None
-            if self._left < 0 or len(digits) > 16:
+            if not SIZE.fullmatch(digits):
                 raise malformed()
+            self._left = int(digits, 16)
             self._signature = extension.removeprefix(CHUNK_SIGNATURE).decode("latin-1")
             if not self._left:
                 self._check_chunk()

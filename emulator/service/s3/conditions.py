@@ -6,10 +6,11 @@ import email.utils
 import re
 from collections.abc import Mapping
 
+from emulator.decimals import decimal
 from emulator.service.s3.errors import invalid_range, no_such_key, not_implemented, precondition_failed
 from emulator.service.s3.store import Condition, Entry
 
-RANGE = re.compile(r"bytes\s*=\s*(\d*)\s*-\s*(\d*)\s*")
+RANGE = re.compile(r"bytes\s*=\s*([0-9]*)\s*-\s*([0-9]*)\s*")
 
 
 class Unchanged(Exception):
@@ -65,7 +66,7 @@ def seconds(date: str | None) -> int | None:
         return None
     try:
         return int(email.utils.parsedate_to_datetime(date).timestamp())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
 
 
@@ -78,14 +79,14 @@ def byte_range(asked: str | None, size: int) -> tuple[int, int] | None:
     match = RANGE.fullmatch(asked) if asked else None
     if asked is None or match is None or not (match[1] or match[2]):
         return None
-    if not match[1]:
-        count = min(int(match[2]), size)
+    begins, ends = decimal(match[1]), decimal(match[2])
+    if begins is None:
+        count = min(ends or 0, size)
         if count == 0:
             raise invalid_range(asked, size)
         return size - count, count
-    first, last = int(match[1]), min(int(match[2]) if match[2] else size - 1, size - 1)
-    if match[2] and int(match[2]) < first:
+    if ends is not None and ends < begins:
         return None
-    if first >= size:
+    if begins >= size:
         raise invalid_range(asked, size)
-    return first, last - first + 1
+    return begins, (size if ends is None else min(ends + 1, size)) - begins

@@ -6,6 +6,7 @@ import re
 import urllib.parse
 from collections.abc import Mapping
 
+from emulator.decimals import decimal
 from emulator.service.s3 import checksums
 from emulator.service.s3.addressing import http_date
 from emulator.service.s3.attributes import Attributes
@@ -62,8 +63,9 @@ def check_key(call: Call) -> None:
 
 def check_length(headers: Mapping[str, str]) -> None:
     length = headers.get("x-amz-decoded-content-length") or headers.get("content-length") or "0"
-    if length.isdecimal() and int(length) > LARGEST_PUT:
-        raise too_large(int(length), LARGEST_PUT)
+    size = decimal(length)
+    if size is not None and size > LARGEST_PUT:
+        raise too_large(size, LARGEST_PUT)
 
 
 def attributes_of(headers: Mapping[str, str]) -> Attributes:

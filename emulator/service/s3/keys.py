@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from emulator.artifacts.bucket import RESERVED
-from emulator.service.s3.attributes import Version
+from emulator.service.s3.attributes import Version, version_of
 from emulator.service.s3.errors import S3Error, invalid_bucket_name, key_too_long, key_unusable
 
 KEY_BYTES = 1024  # [api] of a key in UTF-8
@@ -97,7 +97,7 @@ class Places:
             found = os.stat(path) if path is not None else None
         except OSError:
             return None
-        return (found.st_mtime_ns, found.st_size) if found is not None and stat.S_ISREG(found.st_mode) else None
+        return version_of(found) if found is not None and stat.S_ISREG(found.st_mode) else None
 
     def open(self, key: str) -> BinaryIO | None:
         """The file, for reading. Raises OSError when it may not be read."""

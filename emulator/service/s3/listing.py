@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cachetools import LRUCache
 
-from emulator.service.s3.attributes import Version
+from emulator.service.s3.attributes import Version, version_of
 from emulator.service.s3.errors import S3Error
 from emulator.service.s3.keys import KEY_BYTES, RESERVED, segments
 
@@ -111,7 +111,7 @@ class Tree:
                     except OSError:  # deleted since, or a link that leads nowhere
                         continue
                     if stat.S_ISREG(found.st_mode):  # a link to a directory is not followed
-                        yield Listed(key, (found.st_mtime_ns, found.st_size))
+                        yield Listed(key, version_of(found))
             elif key > after or after.startswith(key):
                 version = self._marker(key) if key > after and key.startswith(prefix) else None
                 if version:

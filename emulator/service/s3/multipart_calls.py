@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import urllib.parse
 
+from emulator.decimals import decimal
 from emulator.service.s3 import checksums, wire
 from emulator.service.s3.addressing import copy_source
 from emulator.service.s3.bucket_calls import OWNER
@@ -93,8 +94,8 @@ def upload_part_copy(call: Call) -> Answer:
                     "x-amz-copy-source-range",
                     asked,
                 )
-            last = asked.rpartition("-")[2].strip()
-            if last and int(last) >= source.size:
+            last = decimal(asked.rpartition("-")[2].strip())
+            if last is not None and last >= source.size:
                 raise invalid_range(asked, source.size)
             start, count = found
         incoming = call.store.incoming([upload.algorithm] if upload.algorithm else [])
@@ -122,10 +123,10 @@ def complete_multipart_upload(call: Call) -> Answer:
     asked = []
     for part in wire.parsed(call.body, "CompleteMultipartUpload").findall("Part"):
         values = {name: found for name in checksums.LENGTHS if (found := part.findtext(f"Checksum{name.upper()}"))}
-        number = wire.child_text(part, "PartNumber")
-        if not number.strip().isdecimal():
+        number = decimal(wire.child_text(part, "PartNumber").strip())
+        if number is None:
             raise malformed_xml()
-        asked.append(Asked(int(number), wire.child_text(part, "ETag"), values))
+        asked.append(Asked(number, wire.child_text(part, "ETag"), values))
     if not asked or len(asked) > PARTS:
         raise malformed_xml()
     whole = {name: value for name in checksums.LENGTHS if (value := call.headers.get(checksums.HEADER + name))}
@@ -150,11 +151,12 @@ def abort_multipart_upload(call: Call) -> Answer:
 
 def list_parts(call: Call) -> Answer:
     upload = _upload(call)
-    marker, most = call.query.get("part-number-marker") or "0", call.query.get("max-parts") or "1000"
-    if not marker.isdecimal() or not most.isdecimal():
-        raise invalid_argument("Provided max-parts or part-number-marker is not an integer", "max-parts", most)
-    limit = min(int(most), 1000)
-    parts = [part for part in call.uploads.parts(upload) if part.number > int(marker)]
+    given = call.query.get("max-parts") or "1000"
+    marker, most = decimal(call.query.get("part-number-marker") or "0"), decimal(given)
+    if marker is None or most is None:
+        raise invalid_argument("Provided max-parts or part-number-marker is not an integer", "max-parts", given)
+    limit = min(most, 1000)
+    parts = [part for part in call.uploads.parts(upload) if part.number > marker]
     listed = parts[:limit]
     children: list[Element] = [
         ("Bucket", call.bucket),
@@ -163,7 +165,7 @@ def list_parts(call: Call) -> Answer:
         ("Initiator", OWNER),
         ("Owner", OWNER),
         ("StorageClass", upload.attributes.headers.get("x-amz-storage-class", "STANDARD")),
-        ("PartNumberMarker", int(marker)),
+        ("PartNumberMarker", marker),
         ("NextPartNumberMarker", listed[-1].number if listed else 0),
         ("MaxParts", limit),
         ("IsTruncated", len(parts) > limit > 0),

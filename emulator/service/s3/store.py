@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from emulator.private_files import make_private
-from emulator.service.s3.attributes import Attributes, Records, Version
+from emulator.service.s3.attributes import Attributes, Records, Version, time_of, version_of
 from emulator.service.s3.errors import (
     S3Error,
     bucket_exists,
@@ -138,7 +138,7 @@ class Store:
         found = []
         for name in names:
             with contextlib.suppress(OSError):
-                made = (self.root / name).stat().st_mtime_ns
+                made = time_of((self.root / name).stat())
                 found.append(Bucket(name, *known.get(name, (self._region, made))))
         return found
 
@@ -212,7 +212,7 @@ class Store:
             raise no_such_key(key)
         file = os.fdopen(descriptor, "rb", buffering=0)
         try:
-            return file, self._entry(bucket, key, (found.st_mtime_ns, found.st_size), file)
+            return file, self._entry(bucket, key, version_of(found), file)
         except BaseException:
             file.close()
             raise
@@ -251,7 +251,7 @@ class Store:
             elif (file := places.open(one.key)) is not None:
                 with file:
                     found = os.fstat(file.fileno())
-                    version = (found.st_mtime_ns, found.st_size)
+                    version = version_of(found)
                     new.append(Entry(one.key, version, Attributes(_etag_by_hand(file, version))))
                 entries.append(new[-1])
         self._remember(bucket, new)
@@ -443,7 +443,7 @@ def _move_across(incoming: Incoming, own: Path, place: Path) -> None:
         copy = Incoming(own)
         try:
             shutil.copyfile(incoming.path, copy.path)
-            modified = incoming.path.stat().st_mtime_ns
+            modified = time_of(incoming.path.stat())
             os.utime(copy.path, ns=(modified, modified))
             copy.moved_to(place)
         finally:

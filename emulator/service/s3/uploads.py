@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from emulator.decimals import decimal
 from emulator.service.s3 import checksums
 from emulator.service.s3.attributes import Attributes
 from emulator.service.s3.errors import (
@@ -255,6 +256,7 @@ def check_part_of(upload: Upload, values: dict[str, str]) -> None:
 
 def part_number(given: str) -> int:
     """Raises InvalidArgument unless it is 1 to 10,000. [api]"""
-    if not given.isascii() or not given.isdecimal() or not 1 <= int(given) <= PARTS:
+    number = decimal(given)
+    if number is None or not 1 <= number <= PARTS:
         raise invalid_argument(f"Part number must be an integer between 1 and {PARTS}, inclusive", "partNumber", given)
-    return int(given)
+    return number

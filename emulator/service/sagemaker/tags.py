@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from emulator.decimals import decimal
 from emulator.hosting.registry import Record
 from emulator.service.sagemaker.errors import ControlPlaneError, bad_token
 from emulator.service.sagemaker.plane import Plane
@@ -23,10 +24,9 @@ async def add(plane: Plane, asked: dict[str, Any]) -> dict[str, Any]:
 
 async def list_(plane: Plane, asked: dict[str, Any]) -> dict[str, Any]:
     tags = _listed(_tagged(plane, asked).tags)
-    token = asked.get("NextToken", "0")
-    if not token.isdecimal():
+    first = decimal(asked.get("NextToken", "0"))
+    if first is None:
         raise bad_token()
-    first = int(token)
     end = first + asked.get("MaxResults", MAX_RESULTS)
     return {"Tags": tags[first:end], **({"NextToken": str(end)} if end < len(tags) else {})}
 
