@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 
 .PHONY: demo test lint benchmark clean
 
-demo: $(VENV)/.samples  ## build the sample models, serve them, invoke them, stop
-	$(BIN)/python samples/house_prices/demo.py
+demo: $(VENV)/.samples  ## build the sample models, serve them, invoke them, stop; with KEEP=1 they stay until Ctrl-C
+	$(BIN)/python samples/house_prices/demo.py $(if $(KEEP),--keep)
 
 test: $(VENV)/.tests  ## install all that the tests need, and run them
 	$(BIN)/python -m tests.real_servers.provision
@@ -25,6 +25,7 @@ clean:
 	rm -rf $(VENV)
 
 $(VENV)/.samples: setup.cfg | $(VENV)/.made
+	@echo "Installing localmme and what its samples need into $(VENV): a minute or two the first time ..."
 	$(BIN)/pip install --quiet --editable '.[samples]'
 	touch $@
 

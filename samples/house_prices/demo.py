@@ -1,8 +1,9 @@
 """Train the cities' models, serve them, invoke them cold and warm, and show what the emulator did.
 
-    python samples/house_prices/demo.py [--cities N] [--url URL]
+    python samples/house_prices/demo.py [--cities N] [--url URL] [--keep]
 
-With ``--url`` it invokes the models of an emulator that runs already, and neither trains nor serves.
+With ``--url`` it invokes the models of an emulator that runs already, and neither trains nor serves. With ``--keep``,
+what it has started goes on until Ctrl-C, to be tried from another terminal.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -33,6 +35,13 @@ ENDPOINT_NAME = "local"
 HOUSE = {"rooms": 3, "square_meters": 80, "age": 20}
 WARM_INVOCATIONS = 5
 MAX_LOADED_MODELS = 5  # fewer than there are cities, so that some have to leave
+PYTHON = os.path.relpath(sys.executable)
+NEXT = f"""To go on by yourself:
+  {PYTHON} samples/house_prices/train.py --output ./s3
+  {PYTHON} -m localmme serve --models ./s3 --handler samples/house_prices/handler.py
+and then, in another terminal:
+  {PYTHON} -m localmme invoke europe/lisbon.tar.gz --data '{json.dumps(HOUSE)}'
+  {PYTHON} -m localmme models"""
 
 
 @contextlib.contextmanager
@@ -40,8 +49,10 @@ def emulator() -> Iterator[str]:
     """Train the models and serve them, on a free port; the emulator's URL."""
     with tempfile.TemporaryDirectory() as directory:
         models = Path(directory, "s3")
+        print("Training a model of house prices for each city:")
         subprocess.run([sys.executable, HERE / "train.py", "--output", models], check=True)
-        command = [sys.executable, "-m", "localmme.cli", "serve", "--models", models, "--port", "0"]
+        print(f"\nServing them, at most {MAX_LOADED_MODELS} in memory at a time:")
+        command = [sys.executable, "-m", "localmme", "serve", "--models", models, "--port", "0"]
         command += ["--handler", HERE / "handler.py", "--max-loaded-models", str(MAX_LOADED_MODELS)]
         command += ["--state-dir", Path(directory, "state")]
         log = Path(directory, "log")
@@ -84,16 +95,18 @@ def invoke(runtime: Any, target_model: str) -> tuple[dict[str, Any], float]:
     return answer, (time.perf_counter() - start) * 1000
 
 
-def invocations(runtime: Any, target_models: list[str]) -> Table:
-    """Invoke each model, which loads it, and then again while it is in memory."""
-    table = Table("city", title="Invocations", title_justify="left", box=SIMPLE, pad_edge=False)
-    for heading in ("price", "cold ms", "warm ms", "speed-up"):
-        table.add_column(heading, justify="right")
+def show_invocations(runtime: Any, target_models: list[str]) -> None:
+    """Invoke each model, which loads it, and then again while it is in memory; a line for each, as it comes."""
+    print(f"\nInvoking each, which loads it, and then {WARM_INVOCATIONS} times more:")
+    print(f"{'city':<12}{'price':>12}{'cold ms':>12}{'warm ms':>12}")
     for target_model in target_models:
         answer, cold = invoke(runtime, target_model)
         warm = statistics.median(invoke(runtime, target_model)[1] for _ in range(WARM_INVOCATIONS))
-        table.add_row(answer["city"], f"{answer['prices'][0]:,}", f"{cold:.1f}", f"{warm:.1f}", f"{cold / warm:.0f} x")
-    return table
+        print(f"{answer['city']:<12}{answer['prices'][0]:>12,}{cold:>12.1f}{warm:>12.1f}")
+    print(
+        "cold: the archive is extracted, and a process of its own imports scikit-learn, which takes most of the time,\n"
+        "and loads the model. warm: the model is in memory.\n"
+    )
 
 
 def models(url: str) -> Table:
@@ -114,17 +127,30 @@ def models(url: str) -> Table:
     return table
 
 
+def wait_for_ctrl_c() -> None:
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            time.sleep(3600)
+
+
 def main() -> None:
     """Print the two tables, or one line that says what is wrong."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--url", help="an emulator that runs already, such as http://127.0.0.1:8080")
+    parser.add_argument("--keep", action="store_true", help="leave it running until Ctrl-C")
     parser.add_argument("--cities", type=int, default=len(TARGET_MODELS), metavar="N", help="how many cities")
     asked = parser.parse_args()
+    sys.stdout.reconfigure(line_buffering=True)  # who reads it by a pipe wants to see that something happens
     console, url = Console(), ""
     try:
         with contextlib.nullcontext(asked.url.rstrip("/")) if asked.url else emulator() as url:
-            console.print(invocations(sagemaker_runtime(url), TARGET_MODELS[: asked.cities]))
+            show_invocations(sagemaker_runtime(url), TARGET_MODELS[: asked.cities])
             console.print(models(url))
+            if asked.keep and not asked.url:
+                print(f"It goes on until Ctrl-C. In another terminal:\n  {PYTHON} -m localmme models --url {url}")
+                wait_for_ctrl_c()
+        if not asked.url:
+            print(NEXT)
     except ClientError as refusal:
         sys.exit(str(refusal))
     except (OSError, ValueError, BotoCoreError) as trouble:

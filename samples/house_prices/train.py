@@ -68,6 +68,7 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same models")
     asked = parser.parse_args()
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     console = Console()
     # Not console.is_terminal: FORCE_COLOR, which notebooks set, would make it true.
     cities = track(
