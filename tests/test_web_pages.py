@@ -134,9 +134,9 @@ def guarded(stack: ExitStack, tmp_path_factory: pytest.TempPathFactory) -> Tried
 
 @pytest.fixture(scope="module")
 def allowing(stack: ExitStack, tmp_path_factory: pytest.TempPathFactory, anything: ThreadingHTTPServer) -> Tried:
-    """One that lets the attacker's page in."""
+    """One that lets the attacker's page in, and takes the attacker's name for its own."""
     origin = f"http://{ATTACKER}:{anything.server_port}"
-    tried = Tried(tmp_path_factory.mktemp("allowing"), "--allow-origin", origin)
+    tried = Tried(tmp_path_factory.mktemp("allowing"), "--allow-origin", origin, "--allow-host", ATTACKER)
     stack.callback(tried.emulator.stop)
     return tried
 
@@ -316,16 +316,29 @@ def test_no_page_loads_a_model_into_the_container(page: Page, anything: Threadin
     assert not guarded.marker.exists()
 
 
-def test_a_name_that_is_led_here_afterwards_is_not_the_emulators(page: Page, guarded: Tried) -> None:
-    rebound = guarded.url.replace("127.0.0.1", ATTACKER)
+def led_here(page: Page, tried: Tried) -> str:
+    """The address of an emulator by a name that was the attacker's when its page was loaded."""
+    rebound = tried.url.replace("127.0.0.1", ATTACKER)
     page.route(rebound + "/page", lambda route: route.fulfill(body="<title>page</title>", content_type="text/html"))
     page.goto(rebound + "/page")
-    got = attempt(page, 'return await said(fetch(victim + "/_localmme/state"));', rebound)
+    return rebound
+
+
+READ = 'return await said(fetch(victim + "/_localmme/state"));'
+
+
+def test_a_name_that_is_led_here_afterwards_is_not_the_emulators(page: Page, guarded: Tried) -> None:
+    rebound = led_here(page, guarded)
+    got = attempt(page, READ, rebound)
     assert got.startswith("basic 403 ")
     assert f"--allow-host {ATTACKER}" in got
     for script, _, _ in WAYS.values():
         attempt(page, script, rebound)
     assert guarded.harm() == set()
+
+
+def test_it_would_be_if_it_were_allowed(page: Page, allowing: Tried) -> None:
+    assert attempt(page, READ, led_here(page, allowing)).startswith('basic 200 {"url":')
 
 
 def test_an_object_that_is_a_page_does_not_run_as_the_emulators(page: Page, guarded: Tried) -> None:
@@ -351,3 +364,4 @@ def test_a_link_of_a_page_does_not_lead_here_but_a_typed_address_does(
     answer = page.goto(guarded.url + "/_localmme/state")
     assert answer is not None
     assert answer.status == 200
+    assert "default-src 'none'; frame-ancestors 'none'" in answer.headers["content-security-policy"]
