@@ -163,6 +163,9 @@ def test_a_function_or_a_class_of_the_handler_file_can_be_named(serve: Serve, na
         ("def handle(data, context:\n    pass", "SyntaxError: '(' was never closed (inference.py, line 1)"),
         ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
         ("from json import jump", "ImportError: cannot import name 'jump' from 'json'"),
+        ("from mms.service import PredictionException", "-m pip install multi-model-server"),
+        ("from sagemaker_inference import errors", "-m pip install sagemaker-inference"),
+        ("def model_fn(d): raise MemoryError('no room')", "MemoryError: no room. The toolkit answers 500 to that"),
         ("x = 1", "no model_fn(model_dir). Write one of these, or one class with initialize(context)"),
         ("class A: pass\nclass B: pass", "Of its classes (A, B), name the one that is meant: --handler FILE:NAME."),
         ("def input_handler(data, context): pass\ndef output_handler(data, context): pass", "TensorFlow Serving"),
@@ -682,9 +685,11 @@ def predict_fn(data, model):
     assert (answer.status, answer.body[:9]) == (413, b"too long\n")
 
 
-def test_running_out_of_memory_in_a_function_is_507(shared: Embedded, load: Load) -> None:
-    name = load(IDENTITY + "def predict_fn(data, model): raise MemoryError\n")
-    assert ask(shared, name, b"[1]", JSON).status == 507
+@pytest.mark.parametrize("function", ["predict_fn(data, model)", "transform_fn(model, body, content_type, accept)"])
+def test_running_out_of_memory_in_a_function_is_500(shared: Embedded, load: Load, function: str) -> None:
+    """As in the toolkit, by which a service function alone makes the platform unload other models."""
+    answer = ask(shared, load(IDENTITY + f"def {function}: raise MemoryError('no room')\n"), b"[1]", JSON)
+    assert (answer.status, answer.body[:8]) == (500, b"no room\n")
 
 
 @pytest.mark.parametrize(

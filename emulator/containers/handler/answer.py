@@ -60,6 +60,10 @@ class Refusal(Exception):
         return Answer.error(self.status, self.kind, self.message)
 
 
+class HandlerError(Exception):
+    """A handler cannot be used, or not for this model; the message says what to do."""
+
+
 def bad_request(message: str) -> Refusal:
     return Refusal(400, "BadRequestException", message)
 

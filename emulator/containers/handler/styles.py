@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from emulator.containers.handler import log, toolkit
-from emulator.containers.handler.answer import describe
+from emulator.containers.handler.answer import HandlerError, describe
 from emulator.containers.handler.context import Context
 from emulator.containers.handler.service import Handle, Service
 
@@ -32,11 +32,15 @@ _FROM_PACKAGES = frozenset((
     "sentence_transformers", "sklearn", "spacy", "tensorflow", "tokenizers", "torch", "torchvision", "transformers",
     "ultralytics", "xgboost",
 ))  # fmt: skip
+# What those are called that are not called as their module is.
+_PACKAGES = {
+    "PIL": "pillow",
+    "cv2": "opencv-python-headless",
+    "mms": "multi-model-server",
+    "sagemaker_inference": "sagemaker-inference",
+    "sklearn": "scikit-learn",
+}
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
-
-
-class HandlerError(Exception):
-    """There is no handler, or not one that can be used; the message says what to do."""
 
 
 def load(model_name: str, model_dir: str, handler: str | None, gpu: int | None) -> Service:
@@ -50,7 +54,13 @@ def load(model_name: str, model_dir: str, handler: str | None, gpu: int | None) 
     context = Context(model_name, model_dir, _manifest(model_dir), gpu)
     # Ahead of what the server's own process finds, as in Multi Model Server: the handler's siblings, then the model's.
     sys.path[:0] = [os.path.dirname(file), model_dir]
-    handle = _handle(_import(file), name, context)
+    try:
+        module = _import(file)
+    except ModuleNotFoundError as error:
+        if _of_a_package(error):
+            raise HandlerError(f"{describe(error)}. {_how_to_install(error.name)}") from error
+        raise
+    handle = _handle(module, name, context)
     context.metrics.log()
     return Service(handle, context)
 
@@ -67,7 +77,7 @@ def try_out(handler: str) -> None:
         _find(_import(file), name)
     except ImportError as error:
         told = f"{describe(error)}. {_how_to_install(error.name)}"
-        if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] not in _FROM_PACKAGES:
+        if isinstance(error, ModuleNotFoundError) and not _of_a_package(error):
             log.failure(f"{file} cannot be imported without a model:")
             _log.warning("Unless every archive brings it, no model can be loaded: %s", told)
         else:
@@ -139,8 +149,14 @@ def _is_installed(package: str) -> bool:
     return True
 
 
+def _of_a_package(error: ModuleNotFoundError) -> bool:
+    """Whether what is missing comes with a package, never in an archive."""
+    return (error.name or "").partition(".")[0] in _FROM_PACKAGES
+
+
 def _how_to_install(*names: str | None) -> str:
-    what = " ".join(filter(None, names)) or "what is missing"
+    tops = (_PACKAGES.get(name.partition(".")[0], name) for name in names if name)
+    what = " ".join(tops) or "what is missing"
     return f"Handlers run in {sys.executable}; for it to be found there: {sys.executable} -m pip install {what}"
 
 

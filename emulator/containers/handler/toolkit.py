@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from emulator.containers.handler import content, log
+from emulator.containers.handler.answer import HandlerError, describe
 from emulator.containers.handler.context import Context
 
 _FUNCTIONS = ("model_fn", "input_fn", "predict_fn", "output_fn", "transform_fn")
@@ -66,9 +67,15 @@ def load(module: ModuleType, context: Context) -> Callable[[Any, Context], list[
         return _with_context(function, context) if _takes_context(name, function) else function
 
     model_dir = context.system_properties["model_dir"]
-    prepared("pre_model_fn", lambda model_dir: None)(model_dir)
-    model = prepared("model_fn", lambda model_dir: None)(model_dir)
-    prepared("model_warmup_fn", lambda model_dir, model: None)(model_dir, model)
+    try:
+        prepared("pre_model_fn", lambda model_dir: None)(model_dir)
+        model = prepared("model_fn", lambda model_dir: None)(model_dir)
+        prepared("model_warmup_fn", lambda model_dir, model: None)(model_dir, model)
+    except MemoryError as error:
+        raise HandlerError(
+            f"{describe(error)}. The toolkit answers 500 to that, so that no other model is unloaded; "
+            "of a service function, handle(data, context), it would be 507."
+        ) from error
 
     decode = prepared("input_fn", content.decode)
     predict = prepared("predict_fn", _predict)
@@ -82,9 +89,7 @@ def load(module: ModuleType, context: Context) -> Callable[[Any, Context], list[
     def handle(data: Any, context: Context) -> list[Any]:
         try:
             return [_transform(transform, model, data[0].get("body"), context)]
-        except MemoryError:
-            raise
-        except Exception as error:
+        except Exception as error:  # a MemoryError too: in the toolkit, it is no 507
             log.failure(f"Model {context.model_name}: invocation {context.get_request_id()} failed")
             status, message = _said_by(error)
             context.set_response_status(status)
