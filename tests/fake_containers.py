@@ -40,6 +40,7 @@ class FakeContainers:
     def __init__(self) -> None:
         self.life: Life = for_ever
         self.running = 0
+        self.failing: list[str] = []  # what the next call of that name raises an error for
         self.memory = 0  # bytes that each uses
         self.asked = 0  # how often that was asked
         self.port = 0
@@ -65,7 +66,13 @@ class FakeContainer(Container):
         self._all, self._number, self.port = all_of_them, number, all_of_them.port
         self._living: asyncio.Future[None] | None = None
 
+    def _fail(self, call: str) -> None:
+        if call in self._all.failing:
+            self._all.failing.remove(call)
+            raise OSError(f"{call} failed")
+
     async def start(self) -> None:
+        self._fail("start")
         self._all.running += 1
         self._living = asyncio.ensure_future(self._all.life(self._number))
 
@@ -80,6 +87,7 @@ class FakeContainer(Container):
             self._living.cancel()
             self._living = None
             self._all.running -= 1
+        self._fail("stop")
 
     async def memory_used(self) -> int:
         self._all.asked += 1

@@ -166,3 +166,33 @@ def test_an_instance_whose_processes_pass_its_memory_says_so_once_each_time(
         assert (told[0].used_bytes, told[0].memory_bytes) == (2**32 + 1, 2**32)
 
     asyncio.run(in_time(scenario(), 60))
+
+
+def test_a_container_that_cannot_be_stopped_or_started_once_is_replaced_and_deleted_nevertheless(
+    containers: FakeContainers, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        plane = ControlPlane(tmp_path, restart_seconds=0.001)
+        death = asyncio.Event()
+
+        async def life(number: int) -> None:
+            await (death.wait() if number == 0 else asyncio.Event().wait())
+
+        containers.life = life
+        async with containers.serving():
+            await plane.configure("c")
+            await plane.call("CreateEndpoint", EndpointName="e", EndpointConfigName="c")
+            await eventually("e", plane, "InService")
+            containers.failing = ["stop", "start"]
+            death.set()
+            endpoint = plane.endpoints.get("e")
+            assert endpoint is not None
+            while containers.failing or not endpoint.variants[0].instances[0].healthy:
+                await asyncio.sleep(0.001)
+            containers.failing = ["stop"]
+            assert (await plane.call("DeleteEndpoint", EndpointName="e"))[0] == 200
+            await eventually("e", plane, "Could not find")
+            await plane.close()
+        assert containers.running == 0 and not containers.failing
+
+    asyncio.run(in_time(scenario(), 60))

@@ -35,8 +35,11 @@ class Endpoints:
         return endpoint
 
     async def remove(self, endpoint: Endpoint) -> None:
-        """Stop an endpoint; then it is gone."""
-        await endpoint.stop()
+        """Stop an endpoint; then it is gone, even if something of it could not be stopped."""
+        try:
+            await endpoint.stop()
+        except Exception:
+            log.exception("endpoint %s could not be stopped", endpoint.definition.name)
         if self._endpoints.get(endpoint.definition.name) is endpoint:
             del self._endpoints[endpoint.definition.name]
 

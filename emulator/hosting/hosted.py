@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -32,6 +33,7 @@ from emulator.events import ContainerStarted, ContainerStopped, Events, Invoked
 from emulator.limits import Limits
 from emulator.timeouts import in_time
 
+log = logging.getLogger("localmme")
 LAST_LOG_LINES = 20  # that an error message repeats
 FIRST_POLL_SECONDS, SLOWEST_POLL_SECONDS = 0.02, 0.5  # while a container starts
 FIRST_RESTART_PAUSE = 0.1  # seconds before a container is replaced that has not lived long
@@ -291,7 +293,10 @@ class HostedContainer(abc.ABC):
             self._take_down()
             self.restarts += 1
             self._events.publish(ContainerStopped(reason))
-            await self._container.stop()
+            try:
+                await self._container.stop()
+            except Exception:  # whatever it is: a container that is not replaced would never be again
+                log.exception("a container could not be stopped")
             if clock() - healthy_since > self._limits.restart_seconds:
                 pause = 0.0
             while not self._healthy.is_set():
@@ -300,6 +305,9 @@ class HostedContainer(abc.ABC):
                 try:
                     await self._start_container()
                 except SetupError as error:
+                    self._events.publish(ContainerStopped(str(error)))
+                except Exception as error:  # such as no file descriptor that is free
+                    log.exception("a container could not be started")
                     self._events.publish(ContainerStopped(str(error)))
 
     async def _wait_for_trouble(self, container: Container) -> str:
