@@ -147,7 +147,7 @@ def where_an_emulator_is(function: Any) -> Any:
     help="Instances, each with a container and memory of its own.",
 )
 @click.option("--memory", metavar="SIZE", help="Memory for the container and its models. [default: the machine's]")
-@click.option("--storage", metavar="SIZE", default="30GiB", show_default=True, help="Size of the storage volume.")
+@click.option("--storage", metavar="SIZE", help="Size of the storage volume. [default: by the type, else 100GiB]")
 @click.option("--max-loaded-models", metavar="N", type=click.IntRange(1), help="Never load more models than that.")
 @click.option(
     "--workers-per-model",

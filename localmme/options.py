@@ -22,8 +22,9 @@ from emulator.hosting.definition import (
     Resources,
     VariantDefinition,
 )
-from emulator.hosting.instance_types import resources_of
+from emulator.hosting.instance_types import resources_of, unfit_for_many_models
 from emulator.hosting.runnable import command_of, embedded_server, image_of
+from emulator.hosting.storage_sizes import storage_bytes
 from emulator.private_files import private_directory
 from emulator.service import web_guard
 from emulator.service.server import ServerSettings
@@ -51,7 +52,7 @@ def definition(
     endpoint_name: str,
     instance_type_name: str | None,
     memory: str | None,
-    storage: str,
+    storage: str | None,
     max_loaded_models: int | None,
     workers_per_model: int | None,
     cache: bool,
@@ -170,15 +171,18 @@ def _models_directory(text: str) -> Path:
 def resources(
     instance_type_name: str | None,
     memory: str | None,
-    storage: str,
+    storage: str | None,
     max_loaded_models: int | None = None,
     gpus: int = 0,
 ) -> Resources:
-    """What an instance of that type has to offer, or this machine; sizes are as people write them.
+    """What an instance of that type, for many models, has to offer, or this machine; sizes are as people write them.
 
     Raises SetupError for a type or a size that is none.
     """
-    offered = resources_of(instance_type_name, _positive_size("--storage", storage))
+    if problem := unfit_for_many_models(instance_type_name or ""):
+        raise SetupError(f"{problem}. Choose another --instance-type.")
+    size = _positive_size("--storage", storage) if storage else storage_bytes(instance_type_name, multi_model=True)
+    offered = resources_of(instance_type_name, size)
     memory_bytes = _positive_size("--memory", memory) if memory else offered.memory_bytes
     return replace(offered, memory_bytes=memory_bytes, max_loaded_models=max_loaded_models, gpus=gpus)
 

@@ -1,10 +1,17 @@
 """The instance types and their sizes."""
 
+from pathlib import Path
+
 import botocore.session
 import pytest
 
+from emulator.artifacts.model_data_url import S3Url
 from emulator.errors import SetupError
+from emulator.hosting.arguments import Arguments
+from emulator.hosting.definition import ContainerDefinition, Image, ModelDefinition
 from emulator.hosting.instance_types import InstanceType, instance_type, instance_types
+from emulator.hosting.storage_sizes import local_disk_bytes, storage_bytes
+from localmme import options
 
 GIB = 1024**3
 
@@ -74,3 +81,43 @@ def test_an_unknown_type_is_refused_with_the_nearest_one(name, near):
 def test_a_name_near_to_nothing_is_refused_with_an_example():
     with pytest.raises(SetupError, match="named as in ml.m5.xlarge"):
         instance_type("potato")
+
+
+@pytest.mark.parametrize(
+    ("name", "many", "asked", "expected"),
+    [
+        ("ml.m5.xlarge", False, None, 30 * GIB),
+        ("ml.m5.xlarge", True, None, 100 * GIB),
+        ("ml.m5.xlarge", True, 7, 7 * GIB),
+        (None, True, None, 100 * GIB),
+        ("ml.m5d.xlarge", True, None, 150 * 10**9),
+        ("ml.g5.2xlarge", False, 7, 450 * 10**9),
+    ],
+)
+def test_the_storage_is_that_of_the_type_and_larger_for_many_models(name, many, asked, expected):
+    assert storage_bytes(name, many, asked) == expected
+
+
+def test_every_listed_type_of_a_family_with_disks_has_them():
+    with_disks = [name for name in instance_types() if name.split(".")[1] in ("m5d", "c5d", "r5d", "g4dn", "g5")]
+    assert len(with_disks) > 20 and all(local_disk_bytes(name) for name in with_disks)
+    assert not local_disk_bytes("ml.m5.large") and not local_disk_bytes("")
+
+
+@pytest.mark.parametrize(("name", "many", "refused"), [
+    ("ml.g5.12xlarge", True, True), ("ml.g5.12xlarge", False, False), ("ml.g5.xlarge", True, False),
+])  # fmt: skip
+def test_many_models_take_a_type_with_one_gpu_at_most(name, many, refused):
+    container = ContainerDefinition(Image("any"), S3Url("bucket"), multi_model=many)
+    arguments = Arguments(Path(), lambda url, _: S3Url("bucket"))
+    asked = {"VariantName": "A", "ModelName": "m", "InstanceType": name}
+    variant = arguments.variant((), asked, {"m": ModelDefinition([container])})
+    assert (variant is None) == refused
+    told = [(("InstanceType",), "ml.g5.12xlarge has 4 GPUs: multi-model endpoints run on types without GPUs, and on "
+             "those with one")]  # fmt: skip
+    assert arguments.problems == (told if refused else [])
+
+
+def test_the_command_line_refuses_it_too():
+    with pytest.raises(SetupError, match="has 4 GPUs: .* Choose another --instance-type"):
+        options.resources("ml.g4dn.12xlarge", None, None)

@@ -315,3 +315,16 @@ def test_health_and_state_are_there_once_in_service(emulator: Emulator) -> None:
     state = emulator.state()
     assert state["status"] == "InService"
     assert {model["target_model"] for model in state["models"]} == {"a.tar.gz", "teams/blue/b.tar.gz"}
+
+
+@pytest.mark.parametrize(
+    "path, name",
+    [
+        ("/endpoints/local/invocations-bidirectional-stream", "InvokeEndpointWithBidirectionalStream"),
+        ("/endpoints/local/openai/v1/chat/completions", "The path of OpenAI's API"),
+    ],
+)
+def test_an_operation_that_is_not_emulated_is_named(emulator: Emulator, path: str, name: str) -> None:
+    status, headers, body = raw(emulator, "POST", path)
+    assert (status, headers["x-amzn-errortype"]) == (404, "UnknownOperationException")
+    assert json.loads(body)["Message"].startswith(f"{name} is not emulated by localmme.")

@@ -20,12 +20,12 @@ from emulator.hosting.definition import (
     ModelDefinition,
     VariantDefinition,
 )
-from emulator.hosting.instance_types import instance_types, resources_of
+from emulator.hosting.instance_types import instance_types, resources_of, unfit_for_many_models
 from emulator.hosting.members import ROUTING_STRATEGIES
 from emulator.hosting.runnable import HANDLER, runnable
+from emulator.hosting.storage_sizes import storage_bytes
 from emulator.service_model import Place, described, near, not_among
 
-DEFAULT_VOLUME_GIB = 30  # [ours] as that of ``serve --storage``
 ENVIRONMENT_BYTES = 32 * 1024  # [api] of all containers of a model together
 
 # The model data that a ModelDataUrl names; for Mode MultiModel if the flag is set. Raises SetupError.
@@ -168,10 +168,14 @@ class Arguments:
         model = models.get(asked.get("ModelName", ""))
         if self.is_faulty(place) or model is None:
             return None
+        many = model.multi_model is not None
+        if many and (problem := unfit_for_many_models(instance_type or "")):
+            self.report((*place, "InstanceType"), problem)
+            return None
         startup_seconds = asked.get("ContainerStartupHealthCheckTimeoutInSeconds")
         return VariantDefinition(
             model,
-            resources_of(instance_type, asked.get("VolumeSizeInGB", DEFAULT_VOLUME_GIB) * 2**30),
+            resources_of(instance_type, storage_bytes(instance_type, many, asked.get("VolumeSizeInGB"))),
             asked["VariantName"],
             asked.get("InitialInstanceCount", 1),
             float(asked.get("InitialVariantWeight", 1.0)),

@@ -58,6 +58,14 @@ def instance_type(name: str) -> InstanceType:
     raise SetupError(f"Unknown instance type {name!r}: {advice} For a size of your own, give --memory instead.")
 
 
+def unfit_for_many_models(name: str) -> str:
+    """Why a type cannot have a multi-model container; empty if it can. [dg] One GPU at most. [ours] The words."""
+    listed = instance_types().get(name)
+    if listed is None or listed.gpus <= 1:
+        return ""
+    return f"{name} has {listed.gpus} GPUs: multi-model endpoints run on types without GPUs, and on those with one"
+
+
 def resources_of(instance_type_name: str | None, storage_bytes: int) -> Resources:
     """What an instance of that type has to offer, or this machine. Raises SetupError for a type that is none."""
     import psutil

@@ -51,11 +51,9 @@ MEMBERS = {
     "InferenceExecutionConfig": Members(used=_names("Mode")),
     "CreateEndpointConfigInput": Members(
         used=_names("EndpointConfigName ProductionVariants"),
-        ignored=_names(
-            "Tags KmsKeyId ExecutionRoleArn VpcConfig EnableNetworkIsolation MetricsConfig CrossRegionTrafficConfig "
-            "ExplainerConfig"
-        ),
+        ignored=_names("Tags KmsKeyId ExecutionRoleArn VpcConfig EnableNetworkIsolation MetricsConfig ExplainerConfig"),
         refused={
+            "CrossRegionTrafficConfig": "there is one region here; leave it out",
             "AsyncInferenceConfig": "endpoints here are real-time endpoints",
             "DataCaptureConfig": "nothing is captured here; leave it out, or set EnableCapture to false",
             "ShadowProductionVariants": "",
