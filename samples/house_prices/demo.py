@@ -97,10 +97,11 @@ def invoke(runtime: Any, target_model: str) -> tuple[dict[str, Any], float]:
 
 def show_invocations(runtime: Any, target_models: list[str]) -> None:
     """Invoke each model, which loads it, and then again while it is in memory; a line for each, as it comes."""
-    print(f"\nInvoking each, which loads it, and then {WARM_INVOCATIONS} times more:")
-    print(f"{'city':<12}{'price':>12}{'cold ms':>12}{'warm ms':>12}")
-    for target_model in target_models:
+    for number, target_model in enumerate(target_models):
         answer, cold = invoke(runtime, target_model)
+        if number == 0:  # now that there is somebody who answers
+            print(f"\nInvoking each, which loads it, and then {WARM_INVOCATIONS} times more:")
+            print(f"{'city':<12}{'price':>12}{'cold ms':>12}{'warm ms':>12}")
         warm = statistics.median(invoke(runtime, target_model)[1] for _ in range(WARM_INVOCATIONS))
         print(f"{answer['city']:<12}{answer['prices'][0]:>12,}{cold:>12.1f}{warm:>12.1f}")
     print(
