@@ -43,7 +43,9 @@ def detach(arguments: list[str], directory: Path) -> Record:
 
 def port_of(name: str, host: str) -> int:
     """The port that the last emulator of that name had, so that its clients find it again; 0 if it is not free now."""
-    last = state_directory.read(state_directory.named(name))
+    directory = state_directory.named(name)
+    state_directory.wait_for_leftovers(directory)  # what is left of one that was killed still has the port
+    last = state_directory.read(directory)
     port = urlsplit(last.url).port if last else None
     if port:
         try:

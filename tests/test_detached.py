@@ -217,6 +217,17 @@ def test_one_that_was_killed_is_not_listed(served: list[str], leftovers: Leftove
     done("serve", "--detach", "--name", "houses", *served)
 
 
+def test_one_whose_master_was_killed_is_served_again_at_once_at_the_same_port(
+    served: list[str], leftovers: Leftovers
+) -> None:
+    done("serve", "--detach", "--name", "houses", *served)
+    (before,) = running()
+    psutil.Process(before["pid"]).kill()
+    done("serve", "--detach", "--name", "houses", *served)
+    (after,) = running()
+    assert after["url"] == before["url"] and after["pid"] != before["pid"]
+
+
 def test_one_that_does_not_end_is_killed(served: list[str], leftovers: Leftovers) -> None:
     quick = ["--limit", "stop_seconds=0.1", "--limit", "drain_seconds=0.1"]
     done("serve", "--detach", "--name", "stuck", *served, *quick)
