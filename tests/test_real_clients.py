@@ -144,6 +144,7 @@ def test_sagemaker_sdk_2_deploys_lists_adds_predicts_and_deletes(archives: Path,
     assert saw["without its bucket"] == "NoSuchBucket"
     assert saw["uploaded for a team"] == "s3://of-a-team/team/data/porto.tar.gz"
     assert saw["tags"] == [{"Key": "project", "Value": "prices"}]
+    assert (saw["monitors"], saw["context"]) == ([], None)
     assert saw["left"] == []
     assert saw["reports to AWS"] is False
 

@@ -73,6 +73,9 @@ endpoint = control.describe_endpoint(EndpointName=predictor.endpoint_name)
 saw["status"] = endpoint["EndpointStatus"]
 saw["tags"] = control.list_tags(ResourceArn=endpoint["EndpointArn"])["Tags"]
 
+# As AWS's own integration tests do before they delete an endpoint: it has neither.
+saw["monitors"], saw["context"] = predictor.list_monitors(), predictor.endpoint_context()
+
 predictor.delete_model()
 predictor.delete_endpoint()
 control.get_waiter("endpoint_deleted").wait(EndpointName=name)
