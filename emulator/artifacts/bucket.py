@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from emulator.artifacts.model_data_url import S3Url, slash_missing
-from emulator.errors import AwsError, SetupError, archive_not_found
+from emulator.errors import AwsError, ServiceUnavailable, SetupError, archive_not_found
+from emulator.open_files import EXHAUSTED, too_many
 
 # Of an archive; another one means that it has changed. Of a file: modification time in nanoseconds, size in bytes.
 # Of an object in S3: its entity tag.
@@ -77,7 +78,10 @@ class LocalBucket:
         self._stat(target_model)
         try:
             file = FileIO(self.directory / self._key(target_model))
-        except OSError:  # deleted a moment ago, or not readable
+        except OSError as error:
+            if error.errno in EXHAUSTED:
+                raise ServiceUnavailable(f"{too_many()}.") from None
+            # deleted a moment ago, or not readable
             raise self._not_found(target_model)  # noqa: B904 - it has a cause of its own
         with BufferedReader(file, OPENED_WITH) as archive:
             yield archive, _version(os.fstat(file.fileno()))

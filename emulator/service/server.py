@@ -28,6 +28,7 @@ from emulator.hosting.registry import Registry
 from emulator.hosting.site import Site
 from emulator.hosting.together import together
 from emulator.limits import Limits
+from emulator.open_files import FEW, raise_limit
 from emulator.printable import printable_lines
 from emulator.service.container_logs import ContainerLogs
 from emulator.service.dispatch import Dispatch
@@ -294,4 +295,11 @@ def serve(settings: ServerSettings, definitions: list[EndpointDefinition], limit
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LinesOfOneMessage("%(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    allowed = raise_limit()
+    if allowed < FEW:
+        log.warning(
+            "Only %d files and connections may be open at once here (ulimit -n): calls may fail. Allow %d.",
+            allowed,
+            FEW,
+        )
     Server(settings, definitions, limits).run()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 
 from emulator.errors import EmulatorError
+from emulator.open_files import EXHAUSTED, too_many
 
 
 class S3Error(EmulatorError):
@@ -278,6 +279,8 @@ def of_the_disk(error: OSError) -> S3Error:
     """
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return S3Error(507, "InsufficientStorage", f"The disk of the S3 directory has no room: {error.strerror}.")
+    if error.errno in EXHAUSTED:
+        return S3Error(503, "SlowDown", f"{too_many()}.")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return S3Error(403, "AccessDenied", f"The S3 directory does not allow that: {error.strerror}.")
     return S3Error(500, "InternalError", f"The file system failed: {error.strerror}.")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from cachetools import LRUCache
 
+from emulator.open_files import EXHAUSTED
 from emulator.service.s3.attributes import Version, version_of
 from emulator.service.s3.errors import S3Error
 from emulator.service.s3.keys import KEY_BYTES, RESERVED, segments
@@ -124,7 +125,9 @@ class Tree:
         if scanned is None:
             try:
                 scanned = self._read(folder)
-            except OSError:  # deleted since, or closed to us
+            except OSError as error:  # deleted since, or closed to us
+                if error.errno in EXHAUSTED:
+                    raise
                 scanned = []
             self._scanned[folder] = scanned
         return scanned

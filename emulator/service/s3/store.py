@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
+from emulator.open_files import EXHAUSTED
 from emulator.private_files import make_private
 from emulator.service.s3.attributes import Attributes, Records, Version, time_of, version_of
 from emulator.service.s3.errors import (
@@ -203,7 +204,7 @@ class Store:
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a named pipe would wait for its writer
         except OSError as error:
-            if error.errno in (errno.EACCES, errno.EPERM):
+            if error.errno in (errno.EACCES, errno.EPERM, *EXHAUSTED):
                 raise of_the_disk(error) from None
             raise no_such_key(key) from None
         found = os.fstat(descriptor)

@@ -1,0 +1,30 @@
+"""How many files and connections this process may have open, and what is said when there are no more."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import resource
+
+WANTED = 65_536  # [ours] far more than the emulator needs, and no more than programs that it starts can count
+FEW = 1024  # [ours] the limit that most shells have: with less, a few hundred callers are too many
+EXHAUSTED = (errno.EMFILE, errno.ENFILE)
+
+
+def raise_limit() -> int:
+    """Raise the soft limit to WANTED, or as far as the hard one lets it; what it is then."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = WANTED if hard == resource.RLIM_INFINITY else min(WANTED, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(ValueError, OSError):  # a system may have another limit, which it does not tell
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+    return WANTED if soft == resource.RLIM_INFINITY else soft
+
+
+def too_many() -> str:
+    """What to say of an error that is EXHAUSTED."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return (
+        f"The emulator has too many files and connections open. Start it where more are allowed: ulimit -n is {limit}"
+    )

@@ -1,0 +1,52 @@
+"""How many files the emulator may have open: as many as the system allows, and what is said when that is too few."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emulator.artifacts.bucket import LocalBucket
+from emulator.errors import ServiceUnavailable
+from emulator.service.s3.errors import S3Error
+from emulator.service.s3.listing import Scans, Tree
+from emulator.service.s3.store import Store
+
+PROBE = """
+import resource
+from emulator.open_files import raise_limit
+resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))
+print(raise_limit(), resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+"""
+
+
+@pytest.mark.parametrize("soft, hard, limit", [(256, 256, 256), (256, 2000, 2000), (1500, 2000, 2000)])
+def test_the_limit_is_raised_as_far_as_it_may(soft: int, hard: int, limit: int) -> None:
+    probe = [sys.executable, "-c", PROBE.format(soft=soft, hard=hard)]
+    assert subprocess.run(probe, capture_output=True, text=True, check=True).stdout.split() == [str(limit)] * 2
+
+
+def test_too_many_open_files_are_no_missing_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bucket").mkdir()
+    (tmp_path / "bucket" / "a.tar.gz").write_bytes(b"x")
+    store = Store(tmp_path, "us-east-1")
+
+    def exhausted(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(os, "open", exhausted)
+    monkeypatch.setattr(os, "scandir", exhausted)
+    monkeypatch.setattr("emulator.artifacts.bucket.FileIO", exhausted)
+    with pytest.raises(S3Error) as caught:
+        store.open("bucket", "a.tar.gz")
+    assert (caught.value.status, caught.value.code, "ulimit -n" in caught.value.message) == (503, "SlowDown", True)
+    with pytest.raises(OSError):
+        list(Tree(tmp_path / "bucket", lambda _: None, Scans()).keys("", ""))
+    with pytest.raises(ServiceUnavailable, match="ulimit -n"), LocalBucket(tmp_path / "bucket").open("a.tar.gz"):
+        pass
+    store.close()
