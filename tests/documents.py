@@ -138,6 +138,7 @@ def documents() -> list[Path]:
     """The documents for users."""
     return [
         REPOSITORY / "README.md",
+        REPOSITORY / "SECURITY.md",
         *sorted((REPOSITORY / "docs").glob("*.md")),
         *sorted((REPOSITORY / "samples").rglob("*.md")),
     ]
