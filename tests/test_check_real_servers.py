@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,12 +12,24 @@ from tests.checking import NAMES, all_but, checked
 from tests.real_servers import mms, models, tensors, triton
 from tests.real_servers.images import Images
 from tests.real_servers.served import command_of
-from tests.running import REPOSITORY, archive
+from tests.running import archive
 
-HOUSE_PRICES = REPOSITORY / "samples" / "house_prices"
 NOT_AN_IMAGE = {"labels": "skipped", "entry-point": "skipped"}
 NEVER_FULL = {"memory-full": "skipped", "reload-after-507": "skipped"}  # a process, which has no limit
 
+HANDLER = """
+import json
+from pathlib import Path
+
+
+def model_fn(directory):
+    settings = json.loads(Path(directory, "model.json").read_text())
+    return settings["weights"], b"\\x01" * int(settings["megabytes"] * 2**20)
+
+
+def predict_fn(data, model):
+    return {"weights": model[0]}
+"""
 # Models that hold one of some locks while they are loaded, and find that memory is full when there is none left.
 SLOTS = """
 import fcntl
@@ -84,14 +94,10 @@ def plain_arguments(tmp_path: Path) -> list[str]:
 
 
 def test_the_embedded_server_with_a_handler(tmp_path: Path) -> None:
-    train = [sys.executable, str(HOUSE_PRICES / "train.py"), "--output", str(tmp_path), "--cities", "1"]
-    subprocess.run(train, check=True, capture_output=True)
-    [model] = tmp_path.rglob("*.tar.gz")
-    house = '{"rooms": 3, "square_meters": 80, "age": 10}'
-    report = checked(
-        *("--handler", str(HOUSE_PRICES / "handler.py"), "--model", str(model), "--data", house),
-        only=all_but("load-unload-growth", "memory-full", "reload-after-507"),
-    )
+    handler = tmp_path / "handler.py"
+    handler.write_text(HANDLER)
+    arguments = ["--handler", str(handler), *plain_arguments(tmp_path), "--content-type", "application/json"]
+    report = checked(*arguments, only=all_but("memory-full", "reload-after-507"))
     assert (report.odd(), report.exit_code) == (NOT_AN_IMAGE, 0), report
 
 
