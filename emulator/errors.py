@@ -187,10 +187,18 @@ def container_failed(origin: Origin, status: int, message: str) -> ModelError:
     return _model_error(origin, status, f' with message "{message[: MODEL_ERROR_CHARACTERS - 512]}"', message)
 
 
-def refusal_explained(status: int, message: str) -> ContainerError | None:
-    """Ours, for the log: why a container refuses a load in words that do not help. None where they may."""
+def words_of(body: str) -> str:
+    """What a container says in the body of an error: the message in it, if it is Multi Model Server's JSON."""
+    try:
+        return str(json.loads(body)["message"])
+    except (ValueError, KeyError, TypeError):
+        return body.strip()
+
+
+def refusal_explained(status: int, message: str) -> ContainerError:
+    """Ours, for the log: why a container refuses a load."""
     if status != 405:
-        return None
+        return ContainerError(f"the container answered {status}: {words_of(message) or 'nothing'}")
     return ContainerError(
         f"POST /models answered 405 {' '.join(message.split())}: the container does not let models be loaded. "
         "TorchServe does with TS_ENABLE_MODEL_API=true in its environment (--env, or the model's Environment)"

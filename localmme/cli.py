@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import shlex
@@ -16,8 +15,8 @@ import click
 from emulator.errors import SetupError
 from emulator.printable import printable, printable_lines, without_colors
 from localmme import __version__
-from localmme.completion import emulator_names, target_models
-from localmme.state_directory import DEFAULT_URL
+from localmme.completion import target_models
+from localmme.emulator_options import NAMED, of_an_emulator, where_an_emulator_is
 
 if TYPE_CHECKING:
     from emulator.hosting.definition import EndpointDefinition
@@ -55,43 +54,6 @@ def main() -> None:
 
 
 # What the list of commands says of each must fit into a line of 80 columns: click cuts what does not.
-
-
-NAMED: dict[str, Any] = {
-    "metavar": "NAME",
-    "shell_complete": emulator_names,
-    "help": "The emulator of that name: see localmme ps.",
-}
-
-
-def of_an_emulator(function: Any) -> Any:
-    """The options of every command that talks to an endpoint of a running emulator."""
-    named = click.option("--endpoint-name", default="local", show_default=True, help="The endpoint's name.")
-    return where_an_emulator_is(named(function))
-
-
-def where_an_emulator_is(function: Any) -> Any:
-    """The options by which a command finds a running emulator."""
-
-    @functools.wraps(function)
-    def command(*, name: str | None, url: str, **options: Any) -> None:
-        from localmme.detached import address_of
-
-        source = click.get_current_context().get_parameter_source("url")
-        if name is not None and source is click.core.ParameterSource.COMMANDLINE:
-            raise click.UsageError("--name and --url exclude each other: each says which emulator.")
-        if name is not None or source is click.core.ParameterSource.DEFAULT:
-            url = address_of(name)
-        function(url=url, **options)
-
-    command = click.option("--name", **NAMED)(command)
-    return click.option(
-        "--url",
-        envvar=["LOCALMME_URL", "AWS_ENDPOINT_URL"],
-        default=DEFAULT_URL,
-        show_default=True,
-        help="Where the emulator listens; also LOCALMME_URL, AWS_ENDPOINT_URL. Without one: the only one that runs.",
-    )(command)
 
 
 @main.command(short_help="Stand up a multi-model endpoint, and the AWS around it.")
@@ -325,10 +287,15 @@ def invoke(
         except OSError as error:
             raise SetupError(f"The answer cannot be written to {output}: {error.strerror}.") from None
         return
+    if _is_terminal():  # which would obey some of it
+        click.echo("\n".join(map(printable, answer.decode("utf-8", "backslashreplace").splitlines())))
+        return
     sys.stdout.buffer.write(answer)
-    if sys.stdout.isatty() and not answer.endswith(b"\n"):
-        sys.stdout.buffer.write(b"\n")
     sys.stdout.buffer.flush()
+
+
+def _is_terminal() -> bool:
+    return sys.stdout.isatty()
 
 
 @main.command(short_help="List the models: in S3, on disk, in memory.")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from emulator.errors import SetupError
+from emulator.errors import SetupError, words_of
 from emulator.printable import printable
 from localmme import state_directory
 from localmme.launching import page
@@ -81,11 +81,9 @@ def said_by(error: Any) -> str:
     """
     answer = error.response
     code, message = answer["Error"]["Code"], answer["Error"]["Message"]
-    said = answer.get("OriginalMessage", "").strip()
+    said = words_of(answer.get("OriginalMessage", ""))
     if code != "ModelError" or not said:
         return f"{code}: {message}"
-    with contextlib.suppress(ValueError, KeyError, TypeError):  # as Multi Model Server puts it
-        said = str(json.loads(said)["message"])
     return f"{said} (ModelError: status {answer.get('OriginalStatusCode')} from the container; its log has more)"
 
 

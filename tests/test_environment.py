@@ -20,6 +20,7 @@ from emulator.errors import Origin
 from emulator.events import EndpointStatus
 from emulator.service.log import Log
 from localmme import cli, client, detached
+from localmme.emulator_options import of_an_emulator
 from localmme.environment import aws_environment, emulator_environment
 from localmme.state_directory import DEFAULT_URL, Record
 
@@ -183,7 +184,7 @@ def asked_for(*arguments: str) -> str:
         pass
 
     @main.command()
-    @cli.of_an_emulator
+    @of_an_emulator
     def ask(url: str, endpoint_name: str) -> None:
         click.echo(url)
 

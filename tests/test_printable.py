@@ -11,13 +11,13 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from emulator.errors import Origin, SetupError
+from emulator.errors import Origin, SetupError, refusal_explained
 from emulator.events import Event, Invoked, LoadFailed, LogLine, ModelLoaded, ModelUnloaded, Warned
 from emulator.printable import printable, printable_lines, without_colors
 from emulator.service.log import Log
 from emulator.service.server import LinesOfOneMessage
-from localmme import display, launching
-from localmme.cli import Commands
+from localmme import cli, client, display, launching
+from localmme.cli import Commands, main
 from localmme.pack import report
 from localmme.pack.entry import Entry
 
@@ -119,3 +119,22 @@ def test_tables_are_harmless(show) -> None:
 def test_so_is_what_pack_lists(capsys: pytest.CaptureFixture[str]) -> None:
     report.print_entries([Entry(f"m{NASTY}", "file"), Entry("link", "symbolic link", target=NASTY)])
     assert is_harmless(capsys.readouterr().out)
+
+
+def test_a_refused_load_is_told_in_the_containers_own_words() -> None:
+    said = '{"code": 500, "type": "InternalServerException", "message": "KeyError: weights"}'
+    assert str(refusal_explained(500, said)) == "the container answered 500: KeyError: weights"
+    assert str(refusal_explained(507, " no memory\n")) == "the container answered 507: no memory"
+    assert str(refusal_explained(500, "")) == "the container answered 500: nothing"
+    assert "TS_ENABLE_MODEL_API" in str(refusal_explained(405, "{}"))
+
+
+def test_what_a_model_answers_is_shown_in_a_terminal_and_is_passed_on_as_it_is_in_a_pipe(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answer = b"price: 3\n\x1b[2J\xff"
+    monkeypatch.setattr(client, "invoke", lambda *arguments, **request: answer)
+    command = ["invoke", "m", "--data", "x", "--url", "http://127.0.0.1:1"]
+    assert CliRunner().invoke(main, command).stdout_bytes == answer
+    monkeypatch.setattr(cli, "_is_terminal", lambda: True)
+    assert CliRunner().invoke(main, command).output == "price: 3\n\\x1b[2J\\xff\n"

@@ -1,0 +1,47 @@
+"""The options by which a command finds a running emulator."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import click
+
+from localmme.completion import emulator_names
+from localmme.state_directory import DEFAULT_URL
+
+NAMED: dict[str, Any] = {
+    "metavar": "NAME",
+    "shell_complete": emulator_names,
+    "help": "The emulator of that name: see localmme ps.",
+}
+
+
+def of_an_emulator(function: Any) -> Any:
+    """The options of every command that talks to an endpoint of a running emulator."""
+    named = click.option("--endpoint-name", default="local", show_default=True, help="The endpoint's name.")
+    return where_an_emulator_is(named(function))
+
+
+def where_an_emulator_is(function: Any) -> Any:
+    """The options by which a command finds a running emulator."""
+
+    @functools.wraps(function)
+    def command(*, name: str | None, url: str, **options: Any) -> None:
+        from localmme.detached import address_of
+
+        source = click.get_current_context().get_parameter_source("url")
+        if name is not None and source is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError("--name and --url exclude each other: each says which emulator.")
+        if name is not None or source is click.core.ParameterSource.DEFAULT:
+            url = address_of(name)
+        function(url=url, **options)
+
+    command = click.option("--name", **NAMED)(command)
+    return click.option(
+        "--url",
+        envvar=["LOCALMME_URL", "AWS_ENDPOINT_URL"],
+        default=DEFAULT_URL,
+        show_default=True,
+        help="Where the emulator listens; also LOCALMME_URL, AWS_ENDPOINT_URL. Without one: the only one that runs.",
+    )(command)
