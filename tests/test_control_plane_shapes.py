@@ -36,6 +36,7 @@ NAMED = {
     "ContainerMode": "MultiModel",
     "ModelDataUrl": "s3://bucket/models/",
     "InstanceType": "ml.m5.large",
+    "MetricPublishFrequencyInSeconds": 60,
     "StatusEquals": "InService",
     "CreationTimeAfter": 0,
     "LastModifiedTimeAfter": 0,

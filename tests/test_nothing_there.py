@@ -11,7 +11,9 @@ from botocore.loaders import Loader
 from botocore.model import ServiceModel
 
 from emulator.service.sagemaker.nothing_there import OPERATIONS
-from tests.fake_containers import ControlPlane, FakeContainers
+from tests.fake_containers import ControlPlane, FakeContainers, containers
+
+__all__ = ["containers"]  # a fixture
 
 API = ServiceModel(Loader().load_service_model("sagemaker", "service-2"), "sagemaker")
 EXPLAINER = {

@@ -16,6 +16,7 @@ from emulator.limits import Limits
 NEW_SESSION = b"NEW_SESSION"  # [api] in the place of a session's id: open one
 INVOCATIONS = "/invocations"  # where a container of a single model is invoked
 # What a load, list, get or unload may answer at most; an invocation has SageMaker's own limit.
+METRICS_SECONDS = 10.0  # [ours] for an answer with a container's metrics
 MAX_CONTROL_BYTES = 4 * 1024 * 1024
 
 
@@ -112,6 +113,10 @@ class ContainerContract:
         answer = await self._pool.stream(self._invocation_head(path, invocation), invocation.body, timeout)
         return answer if answer.status < 300 else await answer.whole(self._limits.body_bytes)
 
+    async def metrics(self, path: str) -> Answer:
+        """GET of the container's metrics, in Prometheus' text format."""
+        return await self._control("GET", path, "", METRICS_SECONDS, accept="text/plain")
+
     def close(self) -> None:
         """Drop all connections; calls under way fail."""
         self._pool.close()
@@ -133,8 +138,16 @@ class ContainerContract:
         lines.append(b"Content-Length: %d\r\n\r\n" % len(invocation.body))
         return b"".join(lines)
 
-    async def _control(self, method: str, path: str, target_model: str, timeout: float, body: bytes = b"") -> Answer:
-        head = b"%s %s HTTP/1.1\r\n%sAccept: application/json\r\n" % (method.encode(), path.encode(), self._host)
+    async def _control(
+        self,
+        method: str,
+        path: str,
+        target_model: str,
+        timeout: float,
+        body: bytes = b"",
+        accept: str = "application/json",
+    ) -> Answer:
+        head = b"%s %s HTTP/1.1\r\n%sAccept: %s\r\n" % (method.encode(), path.encode(), self._host, accept.encode())
         if target_model:
             head += b"X-Amzn-SageMaker-Target-Model: %s\r\n" % target_model.encode()
         if body:

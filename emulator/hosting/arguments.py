@@ -17,6 +17,7 @@ from emulator.hosting.definition import (
     Command,
     ContainerDefinition,
     Image,
+    MetricsEndpoint,
     ModelDefinition,
     VariantDefinition,
 )
@@ -26,6 +27,7 @@ from emulator.hosting.runnable import HANDLER, runnable
 from emulator.hosting.storage_sizes import storage_bytes
 from emulator.service_model import Place, described, near, not_among
 
+PUBLISH_SECONDS = (10, 30, 60, 120, 180, 240, 300)  # [api] between two looks at a container's metrics
 ENVIRONMENT_BYTES = 32 * 1024  # [api] of all containers of a model together
 
 # The model data that a ModelDataUrl names; for Mode MultiModel if the flag is set. Raises SetupError.
@@ -86,6 +88,11 @@ class Arguments:
             model_data = self._model_data((*place, "ModelDataUrl"), asked, multi_model)
         if asked.get("Image") == HANDLER and not multi_model and not {"ModelDataUrl", "ModelDataSource"} & {*asked}:
             self.report((*place, "Image"), "needs an archive that carries the handler: give ModelDataUrl")
+        for position, endpoint in enumerate(asked.get("ContainerMetricsConfig", {}).get("MetricsEndpoints", ())):
+            seconds = endpoint.get("MetricPublishFrequencyInSeconds", 60)
+            if seconds not in PUBLISH_SECONDS:
+                here = ("ContainerMetricsConfig", "MetricsEndpoints", position, "MetricPublishFrequencyInSeconds")
+                self.report((*place, *here), f"must be one of {', '.join(map(str, PUBLISH_SECONDS))}, not {seconds}")
         if "MultiModelConfig" in asked and not multi_model:
             self.report((*place, "MultiModelConfig"), "goes with Mode: MultiModel")
         if self.is_faulty(place) or runs is None:
@@ -98,6 +105,7 @@ class Arguments:
             asked.get("ContainerHostname", ""),
             environment,
             Caching(enabled=asked.get("MultiModelConfig", {}).get("ModelCacheSetting") != "Disabled"),
+            metrics=metrics_endpoint(asked),
             compressed=source is None or source.get("CompressionType") != "None",
         )
 
@@ -183,6 +191,17 @@ class Arguments:
             None if startup_seconds is None else float(startup_seconds),
             instance_type or "",
         )
+
+
+def metrics_endpoint(asked: Mapping[str, Any]) -> MetricsEndpoint | None:
+    """What a ContainerMetricsConfig says, with the API's defaults. [api]"""
+    config = member(asked, "ContainerMetricsConfig", dict)
+    if config is None:
+        return None
+    first = (config.get("MetricsEndpoints") or [{}])[0]
+    return MetricsEndpoint(
+        first.get("MetricsEndpointPath", "/metrics"), first.get("MetricPublishFrequencyInSeconds", 60)
+    )
 
 
 def wanted_data(multi_model: bool) -> str:

@@ -50,6 +50,14 @@ class Caching:
 
 
 @dataclass(frozen=True)
+class MetricsEndpoint:
+    """Where a container has its own metrics, and how often they are read."""
+
+    path: str
+    seconds: float
+
+
+@dataclass(frozen=True)
 class ContainerDefinition:
     """One container of a model."""
 
@@ -61,6 +69,7 @@ class ContainerDefinition:
     hostname: str = ""  # ContainerHostname
     environment: Mapping[str, str] = field(default_factory=dict)
     caching: Caching = field(default_factory=Caching)
+    metrics: MetricsEndpoint | None = None  # ContainerMetricsConfig
     compressed: bool = True  # False: of one model, whose data are objects as they are (ModelDataSource)
 
 
@@ -111,6 +120,7 @@ class VariantDefinition:
     least_outstanding: bool = False  # RoutingConfig: LEAST_OUTSTANDING_REQUESTS; otherwise RANDOM
     startup_seconds: float | None = None  # ContainerStartupHealthCheckTimeoutInSeconds
     instance_type: str = field(default="", compare=False)  # which has been made into ``resources``
+    detailed_observability: bool = True  # [api] MetricsConfig; without it, containers' own metrics are not read
 
 
 @dataclass(frozen=True)

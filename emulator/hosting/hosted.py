@@ -140,6 +140,11 @@ class HostedContainer(abc.ABC):
         """Seconds of processor time that this run of the container has used; None where that cannot be told."""
         return await self._container.cpu_seconds() if self.healthy and self._container else None
 
+    async def metrics(self, path: str) -> Answer:
+        """The answer with the container's own metrics. Raises ContainerError."""
+        await self._healthy.wait()
+        return await self._contract.metrics(path)
+
     def state(self) -> dict[str, Any]:
         """How it is, as plain data."""
         running = self._container if self.healthy else None

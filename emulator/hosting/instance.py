@@ -22,6 +22,7 @@ from emulator.hosting.hosted import HostedContainer
 from emulator.hosting.memory import LoadedModel, LoadedModels, MemoryBudget
 from emulator.hosting.multi_model import MultiModelContainer, Residence
 from emulator.hosting.pipeline import DirectContainers, Pipeline
+from emulator.hosting.scraping import scrape
 from emulator.hosting.single_model import SingleModelContainer
 from emulator.hosting.site import Site
 from emulator.hosting.together import together
@@ -44,6 +45,7 @@ class Instance:
         if definition.startup_seconds is not None:
             self._limits = dataclasses.replace(site.limits, startup_seconds=definition.startup_seconds)
         self._watch: asyncio.Task[None] | None = None
+        self._scraping: list[asyncio.Task[None]] = []
         self._logs: list[ContainerLog] = []
         self._containers: list[HostedContainer] = []
         for position, name in enumerate(definition.model.container_names()):
@@ -58,11 +60,19 @@ class Instance:
         began = time.monotonic()
         await together(container.start() for container in self._containers)
         self._watch = asyncio.create_task(self._observe(began))
+        if self._definition.detailed_observability:
+            for container, definition in zip(self._containers, self._definition.model.containers, strict=True):
+                if definition.metrics is not None:
+                    events = self._site.events.within(container=container.name)
+                    work = scrape(definition.metrics, container.metrics, events)
+                    self._scraping.append(asyncio.create_task(work))
 
     async def stop(self) -> None:
         """Stop the containers and delete the instance's disk. May be called at any time."""
         if self._watch is not None:
             self._watch.cancel()
+        for task in self._scraping:
+            task.cancel()
         await asyncio.gather(*(container.stop() for container in self._containers))
         for log in self._logs:
             log.close()

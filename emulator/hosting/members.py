@@ -33,14 +33,19 @@ MEMBERS = {
         ignored=_names("ExecutionRoleArn Tags VpcConfig EnableNetworkIsolation"),
     ),
     "ContainerDefinition": Members(
-        used=_names("ContainerHostname Image Mode ModelDataUrl ModelDataSource Environment MultiModelConfig"),
-        ignored=_names("ImageConfig ContainerMetricsConfig"),
+        used=_names(
+            "ContainerHostname Image Mode ModelDataUrl ModelDataSource Environment MultiModelConfig "
+            "ContainerMetricsConfig"
+        ),
+        ignored=_names("ImageConfig"),
         refused={
             "AdditionalModelDataSources": "put these files into the model's archive",
             "ModelPackageName": "there are no model packages here; give Image and ModelDataUrl",
             "InferenceSpecificationName": "there are no model packages here; give Image and ModelDataUrl",
         },
     ),
+    "ContainerMetricsConfig": Members(used=_names("MetricsEndpoints")),
+    "MetricsEndpoint": Members(used=_names("MetricsEndpointPath MetricPublishFrequencyInSeconds")),
     "ModelDataSource": Members(used=_names("S3DataSource")),
     "S3ModelDataSource": Members(
         used=_names("S3Uri S3DataType CompressionType"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from emulator.hosting.arguments import Arguments
@@ -78,7 +79,8 @@ def variants(plane: Plane, config: dict[str, Any], models: dict[str, Record]) ->
         arguments.variant(("ProductionVariants", position), variant, definitions)
         for position, variant in enumerate(asked)
     ]
-    complete = [variant for variant in found if variant is not None]
+    detailed = config.get("MetricsConfig", {}).get("EnableDetailedObservability", True)
+    complete = [replace(variant, detailed_observability=detailed) for variant in found if variant is not None]
     if len(complete) < len(found):
         raise wrong(arguments)
     return complete
