@@ -46,6 +46,9 @@ def test_requests_under_way_when_the_emulator_ends_are_told_so(plane: ControlPla
     head = b"PUT /bucket/key-%d HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n\r\n"
     uploads = [socket.create_connection((host, int(port)), timeout=20) for _ in range(20)]
     idle = socket.create_connection((host, int(port)), timeout=20)
+    asked = socket.create_connection((host, int(port)), timeout=20)
+    target = b"X-Amz-Target: SageMaker.ListModels\r\nContent-Length: 2\r\n\r\n{"
+    asked.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\n" + target)
     for number, upload in enumerate(uploads):
         upload.sendall(head % number + bytes(1_500_000))
     plane.emulator.signal(signal.SIGTERM)
@@ -54,7 +57,10 @@ def test_requests_under_way_when_the_emulator_ends_are_told_so(plane: ControlPla
         assert answer.startswith(b"HTTP/1.1 503 "), answer
         assert b"<Code>ServiceUnavailable</Code>" in answer
     assert idle.recv(1) == b""
-    for connection in (*uploads, idle):
+    answer = b"".join(iter(lambda: asked.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b'"__type": "ServiceUnavailable"' in answer
+    for connection in (*uploads, idle, asked):
         connection.close()
     assert plane.emulator.wait() == 0
     assert plane.emulator.errors == []

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from emulator.service.addressed import HEALTH, PAGES, header, service_of
 from emulator.service.neighbours.face import Neighbours
@@ -47,7 +48,8 @@ class Dispatch:
         self._others = others
         self._guard = guard
         self._access = access
-        self.is_ending = False  # nothing is served any more
+        self._is_ending = False
+        self._under_way: set[asyncio.Task[Any]] = set()  # but invocations, which endpoints let come to their end
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -77,10 +79,26 @@ class Dispatch:
             except Refused as refused:
                 await refused.send(scope, receive, send)
                 return
-        if self.is_ending:
+        if self._is_ending:
             await send_refusal(service, scope, ENDING, send)
-        else:
+        elif service == "runtime":
             await application(scope, receive, send)
+        else:
+            task = asyncio.current_task()
+            assert task is not None
+            self._under_way.add(task)
+            try:
+                await application(scope, receive, send)
+            finally:
+                self._under_way.discard(task)
+
+    async def end(self) -> None:
+        """Refuse what is under way, and what comes from now on: the services are about to be stopped."""
+        self._is_ending = True
+        for task in self._under_way:
+            task.cancel()
+        if self._under_way:
+            await asyncio.wait(self._under_way)
 
     async def refuse(self, scope: Scope, send: Send, refusal: Refusal) -> None:
         """Answer so, in the form of the service that the request is for."""

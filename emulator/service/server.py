@@ -125,7 +125,7 @@ class Application:
         await self._sagemaker.stop()
         await self._endpoints.stop()
         await self._engine.close()
-        self._dispatch.is_ending = True
+        await self._dispatch.end()
         if self._s3 is not None:
             await self._s3.stop()
         await asyncio.get_running_loop().shutdown_default_executor()  # an extraction may be under way

@@ -53,7 +53,6 @@ class S3:
         self._root, self._region = root, region
         self._opening: asyncio.Future[tuple[Store, Uploads]] | None = None
         self._threads = ThreadPoolExecutor(THREADS, "s3")
-        self._under_way: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> None:
         """Remove what a killed emulator has left."""
@@ -65,11 +64,7 @@ class S3:
             await opening
 
     async def stop(self) -> None:
-        """Break off what is under way, and give back the threads and the file of records."""
-        for task in self._under_way:
-            task.cancel()
-        if self._under_way:
-            await asyncio.wait(self._under_way)
+        """Give back the threads and the file of records. No request may be under way."""
         store = (await self._open())[0] if self._opening else None
         await asyncio.get_running_loop().run_in_executor(None, self._threads.shutdown)
         if store is not None:
@@ -83,9 +78,6 @@ class S3:
         # Not from os.urandom: the id has to be unique, not secret.
         request_id = f"{random.getrandbits(64):016X}"
         body, answer = Body(receive), Answer()
-        task = asyncio.current_task()
-        assert task is not None
-        self._under_way.add(task)
         try:
             try:
                 answer = await self._answer(scope, body)
@@ -103,7 +95,6 @@ class S3:
         finally:
             if answer.file is not None:
                 answer.file.close()
-            self._under_way.discard(task)
 
     async def _open(self) -> tuple[Store, Uploads]:
         if self._opening is None:

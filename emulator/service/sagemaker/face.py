@@ -102,7 +102,7 @@ class SageMaker:
     async def _change(self, operation: Operation, asked: dict[str, Any]) -> dict[str, Any]:
         async with self._plane.changing:
             if self._stopped:
-                raise failed("The emulator is ending.")
+                raise ControlPlaneError("The emulator is ending.", "ServiceUnavailable", 503)
             return await operation(self._plane, asked)
 
     async def stop(self) -> None:
