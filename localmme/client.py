@@ -141,19 +141,22 @@ def print_state(told: dict[str, Any]) -> None:
     shown = display.state(lambda: told)
     console.print(printable(shown.line), markup=False, highlight=False)
     for table in shown.tables:
-        console.print(display.rich_table(table))
+        console.print(display.rich_table(display.fitting(table, console.width)[0]))
         if table.note:
             console.print(table.note)
 
 
 def print_models(models: list[dict[str, Any]]) -> None:
     """A table for people; plain text in a pipe."""
+    from localmme.display import fitting, no_archives, rich_table
     from localmme.display import models as table_of
-    from localmme.display import no_archives, rich_table
 
     console = _console()
     if models:
-        console.print(rich_table(table_of(models)))
+        table, left_out = fitting(table_of(models), console.width)
+        console.print(rich_table(table))
+        if left_out:
+            console.print(f"In a wider terminal, and with --json: {', '.join(left_out)}.")
         if told := no_archives(models):
             console.print(printable(told), markup=False, highlight=False)
     else:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import html
 import io
+import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from emulator.errors import SetupError
@@ -15,13 +15,14 @@ from emulator.sizes import format_size
 
 ROWS = 200  # of a table; a notebook keeps what it shows, and grows with it
 WIDTH = 160  # of text, in characters
+COLUMN_GAP = 2  # characters between two columns
 
 INSTANCE_COLUMNS = ("variant", "instance", "container", "healthy", "in flight", "memory", "disk")
-# "failed" are loads, what came before them (download, extraction) included; "errors" are invocations.
+# "failed" are loads, what came before them (download, extraction) included; "errors" are calls.
 MODEL_COLUMNS = (
-    "target model", "size", "S3", "disk", "memory", "loads", "failed", "evictions", "invocations", "errors", "loaded",
-    "used",
+    "target model", "size", "is in", "memory", "loads", "failed", "evicted", "calls", "errors", "loaded", "used",
 )  # fmt: skip
+LEFT_OUT_FIRST = ("loaded", "size", "used", "evicted")  # where a terminal is too narrow
 INSTANCES_COLUMN = "on"
 ARCHIVES = (".tar.gz", ".tgz")
 
@@ -111,17 +112,16 @@ def models(listed: Iterable[dict[str, Any]], title: str = "") -> Table:
         [
             model["target_model"],
             format_size(model["size_bytes"]),
-            "yes" if model["in_s3"] else "-",
-            "yes" if model["on_disk"] else "-",
+            _place(model),
             _memory(model),
             *(str(model[count]) for count in ("loads", "failed_loads", "unloads", "invocations", "model_errors")),
-            _time(model["last_loaded"] if model["in_memory"] else None),
-            _time(model["last_used"]),
+            _ago(model["last_loaded"] if model["in_memory"] else None),
+            _ago(model["last_used"]),
             *([", ".join(model["instances"])] if several else []),
         ]
         for model in shown
     ]
-    return Table(title, columns, rows, ("on",))
+    return Table(title, columns, rows, ("is in", INSTANCES_COLUMN))
 
 
 PLACES = ("in_s3", "on_disk", "in_memory")
@@ -146,12 +146,39 @@ def _memory(model: dict[str, Any]) -> str:
     return "yes" if model["memory_bytes"] is None else format_size(model["memory_bytes"])
 
 
-def _time(seconds: float | None) -> str:
-    """The time of day, here; with the date if it is another day."""
+def _place(model: dict[str, Any]) -> str:
+    """The place from which it can be invoked soonest; a model that was deleted from S3 is served on from there."""
+    place = "memory" if model["in_memory"] else "disk" if model["on_disk"] else "S3" if model["in_s3"] else ""
+    return place + ("" if model["in_s3"] else ", not S3" if place else "not S3")
+
+
+def _ago(seconds: float | None) -> str:
+    """How long ago a time was: ``7 s``, ``5 min``, ``2 h``, ``3 d``."""
     if seconds is None:
         return "-"
-    when, now = datetime.fromtimestamp(seconds), datetime.now()
-    return f"{when:%H:%M:%S}" if when.date() == now.date() else f"{when:%Y-%m-%d %H:%M}"
+    passed = max(0, int(time.time() - seconds))
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if passed >= length:
+            return f"{passed // length} {unit}"
+    return f"{passed} s"
+
+
+def fitting(table: Table, width: int) -> tuple[Table, list[str]]:
+    """The table without the columns that can be missed most easily, as far as it is too wide; and their headings."""
+    from rich.cells import cell_len
+
+    left_out: list[str] = []
+    for name in LEFT_OUT_FIRST:
+        columns = zip(table.columns, *table.rows, strict=True)
+        needed = sum(max(map(cell_len, column)) + COLUMN_GAP for column in columns)
+        if needed <= width:
+            break
+        if name in table.columns:
+            at = list(table.columns).index(name)
+            rows = [[*row[:at], *row[at + 1 :]] for row in table.rows]
+            table = replace(table, columns=[*table.columns[:at], *table.columns[at + 1 :]], rows=rows)
+            left_out.append(name)
+    return table, left_out
 
 
 def _instances(endpoint: dict[str, Any]) -> Iterable[list[str]]:
@@ -200,9 +227,8 @@ def rich_table(table: Table) -> Any:
     from rich.box import SIMPLE
     from rich.text import Text
 
-    made = rich.table.Table(
-        title=Text(printable(table.title)) if table.title else None, title_justify="left", box=SIMPLE, pad_edge=False
-    )
+    title = Text(printable(table.title)) if table.title else None
+    made = rich.table.Table(title=title, title_justify="left", box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
     for number, heading in enumerate(table.columns):
         made.add_column(heading, justify="left" if table.align(number) == "left" else "right", overflow="fold")
     for row in table.shown:

@@ -175,7 +175,7 @@ def test_models_lists_what_is_where(emulator: Emulator) -> None:
     a = listed["a.tar.gz"]
     assert (a["in_s3"], a["on_disk"], a["in_memory"], a["loads"]) == (True, False, False, 0)
     table = localmme("models", "--url", emulator.url).stdout
-    assert "teams/b.tar.gz" in table and "invocations" in table
+    assert "teams/b.tar.gz" in table and "calls" in table
 
 
 def test_models_of_an_unknown_endpoint_names_those_there_are(emulator: Emulator) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import io
 import json
 import os
 import random
@@ -11,7 +12,6 @@ import signal
 import tempfile
 import time
 from collections.abc import Iterator
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import psutil
 import pytest
 from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
+from rich.console import Console
 
 import localmme
 from localmme import cli, display
@@ -190,7 +191,7 @@ def test_an_emulator_is_served_invoked_shown_and_stopped(kernel: Kernel) -> None
     assert "Did you mean" not in kernel.refused("%localmme invoke nothing-like-it --data x")
     assert "ValueError: as asked" in kernel.run("%localmme logs")["text"]
     assert len(kernel.run("%localmme logs -n 3")["text"].strip().splitlines()) == 3
-    assert "invocations" in kernel.run("%localmme models")["data"]["text/html"]
+    assert "calls" in kernel.run("%localmme models")["data"]["text/html"]
     assert "Endpoint local, InService" in kernel.run("%localmme state")["data"]["text/plain"]
     assert "boto3" in kernel.run("import boto3; runtime = boto3.client('sagemaker-runtime'); print('boto3')")["text"]
     assert kernel.value("runtime.meta.endpoint_url == localmme_emulator.url")
@@ -320,20 +321,32 @@ def model(target_model: str) -> dict[str, Any]:
 
 
 def test_of_each_model_it_is_shown_what_became_of_it() -> None:
-    now = datetime.now().replace(hour=12, minute=3, second=7)
-    there = {"in_memory": True, "instances": ["i-1"], "memory_bytes": 61 << 20, "last_loaded": now.timestamp()}
+    now = time.time()
+    there = {"in_memory": True, "instances": ["i-1"], "memory_bytes": 61 << 20, "last_loaded": now - 130}
     counts = {"loads": 2, "failed_loads": 1, "unloads": 4, "invocations": 9, "model_errors": 5}
-    used = {"last_used": (now - timedelta(days=40)).timestamp()}
-    table = display.models([model("a.tar.gz") | there | counts | used])
+    table = display.models([model("a.tar.gz") | there | counts | {"last_used": now - 3 * 86400}])
     (row,) = table.rows
     assert dict(zip(table.columns, row, strict=True)) == {
-        "target model": "a.tar.gz", "size": "3 B", "S3": "yes", "disk": "yes", "memory": "61 MiB", "loads": "2",
-        "failed": "1", "evictions": "4", "invocations": "9", "errors": "5", "loaded": "12:03:07",
-        "used": f"{now - timedelta(days=40):%Y-%m-%d %H:%M}",
+        "target model": "a.tar.gz", "size": "3 B", "is in": "memory", "memory": "61 MiB", "loads": "2", "failed": "1",
+        "evicted": "4", "calls": "9", "errors": "5", "loaded": "2 min", "used": "3 d",
     }  # fmt: skip
     both = [model(name) | there | {"instances": [f"i-{number}"]} for number, name in enumerate("ab")]
     assert [row[-1] for row in display.models(both).rows] == ["i-0", "i-1"]
     assert display.models(both).columns[-1] == "on"
+    deleted = [model("a") | there | {"in_s3": False}, model("b") | {"in_s3": False, "on_disk": False}, model("c")]
+    assert [row[2] for row in display.models(deleted).rows] == ["memory, not S3", "not S3", "disk"]
+
+
+def test_a_narrow_terminal_is_shown_what_matters_and_told_what_it_lacks() -> None:
+    table = display.models([model("europe/lisbon.tar.gz")])
+    assert display.fitting(table, 500) == (table, [])
+    narrow, left_out = display.fitting(table, 80)
+    assert left_out and not {*left_out} & {*narrow.columns}
+    assert {"target model", "is in", "loads", "failed", "calls", "errors"} <= {*narrow.columns}
+    assert all(len(row) == len(narrow.columns) for row in narrow.rows)
+    shown = io.StringIO()
+    Console(file=shown, width=80).print(display.rich_table(narrow))
+    assert "europe/lisbon.tar.gz" in shown.getvalue()
 
 
 def test_a_name_that_was_mistyped_is_no_model_and_what_is_no_archive_is_told() -> None:
