@@ -182,7 +182,7 @@ def test_a_model_that_was_created_through_the_api_outlives_a_given_one_of_its_na
         same = ("--models", str(tmp_path / "s3" / "bucket"), "--state-dir", str(tmp_path / "state"))
         given = start(*same).wait_in_service()
         sagemaker = given.client_of("sagemaker")
-        assert "MINE" not in sagemaker.describe_model(ModelName="local")["PrimaryContainer"]["Environment"]
+        assert "MINE" not in sagemaker.describe_model(ModelName="local")["PrimaryContainer"].get("Environment", {})
         sagemaker.delete_model(ModelName="local")
         assert given.stop() == 0
         plane.start()
