@@ -31,7 +31,7 @@ from tests.real_servers.images import Images
 from tests.running import REPOSITORY, SCRIPTED_CONTAINER, archive, eventually, free_port, scripted_model
 
 NAMES = [
-    *("labels", "entry-point", "starts", "connect", "ping", "ping-while-busy", "list-empty", "load"),
+    *("labels", "entry-point", "starts", "connect", "ping", "list-empty", "ping-while-busy", "load"),
     *("load-duplicate", "load-missing", "load-broken", "get", "list", "list-pages", "opaque-names", "invoke"),
     *("invoke-headers", "invoke-content-type", "invoke-binary", "invoke-large", "unknown-model-invoke"),
     *("unknown-model-get", "unknown-model-unload", "unload", "concurrent-loads", "load-while-invoking"),

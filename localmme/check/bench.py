@@ -204,9 +204,13 @@ class Bench:
 
     async def model(self) -> Model:
         """A loaded model, which checks have in turn as long as it stays loaded. Ends the check if there can be none."""
-        if self._kept is None or (await self.get(self._kept)).status != 200:
+        if self._kept is None or self._kept.name not in self.loaded or (await self.get(self._kept)).status != 200:
             self._kept = await self.own_model()
         return self._kept
+
+    def keep(self, model: Model) -> None:
+        """Let further checks have this loaded model, too."""
+        self._kept = model
 
     async def own_model(self) -> Model:
         """A loaded model that no other check has. Ends the check if it cannot be loaded."""

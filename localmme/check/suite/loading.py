@@ -38,6 +38,7 @@ async def load(bench: Bench) -> Finding:
         if not answer.ok:
             return failed(_why_not(bench, archive.name, answer), answer)
         seconds.append(answer.seconds)
+    bench.keep(model)
     if answer.status != 200:
         return warned("A load is answered with 200.", answer)
     return passed(f"{len(seconds)} loaded; the slowest took {max(seconds):.2f} s.", answer)
@@ -51,7 +52,7 @@ def _why_not(bench: Bench, archive: str, answer: Exchange) -> str:
 
 
 async def load_duplicate(bench: Bench) -> Finding:
-    model = await bench.own_model()
+    model = await bench.model()
     again = await bench.load(model)
     after = await bench.get(model)
     if after.status != 200:
@@ -116,7 +117,7 @@ async def get(bench: Bench) -> Finding:
 
 async def list_models(bench: Bench) -> Finding:
     await bench.empty()
-    model = await bench.own_model()
+    model = await bench.model()
     listing = await _listed(bench)
     entry = next((entry for entry in listing.entries if entry.get("modelName") == model.name), None)
     if entry is None and listing.nameless:
@@ -140,8 +141,7 @@ def _described(model: Model, content: dict[str, object], answer: Exchange) -> Fi
 
 
 async def list_pages(bench: Bench) -> Finding:
-    await bench.empty()
-    models = await bench.several(MODELS_LISTED)
+    models = [await bench.model(), *await bench.several(MODELS_LISTED - 1)]
     listing = await _listed(bench)
     names = listing.names()
     if listing.nameless:
@@ -222,7 +222,7 @@ async def _listed(bench: Bench) -> Listing:
 
 
 async def unload(bench: Bench) -> Finding:
-    model = await bench.own_model()
+    model = await bench.model()
     answer = await bench.unload(model)
     bench.loaded[model.name] = model  # if it was not unloaded, it has to be later
     if not answer.ok:
