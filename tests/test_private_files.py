@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from emulator.containers.handler.run import _bound
+from emulator.containers.unix_socket import connected, new_socket_path
 from emulator.errors import SetupError
 from emulator.private_files import make_private, private_directory, private_file, private_opener
 from localmme import state_directory
@@ -157,3 +159,52 @@ def test_another_user_reads_nothing_of_an_emulator(seen_by_all: Path, tmp_path: 
         assert as_nobody(readable, [*kept, *(seen_by_all / "s3" / ".localmme").glob("*")]) == []
         assert as_nobody(readable, [bucket / "a.tar.gz"]) == [str(bucket / "a.tar.gz")]  # which it could, were it open
     emulator.stop()
+
+
+# Where a container is called
+
+
+def test_a_socket_may_have_a_long_path(tmp_path: Path) -> None:
+    directory = tmp_path / ("long" * 30)
+    directory.mkdir()
+    path = new_socket_path(directory)
+    assert path is not None and not path.exists()
+    listener = _bound(str(path))
+    listener.listen()
+    client = connected(path)
+    server, _ = listener.accept()
+    server.sendall(b"there")
+    client.setblocking(True)
+    assert client.recv(10) == b"there"
+    assert mode(path) == 0o600
+    for each in (client, server, listener):
+        each.close()
+    (tmp_path / "file").touch()
+    assert new_socket_path(tmp_path / "file") is None
+
+
+def test_another_user_cannot_call_the_server_of_handlers(seen_by_all: Path) -> None:
+    handler = seen_by_all / "handler.py"
+    handler.write_text("def handle(data, context):\n    return data and [data[0]['body']]\n")
+    scripted_model(seen_by_all / "s3" / "a.tar.gz")
+    emulator = Emulator("--models", str(seen_by_all / "s3"), "--handler", str(handler), state=seen_by_all / "state")
+    emulator.wait_in_service()
+    assert emulator.invoke("a.tar.gz", b"mine") == b"mine"
+    [path] = (seen_by_all / "state" / "instances").rglob("socket-*")
+    processes = emulator.worker().children(recursive=True)
+    assert [found for each in processes for found in each.net_connections("tcp")] == []
+    connected(path).close()
+    if IS_ROOT:
+        assert as_nobody(reachable, path) is False
+        (seen_by_all / "state").chmod(0o755)  # nor if the directory were open
+        assert as_nobody(reachable, path) is False
+    emulator.stop()
+    assert not path.exists()
+
+
+def reachable(path: Path) -> bool:
+    try:
+        connected(path).close()
+    except PermissionError:
+        return False
+    return True

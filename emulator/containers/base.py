@@ -32,6 +32,7 @@ class Container(abc.ABC):
 
     host: str  # where it listens, once it is started
     port: int
+    socket: Path | None = None  # where it listens instead, if there is one
 
     @abc.abstractmethod
     async def start(self) -> None:

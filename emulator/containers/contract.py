@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from emulator.containers.pool import Answer, AnswerTooLong, Pool, StreamedAnswer
 from emulator.errors import ContainerError
@@ -66,8 +67,8 @@ def invocation_path(model_name: str) -> str:
 class ContainerContract:
     """Speaks the contract to one running container. Every call may raise ContainerError (see errors)."""
 
-    def __init__(self, host: str, port: int, limits: Limits) -> None:
-        self._pool = Pool(host, port, limits.connect_seconds)
+    def __init__(self, host: str, port: int, limits: Limits, socket: Path | None = None) -> None:
+        self._pool = Pool(host, port, limits.connect_seconds, socket)
         self._limits = limits
         self._host = b"Host: %s:%d\r\n" % (host.encode(), port)
 

@@ -14,9 +14,11 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httptools
 
+from emulator.containers.unix_socket import connected
 from emulator.errors import ContainerError, ContainerNotReached, ContainerTimeout, ContainerUnreachable
 from emulator.timeouts import in_time
 
@@ -262,8 +264,10 @@ class _Connection(asyncio.Protocol):
 class Pool:
     """Connections to one server. All times are in seconds."""
 
-    def __init__(self, host: str, port: int, connect_seconds: float) -> None:
+    def __init__(self, host: str, port: int, connect_seconds: float, socket: Path | None = None) -> None:
+        """To a port, or to a Unix ``socket`` in its place."""
         self.host, self.port = host, port
+        self._socket = socket
         self._connect_seconds = connect_seconds
         self._idle: list[_Connection] = []
         self._open: set[_Connection] = set()
@@ -313,7 +317,7 @@ class Pool:
                 return connection
             self._drop(connection)
         loop = asyncio.get_running_loop()
-        opening = loop.create_task(loop.create_connection(_Connection, self.host, self.port))
+        opening = loop.create_task(self._open_connection())
         try:
             _, connection = await in_time(opening, self._connect_seconds)
         except asyncio.CancelledError:
@@ -333,6 +337,12 @@ class Pool:
             self._drop(connection)
             raise ContainerNotReached("the container has ended")
         return connection
+
+    async def _open_connection(self) -> tuple[asyncio.Transport, _Connection]:
+        loop = asyncio.get_running_loop()
+        if self._socket is None:
+            return await loop.create_connection(_Connection, self.host, self.port)
+        return await loop.create_unix_connection(_Connection, sock=connected(self._socket))
 
     def _put_back(self, connection: _Connection) -> None:
         if connection.reusable and not connection.closed:

@@ -21,10 +21,12 @@ import psutil
 
 from emulator.containers.base import Container, LogSink, Setting
 from emulator.containers.keeper import PR_SET_CHILD_SUBREAPER
+from emulator.containers.unix_socket import new_socket_path, remove
 from emulator.errors import SetupError
 from emulator.limits import Limits
 
 PORT_VARIABLE = "SAGEMAKER_BIND_TO_PORT"
+SOCKET_VARIABLE = "LOCALMME_BIND_TO_SOCKET"  # of localmme's own server, which listens there and at no port
 SAFE_PORTS = 10  # in SAGEMAKER_SAFE_PORT_RANGE
 LONGEST_LOG_LINE = 64 * 1024
 LAST_WORDS_SECONDS = 2.0  # for what is still in the pipes of a container that has ended
@@ -39,8 +41,17 @@ T = TypeVar("T")
 class ProcessContainer(Container):
     """Runs ``command`` under a keeper (see keeper.py), on a free port of the loopback interface."""
 
-    def __init__(self, command: Sequence[str], directory: Path, setting: Setting, limits: Limits, log: LogSink) -> None:
-        """``directory`` is the command's working directory."""
+    def __init__(
+        self,
+        command: Sequence[str],
+        directory: Path,
+        setting: Setting,
+        limits: Limits,
+        log: LogSink,
+        takes_socket: bool = False,
+    ) -> None:
+        """``directory`` is the command's working directory. One that ``takes_socket`` gets one, if there can be any."""
+        self.socket = new_socket_path(setting.scratch) if takes_socket else None
         self.host = "127.0.0.1"
         self.port = free_ports(self.host, 1 + SAFE_PORTS)
         self._command = list(command)
@@ -93,6 +104,8 @@ class ProcessContainer(Container):
         _, unfinished = await asyncio.wait(self._readers, timeout=LAST_WORDS_SECONDS)
         for reader in unfinished:  # a process that escaped holds the other end of the pipe
             reader.cancel()
+        if self.socket is not None:
+            remove(self.socket)
 
     async def memory_used(self) -> int:
         return int(await self._ask("memory"))
@@ -117,6 +130,8 @@ class ProcessContainer(Container):
             PORT_VARIABLE: str(self.port),
             "SAGEMAKER_SAFE_PORT_RANGE": f"{self.port + 1}-{self.port + SAFE_PORTS}",
         }
+        if self.socket is not None:
+            variables[SOCKET_VARIABLE] = str(self.socket)
         if not setting.multi_model:
             # There is no /opt/ml/model for a process; by these the toolkits of SageMaker find it elsewhere.
             variables |= {"SM_MODEL_DIR": str(setting.models), "SAGEMAKER_BASE_DIR": str(setting.models.parent)}

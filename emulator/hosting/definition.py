@@ -28,6 +28,7 @@ class Command:
     words: Sequence[str]
     directory: Path  # in which it runs
     image: str = field(default="", compare=False)  # how it is written in the place of an image
+    takes_socket: bool = False  # whether it listens at a socket that it is told, as localmme's own server does
 
 
 @dataclass(frozen=True)

@@ -238,7 +238,7 @@ class HostedContainer(abc.ABC):
         self._last_lines.clear()
         container = self._container = self._new_container(self._take_log_line)
         await container.start()
-        contract = ContainerContract(container.host, container.port, self._limits)
+        contract = ContainerContract(container.host, container.port, self._limits, container.socket)
         try:
             await self._wait_for_first_health(container, contract)
         except BaseException:

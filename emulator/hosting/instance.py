@@ -222,7 +222,8 @@ class Instance:
     ) -> Callable[[LogSink], Container]:
         runs = definition.runs
         if isinstance(runs, Command):
-            return lambda log: ProcessContainer(runs.words, runs.directory, setting, self._limits, log)
+            private = runs.takes_socket
+            return lambda log: ProcessContainer(runs.words, runs.directory, setting, self._limits, log, private)
         from emulator.containers.docker import DockerContainer
 
         def warn(text: str) -> None:

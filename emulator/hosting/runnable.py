@@ -81,4 +81,4 @@ def embedded_server(handler: str | None) -> Command:
         found = f"{path.resolve()}:{name}" if name else str(path.resolve())
         command += ["--handler", found]
         image += found
-    return Command(command, PACKAGE_ROOT, image)
+    return Command(command, PACKAGE_ROOT, image, takes_socket=True)

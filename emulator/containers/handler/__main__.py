@@ -31,7 +31,8 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m emulator.containers.handler",
-        description="Serve models with Python handlers, on 127.0.0.1 at port $SAGEMAKER_BIND_TO_PORT (default 8080): "
+        description="Serve models with Python handlers, on 127.0.0.1 at port $SAGEMAKER_BIND_TO_PORT (default 8080), "
+        "or at the Unix socket $LOCALMME_BIND_TO_SOCKET instead: "
         "with SAGEMAKER_MULTI_MODEL=true those that it is told to load, else the one in $SM_MODEL_DIR (default "
         f"{_MODEL_DIR}).",
     )
@@ -69,6 +70,7 @@ def _arguments() -> argparse.Namespace:
     if not port.isdecimal() or int(port) > 65535:
         parser.error(f"SAGEMAKER_BIND_TO_PORT is a port number, not {port!r}")
     arguments.port = int(port)
+    arguments.socket_path = os.environ.get("LOCALMME_BIND_TO_SOCKET")
     several = os.environ.get("SAGEMAKER_MULTI_MODEL") == "true"
     arguments.model_dir = None if several else os.environ.get("SM_MODEL_DIR") or _MODEL_DIR
     return arguments

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import platform
 import signal
+import socket
 import sys
 from typing import Any
 
@@ -26,6 +28,7 @@ _MAX_BODY = 100 << 20  # bytes; far above what a SageMaker endpoint takes, it on
 def serve(
     spawner: Spawner,
     port: int,
+    socket_path: str | None,
     model_dir: str | None,
     handler: str | None,
     workers_per_model: int,
@@ -43,10 +46,28 @@ def serve(
         server = MultiModelServer(Models(spawner, *settings))
     else:
         server = SingleModelServer(spawner, model_dir, *settings)
-    return uvloop.run(_serve(spawner, port, server, grace_seconds))
+    return uvloop.run(_serve(spawner, port, socket_path, server, grace_seconds))
 
 
-async def _serve(spawner: Spawner, port: int, server: Server, grace_seconds: float) -> int:
+def _bound(path: str) -> socket.socket:
+    """A Unix socket at which this user alone can call. Raises OSError."""
+    directory, name = os.path.split(path)
+    # A path as long as it likes: sockets take a hundred bytes only.
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        short = path if len(os.fsencode(path)) <= 100 else f"/proc/self/fd/{descriptor}/{name}"
+        listener.bind(short)
+        os.chmod(path, 0o600)
+    except OSError:
+        listener.close()
+        raise
+    finally:
+        os.close(descriptor)
+    return listener
+
+
+async def _serve(spawner: Spawner, port: int, socket_path: str | None, server: Server, grace_seconds: float) -> int:
     loop = asyncio.get_running_loop()
     end: asyncio.Future[int] = loop.create_future()
 
@@ -76,14 +97,18 @@ async def _serve(spawner: Spawner, port: int, server: Server, grace_seconds: flo
             _log.error("The handler cannot be used: %s", failure)
         spawner.close()
         return 1 if isinstance(failure, Exception) else 0
+    where = socket_path or f"127.0.0.1:{port}"
     try:
-        listener = await loop.create_server(connect, "127.0.0.1", port, backlog=1024)
+        if socket_path:
+            listener: asyncio.Server = await loop.create_unix_server(connect, sock=_bound(socket_path), backlog=1024)
+        else:
+            listener = await loop.create_server(connect, "127.0.0.1", port, backlog=1024)
     except OSError as error:
-        _log.error("Cannot listen on 127.0.0.1:%d: %s", port, error.strerror)
+        _log.error("Cannot listen on %s: %s", where, error.strerror)
         spawner.close()
         return 1
     python = f"Python {platform.python_version()}, {sys.executable}"
-    _log.info("Listening on 127.0.0.1:%d. Handlers run in %s", port, python)
+    _log.info("Listening on %s. Handlers run in %s", where, python)
     server.start(failed=lambda: finish(1))
 
     code = await end
