@@ -307,7 +307,7 @@ def completed(*words: str) -> list[str]:
 def test_commands_names_and_models_are_completed(served: list[str], bucket: Path) -> None:
     archive(bucket / "europe" / "lisbon.tar.gz", {"weights": "1"})
     archive(bucket / "europe" / "porto.tar.gz", {"weights": "1"})
-    assert completed("st") == ["stop"]
+    assert completed("st") == ["state", "stop"]
     assert completed("stop", "--name", "") == []
     assert completed("invoke", "--url", "http://127.0.0.1:9", "a") == []
     for name in ("houses", "horses"):
