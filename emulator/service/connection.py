@@ -209,6 +209,9 @@ class Connection(HttpToolsProtocol):
         self._serving = task, cycle
         try:
             await self._application(scope, self._until_broken_off(receive) if cycle.more_body else receive, send)
+            if self._is_broken_off and not cycle.response_started:  # not every application has an answer to that
+                self._refusal = self._refusal or not_http("Its body is incomplete")
+                await self._send_refusal(scope, receive, send)
         except asyncio.CancelledError:  # by connection_lost, or by the end of the emulator
             if cycle.disconnected or cycle.response_started:
                 self.transport.close()

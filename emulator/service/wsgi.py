@@ -1,13 +1,20 @@
-"""A WSGI application behind ASGI: it runs in threads, and has the request as a whole before it begins."""
+"""A WSGI application behind ASGI: it runs in threads, and has the request as a whole before it begins.
+
+Its answer leaves when its thread has come to its end. Else the caller would have it before, and the emulator might end
+in between: the thread would speak to an event loop that is closed.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from emulator.service.runtime import Receive, Scope, Send
 
 MOST_BODY_BYTES = 32 * 1024 * 1024  # [ours] of a request; more than any call that comes here needs
+
+LAST_SECONDS = 2.0  # [ours] how long a call may go on whose caller has gone, or which the end of the emulator cuts off
 
 
 def in_threads(application: Any, workers: int = 2) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
@@ -24,7 +31,19 @@ def in_threads(application: Any, workers: int = 2) -> Callable[[Scope, Receive, 
         async def whole() -> MutableMapping[str, Any]:
             return {"type": "http.request", "body": body, "more_body": False}
 
-        await middleware(scope, whole, send)
+        sent: list[MutableMapping[str, Any]] = []
+
+        async def keep(message: MutableMapping[str, Any]) -> None:
+            sent.append(message)
+
+        running = asyncio.ensure_future(middleware(scope, whole, keep))
+        try:
+            await asyncio.shield(running)
+        finally:
+            await asyncio.wait([running], timeout=LAST_SECONDS)
+        start, *parts = sent
+        await send(start)
+        await send({"type": "http.response.body", "body": b"".join(part.get("body", b"") for part in parts)})
 
     return answer
 
