@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from emulator.aws.arn import ACCOUNT_ID, s3_arn, sagemaker_arn
 from emulator.aws.json_document import MOST_LEVELS, NotADocument, parsed
@@ -33,6 +34,7 @@ from emulator.service.access.policy import Ask, Statement
 from emulator.service.access.request import Request
 from emulator.service.access.signature import ALGORITHM, Claim, canonical_request, signing_key
 from emulator.service.addressed import FORM
+from emulator.service.console import console
 from emulator.service.container_logs import ContainerLogs
 from emulator.service.dispatch import Dispatch
 from emulator.service.metrics import Metrics
@@ -448,6 +450,7 @@ INVOKE = next(sent for sent in RIGHT if sent.path.endswith("/invocations"))
         (replace(LIST_USERS, method="OPTIONS"), b"no way to call"),
         (INVOKE.with_headers(("x-amzn-sagemaker-target-model", "b/m.tar.gz")), b"more than once"),
         (INVOKE.with_headers(("host", "b")), b"one Host header"),
+        (INVOKE.with_headers(("authorization", f"{ALGORITHM} Credential=A/b/c/iam/d")), b"header authorization"),
         (Sent("s3", "GET", "/bucket", (("acl", ""), ("tagging", ""))), b"Conflicting query string parameters: acl, "),
         (Sent("s3", "GET", "/bucket", (("prefix", "a"), ("prefix", "b"))), b"prefix more than once"),
         (Sent("s3", "GET", "/bucket", (("X-Amz-Signature", "a"),)), b"Only one auth mechanism allowed"),
@@ -462,6 +465,31 @@ def test_what_can_be_read_in_two_ways_is_refused(
             status, body = loop.run_until_complete(service.send(sent))
         assert (status, told in body) == (400, True), body
         assert (service.asked, service.executed) == ([], [])
+
+
+@pytest.mark.parametrize("name", ["Credential", "xCredential", "x=Credential"])
+def test_a_second_credential_is_refused(service: Service, loop: asyncio.AbstractEventLoop, name: str) -> None:
+    # Whose signature is verified, and as whom and in which region the call is made, would be two things.
+    scope = LIST_USERS.scope()
+    key, value = scope["headers"][-1]
+    other = f"{ALGORITHM} {name}=OTHER/{DAY}/eu-west-1/iam/aws4_request, ".encode()
+    scope["headers"][-1] = key, value.replace(f"{ALGORITHM} ".encode(), other)
+    status, body = loop.run_until_complete(service.send(LIST_USERS, scope))
+    assert (status, b"Credential more than once" in body, service.executed) == (400, True, [])
+
+
+@pytest.mark.parametrize("path", ["//_localmme/state", "///_localmme/state", "/_localmme//state", "/_localmme/state/"])
+def test_the_state_has_one_path(path: str) -> None:
+    # Of another one, nobody would be asked whether it may be seen.
+    async def state() -> dict[str, Any]:
+        return {"seen": True}
+
+    loop = asyncio.new_event_loop()
+    pages = console(lambda: True, state, REGION, loop)
+    environment = {**EnvironBuilder().get_environ(), "PATH_INFO": path}
+    loop.close()  # whoever asked it would fail
+    body, status, _ = run_wsgi_app(pages, environment)
+    assert (status, b"Nothing is served here" in b"".join(body)) == ("404 NOT FOUND", True)
 
 
 def test_text_in_a_document_is_no_parameter_for_moto(service: Service, loop: asyncio.AbstractEventLoop) -> None:

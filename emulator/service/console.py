@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from flask import Flask, Response, jsonify
+from flask import Flask, Response, abort, jsonify, request
 
 from emulator.service.addressed import HEALTH
 from emulator.service.addressed import PAGES as PREFIX
@@ -21,8 +21,15 @@ def console(
     loop: asyncio.AbstractEventLoop,
 ) -> Flask:
     """A WSGI application that runs in threads, and asks the event loop for everything that it shows."""
-    app = Flask(__name__)
+    app = Flask(__name__, static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.url_map.merge_slashes = False
+
+    @app.before_request
+    def refuse_other_spellings() -> None:
+        # Werkzeug takes //_localmme/state for /_localmme/state. Who let the request pass did not, and asked nobody.
+        if request.url_rule is not None and request.environ["PATH_INFO"] != request.url_rule.rule:
+            abort(404)
 
     @app.after_request
     def protect(answer: Response) -> Response:

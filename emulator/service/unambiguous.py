@@ -27,6 +27,8 @@ def check_head(scope: Scope, service: str) -> None:
     names = [name for name, _ in scope["headers"]]
     if len(set(names)) < len(names):
         _check_headers(names)
+    if b"authorization" in names:
+        _check_authorization(header(scope, b"authorization"))
     if b"x-amz-target" in names:
         _check_target(scope, service)
     if scope["query_string"] and service:
@@ -40,6 +42,12 @@ def _check_headers(names: list[bytes]) -> None:
         if once and name in seen:
             raise Ambiguous(f"The header {name.decode('latin-1')} is in the request more than once")
         seen.add(name)
+
+
+def _check_authorization(authorization: str) -> None:
+    """By the first Credential a service is told apart from others; by the last one, the signature is verified."""
+    if authorization.startswith("AWS4-") and authorization.count("Credential=") > 1:
+        raise Ambiguous("The header authorization has the parameter Credential more than once")
 
 
 def _check_target(scope: Scope, service: str) -> None:
