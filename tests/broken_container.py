@@ -123,6 +123,8 @@ class Face(serve.Face):
         match self.command, path:
             case "GET", ["ping"]:
                 return "ping", "", {}
+            case "GET", ["metrics"]:  # which the platform reads of those that say so
+                return "metrics", "", {}
             case "GET", ["models"]:
                 return "list", "", {}
             case "POST", ["models"]:

@@ -35,8 +35,8 @@ NAMES = [
     *("load-duplicate", "load-missing", "load-broken", "get", "list", "list-pages", "opaque-names", "invoke"),
     *("invoke-headers", "invoke-content-type", "invoke-binary", "invoke-large", "unknown-model-invoke"),
     *("unknown-model-get", "unknown-model-unload", "unload", "concurrent-loads", "load-while-invoking"),
-    *("bind-to-port", "unload-frees-memory", "load-unload-growth", "memory-full", "reload-after-507", "unknown-path"),
-    *("broken-json", "sigterm", "long-use"),
+    *("bind-to-port", "unload-frees-memory", "load-unload-growth", "memory-full", "reload-after-507", "metrics"),
+    *("unknown-path", "broken-json", "sigterm", "long-use"),
 ]
 SLOW = {"bind-to-port", "unload-frees-memory", "load-unload-growth", "memory-full", "reload-after-507"}
 

@@ -14,6 +14,9 @@ from emulator.errors import ContainerError
 from emulator.events import Events, Warned
 from emulator.hosting.definition import MetricsEndpoint
 from emulator.hosting.scraping import problem_of, scrape
+from localmme.check.calls import Exchange
+from localmme.check.finding import Verdict
+from localmme.check.suite.robustness import metrics
 from tests.fake_containers import ControlPlane, FakeContainers, containers
 
 __all__ = ["containers"]  # a fixture
@@ -33,6 +36,26 @@ GOOD = b'# HELP a What.\n# TYPE a counter\na{b="c d",e="}"} 1.5e3\nb NaN 1700000
 )
 def test_what_is_no_metrics_is_told(status: int, body: bytes, problem: str) -> None:
     assert problem_of(Answer(status, [], body)) == problem
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "verdict", "words"),
+    [
+        (200, GOOD, Verdict.PASS, "can be read"),
+        (404, GOOD, Verdict.PASS, "has none at /metrics"),
+        (200, b"{}", Verdict.WARN, "would publish none: '{}' is no sample"),
+        (0, b"", Verdict.WARN, "with 404 for instance"),
+    ],
+)
+def test_check_says_what_a_container_answers(status: int, body: bytes, verdict: Verdict, words: str) -> None:
+    class Answering:
+        async def call(self, method: str, path: str) -> Exchange:
+            return Exchange(method, path, (), b"", status, (), body, "", 0.0)
+
+    bench: Any = Answering()
+    found = asyncio.run(metrics(bench))
+    assert (found.verdict, words in found.detail) == (verdict, True), found
+    assert found.exchange is not None and found.exchange.sent == "GET /metrics"
 
 
 def test_metrics_are_read_again_and_again_and_a_problem_is_told_once() -> None:

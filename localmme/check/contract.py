@@ -356,6 +356,14 @@ CHECKS = (
         is_fast=False,
     ),
     Check(
+        "metrics",
+        "With ContainerMetricsConfig, a container's own metrics are read by GET /metrics, in Prometheus' text format.",
+        (API,),
+        robustness.metrics,
+        done="GET /metrics",
+        fix="Answer Prometheus' text format, or 404. Never a failure: no container needs metrics.",
+    ),
+    Check(
         "unknown-path",
         "A call of another path is answered with an error, and does not end the container.",
         (OURS,),

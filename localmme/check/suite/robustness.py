@@ -1,10 +1,13 @@
-"""What the platform does not send must not end a container either: it holds everybody's models."""
+"""What the platform does not send, or only if asked to, must not end a container: it holds everybody's models."""
 
 from __future__ import annotations
 
+from emulator.containers.pool import Answer
+from emulator.hosting.scraping import problem_of
 from localmme.check.bench import Bench
 from localmme.check.finding import Finding, failed, passed, warned
 
+METRICS = "/metrics"  # [api] where ContainerMetricsConfig has them read, unless it names another path
 PATHS = (("GET", "/"), ("GET", "/no/such/path"), ("POST", "/no-such-path"), ("DELETE", "/models"), ("PUT", "/models"))
 BROKEN = (
     b'{"model_name": ',
@@ -14,6 +17,17 @@ BROKEN = (
     b'{"model_name": 1, "url": null}',
     b'{"url": "/opt/ml/models"}',
 )
+
+
+async def metrics(bench: Bench) -> Finding:
+    answer = await bench.call("GET", METRICS)
+    if not answer.status:
+        return warned("A container without metrics of its own answers so, with 404 for instance.", answer)
+    if not answer.ok:
+        return passed(f"It has none at {METRICS}, and needs none.", answer)
+    if problem := problem_of(Answer(answer.status, [], answer.body)):
+        return warned(f"With ContainerMetricsConfig, SageMaker would publish none: {problem}.", answer)
+    return passed("They can be read: ContainerMetricsConfig has SageMaker publish them.", answer)
 
 
 async def unknown_path(bench: Bench) -> Finding:
