@@ -72,7 +72,8 @@ class Limits:
             name, _, text = setting.partition("=")
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=3, cutoff=0.3)
-                raise SetupError(f"There is no limit {name!r}. Near it: {', '.join(near) or ', '.join(known)}.")
+                others = f"Near it: {', '.join(near)}." if near else f"The limits are {', '.join(known)}."
+                raise SetupError(f"There is no limit {name!r}. {others}")
             kind = type(getattr(self, name))
             try:
                 value = kind(text)

@@ -95,7 +95,8 @@ def _did_you_mean(url: str, endpoint_name: str, target_model: str, error: Any) -
         return ""
     with contextlib.suppress(SetupError):
         models = endpoint_state(url, endpoint_name)["models"]
-        advice = near(target_model, [model["target_model"] for model in models if model["in_s3"]])
+        names = [model["target_model"] for model in models if model["in_s3"]]
+        advice = near(target_model, names) or near(f"{target_model}.tar.gz", names)  # or it lacks its ending
         return f" {advice[0].upper()}{advice[1:]}" if advice else ""
     return ""
 

@@ -276,5 +276,6 @@ def test_a_model_that_is_not_there_brings_one_of_nearly_that_name_to_mind(monkey
     answer = {"Error": {"Code": "ValidationError", "Message": "Failed to download model data(bucket: b, key: k)."}}
     missing = ClientError(answer, "InvokeEndpoint")
     assert client._did_you_mean(URL, "e", "europe/lisbno.tar.gz", missing) == " Did you mean europe/Lisbon.tar.gz?"
+    assert client._did_you_mean(URL, "e", "europe/lisbon", missing) == " Did you mean europe/Lisbon.tar.gz?"
     assert client._did_you_mean(URL, "e", "gone", missing) == ""
     assert client._did_you_mean(URL, "e", "europe/lisbno.tar.gz", model_error(500, "x")) == ""

@@ -58,6 +58,13 @@ def test_an_archive_that_is_not_there_brings_one_of_nearly_that_name_to_mind(tmp
     with pytest.raises(ValidationError, match="^Failed to download model data") as refused:
         bucket.version("europe/lisbno.tar.gz")
     assert str(refused.value.__cause__).endswith("europe/lisbno.tar.gz: did you mean europe/lisbon.tar.gz?")
+
+
+def test_a_models_name_without_its_ending_brings_the_archive_to_mind(tmp_path: Path) -> None:
+    bucket = filled(tmp_path, "a.tar.gz", "osaka.tar.gz")
+    with pytest.raises(ValidationError) as refused:
+        bucket.version("a")
+    assert str(refused.value.__cause__).endswith("a: did you mean a.tar.gz?")
     with pytest.raises(ValidationError) as refused:
         bucket.version("nothing-like-it")
     assert refused.value.__cause__ is None

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from emulator.containers.handler import styles
+from emulator.containers.handler import log, styles
+from emulator.containers.handler.answer import HandlerError
 from tests.embedded import COMMAND
 from tests.running import localmme
 
@@ -113,6 +114,30 @@ def test_a_server_does_not_start_with_a_handler_that_cannot_be_used(tmp_path: Pa
     frames = [line.split(", in ")[1] for line in lines if line.startswith("  File ")]
     assert frames == ["<module>", "settings"] and "styles.py" not in ended.stderr
     assert lines[-1].startswith("The handler cannot be used: ModuleNotFoundError: No module named 'mxnet'. ")
+
+
+def test_what_is_no_exception_of_the_handlers_is_said_once_and_without_a_class_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "bad.py").write_text("def input_handler(data, context): ...\n")
+    command = [*COMMAND, "--handler", str(tmp_path / "bad.py")]
+    environment = {**os.environ, "SAGEMAKER_MULTI_MODEL": "true", "SAGEMAKER_BIND_TO_PORT": "0"}
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+    [line] = ended.stderr.splitlines()
+    assert line.startswith("The handler cannot be used: ") and "has no function handle(data, context)" in line
+
+
+def test_a_model_whose_handler_cannot_be_called_is_told_without_a_class_of_ours(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], fresh_imports: None
+) -> None:
+    directory = model(tmp_path / "lisbon", {"code/inference.py": "def input_handler(data, context): ..."})
+    try:
+        styles.load("lisbon", directory, None, None)
+    except HandlerError as error:
+        assert error.__traceback__ is not None
+        error.__traceback__ = error.__traceback__.tb_next  # this test's own frame, as of a handler that called us
+        log.failure("Model lisbon could not be loaded")
+        assert capsys.readouterr().err == f"Model lisbon could not be loaded\n{error}\n"
+    else:
+        pytest.fail("it was loaded")
 
 
 def test_a_handler_that_ends_its_process_is_told_as_such(tmp_path: Path) -> None:

@@ -157,7 +157,8 @@ class LocalBucket:
     def _near_miss(self, target_model: str) -> SetupError | None:
         """What to do about an archive that is not there, if another one has nearly that name."""
         names = [name for name, _ in islice(self.archives(), LOOKED_AT)]
-        near = difflib.get_close_matches(target_model, names, n=3, cutoff=0.7)
+        whole = f"{target_model}.tar.gz"
+        near = [whole] if whole in names else difflib.get_close_matches(target_model, names, n=3, cutoff=0.7)
         if not near:
             return None
         return SetupError(f"There is no object {self._key(target_model)}: did you mean {' or '.join(near)}?")

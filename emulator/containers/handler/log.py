@@ -7,6 +7,8 @@ import os
 import sys
 import traceback
 
+from emulator.containers.handler.answer import HandlerError
+
 _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
@@ -32,6 +34,8 @@ def of_handler() -> str:
     frames = error.__traceback__
     while frames is not None and _is_ours(frames.tb_frame.f_code.co_filename):
         frames = frames.tb_next
+    if frames is None and isinstance(error, HandlerError):
+        return f"{error}\n"  # all that there is to know: none of it happened in the handler's code
     return "".join(traceback.format_exception(type(error), error, frames))
 
 

@@ -82,8 +82,10 @@ def try_out(handler: str) -> None:
             _log.warning("Unless every archive brings it, no model can be loaded: %s", told)
         else:
             raise HandlerError(told) from error
-    except (SyntaxError, HandlerError) as error:
-        raise HandlerError(f"{describe(error) if isinstance(error, SyntaxError) else error}") from error
+    except SyntaxError as error:
+        raise HandlerError(describe(error)) from error
+    except HandlerError:
+        raise
     except Exception:
         log.failure(f"{file} cannot be imported without a model. It is tried again with each model:")
 
