@@ -17,11 +17,13 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from emulator.events import Events, LogLine
 from emulator.service.addressed import service_of
 from emulator.service.container_logs import KEPT_CHARACTERS, KEPT_LINES, KEPT_STREAMS, ContainerLogs
+from emulator.service.neighbours.misfits import misfit
 from emulator.service.wsgi import MOST_BODY_BYTES
 from tests.conftest import scripted_arguments
 from tests.neighbours_running import ACCOUNT, REGION, aws, aws_json, client
@@ -226,6 +228,66 @@ def test_what_a_get_would_change_is_refused(emulator: Emulator, action: str, sta
 def test_what_moto_lacks_is_an_aws_error(emulator: Emulator) -> None:
     error = refused(client(emulator, "cloudwatch").list_managed_insight_rules, ResourceARN="arn:aws:ec2:x:1:y")
     assert error["Code"] == "NotImplemented" and "list_managed_insight_rules" in error["Message"]
+
+
+@pytest.mark.parametrize(
+    ("service", "call", "arguments", "told"),
+    [
+        ("logs", "create_log_group", {}, "logGroupName is missing"),
+        ("ecr", "list_images", {"repositoryName": []}, "repositoryName must be a string, not a list"),
+        ("sts", "assume_role", {"RoleArn": ROLE, "RoleSessionName": "s", "DurationSeconds": "x"}, "no whole number"),
+        ("iam", "list_roles", {"Marker": "x"}, "Marker is none that it has given"),
+    ],
+)
+def test_a_call_that_the_api_would_not_take_is_the_caller_s_fault(
+    emulator: Emulator, service: str, call: str, arguments: dict[str, Any], told: str
+) -> None:
+    # moto fails in the middle of these.
+    unchecked = Config(parameter_validation=False, retries={"total_max_attempts": 1})
+    keys = {"aws_access_key_id": "placeholder", "aws_secret_access_key": "placeholder", "region_name": REGION}
+    error = refused(
+        getattr(boto3.client(service, endpoint_url=emulator.url, config=unchecked, **keys), call), **arguments
+    )
+    assert (error["Code"].startswith("Validation"), told in error["Message"]) == (True, True), error
+    assert not any("Traceback" in line for line in emulator.errors)
+
+
+@pytest.mark.parametrize(
+    ("operation", "parameters", "told"),
+    [
+        ("GetMetricData", {}, "MetricDataQueries is missing"),
+        ("GetMetricData", {"MetricDataQueries.member.1.Id": "a", "StartTime": "x"}, "StartTime is no time"),
+        ("GetMetricData", {"MetricDataQueries.member.1.Id": "a", "StartTime": "1", "EndTime": "1"}, ""),
+        ("DescribeAlarms", {"MaxRecords": "x"}, "MaxRecords is no whole number"),
+    ],
+)
+def test_what_is_wrong_with_a_query_is_told(operation: str, parameters: dict[str, str], told: str) -> None:
+    assert misfit("monitoring", operation, None, parameters) == told
+
+
+def test_a_time_that_no_calendar_has_is_told() -> None:
+    document = {"MetricDataQueries": [], "StartTime": 1e300, "EndTime": 1}
+    assert misfit("monitoring", "GetMetricData", document, {}) == "StartTime is no time"
+    assert misfit("monitoring", "GetMetricData", {**document, "StartTime": 1}, {}) == ""
+
+
+def test_a_region_that_is_none_has_no_repositories(emulator: Emulator) -> None:
+    error = refused(client(emulator, "ecr", region="nowhere-1").describe_repositories)
+    assert error["Message"] == "Credential should be scoped to a valid region."
+    query = "Action=ListUsers&Version=2010-05-08&X-Amz-Credential=x/20260101/%E2%82%AC/iam/aws4_request"
+    with urllib.request.urlopen(f"{emulator.url}/?{query}") as answer:  # which IAM has no use for
+        assert answer.status == 200
+
+
+def test_the_emulator_s_own_region_is_one_for_moto() -> None:
+    from moto.logs.models import logs_backends
+
+    from emulator.service.neighbours.moto_services import introduce_region
+
+    with pytest.raises(KeyError):
+        logs_backends[ACCOUNT]["made-up-1"]
+    introduce_region("made-up-1")
+    assert logs_backends[ACCOUNT]["made-up-1"].region_name == "made-up-1"
 
 
 def test_a_protocol_that_moto_lacks_is_refused_in_that_protocol(emulator: Emulator) -> None:

@@ -60,7 +60,7 @@ class ServiceCall:
         signed = credential(scope)
         if signed:  # moto takes the region and the caller from here, and a presigned URL has no such header
             authorization = f"AWS4-HMAC-SHA256 Credential={signed}, SignedHeaders=host, Signature=verified"
-            headers.append((b"authorization", authorization.encode("latin-1")))
+            headers.append((b"authorization", authorization.encode("latin-1", "replace")))
         if self.document is not None:
             # The query keeps moto from looking for parameters of a query in the document.
             query, body = f"Action={self.operation}", json.dumps(self.document)

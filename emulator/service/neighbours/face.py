@@ -76,7 +76,7 @@ class Neighbours:
     async def _open(self) -> MotoServices:
         """Raises ImportError when moto, or what it needs, is not installed."""
         if self._opening is None:
-            self._opening = asyncio.ensure_future(asyncio.to_thread(_import_moto))
+            self._opening = asyncio.ensure_future(asyncio.to_thread(_import_moto, self._region))
         try:
             moto = await asyncio.shield(self._opening)
         except ImportError:
@@ -87,7 +87,10 @@ class Neighbours:
         return moto
 
     async def _fill(self, moto: MotoServices, call: ServiceCall, scope: Scope) -> None:
-        """Give moto, before it answers, what the emulator knows by now. ``scope`` is moto's."""
+        """Give moto, before it answers, what the emulator knows by now. ``scope`` is moto's.
+
+        Raises NotACall for a region that there is not.
+        """
         service = call.service
         region = signed_region(scope) or self._region
         if service == "monitoring":
@@ -102,6 +105,9 @@ class Neighbours:
                 _sign_as(scope, user.access_key_id, key)
             else:
                 await asyncio.to_thread(moto.introduce_caller, header(scope, b"authorization"), region)
+        elif service == "ecr" and not moto.knows(region):
+            words = "Credential should be scoped to a valid region."  # [reports]
+            raise NotACall("InvalidSignatureException", "SignatureDoesNotMatch", words)
         elif service == "ecr" and call.operation in IMAGE_CALLS:
             try:
                 images = await self._engine.call(lambda client: client.images())
@@ -110,17 +116,17 @@ class Neighbours:
             await asyncio.to_thread(moto.put_images, images, region)
 
 
-def _import_moto() -> MotoServices:
+def _import_moto(region: str) -> MotoServices:
     from emulator.service.neighbours.moto_services import MotoServices
 
-    return MotoServices()
+    return MotoServices(region)
 
 
 def _sign_for_region(scope: Scope, region: str) -> None:
     """Put another region into a request whose signature, if it counts, has been verified."""
     signed = signed_region(scope)
     if signed:
-        before, after = f"/{signed}/".encode(), f"/{region}/".encode()
+        before, after = f"/{signed}/".encode("latin-1"), f"/{region}/".encode()
         scope["headers"] = [
             (name, value.replace(before, after, 1) if name == b"authorization" else value)
             for name, value in scope["headers"]

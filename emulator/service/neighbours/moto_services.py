@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flask
+from moto.cloudwatch.models import cloudwatch_backends
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.core.config import default_user_config
 from moto.core.responses import BaseResponse
@@ -24,6 +25,7 @@ from werkzeug.exceptions import HTTPException
 from emulator.service.container_logs import KEPT_LINES, Lines
 from emulator.service.metrics import Minute
 from emulator.service.neighbours import cloudwatch, ecr
+from emulator.service.neighbours.misfits import misfit
 from emulator.service.neighbours.wire import Refusal, Request, refuse
 
 APPLICATIONS = {"sts": "sts", "iam": "iam", "ecr": "ecr", "monitoring": "cloudwatch", "logs": "logs"}
@@ -39,21 +41,29 @@ TRUST = {
 }
 NO_KEY = "AKIAEXAMPLE"  # moto's name for an access key that does not look like one
 
+TOKENS = {"Marker", "NextToken", "nextToken"}
+
 log = logging.getLogger("localmme")
 
 
 class MotoServices:
     """moto's WSGI applications by signing name. The methods are called in threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, region: str) -> None:
+        """``region`` is the emulator's own, which need not be one of AWS's."""
         self.minutes: list[Minute] = []  # what CloudWatch is to know
         self._lock = threading.Lock()
         # Without them, AmazonSageMakerFullAccess cannot be attached to a role. They take a tenth of a second.
         default_user_config["iam"]["load_aws_managed_policies"] = True
         self._partitions: set[str] = set()  # that have the role
         self.applications = {signing: _application(signing, name) for signing, name in APPLICATIONS.items()}
+        introduce_region(region)
         cloudwatch.install(lambda: self.minutes)
         ecr.install()
+
+    def knows(self, region: str) -> bool:
+        """Whether there is such a region, for ECR, which has repositories by region."""
+        return region in ecr_backends[DEFAULT_ACCOUNT_ID]
 
     def put_lines(self, streams: Sequence[Lines]) -> None:
         """Lines of log that came since the last time."""
@@ -138,6 +148,13 @@ class MotoServices:
         backend.attach_role_policy(f"arn:{partition}:iam::aws:policy/{POLICY}", ROLE_NAME)
 
 
+def introduce_region(region: str) -> None:
+    """Have moto know a region, whatever its name."""
+    for backends in (ecr_backends, logs_backends, cloudwatch_backends):
+        if region not in backends[DEFAULT_ACCOUNT_ID]:
+            backends[DEFAULT_ACCOUNT_ID].regions.append(region)
+
+
 def _application(signing: str, name: Any) -> flask.Flask:
     application = create_backend_app(name)
     application.debug = False  # so that errors come to the handler
@@ -148,6 +165,9 @@ def _application(signing: str, name: Any) -> flask.Flask:
             refusal = Refusal(501, "NotImplemented", f"moto, which answers for {name} here, says: {error}")
         elif isinstance(error, HTTPException):
             refusal = Refusal(error.code or 500, "InvalidAction", f"moto has nothing there: {error.description}")
+        elif wrong := _misfit(signing, error):
+            code = "ValidationException" if "json" in flask.request.content_type else "ValidationError"
+            refusal = Refusal(400, code, f"moto, which answers for {name} here, cannot take it: {wrong}.")
         else:
             log.exception("moto's %s failed", name, exc_info=error)
             refusal = Refusal(500, "InternalFailure", f"moto's {name} failed: {type(error).__name__}: {error}")
@@ -158,3 +178,16 @@ def _application(signing: str, name: Any) -> flask.Flask:
 
     application.register_error_handler(Exception, answer)
     return application
+
+
+def _misfit(signing: str, error: Exception) -> str:
+    """What is wrong with the request under way, which ``ServiceCall.for_moto`` has written."""
+    request = flask.request
+    target = request.headers.get("X-Amz-Target", "")
+    document = json.loads(request.get_data()) if target else None
+    operation = target.partition(".")[2] or request.form["Action"]
+    wrong = misfit(signing, operation, document, request.form)
+    if not wrong and isinstance(error, ValueError):  # moto's are numbers
+        given = TOKENS & (request.form if document is None else document).keys()
+        wrong = f"{given.pop()} is none that it has given" if given else ""
+    return wrong
