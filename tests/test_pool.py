@@ -222,6 +222,13 @@ def test_what_is_told_before_an_answer_is_passed_over() -> None:
     assert (answer.status, answer.body, answer.header(b"link")) == (200, b"first", None)
 
 
+def test_trailers_are_no_headers_of_the_answer() -> None:
+    trailers = b"Content-Type: text/html\r\nX-Amzn-SageMaker-Custom-Attributes: late\r\n"
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n"
+    [answer] = Answers(head + b"2\r\nok\r\n0\r\n" + trailers + b"\r\n").ask(1)
+    assert answer.headers == [(b"content-type", b"text/plain"), (b"transfer-encoding", b"chunked")]
+
+
 @pytest.mark.parametrize(
     "start, endless",
     [

@@ -224,6 +224,8 @@ class _Connection(asyncio.Protocol):
             raise httptools.HttpParserError("one answer behind the other")
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self._head_done:  # a trailer, which is no header of the answer [RFC 9110, 6.5.1]
+            return
         name = name.lower()
         if name == b"content-length" or name == b"transfer-encoding":
             self._framed = True
