@@ -279,6 +279,14 @@ def test_a_region_that_is_none_has_no_repositories(emulator: Emulator) -> None:
         assert answer.status == 200
 
 
+def test_the_region_is_the_one_that_is_signed_whatever_the_host(emulator: Emulator) -> None:
+    signed = "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/sts/aws4_request, SignedHeaders=host, Signature=x"
+    headers = {"Host": "sts.cn-north-1.amazonaws.com.cn", "Authorization": signed}
+    query = "Action=GetCallerIdentity&Version=2011-06-15"
+    with urllib.request.urlopen(urllib.request.Request(f"{emulator.url}/?{query}", headers=headers)) as answer:
+        assert b"arn:aws:sts::" in answer.read()
+
+
 def test_the_emulator_s_own_region_is_one_for_moto() -> None:
     from moto.logs.models import logs_backends
 

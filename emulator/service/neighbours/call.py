@@ -56,7 +56,8 @@ class ServiceCall:
 
     def for_moto(self, scope: Scope) -> tuple[Scope, bytes]:
         """The request as moto is to have it, and its body."""
-        headers = [(name, value) for name, value in scope["headers"] if name in (b"host", b"accept")]
+        headers = [(name, value) for name, value in scope["headers"] if name == b"accept"]
+        headers.append((b"host", b"localhost"))  # of an AWS host, moto would take the region, whatever is signed
         signed = credential(scope)
         if signed:  # moto takes the region and the caller from here, and a presigned URL has no such header
             authorization = f"AWS4-HMAC-SHA256 Credential={signed}, SignedHeaders=host, Signature=verified"
