@@ -61,7 +61,8 @@ def find(name: str | None) -> Record:
     if name is not None:
         found = state_directory.living(state_directory.named(name))
         if found is None:
-            raise SetupError(f"No emulator {name} is running. {_those_running()}")
+            others = _those_running() if state_directory.all_living() else "Nor is any other."
+            raise SetupError(f"No emulator {name} is running. {others}")
         return found
     running = state_directory.all_living()
     if len(running) != 1:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import functools
+import os
+import urllib.parse
 from typing import Any
 
 import click
 
+from emulator.errors import SetupError
 from localmme.completion import emulator_names
 from localmme.state_directory import DEFAULT_URL
 
+VARIABLES = ("LOCALMME_URL", "AWS_ENDPOINT_URL")
 NAMED: dict[str, Any] = {
     "metavar": "NAME",
     "shell_complete": emulator_names,
@@ -35,13 +39,27 @@ def where_an_emulator_is(function: Any) -> Any:
             raise click.UsageError("--name and --url exclude each other: each says which emulator.")
         if name is not None or source is click.core.ParameterSource.DEFAULT:
             url = address_of(name)
+        _refuse_what_is_no_address(url)
         function(url=url, **options)
 
     command = click.option("--name", **NAMED)(command)
     return click.option(
         "--url",
-        envvar=["LOCALMME_URL", "AWS_ENDPOINT_URL"],
+        envvar=VARIABLES,
         default=DEFAULT_URL,
         show_default=True,
         help="Where the emulator listens; also LOCALMME_URL, AWS_ENDPOINT_URL. Without one: the only one that runs.",
     )(command)
+
+
+def _refuse_what_is_no_address(url: str) -> None:
+    """Raises SetupError, whether it was given as an option or stands in the environment."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return
+    except ValueError:  # brackets without an end, a port that is none
+        pass
+    variables = [name for name in VARIABLES if os.environ.get(name) == url]
+    given = f"{variables[0]} is" if variables else "--url is"
+    raise SetupError(f"{given} {url!r}, which is no address. Write it as in {DEFAULT_URL}.")

@@ -207,6 +207,18 @@ def test_a_command_finds_the_only_emulator_that_runs(monkeypatch: pytest.MonkeyP
     assert asked_for() == "http://127.0.0.1:2"
 
 
+@pytest.mark.parametrize(
+    "url", ["foo", "localhost:8080", "http://", "http://[::1", "http://localhost:99999", "s3://models"]
+)
+def test_what_is_no_address_is_refused_with_what_is_one(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.delenv("LOCALMME_URL", raising=False)
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    rule = f"is {url!r}, which is no address. Write it as in {DEFAULT_URL}."
+    assert asked_for("--url", url) == f"Error: --url {rule}"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+    assert asked_for() == f"Error: AWS_ENDPOINT_URL {rule}"
+
+
 def test_env_exports_nothing_when_nothing_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     running(monkeypatch, "houses")
     result = CliRunner().invoke(cli.main, ["env", "--url", "http://127.0.0.1:9"])
