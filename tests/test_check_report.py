@@ -295,8 +295,10 @@ def test_a_container_that_runs_already_is_checked_and_left_running(model: Path, 
         server.wait()
 
 
-def test_nothing_at_the_url_is_exit_code_2(model: Path) -> None:
-    done = run("--url", f"http://127.0.0.1:{free_port()}", "--model", str(model), "--timeout", "0.5")
+@pytest.mark.parametrize("timeout", [["--timeout", "0.5"], []], ids=["given", "shorter than of one that is started"])
+def test_nothing_at_the_url_is_exit_code_2(timeout: list[str], model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("localmme.check.command.RUNNING_STARTUP_SECONDS", 0.5)
+    done = run("--url", f"http://127.0.0.1:{free_port()}", "--model", str(model), *timeout)
     assert done.returncode == 2
     assert "No healthy container answers at http://127.0.0.1:" in done.stderr
 

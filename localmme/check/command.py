@@ -33,6 +33,8 @@ from localmme.options import variable
 
 DEFAULT_BODY, DEFAULT_CONTENT_TYPE = b"{}", "application/json"
 SOME_FAILED, COULD_NOT_RUN, INTERRUPTED = 1, 2, 128  # exit codes; to the last, the signal's number is added
+# [ours] In which a container of --url has to answer: it is not started now, so that there is little to wait for.
+RUNNING_STARTUP_SECONDS = 10.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -73,7 +75,8 @@ def check(
             events.subscribe(lambda event, _: shown.tell(_pulling(event)) if isinstance(event, ImagePulling) else None)
             engine = Engine(own.directory, events)
             subject = _subject(image, command, handler, url, environment, memory, own.directory, engine)
-            subject.limits = replace(given, startup_seconds=timeout) if timeout else given
+            longest = min(given.startup_seconds, RUNNING_STARTUP_SECONDS) if url else given.startup_seconds
+            subject.limits = replace(given, startup_seconds=timeout or longest)
             results, interrupted_by = asyncio.run(_run(checks, subject, archives, sample, own, shown))
             if shown.printer:
                 shown.printer.end(bool(interrupted_by), len(checks))
