@@ -612,7 +612,9 @@ def test_a_handler_and_a_command_are_found_from_where_the_emulator_was_started(p
     (plane.directory / "here").mkdir(exist_ok=True)
     handler = plane.directory / "here" / "other.py"
     handler.write_text(plane.handler.read_text().replace("return model,", "return 'elsewhere',"))
-    plane.create_endpoint(name, Image="handler:here/other.py:transform_fn")
+    (plane.directory / "here" / "service.py").write_text("def handle(data, context): return [b'served']")
+    plane.create_endpoint(name, Image="handler:here/service.py:handle")
+    assert plane.invoke(name) == "served"
     plane.delete_endpoint(name)
     plane.create_endpoint(name, Image="handler:here/other.py")
     assert plane.invoke(name) == "elsewhere"

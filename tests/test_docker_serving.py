@@ -522,7 +522,7 @@ def test_a_container_that_ends_at_once_is_explained(run: Run) -> None:
     error = failed(run(start={"exit": 7, "lines": [f"line {n}" for n in range(30)] + ["no GPU here"]}))
     assert error.startswith("Error: The primary container for production variant AllTraffic did not pass the ping")
     assert "It ended with exit code 7 before it was healthy." in error
-    assert error.endswith("line 29\n    no GPU here") and "line 5\n" not in error
+    assert error.endswith("line 29\n      no GPU here") and "line 5\n" not in error
 
 
 def test_a_container_that_is_never_healthy_is_explained(run: Run) -> None:
@@ -530,7 +530,7 @@ def test_a_container_that_is_never_healthy_is_explained(run: Run) -> None:
     never = [
         run(*limits, start={"listen": False}),
         run(*limits, ping={"status": 500}),
-        run(*limits, list={"body": "[]"}),
+        run(*limits, list={"status": 404}),
     ]
     for emulator in never:
         error = failed(emulator)

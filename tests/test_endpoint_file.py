@@ -30,8 +30,9 @@ from emulator.hosting.definition import (
     Resources,
     VariantDefinition,
 )
-from emulator.hosting.instance_types import instance_type, instance_types
+from emulator.hosting.instance_types import instance_type, instance_types, unfit_for_many_models
 from emulator.hosting.members import MEMBERS, SWITCHED_OFF, Members
+from emulator.hosting.storage_sizes import local_disk_bytes
 from emulator.service_model import Problem, compiled_pattern, problems, shape
 from localmme import endpoint_file, options
 from localmme.endpoint_file import MINIMAL_FILE, read
@@ -172,7 +173,7 @@ def test_without_instance_type_an_instance_is_this_machine(folder: Path) -> None
 
 def test_a_gpu_instance_passes_no_gpus_on(folder: Path) -> None:
     [endpoint] = read(written(folder, changed("ml.m5.large", "ml.g5.xlarge")))
-    assert endpoint.variants[0].resources == Resources(16 * GIB, 20 * GIB, 4, gpus=0)
+    assert endpoint.variants[0].resources == Resources(16 * GIB, 250 * 10**9, 4, gpus=0)  # on a disk of its own
 
 
 def test_one_container_in_containers_is_as_a_primary_container(folder: Path) -> None:
@@ -249,7 +250,8 @@ def test_images(folder: Path, monkeypatch: pytest.MonkeyPatch, image: str, expec
         expected = dataclasses.replace(command, words=[*command.words, "--handler", expected])
     if isinstance(expected, Command):
         words = [word.replace("{folder}", str(folder)) for word in expected.words]
-        expected = Command(words, Path(str(expected.directory).replace("{folder}", str(folder))))
+        directory = Path(str(expected.directory).replace("{folder}", str(folder)))
+        expected = dataclasses.replace(expected, words=words, directory=directory)
     assert container.runs == expected
     assert container.environment == {"LEVEL": "2"}  # nothing that SageMaker would not set
 
@@ -884,16 +886,22 @@ def endpoints(draw: st.DrawFn) -> list[EndpointDefinition]:
     for name in draw(st.lists(NAMES, min_size=1, max_size=3, unique_by=str.lower)):
         variants = []
         for variant_name in draw(st.lists(NAMES, min_size=1, max_size=3, unique=True)):
-            chosen = instance_type(draw(st.sampled_from(sorted(instance_types()))))
+            model = draw(st.sampled_from(made))
+            fitting_types = [
+                each for each in sorted(instance_types()) if not (model.multi_model and unfit_for_many_models(each))
+            ]
+            chosen = instance_type(draw(st.sampled_from(fitting_types)))
+            storage = local_disk_bytes(chosen.name) or draw(st.integers(1, 512)) * GIB
             variants.append(
                 VariantDefinition(
-                    draw(st.sampled_from(made)),
-                    Resources(chosen.memory_bytes, draw(st.integers(1, 512)) * GIB, chosen.vcpus),
+                    model,
+                    Resources(chosen.memory_bytes, storage, chosen.vcpus),
                     variant_name,
                     draw(st.integers(1, 1000)),
                     draw(st.floats(0, 1e9)),
                     draw(st.booleans()),
                     draw(st.none() | st.integers(60, 3600).map(float)),
+                    chosen.name,
                 )
             )
         result.append(EndpointDefinition(name, variants, options.region()))
@@ -948,15 +956,12 @@ def _variant_document(model_name: str, variant: VariantDefinition) -> dict[str, 
     document: dict[str, Any] = {
         "VariantName": variant.name,
         "ModelName": model_name,
-        "InstanceType": next(
-            name
-            for name, has in instance_types().items()
-            if (has.memory_bytes, has.vcpus) == (variant.resources.memory_bytes, variant.resources.vcpus)
-        ),
-        "VolumeSizeInGB": variant.resources.storage_bytes // GIB,
+        "InstanceType": variant.instance_type,
         "InitialInstanceCount": variant.instance_count,
         "InitialVariantWeight": variant.weight,
     }
+    if not local_disk_bytes(variant.instance_type):
+        document["VolumeSizeInGB"] = variant.resources.storage_bytes // GIB
     if variant.least_outstanding:
         document["RoutingConfig"] = {"RoutingStrategy": "LEAST_OUTSTANDING_REQUESTS"}
     if variant.startup_seconds:

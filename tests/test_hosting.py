@@ -359,7 +359,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 8 MiB."""
     directory = tmp_path / "small"
     directory.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(directory)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m,mode=700", "tmpfs", str(directory)]
     if os.geteuid() != 0 or not shutil.which("mount") or subprocess.call(mount, stderr=subprocess.DEVNULL):
         pytest.skip("mounting a small file system takes root")
     yield directory
