@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from emulator.containers.keeper import PR_SET_CHILD_SUBREAPER
 from tests.docker_fixtures import engine, images  # noqa: F401
 from tests.leftovers import leftovers  # noqa: F401
 from tests.running import SCRIPTED_CONTAINER, Emulator, Journal, eventually
@@ -19,6 +22,17 @@ from tests.running import SCRIPTED_CONTAINER, Emulator, Journal, eventually
 # our own is not inherited.
 signal.signal(signal.SIGHUP, lambda *_: None)
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def adopts_no_orphans() -> Iterator[None]:
+    """What a test runs in this process may make it the parent of orphans, which nobody here would wait for.
+
+    The processes of emulators that later tests kill would stay as zombies, which look as if they ran.
+    """
+    yield
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
 
 @pytest.hookimpl(wrapper=True)
