@@ -208,6 +208,8 @@ def test_an_invocation_that_another_instance_takes_counts_once(
     keeper.suspend()  # so that no one tells that the container is gone
     try:
         os.kill(pids[0], signal.SIGKILL)
+        # A zombie still has its files open until the last of its threads has ended.
+        eventually(lambda: os.listdir(f"/proc/{pids[0]}/task") == [str(pids[0])], 10, "its threads have ended")
         eventually(lambda: psutil.Process(pids[0]).status() == psutil.STATUS_ZOMBIE, 10, "it has closed its port")
         for name in ("a.tar.gz", "b.tar.gz"):
             emulator.invoke(name)

@@ -65,11 +65,9 @@ class Tried:
     """An emulator with an endpoint, in whose bucket ``b`` there are a page and a file that is to stay."""
 
     def __init__(self, directory: Path, *options: str) -> None:
-        self.s3, self.marker, self.planted = directory / "s3", directory / "ran", directory / "planted"
+        self.s3, self.marker = directory / "s3", directory / "ran"
         archive(self.s3 / "b" / "a.tar.gz", {"code/inference.py": HANDLER.format(marker=str(directory / "own"))})
         (self.s3 / "b" / "stays").write_text("secret")
-        (self.planted / "code").mkdir(parents=True)
-        (self.planted / "code" / "inference.py").write_text(HANDLER.format(marker=str(self.marker)))
         self.emulator = Emulator("--models", str(self.s3), *options, state=directory / "state")
         self.emulator.wait_in_service()
         self.url = self.emulator.url
