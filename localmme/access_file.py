@@ -11,10 +11,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+from emulator.aws.service_models import Place, described, near
 from emulator.errors import SetupError
 from emulator.service.access.door import User
 from emulator.service.access.policy import Statement, of_document, of_statements
-from emulator.service_model import Place, described, near
 from localmme.yaml_source import NotYaml, YamlSource
 
 MEMBERS = ("UserName", "AccessKeyId", "SecretAccessKey", "SessionToken", "Tags", "Statement", "PolicyDocument")

@@ -89,7 +89,7 @@ def said_by(error: Any) -> str:
 
 def _did_you_mean(url: str, endpoint_name: str, target_model: str, error: Any) -> str:
     """Names like one that is not there."""
-    from emulator.service_model import near
+    from emulator.aws.service_models import near
 
     if not error.response["Error"]["Message"].startswith("Failed to download model data"):
         return ""

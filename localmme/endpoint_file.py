@@ -35,11 +35,11 @@ from typing import Any
 from botocore.model import Shape
 
 from emulator.artifacts.model_data_url import ModelData, parse_s3_url
+from emulator.aws.service_models import Place, described, near, problems, shape
 from emulator.errors import SetupError
 from emulator.hosting.arguments import Arguments, after, member, wanted_data, written
 from emulator.hosting.definition import EndpointDefinition, ModelDefinition, VariantDefinition
 from emulator.hosting.members import not_emulated, places_of_our_own
-from emulator.service_model import Place, described, near, problems, shape
 from localmme.environment import region
 from localmme.yaml_source import NotYaml, YamlSource
 

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from yaml.constructor import SafeConstructor
 
-from emulator.service_model import Place
+from emulator.aws.service_models import Place
 
 _TAG = "tag:yaml.org,2002:"
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from botocore.model import Shape
 
-from emulator.service_model import Place, compiled_pattern, problems
+from emulator.aws.service_models import Place, compiled_pattern, problems
 from tests.control_plane import ARN, ROLE
 
 # Tried in turn for a string, until one is what the model takes.

@@ -24,7 +24,10 @@ from hypothesis import strategies as st
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from emulator.aws.arn import ACCOUNT_ID, s3_arn, sagemaker_arn
+from emulator.aws.asgi import Scope
 from emulator.aws.json_document import MOST_LEVELS, NotADocument, parsed
+from emulator.aws.request import FORM
+from emulator.aws.service_models import shape
 from emulator.events import Events
 from emulator.limits import Limits
 from emulator.service.access import asks, door
@@ -33,14 +36,13 @@ from emulator.service.access.patterns import Arn, Text
 from emulator.service.access.policy import Ask, Statement
 from emulator.service.access.request import Request
 from emulator.service.access.signature import ALGORITHM, Claim, canonical_request, signing_key
-from emulator.service.addressed import FORM
 from emulator.service.console import console
 from emulator.service.container_logs import ContainerLogs
 from emulator.service.dispatch import Dispatch
 from emulator.service.metrics import Metrics
 from emulator.service.neighbours.call import TARGETS
 from emulator.service.neighbours.face import Neighbours
-from emulator.service.runtime import Runtime, Scope
+from emulator.service.runtime import Runtime
 from emulator.service.s3 import face as s3_face
 from emulator.service.s3.call import Answer as S3Answer
 from emulator.service.s3.face import S3
@@ -48,7 +50,6 @@ from emulator.service.s3.routes import OPERATIONS as S3_OPERATIONS
 from emulator.service.sagemaker import face as sagemaker_face
 from emulator.service.sagemaker.face import OPERATIONS, SageMaker, input_shape
 from emulator.service.web_guard import WebGuard
-from emulator.service_model import shape
 from tests.control_plane import ARN, ROLE
 from tests.generated_requests import Generator
 

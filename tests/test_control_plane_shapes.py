@@ -15,10 +15,10 @@ from botocore.model import Shape
 from botocore.parsers import create_parser
 from botocore.session import Session
 
+from emulator.aws.service_models import problems
 from emulator.hosting.members import MEMBERS
 from emulator.service.sagemaker import nothing_there
 from emulator.service.sagemaker.face import OPERATIONS, REQUEST_BYTES
-from emulator.service_model import problems
 from tests.control_plane import ARN, ROLE, ControlPlane, RawClient
 from tests.generated_requests import Generator, Takes, Wrong, lacking, mistyped, outside, parts
 from tests.running import eventually

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from emulator.decimals import LARGEST, decimal
+from emulator.aws.decimals import LARGEST, decimal
 from emulator.service.s3.chunked import AwsChunked
 from emulator.service.s3.conditions import byte_range, seconds
 from emulator.service.s3.errors import S3Error

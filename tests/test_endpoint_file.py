@@ -19,6 +19,7 @@ from botocore.validate import ParamValidator
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from emulator.aws.service_models import Problem, compiled_pattern, problems, shape
 from emulator.errors import SetupError
 from emulator.hosting.definition import (
     Caching,
@@ -33,7 +34,6 @@ from emulator.hosting.definition import (
 from emulator.hosting.instance_types import instance_type, instance_types, unfit_for_many_models
 from emulator.hosting.members import MEMBERS, SWITCHED_OFF, Members
 from emulator.hosting.storage_sizes import local_disk_bytes
-from emulator.service_model import Problem, compiled_pattern, problems, shape
 from localmme import endpoint_file, options
 from localmme.endpoint_file import MINIMAL_FILE, read
 from tests.running import Emulator, archive, eventually, localmme

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from emulator.service_model import problems, shape
+from emulator.aws.service_models import problems, shape
 from tests.control_plane import ARN, HANDLER, ControlPlane, RawClient, refusal
 from tests.described import described, many, scripted_container, variant
 from tests.running import REPOSITORY, Emulator, Journal, archive, eventually, localmme, scripted_model

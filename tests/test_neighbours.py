@@ -20,11 +20,11 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from emulator.aws.request import service_of
+from emulator.aws.wsgi import MOST_BODY_BYTES
 from emulator.events import Events, LogLine
-from emulator.service.addressed import service_of
 from emulator.service.container_logs import KEPT_CHARACTERS, KEPT_LINES, KEPT_STREAMS, ContainerLogs
 from emulator.service.neighbours.misfits import misfit
-from emulator.service.wsgi import MOST_BODY_BYTES
 from tests.conftest import scripted_arguments
 from tests.neighbours_running import ACCOUNT, REGION, aws, aws_json, client
 from tests.real_servers.images import Images

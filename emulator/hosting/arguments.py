@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from emulator.artifacts.model_data_url import ModelData
+from emulator.aws.service_models import Place, described, near, not_among
 from emulator.errors import SetupError
 from emulator.hosting.definition import (
     Caching,
@@ -25,7 +26,6 @@ from emulator.hosting.instance_types import instance_types, resources_of, unfit_
 from emulator.hosting.members import ROUTING_STRATEGIES
 from emulator.hosting.runnable import HANDLER, runnable
 from emulator.hosting.storage_sizes import storage_bytes
-from emulator.service_model import Place, described, near, not_among
 
 PUBLISH_SECONDS = (10, 30, 60, 120, 180, 240, 300)  # [api] between two looks at a container's metrics
 ENVIRONMENT_BYTES = 32 * 1024  # [api] of all containers of a model together

@@ -11,7 +11,7 @@ from typing import Any
 
 from botocore.model import Shape
 
-from emulator.service_model import Place
+from emulator.aws.service_models import Place
 
 
 @dataclass(frozen=True)

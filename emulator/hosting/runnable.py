@@ -9,11 +9,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from emulator.aws.service_models import described
 from emulator.containers.images import is_reference
 from emulator.containers.process import PACKAGE_ROOT
 from emulator.errors import SetupError
 from emulator.hosting.definition import Command, Image
-from emulator.service_model import described
 
 IMAGE_NAME = "REPOSITORY:TAG, with the repository in lower case"
 HANDLER, COMMAND = "handler:", "command:"

@@ -17,9 +17,9 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from emulator.service.neighbours.wire import Refusal
+from emulator.aws.asgi import Receive, Scope, Send
+from emulator.aws.protocols import Refusal
 from emulator.service.refusals import ENDING, TOO_LONG, not_http
-from emulator.service.runtime import Receive, Scope, Send
 
 # [ours] The most of a request line and its headers, and of all else that is not data (trailers, extensions of chunks).
 # S3's limit for headers is 8 KB; credentials of other services alone may be longer.

@@ -8,8 +8,8 @@ from typing import Any
 
 from flask import Flask, Response, abort, jsonify, request
 
-from emulator.service.addressed import HEALTH
-from emulator.service.addressed import PAGES as PREFIX
+from emulator.aws.request import HEALTH
+from emulator.aws.request import PAGES as PREFIX
 
 POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"  # all of it is JSON
 

@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from emulator.service.addressed import HEALTH, PAGES, header, service_of
+from emulator.aws.asgi import Receive, Scope, Send
+from emulator.aws.protocols import Refusal
+from emulator.aws.request import HEALTH, PAGES, header, service_of
 from emulator.service.neighbours.face import Neighbours
-from emulator.service.neighbours.wire import Refusal
 from emulator.service.refusals import ENDING, send_refusal
 from emulator.service.response_headers import NO_PAGE, protected, shared
 from emulator.service.runtime import PREFIX as RUNTIME_PREFIX
-from emulator.service.runtime import Receive, Runtime, Scope, Send
+from emulator.service.runtime import Runtime
 from emulator.service.s3.addressing import is_for_s3
 from emulator.service.sagemaker import TARGET_PREFIX
 from emulator.service.unambiguous import Ambiguous, check_head

@@ -7,9 +7,9 @@ import random
 import uuid
 from dataclasses import replace
 
-from emulator.service.addressed import header
-from emulator.service.neighbours.wire import Refusal, Request, refuse
-from emulator.service.runtime import Scope, Send
+from emulator.aws.asgi import Scope, Send
+from emulator.aws.protocols import Refusal, Request, refuse
+from emulator.aws.request import header
 from emulator.service.s3 import wire
 from emulator.service.s3.errors import S3Error
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, MutableMapping
 from typing import Any
 
-from emulator.service.runtime import Headers, Send
+from emulator.aws.asgi import Headers, Send
 
 CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # [RFC 9110] a header's name

@@ -13,9 +13,9 @@ import re
 import time
 import urllib.parse
 import uuid
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
 
+from emulator.aws.asgi import Headers, Receive, Scope, Send
+from emulator.aws.eventstream import payload_part, stream_exception
 from emulator.containers.contract import NEW_SESSION, Answer, Invocation
 from emulator.errors import (
     AwsError,
@@ -39,13 +39,7 @@ from emulator.hosting.endpoints import Endpoints
 from emulator.hosting.sessions import CLOSED, OPENED, SESSION_ID
 from emulator.hosting.variant import ProductionVariant
 from emulator.limits import FORMER_BODY_BYTES, Limits
-from emulator.service.eventstream import payload_part, stream_exception
 from emulator.service.throttle import Throttle
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Headers = list[tuple[bytes, bytes]]
 
 PREFIX = "/endpoints/"
 INVOKE, INVOKE_STREAM, INVOKE_ASYNC = "invocations", "invocations-response-stream", "async-invocations"

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
+from emulator.aws.asgi import Receive, Scope, Send
 from emulator.containers.engine import Engine
 from emulator.errors import SetupError
 from emulator.events import Events, Ready
@@ -35,13 +36,13 @@ from emulator.service.dispatch import Dispatch
 from emulator.service.log import Log
 from emulator.service.metrics import Metrics
 from emulator.service.neighbours.face import Neighbours
-from emulator.service.runtime import Receive, Runtime, Scope, Send
+from emulator.service.runtime import Runtime
 from emulator.service.web_guard import WebGuard
 from emulator.service.worker import ENDING_SIGNALS, Worker
 
 if TYPE_CHECKING:
+    from emulator.aws.protocols import Refusal
     from emulator.service.access.door import Access, User
-    from emulator.service.neighbours.wire import Refusal
     from emulator.service.s3.face import S3
     from emulator.service.sagemaker.face import SageMaker
     from emulator.service.sagemaker.plane import Plane
@@ -91,9 +92,9 @@ class Application:
         ``gave_up`` is set when one of those given failed. ``again``: this process takes the place of one that was
         killed; then none of them takes the others, and S3, with it.
         """
+        from emulator.aws.wsgi import in_threads
         from emulator.service.console import console
         from emulator.service.sagemaker.face import SageMaker
-        from emulator.service.wsgi import in_threads
 
         metrics, container_logs = Metrics(), ContainerLogs()
         for listener in (Log(self._settings.url, self._given, again), metrics, container_logs):

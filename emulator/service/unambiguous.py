@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import urllib.parse
 
+from emulator.aws.asgi import Scope
+from emulator.aws.request import SERVICES, header, signed_for
 from emulator.errors import EmulatorError
-from emulator.service.addressed import SERVICES, header, signed_for
-from emulator.service.runtime import Scope
 from emulator.service.s3.routes import SUBRESOURCES
 
 # Headers that are there once at most, and beginnings of such; S3 takes metadata more than once. [api]

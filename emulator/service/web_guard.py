@@ -14,8 +14,8 @@ import re
 import urllib.parse
 from collections.abc import Sequence
 
+from emulator.aws.asgi import Headers, Scope
 from emulator.errors import EmulatorError, SetupError
-from emulator.service.runtime import Headers, Scope
 
 # AWS's DNS suffixes: [api] botocore's partitions. Nobody but AWS can have a name there lead to another machine.
 AWS_DOMAINS = (

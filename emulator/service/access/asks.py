@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from emulator.aws.arn import s3_arn, sagemaker_arn
+from emulator.aws.request import PAGES
 from emulator.service.access.patterns import Context
 from emulator.service.access.policy import Ask
 from emulator.service.access.request import Request
-from emulator.service.addressed import PAGES
 from emulator.service.neighbours.call import ServiceCall
 from emulator.service.runtime import INVOKE, INVOKE_ASYNC, INVOKE_STREAM, parts_of
 from emulator.service.s3.addressing import copy_source

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from emulator.aws.arn import ACCOUNT_ID, iam_arn, s3_arn
+from emulator.aws.asgi import Receive, Scope
 from emulator.aws.json_document import NotADocument, parsed
+from emulator.aws.request import ADMITTED, CALL, DOCUMENT, signed_for
 from emulator.service.access import asks, refusals
 from emulator.service.access.patterns import Context
 from emulator.service.access.policy import Ask, Decision, Statement, decide
@@ -26,9 +28,7 @@ from emulator.service.access.signature import (
     check_time,
     claim,
 )
-from emulator.service.addressed import ADMITTED, CALL, DOCUMENT, signed_for
 from emulator.service.neighbours.call import NotACall, read
-from emulator.service.runtime import Receive, Scope
 from emulator.service.s3.addressing import headers_of, target
 from emulator.service.s3.errors import S3Error, access_denied
 

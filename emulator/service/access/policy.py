@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from emulator.aws.service_models import Place, described, near
 from emulator.service.access.conditions import NAMES, Condition
 from emulator.service.access.patterns import Arn, Context, Text, Unresolved, matches_any
-from emulator.service_model import Place, described, near
 
 VERSION = "2012-10-17"  # the one that has policy variables
 VERSIONS = (VERSION, "2008-10-17")

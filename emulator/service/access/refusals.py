@@ -10,11 +10,11 @@ import json
 import uuid
 from typing import NamedTuple
 
+from emulator.aws.asgi import Receive, Scope, Send
+from emulator.aws.request import header
 from emulator.errors import EmulatorError
 from emulator.service.access.request import Request
-from emulator.service.addressed import header
 from emulator.service.neighbours.call import NotACall
-from emulator.service.runtime import Receive, Scope, Send
 from emulator.service.s3 import wire
 from emulator.service.s3.errors import S3Error
 from emulator.service.s3.reading import Body

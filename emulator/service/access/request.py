@@ -5,8 +5,8 @@ from __future__ import annotations
 import urllib.parse
 from collections.abc import Sequence
 
-from emulator.service.addressed import header
-from emulator.service.runtime import Scope
+from emulator.aws.asgi import Scope
+from emulator.aws.request import header
 
 QUERY_UNRESERVED = "-_.~"
 

@@ -17,7 +17,7 @@ import urllib.parse
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from emulator.decimals import decimal
+from emulator.aws.decimals import decimal
 from emulator.service.access import refusals
 from emulator.service.access.request import QUERY_UNRESERVED, Request, decoded
 from emulator.service.s3.addressing import LONGEST_PRESIGNED_SECONDS

@@ -18,11 +18,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from emulator.aws.asgi import Scope
 from emulator.aws.json_document import NotADocument, parsed
+from emulator.aws.protocols import CBOR
+from emulator.aws.request import FORM, RPC_PREFIX, SERVICES, credential, header
 from emulator.errors import EmulatorError
-from emulator.service.addressed import FORM, RPC_PREFIX, SERVICES, credential, header
-from emulator.service.neighbours.wire import CBOR
-from emulator.service.runtime import Scope
 
 # Signing names, and what botocore calls the models of their APIs.
 MODELS = {"sts": "sts", "iam": "iam", "ecr": "ecr", "monitoring": "cloudwatch", "logs": "logs"}

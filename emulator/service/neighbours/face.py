@@ -7,15 +7,15 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from emulator.aws.asgi import Receive, Scope, Send
+from emulator.aws.protocols import CBOR, Refusal, Request, refuse
+from emulator.aws.request import ADMITTED, CALL, header, service_of, signed_region
+from emulator.aws.wsgi import in_threads, whole_body
 from emulator.containers.engine import Engine
 from emulator.errors import SetupError
-from emulator.service.addressed import ADMITTED, CALL, header, service_of, signed_region
 from emulator.service.container_logs import ContainerLogs
 from emulator.service.metrics import Metrics
 from emulator.service.neighbours.call import NotACall, ServiceCall, read
-from emulator.service.neighbours.wire import CBOR, Refusal, Request, refuse
-from emulator.service.runtime import Receive, Scope, Send
-from emulator.service.wsgi import in_threads, whole_body
 
 if TYPE_CHECKING:
     from emulator.service.neighbours.moto_services import MotoServices

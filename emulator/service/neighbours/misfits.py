@@ -10,9 +10,9 @@ from botocore.loaders import Loader
 from botocore.model import ServiceModel, StructureShape
 from botocore.utils import parse_timestamp
 
-from emulator.decimals import decimal
+from emulator.aws.decimals import decimal
+from emulator.aws.service_models import problems
 from emulator.service.neighbours.call import MODELS
-from emulator.service_model import problems
 
 NUMBERS = {"integer", "long"}
 

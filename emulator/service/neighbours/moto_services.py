@@ -22,11 +22,11 @@ from moto.sts.models import AssumedRole, sts_backends
 from moto.utilities.utils import get_partition
 from werkzeug.exceptions import HTTPException
 
+from emulator.aws.protocols import Refusal, Request, refuse
 from emulator.service.container_logs import KEPT_LINES, Lines
 from emulator.service.metrics import Minute
 from emulator.service.neighbours import cloudwatch, ecr
 from emulator.service.neighbours.misfits import misfit
-from emulator.service.neighbours.wire import Refusal, Request, refuse
 
 APPLICATIONS = {"sts": "sts", "iam": "iam", "ecr": "ecr", "monitoring": "cloudwatch", "logs": "logs"}
 # Ours. It looks as SageMaker's console makes such roles, by which its SDK knows them.

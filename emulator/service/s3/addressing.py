@@ -9,9 +9,9 @@ import urllib.parse
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta, timezone
 
-from emulator.decimals import decimal
-from emulator.service.addressed import header, signed_for
-from emulator.service.runtime import Scope
+from emulator.aws.asgi import Scope
+from emulator.aws.decimals import decimal
+from emulator.aws.request import header, signed_for
 from emulator.service.s3.checksums import HEADER, LENGTHS
 from emulator.service.s3.errors import S3Error, expired, invalid_argument, invalid_uri
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 
 from emulator.aws.arn import ACCOUNT_ID
-from emulator.decimals import decimal
+from emulator.aws.decimals import decimal
 from emulator.service.s3 import wire
 from emulator.service.s3.call import Answer, Call, xml
 from emulator.service.s3.errors import (

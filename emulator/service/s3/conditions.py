@@ -6,7 +6,7 @@ import email.utils
 import re
 from collections.abc import Mapping
 
-from emulator.decimals import decimal
+from emulator.aws.decimals import decimal
 from emulator.service.s3.errors import invalid_range, no_such_key, not_implemented, precondition_failed
 from emulator.service.s3.store import Condition, Entry
 

@@ -6,7 +6,7 @@ import re
 import urllib.parse
 from collections.abc import Mapping
 
-from emulator.decimals import decimal
+from emulator.aws.decimals import decimal
 from emulator.service.s3 import checksums
 from emulator.service.s3.addressing import http_date
 from emulator.service.s3.attributes import Attributes

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from emulator.aws.arn import ACCOUNT_ID
-from emulator.service.addressed import ADMITTED, header, parsed_query, signed_region
-from emulator.service.runtime import Receive, Scope, Send
+from emulator.aws.asgi import Receive, Scope, Send
+from emulator.aws.request import ADMITTED, header, parsed_query, signed_region
 from emulator.service.s3 import wire
 from emulator.service.s3.addressing import check_expiry, headers_of, target
 from emulator.service.s3.call import Answer, Call, Sink

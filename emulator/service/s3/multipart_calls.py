@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import urllib.parse
 
-from emulator.decimals import decimal
+from emulator.aws.decimals import decimal
 from emulator.service.s3 import checksums, wire
 from emulator.service.s3.addressing import copy_source
 from emulator.service.s3.bucket_calls import OWNER

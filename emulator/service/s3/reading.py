@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emulator.service.runtime import Receive
+from emulator.aws.asgi import Receive
 from emulator.service.s3.errors import S3Error, incomplete_body, message_too_long
 
 BATCH_BYTES = 1 << 20  # read before it is written: each batch takes two hops between threads

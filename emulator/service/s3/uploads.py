@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from emulator.decimals import decimal
+from emulator.aws.decimals import decimal
 from emulator.service.s3 import checksums
 from emulator.service.s3.attributes import Attributes
 from emulator.service.s3.errors import (

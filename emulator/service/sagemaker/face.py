@@ -10,9 +10,10 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from emulator.aws.asgi import Receive, Scope, Send
 from emulator.aws.json_document import NotADocument, parsed
-from emulator.service.addressed import DOCUMENT, header
-from emulator.service.runtime import Receive, Scope, Send
+from emulator.aws.request import DOCUMENT, header
+from emulator.aws.service_models import input_shape_name, operation_names, shape
 from emulator.service.sagemaker import endpoint_configs, endpoints, models, nothing_there, operation_of, tags
 from emulator.service.sagemaker.errors import (
     ControlPlaneError,
@@ -25,7 +26,6 @@ from emulator.service.sagemaker.errors import (
 from emulator.service.sagemaker.plane import Plane
 from emulator.service.sagemaker.validation import check
 from emulator.service.sagemaker.waiters import is_waiter, settled
-from emulator.service_model import input_shape_name, operation_names, shape
 
 REQUEST_BYTES = 4 << 20  # [ours] far more than any operation takes
 

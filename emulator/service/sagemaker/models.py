@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from emulator.aws.service_models import shape
 from emulator.hosting.arguments import Arguments, after, written
 from emulator.hosting.definition import ModelDefinition
 from emulator.hosting.members import not_emulated
 from emulator.service.sagemaker.errors import ControlPlaneError, no_local_code
 from emulator.service.sagemaker.listing import page
 from emulator.service.sagemaker.plane import Plane, told
-from emulator.service_model import shape
 
 
 async def create(plane: Plane, asked: dict[str, Any]) -> dict[str, Any]:

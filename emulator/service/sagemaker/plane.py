@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from emulator.aws.arn import sagemaker_arn
+from emulator.aws.service_models import shape
 from emulator.hosting.arguments import Locate
 from emulator.hosting.endpoints import Endpoints
 from emulator.hosting.registry import Kind, Record, Registry
 from emulator.service.sagemaker.errors import already_exists, not_found, not_kept
-from emulator.service_model import shape
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from emulator.decimals import decimal
+from emulator.aws.decimals import decimal
 from emulator.hosting.registry import Record
 from emulator.service.sagemaker.errors import ControlPlaneError, bad_token
 from emulator.service.sagemaker.plane import Plane

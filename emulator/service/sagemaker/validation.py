@@ -7,8 +7,8 @@ from typing import Any
 
 from botocore.model import StructureShape
 
+from emulator.aws.service_models import Place, Problem, problems
 from emulator.service.sagemaker.errors import ControlPlaneError, not_serializable
-from emulator.service_model import Place, Problem, problems
 
 
 def check(of: StructureShape, asked: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import urllib.parse
 
-from emulator.service.runtime import Scope
+from emulator.aws.asgi import Scope
 
 # X-Amz-Target and the paths of RPC v2 name an operation after the version of a service's API.
 SERVICES = {

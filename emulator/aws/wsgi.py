@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from emulator.service.runtime import Receive, Scope, Send
+from emulator.aws.asgi import Receive, Scope, Send
 
 MOST_BODY_BYTES = 32 * 1024 * 1024  # [ours] of a request; more than any call that comes here needs
 
