@@ -15,7 +15,7 @@ import psutil
 
 from tests.real_servers.container import Answer, Container, started
 
-COMMAND = [sys.executable, "-m", "emulator.containers.handler"]
+COMMAND = [sys.executable, "-m", "emulator.model_server"]
 T = TypeVar("T")
 
 # Runs what the model directory's load.py says when it is loaded, then runs the request's body, as that of a function.

@@ -28,7 +28,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Containe
         command = provision.with_java(provision.mms(), mms.ENTRYPOINT, TOOLKIT)
     except NotProvisioned as reason:
         pytest.skip(str(reason))
-    ours = [sys.executable, "-m", "emulator.containers.handler"]
+    ours = [sys.executable, "-m", "emulator.model_server"]
     with started(ours, directory / "ours.log") as one, started(command, directory / "theirs.log") as other:
         one.wait_until_healthy()
         other.wait_until_healthy()

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from emulator.containers.handler.answer import Answer
-from emulator.containers.handler.connection import Connection, Request
-from emulator.containers.handler.server import Action, Server
+from emulator.model_server.http.answer import Answer
+from emulator.model_server.http.connection import Connection, Request
+from emulator.model_server.http.server import Action, Server
 
 OWN = [("Host", "127.0.0.1:10000")]
 

@@ -914,7 +914,7 @@ def test_modules_in_the_working_directory_do_not_get_in_the_way(tmp_path: Path) 
 
 
 def test_nothing_heavy_is_imported() -> None:
-    script = "import sys, emulator.containers.handler.__main__, emulator.containers.handler.run; print(*sys.modules)"
+    script = "import sys, emulator.model_server.__main__, emulator.model_server.run; print(*sys.modules)"
     modules = set(subprocess.check_output([sys.executable, "-c", script], text=True).split())
-    assert "emulator.containers.handler.connection" in modules
+    assert "emulator.model_server.http.connection" in modules
     assert not modules & {"numpy", "scipy", "boto3", "botocore", "flask", "gunicorn", "aiohttp", "requests", "click"}

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from emulator.containers.handler import log, styles
-from emulator.containers.handler.answer import HandlerError
+from emulator.model_server.handlers import styles
+from emulator.model_server.http.answer import HandlerError
+from emulator.model_server.workers import log
 from tests.embedded import COMMAND
 from tests.running import localmme
 

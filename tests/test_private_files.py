@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from emulator.containers.handler.run import _bound
 from emulator.containers.unix_socket import connected, new_socket_path
 from emulator.errors import SetupError
+from emulator.model_server.run import _bound
 from emulator.private_files import make_private, private_directory, private_file, private_opener
 from localmme import state_directory
 from tests.conftest import scripted_arguments

@@ -291,7 +291,7 @@ def test_an_allowed_page_reads_and_writes(page: Page, anything: ThreadingHTTPSer
 
 def test_no_page_reaches_the_container(guarded: Tried) -> None:
     # localmme's own server listens at a socket that is a file, which no page can call.
-    below = [process for process in guarded.emulator.processes() if "emulator.containers.handler" in process.cmdline()]
+    below = [process for process in guarded.emulator.processes() if "emulator.model_server" in process.cmdline()]
     assert below
     assert not any(c.status == psutil.CONN_LISTEN for process in below for c in process.net_connections("tcp"))
 

@@ -17,7 +17,7 @@ from emulator.hosting.definition import Command, Image
 
 IMAGE_NAME = "REPOSITORY:TAG, with the repository in lower case"
 HANDLER, COMMAND = "handler:", "command:"
-EMBEDDED_SERVER = [sys.executable, "-m", "emulator.containers.handler"]
+EMBEDDED_SERVER = [sys.executable, "-m", "emulator.model_server"]
 
 
 def runnable(text: str, directory: Path) -> Image | Command:

@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
-from emulator.containers.handler import content, log
-from emulator.containers.handler.answer import HandlerError, describe
-from emulator.containers.handler.context import Context
+from emulator.model_server.handlers import content
+from emulator.model_server.handlers.context import Context
+from emulator.model_server.http.answer import HandlerError, describe
+from emulator.model_server.workers import log
 
 _FUNCTIONS = ("model_fn", "input_fn", "predict_fn", "output_fn", "transform_fn")
 # How many arguments the toolkit gives to each; one that takes one more gets the context as well.

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 
-from emulator.containers.handler.answer import Refusal
-from emulator.containers.handler.connection import Request
+from emulator.model_server.http.answer import Refusal
+from emulator.model_server.http.connection import Request
 
 _LOCAL = re.compile(r"(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d{0,5})?", re.ASCII | re.IGNORECASE)
 _OF_PAGES = {"origin", "referer"}

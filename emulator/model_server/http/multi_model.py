@@ -8,10 +8,10 @@ import json
 from typing import Any
 from urllib.parse import parse_qs
 
-from emulator.containers.handler.answer import Answer, bad_request
-from emulator.containers.handler.connection import Request
-from emulator.containers.handler.models import Models
-from emulator.containers.handler.server import Action, Server, invoke, ping
+from emulator.model_server.http.answer import Answer, bad_request
+from emulator.model_server.http.connection import Request
+from emulator.model_server.http.server import Action, Server, invoke, ping
+from emulator.model_server.workers.models import Models
 
 _PAGE = 100  # models in one answer to GET /models, unless the caller asks for fewer with ?limit=N
 

@@ -6,12 +6,12 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from emulator.containers.handler.answer import Answer, Refusal
-from emulator.containers.handler.connection import Request
-from emulator.containers.handler.model import Model, State
-from emulator.containers.handler.models import gpus
-from emulator.containers.handler.server import Action, Server, invoke, ping
-from emulator.containers.handler.spawner import Spawner
+from emulator.model_server.http.answer import Answer, Refusal
+from emulator.model_server.http.connection import Request
+from emulator.model_server.http.server import Action, Server, invoke, ping
+from emulator.model_server.workers.model import Model, State
+from emulator.model_server.workers.models import gpus
+from emulator.model_server.workers.spawner import Spawner
 
 _log = logging.getLogger(__name__)
 _NAME = "model"  # of the model, as SageMaker's inference toolkit calls it

@@ -12,10 +12,10 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from emulator.containers.handler import log
-from emulator.containers.handler.answer import Answer, describe
-from emulator.containers.handler.context import Context, RequestProcessor
-from emulator.containers.handler.parts import split
+from emulator.model_server.handlers.context import Context, RequestProcessor
+from emulator.model_server.handlers.request_parts import split
+from emulator.model_server.http.answer import Answer, describe
+from emulator.model_server.workers import log
 
 Handle = Callable[[Any, Context], Any]
 

@@ -11,9 +11,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from emulator.containers.handler import frames
-from emulator.containers.handler.answer import Answer, BrokenStream, Refusal, failure
-from emulator.containers.handler.spawner import Spawner
+from emulator.model_server.http.answer import Answer, BrokenStream, Refusal, failure
+from emulator.model_server.workers import frames
+from emulator.model_server.workers.spawner import Spawner
 
 _log = logging.getLogger(__name__)
 _EXIT_SECONDS = 2.0  # for a worker to leave by itself; its handler may have atexit functions
@@ -21,14 +21,14 @@ _LAST_WORDS_SECONDS = 0.5  # for reading what a dead worker had sent, should its
 _STREAM_BUFFER = 1 << 18  # bytes of a streamed answer that may wait for the caller before the handler has to
 
 
-class Worker(asyncio.Protocol):
+class WorkerProcess(asyncio.Protocol):
     """A worker process. ``ended`` is done once it is gone and reaped."""
 
     def __init__(
         self,
         spawner: Spawner,
-        idle: Callable[[Worker], None],
-        dead: Callable[[Worker], None],
+        idle: Callable[[WorkerProcess], None],
+        dead: Callable[[WorkerProcess], None],
         invocation_seconds: float,
     ) -> None:
         """``idle`` is called whenever the worker is ready for a job; ``dead`` once, when it dies unasked.

@@ -13,13 +13,13 @@ from typing import Any
 
 import uvloop
 
-from emulator.containers.handler.answer import Refusal
-from emulator.containers.handler.connection import Connection
-from emulator.containers.handler.models import Models
-from emulator.containers.handler.multi_model import MultiModelServer
-from emulator.containers.handler.server import Server
-from emulator.containers.handler.single_model import SingleModelServer
-from emulator.containers.handler.spawner import Spawner
+from emulator.model_server.http.answer import Refusal
+from emulator.model_server.http.connection import Connection
+from emulator.model_server.http.multi_model import MultiModelServer
+from emulator.model_server.http.server import Server
+from emulator.model_server.http.single_model import SingleModelServer
+from emulator.model_server.workers.models import Models
+from emulator.model_server.workers.spawner import Spawner
 
 _log = logging.getLogger(__name__)
 _MAX_BODY = 100 << 20  # bytes; far above what a SageMaker endpoint takes, it only bounds the damage

@@ -11,10 +11,10 @@ import os
 from collections.abc import Coroutine
 from typing import Any
 
-from emulator.containers.handler.answer import Refusal, conflict, failure, not_found
-from emulator.containers.handler.model import Model, State
-from emulator.containers.handler.process import Worker
-from emulator.containers.handler.spawner import Spawner
+from emulator.model_server.http.answer import Refusal, conflict, failure, not_found
+from emulator.model_server.workers.model import Model, State
+from emulator.model_server.workers.spawner import Spawner
+from emulator.model_server.workers.worker_process import WorkerProcess
 
 
 class Models:
@@ -41,7 +41,7 @@ class Models:
         """Have a worker import the handler of all models, if there is one. Raises Refusal when it cannot be used."""
         if self._handler is None:
             return
-        worker = Worker(self._spawner, lambda worker: None, lambda worker: None, self._invocation_seconds)
+        worker = WorkerProcess(self._spawner, lambda worker: None, lambda worker: None, self._invocation_seconds)
         try:
             await worker.load({"model_name": "", "model_dir": None, "handler": self._handler, "gpu": None})
         finally:

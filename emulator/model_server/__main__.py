@@ -12,7 +12,8 @@ if __name__ == "__main__" and not getattr(sys.flags, "safe_path", sys.flags.isol
 
 import argparse
 
-from emulator.containers.handler import spawner, styles, worker
+from emulator.model_server.handlers import styles
+from emulator.model_server.workers import spawner, worker
 
 _MODEL_DIR = "/opt/ml/model"  # where the platform puts a single model
 
@@ -23,14 +24,14 @@ def main() -> int:
     # First of all, so that what is forked for the models holds no event loop and no sockets.
     workers = spawner.start(worker.work)
 
-    from emulator.containers.handler import run
+    from emulator.model_server import run
 
     return run.serve(workers, **vars(arguments))
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m emulator.containers.handler",
+        prog="python -m emulator.model_server",
         description="Serve models with Python handlers, on 127.0.0.1 at port $SAGEMAKER_BIND_TO_PORT (default 8080), "
         "or at the Unix socket $LOCALMME_BIND_TO_SOCKET instead: "
         "with SAGEMAKER_MULTI_MODEL=true those that it is told to load, else the one in $SM_MODEL_DIR (default "

@@ -8,10 +8,10 @@ import uuid
 from collections.abc import Awaitable, Callable
 from urllib.parse import unquote
 
-from emulator.containers.handler.answer import Answer, Refusal, describe, failure
-from emulator.containers.handler.callers import check_caller
-from emulator.containers.handler.connection import Request
-from emulator.containers.handler.model import Model
+from emulator.model_server.http.answer import Answer, Refusal, describe, failure
+from emulator.model_server.http.callers import check_caller
+from emulator.model_server.http.connection import Request
+from emulator.model_server.workers.model import Model
 
 _log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from emulator.containers.handler.metrics import Metrics
+from emulator.model_server.handlers.metrics import Metrics
 
 _SERVER = {"server_name": "MMS", "server_version": "1.1.11"}  # whose context this is; some handlers ask
 

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from io import BufferedReader
 from typing import Any, cast
 
-from emulator.containers.handler import frames, log, styles
-from emulator.containers.handler.answer import Answer, describe
-from emulator.containers.handler.service import Service, as_chunk
+from emulator.model_server.handlers import styles
+from emulator.model_server.handlers.service import Service, as_chunk
+from emulator.model_server.http.answer import Answer, describe
+from emulator.model_server.workers import frames, log
 
 
 def work(connection: socket.socket) -> None:

@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 
-from emulator.containers.handler.answer import HandlerError
+from emulator.model_server.http.answer import HandlerError
 
 _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 

@@ -1,6 +1,6 @@
 """A light server for Python handlers: the container that localmme brings along.
 
-``python -m emulator.containers.handler`` keeps SageMaker's contracts for containers with many models and with a single
+``python -m emulator.model_server`` keeps SageMaker's contracts for containers with many models and with a single
 one. Its parts:
 
 - ``__main__``     reads the arguments, starts the spawner, then the server

@@ -10,9 +10,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from emulator.containers.handler.answer import Answer, not_found
-from emulator.containers.handler.process import Worker
-from emulator.containers.handler.spawner import Spawner
+from emulator.model_server.http.answer import Answer, not_found
+from emulator.model_server.workers.spawner import Spawner
+from emulator.model_server.workers.worker_process import WorkerProcess
 
 _log = logging.getLogger(__name__)
 
@@ -39,15 +39,15 @@ class Model:
         self.name, self.url, self._lost, self._invocation_seconds = name, url, lost, invocation_seconds
         self.state = State.LOADING
         self.unload: asyncio.Task[None] | None = None  # the unload under way
-        self._workers: set[Worker] = set()
-        self._idle: deque[Worker] = deque()
+        self._workers: set[WorkerProcess] = set()
+        self._idle: deque[WorkerProcess] = deque()
         self._queue: deque[_Job] = deque()
         self._settled = asyncio.Event()  # nobody waits for an answer
 
     async def load(self, spawner: Spawner, workers: int, handler: str | None, gpu: int | None) -> None:
         """Start the workers and have each load the model. Raises Refusal, and then none is left."""
         self._workers = {
-            Worker(spawner, self._on_idle, self._on_death, self._invocation_seconds) for _ in range(workers)
+            WorkerProcess(spawner, self._on_idle, self._on_death, self._invocation_seconds) for _ in range(workers)
         }
         order = {"model_name": self.name, "model_dir": os.path.abspath(self.url), "handler": handler, "gpu": gpu}
         loads = [asyncio.ensure_future(worker.load(order)) for worker in self._workers]
@@ -119,7 +119,7 @@ class Model:
         await asyncio.gather(*(worker.ended for worker in self._workers))
         self._abandon_queue()
 
-    def _on_idle(self, worker: Worker) -> None:
+    def _on_idle(self, worker: WorkerProcess) -> None:
         while self._queue:
             job = self._queue.popleft()
             if not job.answer.done():
@@ -128,7 +128,7 @@ class Model:
         self._idle.append(worker)
         self._settle()
 
-    def _on_death(self, worker: Worker) -> None:
+    def _on_death(self, worker: WorkerProcess) -> None:
         # It is not replaced: workers mostly die for want of memory, and when the last one has died the platform
         # loads the model, or starts the server of a single one, again, with all its workers.
         self._workers.discard(worker)

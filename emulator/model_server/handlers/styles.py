@@ -18,10 +18,11 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
-from emulator.containers.handler import log, toolkit
-from emulator.containers.handler.answer import HandlerError, describe
-from emulator.containers.handler.context import Context
-from emulator.containers.handler.service import Handle, Service
+from emulator.model_server.handlers import toolkit
+from emulator.model_server.handlers.context import Context
+from emulator.model_server.handlers.service import Handle, Service
+from emulator.model_server.http.answer import HandlerError, describe
+from emulator.model_server.workers import log
 
 _log = logging.getLogger(__name__)
 # Modules that come with a package, never in an archive beside a model. Another one that is missing may be of the

@@ -13,7 +13,7 @@ from typing import Any
 
 import httptools
 
-from emulator.containers.handler.answer import Answer, BrokenStream, Refusal, bad_request
+from emulator.model_server.http.answer import Answer, BrokenStream, Refusal, bad_request
 
 _log = logging.getLogger(__name__)
 _PHRASES = {status.value: status.phrase for status in http.HTTPStatus}
