@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from emulator.containers.keeper import PR_SET_CHILD_SUBREAPER
+from emulator.containers.process.keeper import PR_SET_CHILD_SUBREAPER
 from tests.docker_fixtures import engine, images  # noqa: F401
 from tests.leftovers import leftovers  # noqa: F401
 from tests.running import SCRIPTED_CONTAINER, Emulator, Journal, eventually

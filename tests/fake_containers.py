@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from emulator.containers.base import Container
-from emulator.containers.engine import Engine
+from emulator.containers.container import Container
+from emulator.containers.docker.engine import Engine
 from emulator.events import Events
 from emulator.hosting import instance
 from emulator.hosting.endpoints import Endpoints

@@ -28,13 +28,13 @@ import docker
 import pytest
 from docker.errors import ImageNotFound
 
-from emulator.containers import docker as docker_module
-from emulator.containers import engine as engine_module
-from emulator.containers.base import Setting
-from emulator.containers.docker import DockerContainer, describe_end
-from emulator.containers.engine import HOST_LABEL, OWNER_LABEL, RUN_LABEL, Engine, connect
-from emulator.containers.images import local_names, names_elsewhere, near_names, repository
-from emulator.containers.packing import packed
+from emulator.containers.container import Setting
+from emulator.containers.docker.container import DockerContainer, describe_end
+from emulator.containers.docker.container import container as docker_module
+from emulator.containers.docker.container import engine as engine_module
+from emulator.containers.docker.engine import HOST_LABEL, OWNER_LABEL, RUN_LABEL, Engine, connect
+from emulator.containers.docker.images import local_names, names_elsewhere, near_names, repository
+from emulator.containers.docker.tar_stream import packed
 from emulator.errors import ContainerError, EmulatorError, SetupError
 from emulator.events import Event, Events, ImagePulling
 from emulator.limits import Limits
@@ -1010,7 +1010,7 @@ def test_an_engine_costs_nothing_until_it_is_used() -> None:
 import sys
 from pathlib import Path
 from emulator.containers import docker as container
-from emulator.containers.engine import Engine
+from emulator.containers.docker.engine import Engine
 from emulator.events import Events
 engine = Engine(Path("/nowhere"), Events())
 assert not engine.has_leftovers()

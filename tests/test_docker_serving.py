@@ -27,7 +27,7 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 
-from emulator.containers.engine import HOST_LABEL, OWNER_LABEL, PID_LABEL, machine
+from emulator.containers.docker.engine import HOST_LABEL, OWNER_LABEL, PID_LABEL, machine
 from tests.described import described
 from tests.losing_an_instance import lose_one_under_load
 from tests.real_servers.images import FROM, MULTI_MODEL_LABEL, SCRIPTED_FILES, Images

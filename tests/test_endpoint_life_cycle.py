@@ -24,7 +24,7 @@ PING_FAILED = (
     "Please check CloudWatch logs for this endpoint."
 )
 CALLERS = 4
-KEEPER = "emulator.containers.keeper"
+KEEPER = "emulator.containers.process.keeper"
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from emulator.containers.images import how_to_get
+from emulator.containers.docker.images import how_to_get
 from emulator.errors import SetupError
 from emulator.hosting.definition import Image
 from emulator.hosting.runnable import image_of, runnable

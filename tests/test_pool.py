@@ -13,8 +13,8 @@ from collections.abc import Iterator
 import pytest
 import uvloop
 
+from emulator.containers.connection_pool import HEAD_BYTES, STREAM_BUFFER_BYTES, Answer, ConnectionPool
 from emulator.containers.contract import ContainerContract
-from emulator.containers.pool import HEAD_BYTES, STREAM_BUFFER_BYTES, Answer, Pool
 from emulator.errors import ContainerError, ContainerNotReached, ContainerUnreachable
 from emulator.limits import Limits
 
@@ -43,14 +43,14 @@ def test_a_connection_that_is_lost_at_once_is_a_container_that_is_not_reached(ha
     """At whichever moment it is lost: before the connection is handed out, or once the request is on its way."""
     outcomes: Counter[type[BaseException]] = Counter()
 
-    async def ask(pool: Pool) -> None:
+    async def ask(pool: ConnectionPool) -> None:
         try:
             await pool.request(b"GET /ping HTTP/1.1\r\n\r\n", b"", 10, 1000)
         except Exception as error:
             outcomes[type(error)] += 1
 
     async def ask_often() -> None:
-        pool = Pool("127.0.0.1", hanging_up, 10)
+        pool = ConnectionPool("127.0.0.1", hanging_up, 10)
         for _ in range(50):
             await asyncio.gather(*(ask(pool) for _ in range(20)))
 
@@ -71,7 +71,7 @@ def test_a_stream_whose_reader_is_slow_breaks_off_with_its_container() -> None:
 
     async def read_slowly() -> int:
         server = await asyncio.start_server(send, "127.0.0.1", 0)
-        pool = Pool("127.0.0.1", server.sockets[0].getsockname()[1], 10)
+        pool = ConnectionPool("127.0.0.1", server.sockets[0].getsockname()[1], 10)
         answer = await pool.stream(b"GET / HTTP/1.1\r\n\r\n", b"", 10)
         await asyncio.sleep(0.3)  # until no more is read from the socket
         pool.close()
@@ -130,7 +130,7 @@ class Answers:
     def ask(self, times: int = 2) -> list[Answer]:
         async def ask() -> list[Answer]:
             server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
-            pool = Pool("127.0.0.1", server.sockets[0].getsockname()[1], 10)
+            pool = ConnectionPool("127.0.0.1", server.sockets[0].getsockname()[1], 10)
             answers = []
             for _ in range(times):
                 answers.append(await pool.request(b"GET / HTTP/1.1\r\n\r\n", b"", 10, 1000))
@@ -170,7 +170,7 @@ def test_what_comes_while_nobody_asks_is_nobodys() -> None:
 
     async def ask() -> list[bytes]:
         listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
-        pool = Pool("127.0.0.1", listening.sockets[0].getsockname()[1], 10)
+        pool = ConnectionPool("127.0.0.1", listening.sockets[0].getsockname()[1], 10)
         first = await pool.request(b"GET / HTTP/1.1\r\n\r\n", b"", 10, 1000)
         await asyncio.sleep(0.2)
         second = await pool.request(b"GET / HTTP/1.1\r\n\r\n", b"", 10, 1000)
@@ -200,7 +200,7 @@ def test_what_has_come_unseen_before_the_next_request_is_nobodys() -> None:
         second.close()
 
     async def ask(port: int) -> list[bytes]:
-        pool = Pool("127.0.0.1", port, 10)
+        pool = ConnectionPool("127.0.0.1", port, 10)
         first = await pool.request(b"GET / HTTP/1.1\r\n\r\n", b"", 10, 1000)
         asked.set()
         assert sent.wait(10)

@@ -28,7 +28,7 @@ from botocore.exceptions import ClientError
 from docker.errors import ImageNotFound
 from docker.models.containers import Container
 
-from emulator.containers.engine import OWNER_LABEL
+from emulator.containers.docker.engine import OWNER_LABEL
 from tests.described import described, many, variant
 from tests.real_servers import tensors
 from tests.real_servers.images import BIND_TO_PORT_LABEL, SAMPLES, SCRIPTED_FILES, SCRIPTED_IMAGE, Images

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from emulator.containers.pool import Answer, AnswerTooLong, Pool, StreamedAnswer
+from emulator.containers.connection_pool import Answer, AnswerTooLong, ConnectionPool, StreamedAnswer
 from emulator.errors import ContainerError
 from emulator.limits import Limits
 
@@ -68,7 +68,7 @@ class ContainerContract:
     """Speaks the contract to one running container. Every call may raise ContainerError (see errors)."""
 
     def __init__(self, host: str, port: int, limits: Limits, socket: Path | None = None) -> None:
-        self._pool = Pool(host, port, limits.connect_seconds, socket)
+        self._pool = ConnectionPool(host, port, limits.connect_seconds, socket)
         self._limits = limits
         self._host = b"Host: %s:%d\r\n" % (host.encode(), port)
 

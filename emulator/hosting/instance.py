@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 from emulator.artifacts.model_data import bucket_of_many
-from emulator.containers.base import Container, LogSink, Setting
+from emulator.containers.container import Container, LogSink, Setting
 from emulator.containers.contract import Answer, Invocation, StreamedAnswer
-from emulator.containers.process import ProcessContainer
+from emulator.containers.process.container import ProcessContainer
 from emulator.errors import EmulatorError
 from emulator.events import Events, InstanceObserved, MemoryExceeded, Warned
 from emulator.hosting.container_log import ContainerLog
@@ -224,7 +224,7 @@ class Instance:
         if isinstance(runs, Command):
             private = runs.takes_socket
             return lambda log: ProcessContainer(runs.words, runs.directory, setting, self._limits, log, private)
-        from emulator.containers.docker import DockerContainer
+        from emulator.containers.docker.container import DockerContainer
 
         def warn(text: str) -> None:
             events.publish(Warned(text))

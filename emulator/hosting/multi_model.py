@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from emulator.artifacts.bucket import Version
-from emulator.containers.base import Container, LogSink
+from emulator.containers.container import Container, LogSink
 from emulator.containers.contract import ContainerContract, Invocation, invocation_path
 from emulator.errors import ContainerError, no_response
 from emulator.events import ArchiveChanged, Events

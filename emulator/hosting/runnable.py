@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from emulator.aws.service_models import described
-from emulator.containers.images import is_reference
-from emulator.containers.process import PACKAGE_ROOT
+from emulator.containers.docker.images import is_reference
+from emulator.containers.process.container import PACKAGE_ROOT
 from emulator.errors import SetupError
 from emulator.hosting.definition import Command, Image
 

@@ -14,7 +14,7 @@ from emulator.artifacts.bucket import Bucket
 from emulator.artifacts.model_data import bucket_of_many, bucket_of_one, is_prefix
 from emulator.artifacts.model_data_url import ModelData
 from emulator.artifacts.uncompressed import copy
-from emulator.containers.base import Container, LogSink
+from emulator.containers.container import Container, LogSink
 from emulator.containers.contract import INVOCATIONS, ContainerContract, Invocation
 from emulator.errors import (
     ArchiveError,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from emulator.containers.engine import Engine
+from emulator.containers.docker.engine import Engine
 from emulator.events import Events
 from emulator.limits import Limits
 

@@ -19,7 +19,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
 from emulator.aws.asgi import Receive, Scope, Send
-from emulator.containers.engine import Engine
+from emulator.containers.docker.engine import Engine
 from emulator.errors import SetupError
 from emulator.events import Events, Ready
 from emulator.hosting.definition import EndpointDefinition

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from emulator.containers.pool import AnswerTooLong, Pool
+from emulator.containers.connection_pool import AnswerTooLong, ConnectionPool
 from emulator.errors import ContainerError
 
 # Whether connections are accepted within SageMaker's 250 ms is a check of its own.
@@ -75,7 +75,7 @@ class Caller:
     def __init__(self, host: str, port: int) -> None:
         self.host, self.port = host, port
         self.last: Exchange | None = None
-        self._pool = Pool(host, port, CONNECT_SECONDS)
+        self._pool = ConnectionPool(host, port, CONNECT_SECONDS)
 
     async def call(
         self,

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from emulator.containers.engine import Engine
+from emulator.containers.docker.engine import Engine
 from emulator.errors import SetupError
 from emulator.events import Events, ImagePulling
 from emulator.hosting.definition import Command, Image

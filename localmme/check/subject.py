@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from emulator.containers.base import Container, LogSink, Setting
-from emulator.containers.engine import Engine
-from emulator.containers.images import Image as KnownImage
-from emulator.containers.process import ProcessContainer
+from emulator.containers.container import Container, LogSink, Setting
+from emulator.containers.docker.engine import Engine
+from emulator.containers.docker.images import Image as KnownImage
+from emulator.containers.process.container import ProcessContainer
 from emulator.errors import ContainerError, SetupError
 from emulator.hosting.definition import Command, Image
 from emulator.limits import Limits
@@ -87,7 +87,7 @@ class Subject:
             return RunningContainer(self.url)
         if isinstance(self.runs, Command):
             return ProcessContainer(self.runs.words, self.runs.directory, setting, limits, log)
-        from emulator.containers.docker import DockerContainer
+        from emulator.containers.docker.container import DockerContainer
 
         return DockerContainer(
             self.engine, self.runs.reference, setting, limits, log, lambda _: None, check_labels=False

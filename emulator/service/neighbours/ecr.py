@@ -12,7 +12,7 @@ from moto.core.responses import ActionResult
 from moto.ecr.models import Image
 from moto.ecr.responses import ECRResponse
 
-from emulator.containers.images import in_ecr
+from emulator.containers.docker.images import in_ecr
 
 TOKEN_LASTS = timedelta(hours=12)  # [api]
 MANIFEST, CONFIG = (

@@ -11,7 +11,7 @@ from emulator.aws.asgi import Receive, Scope, Send
 from emulator.aws.protocols import CBOR, Refusal, Request, refuse
 from emulator.aws.request import ADMITTED, CALL, header, service_of, signed_region
 from emulator.aws.wsgi import in_threads, whole_body
-from emulator.containers.engine import Engine
+from emulator.containers.docker.engine import Engine
 from emulator.errors import SetupError
 from emulator.service.container_logs import ContainerLogs
 from emulator.service.metrics import Metrics

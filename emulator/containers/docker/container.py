@@ -19,12 +19,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from emulator.containers.base import Container, LogSink, Setting
-from emulator.containers.cgroups import cpu_seconds, working_set
-from emulator.containers.engine import Client, Engine, EngineError, Info
-from emulator.containers.images import Image
-from emulator.containers.output import LogFeed, read_lines
-from emulator.containers.packing import packed
+from emulator.containers.container import Container, LogSink, Setting
+from emulator.containers.docker.cgroup_usage import cpu_seconds, working_set
+from emulator.containers.docker.engine import Client, Engine, EngineError, Info
+from emulator.containers.docker.images import Image
+from emulator.containers.docker.log_stream import LogFeed, read_lines
+from emulator.containers.docker.tar_stream import packed
 from emulator.errors import ContainerError, SetupError, label_missing
 from emulator.limits import Limits
 from emulator.sizes import format_size

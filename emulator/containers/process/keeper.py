@@ -1,6 +1,6 @@
 """Keeps one container's process tree, and ends all of it when the emulator goes, however it goes.
 
-    python -m emulator.containers.keeper STOP_SECONDS DIRECTORY SCRATCH COMMAND [ARGUMENT ...]
+    python -m emulator.containers.process.keeper STOP_SECONDS DIRECTORY SCRATCH COMMAND [ARGUMENT ...]
 
 A small process between the emulator and a container. The first line of its standard input is the
 container's environment, as JSON; then it reads the emulator's wishes there, one per line: ``memory``,

@@ -28,8 +28,8 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from emulator.containers.images import Image, Pull, find_image, no_such_image
-from emulator.containers.oom import OomWatch
+from emulator.containers.docker.images import Image, Pull, find_image, no_such_image
+from emulator.containers.docker.oom_watch import OomWatch
 from emulator.errors import SetupError
 from emulator.events import Events, ImagePulling
 

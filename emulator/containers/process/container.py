@@ -19,8 +19,8 @@ from typing import TypeVar
 
 import psutil
 
-from emulator.containers.base import Container, LogSink, Setting
-from emulator.containers.keeper import PR_SET_CHILD_SUBREAPER
+from emulator.containers.container import Container, LogSink, Setting
+from emulator.containers.process.keeper import PR_SET_CHILD_SUBREAPER
 from emulator.containers.unix_socket import new_socket_path, remove
 from emulator.errors import SetupError
 from emulator.limits import Limits
@@ -75,7 +75,7 @@ class ProcessContainer(Container):
             self._keeper = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "emulator.containers.keeper",
+                "emulator.containers.process.keeper",
                 str(self._limits.stop_seconds),
                 str(self._directory),
                 str(self._scratch),

@@ -263,7 +263,7 @@ class _Connection(asyncio.Protocol):
         self._wake()
 
 
-class Pool:
+class ConnectionPool:
     """Connections to one server. All times are in seconds."""
 
     def __init__(self, host: str, port: int, connect_seconds: float, socket: Path | None = None) -> None:

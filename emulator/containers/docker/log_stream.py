@@ -13,8 +13,8 @@ from typing import Protocol
 
 from urllib3.exceptions import HTTPError
 
-from emulator.containers.base import LogSink
-from emulator.containers.process import LONGEST_LOG_LINE
+from emulator.containers.container import LogSink
+from emulator.containers.process.container import LONGEST_LOG_LINE
 
 MOST_LINES_WAITING = 10_000  # for the event loop; then the container has to wait
 READ_AT_ONCE = 64 * 1024
