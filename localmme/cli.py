@@ -142,7 +142,7 @@ def serve(context: click.Context, file: str | None, **options: Any) -> None:
     if options["detach"]:
         _detach(context, file, options)
         return
-    from emulator.artifacts.model_data_url import is_url
+    from emulator.archives.model_data_url import is_url
     from emulator.limits import Limits
     from emulator.service.server import ends_within_seconds, serve
     from localmme import options as parse

@@ -34,7 +34,7 @@ from typing import Any
 
 from botocore.model import Shape
 
-from emulator.artifacts.model_data_url import ModelData, parse_s3_url
+from emulator.archives.model_data_url import ModelData, parse_s3_url
 from emulator.aws.service_models import Place, described, near, problems, shape
 from emulator.errors import SetupError
 from emulator.hosting.arguments import Arguments, after, member, wanted_data, written

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emulator.artifacts.model_data_url import S3Url, is_url, parse_s3_url
+from emulator.archives.model_data_url import S3Url, is_url, parse_s3_url
 from emulator.errors import SetupError
 from emulator.hosting.definition import (
     Caching,

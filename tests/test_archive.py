@@ -21,7 +21,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emulator.artifacts.archive import UNFINISHED_PREFIX, Extracted, extract
+from emulator.archives.extraction import UNFINISHED_PREFIX, Extracted, extract
 from emulator.errors import ArchiveError
 
 MIB = 1024 * 1024
@@ -865,7 +865,7 @@ def test_a_full_disk_is_reported_as_such_and_nothing_is_left_on_it(volume):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from emulator.artifacts.archive import extract
+from emulator.archives.extraction import extract
 
 write, calls = os.write, []
 

@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from emulator.artifacts.bucket import LocalBucket
-from emulator.artifacts.first_look import bare_models
-from emulator.artifacts.s3_bucket import S3Bucket
+from emulator.archives.directory_warnings import bare_models
+from emulator.archives.s3_source import S3Source
+from emulator.archives.source import DirectorySource
 from emulator.errors import ValidationError
 from tests.running import archive
 
 
-def filled(directory: Path, *names: str) -> LocalBucket:
+def filled(directory: Path, *names: str) -> DirectorySource:
     for name in names:
         (directory / name).parent.mkdir(parents=True, exist_ok=True)
         (directory / name).write_bytes(b"weights")
-    return LocalBucket(directory)
+    return DirectorySource(directory)
 
 
 @pytest.mark.parametrize(
@@ -46,11 +46,11 @@ def test_archives_and_what_may_lie_beside_them_are_passed_over(tmp_path: Path, n
 def test_an_archive_of_another_name_is_one(tmp_path: Path) -> None:
     archive(tmp_path / "model.bin", {"weights": "1"})
     archive(tmp_path / "lisbon", {"weights": "1"})
-    assert bare_models(LocalBucket(tmp_path)) == ""
+    assert bare_models(DirectorySource(tmp_path)) == ""
 
 
 def test_real_s3_is_not_asked() -> None:
-    assert bare_models(S3Bucket("models")) == ""
+    assert bare_models(S3Source("models")) == ""
 
 
 def test_an_archive_that_is_not_there_brings_one_of_nearly_that_name_to_mind(tmp_path: Path) -> None:

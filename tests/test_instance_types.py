@@ -5,7 +5,7 @@ from pathlib import Path
 import botocore.session
 import pytest
 
-from emulator.artifacts.model_data_url import S3Url
+from emulator.archives.model_data_url import S3Url
 from emulator.errors import SetupError
 from emulator.hosting.arguments import Arguments
 from emulator.hosting.definition import ContainerDefinition, Image, ModelDefinition

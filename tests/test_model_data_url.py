@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from emulator.artifacts.model_data import bucket_of_many
-from emulator.artifacts.model_data_url import LocalS3, S3Url, is_url, parse_s3_url
+from emulator.archives.model_data import source_of_many
+from emulator.archives.model_data_url import LocalS3, S3Url, is_url, parse_s3_url
 from emulator.errors import SetupError, ValidationError
 from localmme import options
 
@@ -95,7 +95,7 @@ def test_a_prefix_and_a_target_model_are_put_together_as_they_are(
     for each in keys:
         (tmp_path / each).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / each).write_text(each)
-    bucket = bucket_of_many(LocalS3(tmp_path, S3Url("bucket", prefix)))
+    bucket = source_of_many(LocalS3(tmp_path, S3Url("bucket", prefix)))
     with bucket.open(target_model) as (file, version):
         assert file.read().decode() == key
     assert bucket.version(target_model) == version
@@ -115,7 +115,7 @@ def test_a_prefix_and_a_target_model_are_put_together_as_they_are(
 def test_a_slash_that_is_missing_is_told(tmp_path: Path, prefix: str, target_model: str, key: str, told: bool) -> None:
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "a.tar.gz").touch()
-    bucket = bucket_of_many(LocalS3(tmp_path, S3Url("bucket", prefix)))
+    bucket = source_of_many(LocalS3(tmp_path, S3Url("bucket", prefix)))
     words = re.escape(f"(bucket: bucket, key: {key})")
     with pytest.raises(ValidationError, match=words) as caught, bucket.open(target_model):
         pass

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from emulator.artifacts.bucket import LocalBucket
+from emulator.archives.source import DirectorySource
 from emulator.errors import ServiceUnavailable
 from emulator.service.s3.errors import S3Error
 from emulator.service.s3.listing import Scans, Tree
@@ -41,12 +41,12 @@ def test_too_many_open_files_are_no_missing_objects(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(os, "open", exhausted)
     monkeypatch.setattr(os, "scandir", exhausted)
-    monkeypatch.setattr("emulator.artifacts.bucket.FileIO", exhausted)
+    monkeypatch.setattr("emulator.archives.source.FileIO", exhausted)
     with pytest.raises(S3Error) as caught:
         store.open("bucket", "a.tar.gz")
     assert (caught.value.status, caught.value.code, "ulimit -n" in caught.value.message) == (503, "SlowDown", True)
     with pytest.raises(OSError):
         list(Tree(tmp_path / "bucket", lambda _: None, Scans()).keys("", ""))
-    with pytest.raises(ServiceUnavailable, match="ulimit -n"), LocalBucket(tmp_path / "bucket").open("a.tar.gz"):
+    with pytest.raises(ServiceUnavailable, match="ulimit -n"), DirectorySource(tmp_path / "bucket").open("a.tar.gz"):
         pass
     store.close()

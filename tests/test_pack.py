@@ -26,7 +26,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emulator.artifacts.archive import examine, extract
+from emulator.archives.extraction import examine, extract
 from emulator.errors import ArchiveError, SetupError
 from emulator.printable import printable
 from localmme.pack.contents import Contents, contents_of

@@ -487,8 +487,8 @@ def test_a_large_archive_takes_little_memory(serve_from: Start, ours: S3Server, 
 def test_boto3_is_not_imported_before_s3_is_asked() -> None:
     code = """
 import sys
-from emulator.artifacts.model_data import bucket_of_many
-from emulator.artifacts.model_data_url import S3Url
+from emulator.archives.model_data import bucket_of_many
+from emulator.archives.model_data_url import S3Url
 import emulator.service.server, localmme.cli, localmme.options
 
 bucket = bucket_of_many(S3Url("models"))

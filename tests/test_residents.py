@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from emulator.artifacts.bucket import LocalBucket
+from emulator.archives.source import DirectorySource
 from emulator.containers.contract import Answer, ContainerContract
 from emulator.errors import AwsError, ContainerTimeout, ContainerUnreachable, Origin, ValidationError, VolumeFull
 from emulator.events import Event, Events, LoadFailed, ModelDeleted, ModelDownloaded, ModelLoaded, ModelUnloaded
@@ -210,7 +210,7 @@ class Disk:
         self.happened: list[Event] = []
         events = Events()
         events.subscribe(lambda event, _: self.happened.append(event))
-        self.volume = StorageVolume(Path(directory, "disk"), CAPACITY, LocalBucket(archives), Limits(), events)
+        self.volume = StorageVolume(Path(directory, "disk"), CAPACITY, DirectorySource(archives), Limits(), events)
 
     def on_disk(self) -> int:
         files = files_below(self.volume.directory)

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from botocore import exceptions
 
-from emulator.artifacts import s3_bucket
-from emulator.artifacts.model_data_url import S3Url
-from emulator.artifacts.s3_problems import problem
+from emulator.archives import s3_source
+from emulator.archives.model_data_url import S3Url
+from emulator.archives.s3_failures import problem
 from emulator.errors import InternalDependencyException, ValidationError
 
 AMAZON = "https://s3.eu-west-1.amazonaws.com"
@@ -113,8 +113,8 @@ def test_callers_hear_of_a_model_that_may_not_be_read_what_they_hear_of_a_missin
     monkeypatch: pytest.MonkeyPatch, code: str
 ) -> None:
     client = Refusing(refusal(code, 403 if code == "AccessDenied" else 404))
-    monkeypatch.setattr(s3_bucket, "_client", lambda: client)
-    bucket = s3_bucket.S3Bucket("models", "a/")
+    monkeypatch.setattr(s3_source, "_client", lambda: client)
+    bucket = s3_source.S3Source("models", "a/")
     with pytest.raises(ValidationError) as caught, bucket.open("m.tar.gz"):
         pass
     assert caught.value.message.startswith("Failed to download model data(bucket: models, key: a/m.tar.gz). Please")
@@ -125,6 +125,6 @@ def test_callers_hear_of_a_model_that_may_not_be_read_what_they_hear_of_a_missin
 
 
 def test_callers_hear_when_it_is_not_their_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3_bucket, "_client", lambda: Refusing(refusal("ExpiredToken", 400)))
+    monkeypatch.setattr(s3_source, "_client", lambda: Refusing(refusal("ExpiredToken", 400)))
     with pytest.raises(InternalDependencyException, match="does not accept the AWS credentials"):
-        s3_bucket.S3Bucket("models").version("m.tar.gz")
+        s3_source.S3Source("models").version("m.tar.gz")

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emulator.artifacts.bucket import LocalBucket
+from emulator.archives.source import DirectorySource
 from emulator.errors import ValidationError
 from emulator.service.s3 import listing
 from emulator.service.s3.attributes import Attributes
@@ -252,7 +252,7 @@ def test_what_is_an_object_is_an_archive(store: Store, tmp_path: Path, below: st
     assert {"models/deep/er/file-link", "linked/deep/larger", "models/deep/.hidden"} <= objects
     prefix = below and below + "/"
     expected = {name.removeprefix(prefix) for name in objects if name.startswith(prefix)}
-    archives = LocalBucket(store.root / below)
+    archives = DirectorySource(store.root / below)
     for name in expected:
         assert archives.version(name)
     deep = {"": "models/deep/", "models": "deep/", "models/deep": "er/"}[below]

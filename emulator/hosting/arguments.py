@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from emulator.artifacts.model_data_url import ModelData
+from emulator.archives.model_data_url import ModelData
 from emulator.aws.service_models import Place, described, near, not_among
 from emulator.errors import SetupError
 from emulator.hosting.definition import (

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from emulator.artifacts.model_data_url import ModelData
+from emulator.archives.model_data_url import ModelData
 from emulator.errors import SetupError
 
 MOST_CONTAINERS = 15  # [api] of one model

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from emulator.artifacts.bucket import Bucket
-from emulator.artifacts.first_look import bare_models
-from emulator.artifacts.model_data import bucket_of_many
+from emulator.archives.directory_warnings import bare_models
+from emulator.archives.model_data import source_of_many
+from emulator.archives.source import ModelSource
 from emulator.containers.contract import Invocation
 from emulator.errors import (
     SetupError,
@@ -236,11 +236,11 @@ class Endpoint:
         self._events.publish(EndpointStatus(status, reason))
 
 
-def _buckets(definition: EndpointDefinition) -> list[Bucket]:
+def _buckets(definition: EndpointDefinition) -> list[ModelSource]:
     """Where the models of its multi-model containers are, each place once."""
     containers = (variant.model.multi_model for variant in definition.variants)
     places = {container.model_data: None for container in containers if container and container.model_data}
-    return [bucket_of_many(place) for place in places]
+    return [source_of_many(place) for place in places]
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from emulator.artifacts.model_data import bucket_of_many
+from emulator.archives.model_data import source_of_many
 from emulator.containers.container import Container, LogSink, Setting
 from emulator.containers.contract import Answer, Invocation, StreamedAnswer
 from emulator.containers.process.container import ProcessContainer
@@ -210,7 +210,7 @@ class Instance:
                 log,
             )
         assert definition.model_data is not None
-        bucket = bucket_of_many(definition.model_data)
+        bucket = source_of_many(definition.model_data)
         volume = StorageVolume(setting.models, resources.storage_bytes, bucket, self._limits, events)
         memory = MemoryBudget(resources.memory_bytes, self.memory_used, resources.max_loaded_models)
         return MultiModelContainer(

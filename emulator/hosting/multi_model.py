@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from emulator.artifacts.bucket import Version
+from emulator.archives.source import Version
 from emulator.containers.container import Container, LogSink
 from emulator.containers.contract import ContainerContract, Invocation, invocation_path
 from emulator.errors import ContainerError, no_response

@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from emulator.artifacts.archive import extract
-from emulator.artifacts.bucket import Bucket
-from emulator.artifacts.model_data import bucket_of_many, bucket_of_one, is_prefix
-from emulator.artifacts.model_data_url import ModelData
-from emulator.artifacts.uncompressed import copy
+from emulator.archives.extraction import extract
+from emulator.archives.model_data import is_prefix, source_of_many, source_of_one
+from emulator.archives.model_data_url import ModelData
+from emulator.archives.source import ModelSource
+from emulator.archives.uncompressed import copy
 from emulator.containers.container import Container, LogSink
 from emulator.containers.contract import INVOCATIONS, ContainerContract, Invocation
 from emulator.errors import (
@@ -50,10 +50,10 @@ class SingleModelContainer(HostedContainer):
         super().__init__(new_container, limits, events, log)
         self._model_data = model_data
         self._compressed = compressed
-        self._source: tuple[Bucket, str] | None = None
+        self._source: tuple[ModelSource, str] | None = None
         if model_data is not None:
             whole = not compressed and is_prefix(model_data)
-            self._source = (bucket_of_many(model_data), "") if whole else bucket_of_one(model_data)
+            self._source = (source_of_many(model_data), "") if whole else source_of_one(model_data)
         self._directory = directory
         self._storage_bytes = storage_bytes
         self._size_bytes = 0

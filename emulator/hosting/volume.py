@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emulator.artifacts.archive import Extracted, extract
-from emulator.artifacts.bucket import Bucket, Version
+from emulator.archives.extraction import Extracted, extract
+from emulator.archives.source import ModelSource, Version
 from emulator.errors import ArchiveError, VolumeFull, archive_unusable
 from emulator.events import Events, ModelDeleted, ModelDownloaded
 from emulator.hosting.residents import Arrivals, Resident, Residents
@@ -49,7 +49,9 @@ class StorageVolume:
     emulator that was killed left half written is gone.
     """
 
-    def __init__(self, directory: Path, capacity_bytes: int, bucket: Bucket, limits: Limits, events: Events) -> None:
+    def __init__(
+        self, directory: Path, capacity_bytes: int, bucket: ModelSource, limits: Limits, events: Events
+    ) -> None:
         self.directory = directory
         self.capacity_bytes = capacity_bytes
         self.models: Residents[StoredModel] = Residents()

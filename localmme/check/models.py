@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from emulator.artifacts.archive import extract, linked
+from emulator.archives.extraction import extract, linked
 from emulator.errors import ArchiveError, SetupError
 from emulator.limits import Limits
 

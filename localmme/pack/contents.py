@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from emulator.artifacts.archive import DEPTH, NAMES_BYTES
+from emulator.archives.extraction import DEPTH, NAMES_BYTES
 from emulator.sizes import format_size
 from localmme.pack.entry import Entry
 from localmme.pack.mistakes import Finding, is_macos_metadata, mistakes, such_as

@@ -10,7 +10,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-from emulator.artifacts.archive import examine
+from emulator.archives.extraction import examine
 from emulator.errors import ArchiveError, SetupError
 from localmme.pack.entry import Entry
 from localmme.pack.mistakes import Finding, mistakes

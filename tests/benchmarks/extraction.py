@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from emulator.artifacts.archive import extract
+from emulator.archives.extraction import extract
 from tests.benchmarks.report import Report, run
 
 MEGABYTE = 1024 * 1024

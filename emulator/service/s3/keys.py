@@ -14,7 +14,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-from emulator.artifacts.bucket import RESERVED
+from emulator.archives.source import RESERVED
 from emulator.service.s3.attributes import Version, version_of
 from emulator.service.s3.errors import S3Error, invalid_bucket_name, key_too_long, key_unusable
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from emulator.artifacts.model_data_url import LocalS3, ModelData, parse_s3_url
+from emulator.archives.model_data_url import LocalS3, ModelData, parse_s3_url
 from emulator.errors import SetupError
 from emulator.hosting.arguments import Locate
 from emulator.service.sagemaker.errors import model_data_no_prefix, model_data_not_found

@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
-from emulator.artifacts.model_data_url import S3Url, slash_missing
+from emulator.archives.model_data_url import S3Url, slash_missing
 from emulator.errors import AwsError, ServiceUnavailable, SetupError, archive_not_found
 from emulator.open_files import EXHAUSTED, too_many
 
@@ -25,7 +25,7 @@ RESERVED = ".localmme"  # S3's own files: beside its buckets, or at the top of o
 OPENED_WITH = 256 * 1024  # bytes of buffer
 
 
-class Bucket(Protocol):
+class ModelSource(Protocol):
     """The archives below a prefix; a TargetModel is the rest of an archive's key. All calls block."""
 
     is_remote: bool  # whether each question takes its time, and may cost money
@@ -49,7 +49,7 @@ class Bucket(Protocol):
         """Break off what is being read. May be called at any time, by any thread."""
 
 
-class LocalBucket:
+class DirectorySource:
     """A directory of archives. Their paths below it are the keys: a prefix and the TargetModel, put together.
 
     The directory may be one of S3's buckets, hold all of them, or be part of one: what is an object there is an

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import islice
 
-from emulator.artifacts.bucket import Bucket, LocalBucket
+from emulator.archives.source import DirectorySource, ModelSource
 from emulator.errors import AwsError
 
 ARCHIVES = (".tar.gz", ".tgz")
@@ -17,12 +17,12 @@ LOOKED_AT = 1000  # files, so that a start takes no longer for a bucket of a mil
 GZIP = b"\x1f\x8b"
 
 
-def bare_models(bucket: Bucket) -> str:
+def bare_models(bucket: ModelSource) -> str:
     """What to tell of files there that look like models and are no archives; nothing if all is well.
 
     Of a place where nothing is an archive, all files count. Real S3 is not asked: its answers take time.
     """
-    if not isinstance(bucket, LocalBucket):
+    if not isinstance(bucket, DirectorySource):
         return ""
     names = [name for name, _ in islice(bucket.archives(), LOOKED_AT)]
     others = [name for name in names if not name.endswith(ARCHIVES)]
@@ -41,7 +41,7 @@ def bare_models(bucket: Bucket) -> str:
     )
 
 
-def _is_compressed(bucket: LocalBucket, name: str) -> bool:
+def _is_compressed(bucket: DirectorySource, name: str) -> bool:
     try:
         with bucket.open(name) as (file, _):
             return file.read(len(GZIP)) == GZIP

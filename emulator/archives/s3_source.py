@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from emulator.artifacts.bucket import OPENED_WITH, Version
-from emulator.artifacts.model_data_url import S3Url, slash_missing
-from emulator.artifacts.s3_problems import is_not_there, is_refused, problem
+from emulator.archives.model_data_url import S3Url, slash_missing
+from emulator.archives.s3_failures import is_not_there, is_refused, problem
+from emulator.archives.source import OPENED_WITH, Version
 from emulator.errors import AwsError, InternalDependencyException, SetupError, ValidationError, archive_not_found
 
 CONNECT_SECONDS, READ_SECONDS = 10, 20  # without an answer, before it is tried again
@@ -25,7 +25,7 @@ CONNECTIONS = 32  # kept to one place
 _making = threading.Lock()
 
 
-class S3Bucket:
+class S3Source:
     """The objects of a bucket whose keys begin with ``prefix``: a TargetModel is the rest of the key."""
 
     is_remote = True

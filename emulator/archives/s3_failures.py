@@ -6,7 +6,7 @@ import os
 from typing import Any
 from urllib.parse import urlsplit
 
-from emulator.artifacts.model_data_url import S3Url
+from emulator.archives.model_data_url import S3Url
 
 # S3's codes for credentials that are there, but of no use.
 BAD_CREDENTIALS = {

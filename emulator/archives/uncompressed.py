@@ -6,12 +6,14 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from emulator.artifacts.bucket import Bucket
+from emulator.archives.source import ModelSource
 from emulator.errors import ArchiveError
 from emulator.sizes import format_size
 
 
-def copy(bucket: Bucket, names: Iterable[tuple[str, str]], directory: Path, *, max_bytes: int, max_files: int) -> int:
+def copy(
+    bucket: ModelSource, names: Iterable[tuple[str, str]], directory: Path, *, max_bytes: int, max_files: int
+) -> int:
     """Write objects below ``directory``, which is made; the bytes that they take.
 
     ``names`` are those of each object in the bucket and below the directory. Blocks. Raises ArchiveError for a name

@@ -1,0 +1,31 @@
+"""From where a container's model data is to the bucket that it is read from."""
+
+from __future__ import annotations
+
+from emulator.archives.model_data_url import LocalS3, ModelData, S3Url
+from emulator.archives.s3_source import S3Source
+from emulator.archives.source import DirectorySource, ModelSource
+
+
+def source_of_many(model_data: ModelData) -> ModelSource:
+    """The archives of a multi-model container."""
+    if isinstance(model_data, S3Url):
+        return S3Source(model_data.bucket, model_data.key)
+    if isinstance(model_data, LocalS3):
+        return DirectorySource(model_data.directory, model_data.url)
+    return DirectorySource(model_data)
+
+
+def is_prefix(model_data: ModelData) -> bool:
+    """Whether it is all objects below a prefix, where one model may be an archive or not."""
+    url = model_data.url if isinstance(model_data, LocalS3) else model_data
+    return isinstance(url, S3Url) and url.is_folder
+
+
+def source_of_one(model_data: ModelData) -> tuple[ModelSource, str]:
+    """Where the one archive of a container is, and its name there."""
+    if isinstance(model_data, S3Url):
+        return S3Source(model_data.bucket), model_data.key
+    if isinstance(model_data, LocalS3):
+        return DirectorySource(model_data.directory, S3Url(model_data.url.bucket)), model_data.url.key
+    return DirectorySource(model_data.parent), model_data.name
