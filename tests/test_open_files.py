@@ -14,8 +14,8 @@ import pytest
 from emulator.archives.source import DirectorySource
 from emulator.errors import ServiceUnavailable
 from emulator.service.s3.errors import S3Error
-from emulator.service.s3.listing import Scans, Tree
-from emulator.service.s3.store import Store
+from emulator.storage.listing import Scans, Tree
+from emulator.storage.object_store import ObjectStore
 
 PROBE = """
 import resource
@@ -34,7 +34,7 @@ def test_the_limit_is_raised_as_far_as_it_may(soft: int, hard: int, limit: int) 
 def test_too_many_open_files_are_no_missing_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "bucket").mkdir()
     (tmp_path / "bucket" / "a.tar.gz").write_bytes(b"x")
-    store = Store(tmp_path, "us-east-1")
+    store = ObjectStore(tmp_path, "us-east-1")
 
     def exhausted(*_: Any, **__: Any) -> Any:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))

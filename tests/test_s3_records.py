@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from emulator.service.s3 import face
-from emulator.service.s3.attributes import Attributes
 from emulator.service.s3.errors import S3Error
 from emulator.service.s3.face import S3
-from emulator.service.s3.store import Store
-from emulator.service.s3.uploads import Uploads
+from emulator.storage.multipart_uploads import MultipartUploads
+from emulator.storage.object_records import ObjectAttributes
+from emulator.storage.object_store import ObjectStore
 
 Spoil = Callable[[Path], None]
 OBJECTS = 100
@@ -26,27 +26,27 @@ PAGE = 4096
 LENGTHS = (0, 1, 50, 99, 100, 512, PAGE - 1, PAGE, 2 * PAGE, 20_000)
 
 
-def put(store: Store, key: str, **headers: str) -> None:
+def put(store: ObjectStore, key: str, **headers: str) -> None:
     incoming = store.incoming()
     incoming.write(key.encode())
-    store.commit("bucket", key, incoming, Attributes("an-etag", headers))
+    store.commit("bucket", key, incoming, ObjectAttributes("an-etag", headers))
 
 
 def make(root: Path) -> Path:
     """A directory of S3 with objects and an upload; its file of records, which nobody has open."""
     (root / "bucket").mkdir(parents=True)
-    store = Store(root, "us-east-1")
+    store = ObjectStore(root, "us-east-1")
     for n in range(OBJECTS):
         put(store, f"folder-{n % 7}/key-{n}", **{"x-amz-meta-text": "so much to remember " * 5})
-    Uploads(store).create("bucket", "upload", Attributes(""), "", "FULL_OBJECT")
+    MultipartUploads(store).create("bucket", "upload", ObjectAttributes(""), "", "FULL_OBJECT")
     store.close()
     return root / ".localmme" / "s3.sqlite3"
 
 
 def used(root: Path, spoil_now: Spoil | None = None) -> set[str]:
     """The keys that are listed when everything is done that a store can do."""
-    store = Store(root, "us-east-1")
-    uploads = Uploads(store)
+    store = ObjectStore(root, "us-east-1")
+    uploads = MultipartUploads(store)
     store.sweep()
     uploads.sweep()
     if spoil_now is not None:
@@ -58,7 +58,7 @@ def used(root: Path, spoil_now: Spoil | None = None) -> set[str]:
     assert store.entry("bucket", "new").attributes.headers == {"content-type": "text/plain"}
     store.change("bucket", "new", {"tag": "value"})
     store.delete("bucket", "new")
-    upload_id = uploads.create("bucket", "other", Attributes(""), "", "FULL_OBJECT")
+    upload_id = uploads.create("bucket", "other", ObjectAttributes(""), "", "FULL_OBJECT")
     uploads.abort(uploads.find("bucket", "other", upload_id))
     uploads.of_bucket("bucket")
     store.create_bucket("another", "us-east-1")
@@ -165,7 +165,7 @@ def test_a_file_that_is_damaged_while_it_is_used_is_set_aside_too(
 
 def test_what_is_lost_with_a_file_is_only_what_stood_in_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     SPOILT["of zeros"](make(tmp_path / "s3"))
-    store = Store(tmp_path / "s3", "us-east-1")
+    store = ObjectStore(tmp_path / "s3", "us-east-1")
     entry = store.entry("bucket", "folder-0/key-0")
     store.close()
     assert (entry.size, entry.attributes.headers) == (len("folder-0/key-0"), {})
@@ -181,13 +181,13 @@ def test_a_directory_that_takes_no_file_is_told(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "mkdir", refuse)
-    store = Store(tmp_path / "s3", "us-east-1")
+    store = ObjectStore(tmp_path / "s3", "us-east-1")
     assert store.listing("bucket").objects == []
     store.close()
     assert "s3.sqlite3 cannot be used: Permission denied" in caplog.text and "memory keeps" in caplog.text
 
 
-def full(store: Store) -> None:
+def full(store: ObjectStore) -> None:
     """The file takes nothing more."""
     (pages,) = store.records.run("pragma page_count")[0]
     store.records.run(f"pragma max_page_count = {pages}")
@@ -240,7 +240,7 @@ def test_a_disk_that_takes_no_more_records_is_insufficient_storage_and_what_was_
 
 
 def test_a_bucket_that_cannot_be_written_down_is_not_made(tmp_path: Path) -> None:
-    store = Store(tmp_path, "us-east-1")
+    store = ObjectStore(tmp_path, "us-east-1")
     full(store)
     made = []
     with pytest.raises(OSError, match="No space left"):
@@ -259,7 +259,7 @@ def test_a_time_in_the_future_is_told_as_now(tmp_path: Path) -> None:
     file.touch()
     written = int(file.stat().st_mtime)
     os.utime(file, (4e9, 4e9))
-    store = Store(tmp_path, "us-east-1")
+    store = ObjectStore(tmp_path, "us-east-1")
     assert written <= store.entry("bucket", "key").modified < 4e9
     store.close()
 
@@ -270,7 +270,7 @@ def test_a_start_that_takes_a_while_says_what_it_does(
     make(tmp_path / "s3")
     looked = threading.Event()
     monkeypatch.setattr(face, "PATIENCE_SECONDS", 0.01)
-    monkeypatch.setattr(Store, "sweep", lambda _: looked.wait(20))
+    monkeypatch.setattr(ObjectStore, "sweep", lambda _: looked.wait(20))
 
     async def scenario() -> None:
         s3 = S3(tmp_path / "s3")

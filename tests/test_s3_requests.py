@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from emulator.service.s3.addressing import headers_of
-from emulator.service.s3.checksums import LENGTHS
 from emulator.service.s3.face import S3
+from emulator.storage.checksums import LENGTHS
 
 PUT = {"x-amz-sdk-checksum-algorithm": "CRC32", "x-amz-meta-city": "lisbon", "x-amz-tagging": "a=b"}
 

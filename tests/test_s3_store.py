@@ -16,35 +16,35 @@ from hypothesis import strategies as st
 
 from emulator.archives.source import DirectorySource
 from emulator.errors import ValidationError
-from emulator.service.s3 import listing
-from emulator.service.s3.attributes import Attributes
 from emulator.service.s3.chunked import AwsChunked
 from emulator.service.s3.conditions import byte_range
 from emulator.service.s3.errors import S3Error
-from emulator.service.s3.keys import is_spelled_so, segments
-from emulator.service.s3.store import Store
+from emulator.storage import listing
+from emulator.storage.keys import is_spelled_so, segments
+from emulator.storage.object_records import ObjectAttributes
+from emulator.storage.object_store import ObjectStore
 
-NOTHING_KNOWN = Attributes("etag")
+NOTHING_KNOWN = ObjectAttributes("etag")
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(tmp_path / "s3", "us-east-1")
+def store(tmp_path: Path) -> Iterator[ObjectStore]:
+    store = ObjectStore(tmp_path / "s3", "us-east-1")
     store.create_bucket("models", "us-east-1")
     yield store
     store.close()
 
 
-def put(store: Store, key: str, data: bytes = b"data") -> None:
+def put(store: ObjectStore, key: str, data: bytes = b"data") -> None:
     incoming = store.incoming()
     try:
         incoming.write(data)
-        store.commit("models", key, incoming, Attributes(incoming.digests.md5.hex()))
+        store.commit("models", key, incoming, ObjectAttributes(incoming.digests.md5.hex()))
     finally:
         incoming.discard()
 
 
-def keys_of(store: Store, **arguments: Any) -> list[str]:
+def keys_of(store: ObjectStore, **arguments: Any) -> list[str]:
     return [one.key for one in store.listing("models", **arguments).objects]
 
 
@@ -61,7 +61,7 @@ trees = st.lists(st.lists(names, min_size=1, max_size=4).map("/".join), max_size
 )
 def test_a_listing_is_what_the_sorted_keys_say(tree: list[str], prefix: str, delimiter: str, limit: int) -> None:
     with tempfile.TemporaryDirectory() as directory:
-        store, keys = Store(Path(directory), "us-east-1"), []
+        store, keys = ObjectStore(Path(directory), "us-east-1"), []
         (Path(directory) / "models" / "empty" / "directories").mkdir(parents=True)
         for key in tree:
             path = Path(directory) / "models" / key
@@ -145,7 +145,7 @@ def test_ranges(asked: str | None, size: int, found: Any) -> None:
         assert byte_range(asked, size) == found
 
 
-def test_a_full_disk_leaves_the_old_object(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_the_old_object(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
     put(store, "a", b"old")
     known = list(store.records.known())
 
@@ -161,7 +161,7 @@ def test_a_full_disk_leaves_the_old_object(store: Store, monkeypatch: pytest.Mon
     assert list(store.incoming_directory.iterdir()) == []
 
 
-def test_a_bucket_on_another_disk(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bucket_on_another_disk(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
     replace = os.replace
 
     def across(source: Path, target: Path) -> None:
@@ -180,7 +180,7 @@ def test_a_bucket_on_another_disk(store: Store, monkeypatch: pytest.MonkeyPatch)
     assert not (store.root / "models").exists()
 
 
-def test_a_file_system_that_takes_a_for_A(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_system_that_takes_a_for_A(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
     put(store, "Model")
     assert is_spelled_so(store.root / "models", "Model")
     assert not is_spelled_so(store.root / "models", "model")
@@ -200,7 +200,7 @@ def test_a_directory_that_may_only_be_read(tmp_path: Path, monkeypatch: pytest.M
         raise OSError(errno.EROFS, "Read-only file system")
 
     monkeypatch.setattr(Path, "mkdir", read_only)
-    store = Store(tmp_path, "us-east-1")
+    store = ObjectStore(tmp_path, "us-east-1")
     store.sweep()
     assert keys_of(store) == ["a"]
     assert store.entry("models", "a").attributes.etag == "8d777f385d3dfec8815d20f7496026dc"
@@ -209,7 +209,7 @@ def test_a_directory_that_may_only_be_read(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_records_of_files_that_are_gone_are_forgotten(tmp_path: Path) -> None:
-    store = Store(tmp_path, "us-east-1")
+    store = ObjectStore(tmp_path, "us-east-1")
     store.create_bucket("models", "us-east-1")
     for key in ("a", "b", "dir/"):
         put(store, key, b"")
@@ -219,7 +219,7 @@ def test_records_of_files_that_are_gone_are_forgotten(tmp_path: Path) -> None:
     assert [key for _, key, _ in store.records.known()] == ["b"]
 
 
-def test_no_two_versions_have_the_same_time(store: Store) -> None:
+def test_no_two_versions_have_the_same_time(store: ObjectStore) -> None:
     times = set()
     for number in range(200):
         put(store, "a", str(number % 10).encode())
@@ -229,7 +229,7 @@ def test_no_two_versions_have_the_same_time(store: Store) -> None:
 
 
 @pytest.mark.parametrize("below", ["", "models", "models/deep"])
-def test_what_is_an_object_is_an_archive(store: Store, tmp_path: Path, below: str) -> None:
+def test_what_is_an_object_is_an_archive(store: ObjectStore, tmp_path: Path, below: str) -> None:
     """S3 and the models look at one directory: as a whole, as a bucket, or as a part of one."""
     elsewhere = tmp_path / "elsewhere"
     (elsewhere / "deep").mkdir(parents=True)
@@ -280,7 +280,7 @@ def test_a_large_directory_is_read_once_for_all_pages_unless_something_comes_or_
     reads: list[str] = []
     scandir = os.scandir
     monkeypatch.setattr(os, "scandir", lambda path: reads.append(str(path)) or scandir(path))
-    store = Store(tmp_path, "us-east-1")
+    store = ObjectStore(tmp_path, "us-east-1")
 
     def page(after: str) -> list[str]:
         return [each.key for each in store.listing("bucket", "folder/", after=after, limit=2).objects]

@@ -12,8 +12,8 @@ from datetime import datetime, timedelta, timezone
 from emulator.aws.asgi import Scope
 from emulator.aws.decimals import decimal
 from emulator.aws.request import header, signed_for
-from emulator.service.s3.checksums import HEADER, LENGTHS
 from emulator.service.s3.errors import S3Error, expired, invalid_argument, invalid_uri
+from emulator.storage.checksums import HEADER, LENGTHS
 
 # bucket.localhost, bucket.s3.anything, bucket.s3-region.anything; a bucket's name may have dots.
 VIRTUAL_HOST = re.compile(r"(?P<bucket>[a-z0-9][a-z0-9.-]*?)\.(?:localhost|s3(?:[.-].*)?)", re.ASCII | re.IGNORECASE)

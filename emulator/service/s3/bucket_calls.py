@@ -18,8 +18,8 @@ from emulator.service.s3.errors import (
     invalid_location_constraint,
     malformed_xml,
 )
-from emulator.service.s3.store import Entry
 from emulator.service.s3.wire import Element
+from emulator.storage.object_store import Entry
 
 Encoder = Callable[[str], str]
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from emulator.service.s3.checksums import Expected
 from emulator.service.s3.chunked import Signatures
-from emulator.service.s3.incoming import Incoming
-from emulator.service.s3.store import Store
-from emulator.service.s3.uploads import Uploads
+from emulator.storage.checksums import Expected
+from emulator.storage.incoming_file import IncomingFile
+from emulator.storage.multipart_uploads import MultipartUploads
+from emulator.storage.object_store import ObjectStore
 
 Headers = list[tuple[str, str]]
 
@@ -22,8 +22,8 @@ def _anyone_may(action: str, bucket: str, key: str) -> None: ...
 class Call:
     """One request, and the store that it is about. ``body`` is there for operations that take a document."""
 
-    store: Store
-    uploads: Uploads
+    store: ObjectStore
+    uploads: MultipartUploads
     method: str
     bucket: str
     key: str
@@ -51,7 +51,7 @@ class Answer:
 class Sink:
     """Where the data of a call goes as it comes; ``finish`` answers when all of it has come and is as expected."""
 
-    incoming: Incoming
+    incoming: IncomingFile
     expected: Expected
     finish: Callable[[], Answer]
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from emulator.aws.decimals import decimal
 from emulator.service.s3.errors import invalid_range, no_such_key, not_implemented, precondition_failed
-from emulator.service.s3.store import Condition, Entry
+from emulator.storage.object_store import Condition, Entry
 
 RANGE = re.compile(r"bytes\s*=\s*([0-9]*)\s*-\s*([0-9]*)\s*")
 

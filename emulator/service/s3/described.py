@@ -7,11 +7,8 @@ import urllib.parse
 from collections.abc import Mapping
 
 from emulator.aws.decimals import decimal
-from emulator.service.s3 import checksums
 from emulator.service.s3.addressing import http_date
-from emulator.service.s3.attributes import Attributes
 from emulator.service.s3.call import Call, Headers
-from emulator.service.s3.checksums import Expected
 from emulator.service.s3.errors import (
     invalid_argument,
     invalid_request,
@@ -20,8 +17,11 @@ from emulator.service.s3.errors import (
     not_latin,
     too_large,
 )
-from emulator.service.s3.keys import segments
-from emulator.service.s3.store import Entry
+from emulator.storage import checksums
+from emulator.storage.checksums import Expected
+from emulator.storage.keys import segments
+from emulator.storage.object_records import ObjectAttributes
+from emulator.storage.object_store import Entry
 
 LARGEST_PUT = 5 << 30  # [api] bytes of one PutObject, UploadPart or CopyObject
 METADATA_BYTES = 2048  # [api] names and values of the caller's own metadata
@@ -68,7 +68,7 @@ def check_length(headers: Mapping[str, str]) -> None:
         raise too_large(size, LARGEST_PUT)
 
 
-def attributes_of(headers: Mapping[str, str]) -> Attributes:
+def attributes_of(headers: Mapping[str, str]) -> ObjectAttributes:
     """What the caller wants to be kept with the object. Raises MetadataTooLarge, InvalidArgument."""
     kept = {name: value for name, value in headers.items() if name in KEPT or name.startswith(METADATA)}
     for name, value in kept.items():
@@ -92,7 +92,7 @@ def attributes_of(headers: Mapping[str, str]) -> Attributes:
             "x-amz-tagging",
             tagging,
         ) from None
-    return Attributes("", kept, tags=tags)
+    return ObjectAttributes("", kept, tags=tags)
 
 
 def check_header(name: str, value: str) -> None:
@@ -141,7 +141,7 @@ def object_headers(entry: Entry) -> Headers:
     return headers
 
 
-def checksum_headers(attributes: Attributes) -> Headers:
+def checksum_headers(attributes: ObjectAttributes) -> Headers:
     headers = checksum_values(attributes.checksums)
     return [*headers, ("x-amz-checksum-type", attributes.checksum_type)] if headers else []
 

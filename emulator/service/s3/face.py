@@ -17,7 +17,6 @@ from emulator.aws.request import ADMITTED, header, parsed_query, signed_region
 from emulator.service.s3 import wire
 from emulator.service.s3.addressing import check_expiry, headers_of, target
 from emulator.service.s3.call import Answer, Call, Sink
-from emulator.service.s3.checksums import HEADER, LENGTHS, Digests
 from emulator.service.s3.chunked import AwsChunked
 from emulator.service.s3.described import algorithms, expectations
 from emulator.service.s3.errors import (
@@ -29,11 +28,12 @@ from emulator.service.s3.errors import (
     not_yours,
     of_the_disk,
 )
-from emulator.service.s3.keys import RESERVED, is_bucket
 from emulator.service.s3.reading import Body
 from emulator.service.s3.routes import handler_of, takes_data
-from emulator.service.s3.store import Store
-from emulator.service.s3.uploads import Uploads
+from emulator.storage.checksums import HEADER, LENGTHS, Digests
+from emulator.storage.keys import RESERVED, is_bucket
+from emulator.storage.multipart_uploads import MultipartUploads
+from emulator.storage.object_store import ObjectStore
 
 THREADS = 8
 SENT_AT_ONCE = 1 << 20  # bytes read from a file before they are sent
@@ -51,7 +51,7 @@ class S3:
     def __init__(self, root: Path, region: str = "us-east-1") -> None:
         """``region`` is that of buckets made by hand."""
         self._root, self._region = root, region
-        self._opening: asyncio.Future[tuple[Store, Uploads]] | None = None
+        self._opening: asyncio.Future[tuple[ObjectStore, MultipartUploads]] | None = None
         self._threads = ThreadPoolExecutor(THREADS, "s3")
 
     async def start(self) -> None:
@@ -96,15 +96,15 @@ class S3:
             if answer.file is not None:
                 answer.file.close()
 
-    async def _open(self) -> tuple[Store, Uploads]:
+    async def _open(self) -> tuple[ObjectStore, MultipartUploads]:
         if self._opening is None:
             self._opening = asyncio.ensure_future(self._in_thread(self._make_store))
         return await asyncio.shield(self._opening)
 
-    def _make_store(self) -> tuple[Store, Uploads]:
+    def _make_store(self) -> tuple[ObjectStore, MultipartUploads]:
         self._root.mkdir(parents=True, exist_ok=True)
-        store = Store(self._root, self._region)
-        uploads = Uploads(store)
+        store = ObjectStore(self._root, self._region)
+        uploads = MultipartUploads(store)
         store.sweep()
         uploads.sweep()
         return store, uploads

@@ -5,7 +5,7 @@ from __future__ import annotations
 import urllib.parse
 
 from emulator.aws.decimals import decimal
-from emulator.service.s3 import checksums, wire
+from emulator.service.s3 import wire
 from emulator.service.s3.addressing import copy_source
 from emulator.service.s3.bucket_calls import OWNER
 from emulator.service.s3.call import Answer, Call, Sink, xml
@@ -27,10 +27,11 @@ from emulator.service.s3.errors import (
     malformed_xml,
     precondition_failed,
 )
-from emulator.service.s3.keys import segments
-from emulator.service.s3.store import BLOCK
-from emulator.service.s3.uploads import PARTS, Asked, Upload, check_part_of, part_number
 from emulator.service.s3.wire import Element
+from emulator.storage import checksums
+from emulator.storage.keys import segments
+from emulator.storage.multipart_uploads import PARTS, Asked, MultipartUpload, check_part_of, part_number
+from emulator.storage.object_store import BLOCK
 
 
 def create_multipart_upload(call: Call) -> Answer:
@@ -183,5 +184,5 @@ def list_parts(call: Call) -> Answer:
     return xml(wire.document("ListPartsResult", children))
 
 
-def _upload(call: Call) -> Upload:
+def _upload(call: Call) -> MultipartUpload:
     return call.uploads.find(call.bucket, call.key, call.query.get("uploadId", ""))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from emulator.service.s3 import checksums, wire
+from emulator.service.s3 import wire
 from emulator.service.s3.addressing import copy_source, http_date
-from emulator.service.s3.attributes import Attributes
 from emulator.service.s3.call import Answer, Call, Headers, Sink, xml
 from emulator.service.s3.conditions import Unchanged, byte_range, check_reading, for_writing
 from emulator.service.s3.described import (
@@ -32,9 +31,11 @@ from emulator.service.s3.errors import (
     not_latin,
     precondition_failed,
 )
-from emulator.service.s3.store import BLOCK, Entry
-from emulator.service.s3.uploads import part_number
 from emulator.service.s3.wire import Element
+from emulator.storage import checksums
+from emulator.storage.multipart_uploads import part_number
+from emulator.storage.object_records import ObjectAttributes
+from emulator.storage.object_store import BLOCK, Entry
 
 OVERRIDES = {
     "response-cache-control": "Cache-Control",
@@ -107,7 +108,7 @@ def copy_object(call: Call) -> Answer:
             if incoming.size != source.size:  # someone writes to the file by hand
                 raise incomplete_body()
             values = {name: value for name in needed if (value := incoming.digests.value(name))} or kept
-            attributes = Attributes(etag, headers, values, tags=tags)
+            attributes = ObjectAttributes(etag, headers, values, tags=tags)
             entry = call.store.commit(call.bucket, call.key, incoming, attributes, condition)
         finally:
             incoming.discard()

@@ -81,7 +81,7 @@ def version_of(found: os.stat_result) -> Version:
 
 
 @dataclass(frozen=True)
-class Attributes:
+class ObjectAttributes:
     """Of one object: all that its answers say beside its key, size and time."""
 
     etag: str  # without quotes
@@ -95,7 +95,7 @@ class Attributes:
         return json.dumps(asdict(self))
 
     @classmethod
-    def loaded(cls, text: str) -> Attributes:
+    def loaded(cls, text: str) -> ObjectAttributes:
         """Raises ValueError when that is not what ``dumped`` has made."""
         try:
             return cls(**json.loads(text))
@@ -107,7 +107,7 @@ class Damaged(Exception):
     """The SQLite file cannot be read."""
 
 
-class Records:
+class ObjectRecords:
     """The SQLite file. Every call is short; a lock makes one connection do for all threads.
 
     Every call may raise OSError: the disk is full, or may not be written to.
@@ -208,14 +208,14 @@ class Records:
 
     # Objects
 
-    def get(self, bucket: str, key: str, version: Version) -> Attributes | None:
+    def get(self, bucket: str, key: str, version: Version) -> ObjectAttributes | None:
         rows = self.run(
             "select attributes from objects where bucket = ? and key = ? and mtime_ns = ? and size = ?",
             bucket, key, *version,
         )  # fmt: skip
         return _read(rows[0][0]) if rows else None
 
-    def several(self, bucket: str, keys: Sequence[str]) -> dict[tuple[str, Version], Attributes]:
+    def several(self, bucket: str, keys: Sequence[str]) -> dict[tuple[str, Version], ObjectAttributes]:
         """What is known of some keys, by key and version."""
         found = {}
         for start in range(0, len(keys), KEYS_AT_ONCE):
@@ -231,7 +231,7 @@ class Records:
                     found[key, (mtime_ns, size)] = attributes
         return found
 
-    def put(self, bucket: str, key: str, version: Version, attributes: Attributes) -> None:
+    def put(self, bucket: str, key: str, version: Version, attributes: ObjectAttributes) -> None:
         self.run("insert or replace into objects values (?, ?, ?, ?, ?)", bucket, key, *version, attributes.dumped())
 
     def keep_only(self, bucket: str, key: str, version: Version) -> None:
@@ -260,9 +260,9 @@ class Records:
             yield bucket, key, (mtime_ns, size)
 
 
-def _read(text: Any) -> Attributes | None:
+def _read(text: Any) -> ObjectAttributes | None:
     """None for what a fault of the disk has made of it, as if nothing were known."""
     try:
-        return Attributes.loaded(text)
+        return ObjectAttributes.loaded(text)
     except ValueError:
         return None

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from emulator.archives.source import RESERVED
-from emulator.service.s3.attributes import Version, version_of
 from emulator.service.s3.errors import S3Error, invalid_bucket_name, key_too_long, key_unusable
+from emulator.storage.object_records import Version, version_of
 
 KEY_BYTES = 1024  # [api] of a key in UTF-8
 SEGMENT_BYTES = 255  # what file systems hold as one name
@@ -80,7 +80,7 @@ def existing(directory: Path, key: str) -> Path | None:
     return path if os.path.lexists(path) else None
 
 
-class Places:
+class KeyPaths:
     """Where the files of many keys of a bucket are: that no link leads to a folder is looked at once.
 
     For keys that files are known or were listed by, folder markers apart.

@@ -24,7 +24,6 @@ from typing import BinaryIO
 
 from emulator.open_files import EXHAUSTED
 from emulator.private_files import make_private
-from emulator.service.s3.attributes import Attributes, Records, Version, time_of, version_of
 from emulator.service.s3.errors import (
     S3Error,
     bucket_exists,
@@ -34,9 +33,10 @@ from emulator.service.s3.errors import (
     no_such_key,
     of_the_disk,
 )
-from emulator.service.s3.incoming import Incoming, next_time_ns, sweep
-from emulator.service.s3.keys import RESERVED, Places, check_new_bucket, existing, is_bucket, is_spelled_so, segments
-from emulator.service.s3.listing import Page, Scans, Tree, page
+from emulator.storage.incoming_file import IncomingFile, next_time_ns, sweep
+from emulator.storage.keys import RESERVED, KeyPaths, check_new_bucket, existing, is_bucket, is_spelled_so, segments
+from emulator.storage.listing import Page, Scans, Tree, page
+from emulator.storage.object_records import ObjectAttributes, ObjectRecords, Version, time_of, version_of
 
 BLOCK = 1 << 20
 # Files dropped in by hand that are larger get an entity tag from their time and size, so that the first
@@ -63,7 +63,7 @@ class Entry:
 
     key: str
     version: Version
-    attributes: Attributes
+    attributes: ObjectAttributes
 
     @property
     def modified(self) -> int:
@@ -75,7 +75,7 @@ class Entry:
         return self.version[1]
 
 
-class Store:
+class ObjectStore:
     """Buckets and objects below one directory. Raises S3Error for all that S3 refuses."""
 
     def __init__(self, root: Path, region: str) -> None:
@@ -91,18 +91,18 @@ class Store:
         self.incoming_directory = self._own / "incoming"
         self.parts_directory = self._own / "parts"
 
-    def _open_records(self) -> Records:
+    def _open_records(self) -> ObjectRecords:
         file = self._own / "s3.sqlite3"
         try:
             make_private(self._own)
-            return Records(file)
+            return ObjectRecords(file)
         except OSError as error:
             log.warning(
                 "%s cannot be used: %s. Until the emulator ends, memory keeps what S3 knows of objects beside their "
                 "bytes: their metadata, tags and checksums, and uploads in parts, are lost then.",
                 file, error.strerror,
             )  # fmt: skip
-            return Records(None)
+            return ObjectRecords(None)
 
     def close(self) -> None:
         self.records.close()
@@ -112,12 +112,12 @@ class Store:
         sweep(self.incoming_directory)
         for bucket in self.buckets():
             sweep(self.root / bucket.name / RESERVED)
-        places: dict[str, Places | None] = {}
+        places: dict[str, KeyPaths | None] = {}
         gone: list[tuple[str, str, Version]] = []
         for bucket_name, key, version in list(self.records.known()):
             if bucket_name not in places:
                 there = self.has_bucket(bucket_name)
-                places[bucket_name] = Places(self.root / bucket_name) if there else None
+                places[bucket_name] = KeyPaths(self.root / bucket_name) if there else None
             of_bucket = places[bucket_name]
             found = None
             if of_bucket is not None:
@@ -244,7 +244,7 @@ class Store:
         known = self.records.several(bucket, [one.key for one in listed.objects])
         new: list[Entry] = []
         entries: list[Entry] = []
-        places = Places(self.root / bucket)
+        places = KeyPaths(self.root / bucket)
         for one in listed.objects:
             attributes = known.get((one.key, one.version))
             if attributes is not None:
@@ -253,19 +253,24 @@ class Store:
                 with file:
                     found = os.fstat(file.fileno())
                     version = version_of(found)
-                    new.append(Entry(one.key, version, Attributes(_etag_by_hand(file, version))))
+                    new.append(Entry(one.key, version, ObjectAttributes(_etag_by_hand(file, version))))
                 entries.append(new[-1])
         self._remember(bucket, new)
         return entries
 
     # Writing
 
-    def incoming(self, algorithms: Iterable[str] = ()) -> Incoming:
+    def incoming(self, algorithms: Iterable[str] = ()) -> IncomingFile:
         """Where the data of a new object goes, until it is complete."""
-        return Incoming(self.incoming_directory, algorithms)
+        return IncomingFile(self.incoming_directory, algorithms)
 
     def commit(
-        self, bucket: str, key: str, incoming: Incoming, attributes: Attributes, condition: Condition | None = None
+        self,
+        bucket: str,
+        key: str,
+        incoming: IncomingFile,
+        attributes: ObjectAttributes,
+        condition: Condition | None = None,
     ) -> Entry:
         """The data is an object from now on.
 
@@ -330,7 +335,7 @@ class Store:
     def _entry(self, bucket: str, key: str, version: Version, file: BinaryIO) -> Entry:
         attributes = self.records.get(bucket, key, version)
         if attributes is None:
-            attributes = Attributes(_etag_by_hand(file, version))
+            attributes = ObjectAttributes(_etag_by_hand(file, version))
             self._remember(bucket, [Entry(key, version, attributes)])
         return Entry(key, version, attributes)
 
@@ -339,7 +344,7 @@ class Store:
         if not entries:
             return
         with contextlib.suppress(OSError), self._moving, self.records.together():
-            places = Places(self.root / bucket)
+            places = KeyPaths(self.root / bucket)
             for entry in entries:
                 if places.version(entry.key) == entry.version:
                     self.records.put(bucket, entry.key, entry.version, entry.attributes)
@@ -359,7 +364,9 @@ class Store:
             raise no_such_key(key)
         return Entry(key, version, attributes)
 
-    def _commit_marker(self, bucket: str, key: str, place: Path, incoming: Incoming, attributes: Attributes) -> Entry:
+    def _commit_marker(
+        self, bucket: str, key: str, place: Path, incoming: IncomingFile, attributes: ObjectAttributes
+    ) -> Entry:
         if incoming.size:
             raise key_unusable(key, "it ends with a slash, as folders do, so that it cannot have content")
         self._make_directory(self.directory(bucket), key, place)
@@ -369,7 +376,7 @@ class Store:
         incoming.discard()
         return Entry(key, version, attributes)
 
-    def _move(self, bucket: str, directory: Path, key: str, place: Path, incoming: Incoming) -> None:
+    def _move(self, bucket: str, directory: Path, key: str, place: Path, incoming: IncomingFile) -> None:
         self._make_directory(directory, key, place.parent)
         if place.is_dir() and not place.is_symlink():
             below = key_unusable(key, "there are objects below it, so that it is a directory")
@@ -438,10 +445,10 @@ def _remove_empty(directory: Path) -> None:
         os.rmdir(folder)
 
 
-def _move_across(incoming: Incoming, own: Path, place: Path) -> None:
+def _move_across(incoming: IncomingFile, own: Path, place: Path) -> None:
     """To a bucket on another disk: by way of a hidden directory there, so that the object is there at once."""
     try:
-        copy = Incoming(own)
+        copy = IncomingFile(own)
         try:
             shutil.copyfile(incoming.path, copy.path)
             modified = time_of(incoming.path.stat())

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
-from emulator.service.s3.checksums import Digests
+from emulator.storage.checksums import Digests
 
 COPIED_AT_ONCE = 1 << 28
 FOLLOWED_NS = 1_000_000_000
@@ -29,7 +29,7 @@ def next_time_ns() -> int:
     return _last_time_ns
 
 
-class Incoming:
+class IncomingFile:
     """One file that is being written. Until ``moved_to`` it can be discarded, and is seen by no one.
 
     Locked for as long as it is open, so that the next start can tell what a killed emulator has left.

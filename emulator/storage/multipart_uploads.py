@@ -14,8 +14,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from emulator.aws.decimals import decimal
-from emulator.service.s3 import checksums
-from emulator.service.s3.attributes import Attributes
 from emulator.service.s3.errors import (
     bad_digest,
     invalid_argument,
@@ -26,22 +24,24 @@ from emulator.service.s3.errors import (
     of_the_disk,
     part_too_small,
 )
-from emulator.service.s3.incoming import Incoming, next_time_ns
-from emulator.service.s3.store import BLOCK, Condition, Entry, Store
+from emulator.storage import checksums
+from emulator.storage.incoming_file import IncomingFile, next_time_ns
+from emulator.storage.object_records import ObjectAttributes
+from emulator.storage.object_store import BLOCK, Condition, Entry, ObjectStore
 
 PART_BYTES = 5 << 20  # [api] of each part but the last one, at least
 PARTS = 10_000  # [api] of one upload
 
 
 @dataclass(frozen=True)
-class Upload:
+class MultipartUpload:
     """One that was begun; ``attributes`` are those the object will have."""
 
     id: str
     bucket: str
     key: str
     started_ns: int
-    attributes: Attributes
+    attributes: ObjectAttributes
     algorithm: str  # of its checksums; empty if there are none
     checksum_type: str
 
@@ -67,14 +67,14 @@ class Asked:
     checksums: dict[str, str] = field(default_factory=dict)
 
 
-class Uploads:
+class MultipartUploads:
     """The uploads of one store. Blocking, as the store is."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: ObjectStore) -> None:
         self._store = store
         self._records = store.records
 
-    def create(self, bucket: str, key: str, attributes: Attributes, algorithm: str, checksum_type: str) -> str:
+    def create(self, bucket: str, key: str, attributes: ObjectAttributes, algorithm: str, checksum_type: str) -> str:
         """The id of a new upload."""
         upload_id = secrets.token_urlsafe(48)
         self._records.run(
@@ -83,7 +83,7 @@ class Uploads:
         )  # fmt: skip
         return upload_id
 
-    def find(self, bucket: str, key: str, upload_id: str) -> Upload:
+    def find(self, bucket: str, key: str, upload_id: str) -> MultipartUpload:
         """Raises NoSuchBucket, NoSuchUpload."""
         self._store.directory(bucket)
         found = self._select("where id = ? and bucket = ? and key = ?", upload_id, bucket, key)
@@ -91,12 +91,12 @@ class Uploads:
             raise no_such_upload(upload_id)
         return found[0]
 
-    def of_bucket(self, bucket: str) -> list[Upload]:
+    def of_bucket(self, bucket: str) -> list[MultipartUpload]:
         """In S3's order: by key, then by time. Raises NoSuchBucket."""
         self._store.directory(bucket)
         return sorted(self._select("where bucket = ?", bucket), key=lambda upload: (upload.key, upload.started_ns))
 
-    def parts(self, upload: Upload) -> list[Part]:
+    def parts(self, upload: MultipartUpload) -> list[Part]:
         rows = self._records.run(
             "select number, etag, size, mtime_ns, checksums, file from parts where upload = ? order by number",
             upload.id,
@@ -107,7 +107,7 @@ class Uploads:
                 found.append(Part(number, etag, size, mtime_ns, json.loads(text), file))
         return found
 
-    def put_part(self, upload: Upload, number: int, incoming: Incoming, values: dict[str, str]) -> Part:
+    def put_part(self, upload: MultipartUpload, number: int, incoming: IncomingFile, values: dict[str, str]) -> Part:
         """The part has arrived; it replaces an earlier one of its number. Raises NoSuchUpload if there is no upload."""
         directory = self._directory(upload)
         file = f"{number:05d}-{incoming.path.name}"
@@ -134,7 +134,7 @@ class Uploads:
         return part
 
     def complete(
-        self, upload: Upload, asked: Sequence[Asked], whole: dict[str, str], condition: Condition | None = None
+        self, upload: MultipartUpload, asked: Sequence[Asked], whole: dict[str, str], condition: Condition | None = None
     ) -> Entry:
         """The object, made of these parts. ``whole`` are the checksums that the caller gives for it.
 
@@ -166,7 +166,7 @@ class Uploads:
             self.abort(upload)
         return entry
 
-    def abort(self, upload: Upload) -> None:
+    def abort(self, upload: MultipartUpload) -> None:
         """Forget the upload and its parts."""
         with self._records.together():
             self._records.run("delete from parts where upload = ?", upload.id)
@@ -183,7 +183,7 @@ class Uploads:
                 if name not in known:
                     shutil.rmtree(self._store.parts_directory / name, ignore_errors=True)
 
-    def _chosen(self, upload: Upload, asked: Sequence[Asked]) -> list[Part]:
+    def _chosen(self, upload: MultipartUpload, asked: Sequence[Asked]) -> list[Part]:
         numbers = [one.number for one in asked]
         if any(later <= earlier for earlier, later in itertools.pairwise(numbers)):
             raise invalid_part_order(upload.id)
@@ -202,7 +202,9 @@ class Uploads:
                 raise part_too_small(part.number, part.size, PART_BYTES, part.etag)
         return chosen
 
-    def _checksums(self, upload: Upload, parts: Sequence[Part], whole: dict[str, str]) -> tuple[dict[str, str], str]:
+    def _checksums(
+        self, upload: MultipartUpload, parts: Sequence[Part], whole: dict[str, str]
+    ) -> tuple[dict[str, str], str]:
         """Of the object that these parts make, and their type."""
         algorithm = upload.algorithm
         if not algorithm:
@@ -231,20 +233,20 @@ class Uploads:
             raise bad_digest(algorithm.upper())
         return {algorithm: value}, "FULL_OBJECT"
 
-    def _directory(self, upload: Upload) -> Path:
+    def _directory(self, upload: MultipartUpload) -> Path:
         return self._store.parts_directory / upload.id
 
-    def _select(self, where: str, *values: str) -> list[Upload]:
+    def _select(self, where: str, *values: str) -> list[MultipartUpload]:
         rows = self._records.run(f"select * from uploads {where}", *values)
         found = []
         for upload_id, bucket, key, started_ns, text, algorithm, checksum_type in rows:
             with contextlib.suppress(ValueError):
-                attributes = Attributes.loaded(text)
-                found.append(Upload(upload_id, bucket, key, started_ns, attributes, algorithm, checksum_type))
+                attributes = ObjectAttributes.loaded(text)
+                found.append(MultipartUpload(upload_id, bucket, key, started_ns, attributes, algorithm, checksum_type))
         return found
 
 
-def check_part_of(upload: Upload, values: dict[str, str]) -> None:
+def check_part_of(upload: MultipartUpload, values: dict[str, str]) -> None:
     """Raises InvalidRequest when a part has another checksum than the upload was begun with."""
     for algorithm in values:
         if upload.algorithm and algorithm != upload.algorithm:

@@ -14,9 +14,9 @@ from pathlib import Path
 from cachetools import LRUCache
 
 from emulator.open_files import EXHAUSTED
-from emulator.service.s3.attributes import Version, version_of
 from emulator.service.s3.errors import S3Error
-from emulator.service.s3.keys import KEY_BYTES, RESERVED, segments
+from emulator.storage.keys import KEY_BYTES, RESERVED, segments
+from emulator.storage.object_records import Version, version_of
 
 KEPT_NAMES = 2000  # of a directory that is worth keeping: two pages
 KEPT_DIRECTORIES = 4
