@@ -18,7 +18,7 @@ from emulator.events import Events
 from emulator.hosting import instance
 from emulator.hosting.endpoints import Endpoints
 from emulator.hosting.registry import Registry
-from emulator.hosting.site import Site
+from emulator.hosting.workspace import Workspace
 from emulator.limits import Limits
 from emulator.service.sagemaker import TARGET_PREFIX
 from emulator.service.sagemaker.face import SageMaker
@@ -115,9 +115,9 @@ def containers(monkeypatch: pytest.MonkeyPatch) -> FakeContainers:
     return containers
 
 
-def site(directory: Path, **limits: float) -> Site:
+def site(directory: Path, **limits: float) -> Workspace:
     events = Events()
-    return Site(
+    return Workspace(
         directory / "disks",
         directory / "logs",
         Engine(directory / "state", events),

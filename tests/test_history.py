@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from emulator.errors import Origin
 from emulator.events import Event, Invoked, LoadFailed, ModelDownloaded, ModelLoaded, ModelUnloaded
-from emulator.hosting.history import KEPT_FAILURES, History
+from emulator.hosting.model_counts import KEPT_FAILURES, CountsByModel
 
 SOMEWHERE = Origin("E", "V")
 
 
-def happened(*events: Event) -> History:
-    history = History()
+def happened(*events: Event) -> CountsByModel:
+    history = CountsByModel()
     for event in events:
         history(event, SOMEWHERE)
     return history
@@ -42,7 +42,7 @@ def test_models_that_were_there_stay_however_many_there_are_and_however_they_fai
 
 def test_loads_failures_evictions_and_times_are_kept_for_each_model() -> None:
     times = iter((10.0, 20.0, 30.0))
-    history = History(lambda: next(times))
+    history = CountsByModel(lambda: next(times))
     for event in (
         LoadFailed("a", "not compressed with gzip"),
         ModelLoaded("a", 0.1),

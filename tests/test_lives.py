@@ -13,7 +13,7 @@ import pytest
 
 from emulator.errors import Origin
 from emulator.events import Event, MemoryExceeded
-from emulator.hosting.residents import Arrivals, Resident, Residents
+from emulator.hosting.pinned_lru import PinnedEntry, PinnedLru, SingleFlight
 from emulator.timeouts import in_time
 from tests.fake_containers import ControlPlane, FakeContainers, containers
 
@@ -116,16 +116,16 @@ def test_control_plane_calls_of_any_kind_at_any_moment_are_answered_and_never_a_
 
 
 def test_what_fails_after_it_was_given_up_is_no_fault(caplog: pytest.LogCaptureFixture) -> None:
-    async def bring(name: str) -> Resident:
+    async def bring(name: str) -> PinnedEntry:
         try:
             await asyncio.sleep(60)
         except asyncio.CancelledError:
             raise OSError("the connection is closed") from None
-        return Resident(name, 1)
+        return PinnedEntry(name, 1)
 
     async def scenario() -> None:
-        residents: Residents[Resident] = Residents()
-        arrivals = Arrivals(residents, bring, residents.unpin)
+        residents: PinnedLru[PinnedEntry] = PinnedLru()
+        arrivals = SingleFlight(residents, bring, residents.unpin)
         waiting = [asyncio.ensure_future(arrivals.join(name)) for name in "aab"]
         await asyncio.sleep(0)
         await asyncio.sleep(0)

@@ -20,9 +20,9 @@ from emulator.archives.source import DirectorySource
 from emulator.containers.contract import Answer, ContainerContract
 from emulator.errors import AwsError, ContainerTimeout, ContainerUnreachable, Origin, ValidationError, VolumeFull
 from emulator.events import Event, Events, LoadFailed, ModelDeleted, ModelDownloaded, ModelLoaded, ModelUnloaded
-from emulator.hosting.memory import LoadedModels, MemoryBudget
-from emulator.hosting.residents import Arrivals, Resident, Residents
-from emulator.hosting.volume import StorageVolume, StoredModel
+from emulator.hosting.loaded_models import LoadedModels, MemoryBudget
+from emulator.hosting.pinned_lru import PinnedEntry, PinnedLru, SingleFlight
+from emulator.hosting.storage_volume import StorageVolume, StoredModel
 from emulator.limits import Limits
 from emulator.timeouts import in_time
 from tests.running import archive, files_below
@@ -65,20 +65,20 @@ class ResidentsMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.residents: Residents[Resident] = Residents()
-        self.order: list[Resident] = []
-        self.removed: list[Resident] = []
+        self.residents: PinnedLru[PinnedEntry] = PinnedLru()
+        self.order: list[PinnedEntry] = []
+        self.removed: list[PinnedEntry] = []
 
-    def here(self, name: str) -> Resident | None:
+    def here(self, name: str) -> PinnedEntry | None:
         return next((resident for resident in self.order if resident.target_model == name), None)
 
-    def idle(self) -> list[Resident]:
+    def idle(self) -> list[PinnedEntry]:
         return [resident for resident in self.order if not resident.pins]
 
     @rule(name=NAMES, size=st.integers(0, 100), pins=st.integers(0, 2))
     def add(self, name: str, size: int, pins: int) -> None:
         if self.here(name) is None:
-            self.order.append(Resident(name, size, pins))
+            self.order.append(PinnedEntry(name, size, pins))
             self.residents.add(self.order[-1])
 
     @rule(name=NAMES)
@@ -146,17 +146,17 @@ def test_a_model_comes_once_for_all_who_wait_and_each_gets_one_pin(
     """Calls are: when they begin, how long they wait, whether they are cancelled then instead of giving up."""
 
     async def main() -> None:
-        residents: Residents[Resident] = Residents()
+        residents: PinnedLru[PinnedEntry] = PinnedLru()
         brought: list[str] = []
 
-        async def bring(name: str) -> Resident:
+        async def bring(name: str) -> PinnedEntry:
             brought.append(name)
             await asyncio.sleep(takes)
             if fails:
                 raise ValueError("cannot come")
-            return Resident(name, 1)
+            return PinnedEntry(name, 1)
 
-        arrivals = Arrivals(residents, bring, residents.unpin)
+        arrivals = SingleFlight(residents, bring, residents.unpin)
 
         async def call(begins: int, waits: int, cancelled: bool) -> str:
             await asyncio.sleep(begins)
@@ -367,7 +367,7 @@ class FakeVolume:
     """A volume with room for everything, in no time."""
 
     def __init__(self) -> None:
-        self.models: Residents[StoredModel] = Residents()
+        self.models: PinnedLru[StoredModel] = PinnedLru()
         self.retired: list[StoredModel] = []
 
     async def fetch(self, target_model: str, _: Any) -> StoredModel:

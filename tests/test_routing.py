@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.hosting import routing
-from emulator.hosting.multi_model import Residence
+from emulator.hosting.multi_model_container import Residence
 
 BUSY = 8
 

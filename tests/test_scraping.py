@@ -13,7 +13,7 @@ from emulator.containers.connection_pool import Answer
 from emulator.errors import ContainerError
 from emulator.events import Events, Warned
 from emulator.hosting.definition import MetricsEndpoint
-from emulator.hosting.scraping import problem_of, scrape
+from emulator.hosting.metrics_scraping import problem_of, scrape
 from localmme.check.calls import Exchange
 from localmme.check.finding import Verdict
 from localmme.check.suite.robustness import metrics

@@ -26,10 +26,10 @@ from emulator.errors import (
 from emulator.events import EndpointStatus, Warned
 from emulator.hosting import routing
 from emulator.hosting.definition import EndpointDefinition
-from emulator.hosting.history import History, ModelCounts
-from emulator.hosting.site import Site
-from emulator.hosting.together import drained, together
+from emulator.hosting.model_counts import CountsByModel, ModelCounts
+from emulator.hosting.tasks import drained, together
 from emulator.hosting.variant import ProductionVariant
+from emulator.hosting.workspace import Workspace
 
 log = logging.getLogger("localmme")
 TAKES_INVOCATIONS = ("InService", "Updating")
@@ -40,12 +40,12 @@ FIRST_PAUSE_SECONDS = 0.5  # [ours] between two of them; the next one is twice a
 class Endpoint:
     """One endpoint, from Creating to InService or Failed, through Updating and back, to Deleting."""
 
-    def __init__(self, definition: EndpointDefinition, site: Site) -> None:
+    def __init__(self, definition: EndpointDefinition, site: Workspace) -> None:
         """``site`` is the endpoint's own."""
         self.definition = definition
         self.status = "Creating"
         self.failure_reason = ""
-        self._history = History()
+        self._history = CountsByModel()
         self._limits = site.limits
         self._site, self._events = site, site.events
         self._events.subscribe(self._history)

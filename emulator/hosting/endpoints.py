@@ -9,7 +9,7 @@ from typing import Any
 
 from emulator.hosting.definition import EndpointDefinition
 from emulator.hosting.endpoint import Endpoint
-from emulator.hosting.site import Site
+from emulator.hosting.workspace import Workspace
 
 log = logging.getLogger("localmme")
 
@@ -17,7 +17,7 @@ log = logging.getLogger("localmme")
 class Endpoints:
     """Endpoints come and go while the emulator runs. Their names keep their case, as InvokeEndpoint wants it. [api]"""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Workspace) -> None:
         self._site = site
         self._endpoints: dict[str, Endpoint] = {}
         self._work: set[asyncio.Task[None]] = set()

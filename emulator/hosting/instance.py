@@ -17,16 +17,16 @@ from emulator.containers.process.container import ProcessContainer
 from emulator.errors import EmulatorError
 from emulator.events import Events, InstanceObserved, MemoryExceeded, Warned
 from emulator.hosting.container_log import ContainerLog
+from emulator.hosting.container_supervisor import ContainerSupervisor
 from emulator.hosting.definition import Command, ContainerDefinition, VariantDefinition
-from emulator.hosting.hosted import HostedContainer
-from emulator.hosting.memory import LoadedModel, LoadedModels, MemoryBudget
-from emulator.hosting.multi_model import MultiModelContainer, Residence
+from emulator.hosting.loaded_models import LoadedModel, LoadedModels, MemoryBudget
+from emulator.hosting.metrics_scraping import scrape
+from emulator.hosting.multi_model_container import MultiModelContainer, Residence
 from emulator.hosting.pipeline import DirectContainers, Pipeline
-from emulator.hosting.scraping import scrape
-from emulator.hosting.single_model import SingleModelContainer
-from emulator.hosting.site import Site
-from emulator.hosting.together import together
-from emulator.hosting.volume import StorageVolume
+from emulator.hosting.single_model_container import SingleModelContainer
+from emulator.hosting.storage_volume import StorageVolume
+from emulator.hosting.tasks import together
+from emulator.hosting.workspace import Workspace
 
 log = logging.getLogger("localmme")
 
@@ -35,7 +35,7 @@ class Instance:
     """Callers speak to it through ``start``, ``invoke``, ``invoke_stream``, ``state`` and ``stop``, and may look at
     ``healthy``, ``in_flight`` and ``residence`` to choose one."""
 
-    def __init__(self, definition: VariantDefinition, site: Site) -> None:
+    def __init__(self, definition: VariantDefinition, site: Workspace) -> None:
         """``site`` is the instance's own."""
         self.in_flight = 0
         self._exceeded = False  # its memory
@@ -47,7 +47,7 @@ class Instance:
         self._watch: asyncio.Task[None] | None = None
         self._scraping: list[asyncio.Task[None]] = []
         self._logs: list[ContainerLog] = []
-        self._containers: list[HostedContainer] = []
+        self._containers: list[ContainerSupervisor] = []
         for position, name in enumerate(definition.model.container_names()):
             log = ContainerLog(site.logs / f"{name}.log", site.events.within(container=name))
             self._logs.append(log)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from emulator.containers.contract import Answer, Invocation, StreamedAnswer
 from emulator.errors import InstanceNotReached
-from emulator.hosting.hosted import HostedContainer
+from emulator.hosting.container_supervisor import ContainerSupervisor
 
 CONTENT_TYPE, CUSTOM_ATTRIBUTES = b"content-type", b"x-amzn-sagemaker-custom-attributes"
 
@@ -16,7 +16,7 @@ class Pipeline:
     """A serial inference pipeline: the answer of one container is the request of the next. One container is the
     simplest case of it."""
 
-    def __init__(self, containers: Sequence[HostedContainer]) -> None:
+    def __init__(self, containers: Sequence[ContainerSupervisor]) -> None:
         self._first, self._last = containers[:-1], containers[-1]
 
     async def invoke(self, invocation: Invocation, deadline: float) -> Answer:
@@ -65,7 +65,7 @@ def following(invocation: Invocation, answer: Answer) -> Invocation:
 class DirectContainers:
     """Direct invocation: each call goes to the container whose host name it gives."""
 
-    def __init__(self, containers: Sequence[HostedContainer]) -> None:
+    def __init__(self, containers: Sequence[ContainerSupervisor]) -> None:
         self._by_name = {container.name: container for container in containers}
 
     async def invoke(self, invocation: Invocation, deadline: float) -> Answer:

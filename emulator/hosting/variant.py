@@ -23,8 +23,8 @@ from emulator.hosting import routing
 from emulator.hosting.definition import VariantDefinition
 from emulator.hosting.instance import Instance
 from emulator.hosting.sessions import OPENED, Sessions
-from emulator.hosting.site import Site
-from emulator.hosting.together import drained, together
+from emulator.hosting.tasks import drained, together
+from emulator.hosting.workspace import Workspace
 
 A = TypeVar("A", bound=Answer)
 
@@ -32,7 +32,7 @@ A = TypeVar("A", bound=Answer)
 class ProductionVariant:
     """Sends invocations to its instances."""
 
-    def __init__(self, definition: VariantDefinition, site: Site, numbers: Iterator[int]) -> None:
+    def __init__(self, definition: VariantDefinition, site: Workspace, numbers: Iterator[int]) -> None:
         """``site`` is the variant's own; ``numbers`` are those of the instances to come."""
         self.name = definition.name
         self.weight = definition.weight

@@ -26,8 +26,8 @@ from emulator.hosting.definition import EndpointDefinition
 from emulator.hosting.endpoint import TRIES_AGAIN, Endpoint
 from emulator.hosting.endpoints import Endpoints
 from emulator.hosting.registry import Registry
-from emulator.hosting.site import Site
-from emulator.hosting.together import together
+from emulator.hosting.tasks import together
+from emulator.hosting.workspace import Workspace
 from emulator.limits import Limits
 from emulator.open_files import FEW, raise_limit
 from emulator.printable import printable_lines
@@ -103,7 +103,7 @@ class Application:
         shutil.rmtree(self._instances, ignore_errors=True)
         # A worker's own disks, so that the keepers of one that was killed can clean up without asking.
         disks, logs = self._instances / str(os.getpid()), self._settings.state_directory / "logs"
-        self._endpoints = Endpoints(Site(disks, logs, self._engine, self._limits, self._events))
+        self._endpoints = Endpoints(Workspace(disks, logs, self._engine, self._limits, self._events))
         self._registry = Registry(self._settings.state_directory / "registry.db")
         plane = self._plane(self._registry)
         web = console(self._is_in_service, self._state, self._settings.region, asyncio.get_running_loop())

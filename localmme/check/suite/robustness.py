@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from emulator.containers.connection_pool import Answer
-from emulator.hosting.scraping import problem_of
+from emulator.hosting.metrics_scraping import problem_of
 from localmme.check.bench import Bench
 from localmme.check.finding import Finding, failed, passed, warned
 

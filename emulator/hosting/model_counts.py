@@ -31,7 +31,7 @@ class ModelCounts:
 KEPT_FAILURES = 100  # [ours] names of which nothing but failed loads is known: mistyped ones, of which there is no end
 
 
-class History:
+class CountsByModel:
     """A listener of the event stream that keeps ModelCounts per target model."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:

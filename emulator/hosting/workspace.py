@@ -11,7 +11,7 @@ from emulator.limits import Limits
 
 
 @dataclass(frozen=True)
-class Site:
+class Workspace:
     """The surroundings of an endpoint, of a variant, of an instance: each lies within the one before."""
 
     directory: Path  # holds the disks of the instances
@@ -20,17 +20,17 @@ class Site:
     limits: Limits
     events: Events
 
-    def endpoint(self, name: str, region: str) -> Site:
+    def endpoint(self, name: str, region: str) -> Workspace:
         """The site of an endpoint."""
         return self._within(name, self.events.within(endpoint_name=name, region=region))
 
-    def variant(self, name: str) -> Site:
+    def variant(self, name: str) -> Workspace:
         """The site of one of the endpoint's variants."""
         return self._within(name, self.events.within(variant_name=name))
 
-    def instance(self, instance_id: str) -> Site:
+    def instance(self, instance_id: str) -> Workspace:
         """The site of one of the variant's instances."""
         return self._within(instance_id, self.events.within(instance_id=instance_id))
 
-    def _within(self, name: str, events: Events) -> Site:
+    def _within(self, name: str, events: Events) -> Workspace:
         return replace(self, directory=self.directory / name, logs=self.logs / name, events=events)

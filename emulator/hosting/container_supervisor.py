@@ -55,7 +55,7 @@ class Use:
     sent: float
 
 
-class HostedContainer(abc.ABC):
+class ContainerSupervisor(abc.ABC):
     """Keeps one container running, and sends invocations to it.
 
     Below this class are the two kinds of containers: those that host one model, and those that host many.

@@ -24,8 +24,8 @@ from emulator.errors import (
     refusal_explained,
 )
 from emulator.events import Events, LoadFailed, LoadStarted, ModelLoaded, ModelUnloaded, Warned
-from emulator.hosting.residents import Arrivals, Resident, Residents
-from emulator.hosting.volume import StorageVolume, StoredModel
+from emulator.hosting.pinned_lru import PinnedEntry, PinnedLru, SingleFlight
+from emulator.hosting.storage_volume import StorageVolume, StoredModel
 from emulator.limits import Limits
 from emulator.timeouts import in_time
 
@@ -40,7 +40,7 @@ class MemoryBudget:
 
 
 @dataclass(eq=False, kw_only=True)
-class LoadedModel(Resident):
+class LoadedModel(PinnedEntry):
     """A model in memory. It is pinned while an invocation uses it, and keeps its files on disk pinned."""
 
     name: str
@@ -79,7 +79,7 @@ class LoadedModels:
     ) -> None:
         """``cache=False`` is ModelCacheSetting Disabled: a model leaves memory and disk after its
         invocation, and at most ``load_slots`` models load at once."""
-        self.models: Residents[LoadedModel] = Residents()
+        self.models: PinnedLru[LoadedModel] = PinnedLru()
         self._contract = contract
         self._deliver = deliver
         self._volume = volume
@@ -89,7 +89,7 @@ class LoadedModels:
         self._origin = events.origin
         self._cache = cache
         self._load_slots = None if cache else asyncio.Semaphore(load_slots)
-        self._arrivals: Arrivals[LoadedModel] = Arrivals(self.models, self._bring_in, self.release)
+        self._arrivals: SingleFlight[LoadedModel] = SingleFlight(self.models, self._bring_in, self.release)
         self._departures: dict[str, Departure] = {}  # by the container's name of the model
         self._room = asyncio.Lock()  # one load at a time decides what has to leave for it
         self._freed = asyncio.Event()  # set when something became idle or left, for who waits for room

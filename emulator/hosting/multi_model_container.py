@@ -13,10 +13,10 @@ from emulator.containers.container import Container, LogSink
 from emulator.containers.contract import ContainerContract, Invocation, invocation_path
 from emulator.errors import ContainerError, no_response
 from emulator.events import ArchiveChanged, Events
+from emulator.hosting.container_supervisor import ContainerSupervisor, Use
 from emulator.hosting.definition import Caching, Resources
-from emulator.hosting.hosted import HostedContainer, Use
-from emulator.hosting.memory import LoadedModel, LoadedModels, MemoryBudget
-from emulator.hosting.volume import StorageVolume
+from emulator.hosting.loaded_models import LoadedModel, LoadedModels, MemoryBudget
+from emulator.hosting.storage_volume import StorageVolume
 from emulator.limits import Limits
 
 
@@ -36,7 +36,7 @@ class ModelUse(Use):
     model: LoadedModel
 
 
-class MultiModelContainer(HostedContainer):
+class MultiModelContainer(ContainerSupervisor):
     """Sends each invocation to its model, and has the model loaded before."""
 
     def __init__(

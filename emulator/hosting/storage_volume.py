@@ -19,7 +19,7 @@ from emulator.archives.extraction import Extracted, extract
 from emulator.archives.source import ModelSource, Version
 from emulator.errors import ArchiveError, VolumeFull, archive_unusable
 from emulator.events import Events, ModelDeleted, ModelDownloaded
-from emulator.hosting.residents import Arrivals, Resident, Residents
+from emulator.hosting.pinned_lru import PinnedEntry, PinnedLru, SingleFlight
 from emulator.limits import Limits
 
 # Asked to let go of a model on the disk; the argument says why. Whether it did.
@@ -27,7 +27,7 @@ Spare = Callable[[str], Awaitable[bool]]
 
 
 @dataclass(eq=False, kw_only=True)
-class StoredModel(Resident):
+class StoredModel(PinnedEntry):
     """A model on disk. It is pinned while a container has it in memory or is loading it."""
 
     name: str  # by which the container knows it
@@ -54,12 +54,12 @@ class StorageVolume:
     ) -> None:
         self.directory = directory
         self.capacity_bytes = capacity_bytes
-        self.models: Residents[StoredModel] = Residents()
+        self.models: PinnedLru[StoredModel] = PinnedLru()
         self._bucket = bucket
         self._limits = limits
         self._events = events
         # An extraction runs in a thread, which cannot be stopped: it goes on when who wanted it has gone.
-        self._downloads: Arrivals[StoredModel] = Arrivals(self.models, self._download, self.release)
+        self._downloads: SingleFlight[StoredModel] = SingleFlight(self.models, self._download, self.release)
         self._spares: dict[str, Spare] = {}
         self._retired_bytes = 0
         # How many versions of a model were retired while in use: each has its own name and directory.

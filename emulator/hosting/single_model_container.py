@@ -25,11 +25,11 @@ from emulator.errors import (
     model_data_not_found,
 )
 from emulator.events import Events
-from emulator.hosting.hosted import HostedContainer, Use
+from emulator.hosting.container_supervisor import ContainerSupervisor, Use
 from emulator.limits import Limits
 
 
-class SingleModelContainer(HostedContainer):
+class SingleModelContainer(ContainerSupervisor):
     """Sends every invocation to ``/invocations``."""
 
     def __init__(

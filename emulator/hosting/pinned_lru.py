@@ -15,7 +15,7 @@ from cachetools import LRUCache
 
 
 @dataclass(eq=False)
-class Resident:
+class PinnedEntry:
     """One model in one place. ``pins`` counts those who need it there."""
 
     target_model: str
@@ -23,10 +23,10 @@ class Resident:
     pins: int = 0
 
 
-R = TypeVar("R", bound=Resident)
+R = TypeVar("R", bound=PinnedEntry)
 
 
-class Residents(Generic[R]):
+class PinnedLru(Generic[R]):
     """The models in one place (a container's memory, a storage volume).
 
     A model counts as used until its last pin is released: from then on it is idle, and the one that
@@ -98,7 +98,7 @@ class Residents(Generic[R]):
 
 
 @dataclass(eq=False)
-class Arrival(Generic[R]):
+class Flight(Generic[R]):
     """A model on its way, and how many wait for it."""
 
     outcome: asyncio.Future[R]
@@ -106,15 +106,15 @@ class Arrival(Generic[R]):
     task: asyncio.Task[None] = field(init=False)
 
 
-class Arrivals(Generic[R]):
+class SingleFlight(Generic[R]):
     """The models on their way to join some residents. Each goes on coming when those who wait for it have left."""
 
-    def __init__(self, residents: Residents[R], bring: Callable[[str], Awaitable[R]], release: Callable[[R], None]):
+    def __init__(self, residents: PinnedLru[R], bring: Callable[[str], Awaitable[R]], release: Callable[[R], None]):
         """``bring`` makes a resident of a name, and raises when it is cancelled; ``release`` takes back a pin of it."""
         self._residents = residents
         self._bring = bring
         self._release = release
-        self._all: dict[str, Arrival[R]] = {}
+        self._all: dict[str, Flight[R]] = {}
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._all)
@@ -130,7 +130,7 @@ class Arrivals(Generic[R]):
         loop = asyncio.get_running_loop()
         arrival = self._all.get(target_model)
         if arrival is None:
-            arrival = self._all[target_model] = Arrival(loop.create_future())
+            arrival = self._all[target_model] = Flight(loop.create_future())
             arrival.outcome.add_done_callback(asyncio.Future.exception)  # noticed, also when no one waits any more
             arrival.task = loop.create_task(self._run(target_model, arrival))
         arrival.waiting += 1
@@ -153,7 +153,7 @@ class Arrivals(Generic[R]):
             arrival.task.cancel()
             arrival.outcome.set_exception(error)
 
-    async def _run(self, target_model: str, arrival: Arrival[R]) -> None:
+    async def _run(self, target_model: str, arrival: Flight[R]) -> None:
         try:
             resident = await self._bring(target_model)
         except Exception as error:
