@@ -30,6 +30,8 @@ from emulator.aws.request import FORM
 from emulator.aws.service_models import shape
 from emulator.events import Events
 from emulator.limits import Limits
+from emulator.observers.cloudwatch_metrics import CloudWatchMetrics
+from emulator.observers.recent_log_lines import RecentLogLines
 from emulator.service.access import asks, door
 from emulator.service.access.door import Access, Admitted, User
 from emulator.service.access.patterns import Arn, Text
@@ -37,9 +39,7 @@ from emulator.service.access.policy import Ask, Statement
 from emulator.service.access.request import Request
 from emulator.service.access.signature import ALGORITHM, Claim, canonical_request, signing_key
 from emulator.service.console import console
-from emulator.service.container_logs import ContainerLogs
 from emulator.service.dispatch import Dispatch
-from emulator.service.metrics import Metrics
 from emulator.service.neighbours.call import TARGETS
 from emulator.service.neighbours.face import Neighbours
 from emulator.service.runtime import Runtime
@@ -148,7 +148,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, loop: asyncio.AbstractEven
 
         async def made() -> Dispatch:
             sagemaker: Any = SageMaker(SimpleNamespace(changing=asyncio.Lock()))  # type: ignore[arg-type]
-            neighbours = Neighbours(Metrics(), ContainerLogs(), SimpleNamespace(), REGION)  # type: ignore[arg-type]
+            neighbours = Neighbours(CloudWatchMetrics(), RecentLogLines(), SimpleNamespace(), REGION)  # type: ignore[arg-type]
             runtime = Runtime(spied_endpoints(service), Limits(), Events())
             access = Access([ADMIN], REGION, Limits().body_bytes, lambda: NOW)
             return Dispatch(

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 
 from emulator.errors import Origin
 from emulator.events import EndpointStatus
-from emulator.service.log import Log
+from emulator.observers.terminal import TerminalLog
 from localmme import cli, client, detached
 from localmme.emulator_options import of_an_emulator
 from localmme.environment import aws_environment, emulator_environment
@@ -244,7 +244,7 @@ def test_what_to_do_next_is_said_once_and_to_a_terminal_only(
 ) -> None:
     origin = Origin("local", "us-east-1")
     monkeypatch.setenv("NO_COLOR", "1")
-    log = Log(url, [])
+    log = TerminalLog(url, [])
     log._since["Endpoint local"] = 0.0
     log(EndpointStatus("InService"), origin)
     assert capsys.readouterr().err == ""

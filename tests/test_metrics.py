@@ -17,14 +17,14 @@ from botocore.exceptions import ClientError
 
 from emulator.errors import Origin
 from emulator.events import Events, InstanceObserved, InvocationEnded, Warned
-from emulator.service.metrics import (
+from emulator.observers.cloudwatch_metrics import (
     INSTANCES,
     INVOCATIONS,
     KEPT_MINUTES,
     KEPT_PERCENTILES_MINUTES,
+    CloudWatchMetrics,
     Datum,
     Figure,
-    Metrics,
     percentile,
 )
 from emulator.service.neighbours.cloudwatch import CloudWatch
@@ -319,20 +319,20 @@ def ended(latency_us: int = 100) -> InvocationEnded:
     return InvocationEnded(1, 0, False, latency_us, 10, None, 0)
 
 
-def told(metrics: Metrics, *events: Any, instance: str = "i-1") -> None:
+def told(metrics: CloudWatchMetrics, *events: Any, instance: str = "i-1") -> None:
     stream = Events().within(endpoint_name="e", region=REGION, variant_name="v", instance_id=instance)
     stream.subscribe(metrics)
     for event in events:
         stream.publish(event)
 
 
-def data(metrics: Metrics, name: str) -> list[Datum]:
+def data(metrics: CloudWatchMetrics, name: str) -> list[Datum]:
     return [datum for minute in metrics.minutes() for datum in minute.data(REGION) if datum.name == name]
 
 
 def test_minutes_are_apart_and_the_oldest_give_way() -> None:
     clock = Clock()
-    metrics = Metrics(clock)
+    metrics = CloudWatchMetrics(clock)
     for _ in range(KEPT_MINUTES + 10):
         told(metrics, ended(), ended())
         clock.now += 60
@@ -345,7 +345,7 @@ def test_minutes_are_apart_and_the_oldest_give_way() -> None:
 
 def test_a_metric_is_listed_once_however_many_minutes_have_it() -> None:
     clock = Clock()
-    metrics = Metrics(clock)
+    metrics = CloudWatchMetrics(clock)
     for _ in range(3):
         told(metrics, ended())
         clock.now += 60
@@ -367,7 +367,7 @@ def test_a_metric_is_listed_once_however_many_minutes_have_it() -> None:
 
 
 def test_what_was_handed_out_does_not_change() -> None:
-    metrics = Metrics(Clock())
+    metrics = CloudWatchMetrics(Clock())
     told(metrics, ended())
     (before,) = data(metrics, "Invocations")
     minutes = metrics.minutes()
@@ -378,7 +378,7 @@ def test_what_was_handed_out_does_not_change() -> None:
 
 
 def test_each_instance_sends_one_value_a_minute() -> None:
-    metrics = Metrics(Clock())
+    metrics = CloudWatchMetrics(Clock())
     told(metrics, InstanceObserved(1.0, 2.0, 10.0, 5.0, 1), InstanceObserved(3.0, 0.0, 30.0, 5.0, 4))
     told(metrics, InstanceObserved(1.0, None, 50.0, 5.0, 2), instance="i-2")
     told(metrics, InstanceObserved(0.0, None, 50.0, 5.0, 2, in_flight=7), instance="i-2")
@@ -395,7 +395,7 @@ def test_each_instance_sends_one_value_a_minute() -> None:
 
 def test_a_clock_that_is_set_back_opens_no_second_minute() -> None:
     clock = Clock()
-    metrics = Metrics(clock)
+    metrics = CloudWatchMetrics(clock)
     told(metrics, ended())
     clock.now -= 3600
     told(metrics, ended())
@@ -417,6 +417,6 @@ def test_percentiles_are_right_to_a_percent() -> None:
 
 
 def test_events_of_no_metric_are_passed_over() -> None:
-    metrics = Metrics(Clock())
+    metrics = CloudWatchMetrics(Clock())
     metrics(Warned("careful"), Origin("e", REGION))
     assert metrics.minutes() == []

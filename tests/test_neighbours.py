@@ -23,7 +23,7 @@ from botocore.exceptions import ClientError
 from emulator.aws.request import service_of
 from emulator.aws.wsgi import MOST_BODY_BYTES
 from emulator.events import Events, LogLine
-from emulator.service.container_logs import KEPT_CHARACTERS, KEPT_LINES, KEPT_STREAMS, ContainerLogs
+from emulator.observers.recent_log_lines import KEPT_CHARACTERS, KEPT_LINES, KEPT_STREAMS, RecentLogLines
 from emulator.service.neighbours.misfits import misfit
 from tests.conftest import scripted_arguments
 from tests.neighbours_running import ACCOUNT, REGION, aws, aws_json, client
@@ -380,7 +380,7 @@ def test_a_body_that_is_too_long_is_refused_and_read(emulator: Emulator) -> None
 
 
 def test_the_oldest_lines_and_streams_give_way() -> None:
-    logs = ContainerLogs()
+    logs = RecentLogLines()
     long = "x" * (KEPT_CHARACTERS // 4)
     events = Events().within(endpoint_name="e", region=REGION, variant_name="v")
     events.subscribe(logs)

@@ -13,8 +13,8 @@ from click.testing import CliRunner
 
 from emulator.errors import Origin, SetupError, refusal_explained
 from emulator.events import Event, Invoked, LoadFailed, LogLine, ModelLoaded, ModelUnloaded, Warned
+from emulator.observers.terminal import TerminalLog
 from emulator.printable import printable, printable_lines, without_colors
-from emulator.service.log import Log
 from emulator.service.server import LinesOfOneMessage
 from localmme import cli, client, display, launching
 from localmme.cli import Commands, main
@@ -69,7 +69,7 @@ def test_a_containers_colours_are_left_out() -> None:
 def test_no_event_brings_an_escape_sequence_or_a_forged_line_into_the_log(
     event: Event, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Log("http://127.0.0.1:1", [])(event, HERE)
+    TerminalLog("http://127.0.0.1:1", [])(event, HERE)
     written = capsys.readouterr().err
     assert is_harmless(written)
     assert written.strip() and not any(line.startswith("loaded     forged") for line in written.splitlines())

@@ -29,12 +29,12 @@ from emulator.hosting.registry import Registry
 from emulator.hosting.tasks import together
 from emulator.hosting.workspace import Workspace
 from emulator.limits import Limits
+from emulator.observers.cloudwatch_metrics import CloudWatchMetrics
+from emulator.observers.recent_log_lines import RecentLogLines
+from emulator.observers.terminal import TerminalLog
 from emulator.open_files import FEW, raise_limit
 from emulator.printable import printable_lines
-from emulator.service.container_logs import ContainerLogs
 from emulator.service.dispatch import Dispatch
-from emulator.service.log import Log
-from emulator.service.metrics import Metrics
 from emulator.service.neighbours.face import Neighbours
 from emulator.service.runtime import Runtime
 from emulator.service.web_guard import WebGuard
@@ -96,8 +96,8 @@ class Application:
         from emulator.service.console import console
         from emulator.service.sagemaker.face import SageMaker
 
-        metrics, container_logs = Metrics(), ContainerLogs()
-        for listener in (Log(self._settings.url, self._given, again), metrics, container_logs):
+        metrics, container_logs = CloudWatchMetrics(), RecentLogLines()
+        for listener in (TerminalLog(self._settings.url, self._given, again), metrics, container_logs):
             self._events.subscribe(listener)
         neighbours = Neighbours(metrics, container_logs, self._engine, self._settings.region)
         shutil.rmtree(self._instances, ignore_errors=True)

@@ -12,7 +12,7 @@ from moto.cloudwatch.exceptions import InvalidParameterValue
 from moto.cloudwatch.models import CloudWatchBackend, MetricAggregatedDatum, MetricDatumBase, cloudwatch_backends
 from moto.core import DEFAULT_ACCOUNT_ID
 
-from emulator.service.metrics import Datum, Minute, percentile
+from emulator.observers.cloudwatch_metrics import Datum, Minute, percentile
 
 STATISTICS = ("SampleCount", "Average", "Sum", "Minimum", "Maximum")
 PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?|100)")

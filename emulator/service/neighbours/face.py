@@ -13,8 +13,8 @@ from emulator.aws.request import ADMITTED, CALL, header, service_of, signed_regi
 from emulator.aws.wsgi import in_threads, whole_body
 from emulator.containers.docker.engine import Engine
 from emulator.errors import SetupError
-from emulator.service.container_logs import ContainerLogs
-from emulator.service.metrics import Metrics
+from emulator.observers.cloudwatch_metrics import CloudWatchMetrics
+from emulator.observers.recent_log_lines import RecentLogLines
 from emulator.service.neighbours.call import NotACall, ServiceCall, read
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ log = logging.getLogger("localmme")
 class Neighbours:
     """STS, IAM, ECR, CloudWatch and CloudWatch Logs; says of every other service that it is not emulated."""
 
-    def __init__(self, metrics: Metrics, logs: ContainerLogs, engine: Engine, region: str) -> None:
+    def __init__(self, metrics: CloudWatchMetrics, logs: RecentLogLines, engine: Engine, region: str) -> None:
         """``region`` is that of requests which name none."""
         self._metrics, self._logs, self._engine, self._region = metrics, logs, engine, region
         self._opening: asyncio.Future[MotoServices] | None = None

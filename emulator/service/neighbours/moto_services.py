@@ -23,8 +23,8 @@ from moto.utilities.utils import get_partition
 from werkzeug.exceptions import HTTPException
 
 from emulator.aws.protocols import Refusal, Request, refuse
-from emulator.service.container_logs import KEPT_LINES, Lines
-from emulator.service.metrics import Minute
+from emulator.observers.cloudwatch_metrics import Minute
+from emulator.observers.recent_log_lines import KEPT_LINES, Lines
 from emulator.service.neighbours import cloudwatch, ecr
 from emulator.service.neighbours.misfits import misfit
 

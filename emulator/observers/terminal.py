@@ -41,7 +41,7 @@ USUAL_URL = "http://127.0.0.1:8080"  # which commands ask without being told
 PATIENCE_SECONDS = 1.0  # what is done sooner needs no progress shown
 
 
-class Log:
+class TerminalLog:
     """A listener of the event stream that writes one line for each event worth one."""
 
     def __init__(self, url: str, given: Sequence[EndpointDefinition], again: bool = False) -> None:

@@ -33,7 +33,7 @@ class Lines:
             self.characters -= len(self.lines.popleft()[1])
 
 
-class ContainerLogs:
+class RecentLogLines:
     """A listener of the event stream that keeps lines until they are taken; of too many streams, the oldest goes."""
 
     def __init__(self) -> None:

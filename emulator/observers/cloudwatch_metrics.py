@@ -270,7 +270,7 @@ def _over_instances(instances: dict[str, Usage]) -> dict[str, Figure]:
     return figures
 
 
-class Metrics:
+class CloudWatchMetrics:
     """A listener of the event stream. It is on the path of every invocation, so it only adds."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
