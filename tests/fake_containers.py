@@ -126,7 +126,7 @@ def site(directory: Path, **limits: float) -> Workspace:
     )
 
 
-class ControlPlane:
+class DirectControlPlane:
     """The control plane over a directory, called as the ASGI application that it is."""
 
     def __init__(self, directory: Path, **limits: float) -> None:

@@ -15,12 +15,12 @@ from emulator.errors import Origin
 from emulator.events import Event, MemoryExceeded
 from emulator.hosting.pinned_lru import PinnedEntry, PinnedLru, SingleFlight
 from emulator.timeouts import in_time
-from tests.fake_containers import ControlPlane, FakeContainers, containers
+from tests.fake_containers import DirectControlPlane, FakeContainers, containers
 
 __all__ = ["containers"]
 
 
-async def eventually(endpoint: str, plane: ControlPlane, status: str) -> None:
+async def eventually(endpoint: str, plane: DirectControlPlane, status: str) -> None:
     async def look() -> None:
         while not (await plane.status(endpoint)).startswith(status):
             await asyncio.sleep(0.001)
@@ -38,7 +38,7 @@ def test_an_endpoint_whose_container_keeps_dying_can_be_deleted_at_any_moment(
         await asyncio.sleep(0.01 if number % 5 == 0 else rng.uniform(0, 0.004))
 
     async def scenario() -> None:
-        plane = ControlPlane(tmp_path, restart_seconds=0.001)
+        plane = DirectControlPlane(tmp_path, restart_seconds=0.001)
         containers.life = short
         async with containers.serving():
             await plane.configure("c")
@@ -85,7 +85,7 @@ def test_control_plane_calls_of_any_kind_at_any_moment_are_answered_and_never_a_
             ("UpdateEndpointWeightsAndCapacities", {"EndpointName": name, "DesiredWeightsAndCapacities": weights}),
         ]
 
-    async def caller(plane: ControlPlane) -> None:
+    async def caller(plane: DirectControlPlane) -> None:
         for _ in range(150):
             operation, asked = rng.choice(calls(rng.choice("abc")))
             status, told = await plane.call(operation, **asked)
@@ -96,7 +96,7 @@ def test_control_plane_calls_of_any_kind_at_any_moment_are_answered_and_never_a_
                 await asyncio.sleep(rng.uniform(0, 0.003))
 
     async def scenario() -> None:
-        plane = ControlPlane(tmp_path, restart_seconds=0.001)
+        plane = DirectControlPlane(tmp_path, restart_seconds=0.001)
         containers.life = life
         async with containers.serving():
             await plane.configure("c")
@@ -146,13 +146,13 @@ def test_an_instance_whose_processes_pass_its_memory_says_so_once_each_time(
         if isinstance(event, MemoryExceeded):
             told.append(event)
 
-    async def observed(plane: ControlPlane, times: int) -> None:
+    async def observed(plane: DirectControlPlane, times: int) -> None:
         seen = containers.asked + times
         while containers.asked < seen:
             await asyncio.sleep(0.001)
 
     async def scenario() -> None:
-        plane = ControlPlane(tmp_path, observe_seconds=0.001)
+        plane = DirectControlPlane(tmp_path, observe_seconds=0.001)
         plane.events.subscribe(listen)
         async with containers.serving():
             await plane.configure("c")
@@ -172,7 +172,7 @@ def test_a_container_that_cannot_be_stopped_or_started_once_is_replaced_and_dele
     containers: FakeContainers, tmp_path: Path
 ) -> None:
     async def scenario() -> None:
-        plane = ControlPlane(tmp_path, restart_seconds=0.001)
+        plane = DirectControlPlane(tmp_path, restart_seconds=0.001)
         death = asyncio.Event()
 
         async def life(number: int) -> None:
