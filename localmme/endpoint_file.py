@@ -17,7 +17,7 @@ Different from the API [ours]:
   that asks for more than there are does not start.
 - Members that make no difference here are checked and left at that: roles, tags, keys, prices, and networks, as
   containers are in that of this machine, even with EnableNetworkIsolation. Members that would make the endpoint a
-  different one are refused. ``emulator.hosting.members`` lists both.
+  different one are refused. ``emulator.services.sagemaker.supported_members`` lists both.
 
 Every problem is told with its line, all of the file's at once.
 """
@@ -37,9 +37,9 @@ from botocore.model import Shape
 from emulator.archives.model_data_url import ModelData, parse_s3_url
 from emulator.aws.service_models import Place, described, near, problems, shape
 from emulator.errors import SetupError
-from emulator.hosting.arguments import Arguments, after, member, wanted_data, written
 from emulator.hosting.definition import EndpointDefinition, ModelDefinition, VariantDefinition
-from emulator.hosting.members import not_emulated, places_of_our_own
+from emulator.services.sagemaker.definitions import Arguments, after, member, wanted_data, written
+from emulator.services.sagemaker.supported_members import not_emulated, places_of_our_own
 from localmme.environment import region
 from localmme.yaml_source import NotYaml, YamlSource
 

@@ -23,11 +23,11 @@ from emulator.hosting.definition import (
     VariantDefinition,
 )
 from emulator.hosting.instance_types import resources_of, unfit_for_many_models
-from emulator.hosting.runnable import command_of, embedded_server, image_of
 from emulator.hosting.storage_sizes import storage_bytes
 from emulator.private_files import private_directory
 from emulator.service import web_guard
 from emulator.service.server import ServerSettings
+from emulator.services.sagemaker.image import command_of, embedded_server, image_of
 from emulator.sizes import parse_size
 from localmme import state_directory
 from localmme.environment import region

@@ -17,13 +17,13 @@ from emulator.containers.docker.engine import Engine
 from emulator.events import Events
 from emulator.hosting import instance
 from emulator.hosting.endpoints import Endpoints
-from emulator.hosting.registry import Registry
 from emulator.hosting.workspace import Workspace
 from emulator.limits import Limits
-from emulator.service.sagemaker import TARGET_PREFIX
-from emulator.service.sagemaker.face import SageMaker
-from emulator.service.sagemaker.model_data import locator
-from emulator.service.sagemaker.plane import Plane
+from emulator.services.sagemaker import TARGET_PREFIX
+from emulator.services.sagemaker.app import SageMakerApp
+from emulator.services.sagemaker.control_plane import ControlPlane
+from emulator.services.sagemaker.model_data_location import locator
+from emulator.services.sagemaker.registry import Registry
 
 HEALTHY = b'HTTP/1.1 200 OK\r\ncontent-length: 14\r\n\r\n{"models": []}'
 
@@ -137,8 +137,8 @@ class DirectControlPlane:
         self.events = place.events
         self.endpoints = Endpoints(place)
         locate = locator(directory / "s3")
-        self.plane = Plane(self.registry, self.endpoints, "us-east-1", directory, locate, 1000)
-        self._application = SageMaker(self.plane)
+        self.plane = ControlPlane(self.registry, self.endpoints, "us-east-1", directory, locate, 1000)
+        self._application = SageMakerApp(self.plane)
 
     async def call(self, operation: str, **asked: Any) -> tuple[int, dict[str, Any]]:
         """The status of the answer, and what it says."""

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from emulator.errors import SetupError
 from emulator.hosting.endpoints import Endpoints
-from emulator.hosting.registry import Registry
 from emulator.service.access import asks, patterns
 from emulator.service.access.conditions import Condition
 from emulator.service.access.door import User
 from emulator.service.access.patterns import Arn, Text
 from emulator.service.access.policy import Ask, Decision, Statement, decide, of_document, of_statements
-from emulator.service.sagemaker.plane import Plane
+from emulator.services.sagemaker.control_plane import ControlPlane
+from emulator.services.sagemaker.registry import Registry
 from localmme.access_file import MINIMAL_FILE, read
 from tests.running import REPOSITORY
 
@@ -414,7 +414,7 @@ def test_many_wildcards_and_a_long_name_take_no_more_steps_than_that(monkeypatch
     ("region", "partition"), [("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov"), ("eu-west-1", "aws")]
 )
 def test_a_policy_matches_the_arn_that_was_returned(region: str, partition: str, tmp_path: Path) -> None:
-    plane = Plane(Registry(tmp_path / "registry.db"), Endpoints(None), region, tmp_path, None, 1)  # type: ignore[arg-type]
+    plane = ControlPlane(Registry(tmp_path / "registry.db"), Endpoints(None), region, tmp_path, None, 1)  # type: ignore[arg-type]
     returned = plane.arn("endpoint", "My-Endpoint")
     assert returned.startswith(f"arn:{partition}:sagemaker:{region}:")
     [ask] = asks.of_sagemaker(

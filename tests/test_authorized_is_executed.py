@@ -28,6 +28,7 @@ from emulator.aws.asgi import Scope
 from emulator.aws.json_document import MOST_LEVELS, NotADocument, parsed
 from emulator.aws.request import FORM
 from emulator.aws.service_models import shape
+from emulator.console.app import console
 from emulator.events import Events
 from emulator.limits import Limits
 from emulator.observers.cloudwatch_metrics import CloudWatchMetrics
@@ -38,18 +39,17 @@ from emulator.service.access.patterns import Arn, Text
 from emulator.service.access.policy import Ask, Statement
 from emulator.service.access.request import Request
 from emulator.service.access.signature import ALGORITHM, Claim, canonical_request, signing_key
-from emulator.service.console import console
 from emulator.service.dispatch import Dispatch
-from emulator.service.neighbours.call import TARGETS
-from emulator.service.neighbours.face import Neighbours
-from emulator.service.runtime import Runtime
-from emulator.service.s3 import face as s3_face
-from emulator.service.s3.call import Answer as S3Answer
-from emulator.service.s3.face import S3
-from emulator.service.s3.routes import OPERATIONS as S3_OPERATIONS
-from emulator.service.sagemaker import face as sagemaker_face
-from emulator.service.sagemaker.face import OPERATIONS, SageMaker, input_shape
 from emulator.service.web_guard import WebGuard
+from emulator.services.moto_services.app import MotoServicesApp
+from emulator.services.moto_services.service_call import TARGETS
+from emulator.services.runtime.app import RuntimeApp
+from emulator.services.s3 import app as s3_face
+from emulator.services.s3.app import S3App
+from emulator.services.s3.call import Answer as S3Answer
+from emulator.services.s3.operations import OPERATIONS as S3_OPERATIONS
+from emulator.services.sagemaker import app as sagemaker_face
+from emulator.services.sagemaker.app import OPERATIONS, SageMakerApp, input_shape
 from tests.control_plane import ARN, ROLE
 from tests.generated_requests import Generator
 
@@ -144,12 +144,12 @@ def service(tmp_path_factory: pytest.TempPathFactory, loop: asyncio.AbstractEven
         (root / bucket).mkdir()
     with pytest.MonkeyPatch.context() as patch:
         service = Service(None)
-        s3 = S3(root)
+        s3 = S3App(root)
 
         async def made() -> Dispatch:
-            sagemaker: Any = SageMaker(SimpleNamespace(changing=asyncio.Lock()))  # type: ignore[arg-type]
-            neighbours = Neighbours(CloudWatchMetrics(), RecentLogLines(), SimpleNamespace(), REGION)  # type: ignore[arg-type]
-            runtime = Runtime(spied_endpoints(service), Limits(), Events())
+            sagemaker: Any = SageMakerApp(SimpleNamespace(changing=asyncio.Lock()))  # type: ignore[arg-type]
+            neighbours = MotoServicesApp(CloudWatchMetrics(), RecentLogLines(), SimpleNamespace(), REGION)  # type: ignore[arg-type]
+            runtime = RuntimeApp(spied_endpoints(service), Limits(), Events())
             access = Access([ADMIN], REGION, Limits().body_bytes, lambda: NOW)
             return Dispatch(
                 runtime, sagemaker, s3, neighbours, nobody, WebGuard(["*.localhost", "*.amazonaws.com"]), access
@@ -208,7 +208,7 @@ def spy_on_s3(service: Service, patch: pytest.MonkeyPatch) -> None:
 
 def s3_face_operation(call: Any) -> tuple[str, str, str]:
     """By its handler, which is what runs."""
-    from emulator.service.s3.routes import ABSENT, handler_of
+    from emulator.services.s3.operations import ABSENT, handler_of
 
     handler = handler_of(call)
     found = [operation for operation, known in S3_OPERATIONS.items() if known is handler]

@@ -16,9 +16,9 @@ from botocore.parsers import create_parser
 from botocore.session import Session
 
 from emulator.aws.service_models import problems
-from emulator.hosting.members import MEMBERS
-from emulator.service.sagemaker import nothing_there
-from emulator.service.sagemaker.face import OPERATIONS, REQUEST_BYTES
+from emulator.services.sagemaker import empty_lists
+from emulator.services.sagemaker.app import OPERATIONS, REQUEST_BYTES
+from emulator.services.sagemaker.supported_members import MEMBERS
 from tests.control_plane import ARN, ROLE, ControlPlane, RawClient
 from tests.generated_requests import Generator, Takes, Wrong, lacking, mistyped, outside, parts
 from tests.running import eventually
@@ -215,7 +215,7 @@ def test_null_is_as_if_it_were_not_there(client: RawClient) -> None:
 # Other operations, and what is no call at all
 
 
-@pytest.mark.parametrize("operation", sorted({*API.operation_names} - {*OPERATIONS, *nothing_there.OPERATIONS}))
+@pytest.mark.parametrize("operation", sorted({*API.operation_names} - {*OPERATIONS, *empty_lists.OPERATIONS}))
 def test_other_operations_are_said_not_to_be_emulated(client: RawClient, operation: str) -> None:
     status, headers, body = client.post(f"SageMaker.{operation}", b"{}")
     error = json.loads(body)

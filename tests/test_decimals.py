@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from emulator.aws.decimals import LARGEST, decimal
-from emulator.service.s3.chunked import AwsChunked
-from emulator.service.s3.conditions import byte_range, seconds
-from emulator.service.s3.errors import S3Error
+from emulator.services.s3.aws_chunked import AwsChunked
+from emulator.services.s3.errors import S3Error
+from emulator.services.s3.preconditions import byte_range, seconds
 
 
 @pytest.mark.parametrize(

@@ -32,8 +32,8 @@ from emulator.hosting.definition import (
     VariantDefinition,
 )
 from emulator.hosting.instance_types import instance_type, instance_types, unfit_for_many_models
-from emulator.hosting.members import MEMBERS, SWITCHED_OFF, Members
 from emulator.hosting.storage_sizes import local_disk_bytes
+from emulator.services.sagemaker.supported_members import MEMBERS, SWITCHED_OFF, Members
 from localmme import endpoint_file, options
 from localmme.endpoint_file import MINIMAL_FILE, read
 from tests.running import Emulator, archive, eventually, localmme

@@ -9,7 +9,7 @@ import pytest
 from emulator.containers.docker.images import how_to_get
 from emulator.errors import SetupError
 from emulator.hosting.definition import Image
-from emulator.hosting.runnable import image_of, runnable
+from emulator.services.sagemaker.image import image_of, runnable
 
 DIGEST = "sha256:" + "0f" * 32
 

@@ -7,10 +7,10 @@ import pytest
 
 from emulator.archives.model_data_url import S3Url
 from emulator.errors import SetupError
-from emulator.hosting.arguments import Arguments
 from emulator.hosting.definition import ContainerDefinition, Image, ModelDefinition
 from emulator.hosting.instance_types import InstanceType, instance_type, instance_types
 from emulator.hosting.storage_sizes import local_disk_bytes, storage_bytes
+from emulator.services.sagemaker.definitions import Arguments
 from localmme import options
 
 GIB = 1024**3

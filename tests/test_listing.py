@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator.hosting.registry import Record
-from emulator.service.sagemaker.errors import ControlPlaneError
-from emulator.service.sagemaker.listing import MAX_RESULTS, page
+from emulator.services.sagemaker.errors import ControlPlaneError
+from emulator.services.sagemaker.listing import MAX_RESULTS, page
+from emulator.services.sagemaker.registry import Record
 
 STATUSES = ("Creating", "InService", "Failed")
 # Few times, so that many are the same.

@@ -21,11 +21,11 @@ from emulator.hosting.definition import (
     Resources,
     VariantDefinition,
 )
-from emulator.hosting.registry import Record, Registry
-from emulator.service.sagemaker import endpoint_configs, endpoints, models
-from emulator.service.sagemaker.errors import ControlPlaneError
-from emulator.service.sagemaker.given import register
-from emulator.service.sagemaker.plane import Plane
+from emulator.services.sagemaker import endpoint_configs, endpoints, models
+from emulator.services.sagemaker.control_plane import ControlPlane
+from emulator.services.sagemaker.endpoints_at_start import register
+from emulator.services.sagemaker.errors import ControlPlaneError
+from emulator.services.sagemaker.registry import Record, Registry
 from localmme.options import settings
 from tests.running import Emulator
 
@@ -58,11 +58,11 @@ class Endpoints:
         work.close()
 
 
-def plane(directory: Path, local_code: bool) -> Plane:
+def plane(directory: Path, local_code: bool) -> ControlPlane:
     (directory / "models").mkdir(exist_ok=True)
     registry = Registry(directory / "registry.db")
     locate = lambda url, multi_model: directory / "models"  # noqa: E731
-    return Plane(registry, Endpoints(), "us-east-1", directory, locate, 20, local_code)  # type: ignore[arg-type]
+    return ControlPlane(registry, Endpoints(), "us-east-1", directory, locate, 20, local_code)  # type: ignore[arg-type]
 
 
 def asked(image: str) -> dict[str, Any]:

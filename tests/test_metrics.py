@@ -27,7 +27,7 @@ from emulator.observers.cloudwatch_metrics import (
     Figure,
     percentile,
 )
-from emulator.service.neighbours.cloudwatch import CloudWatch
+from emulator.services.moto_services.cloudwatch import CloudWatch
 from tests.neighbours_running import ACCOUNT, REGION, aws_json, client
 from tests.running import Emulator, Journal, archive, eventually, scripted_model
 

@@ -24,7 +24,7 @@ from emulator.aws.request import service_of
 from emulator.aws.wsgi import MOST_BODY_BYTES
 from emulator.events import Events, LogLine
 from emulator.observers.recent_log_lines import KEPT_CHARACTERS, KEPT_LINES, KEPT_STREAMS, RecentLogLines
-from emulator.service.neighbours.misfits import misfit
+from emulator.services.moto_services.wrong_parameters import misfit
 from tests.conftest import scripted_arguments
 from tests.neighbours_running import ACCOUNT, REGION, aws, aws_json, client
 from tests.real_servers.images import Images
@@ -290,7 +290,7 @@ def test_the_region_is_the_one_that_is_signed_whatever_the_host(emulator: Emulat
 def test_the_emulator_s_own_region_is_one_for_moto() -> None:
     from moto.logs.models import logs_backends
 
-    from emulator.service.neighbours.moto_services import introduce_region
+    from emulator.services.moto_services.backends import introduce_region
 
     with pytest.raises(KeyError):
         logs_backends[ACCOUNT]["made-up-1"]

@@ -10,7 +10,7 @@ import pytest
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
 
-from emulator.service.sagemaker.nothing_there import OPERATIONS
+from emulator.services.sagemaker.empty_lists import OPERATIONS
 from tests.fake_containers import ControlPlane, FakeContainers, containers
 
 __all__ = ["containers"]  # a fixture

@@ -13,7 +13,7 @@ import pytest
 
 from emulator.archives.source import DirectorySource
 from emulator.errors import ServiceUnavailable
-from emulator.service.s3.errors import S3Error
+from emulator.services.s3.errors import S3Error
 from emulator.storage.listing import Scans, Tree
 from emulator.storage.object_store import ObjectStore
 

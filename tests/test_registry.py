@@ -18,7 +18,7 @@ import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
 from emulator.errors import SetupError
-from emulator.hosting.registry import Record, Registry
+from emulator.services.sagemaker.registry import Record, Registry
 from tests.cloud import ACCOUNT_ARN, ROLE, Cloud, runs
 from tests.running import SCRIPTED_CONTAINER, archive, eventually, free_port
 

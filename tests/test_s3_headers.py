@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from emulator.service.s3.call import Call
-from emulator.service.s3.described import attributes_of
-from emulator.service.s3.errors import S3Error
-from emulator.service.s3.object_calls import OVERRIDES, _overrides
+from emulator.services.s3.call import S3Call
+from emulator.services.s3.errors import S3Error
+from emulator.services.s3.object_headers import attributes_of
+from emulator.services.s3.object_operations import OVERRIDES, _overrides
 
 SIGNED = {"authorization": "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/s3/aws4_request"}
 ANONYMOUS = "Request specific response headers cannot be used for anonymous GET requests."
@@ -17,7 +17,7 @@ ANONYMOUS = "Request specific response headers cannot be used for anonymous GET 
 
 def overrides(query: dict[str, str], headers: dict[str, str]) -> list[tuple[str, str]]:
     nothing: Any = None
-    return _overrides(Call(nothing, nothing, "GET", "b", "k", query, headers))
+    return _overrides(S3Call(nothing, nothing, "GET", "b", "k", query, headers))
 
 
 def test_a_signed_request_may_say_what_its_answers_headers_are() -> None:

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from emulator.service.s3.face import S3
+from emulator.services.s3.app import S3App
 
 MANY = "9" * 5000
 Call = Callable[..., tuple[int, bytes]]
@@ -46,7 +46,7 @@ def call(root: Path) -> Call:
         async def send(message: Any) -> None:
             sent.append(message)
 
-        s3 = S3(root)
+        s3 = S3App(root)
         await s3(scope, receive, send)
         await s3.stop()
         return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from emulator.service.s3 import face
-from emulator.service.s3.errors import S3Error
-from emulator.service.s3.face import S3
+from emulator.services.s3 import app
+from emulator.services.s3.app import S3App
+from emulator.services.s3.errors import S3Error
 from emulator.storage.multipart_uploads import MultipartUploads
 from emulator.storage.object_records import ObjectAttributes
 from emulator.storage.object_store import ObjectStore
@@ -199,7 +199,7 @@ def test_a_disk_that_takes_no_more_records_is_insufficient_storage_and_what_was_
     (tmp_path / "bucket").mkdir()
     sent: list[dict[str, Any]] = []
 
-    async def call(s3: S3, method: str, path: str, body: bytes = b"", **query: str) -> tuple[int, bytes]:
+    async def call(s3: S3App, method: str, path: str, body: bytes = b"", **query: str) -> tuple[int, bytes]:
         del sent[:]
         scope = {
             "type": "http", "method": method, "path": path, "raw_path": path.encode(), "headers": [
@@ -218,7 +218,7 @@ def test_a_disk_that_takes_no_more_records_is_insufficient_storage_and_what_was_
         return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
 
     async def scenario() -> None:
-        s3 = S3(tmp_path)
+        s3 = S3App(tmp_path)
         assert (await call(s3, "PUT", "/bucket/first", b"1"))[0] == 200
         store, _ = await s3._open()
         full(store)
@@ -269,11 +269,11 @@ def test_a_start_that_takes_a_while_says_what_it_does(
 ) -> None:
     make(tmp_path / "s3")
     looked = threading.Event()
-    monkeypatch.setattr(face, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(app, "PATIENCE_SECONDS", 0.01)
     monkeypatch.setattr(ObjectStore, "sweep", lambda _: looked.wait(20))
 
     async def scenario() -> None:
-        s3 = S3(tmp_path / "s3")
+        s3 = S3App(tmp_path / "s3")
         starting = asyncio.ensure_future(s3.start())
         while not caplog.records and not starting.done():
             await asyncio.sleep(0.001)

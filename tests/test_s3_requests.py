@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from emulator.service.s3.addressing import headers_of
-from emulator.service.s3.face import S3
+from emulator.services.s3.addressing import headers_of
+from emulator.services.s3.app import S3App
 from emulator.storage.checksums import LENGTHS
 
 PUT = {"x-amz-sdk-checksum-algorithm": "CRC32", "x-amz-meta-city": "lisbon", "x-amz-tagging": "a=b"}
@@ -66,7 +66,7 @@ class Caller:
         async def send(message: dict[str, Any]) -> None:
             sent.append(message)
 
-        s3 = S3(self._root)
+        s3 = S3App(self._root)
         await s3(scope, receive, send)
         await s3.stop()
         return sent[0]["status"], b"".join(message.get("body", b"") for message in sent).decode()

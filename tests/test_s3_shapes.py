@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 from botocore.model import ListShape, Shape, StructureShape
 
-from emulator.service.s3.routes import ABSENT, OPERATIONS, SUBRESOURCES, operation_names
+from emulator.services.s3.operations import ABSENT, OPERATIONS, SUBRESOURCES, operation_names
 from tests.s3_running import S3Server, served
 
 KEY = {"Bucket": "shapes", "Key": "a"}

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from emulator.archives.source import DirectorySource
 from emulator.errors import ValidationError
-from emulator.service.s3.chunked import AwsChunked
-from emulator.service.s3.conditions import byte_range
-from emulator.service.s3.errors import S3Error
+from emulator.services.s3.aws_chunked import AwsChunked
+from emulator.services.s3.errors import S3Error
+from emulator.services.s3.preconditions import byte_range
 from emulator.storage import listing
 from emulator.storage.keys import is_spelled_so, segments
 from emulator.storage.object_records import ObjectAttributes

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from emulator.errors import SetupError
-from emulator.hosting.registry import Record, Registry
+from emulator.services.sagemaker.registry import Record, Registry
 from localmme import options, state_directory
 from localmme.state_directory import CONTAINERS_MARK, KEPT_RUNS, LOCK, LOG, RECORD, REGISTRY, lived_in, tidy
 

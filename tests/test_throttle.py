@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from emulator.service.throttle import Throttle
+from emulator.services.runtime.throttle import Throttle
 from tests.running import scripted_model
 
 

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any
 from emulator.aws.asgi import Receive, Scope, Send
 from emulator.aws.protocols import Refusal
 from emulator.aws.request import HEALTH, PAGES, header, service_of
-from emulator.service.neighbours.face import Neighbours
 from emulator.service.refusals import ENDING, send_refusal
 from emulator.service.response_headers import NO_PAGE, protected, shared
-from emulator.service.runtime import PREFIX as RUNTIME_PREFIX
-from emulator.service.runtime import Runtime
-from emulator.service.s3.addressing import is_for_s3
-from emulator.service.sagemaker import TARGET_PREFIX
 from emulator.service.unambiguous import Ambiguous, check_head
 from emulator.service.web_guard import NotAdmitted, WebGuard, preflight
+from emulator.services.moto_services.app import MotoServicesApp
+from emulator.services.runtime.app import PREFIX as RUNTIME_PREFIX
+from emulator.services.runtime.app import RuntimeApp
+from emulator.services.s3.addressing import is_for_s3
+from emulator.services.sagemaker import TARGET_PREFIX
 
 if TYPE_CHECKING:
     from emulator.service.access.door import Access
-    from emulator.service.s3.face import S3
-    from emulator.service.sagemaker.face import SageMaker
+    from emulator.services.s3.app import S3App
+    from emulator.services.sagemaker.app import SageMakerApp
 
 
 class Dispatch:
@@ -34,10 +34,10 @@ class Dispatch:
 
     def __init__(
         self,
-        runtime: Runtime,
-        sagemaker: SageMaker,
-        s3: S3 | None,
-        neighbours: Neighbours,
+        runtime: RuntimeApp,
+        sagemaker: SageMakerApp,
+        s3: S3App | None,
+        neighbours: MotoServicesApp,
         others: Callable[[Scope, Receive, Send], Awaitable[None]],
         guard: WebGuard,
         access: Access | None = None,

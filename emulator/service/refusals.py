@@ -10,8 +10,8 @@ from dataclasses import replace
 from emulator.aws.asgi import Scope, Send
 from emulator.aws.protocols import Refusal, Request, refuse
 from emulator.aws.request import header
-from emulator.service.s3 import wire
-from emulator.service.s3.errors import S3Error
+from emulator.services.s3 import xml_documents
+from emulator.services.s3.errors import S3Error
 
 # [api] S3's codes; the words of the first are from public reports. Other services' are not public: they get the same.
 NOT_HTTP = Refusal(400, "BadRequest", "An error occurred when parsing the HTTP request.")
@@ -36,7 +36,7 @@ async def send_refusal(service: str, scope: Scope, refusal: Refusal, send: Send)
     elif service == "s3":
         error = S3Error(refusal.status, refusal.code, refusal.message)
         headers = [("connection", "close"), ("x-amz-request-id", request_id), ("content-type", "application/xml")]
-        body = wire.error(error, scope["path"], request_id, "localmme")
+        body = xml_documents.error(error, scope["path"], request_id, "localmme")
     elif service:
         content_type = header(scope, b"content-type")
         if header(scope, b"x-amz-target") and "json" not in content_type:  # the head may have ended before it

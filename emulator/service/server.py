@@ -25,7 +25,6 @@ from emulator.events import Events, Ready
 from emulator.hosting.definition import EndpointDefinition
 from emulator.hosting.endpoint import TRIES_AGAIN, Endpoint
 from emulator.hosting.endpoints import Endpoints
-from emulator.hosting.registry import Registry
 from emulator.hosting.tasks import together
 from emulator.hosting.workspace import Workspace
 from emulator.limits import Limits
@@ -35,17 +34,18 @@ from emulator.observers.terminal import TerminalLog
 from emulator.open_files import FEW, raise_limit
 from emulator.printable import printable_lines
 from emulator.service.dispatch import Dispatch
-from emulator.service.neighbours.face import Neighbours
-from emulator.service.runtime import Runtime
 from emulator.service.web_guard import WebGuard
 from emulator.service.worker import ENDING_SIGNALS, Worker
+from emulator.services.moto_services.app import MotoServicesApp
+from emulator.services.runtime.app import RuntimeApp
+from emulator.services.sagemaker.registry import Registry
 
 if TYPE_CHECKING:
     from emulator.aws.protocols import Refusal
     from emulator.service.access.door import Access, User
-    from emulator.service.s3.face import S3
-    from emulator.service.sagemaker.face import SageMaker
-    from emulator.service.sagemaker.plane import Plane
+    from emulator.services.s3.app import S3App
+    from emulator.services.sagemaker.app import SageMakerApp
+    from emulator.services.sagemaker.control_plane import ControlPlane
 
 log = logging.getLogger("localmme")
 
@@ -80,8 +80,8 @@ class Application:
         self._endpoints: Endpoints
         self._registry: Registry | None = None
         self._dispatch: Dispatch
-        self._sagemaker: SageMaker
-        self._s3: S3 | None = None
+        self._sagemaker: SageMakerApp
+        self._s3: S3App | None = None
         self._starting: asyncio.Task[None]
         self.failure: SetupError | None = None
         self.until_eof = settings.until_eof
@@ -93,13 +93,13 @@ class Application:
         killed; then none of them takes the others, and S3, with it.
         """
         from emulator.aws.wsgi import in_threads
-        from emulator.service.console import console
-        from emulator.service.sagemaker.face import SageMaker
+        from emulator.console.app import console
+        from emulator.services.sagemaker.app import SageMakerApp
 
         metrics, container_logs = CloudWatchMetrics(), RecentLogLines()
         for listener in (TerminalLog(self._settings.url, self._given, again), metrics, container_logs):
             self._events.subscribe(listener)
-        neighbours = Neighbours(metrics, container_logs, self._engine, self._settings.region)
+        neighbours = MotoServicesApp(metrics, container_logs, self._engine, self._settings.region)
         shutil.rmtree(self._instances, ignore_errors=True)
         # A worker's own disks, so that the keepers of one that was killed can clean up without asking.
         disks, logs = self._instances / str(os.getpid()), self._settings.state_directory / "logs"
@@ -108,12 +108,12 @@ class Application:
         plane = self._plane(self._registry)
         web = console(self._is_in_service, self._state, self._settings.region, asyncio.get_running_loop())
         if self._settings.s3_root is not None:
-            from emulator.service.s3.face import S3
+            from emulator.services.s3.app import S3App
 
-            self._s3 = S3(self._settings.s3_root, self._settings.region)
+            self._s3 = S3App(self._settings.s3_root, self._settings.region)
             await self._s3.start()
-        self._sagemaker = SageMaker(plane)
-        runtime, access = Runtime(self._endpoints, self._limits, self._events), self._access()
+        self._sagemaker = SageMakerApp(plane)
+        runtime, access = RuntimeApp(self._endpoints, self._limits, self._events), self._access()
         guard = WebGuard(self._settings.allowed_hosts, self._settings.allowed_origins)
         self._dispatch = Dispatch(runtime, self._sagemaker, self._s3, neighbours, in_threads(web), guard, access)
         given = [self._endpoints.add(definition) for definition in self._given]
@@ -145,11 +145,11 @@ class Application:
         """Answer so, in the form of the service that the request is for."""
         await self._dispatch.refuse(scope, send, refusal)
 
-    def _plane(self, registry: Registry) -> Plane:
+    def _plane(self, registry: Registry) -> ControlPlane:
         """The control plane with what it had been told, and with the endpoints that were given. Raises SetupError."""
-        from emulator.service.sagemaker.given import register
-        from emulator.service.sagemaker.model_data import locator
-        from emulator.service.sagemaker.plane import Plane
+        from emulator.services.sagemaker.control_plane import ControlPlane
+        from emulator.services.sagemaker.endpoints_at_start import register
+        from emulator.services.sagemaker.model_data_location import locator
 
         settings = self._settings
         for definition in self._given:
@@ -160,7 +160,7 @@ class Application:
                 )
             register(definition, registry, settings.s3_root)
         quota = self._limits.instances_of_a_type
-        return Plane(
+        return ControlPlane(
             registry,
             self._endpoints,
             settings.region,
@@ -170,8 +170,10 @@ class Application:
             settings.local_code,
         )
 
-    async def _start_endpoints(self, plane: Plane, given: list[Endpoint], gave_up: asyncio.Event, again: bool) -> None:
-        from emulator.service.sagemaker.endpoints import restore
+    async def _start_endpoints(
+        self, plane: ControlPlane, given: list[Endpoint], gave_up: asyncio.Event, again: bool
+    ) -> None:
+        from emulator.services.sagemaker.endpoints import restore
 
         try:
             if self._engine.has_leftovers():

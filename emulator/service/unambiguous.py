@@ -10,7 +10,7 @@ import urllib.parse
 from emulator.aws.asgi import Scope
 from emulator.aws.request import SERVICES, header, signed_for
 from emulator.errors import EmulatorError
-from emulator.service.s3.routes import SUBRESOURCES
+from emulator.services.s3.operations import SUBRESOURCES
 
 # Headers that are there once at most, and beginnings of such; S3 takes metadata more than once. [api]
 ONCE = {b"host", b"authorization", b"content-type", b"content-encoding", b"date", b"smithy-protocol"}

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-from emulator.service.s3.errors import bad_digest, bad_md5, invalid_digest, invalid_request, sha256_mismatch
+from emulator.services.s3.errors import bad_digest, bad_md5, invalid_digest, invalid_request, sha256_mismatch
 
 try:
     from awscrt import checksums as crt

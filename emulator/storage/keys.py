@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from emulator.archives.source import RESERVED
-from emulator.service.s3.errors import S3Error, invalid_bucket_name, key_too_long, key_unusable
+from emulator.services.s3.errors import S3Error, invalid_bucket_name, key_too_long, key_unusable
 from emulator.storage.object_records import Version, version_of
 
 KEY_BYTES = 1024  # [api] of a key in UTF-8

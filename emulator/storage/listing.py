@@ -14,7 +14,7 @@ from pathlib import Path
 from cachetools import LRUCache
 
 from emulator.open_files import EXHAUSTED
-from emulator.service.s3.errors import S3Error
+from emulator.services.s3.errors import S3Error
 from emulator.storage.keys import KEY_BYTES, RESERVED, segments
 from emulator.storage.object_records import Version, version_of
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from emulator.aws.decimals import decimal
-from emulator.service.s3.errors import (
+from emulator.services.s3.errors import (
     bad_digest,
     invalid_argument,
     invalid_part,

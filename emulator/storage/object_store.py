@@ -24,7 +24,7 @@ from typing import BinaryIO
 
 from emulator.open_files import EXHAUSTED
 from emulator.private_files import make_private
-from emulator.service.s3.errors import (
+from emulator.services.s3.errors import (
     S3Error,
     bucket_exists,
     bucket_not_empty,

@@ -16,9 +16,9 @@ from emulator.containers.docker.engine import Engine
 from emulator.errors import SetupError
 from emulator.events import Events, ImagePulling
 from emulator.hosting.definition import Command, Image
-from emulator.hosting.runnable import command_of, embedded_server, image_of
 from emulator.limits import Limits
 from emulator.printable import printable_lines
+from emulator.services.sagemaker.image import command_of, embedded_server, image_of
 from emulator.sizes import parse_size
 from localmme.check import report
 from localmme.check.bench import Bench, Sample

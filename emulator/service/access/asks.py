@@ -10,11 +10,11 @@ from emulator.aws.request import PAGES
 from emulator.service.access.patterns import Context
 from emulator.service.access.policy import Ask
 from emulator.service.access.request import Request
-from emulator.service.neighbours.call import ServiceCall
-from emulator.service.runtime import INVOKE, INVOKE_ASYNC, INVOKE_STREAM, parts_of
-from emulator.service.s3.addressing import copy_source
-from emulator.service.s3.routes import operation_names, operation_of
-from emulator.service.sagemaker import operation_of as operation_of_target
+from emulator.services.moto_services.service_call import ServiceCall
+from emulator.services.runtime.app import INVOKE, INVOKE_ASYNC, INVOKE_STREAM, parts_of
+from emulator.services.s3.addressing import copy_source
+from emulator.services.s3.operations import operation_names, operation_of
+from emulator.services.sagemaker import operation_of as operation_of_target
 
 _INVOCATIONS = {
     INVOKE: "sagemaker:InvokeEndpoint",

@@ -28,9 +28,9 @@ from emulator.service.access.signature import (
     check_time,
     claim,
 )
-from emulator.service.neighbours.call import NotACall, read
-from emulator.service.s3.addressing import headers_of, target
-from emulator.service.s3.errors import S3Error, access_denied
+from emulator.services.moto_services.service_call import NotACall, read
+from emulator.services.s3.addressing import headers_of, target
+from emulator.services.s3.errors import S3Error, access_denied
 
 # What requests are signed for, where the service has another name here.
 SIGNING_NAMES = {"runtime": "sagemaker", "cloudwatch": "monitoring"}

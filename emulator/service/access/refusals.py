@@ -14,10 +14,10 @@ from emulator.aws.asgi import Receive, Scope, Send
 from emulator.aws.request import header
 from emulator.errors import EmulatorError
 from emulator.service.access.request import Request
-from emulator.service.neighbours.call import NotACall
-from emulator.service.s3 import wire
-from emulator.service.s3.errors import S3Error
-from emulator.service.s3.reading import Body
+from emulator.services.moto_services.service_call import NotACall
+from emulator.services.s3 import xml_documents
+from emulator.services.s3.body import Body
+from emulator.services.s3.errors import S3Error
 
 
 class _Code(NamedTuple):
@@ -122,11 +122,11 @@ def _answered(denial: Denial, service: str, request: Request) -> Refused:
         form = request.headers.get("content-type", "application/x-amz-json-1.1")
         told = {"__type": code.json, "Message": denial.message}
         return Refused(400, [ids, (b"content-type", form.encode("latin-1", "replace"))], json.dumps(told).encode())
-    children: list[wire.Element] = [
+    children: list[xml_documents.Element] = [
         ("Error", [("Type", "Sender"), ("Code", code.query), ("Message", denial.message)]),
         ("RequestId", request_id),
     ]
-    body = wire.document("ErrorResponse", children, namespace="")
+    body = xml_documents.document("ErrorResponse", children, namespace="")
     return Refused(code.status, [ids, (b"content-type", b"text/xml")], body)
 
 
@@ -134,7 +134,7 @@ def _s3(denial: Denial, request: Request) -> Refused:
     request_id = uuid.uuid4().hex[:16].upper()
     error = S3Error(denial.code.status, denial.code.s3, denial.s3_message, **denial.fields)
     headers = [(b"x-amz-request-id", request_id.encode()), (b"content-type", b"application/xml")]
-    return Refused(error.status, headers, wire.error(error, request.path, request_id, "localmme"))
+    return Refused(error.status, headers, xml_documents.error(error, request.path, request_id, "localmme"))
 
 
 def _cbor(told: dict[str, str]) -> bytes:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from emulator.aws.decimals import decimal
 from emulator.service.access import refusals
 from emulator.service.access.request import QUERY_UNRESERVED, Request, decoded
-from emulator.service.s3.addressing import LONGEST_PRESIGNED_SECONDS
+from emulator.services.s3.addressing import LONGEST_PRESIGNED_SECONDS
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 SKEW_MINUTES = 15  # [iam user guide] some services allow 5

@@ -1,0 +1,193 @@
+"""moto's services, and the emulator's data in them. Importing this module imports moto."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import flask
+from moto.cloudwatch.models import cloudwatch_backends
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.core.config import default_user_config
+from moto.core.responses import BaseResponse
+from moto.ecr.models import ecr_backends
+from moto.iam.models import AccessKey, get_account_id_from, iam_backends
+from moto.logs.models import logs_backends
+from moto.moto_server.werkzeug_app import create_backend_app
+from moto.sts.models import AssumedRole, sts_backends
+from moto.utilities.utils import get_partition
+from werkzeug.exceptions import HTTPException
+
+from emulator.aws.protocols import Refusal, Request, refuse
+from emulator.observers.cloudwatch_metrics import Minute
+from emulator.observers.recent_log_lines import KEPT_LINES, Lines
+from emulator.services.moto_services import cloudwatch, ecr
+from emulator.services.moto_services.wrong_parameters import misfit
+
+APPLICATIONS = {"sts": "sts", "iam": "iam", "ecr": "ecr", "monitoring": "cloudwatch", "logs": "logs"}
+# Ours. It looks as SageMaker's console makes such roles, by which its SDK knows them.
+ROLE_PATH, ROLE_NAME = "/service-role/", "AmazonSageMaker-ExecutionRole-localmme"
+SESSION_NAME = "SageMaker"  # as on a notebook instance
+POLICY = "AmazonSageMakerFullAccess"
+TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"},
+    ],
+}
+NO_KEY = "AKIAEXAMPLE"  # moto's name for an access key that does not look like one
+
+TOKENS = {"Marker", "NextToken", "nextToken"}
+
+log = logging.getLogger("localmme")
+
+
+class MotoBackends:
+    """moto's WSGI applications by signing name. The methods are called in threads."""
+
+    def __init__(self, region: str) -> None:
+        """``region`` is the emulator's own, which need not be one of AWS's."""
+        self.minutes: list[Minute] = []  # what CloudWatch is to know
+        self._lock = threading.Lock()
+        # Without them, AmazonSageMakerFullAccess cannot be attached to a role. They take a tenth of a second.
+        default_user_config["iam"]["load_aws_managed_policies"] = True
+        self._partitions: set[str] = set()  # that have the role
+        self.applications = {signing: _application(signing, name) for signing, name in APPLICATIONS.items()}
+        introduce_region(region)
+        cloudwatch.install(lambda: self.minutes)
+        ecr.install()
+
+    def knows(self, region: str) -> bool:
+        """Whether there is such a region, for ECR, which has repositories by region."""
+        return region in ecr_backends[DEFAULT_ACCOUNT_ID]
+
+    def put_lines(self, streams: Sequence[Lines]) -> None:
+        """Lines of log that came since the last time."""
+        for lines in streams:
+            regions = logs_backends[DEFAULT_ACCOUNT_ID]
+            if lines.region not in regions:
+                continue
+            backend = regions[lines.region]
+            backend.ensure_log_group(lines.group)
+            backend.ensure_log_stream(lines.group, lines.stream)
+            events = [{"timestamp": milliseconds, "message": line} for milliseconds, line in lines.lines]
+            stream = backend.groups[lines.group].streams[lines.stream]
+            stream.put_log_events(events)
+            del stream.events[:-KEPT_LINES]
+
+    def introduce_caller(self, authorization: str, region: str) -> None:
+        """Make a caller whose access key moto has not made a session of the execution role."""
+        match = BaseResponse.access_key_regex.search(authorization)
+        key = match["access_key"] if match else NO_KEY
+        partition = get_partition(region)
+        with self._lock:
+            self._ensure_role(partition)
+            iam, sts = iam_backends[DEFAULT_ACCOUNT_ID][partition], sts_backends[DEFAULT_ACCOUNT_ID][partition]
+            if get_account_id_from(key) != DEFAULT_ACCOUNT_ID or key in iam.access_keys:
+                return
+            if sts.get_assumed_role_from_access_key(key) is None:
+                access_key = AccessKey(None, "ASIA", DEFAULT_ACCOUNT_ID)  # type: ignore[abstract]
+                access_key.access_key_id = key
+                sts.assumed_roles.append(
+                    AssumedRole(
+                        account_id=DEFAULT_ACCOUNT_ID,
+                        region_name=region,
+                        access_key=access_key,
+                        role_session_name=SESSION_NAME,
+                        role_arn=f"arn:{partition}:iam::{DEFAULT_ACCOUNT_ID}:role{ROLE_PATH}{ROLE_NAME}",
+                        policy="",
+                        duration=0,
+                        external_id="",
+                    )
+                )
+
+    def introduce_user(self, name: str, access_key_id: str, region: str) -> str:
+        """Have IAM and STS know a user whose access is controlled; the access key by which they do."""
+        partition = get_partition(region)
+        # moto finds keys by their form, which an access file's need not have.
+        known_key = f"AKIA{hashlib.sha256(access_key_id.encode()).hexdigest()[:16].upper()}"
+        with self._lock:
+            self._ensure_role(partition)
+            iam = iam_backends[DEFAULT_ACCOUNT_ID][partition]
+            if known_key in iam.access_keys:
+                return known_key
+            user = iam.users.get(name) or iam.create_user(region, name)
+            key = AccessKey(name, "AKIA", DEFAULT_ACCOUNT_ID)  # type: ignore[abstract]
+            key.access_key_id = known_key
+            user.access_keys.append(key)
+            iam.access_keys[known_key] = key
+            return known_key
+
+    def put_images(self, images: Sequence[Mapping[str, Any]], region: str) -> None:
+        """See to it that the repositories have the engine's images of their names, as it lists them, and no others."""
+        with self._lock:
+            for name, repository in list(ecr_backends[DEFAULT_ACCOUNT_ID][region].repositories.items()):
+                pushed = [image for image in repository.images if not isinstance(image, ecr.LocalImage)]
+                taken = {tag for image in pushed for tag in image.image_tags}
+                local = [ecr.local_image(image, name, taken) for image in images]
+                repository.images = pushed + [image for image in local if image.image_tags]
+
+    def _ensure_role(self, partition: str) -> None:
+        if partition in self._partitions:
+            return
+        self._partitions.add(partition)  # once: who deletes it does not want it back
+        backend = iam_backends[DEFAULT_ACCOUNT_ID][partition]
+        backend.create_role(
+            role_name=ROLE_NAME,
+            assume_role_policy_document=json.dumps(TRUST),
+            path=ROLE_PATH,
+            permissions_boundary=None,
+            description="localmme's execution role: nothing is checked against it.",
+            tags=[],
+            max_session_duration="3600",
+        )
+        backend.attach_role_policy(f"arn:{partition}:iam::aws:policy/{POLICY}", ROLE_NAME)
+
+
+def introduce_region(region: str) -> None:
+    """Have moto know a region, whatever its name."""
+    for backends in (ecr_backends, logs_backends, cloudwatch_backends):
+        if region not in backends[DEFAULT_ACCOUNT_ID]:
+            backends[DEFAULT_ACCOUNT_ID].regions.append(region)
+
+
+def _application(signing: str, name: Any) -> flask.Flask:
+    application = create_backend_app(name)
+    application.debug = False  # so that errors come to the handler
+
+    def answer(error: Exception) -> flask.Response:
+        """What moto has no answer to, as an AWS error."""
+        if isinstance(error, NotImplementedError):
+            refusal = Refusal(501, "NotImplemented", f"moto, which answers for {name} here, says: {error}")
+        elif isinstance(error, HTTPException):
+            refusal = Refusal(error.code or 500, "InvalidAction", f"moto has nothing there: {error.description}")
+        elif wrong := _misfit(signing, error):
+            code = "ValidationException" if "json" in flask.request.content_type else "ValidationError"
+            refusal = Refusal(400, code, f"moto, which answers for {name} here, cannot take it: {wrong}.")
+        else:
+            log.exception("moto's %s failed", name, exc_info=error)
+            refusal = Refusal(500, "InternalFailure", f"moto's {name} failed: {type(error).__name__}: {error}")
+        headers = flask.request.headers
+        request = Request(signing, headers.get("Content-Type", ""), headers.get("smithy-protocol", ""))
+        answer_headers, body = refuse(request, refusal)
+        return flask.Response(body, refusal.status, answer_headers)
+
+    application.register_error_handler(Exception, answer)
+    return application
+
+
+def _misfit(signing: str, error: Exception) -> str:
+    """What is wrong with the request under way, which ``ServiceCall.for_moto`` has written."""
+    request = flask.request
+    target = request.headers.get("X-Amz-Target", "")
+    document = json.loads(request.get_data()) if target else None
+    operation = target.partition(".")[2] or request.form["Action"]
+    wrong = misfit(signing, operation, document, request.form)
+    if not wrong and isinstance(error, ValueError):  # moto's are numbers
+        given = TOKENS & (request.form if document is None else document).keys()
+        wrong = f"{given.pop()} is none that it has given" if given else ""
+    return wrong

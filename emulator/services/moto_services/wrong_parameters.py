@@ -1,0 +1,62 @@
+"""What is wrong with a call that moto failed at: it looks at few of the parameters before it uses them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from botocore.loaders import Loader
+from botocore.model import ServiceModel, StructureShape
+from botocore.utils import parse_timestamp
+
+from emulator.aws.decimals import decimal
+from emulator.aws.service_models import problems
+from emulator.services.moto_services.service_call import MODELS
+
+NUMBERS = {"integer", "long"}
+
+
+def misfit(service: str, operation: str, document: Any, parameters: Mapping[str, str]) -> str:
+    """What of a call its API would not take, one of it; empty if it would take all. [api]
+
+    ``document`` is JSON, or None in the query protocol, where ``parameters`` count.
+    """
+    shape = _model(service).operation_model(operation).input_shape
+    if shape is None:
+        return ""
+    return next(_of_document(shape, document) if document is not None else _of_query(shape, parameters), "")
+
+
+def _of_document(shape: StructureShape, document: Any) -> Iterator[str]:
+    for problem in problems(shape, document):
+        yield f"{'.'.join(map(str, problem.place)) or 'The request'} {problem.message}"
+    for name, member in shape.members.items():
+        if isinstance(document, dict) and name in document and member.type_name == "timestamp":
+            yield from _of_time(name, document[name])
+
+
+def _of_query(shape: StructureShape, parameters: Mapping[str, str]) -> Iterator[str]:
+    for name, member in shape.members.items():
+        value = parameters.get(name)
+        if value is None:
+            if name in shape.required_members and not any(given.startswith(f"{name}.") for given in parameters):
+                yield f"{name} is missing"
+        elif member.type_name in NUMBERS and decimal(value.removeprefix("-")) is None:
+            yield f"{name} is no whole number"
+        elif member.type_name == "timestamp":
+            yield from _of_time(name, value)
+
+
+def _of_time(name: str, value: Any) -> Iterator[str]:
+    try:
+        parse_timestamp(value)
+    except (ValueError, TypeError, OverflowError, RuntimeError):
+        yield f"{name} is no time"
+
+
+@functools.cache
+def _model(service: str) -> ServiceModel:
+    # Without the default search paths: a model in ~/.aws/models is not the service's.
+    loader = Loader(extra_search_paths=[Loader.BUILTIN_DATA_PATH], include_default_search_paths=False)
+    return ServiceModel(loader.load_service_model(MODELS[service], "service-2"))

@@ -1,0 +1,271 @@
+"""SageMaker Runtime: the data plane, as a plain ASGI application.
+
+It is the hot path: between a caller's bytes and the container's, nothing here touches a file, a
+lock or a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import re
+import time
+import urllib.parse
+import uuid
+
+from emulator.aws.asgi import Headers, Receive, Scope, Send
+from emulator.aws.eventstream import payload_part, stream_exception
+from emulator.containers.contract import NEW_SESSION, Answer, Invocation
+from emulator.errors import (
+    AwsError,
+    ContainerError,
+    ContainerTimeout,
+    InternalFailure,
+    body_incomplete,
+    body_too_long,
+    endpoint_not_asynchronous,
+    endpoint_not_found,
+    explanations_not_computed,
+    member_invalid,
+    operation_not_emulated,
+    prefix_aware_routing_not_emulated,
+    stream_too_slow,
+    throttled,
+    unknown_operation,
+)
+from emulator.events import Events, Warned
+from emulator.hosting.endpoints import Endpoints
+from emulator.hosting.sessions import CLOSED, OPENED, SESSION_ID
+from emulator.hosting.variant import ProductionVariant
+from emulator.limits import FORMER_BODY_BYTES, Limits
+from emulator.services.runtime.throttle import Throttle
+
+PREFIX = "/endpoints/"
+INVOKE, INVOKE_STREAM, INVOKE_ASYNC = "invocations", "invocations-response-stream", "async-invocations"
+# [dg] What there is beside, by the beginning of what follows the endpoint's name.
+NOT_EMULATED = {
+    "invocations-bidirectional-stream": "InvokeEndpointWithBidirectionalStream",
+    "openai": "The path of OpenAI's API",
+}
+
+# [api] the patterns of the request's members, and their lengths
+PRINTABLE = re.compile(r"\S[^\x00-\x1f\x7f]*", re.UNICODE)
+SESSION_CHARACTERS = 256
+SESSION_PATTERN = "^[a-zA-Z0-9](-*[a-zA-Z0-9])*$"
+EXPLANATIONS_OFF = b"`false`"  # as an expression of JMESPath
+SESSION_HEADERS = (OPENED, CLOSED)
+CUSTOM_ATTRIBUTES = b"x-amzn-sagemaker-custom-attributes"
+
+log = logging.getLogger("localmme")
+
+
+class RuntimeApp:
+    """Takes InvokeEndpoint, InvokeEndpointWithResponseStream and InvokeEndpointAsync."""
+
+    def __init__(self, endpoints: Endpoints, limits: Limits, events: Events) -> None:
+        """Made on the running event loop."""
+        self._endpoints = endpoints
+        self._limits = limits
+        self._events = events
+        self._throttle = Throttle(limits.invocations_per_second, asyncio.get_running_loop().time)
+        self._warned_of_size = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # Not from os.urandom: the id has to be unique, not secret, and there is one for each request.
+        request_id = str(uuid.UUID(int=random.getrandbits(128), version=4))
+        try:
+            await self._invoke(scope, receive, send, request_id)
+        except AwsError as error:
+            await _send_error(send, error, request_id)
+        except Exception:
+            log.exception("request %s failed inside the emulator", request_id)
+            await _send_error(send, InternalFailure("The emulator failed; see its log."), request_id)
+
+    async def _invoke(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+        # The body first, even of a request that is going to be refused: a caller that is still
+        # sending when the answer comes would see a broken connection instead of the answer.
+        body = await self._read_body(receive)
+        if not self._throttle.admits():
+            raise throttled()
+        name, operation = _route(scope)
+        endpoint = self._endpoints.get(name)
+        if endpoint is None:
+            raise endpoint_not_found(name)
+        if operation == INVOKE_ASYNC:
+            raise endpoint_not_asynchronous(name)
+        if body is None:
+            raise body_too_long(self._limits.body_bytes)
+        if len(body) > FORMER_BODY_BYTES and not self._warned_of_size:
+            self._warn_of_size(len(body))
+        invocation = self._parse(scope["headers"], name, operation, request_id)
+        invocation.body = body
+        if operation == INVOKE:
+            variant = endpoint.variant_for(invocation)
+            answer = await variant.invoke(invocation)
+            await _send(send, 200, _answer_headers(answer, variant, b"content-type", request_id), answer.body)
+        else:
+            await self._stream(endpoint.variant_for(invocation), invocation, send, request_id)
+
+    async def _stream(self, variant: ProductionVariant, invocation: Invocation, send: Send, request_id: str) -> None:
+        answer = await variant.invoke_stream(invocation)
+        with answer.closing:
+            headers = _answer_headers(answer, variant, b"x-amzn-sagemaker-content-type", request_id)
+            headers.append((b"content-type", b"application/vnd.amazon.eventstream"))
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            last = b""
+            try:
+                async for chunk in answer.chunks:
+                    if not invocation.spent.first_chunk:
+                        invocation.spent.first_chunk = time.perf_counter()
+                    await send({"type": "http.response.body", "body": payload_part(chunk), "more_body": True})
+            except ContainerTimeout:
+                invocation.spent.broke_off = True
+                words = stream_too_slow(answer.container)
+                last = stream_exception("ModelStreamError", words, ErrorCode="ModelInvocationTimeExceeded")
+            except ContainerError as error:
+                invocation.spent.broke_off = True
+                last = stream_exception("ModelStreamError", str(error), ErrorCode="StreamBroken")
+            except Exception:
+                log.exception("request %s failed inside the emulator", request_id)
+                last = stream_exception("InternalStreamFailure", "The emulator failed; see its log.")
+            await send({"type": "http.response.body", "body": last})
+
+    def _parse(self, headers: Headers, endpoint_name: str, operation: str, request_id: str) -> Invocation:
+        invocation = Invocation(endpoint_name, b"", request_id=request_id)
+        for name, value in headers:
+            if name == b"content-type":
+                invocation.content_type = value
+            elif name == b"accept":
+                # The streamed operation has a header of its own for it; SDKs fill in this one as they like.
+                if operation == INVOKE:
+                    invocation.accept = value
+            elif name.startswith(b"x-amzn-sagemaker-"):
+                member = name[17:]
+                if member == b"target-model":
+                    invocation.target_model = _decode(value)
+                elif member == b"accept":
+                    invocation.accept = value
+                elif member == b"custom-attributes":
+                    invocation.custom_attributes = value
+                elif member == b"target-variant":
+                    invocation.target_variant = _decode(value)
+                elif member == b"target-container-hostname":
+                    invocation.target_container_hostname = _decode(value)
+                elif member == b"inference-component":
+                    invocation.inference_component = _decode(value)
+                elif member == b"session-id":
+                    invocation.session_id = value
+                elif member == b"enable-explanations" and value != EXPLANATIONS_OFF:
+                    raise explanations_not_computed()
+                elif member == b"prefix-aware-id":
+                    raise prefix_aware_routing_not_emulated()
+        self._validate(invocation)
+        if invocation.session_id is not None:
+            _validate_session(invocation.session_id, may_be_new=operation == INVOKE)
+        return invocation
+
+    def _validate(self, invocation: Invocation) -> None:
+        target_model, attributes = invocation.target_model, invocation.custom_attributes
+        if len(target_model) > self._limits.target_model_characters:
+            raise _too_long("targetModel", target_model, self._limits.target_model_characters)
+        if target_model and not PRINTABLE.fullmatch(target_model):
+            constraint = r"Member must satisfy regular expression pattern: \A\S[\p{Print}]*\z"
+            raise member_invalid("targetModel", target_model, constraint)
+        if attributes is not None:
+            if len(attributes) > self._limits.custom_attributes_characters:
+                raise _too_long("customAttributes", "***", self._limits.custom_attributes_characters)
+            if not attributes.isascii():
+                raise member_invalid(
+                    "customAttributes", "***", r"Member must satisfy regular expression pattern: \p{ASCII}*"
+                )
+
+    def _warn_of_size(self, size: int) -> None:
+        self._warned_of_size = True
+        self._events.publish(
+            Warned(
+                f"A request body has {size:,} bytes. SageMaker's hosting FAQs allow 25 MB, its API reference and older "
+                f"guides {FORMER_BODY_BYTES:,} bytes: try it there before you rely on it."
+            )
+        )
+
+    async def _read_body(self, receive: Receive) -> bytes | None:
+        """The request's body. One that is over the limit is read, but not kept: None."""
+        message = await receive()
+        if not message.get("more_body") and message["type"] != "http.disconnect":
+            body = message.get("body", b"")
+            return body if len(body) <= self._limits.body_bytes else None
+        parts, size = [], 0
+        while True:
+            if message["type"] == "http.disconnect":  # the caller has gone, or sends no more
+                raise body_incomplete(size)
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > self._limits.body_bytes:
+                parts.clear()
+            if not message.get("more_body"):
+                break
+            message = await receive()
+        return b"".join(parts) if size <= self._limits.body_bytes else None
+
+
+def _route(scope: Scope) -> tuple[str, str]:
+    name, operation = parts_of(scope["raw_path"].decode("latin-1"))
+    if (other := NOT_EMULATED.get(operation.partition("/")[0])) is not None:
+        raise operation_not_emulated(other)
+    if scope["method"] != "POST" or operation not in (INVOKE, INVOKE_STREAM, INVOKE_ASYNC):
+        raise unknown_operation(scope["method"], scope["path"])
+    return name, operation
+
+
+def parts_of(raw_path: str) -> tuple[str, str]:
+    """The endpoint and the operation that a path names. An encoded slash in a name does not look like a path's."""
+    name, _, operation = raw_path[len(PREFIX) :].partition("/")
+    return urllib.parse.unquote(name), operation
+
+
+def _validate_session(session_id: bytes, may_be_new: bool) -> None:
+    """[api] A stream cannot open a session, by the pattern of its member."""
+    text = session_id.decode("latin-1")
+    if len(session_id) > SESSION_CHARACTERS:
+        raise _too_long("sessionId", text, SESSION_CHARACTERS)
+    if not SESSION_ID.fullmatch(session_id) and not (may_be_new and session_id == NEW_SESSION):
+        pattern = f"^(NEW_SESSION)$|{SESSION_PATTERN}" if may_be_new else SESSION_PATTERN
+        raise member_invalid("sessionId", text, f"Member must satisfy regular expression pattern: {pattern}")
+
+
+def _answer_headers(answer: Answer, variant: ProductionVariant, content_type_header: bytes, request_id: str) -> Headers:
+    headers = [(b"x-amzn-requestid", request_id.encode()), (b"x-amzn-invoked-production-variant", variant.wire_name)]
+    for name, value in answer.headers:
+        if name == b"content-type":
+            headers.append((content_type_header, value))
+        elif name == CUSTOM_ATTRIBUTES or name in SESSION_HEADERS:
+            headers.append((name, value))
+    return headers
+
+
+async def _send_error(send: Send, error: AwsError, request_id: str) -> None:
+    headers = [
+        (b"x-amzn-requestid", request_id.encode()),
+        (b"content-type", b"application/json"),
+    ]
+    if error.code:
+        headers.append((b"x-amzn-errortype", error.code.encode()))
+    await _send(send, error.status, headers, error.body())
+
+
+async def _send(send: Send, status: int, headers: Headers, body: bytes) -> None:
+    headers.append((b"content-length", b"%d" % len(body)))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _too_long(member: str, value: str, limit: int) -> AwsError:
+    return member_invalid(member, value, f"Member must have length less than or equal to {limit}")
+
+
+def _decode(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")

@@ -1,0 +1,120 @@
+"""Is a request for S3, and what is it about: the bucket by host or path."""
+
+from __future__ import annotations
+
+import email.utils
+import re
+import time
+import urllib.parse
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta, timezone
+
+from emulator.aws.asgi import Scope
+from emulator.aws.decimals import decimal
+from emulator.aws.request import header, signed_for
+from emulator.services.s3.errors import S3Error, expired, invalid_argument, invalid_uri
+from emulator.storage.checksums import HEADER, LENGTHS
+
+# bucket.localhost, bucket.s3.anything, bucket.s3-region.anything; a bucket's name may have dots.
+VIRTUAL_HOST = re.compile(r"(?P<bucket>[a-z0-9][a-z0-9.-]*?)\.(?:localhost|s3(?:[.-].*)?)", re.ASCII | re.IGNORECASE)
+CHECKSUM_HEADERS = {HEADER + algorithm for algorithm in LENGTHS}
+LONGEST_PRESIGNED_SECONDS = 604_800  # [api] seven days
+
+
+def bucket_of_host(host: str) -> str:
+    """The bucket that a Host header names; empty if it names none."""
+    match = VIRTUAL_HOST.fullmatch(host.rpartition(":")[0] if re.search(r":\d+$", host) else host)
+    return match["bucket"].lower() if match else ""
+
+
+def is_for_s3(scope: Scope, has_bucket: Callable[[str], bool]) -> bool:
+    """By its signature. One without is for S3 if its host or its path begins with the name of a bucket."""
+    service = signed_for(scope)
+    if service:
+        return service == "s3"
+    if bucket_of_host(header(scope, b"host")):
+        return True
+    bucket = scope["path"][1:].partition("/")[0]
+    return bool(bucket) and has_bucket(bucket)
+
+
+def target(scope: Scope) -> tuple[str, str]:
+    """Bucket and key, each empty if there is none. Raises InvalidURI when the path is not UTF-8."""
+    raw = scope["raw_path"].partition(b"?")[0] or b"/"
+    try:
+        path = urllib.parse.unquote_to_bytes(raw).decode().removeprefix("/")
+    except UnicodeDecodeError:
+        raise invalid_uri(raw.decode("latin-1")) from None
+    bucket = bucket_of_host(header(scope, b"host"))
+    if bucket:
+        return bucket, path
+    bucket, _, key = path.partition("/")
+    return bucket, key
+
+
+def headers_of(scope: Scope, query: Mapping[str, str]) -> dict[str, str]:
+    """The headers, and those that SDKs put into the query of a presigned URL; names in lower case.
+
+    S3 does not apply checksums from a query: an SDK that signs a URL does not know the data yet, and the one for
+    JavaScript writes the checksum of nothing there. [reports]
+    """
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    lifted = {
+        name.lower(): value
+        for name, value in query.items()
+        if name.lower().startswith("x-amz-") and not name.startswith("X-Amz-")
+        if name.lower() not in CHECKSUM_HEADERS
+    }
+    merged = {**lifted, **headers}
+    if "X-Amz-Content-Sha256" in query:
+        merged["x-amz-content-sha256"] = query["X-Amz-Content-Sha256"]
+    return merged
+
+
+def check_expiry(query: Mapping[str, str]) -> None:
+    """Raises AccessDenied when a presigned URL is out of date. Signatures are the door's, with --access."""
+    now = datetime.now(timezone.utc)
+    try:
+        if "X-Amz-Expires" in query and "X-Amz-Date" in query:
+            signed = datetime.strptime(query["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc)
+            lasts = decimal(query["X-Amz-Expires"])
+            if lasts is None or lasts > LONGEST_PRESIGNED_SECONDS:
+                raise _bad_query("X-Amz-Expires must be between 0 and 604800 seconds")
+            ends = signed + timedelta(seconds=lasts)
+        elif "Expires" in query and "Signature" in query:
+            ends = datetime.fromtimestamp(_whole(query["Expires"]), timezone.utc)
+        else:
+            return
+    except (ValueError, OverflowError, OSError):
+        raise _bad_query("The expiry of the presigned URL cannot be read") from None
+    if now > ends:
+        raise expired(f"{ends:%Y-%m-%dT%H:%M:%SZ}", f"{now:%Y-%m-%dT%H:%M:%SZ}")
+
+
+def _whole(text: str) -> int:
+    number = decimal(text)
+    if number is None:
+        raise ValueError
+    return number
+
+
+def _bad_query(message: str) -> S3Error:
+    return S3Error(400, "AuthorizationQueryParametersError", message)
+
+
+def copy_source(value: str) -> tuple[str, str]:
+    """Bucket and key of an x-amz-copy-source header. Raises InvalidArgument."""
+    path, _, _ = value.partition("?versionId=")
+    bucket, slash, key = urllib.parse.unquote(path).removeprefix("/").partition("/")
+    if not slash or not bucket or not key:
+        raise invalid_argument("Copy Source must mention the source bucket and key: sourcebucket/sourcekey",
+                               "x-amz-copy-source", value)  # fmt: skip
+    return bucket, key
+
+
+def http_date(seconds: int) -> str:
+    return email.utils.formatdate(seconds, usegmt=True)
+
+
+def server_time() -> int:
+    return int(time.time())

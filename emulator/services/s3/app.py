@@ -1,0 +1,252 @@
+"""S3's HTTP face, as a plain ASGI application: data streams both ways, files are touched in threads only."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from emulator.aws.arn import ACCOUNT_ID
+from emulator.aws.asgi import Receive, Scope, Send
+from emulator.aws.request import ADMITTED, header, parsed_query, signed_region
+from emulator.services.s3 import xml_documents
+from emulator.services.s3.addressing import check_expiry, headers_of, target
+from emulator.services.s3.aws_chunked import AwsChunked
+from emulator.services.s3.body import Body
+from emulator.services.s3.call import S3Answer, S3Call, Sink
+from emulator.services.s3.errors import (
+    NotModified,
+    S3Error,
+    incomplete_body,
+    internal_error,
+    no_such_bucket,
+    not_yours,
+    of_the_disk,
+)
+from emulator.services.s3.object_headers import algorithms, expectations
+from emulator.services.s3.operations import handler_of, takes_data
+from emulator.storage.checksums import HEADER, LENGTHS, Digests
+from emulator.storage.keys import RESERVED, is_bucket
+from emulator.storage.multipart_uploads import MultipartUploads
+from emulator.storage.object_store import ObjectStore
+
+THREADS = 8
+SENT_AT_ONCE = 1 << 20  # bytes read from a file before they are sent
+DOCUMENT_BYTES = 4 << 20  # the longest: CompleteMultipartUpload with 10,000 parts and their checksums
+HOST_ID = "localmme"
+PATIENCE_SECONDS = 1.0  # what takes longer is told
+
+log = logging.getLogger("localmme")
+T = TypeVar("T")
+
+
+class S3App:
+    """The S3 API over a directory of buckets. Nothing is written there before the first call of S3."""
+
+    def __init__(self, root: Path, region: str = "us-east-1") -> None:
+        """``region`` is that of buckets made by hand."""
+        self._root, self._region = root, region
+        self._opening: asyncio.Future[tuple[ObjectStore, MultipartUploads]] | None = None
+        self._threads = ThreadPoolExecutor(THREADS, "s3")
+
+    async def start(self) -> None:
+        """Remove what a killed emulator has left."""
+        if (self._root / RESERVED).exists():
+            opening = asyncio.ensure_future(self._open())
+            done, _ = await asyncio.wait([opening], timeout=PATIENCE_SECONDS)
+            if not done:
+                log.warning("Looking which objects in %s are still those that S3 knows ...", self._root)
+            await opening
+
+    async def stop(self) -> None:
+        """Give back the threads and the file of records. No request may be under way."""
+        store = (await self._open())[0] if self._opening else None
+        await asyncio.get_running_loop().run_in_executor(None, self._threads.shutdown)
+        if store is not None:
+            store.close()
+
+    def has_bucket(self, name: str) -> bool:
+        """Whether there is a bucket of that name now."""
+        return is_bucket(self._root, name)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # Not from os.urandom: the id has to be unique, not secret.
+        request_id = f"{random.getrandbits(64):016X}"
+        body, answer = Body(receive), S3Answer()
+        try:
+            try:
+                answer = await self._answer(scope, body)
+            except S3Error as error:
+                answer = _refusal(error, scope, request_id)
+            except Exception:
+                log.exception("S3 request %s failed inside the emulator", request_id)
+                answer = _refusal(internal_error(), scope, request_id)
+            if not body.is_complete:
+                if body.has_begun or not _expects_continue(scope):
+                    await body.drop()
+                else:  # the caller was not asked for its body
+                    answer.headers.append(("Connection", "close"))
+            await self._send(scope, answer, send, request_id)
+        finally:
+            if answer.file is not None:
+                answer.file.close()
+
+    async def _open(self) -> tuple[ObjectStore, MultipartUploads]:
+        if self._opening is None:
+            self._opening = asyncio.ensure_future(self._in_thread(self._make_store))
+        return await asyncio.shield(self._opening)
+
+    def _make_store(self) -> tuple[ObjectStore, MultipartUploads]:
+        self._root.mkdir(parents=True, exist_ok=True)
+        store = ObjectStore(self._root, self._region)
+        uploads = MultipartUploads(store)
+        store.sweep()
+        uploads.sweep()
+        return store, uploads
+
+    async def _answer(self, scope: Scope, body: Body) -> S3Answer:
+        query = parsed_query(scope["query_string"])
+        bucket, key = target(scope)
+        headers, admitted = headers_of(scope, query), scope.get(ADMITTED)
+        check_expiry(query)
+        if headers.get("x-amz-expected-bucket-owner", ACCOUNT_ID) != ACCOUNT_ID:
+            raise not_yours(bucket)
+        store, uploads = await self._open()
+        call = S3Call(store, uploads, scope["method"], bucket, key, query, headers, signed_region(scope))
+        if admitted is not None:
+            call.check_key, call.chunk_signatures = admitted.check_key, admitted.chunk_signatures
+        if bucket and scope["method"] not in ("PUT",) and not self.has_bucket(bucket):
+            raise no_such_bucket(bucket)
+        handler = handler_of(call)
+        if takes_data(handler):
+            sink = await self._in_thread(handler, call)
+            assert isinstance(sink, Sink)
+            try:
+                await self._receive(call, body, sink)
+                return await self._in_thread(sink.finish)
+            finally:
+                await self._in_thread(sink.incoming.discard)
+        call.body = await self._document(call, body)
+        answer = await self._in_thread(handler, call)
+        assert isinstance(answer, S3Answer)
+        return answer
+
+    async def _receive(self, call: S3Call, body: Body, sink: Sink) -> None:
+        """Write the body while the next batch of it comes."""
+        chunked = AwsChunked(call.chunk_signatures) if _is_chunked(call.headers) else None
+        writing: asyncio.Future[None] | None = None
+        try:
+            while not body.is_complete:
+                data = await body.batch()
+                pieces = [data] if chunked is None else chunked.feed(data)
+                if writing is not None:
+                    await writing
+                writing = asyncio.ensure_future(self._in_thread(_write, sink, pieces))
+        finally:
+            if writing is not None:
+                await writing
+        if chunked is not None:
+            chunked.finish()
+            for name, value in chunked.trailers.items():
+                if name.removeprefix(HEADER) in LENGTHS and name.startswith(HEADER):
+                    sink.expected.add(name.removeprefix(HEADER), value)
+        length = call.headers.get("x-amz-decoded-content-length") if chunked is not None else None
+        if length is not None and length != str(sink.incoming.size):
+            raise incomplete_body()
+        await self._in_thread(sink.incoming.digests.verify, sink.expected)
+
+    async def _document(self, call: S3Call, body: Body) -> bytes:
+        document = await body.document(DOCUMENT_BYTES)
+        if not document:
+            return document
+        if _is_chunked(call.headers):
+            chunked = AwsChunked(call.chunk_signatures)
+            document = b"".join(chunked.feed(document))
+            chunked.finish()
+        # Those of CompleteMultipartUpload are of the object, not of the document.
+        about = {
+            name: value for name, value in call.headers.items() if "uploadId" not in call.query or HEADER not in name
+        }
+        digests = Digests(algorithms(about))
+        digests.update(document)
+        digests.verify(expectations(about))
+        return document
+
+    async def _send(self, scope: Scope, answer: S3Answer, send: Send, request_id: str) -> None:
+        headers = [(b"x-amz-request-id", request_id.encode()), (b"x-amz-id-2", HOST_ID.encode())]
+        headers += [
+            (name.encode("latin-1", "replace"), value.encode("latin-1", "replace")) for name, value in answer.headers
+        ]
+        has_length = any(name.lower() == "content-length" for name, _ in answer.headers)
+        is_bare = scope["method"] == "HEAD" or answer.status in (204, 304)
+        if not has_length and not (is_bare and not answer.body):
+            headers.append((b"content-length", b"%d" % len(answer.body)))
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        if is_bare:
+            await send({"type": "http.response.body"})
+        elif answer.file is None:
+            await send({"type": "http.response.body", "body": answer.body})
+        else:
+            await self._send_file(answer, send)
+
+    async def _send_file(self, answer: S3Answer, send: Send) -> None:
+        """Send one block while the next one is read."""
+        assert answer.file is not None
+        descriptor, position, end = answer.file.fileno(), answer.start, answer.start + answer.count
+        reading = None
+        try:
+            while position < end:
+                if reading is None:
+                    reading = self._read(descriptor, position, end)
+                block = await reading
+                reading = None
+                if not block:  # someone cut the file by hand: an answer without its end breaks the connection
+                    return
+                position += len(block)
+                if position < end:
+                    reading = self._read(descriptor, position, end)
+                await send({"type": "http.response.body", "body": block, "more_body": True})
+            await send({"type": "http.response.body"})
+        finally:
+            if reading is not None:  # the file must not be closed, and its number given to another, meanwhile
+                await asyncio.wait([reading])
+
+    def _read(self, descriptor: int, position: int, end: int) -> asyncio.Future[bytes]:
+        count = min(SENT_AT_ONCE, end - position)
+        return asyncio.get_running_loop().run_in_executor(self._threads, os.pread, descriptor, count, position)
+
+    async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Run blocking code; what the file system refuses becomes an error of S3."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+        except OSError as error:
+            raise of_the_disk(error) from error
+
+
+def _write(sink: Sink, pieces: list[bytes]) -> None:
+    for piece in pieces:
+        sink.incoming.write(piece)
+
+
+def _is_chunked(headers: dict[str, str]) -> bool:
+    return headers.get("x-amz-content-sha256", "").startswith("STREAMING-") or "aws-chunked" in headers.get(
+        "content-encoding", ""
+    )
+
+
+def _expects_continue(scope: Scope) -> bool:
+    return header(scope, b"expect").lower() == "100-continue"
+
+
+def _refusal(error: S3Error, scope: Scope, request_id: str) -> S3Answer:
+    if isinstance(error, NotModified):
+        return S3Answer(304, error.headers)
+    headers = [("Content-Type", "application/xml")]
+    if scope["method"] == "HEAD":
+        return S3Answer(error.status, headers)
+    return S3Answer(error.status, headers, xml_documents.error(error, scope["path"], request_id, HOST_ID))

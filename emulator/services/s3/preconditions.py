@@ -1,0 +1,92 @@
+"""Conditional requests and ranges of bytes, as HTTP and S3 define them. [RFC 9110, api]"""
+
+from __future__ import annotations
+
+import email.utils
+import re
+from collections.abc import Mapping
+
+from emulator.aws.decimals import decimal
+from emulator.services.s3.errors import invalid_range, no_such_key, not_implemented, precondition_failed
+from emulator.storage.object_store import Condition, Entry
+
+RANGE = re.compile(r"bytes\s*=\s*([0-9]*)\s*-\s*([0-9]*)\s*")
+
+
+class Unchanged(Exception):
+    """A reader has this object already."""
+
+
+def check_reading(entry: Entry, headers: Mapping[str, str], prefix: str = "") -> None:
+    """Raises PreconditionFailed, and Unchanged; ``prefix`` is that of the headers about a copy's source."""
+    if_match, if_none_match = headers.get(f"{prefix}if-match"), headers.get(f"{prefix}if-none-match")
+    unmodified_since = seconds(headers.get(f"{prefix}if-unmodified-since"))
+    modified_since = seconds(headers.get(f"{prefix}if-modified-since"))
+    if if_match is not None:
+        if not matches(entry, if_match):
+            raise precondition_failed("If-Match")
+    elif unmodified_since is not None and entry.modified > unmodified_since:
+        raise precondition_failed("If-Unmodified-Since")
+    if if_none_match is not None:
+        if matches(entry, if_none_match):
+            raise Unchanged
+    elif modified_since is not None and entry.modified <= modified_since:
+        raise Unchanged
+
+
+def for_writing(headers: Mapping[str, str], key: str) -> Condition | None:
+    """What the object to be replaced must be like; None if anything will do."""
+    if_match, if_none_match = headers.get("if-match"), headers.get("if-none-match")
+    if if_match is None and if_none_match is None:
+        return None
+    if if_none_match not in (None, "*"):
+        raise not_implemented("If-None-Match with an entity tag for a write")
+
+    def condition(present: Entry | None) -> None:
+        if if_none_match is not None and present is not None:
+            raise precondition_failed("If-None-Match")
+        if if_match is not None:
+            if present is None:
+                raise no_such_key(key)
+            if not matches(present, if_match):
+                raise precondition_failed("If-Match")
+
+    return condition
+
+
+def matches(entry: Entry, tags: str) -> bool:
+    """Whether a list of entity tags, or ``*``, names this object's."""
+    wanted = [tag.strip().removeprefix("W/").strip('"') for tag in tags.split(",")]
+    return "*" in wanted or entry.attributes.etag in wanted
+
+
+def seconds(date: str | None) -> int | None:
+    """Since the epoch; None for what is no date, which HTTP has us overlook."""
+    if date is None:
+        return None
+    try:
+        return int(email.utils.parsedate_to_datetime(date).timestamp())
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def byte_range(asked: str | None, size: int) -> tuple[int, int] | None:
+    """First byte and count of what a Range header asks for; None for all of it.
+
+    Raises InvalidRange when nothing of the object is in it. What cannot be understood, such as several
+    ranges, is overlooked, as S3 does.
+    """
+    match = RANGE.fullmatch(asked) if asked else None
+    if asked is None or match is None or not (match[1] or match[2]):
+        return None
+    begins, ends = decimal(match[1]), decimal(match[2])
+    if begins is None:
+        count = min(ends or 0, size)
+        if count == 0:
+            raise invalid_range(asked, size)
+        return size - count, count
+    if ends is not None and ends < begins:
+        return None
+    if begins >= size:
+        raise invalid_range(asked, size)
+    return begins, (size if ends is None else min(ends + 1, size)) - begins

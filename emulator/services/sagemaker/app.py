@@ -1,0 +1,142 @@
+"""The control plane's HTTP face: JSON 1.1, the operation in a header, as a plain ASGI application."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import random
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from emulator.aws.asgi import Receive, Scope, Send
+from emulator.aws.json_document import NotADocument, parsed
+from emulator.aws.request import DOCUMENT, header
+from emulator.aws.service_models import input_shape_name, operation_names, shape
+from emulator.services.sagemaker import empty_lists, endpoint_configs, endpoints, models, operation_of, tags
+from emulator.services.sagemaker.control_plane import ControlPlane
+from emulator.services.sagemaker.errors import (
+    ControlPlaneError,
+    failed,
+    not_emulated,
+    not_kept,
+    not_serializable,
+    unknown_operation,
+)
+from emulator.services.sagemaker.validation import check
+from emulator.services.sagemaker.waiters import is_waiter, settled
+
+REQUEST_BYTES = 4 << 20  # [ours] far more than any operation takes
+
+Operation = Callable[[ControlPlane, dict[str, Any]], Awaitable[dict[str, Any]]]
+OPERATIONS: dict[str, Operation] = {
+    "CreateModel": models.create,
+    "DescribeModel": models.describe,
+    "ListModels": models.list_,
+    "DeleteModel": models.delete,
+    "CreateEndpointConfig": endpoint_configs.create,
+    "DescribeEndpointConfig": endpoint_configs.describe,
+    "ListEndpointConfigs": endpoint_configs.list_,
+    "DeleteEndpointConfig": endpoint_configs.delete,
+    "CreateEndpoint": endpoints.create,
+    "DescribeEndpoint": endpoints.describe,
+    "ListEndpoints": endpoints.list_,
+    "UpdateEndpoint": endpoints.update,
+    "UpdateEndpointWeightsAndCapacities": endpoints.update_weights_and_capacities,
+    "DeleteEndpoint": endpoints.delete,
+    "AddTags": tags.add,
+    "ListTags": tags.list_,
+    "DeleteTags": tags.delete,
+}
+
+log = logging.getLogger("localmme")
+
+
+class SageMakerApp:
+    """The SageMaker API, as far as hosting goes."""
+
+    def __init__(self, plane: ControlPlane) -> None:
+        self._plane = plane
+        self._stopped = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # Not from os.urandom: the id has to be unique, not secret.
+        request_id = str(uuid.UUID(int=random.getrandbits(128), version=4))
+        refusal: ControlPlaneError | None = None
+        body = b""
+        try:
+            body = json.dumps(await self._answer(scope, receive)).encode()
+        except ControlPlaneError as error:
+            refusal = error
+        except OSError as error:
+            refusal = not_kept(error.strerror or str(error))
+        except Exception:
+            log.exception("request %s failed inside the emulator", request_id)
+            refusal = failed("The emulator failed; see its log.")
+        headers = [(b"x-amzn-requestid", request_id.encode()), (b"content-type", b"application/x-amz-json-1.1")]
+        if refusal is not None:
+            body = refusal.body()
+            headers.append((b"x-amzn-errortype", refusal.code.encode()))
+        headers.append((b"content-length", b"%d" % len(body)))
+        status = 200 if refusal is None else refusal.status
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _answer(self, scope: Scope, receive: Receive) -> dict[str, Any]:
+        body = await _read(receive)
+        name = operation_of(header(scope, b"x-amz-target"))
+        operation = OPERATIONS.get(name) or empty_lists.OPERATIONS.get(name)
+        if operation is None:
+            raise not_emulated(name) if name in operation_names() else unknown_operation(name)
+        # What was authorised is what is executed: the same object, not another reading of the same bytes.
+        asked = scope[DOCUMENT] if DOCUMENT in scope else _parsed(body)
+        check(shape(input_shape(name)), asked)  # type: ignore[arg-type]
+        if name == "DescribeEndpoint" and is_waiter(header(scope, b"user-agent")):
+            await settled(self._plane, asked["EndpointName"])
+        if name.startswith(("Describe", "List")):
+            return await operation(self._plane, asked)
+        # What has begun comes to its end, whether or not its caller is still there to hear of it.
+        return await asyncio.shield(self._change(operation, asked))
+
+    async def _change(self, operation: Operation, asked: dict[str, Any]) -> dict[str, Any]:
+        async with self._plane.changing:
+            if self._stopped:
+                raise ControlPlaneError("The emulator is ending.", "ServiceUnavailable", 503)
+            return await operation(self._plane, asked)
+
+    async def stop(self) -> None:
+        """Let the change that is being made come to its end, and make no other."""
+        self._stopped = True
+        async with self._plane.changing:
+            pass
+
+
+def input_shape(operation: str) -> str:
+    """The name of the shape of an operation's arguments. [api]"""
+    return input_shape_name(operation)
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return parsed(body)
+    except NotADocument as error:
+        raise not_serializable(str(error)) from None
+
+
+async def _read(receive: Receive) -> bytes:
+    """The request's body. Raises ControlPlaneError when it is too long, or breaks off."""
+    parts, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise not_serializable("The request broke off")
+        part = message.get("body", b"")
+        size += len(part)
+        if size <= REQUEST_BYTES:
+            parts.append(part)
+        if not message.get("more_body"):
+            break
+    if size > REQUEST_BYTES:
+        raise not_serializable(f"The request has {size} bytes, and may have {REQUEST_BYTES}")
+    return b"".join(parts)

@@ -1,0 +1,73 @@
+"""Checks a request against the API's own model, and says what is wrong as SageMaker does. [gh] for the words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from botocore.model import StructureShape
+
+from emulator.aws.service_models import Place, Problem, problems
+from emulator.services.sagemaker.errors import ControlPlaneError, not_serializable
+
+
+def check(of: StructureShape, asked: Any) -> None:
+    """Raises ControlPlaneError, with all that is wrong. Members that the API does not know are passed over. [run]"""
+    if not isinstance(asked, dict):
+        raise not_serializable("Expected a JSON object")
+    found = [problem for problem in problems(of, asked) if problem.kind != "unknown" and not _is_free(problem)]
+    for problem in found:
+        if problem.kind == "type":
+            raise not_serializable(f"{_path(problem.place)} {problem.message}")
+    if found:
+        constraints = "; ".join(_constraint(problem, _value(asked, problem.place)) for problem in found)
+        many = "errors" if len(found) > 1 else "error"
+        raise ControlPlaneError(f"{len(found)} validation {many} detected: {constraints}")
+
+
+def _is_free(problem: Problem) -> bool:
+    """Image may be more here than SageMaker allows: see ``emulator.services.sagemaker.image``."""
+    return problem.kind == "pattern" and problem.place[-1] == "Image"
+
+
+def _constraint(problem: Problem, value: Any) -> str:
+    shown = "null" if problem.kind == "missing" else f"'{_shown(value)}'"
+    return f"Value {shown} at '{_path(problem.place)}' failed to satisfy constraint: {_rule(problem, value)}"
+
+
+def _rule(problem: Problem, value: Any) -> str:
+    size = "value" if isinstance(value, (int, float)) else "length"
+    if problem.kind == "missing":
+        return "Member must not be null"
+    if problem.kind == "enum":
+        return f"Member must satisfy enum value set: [{', '.join(problem.bound)}]"
+    if problem.kind == "pattern":
+        return f"Member must satisfy regular expression pattern: {problem.bound}"
+    if problem.kind == "min":
+        return f"Member must have {size} greater than or equal to {problem.bound}"
+    if problem.kind == "max":
+        return f"Member must have {size} less than or equal to {problem.bound}"
+    return f"Member must have exactly one of {', '.join(problem.bound)}"
+
+
+def _value(asked: Any, place: Place) -> Any:
+    for step in place:
+        if isinstance(asked, Mapping):
+            asked = asked.get(step)  # type: ignore[arg-type]
+        elif isinstance(asked, list) and isinstance(step, int):
+            asked = asked[step]
+    return asked
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}={_shown(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list):
+        return f"[{', '.join(_shown(each) for each in value)}]"
+    return str(value)
+
+
+def _path(place: Place) -> str:
+    """``productionVariants.1.member.variantName``: items are counted from 1."""
+    steps = [f"{step + 1}.member" if isinstance(step, int) else step[:1].lower() + step[1:] for step in place]
+    return ".".join(steps)
