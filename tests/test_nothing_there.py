@@ -11,7 +11,7 @@ from botocore.loaders import Loader
 from botocore.model import ServiceModel
 
 from emulator.services.sagemaker.empty_lists import OPERATIONS
-from tests.fake_containers import ControlPlane, FakeContainers, containers
+from tests.fake_containers import DirectControlPlane, FakeContainers, containers
 
 __all__ = ["containers"]  # a fixture
 
@@ -26,7 +26,7 @@ EXPLAINER = {
 
 def called(directory: Path, operation: str, **asked: Any) -> tuple[int, dict[str, Any]]:
     async def call() -> tuple[int, dict[str, Any]]:
-        plane = ControlPlane(directory)
+        plane = DirectControlPlane(directory)
         answer = await plane.call(operation, **asked)
         await plane.close()
         return answer
@@ -56,7 +56,7 @@ def test_the_lists_of_an_endpoint_are_asked_for_with_arguments(tmp_path: Path) -
 def test_an_explainer_is_kept_and_told(tmp_path: Path, containers: FakeContainers) -> None:
     async def scenario() -> None:
         async with containers.serving():
-            plane = ControlPlane(tmp_path)
+            plane = DirectControlPlane(tmp_path)
             await plane.configure("explained")
             variant = {"VariantName": "A", "ModelName": "explained", "InstanceType": "ml.m5.large"}
             variants = [{**variant, "InitialInstanceCount": 1}]
