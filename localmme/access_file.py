@@ -13,8 +13,8 @@ from typing import Any
 
 from emulator.aws.service_models import Place, described, near
 from emulator.errors import SetupError
-from emulator.service.access.door import User
-from emulator.service.access.policy import Statement, of_document, of_statements
+from emulator.gateway.access.access_control import User
+from emulator.gateway.access.iam_policy import Statement, of_document, of_statements
 from localmme.yaml_source import NotYaml, YamlSource
 
 MEMBERS = ("UserName", "AccessKeyId", "SecretAccessKey", "SessionToken", "Tags", "Statement", "PolicyDocument")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from emulator.archives.model_data_url import S3Url, is_url, parse_s3_url
 from emulator.errors import SetupError
+from emulator.gateway import web_guard
 from emulator.hosting.definition import (
     Caching,
     ContainerDefinition,
@@ -25,7 +26,6 @@ from emulator.hosting.definition import (
 from emulator.hosting.instance_types import resources_of, unfit_for_many_models
 from emulator.hosting.storage_sizes import storage_bytes
 from emulator.private_files import private_directory
-from emulator.service import web_guard
 from emulator.service.server import ServerSettings
 from emulator.services.sagemaker.image import command_of, embedded_server, image_of
 from emulator.sizes import parse_size
@@ -34,7 +34,7 @@ from localmme.environment import region
 from localmme.state_directory import LOCK, wait_for_leftovers
 
 if TYPE_CHECKING:
-    from emulator.service.access.door import User
+    from emulator.gateway.access.access_control import User
 
 ENDPOINT_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")  # [api]
 # Another emulator that starts takes the lock for a moment, to see whether this directory's emulator has gone.

@@ -33,9 +33,9 @@ from botocore.parsers import ResponseParserError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator.service.access.refusals import Denial
-from emulator.service.access.request import Request
-from emulator.service.access.signature import ChunkSignatures, check_signature, claim
+from emulator.gateway.access.denials import Denial
+from emulator.gateway.access.signed_request import SignedRequest
+from emulator.gateway.access.sigv4 import ChunkSignatures, check_signature, claim
 from tests.conftest import scripted_arguments
 from tests.running import Emulator, Journal, files_below, scripted_model
 
@@ -608,7 +608,9 @@ def test_the_examples_of_s3_s_reference_are_verified(seed: str, chunks: list[str
         (b"authorization", f"AWS4-HMAC-SHA256 Credential={credential},SignedHeaders=host,Signature={seed}".encode()),
         (b"x-amz-date", b"20130524T000000Z"),
     ]
-    claimed = claim(Request({"method": "PUT", "path": "/", "raw_path": b"/", "query_string": b"", "headers": headers}))
+    claimed = claim(
+        SignedRequest({"method": "PUT", "path": "/", "raw_path": b"/", "query_string": b"", "headers": headers})
+    )
     signatures = ChunkSignatures(claimed, "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", bool(trailer))
     for size, signature in zip((65536, 1024, 0), chunks):
         assert signatures.is_of_chunk(sha256(b"a" * size).hexdigest(), signature)
@@ -651,7 +653,7 @@ def test_botocore_s_signatures_are_verified(
         "headers": [(name.lower().encode(), text.encode()) for name, text in request.headers.items()],
     }
     payload = "UNSIGNED-PAYLOAD" if (service, presign) == ("s3", True) else sha256(body).hexdigest()
-    received = Request(scope)
+    received = SignedRequest(scope)
     claimed = claim(received)
     assert (claimed.access_key_id, claimed.token, claimed.presigned) == ("KEY", "token", presign)
     check_signature(received, claimed, "secret", payload)

@@ -13,12 +13,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulator.errors import SetupError
+from emulator.gateway.access import patterns, required_permissions
+from emulator.gateway.access.access_control import User
+from emulator.gateway.access.iam_policy import (
+    Decision,
+    RequiredPermission,
+    Statement,
+    decide,
+    of_document,
+    of_statements,
+)
+from emulator.gateway.access.patterns import Arn, Text
+from emulator.gateway.access.policy_conditions import Condition
 from emulator.hosting.endpoints import Endpoints
-from emulator.service.access import asks, patterns
-from emulator.service.access.conditions import Condition
-from emulator.service.access.door import User
-from emulator.service.access.patterns import Arn, Text
-from emulator.service.access.policy import Ask, Decision, Statement, decide, of_document, of_statements
 from emulator.services.sagemaker.control_plane import ControlPlane
 from emulator.services.sagemaker.registry import Registry
 from localmme.access_file import MINIMAL_FILE, read
@@ -41,7 +48,7 @@ def allow(**members: Any) -> dict[str, Any]:
 
 def decided(*items: dict[str, Any], action: str = INVOKE, resource: str = ENDPOINT, **keys: Any) -> Decision:
     context = {key: tuple(values) if isinstance(values, list) else (values,) for key, values in keys.items()}
-    return decide(statements(*items), Ask(action, resource, context))
+    return decide(statements(*items), RequiredPermission(action, resource, context))
 
 
 def test_what_no_statement_allows_is_denied() -> None:
@@ -139,7 +146,7 @@ def test_variables_are_text_in_documents_of_the_old_version() -> None:
     for version, resource in (("2012-10-17", "me"), ("2008-10-17", "${aws:username}"), (None, "${aws:username}")):
         document = {"Statement": statement, **({"Version": version} if version else {})}
         found = of_document(document, (), lambda place, message: pytest.fail(message))
-        asked = Ask("s3:GetObject", f"arn:aws:s3:::models/{resource}", {"aws:username": ("me",)})
+        asked = RequiredPermission("s3:GetObject", f"arn:aws:s3:::models/{resource}", {"aws:username": ("me",)})
         assert decide(found, asked) is Decision.ALLOW, version
 
 
@@ -254,7 +261,7 @@ def test_the_smallest_file_is_one(tmp_path: Path) -> None:
         "TENANTA",
         "secret-of-tenant-a",
     )
-    own = Ask(INVOKE, ENDPOINT, {"sagemaker:targetmodel": ("tenant-a/m.tar.gz",)})
+    own = RequiredPermission(INVOKE, ENDPOINT, {"sagemaker:targetmodel": ("tenant-a/m.tar.gz",)})
     assert decide(tenant.statements, own) is Decision.ALLOW
 
 
@@ -269,7 +276,8 @@ def test_the_example_of_the_documentation_keeps_tenants_apart(tmp_path: Path) ->
             tenant
             for tenant in ("tenant-a", "tenant-b")
             if decide(
-                user.statements, Ask(INVOKE, endpoint, {**user.context, "sagemaker:targetmodel": (f"{tenant}/m",)})
+                user.statements,
+                RequiredPermission(INVOKE, endpoint, {**user.context, "sagemaker:targetmodel": (f"{tenant}/m",)}),
             )
             is Decision.ALLOW
         ]
@@ -290,7 +298,7 @@ def test_policies_are_pasted_as_they_are(tmp_path: Path) -> None:
         "   {Effect: Allow, Action: '*', Resource: 'arn:aws:s3:::${aws:username}'}}}"
     )
     (found,) = read(path)
-    asked = Ask("s3:ListBucket", "arn:aws:s3:::u", found.context)
+    asked = RequiredPermission("s3:ListBucket", "arn:aws:s3:::u", found.context)
     assert decide(found.statements, asked) is Decision.ALLOW
 
 
@@ -417,7 +425,7 @@ def test_a_policy_matches_the_arn_that_was_returned(region: str, partition: str,
     plane = ControlPlane(Registry(tmp_path / "registry.db"), Endpoints(None), region, tmp_path, None, 1)  # type: ignore[arg-type]
     returned = plane.arn("endpoint", "My-Endpoint")
     assert returned.startswith(f"arn:{partition}:sagemaker:{region}:")
-    [ask] = asks.of_sagemaker(
+    [ask] = required_permissions.of_sagemaker(
         SimpleNamespace(target="SageMaker.DeleteEndpoint"), region, {"EndpointName": "My-Endpoint"}
     )  # type: ignore[arg-type]
     assert Arn(returned).matches(ask.resource, {})

@@ -30,17 +30,17 @@ from emulator.aws.request import FORM
 from emulator.aws.service_models import shape
 from emulator.console.app import console
 from emulator.events import Events
+from emulator.gateway.access import access_control, required_permissions
+from emulator.gateway.access.access_control import AccessControl, AuthorizedCaller, User
+from emulator.gateway.access.iam_policy import RequiredPermission, Statement
+from emulator.gateway.access.patterns import Arn, Text
+from emulator.gateway.access.signed_request import SignedRequest
+from emulator.gateway.access.sigv4 import ALGORITHM, Claim, canonical_request, signing_key
+from emulator.gateway.gateway import Gateway
+from emulator.gateway.web_guard import WebGuard
 from emulator.limits import Limits
 from emulator.observers.cloudwatch_metrics import CloudWatchMetrics
 from emulator.observers.recent_log_lines import RecentLogLines
-from emulator.service.access import asks, door
-from emulator.service.access.door import Access, Admitted, User
-from emulator.service.access.patterns import Arn, Text
-from emulator.service.access.policy import Ask, Statement
-from emulator.service.access.request import Request
-from emulator.service.access.signature import ALGORITHM, Claim, canonical_request, signing_key
-from emulator.service.dispatch import Dispatch
-from emulator.service.web_guard import WebGuard
 from emulator.services.moto_services.app import MotoServicesApp
 from emulator.services.moto_services.service_call import TARGETS
 from emulator.services.runtime.app import RuntimeApp
@@ -98,7 +98,7 @@ class Sent:
         }
         names = tuple(sorted({name for name, _ in headers}))
         claimed = Claim("ADMIN", DAY, REGION, self.service, names, "", TIMESTAMP, None, presigned=False)
-        canonical = canonical_request(Request(scope), claimed, hashed)
+        canonical = canonical_request(SignedRequest(scope), claimed, hashed)
         to_sign = f"{ALGORITHM}\n{TIMESTAMP}\n{claimed.scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
         signature = hmac.digest(signing_key("secret", claimed.scope), to_sign.encode(), "sha256").hex()
         signed = f"Credential=ADMIN/{claimed.scope}, SignedHeaders={';'.join(names)}, Signature={signature}"
@@ -111,7 +111,7 @@ class Service:
     """The emulator's applications, and what was seen of one request."""
 
     dispatch: Any
-    asked: list[Ask] = field(default_factory=list)
+    asked: list[RequiredPermission] = field(default_factory=list)
     executed: list[Any] = field(default_factory=list)
 
     async def send(self, sent: Sent, scope: Scope | None = None) -> tuple[int, bytes]:
@@ -146,12 +146,12 @@ def service(tmp_path_factory: pytest.TempPathFactory, loop: asyncio.AbstractEven
         service = Service(None)
         s3 = S3App(root)
 
-        async def made() -> Dispatch:
+        async def made() -> Gateway:
             sagemaker: Any = SageMakerApp(SimpleNamespace(changing=asyncio.Lock()))  # type: ignore[arg-type]
             neighbours = MotoServicesApp(CloudWatchMetrics(), RecentLogLines(), SimpleNamespace(), REGION)  # type: ignore[arg-type]
             runtime = RuntimeApp(spied_endpoints(service), Limits(), Events())
-            access = Access([ADMIN], REGION, Limits().body_bytes, lambda: NOW)
-            return Dispatch(
+            access = AccessControl([ADMIN], REGION, Limits().body_bytes, lambda: NOW)
+            return Gateway(
                 runtime, sagemaker, s3, neighbours, nobody, WebGuard(["*.localhost", "*.amazonaws.com"]), access
             )
 
@@ -170,13 +170,13 @@ async def nobody(scope: Scope, receive: Any, send: Any) -> None:
 
 
 def spy_on_the_door(service: Service, patch: pytest.MonkeyPatch) -> None:
-    check = Admitted.check
+    check = AuthorizedCaller.check
 
-    def spied(self: Admitted, ask: Ask) -> None:
+    def spied(self: AuthorizedCaller, ask: RequiredPermission) -> None:
         service.asked.append(ask)
         check(self, ask)
 
-    patch.setattr(door.Admitted, "check", spied)
+    patch.setattr(access_control.AuthorizedCaller, "check", spied)
 
 
 def spy_on_sagemaker(service: Service, patch: pytest.MonkeyPatch) -> None:
@@ -397,7 +397,7 @@ def agrees(service: Service) -> bool:
     if kind == "sagemaker":
         operation, document = what
         request: Any = SimpleNamespace(target=f"SageMaker.{operation}")
-        return asked == list(asks.of_sagemaker(request, REGION, document))
+        return asked == list(required_permissions.of_sagemaker(request, REGION, document))
     if kind == "runtime":
         name, model, hostname = what
         context = {"sagemaker:targetmodel": model, "sagemaker:targetcontainerhostname": hostname}
@@ -407,7 +407,7 @@ def agrees(service: Service) -> bool:
         } == {key: value[0] for key, value in ask.context.items()}
     if kind == "s3":
         operation, bucket, key, copied = what
-        names = asks._S3.get(operation, ())
+        names = required_permissions._S3.get(operation, ())
         actions = [ask.action for ask in asked]
         reads = [ask.resource for ask in asked if ask.action == "s3:GetObject"]
         where = s3_arn(REGION, bucket, key) if bucket else "*"
@@ -510,7 +510,7 @@ def test_compressed_metrics_are_read(service: Service, loop: asyncio.AbstractEve
         assert loop.run_until_complete(service.send(replace(sent, body=broken)))[0] == 400
 
 
-@pytest.mark.parametrize("operation", sorted(asks.GIVE_KEYS))
+@pytest.mark.parametrize("operation", sorted(required_permissions.GIVE_KEYS))
 def test_no_keys_are_given_that_nobody_would_know(
     service: Service, loop: asyncio.AbstractEventLoop, operation: str
 ) -> None:

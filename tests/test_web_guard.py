@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from emulator.errors import SetupError
-from emulator.service.dispatch import Dispatch
-from emulator.service.response_headers import NO_PAGE, protected
-from emulator.service.web_guard import MOST_WARNINGS, NotAdmitted, WebGuard, host_name, is_loopback, origin, preflight
+from emulator.gateway.gateway import Gateway
+from emulator.gateway.response_headers import NO_PAGE, protected
+from emulator.gateway.web_guard import MOST_WARNINGS, NotAdmitted, WebGuard, host_name, is_loopback, origin, preflight
 
 PAGE = "http://localhost:3000"
 Headers = Iterable[tuple[str, str]]
@@ -213,7 +213,7 @@ def answered(request: Any, guard: WebGuard, application: Application) -> tuple[i
     async def send(message: Any) -> None:
         sent.append(message)
 
-    dispatch = Dispatch(application, application, application, application, application, guard)  # type: ignore[arg-type]
+    dispatch = Gateway(application, application, application, application, application, guard)  # type: ignore[arg-type]
     asyncio.run(dispatch(request, receive, send))
     start, *parts = sent
     return start["status"], dict(start["headers"]), b"".join(part.get("body", b"") for part in parts)

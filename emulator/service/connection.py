@@ -19,7 +19,7 @@ from uvicorn.server import ServerState
 
 from emulator.aws.asgi import Receive, Scope, Send
 from emulator.aws.protocols import Refusal
-from emulator.service.refusals import ENDING, TOO_LONG, not_http
+from emulator.gateway.refusals import ENDING, TOO_LONG, not_http
 
 # [ours] The most of a request line and its headers, and of all else that is not data (trailers, extensions of chunks).
 # S3's limit for headers is 8 KB; credentials of other services alone may be longer.

@@ -22,6 +22,8 @@ from emulator.aws.asgi import Receive, Scope, Send
 from emulator.containers.docker.engine import Engine
 from emulator.errors import SetupError
 from emulator.events import Events, Ready
+from emulator.gateway.gateway import Gateway
+from emulator.gateway.web_guard import WebGuard
 from emulator.hosting.definition import EndpointDefinition
 from emulator.hosting.endpoint import TRIES_AGAIN, Endpoint
 from emulator.hosting.endpoints import Endpoints
@@ -33,8 +35,6 @@ from emulator.observers.recent_log_lines import RecentLogLines
 from emulator.observers.terminal import TerminalLog
 from emulator.open_files import FEW, raise_limit
 from emulator.printable import printable_lines
-from emulator.service.dispatch import Dispatch
-from emulator.service.web_guard import WebGuard
 from emulator.service.worker import ENDING_SIGNALS, Worker
 from emulator.services.moto_services.app import MotoServicesApp
 from emulator.services.runtime.app import RuntimeApp
@@ -42,7 +42,7 @@ from emulator.services.sagemaker.registry import Registry
 
 if TYPE_CHECKING:
     from emulator.aws.protocols import Refusal
-    from emulator.service.access.door import Access, User
+    from emulator.gateway.access.access_control import AccessControl, User
     from emulator.services.s3.app import S3App
     from emulator.services.sagemaker.app import SageMakerApp
     from emulator.services.sagemaker.control_plane import ControlPlane
@@ -79,7 +79,7 @@ class Application:
         self._instances = settings.state_directory / "instances"
         self._endpoints: Endpoints
         self._registry: Registry | None = None
-        self._dispatch: Dispatch
+        self._dispatch: Gateway
         self._sagemaker: SageMakerApp
         self._s3: S3App | None = None
         self._starting: asyncio.Task[None]
@@ -115,7 +115,7 @@ class Application:
         self._sagemaker = SageMakerApp(plane)
         runtime, access = RuntimeApp(self._endpoints, self._limits, self._events), self._access()
         guard = WebGuard(self._settings.allowed_hosts, self._settings.allowed_origins)
-        self._dispatch = Dispatch(runtime, self._sagemaker, self._s3, neighbours, in_threads(web), guard, access)
+        self._dispatch = Gateway(runtime, self._sagemaker, self._s3, neighbours, in_threads(web), guard, access)
         given = [self._endpoints.add(definition) for definition in self._given]
         self._starting = asyncio.create_task(self._start_endpoints(plane, given, gave_up, again))
 
@@ -200,12 +200,12 @@ class Application:
             self.failure = SetupError(f"The emulator cannot create its endpoints: {error}.")
             gave_up.set()
 
-    def _access(self) -> Access | None:
+    def _access(self) -> AccessControl | None:
         if self._settings.users is None:
             return None
-        from emulator.service.access.door import Access
+        from emulator.gateway.access.access_control import AccessControl
 
-        return Access(self._settings.users, self._settings.region, self._limits.body_bytes)
+        return AccessControl(self._settings.users, self._settings.region, self._limits.body_bytes)
 
     def _is_in_service(self) -> bool:
         started = self._starting.done() and self.failure is None

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from emulator.aws.asgi import Receive, Scope, Send
 from emulator.aws.request import header
 from emulator.errors import EmulatorError
-from emulator.service.access.request import Request
+from emulator.gateway.access.signed_request import SignedRequest
 from emulator.services.moto_services.service_call import NotACall
 from emulator.services.s3 import xml_documents
 from emulator.services.s3.body import Body
@@ -89,7 +89,7 @@ class Refused(EmulatorError):
 def not_admitted(status: int, message: str, service: str, scope: Scope) -> Refused:
     """The answer to a request that the emulator takes from nobody, of whose body nothing has been read. [ours]"""
     if service:
-        answer = refused(Denial("host", message), service, Request(scope))
+        answer = refused(Denial("host", message), service, SignedRequest(scope))
     else:  # the emulator's own pages
         answer = Refused(status, [(b"content-type", b"application/json")], json.dumps({"Message": message}).encode())
     answer.status, answer.has_unread = status, True
@@ -98,17 +98,17 @@ def not_admitted(status: int, message: str, service: str, scope: Scope) -> Refus
 
 def ambiguous_head(message: str, service: str, scope: Scope) -> Refused:
     """The answer to a request whose head can be read in more than one way, of whose body nothing has been read."""
-    return refused(unreadable(message), service, Request(scope), has_unread=True)
+    return refused(unreadable(message), service, SignedRequest(scope), has_unread=True)
 
 
-def refused(denial: Denial, service: str, request: Request, *, has_unread: bool = False) -> Refused:
+def refused(denial: Denial, service: str, request: SignedRequest, *, has_unread: bool = False) -> Refused:
     """The answer, as that service's protocol has it. ``has_unread``: nothing of the request's body has been read."""
     refusal = _s3(denial, request) if service == "s3" else _answered(denial, service, request)
     refusal.has_unread = has_unread
     return refusal
 
 
-def _answered(denial: Denial, service: str, request: Request) -> Refused:
+def _answered(denial: Denial, service: str, request: SignedRequest) -> Refused:
     request_id = str(uuid.uuid4())
     ids = (b"x-amzn-requestid", request_id.encode())
     code = denial.code
@@ -130,7 +130,7 @@ def _answered(denial: Denial, service: str, request: Request) -> Refused:
     return Refused(code.status, [ids, (b"content-type", b"text/xml")], body)
 
 
-def _s3(denial: Denial, request: Request) -> Refused:
+def _s3(denial: Denial, request: SignedRequest) -> Refused:
     request_id = uuid.uuid4().hex[:16].upper()
     error = S3Error(denial.code.status, denial.code.s3, denial.s3_message, **denial.fields)
     headers = [(b"x-amz-request-id", request_id.encode()), (b"content-type", b"application/xml")]

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from emulator.aws.asgi import Receive, Scope, Send
 from emulator.aws.protocols import Refusal
 from emulator.aws.request import HEALTH, PAGES, header, service_of
-from emulator.service.refusals import ENDING, send_refusal
-from emulator.service.response_headers import NO_PAGE, protected, shared
-from emulator.service.unambiguous import Ambiguous, check_head
-from emulator.service.web_guard import NotAdmitted, WebGuard, preflight
+from emulator.gateway.ambiguity import Ambiguous, check_head
+from emulator.gateway.refusals import ENDING, send_refusal
+from emulator.gateway.response_headers import NO_PAGE, protected, shared
+from emulator.gateway.web_guard import NotAdmitted, WebGuard, preflight
 from emulator.services.moto_services.app import MotoServicesApp
 from emulator.services.runtime.app import PREFIX as RUNTIME_PREFIX
 from emulator.services.runtime.app import RuntimeApp
@@ -20,12 +20,12 @@ from emulator.services.s3.addressing import is_for_s3
 from emulator.services.sagemaker import TARGET_PREFIX
 
 if TYPE_CHECKING:
-    from emulator.service.access.door import Access
+    from emulator.gateway.access.access_control import AccessControl
     from emulator.services.s3.app import S3App
     from emulator.services.sagemaker.app import SageMakerApp
 
 
-class Dispatch:
+class Gateway:
     """SageMaker Runtime by its path, SageMaker by its header, S3 by its signature or its buckets, other AWS services by
     their signature or their target.
 
@@ -40,7 +40,7 @@ class Dispatch:
         neighbours: MotoServicesApp,
         others: Callable[[Scope, Receive, Send], Awaitable[None]],
         guard: WebGuard,
-        access: Access | None = None,
+        access: AccessControl | None = None,
     ) -> None:
         self._runtime = runtime
         self._sagemaker = sagemaker
@@ -68,12 +68,12 @@ class Dispatch:
         try:
             check_head(scope, service)
         except Ambiguous as ambiguous:
-            from emulator.service.access.refusals import ambiguous_head
+            from emulator.gateway.access.denials import ambiguous_head
 
             await ambiguous_head(str(ambiguous), service, scope).send(scope, receive, send)
             return
         if self._access is not None and service:
-            from emulator.service.access.refusals import Refused
+            from emulator.gateway.access.denials import Refused
 
             try:
                 receive = await self._access.admit(scope, receive, service)
@@ -107,7 +107,7 @@ class Dispatch:
         await send_refusal(service, scope, refusal, protected(send, NO_PAGE))
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send, refusal: NotAdmitted) -> None:
-        from emulator.service.access.refusals import not_admitted
+        from emulator.gateway.access.denials import not_admitted
 
         service, _ = self._service(scope)
         await not_admitted(refusal.status, refusal.message, service, scope).send(scope, receive, send)

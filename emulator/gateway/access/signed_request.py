@@ -11,7 +11,7 @@ from emulator.aws.request import header
 QUERY_UNRESERVED = "-_.~"
 
 
-class Request:
+class SignedRequest:
     """A request's line and headers. Of a header that is there twice, the last one counts, as in SageMaker Runtime."""
 
     def __init__(self, scope: Scope) -> None:

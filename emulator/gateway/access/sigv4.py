@@ -18,8 +18,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from emulator.aws.decimals import decimal
-from emulator.service.access import refusals
-from emulator.service.access.request import QUERY_UNRESERVED, Request, decoded
+from emulator.gateway.access import denials
+from emulator.gateway.access.signed_request import QUERY_UNRESERVED, SignedRequest, decoded
 from emulator.services.s3.addressing import LONGEST_PRESIGNED_SECONDS
 
 ALGORITHM = "AWS4-HMAC-SHA256"
@@ -53,38 +53,38 @@ class Claim:
         return f"{self.date}/{self.region}/{self.service}/aws4_request"
 
 
-def claim(request: Request) -> Claim:
+def claim(request: SignedRequest) -> Claim:
     """Raises Denial when there is no signature, or none of version 4 that could be verified."""
     authorization = request.headers.get("authorization", "")
     if authorization:
         kind, _, rest = authorization.partition(" ")
         if kind != ALGORITHM:
-            raise refusals.mechanism_unsupported()
+            raise denials.mechanism_unsupported()
         fields = dict(_field(part) for part in rest.split(","))
         lacking = [name for name in ("Credential", "Signature", "SignedHeaders") if not fields.get(name)]
         timestamp = _timestamp(request.headers)
         if lacking or not timestamp:
-            raise refusals.incomplete(lacking or ["X-Amz-Date"], presigned=False)
+            raise denials.incomplete(lacking or ["X-Amz-Date"], presigned=False)
         signed_headers, signature = fields["SignedHeaders"], fields["Signature"]
         token = request.headers.get("x-amz-security-token")
         return _claim(fields["Credential"], signed_headers, signature, timestamp, token, presigned=False)
     query = request.query
     if "X-Amz-Algorithm" in query or "X-Amz-Signature" in query:
         if query.get("X-Amz-Algorithm", ALGORITHM) != ALGORITHM:
-            raise refusals.mechanism_unsupported()
+            raise denials.mechanism_unsupported()
         lacking = [name for name in _PARAMETERS if not query.get(name)]
         if lacking or not _is_timestamp(query["X-Amz-Date"]):
-            raise refusals.incomplete(lacking or ["X-Amz-Date"], presigned=True)
+            raise denials.incomplete(lacking or ["X-Amz-Date"], presigned=True)
         expires = decimal(query.get("X-Amz-Expires", str(SKEW_MINUTES * 60)))
         if expires is None or expires > LONGEST_PRESIGNED_SECONDS:
-            raise refusals.expires_unusable(LONGEST_PRESIGNED_SECONDS)
+            raise denials.expires_unusable(LONGEST_PRESIGNED_SECONDS)
         headers, signature = query["X-Amz-SignedHeaders"], query["X-Amz-Signature"]
         token = query.get("X-Amz-Security-Token")
         timestamp = query["X-Amz-Date"]
         return _claim(query["X-Amz-Credential"], headers, signature, timestamp, token, True, expires)
     if "AWSAccessKeyId" in query and "Signature" in query:
-        raise refusals.mechanism_unsupported()
-    raise refusals.missing()
+        raise denials.mechanism_unsupported()
+    raise denials.missing()
 
 
 def _claim(
@@ -98,9 +98,9 @@ def _claim(
 ) -> Claim:
     match = _CREDENTIAL.fullmatch(credential)
     if match is None:
-        raise refusals.credential_malformed(presigned)
+        raise denials.credential_malformed(presigned)
     if match["date"] != timestamp[:8]:
-        raise refusals.wrong_date(match["date"], timestamp[:8])
+        raise denials.wrong_date(match["date"], timestamp[:8])
     return Claim(
         match["key"],
         match["date"],
@@ -148,28 +148,28 @@ def check_time(claimed: Claim, now: float) -> None:
     """Raises Denial when a signature is too old, or is not valid yet; ``now`` in seconds since 1970."""
     signed, skew = _seconds(claimed.timestamp), SKEW_MINUTES * 60
     if signed > now + skew:
-        raise refusals.too_new(claimed.timestamp, _written(now + skew), _written(now), SKEW_MINUTES)
+        raise denials.too_new(claimed.timestamp, _written(now + skew), _written(now), SKEW_MINUTES)
     if claimed.presigned:
         if now > signed + claimed.expires_seconds:
-            raise refusals.expired(_written(signed + claimed.expires_seconds), _written(now))
+            raise denials.expired(_written(signed + claimed.expires_seconds), _written(now))
     elif signed < now - skew:
-        raise refusals.too_old(claimed.timestamp, _written(now - skew), _written(now), SKEW_MINUTES)
+        raise denials.too_old(claimed.timestamp, _written(now - skew), _written(now), SKEW_MINUTES)
 
 
-def check_signature(request: Request, claimed: Claim, secret: str, payload_hash: str) -> None:
+def check_signature(request: SignedRequest, claimed: Claim, secret: str, payload_hash: str) -> None:
     """Raises Denial when the request is not the one that was signed with this secret."""
     must = ["host"]
     must += [name for name in request.headers if name.startswith("x-amz-") and name not in _NEED_NOT_BE_SIGNED]
     unsigned = [name for name in must if name not in claimed.signed_headers]
     if unsigned:
-        raise refusals.header_not_signed(unsigned)
+        raise denials.header_not_signed(unsigned)
     canonical = canonical_request(request, claimed, payload_hash)
     to_sign = "\n".join((ALGORITHM, claimed.timestamp, claimed.scope, hashlib.sha256(canonical.encode()).hexdigest()))
     if not _same(_hmac(signing_key(secret, claimed.scope), to_sign).hex(), claimed.signature):
-        raise refusals.signature_mismatch(claimed.access_key_id, claimed.signature, canonical, to_sign)
+        raise denials.signature_mismatch(claimed.access_key_id, claimed.signature, canonical, to_sign)
 
 
-def canonical_request(request: Request, claimed: Claim, payload_hash: str) -> str:
+def canonical_request(request: SignedRequest, claimed: Claim, payload_hash: str) -> str:
     """The text that is signed of a request."""
     values: dict[str, list[str]] = {name: [] for name in claimed.signed_headers}
     for raw_name, raw_value in request.raw_headers:

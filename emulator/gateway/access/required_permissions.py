@@ -7,9 +7,9 @@ from typing import Any
 
 from emulator.aws.arn import s3_arn, sagemaker_arn
 from emulator.aws.request import PAGES
-from emulator.service.access.patterns import Context
-from emulator.service.access.policy import Ask
-from emulator.service.access.request import Request
+from emulator.gateway.access.iam_policy import RequiredPermission
+from emulator.gateway.access.patterns import Context
+from emulator.gateway.access.signed_request import SignedRequest
 from emulator.services.moto_services.service_call import ServiceCall
 from emulator.services.runtime.app import INVOKE, INVOKE_ASYNC, INVOKE_STREAM, parts_of
 from emulator.services.s3.addressing import copy_source
@@ -69,17 +69,17 @@ _S3: dict[tuple[str, str, str], tuple[str, ...]] = {
 }
 
 
-def of_runtime(request: Request, region: str) -> Iterator[Ask]:
+def of_runtime(request: SignedRequest, region: str) -> Iterator[RequiredPermission]:
     """Nothing for what is no operation: it is refused as that."""
     name, operation = parts_of(request.raw_path)
     action = _INVOCATIONS.get(operation)
     if action is not None:
         told = {key: request.headers.get(header, "") for key, header in _RUNTIME_KEYS.items()}
         context = {key: (value,) for key, value in told.items() if value}
-        yield Ask(action, sagemaker_arn(region, "endpoint", name), context)
+        yield RequiredPermission(action, sagemaker_arn(region, "endpoint", name), context)
 
 
-def of_sagemaker(request: Request, region: str, document: Any) -> Iterator[Ask]:
+def of_sagemaker(request: SignedRequest, region: str, document: Any) -> Iterator[RequiredPermission]:
     """The control plane. All names in a request are resources of it, except where it lists."""
     operation = operation_of_target(request.target)
     asked = document if isinstance(document, dict) else {}
@@ -91,10 +91,10 @@ def of_sagemaker(request: Request, region: str, document: Any) -> Iterator[Ask]:
     if tagged:
         arns.append(tagged)
     for arn in arns or ["*"]:
-        yield Ask(f"sagemaker:{operation}", arn, context)
+        yield RequiredPermission(f"sagemaker:{operation}", arn, context)
     role = _text(asked, "ExecutionRoleArn")
     if role:
-        yield Ask("iam:PassRole", role, {"iam:passedtoservice": ("sagemaker.amazonaws.com",)})
+        yield RequiredPermission("iam:PassRole", role, {"iam:passedtoservice": ("sagemaker.amazonaws.com",)})
 
 
 def _text(asked: dict[str, Any], member: str) -> str:
@@ -120,7 +120,9 @@ def _list(asked: dict[str, Any], member: str) -> list[dict[str, Any]]:
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
-def of_s3(request: Request, region: str, headers: Mapping[str, str], bucket: str, key: str) -> Iterator[Ask]:
+def of_s3(
+    request: SignedRequest, region: str, headers: Mapping[str, str], bucket: str, key: str
+) -> Iterator[RequiredPermission]:
     """``headers`` are those that S3 sees, ``bucket`` and ``key`` what the request is about.
 
     Raises S3Error when it copies from nothing.
@@ -136,22 +138,22 @@ def of_s3(request: Request, region: str, headers: Mapping[str, str], bucket: str
         asked = {name: request.query[name] for name in ("prefix", "delimiter", "max-keys") if name in request.query}
         context |= {f"s3:{name}": (value,) for name, value in asked.items()}
     for action in actions:
-        yield Ask(f"s3:{action}", s3_arn(region, bucket, key) if level != "service" else "*", context)
+        yield RequiredPermission(f"s3:{action}", s3_arn(region, bucket, key) if level != "service" else "*", context)
     if named.endswith("copy"):
-        yield Ask("s3:GetObject", s3_arn(region, *copy_source(headers["x-amz-copy-source"])), {})
+        yield RequiredPermission("s3:GetObject", s3_arn(region, *copy_source(headers["x-amz-copy-source"])), {})
     if "PutObject" in actions and "x-amz-tagging" in headers:
-        yield Ask("s3:PutObjectTagging", s3_arn(region, bucket, key), context)
+        yield RequiredPermission("s3:PutObjectTagging", s3_arn(region, bucket, key), context)
 
 
-def of_page(request: Request) -> Iterator[Ask]:
+def of_page(request: SignedRequest) -> Iterator[RequiredPermission]:
     """The emulator's own pages: ``localmme:GetState`` for ``GET /_localmme/state``, and so on. [ours]"""
     verb = "Get" if request.method in ("GET", "HEAD") else request.method.capitalize()
     name = request.path[len(PAGES) :].partition("/")[0].title().replace("-", "").replace("_", "")
-    yield Ask(f"localmme:{verb}{name}", "*", {})
+    yield RequiredPermission(f"localmme:{verb}{name}", "*", {})
 
 
-def of_neighbour(call: ServiceCall) -> Iterator[Ask]:
+def of_neighbour(call: ServiceCall) -> Iterator[RequiredPermission]:
     """Any other service, by the name that requests are signed for. Its actions are about all resources."""
     action = f"{_PREFIXES.get(call.service, call.service)}:{call.operation}"
     if action not in _FREE:
-        yield Ask(action, "*", {})
+        yield RequiredPermission(action, "*", {})

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from emulator.aws.service_models import Place, described, near
-from emulator.service.access.conditions import NAMES, Condition
-from emulator.service.access.patterns import Arn, Context, Text, Unresolved, matches_any
+from emulator.gateway.access.patterns import Arn, Context, Text, Unresolved, matches_any
+from emulator.gateway.access.policy_conditions import NAMES, Condition
 
 VERSION = "2012-10-17"  # the one that has policy variables
 VERSIONS = (VERSION, "2008-10-17")
@@ -27,7 +27,7 @@ class Decision(enum.Enum):
 
 
 @dataclass(frozen=True)
-class Ask:
+class RequiredPermission:
     """One thing that a request needs to be allowed."""
 
     action: str  # service:Operation
@@ -46,7 +46,7 @@ class Statement:
     all_other_actions: bool = False  # NotAction
     all_other_resources: bool = False  # NotResource
 
-    def covers(self, ask: Ask) -> bool:
+    def covers(self, ask: RequiredPermission) -> bool:
         """Whether it is about this. One that cannot be told, for want of a variable's value, allows nothing."""
         context = ask.context
         try:
@@ -61,7 +61,7 @@ class Statement:
             return not self.allows
 
 
-def decide(statements: Iterable[Statement], ask: Ask) -> Decision:
+def decide(statements: Iterable[Statement], ask: RequiredPermission) -> Decision:
     """One statement that denies outweighs all that allow."""
     decision = Decision.IMPLICIT_DENY
     for statement in statements:

@@ -15,12 +15,12 @@ from emulator.aws.arn import ACCOUNT_ID, iam_arn, s3_arn
 from emulator.aws.asgi import Receive, Scope
 from emulator.aws.json_document import NotADocument, parsed
 from emulator.aws.request import ADMITTED, CALL, DOCUMENT, signed_for
-from emulator.service.access import asks, refusals
-from emulator.service.access.patterns import Context
-from emulator.service.access.policy import Ask, Decision, Statement, decide
-from emulator.service.access.refusals import Denial, refused
-from emulator.service.access.request import Request
-from emulator.service.access.signature import (
+from emulator.gateway.access import denials, required_permissions
+from emulator.gateway.access.denials import Denial, refused
+from emulator.gateway.access.iam_policy import Decision, RequiredPermission, Statement, decide
+from emulator.gateway.access.patterns import Context
+from emulator.gateway.access.signed_request import SignedRequest
+from emulator.gateway.access.sigv4 import (
     UNSIGNED_PAYLOAD,
     ChunkSignatures,
     Claim,
@@ -69,30 +69,30 @@ class User:
 
 
 @dataclass(frozen=True)
-class Admitted:
+class AuthorizedCaller:
     """Who was admitted, for what only the service can ask: about each key in a document, each chunk of a body."""
 
     user: User
     context: Context
     chunk_signatures: ChunkSignatures | None = None
 
-    def check(self, ask: Ask) -> None:
+    def check(self, ask: RequiredPermission) -> None:
         """Raises Denial when the user may not."""
         context = {**self.context, **ask.context}
-        decision = decide(self.user.statements, Ask(ask.action, ask.resource, context))
+        decision = decide(self.user.statements, RequiredPermission(ask.action, ask.resource, context))
         if decision is not Decision.ALLOW:
             explicitly = decision is Decision.EXPLICIT_DENY
-            raise refusals.not_authorized(self.user.arn, ask.action, ask.resource, explicitly)
+            raise denials.not_authorized(self.user.arn, ask.action, ask.resource, explicitly)
 
     def check_key(self, action: str, bucket: str, key: str) -> None:
         """Raises S3's AccessDenied when the user may not do this with that object."""
         try:
-            self.check(Ask(action, s3_arn(self.user.region, bucket, key), {}))
+            self.check(RequiredPermission(action, s3_arn(self.user.region, bucket, key), {}))
         except Denial as denial:
             raise access_denied(denial.s3_message) from None
 
 
-class Access:
+class AccessControl:
     """Knows the users, and admits requests that are theirs and that they may make."""
 
     def __init__(
@@ -115,7 +115,7 @@ class Access:
         another service are signed for. A body is read as a whole and verified first, except S3's, which S3 verifies as
         it comes. Raises Refused.
         """
-        request = Request(scope)
+        request = SignedRequest(scope)
         try:
             if service == "s3":
                 scope[ADMITTED] = self._admit_to_s3(request, scope)
@@ -125,19 +125,19 @@ class Access:
                 await self._asks(scope, request, service, body.kept or b"")
             scope[ADMITTED] = admitted = self._identify(request, service, body.sha256)
             if body.kept is None and service != "runtime":
-                raise refusals.body_too_long(self._kept_bytes)
+                raise denials.body_too_long(self._kept_bytes)
             for ask in await self._asks(scope, request, service, body.kept or b""):
                 admitted.check(ask)
         except Denial as denial:
             raise refused(denial, service, request, has_unread=service == "s3") from None
         return body.again(receive)
 
-    def _identify(self, request: Request, service: str, sha256: str) -> Admitted:
+    def _identify(self, request: SignedRequest, service: str, sha256: str) -> AuthorizedCaller:
         claimed, user = self._identified(request, service)
         check_signature(request, claimed, user.secret_access_key, sha256)
-        return Admitted(user, self._context(request, claimed, user))
+        return AuthorizedCaller(user, self._context(request, claimed, user))
 
-    def _admit_to_s3(self, request: Request, scope: Scope) -> Admitted:
+    def _admit_to_s3(self, request: SignedRequest, scope: Scope) -> AuthorizedCaller:
         claimed, user = self._identified(request, "s3")
         headers = headers_of(scope, request.query)
         payload = _payload_hash(headers, claimed)
@@ -145,53 +145,55 @@ class Access:
         signatures = None
         if payload.startswith(STREAMED):
             signatures = ChunkSignatures(claimed, user.secret_access_key, has_trailer=payload != STREAMED)
-        admitted = Admitted(user, self._context(request, claimed, user), signatures)
+        admitted = AuthorizedCaller(user, self._context(request, claimed, user), signatures)
         try:
-            for ask in asks.of_s3(request, self._region, headers, *target(scope)):
+            for ask in required_permissions.of_s3(request, self._region, headers, *target(scope)):
                 admitted.check(ask)
         except S3Error:
             return admitted  # what cannot be told from the request, S3 refuses in its own words
         return admitted
 
-    def _identified(self, request: Request, service: str) -> tuple[Claim, User]:
+    def _identified(self, request: SignedRequest, service: str) -> tuple[Claim, User]:
         claimed = claim(request)
         expected = SIGNING_NAMES.get(service, service)
         if claimed.service != expected:
-            raise refusals.wrong_service(expected)
+            raise denials.wrong_service(expected)
         # Buckets have regions of their own, and STS and IAM one for the world.
         if expected == "sagemaker" and claimed.region != self._region:
-            raise refusals.wrong_region(claimed.region, self._region)
+            raise denials.wrong_region(claimed.region, self._region)
         user = self._users.get(claimed.access_key_id)
         if user is None:
-            raise refusals.unknown_key(claimed.access_key_id)
+            raise denials.unknown_key(claimed.access_key_id)
         if not hmac.compare_digest((claimed.token or "").encode(), (user.session_token or "").encode()):
-            raise refusals.wrong_token()
+            raise denials.wrong_token()
         check_time(claimed, self._clock())
         return claimed, user
 
-    async def _asks(self, scope: Scope, request: Request, service: str, body: bytes) -> Iterable[Ask]:
+    async def _asks(
+        self, scope: Scope, request: SignedRequest, service: str, body: bytes
+    ) -> Iterable[RequiredPermission]:
         """What the request needs to be allowed. The service gets the request as it was understood here.
 
         Raises Denial when it cannot be understood, in one way.
         """
         if service == "runtime":
-            return asks.of_runtime(request, self._region)
+            return required_permissions.of_runtime(request, self._region)
         if service == "localmme":
-            return asks.of_page(request)
+            return required_permissions.of_page(request)
         try:
             if service == "sagemaker":
                 scope[DOCUMENT] = document = parsed(body)
-                return asks.of_sagemaker(request, self._region, document)
+                return required_permissions.of_sagemaker(request, self._region, document)
             scope[CALL] = call = await read(SIGNING_NAMES.get(service, service), scope, body)
         except NotADocument as error:
-            raise refusals.unreadable(str(error)) from None
+            raise denials.unreadable(str(error)) from None
         except NotACall as error:
-            raise refusals.no_action(error) from None
-        if call.service == "sts" and call.operation in asks.GIVE_KEYS:
-            raise refusals.no_such_keys(call.operation)
-        return asks.of_neighbour(call)
+            raise denials.no_action(error) from None
+        if call.service == "sts" and call.operation in required_permissions.GIVE_KEYS:
+            raise denials.no_such_keys(call.operation)
+        return required_permissions.of_neighbour(call)
 
-    def _context(self, request: Request, claimed: Claim, user: User) -> Context:
+    def _context(self, request: SignedRequest, claimed: Claim, user: User) -> Context:
         now = int(self._clock())
         return {
             **user.context,
@@ -208,10 +210,10 @@ def _payload_hash(headers: Mapping[str, str], claimed: Claim) -> str:
     """What is signed of a body for S3. Raises Denial when it is nothing that S3 knows."""
     given = headers.get("x-amz-content-sha256") or (UNSIGNED_PAYLOAD if claimed.presigned else None)
     if not given:
-        raise refusals.payload_hash_missing()
+        raise denials.payload_hash_missing()
     is_sha256 = len(given) == 64 and all(letter in "0123456789abcdefABCDEF" for letter in given)
     if not is_sha256 and given not in (UNSIGNED_PAYLOAD, STREAMED_UNSIGNED, STREAMED, STREAMED + "-TRAILER"):
-        raise refusals.payload_hash_unusable()
+        raise denials.payload_hash_unusable()
     return given
 
 
@@ -231,7 +233,7 @@ class _Read:
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
-                raise refusals.body_incomplete()
+                raise denials.body_incomplete()
             part = message.get("body", b"")
             running.update(part)
             size += len(part)

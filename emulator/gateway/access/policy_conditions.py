@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
-from emulator.service.access.patterns import Arn, Context, Text, matches_any
+from emulator.gateway.access.patterns import Arn, Context, Text, matches_any
 
 # Says whether a request's value is like the policy's.
 Like = Callable[[str, Context], bool]
