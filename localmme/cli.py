@@ -144,7 +144,7 @@ def serve(context: click.Context, file: str | None, **options: Any) -> None:
         return
     from emulator.archives.model_data_url import is_url
     from emulator.limits import Limits
-    from emulator.service.server import ends_within_seconds, serve
+    from emulator.server.application import ends_within_seconds, serve
     from localmme import options as parse
     from localmme.state_directory import lived_in, tidy
 

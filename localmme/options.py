@@ -26,7 +26,7 @@ from emulator.hosting.definition import (
 from emulator.hosting.instance_types import resources_of, unfit_for_many_models
 from emulator.hosting.storage_sizes import storage_bytes
 from emulator.private_files import private_directory
-from emulator.service.server import ServerSettings
+from emulator.server.application import ServerSettings
 from emulator.services.sagemaker.image import command_of, embedded_server, image_of
 from emulator.sizes import parse_size
 from localmme import state_directory

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from emulator.limits import Limits
-from emulator.service.server import ServerSettings, serve
+from emulator.server.application import ServerSettings, serve
 
 root, state = (Path(argument) for argument in sys.argv[1:])
 listener = socket.create_server(("127.0.0.1", 0))

@@ -17,7 +17,7 @@ from uvicorn.server import ServerState
 from emulator.aws.asgi import Receive, Scope, Send
 from emulator.aws.protocols import Refusal
 from emulator.gateway.refusals import send_refusal
-from emulator.service.connection import HEAD_BYTES, Connection
+from emulator.server.connection import HEAD_BYTES, Connection
 from emulator.timeouts import in_time
 
 GET = b"GET /%s HTTP/1.1\r\nHost: here\r\n\r\n"

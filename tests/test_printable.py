@@ -15,7 +15,7 @@ from emulator.errors import Origin, SetupError, refusal_explained
 from emulator.events import Event, Invoked, LoadFailed, LogLine, ModelLoaded, ModelUnloaded, Warned
 from emulator.observers.terminal import TerminalLog
 from emulator.printable import printable, printable_lines, without_colors
-from emulator.service.server import LinesOfOneMessage
+from emulator.server.application import LinesOfOneMessage
 from localmme import cli, client, display, launching
 from localmme.cli import Commands, main
 from localmme.pack import report

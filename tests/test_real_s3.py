@@ -21,7 +21,7 @@ import boto3
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
-from emulator.service.worker import BOOT_FAILED
+from emulator.server.worker import BOOT_FAILED
 from tests.conftest import scripted_arguments
 from tests.described import described, scripted_container
 from tests.running import Emulator, Journal, archive, eventually, files_below, localmme, most_memory
@@ -489,7 +489,7 @@ def test_boto3_is_not_imported_before_s3_is_asked() -> None:
 import sys
 from emulator.archives.model_data import bucket_of_many
 from emulator.archives.model_data_url import S3Url
-import emulator.service.server, localmme.cli, localmme.options
+import emulator.server.application, localmme.cli, localmme.options
 
 bucket = bucket_of_many(S3Url("models"))
 print([name for name in ("boto3", "botocore.session", "s3transfer") if name in sys.modules])

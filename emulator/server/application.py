@@ -35,7 +35,7 @@ from emulator.observers.recent_log_lines import RecentLogLines
 from emulator.observers.terminal import TerminalLog
 from emulator.open_files import FEW, raise_limit
 from emulator.printable import printable_lines
-from emulator.service.worker import ENDING_SIGNALS, Worker
+from emulator.server.worker import ENDING_SIGNALS, Worker
 from emulator.services.moto_services.app import MotoServicesApp
 from emulator.services.runtime.app import RuntimeApp
 from emulator.services.sagemaker.registry import Registry

@@ -20,10 +20,10 @@ from uvicorn.server import ServerState
 
 from emulator.errors import SetupError
 from emulator.printable import printable_lines
-from emulator.service.connection import Connection
+from emulator.server.connection import Connection
 
 if TYPE_CHECKING:
-    from emulator.service.server import Application
+    from emulator.server.application import Application
 
 STDIN = 0
 # One Ctrl-C arrives twice: from the terminal and from gunicorn's master. One that comes later is a second one.
