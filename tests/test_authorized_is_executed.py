@@ -44,11 +44,11 @@ from emulator.observers.recent_log_lines import RecentLogLines
 from emulator.services.moto_services.app import MotoServicesApp
 from emulator.services.moto_services.service_call import TARGETS
 from emulator.services.runtime.app import RuntimeApp
-from emulator.services.s3 import app as s3_face
+from emulator.services.s3 import app as s3_app
 from emulator.services.s3.app import S3App
-from emulator.services.s3.call import Answer as S3Answer
+from emulator.services.s3.call import S3Answer
 from emulator.services.s3.operations import OPERATIONS as S3_OPERATIONS
-from emulator.services.sagemaker import app as sagemaker_face
+from emulator.services.sagemaker import app as sagemaker_app
 from emulator.services.sagemaker.app import OPERATIONS, SageMakerApp, input_shape
 from tests.control_plane import ARN, ROLE
 from tests.generated_requests import Generator
@@ -187,15 +187,15 @@ def spy_on_sagemaker(service: Service, patch: pytest.MonkeyPatch) -> None:
 
         return operation
 
-    patch.setattr(sagemaker_face, "OPERATIONS", {name: spy(name) for name in OPERATIONS})
+    patch.setattr(sagemaker_app, "OPERATIONS", {name: spy(name) for name in OPERATIONS})
 
 
 def spy_on_s3(service: Service, patch: pytest.MonkeyPatch) -> None:
-    handler_of = s3_face.handler_of
+    handler_of = s3_app.handler_of
 
     def spied(call: Any) -> Any:
         handler_of(call)
-        operation = s3_face_operation(call)
+        operation = s3_app_operation(call)
 
         def handler(call: Any) -> S3Answer:
             service.executed.append(("s3", operation, call.bucket, call.key, call.headers.get("x-amz-copy-source")))
@@ -203,10 +203,10 @@ def spy_on_s3(service: Service, patch: pytest.MonkeyPatch) -> None:
 
         return handler
 
-    patch.setattr(s3_face, "handler_of", spied)
+    patch.setattr(s3_app, "handler_of", spied)
 
 
-def s3_face_operation(call: Any) -> tuple[str, str, str]:
+def s3_app_operation(call: Any) -> tuple[str, str, str]:
     """By its handler, which is what runs."""
     from emulator.services.s3.operations import ABSENT, handler_of
 

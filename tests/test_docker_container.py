@@ -29,9 +29,9 @@ import pytest
 from docker.errors import ImageNotFound
 
 from emulator.containers.container import Setting
+from emulator.containers.docker import container as docker_module
+from emulator.containers.docker import engine as engine_module
 from emulator.containers.docker.container import DockerContainer, describe_end
-from emulator.containers.docker.container import container as docker_module
-from emulator.containers.docker.container import engine as engine_module
 from emulator.containers.docker.engine import HOST_LABEL, OWNER_LABEL, RUN_LABEL, Engine, connect
 from emulator.containers.docker.images import local_names, names_elsewhere, near_names, repository
 from emulator.containers.docker.tar_stream import packed

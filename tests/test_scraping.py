@@ -17,7 +17,7 @@ from emulator.hosting.metrics_scraping import problem_of, scrape
 from localmme.check.calls import Exchange
 from localmme.check.finding import Verdict
 from localmme.check.suite.robustness import metrics
-from tests.fake_containers import ControlPlane, FakeContainers, containers
+from tests.fake_containers import DirectControlPlane, FakeContainers, containers
 
 __all__ = ["containers"]  # a fixture
 
@@ -99,7 +99,7 @@ def test_they_are_read_where_the_model_says(
     async def scenario() -> list[str]:
         told: list[str] = []
         async with containers.serving():
-            plane = ControlPlane(tmp_path)
+            plane = DirectControlPlane(tmp_path)
             plane.endpoints._site.events.subscribe(
                 lambda event, _: told.append(event.text) if isinstance(event, Warned) else None
             )
@@ -130,7 +130,7 @@ def test_they_are_read_where_the_model_says(
 
 def test_only_the_api_s_frequencies_are_taken(tmp_path: Path) -> None:
     async def scenario() -> tuple[int, dict[str, Any]]:
-        plane = ControlPlane(tmp_path)
+        plane = DirectControlPlane(tmp_path)
         endpoint = {"MetricsEndpointPath": "/metrics", "MetricPublishFrequencyInSeconds": 20}
         container = {"Image": "command:true", "ContainerMetricsConfig": {"MetricsEndpoints": [endpoint]}}
         role = "arn:aws:iam::123456789012:role/tests"
