@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from localmme.launching import ServeError
-    from localmme.running import Emulator, serve
+    from localmme.python_api import Emulator, serve
+    from localmme.serve_process import ServeError
 
 __version__ = "0.1.0"
 __all__ = ["Emulator", "ServeError", "__version__", "serve"]

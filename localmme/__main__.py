@@ -1,5 +1,5 @@
 """``python -m localmme``: the same as ``localmme``."""
 
-from localmme.cli import main
+from localmme.cli.main import main
 
 main(prog_name="localmme")

@@ -40,7 +40,7 @@ from emulator.errors import SetupError
 from emulator.hosting.definition import EndpointDefinition, ModelDefinition, VariantDefinition
 from emulator.services.sagemaker.definitions import Arguments, after, member, wanted_data, written
 from emulator.services.sagemaker.supported_members import not_emulated, places_of_our_own
-from localmme.environment import region
+from localmme.aws_environment import region
 from localmme.yaml_source import NotYaml, YamlSource
 
 MINIMAL_FILE = """\

@@ -17,8 +17,9 @@ from IPython.core.magic import no_var_expand
 
 from emulator.errors import SetupError
 from emulator.printable import printable, printable_lines
-from localmme import cli, display
-from localmme.running import Emulator, serve
+from localmme import tables
+from localmme.cli import main as cli
+from localmme.python_api import Emulator, serve
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -136,13 +137,13 @@ class Notebook:
     ) -> Any:
         from botocore.exceptions import ClientError
 
-        from localmme import client
+        from localmme import emulator_client
 
         if data is None and self._cell is None:
             raise SetupError("Say what to send: --data, or %%localmme invoke MODEL above a cell with the body.")
         text = data if data is not None else str(self._cell).strip()
-        body = client.read_data(text) if data is not None else text.encode()
-        request = {"ContentType": content_type or client.guess_content_type(text, body)}
+        body = emulator_client.read_data(text) if data is not None else text.encode()
+        request = {"ContentType": content_type or emulator_client.guess_content_type(text, body)}
         if accept:
             request["Accept"] = accept
         if endpoint_name:
@@ -151,11 +152,11 @@ class Notebook:
             return _readable(self._running().invoke(model, body, **request))
         except ClientError as error:
             if error.response["Error"]["Code"] == "ModelError":
-                raise HandlerFailed(client.said_by(error)) from None
-            raise SetupError(client.said_by(error)) from None
+                raise HandlerFailed(emulator_client.said_by(error)) from None
+            raise SetupError(emulator_client.said_by(error)) from None
 
-    def _models(self) -> display.Shown:
-        return display.Shown("", [display.models(self._running().models())])
+    def _models(self) -> tables.Shown:
+        return tables.Shown("", [tables.models(self._running().models())])
 
     def _state(self) -> Emulator:
         return self._running()

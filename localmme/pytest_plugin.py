@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from localmme.running import Emulator
+    from localmme.python_api import Emulator
 
 # What a project can set once for all of its tests: in pytest's configuration file, or on the command line.
 DEFAULTS = {

@@ -15,7 +15,7 @@ from unittest import mock
 import pytest
 
 from localmme.check.contract import CHECKS
-from localmme.cli import main
+from localmme.cli.main import main
 
 NAMES = tuple(check.name for check in CHECKS)
 

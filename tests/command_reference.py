@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from localmme.cli import main
+from localmme.cli.main import main
 from tests.documents import REPOSITORY
 
 DOCUMENT = REPOSITORY / "docs" / "commands.md"

@@ -24,7 +24,7 @@ from localmme.check.calls import Exchange
 from localmme.check.contract import API, CHECKS, DG, GH, OURS, chosen
 from localmme.check.finding import Finding, failed, passed, skipped, warned
 from localmme.check.runner import Result
-from localmme.cli import main
+from localmme.cli.main import main
 from tests import check_reference
 from tests.checking import run
 from tests.real_servers.images import Images
@@ -325,7 +325,7 @@ def test_nothing_is_left_when_it_is_ended_in_the_middle(number: int, tmp_path: P
     state = tmp_path / "state"
     journal = tmp_path / "journal"
     process = subprocess.Popen(
-        [sys.executable, "-m", "localmme.cli", "check", *arguments],
+        [sys.executable, "-m", "localmme", "check", *arguments],
         cwd=REPOSITORY,
         env={**os.environ, "XDG_STATE_HOME": str(state), "SCRIPT_JOURNAL": str(journal)},
         stdout=subprocess.PIPE,
@@ -361,7 +361,7 @@ def test_the_container_of_a_killed_check_is_removed_by_the_next(
 
     arguments = ["--image", images.scripted(), "--model", str(slow), "--only", "load"]
     killed = subprocess.Popen(
-        [sys.executable, "-m", "localmme.cli", "check", *arguments],
+        [sys.executable, "-m", "localmme", "check", *arguments],
         cwd=REPOSITORY,
         env={**os.environ, **environment},
     )

@@ -228,7 +228,7 @@ def test_serve_in_a_terminal_shows_what_it_waits_for(bucket: Path, tmp_path: Pat
     scripted_model(bucket / "slow.tar.gz", load={"delay": 2.0})
     master, terminal = pty.openpty()
     script = json.dumps({"start": {"listen": 2.0}})
-    command = [sys.executable, "-m", "localmme.cli", "serve", "--models", str(bucket), "--port", "0"]
+    command = [sys.executable, "-m", "localmme", "serve", "--models", str(bucket), "--port", "0"]
     command += ["--command", SCRIPTED_CONTAINER, "--env", f"SCRIPT={script}", "--state-dir", str(tmp_path / "state")]
     environment = {**os.environ, "TERM": "xterm"}
     process = subprocess.Popen(command, cwd=REPOSITORY, stdout=terminal, stderr=terminal, env=environment)
@@ -246,7 +246,7 @@ def test_serve_in_a_terminal_shows_what_it_waits_for(bucket: Path, tmp_path: Pat
         seen += os.read(master, 4096)
     url = in_service[1].decode()
     invoked = subprocess.Popen(
-        [sys.executable, "-m", "localmme.cli", "invoke", "slow.tar.gz", "--data", "x", "--url", url],
+        [sys.executable, "-m", "localmme", "invoke", "slow.tar.gz", "--data", "x", "--url", url],
         cwd=REPOSITORY,
         stdout=subprocess.DEVNULL,
     )

@@ -553,7 +553,7 @@ def test_an_emulator_whose_output_no_one_reads_any_more_serves_on(
     for name in "ab":
         scripted_model(bucket / name, f"I am {name}", load={"lines": 5})
     emulator = run().wait_in_service()
-    serve = [sys.executable, "-m", "localmme.cli", "serve", "--port", "0", "--state-dir", str(tmp_path / "own")]
+    serve = [sys.executable, "-m", "localmme", "serve", "--port", "0", "--state-dir", str(tmp_path / "own")]
     pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     arguments = [*serve, "--max-loaded-models", "1", *scripted_arguments(bucket, journal, {})]
     with subprocess.Popen(arguments, cwd=REPOSITORY, env={**os.environ, MARK: mark}, **pipe) as process:

@@ -20,7 +20,7 @@ from tests.leftovers import Leftovers
 from tests.running import REPOSITORY, archive, eventually, free_port, localmme
 
 HANDLER = "def handle(data, context):\n    print('the handler was called')\n    return [b'hello']\n"
-COMMAND = [sys.executable, "-m", "localmme.cli"]
+COMMAND = [sys.executable, "-m", "localmme"]
 
 
 @pytest.fixture(autouse=True)
@@ -293,7 +293,7 @@ def test_logs_of_one_in_a_terminal_are_its_containers(served: list[str]) -> None
 
 def completed(*words: str) -> list[str]:
     """What a shell is told after these words, the last of which is not complete."""
-    code = "from localmme.cli import main; main(prog_name='localmme')"
+    code = "from localmme.cli.main import main; main(prog_name='localmme')"
     variables = {
         "_LOCALMME_COMPLETE": "bash_complete",
         "COMP_WORDS": " ".join(["localmme", *words]),
@@ -331,7 +331,7 @@ def test_bash_completes(served: list[str], tmp_path: Path) -> None:
     program = tmp_path / "localmme"
     program.write_text(
         f"#!{sys.executable}\nimport sys\nsys.path.append({str(REPOSITORY)!r})\n"
-        "from localmme.cli import main\nmain(prog_name='localmme')\n"
+        "from localmme.cli.main import main\nmain(prog_name='localmme')\n"
     )
     program.chmod(0o755)
     ask = f"""

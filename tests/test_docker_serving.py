@@ -767,7 +767,16 @@ def test_a_terminal_shows_what_is_waited_for_and_a_pipe_does_not(
     script = {"start": {"listen": 2.0}}
     piped = run(**script)
     master, terminal = pty.openpty()
-    command = [sys.executable, "-m", "localmme.cli", "serve", "--port", "0", "--state-dir", str(tmp_path / "terminal")]
+    command = [
+        sys.executable,
+        "-m",
+        "localmme",
+        "serve",
+        "--port",
+        "0",
+        "--state-dir",
+        str(tmp_path / "terminal"),
+    ]
     command += of_image(images.scripted(), bucket, script)
     environment = {**os.environ, "TERM": "xterm"}
     process = subprocess.Popen(command, cwd=REPOSITORY, stdout=terminal, stderr=terminal, env=environment)

@@ -34,7 +34,7 @@ from emulator.hosting.definition import (
 from emulator.hosting.instance_types import instance_type, instance_types, unfit_for_many_models
 from emulator.hosting.storage_sizes import local_disk_bytes
 from emulator.services.sagemaker.supported_members import MEMBERS, SWITCHED_OFF, Members
-from localmme import endpoint_file, options
+from localmme import endpoint_file, serve_options
 from localmme.endpoint_file import MINIMAL_FILE, read
 from tests.running import Emulator, archive, eventually, localmme
 
@@ -113,7 +113,7 @@ def changed(*replacements: str) -> str:
 
 def test_a_file_says_all_that_the_emulator_can_take(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
-    handler = options.embedded_server(str(folder / "handler.py"))
+    handler = serve_options.embedded_server(str(folder / "handler.py"))
     many = ModelDefinition(
         [
             ContainerDefinition(
@@ -136,7 +136,7 @@ def test_a_file_says_all_that_the_emulator_can_take(folder: Path, monkeypatch: p
             "e",
             [
                 VariantDefinition(many, Resources(8 * GIB, 20 * GIB, 2), "A", 2, 0.9, True, 120.0),
-                VariantDefinition(pipe, options.resources(None, None, "30GiB"), "B"),
+                VariantDefinition(pipe, serve_options.resources(None, None, "30GiB"), "B"),
             ],
             "eu-west-1",
         )
@@ -232,7 +232,7 @@ def test_anchors_aliases_and_merges(folder: Path) -> None:
         ("command", Image("command")),
         ("command:sh -c 'exec server'", Command(["sh", "-c", "exec server"], Path("{folder}"))),
         ("command:./serve.sh --x", Command(["{folder}/serve.sh", "--x"], Path("{folder}"))),
-        ("handler:", options.embedded_server(None)),
+        ("handler:", serve_options.embedded_server(None)),
         ("handler:handler.py:handle", "{folder}/handler.py:handle"),
         ("handler:{folder}/handler.py", "{folder}/handler.py"),
         ("handler:~/handler.py", "{folder}/handler.py"),
@@ -246,7 +246,7 @@ def test_images(folder: Path, monkeypatch: pytest.MonkeyPatch, image: str, expec
     )
     container = endpoint.variants[0].model.containers[0]
     if isinstance(expected, str):
-        command = options.embedded_server(None)
+        command = serve_options.embedded_server(None)
         expected = dataclasses.replace(command, words=[*command.words, "--handler", expected])
     if isinstance(expected, Command):
         words = [word.replace("{folder}", str(folder)) for word in expected.words]
@@ -858,8 +858,8 @@ def containers(draw: st.DrawFn, multi_model: bool, hostname: str) -> ContainerDe
         Image("my-image:1"),
         Image("localhost:5000/a/b@sha256:" + "a" * 64),
         Command(["sh", "-c", "it's"], folder),
-        options.embedded_server(str(folder / "handler.py")),
-        options.embedded_server(f"{folder / 'handler.py'}:handle"),
+        serve_options.embedded_server(str(folder / "handler.py")),
+        serve_options.embedded_server(f"{folder / 'handler.py'}:handle"),
     ]
     runs = draw(st.sampled_from(choice))
     environment = draw(ENVIRONMENTS)
@@ -904,7 +904,7 @@ def endpoints(draw: st.DrawFn) -> list[EndpointDefinition]:
                     chosen.name,
                 )
             )
-        result.append(EndpointDefinition(name, variants, options.region()))
+        result.append(EndpointDefinition(name, variants, serve_options.region()))
     return result
 
 

@@ -19,9 +19,10 @@ from click.testing import CliRunner
 from emulator.errors import Origin
 from emulator.events import EndpointStatus
 from emulator.observers.terminal import TerminalLog
-from localmme import cli, client, detached
-from localmme.emulator_options import of_an_emulator
-from localmme.environment import aws_environment, emulator_environment
+from localmme import background, emulator_client
+from localmme.aws_environment import aws_environment, emulator_environment
+from localmme.cli import main as cli
+from localmme.cli.emulator_options import of_an_emulator
 from localmme.state_directory import DEFAULT_URL, Record
 
 URL = DEFAULT_URL
@@ -173,7 +174,7 @@ def running(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
         Record(name, f"http://127.0.0.1:{name if name.isdecimal() else 40000 + number}", 1, "", "us-east-1", 1.0, "")
         for number, name in enumerate(names)
     ]
-    monkeypatch.setattr(detached.state_directory, "all_living", lambda: records)
+    monkeypatch.setattr(background.state_directory, "all_living", lambda: records)
 
 
 def asked_for(*arguments: str) -> str:
@@ -259,7 +260,7 @@ def test_what_to_do_next_is_said_once_and_to_a_terminal_only(
 def test_state_shows_all_endpoints(monkeypatch: pytest.MonkeyPatch) -> None:
     endpoint = {"endpoint_name": "mine", "status": "InService", "failure_reason": "", "models": [], "variants": []}
     told = {"url": URL, "endpoints": [endpoint]}
-    monkeypatch.setattr(client, "page", lambda url, name: told)
+    monkeypatch.setattr(emulator_client, "page", lambda url, name: told)
     shown = CliRunner().invoke(cli.main, ["state", "--url", URL])
     assert f"localmme at {URL}" in shown.output and "Endpoint mine, InService" in shown.output
     shown = CliRunner().invoke(cli.main, ["state", "--url", URL, "--json"])
@@ -274,20 +275,23 @@ def model_error(status: int, said: str) -> ClientError:
 def test_of_a_model_error_the_containers_own_words_come_first() -> None:
     embedded = json.dumps({"code": 500, "type": "InternalServerException", "message": "KeyError: 'rooms'"}, indent=2)
     said = "KeyError: 'rooms' (ModelError: status 500 from the container; its log has more)"
-    assert client.said_by(model_error(500, embedded)) == said
-    assert client.said_by(model_error(400, "no rooms\n")).startswith("no rooms (ModelError: status 400 ")
-    assert client.said_by(model_error(500, "[1]")).startswith("[1] (")
-    assert client.said_by(model_error(500, "")).startswith("ModelError: Received server error")
+    assert emulator_client.said_by(model_error(500, embedded)) == said
+    assert emulator_client.said_by(model_error(400, "no rooms\n")).startswith("no rooms (ModelError: status 400 ")
+    assert emulator_client.said_by(model_error(500, "[1]")).startswith("[1] (")
+    assert emulator_client.said_by(model_error(500, "")).startswith("ModelError: Received server error")
     refusal = ClientError({"Error": {"Code": "ValidationError", "Message": "no"}}, "InvokeEndpoint")
-    assert client.said_by(refusal) == "ValidationError: no"
+    assert emulator_client.said_by(refusal) == "ValidationError: no"
 
 
 def test_a_model_that_is_not_there_brings_one_of_nearly_that_name_to_mind(monkeypatch: pytest.MonkeyPatch) -> None:
     models = [{"target_model": "europe/Lisbon.tar.gz", "in_s3": True}, {"target_model": "gone", "in_s3": False}]
-    monkeypatch.setattr(client, "endpoint_state", lambda url, name: {"models": models})
+    monkeypatch.setattr(emulator_client, "endpoint_state", lambda url, name: {"models": models})
     answer = {"Error": {"Code": "ValidationError", "Message": "Failed to download model data(bucket: b, key: k)."}}
     missing = ClientError(answer, "InvokeEndpoint")
-    assert client._did_you_mean(URL, "e", "europe/lisbno.tar.gz", missing) == " Did you mean europe/Lisbon.tar.gz?"
-    assert client._did_you_mean(URL, "e", "europe/lisbon", missing) == " Did you mean europe/Lisbon.tar.gz?"
-    assert client._did_you_mean(URL, "e", "gone", missing) == ""
-    assert client._did_you_mean(URL, "e", "europe/lisbno.tar.gz", model_error(500, "x")) == ""
+    assert (
+        emulator_client._did_you_mean(URL, "e", "europe/lisbno.tar.gz", missing)
+        == " Did you mean europe/Lisbon.tar.gz?"
+    )
+    assert emulator_client._did_you_mean(URL, "e", "europe/lisbon", missing) == " Did you mean europe/Lisbon.tar.gz?"
+    assert emulator_client._did_you_mean(URL, "e", "gone", missing) == ""
+    assert emulator_client._did_you_mean(URL, "e", "europe/lisbno.tar.gz", model_error(500, "x")) == ""

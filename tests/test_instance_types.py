@@ -11,7 +11,7 @@ from emulator.hosting.definition import ContainerDefinition, Image, ModelDefinit
 from emulator.hosting.instance_types import InstanceType, instance_type, instance_types
 from emulator.hosting.storage_sizes import local_disk_bytes, storage_bytes
 from emulator.services.sagemaker.definitions import Arguments
-from localmme import options
+from localmme import serve_options
 
 GIB = 1024**3
 
@@ -120,4 +120,4 @@ def test_many_models_take_a_type_with_one_gpu_at_most(name, many, refused):
 
 def test_the_command_line_refuses_it_too():
     with pytest.raises(SetupError, match="has 4 GPUs: .* Choose another --instance-type"):
-        options.resources("ml.g4dn.12xlarge", None, None)
+        serve_options.resources("ml.g4dn.12xlarge", None, None)

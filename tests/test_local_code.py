@@ -26,7 +26,7 @@ from emulator.services.sagemaker.control_plane import ControlPlane
 from emulator.services.sagemaker.endpoints_at_start import register
 from emulator.services.sagemaker.errors import ControlPlaneError
 from emulator.services.sagemaker.registry import Record, Registry
-from localmme.options import settings
+from localmme.serve_options import settings
 from tests.running import Emulator
 
 Start = Callable[..., Emulator]

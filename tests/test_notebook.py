@@ -23,7 +23,8 @@ from nbclient import NotebookClient
 from rich.console import Console
 
 import localmme
-from localmme import cli, display
+from localmme import tables
+from localmme.cli import main as cli
 from localmme.notebook import NOT_HERE
 from tests.running import REPOSITORY, archive, eventually
 
@@ -300,7 +301,7 @@ def test_what_the_containers_of_an_instance_share_is_shown_once_and_why_an_endpo
     }
     endpoint = {"endpoint_name": "prices", "status": "Failed", "failure_reason": "no <reason>", "models": []}
     variants = [{"variant_name": "A", "instances": [instance]}]
-    shown = display.state(Stated({**endpoint, "variants": variants}).state)
+    shown = tables.state(Stated({**endpoint, "variants": variants}).state)
     [table] = shown.tables
     assert table.title == "Endpoint prices, Failed: no <reason>"
     assert table.rows == [
@@ -311,7 +312,7 @@ def test_what_the_containers_of_an_instance_share_is_shown_once_and_why_an_endpo
 
 
 def test_an_emulator_without_an_endpoint_is_shown_as_such() -> None:
-    assert str(display.state(Stated().state)) == "localmme at http://127.0.0.1:1, without an endpoint"
+    assert str(tables.state(Stated().state)) == "localmme at http://127.0.0.1:1, without an endpoint"
 
 
 def model(target_model: str) -> dict[str, Any]:
@@ -324,43 +325,43 @@ def test_of_each_model_it_is_shown_what_became_of_it() -> None:
     now = time.time()
     there = {"in_memory": True, "instances": ["i-1"], "memory_bytes": 61 << 20, "last_loaded": now - 130}
     counts = {"loads": 2, "failed_loads": 1, "unloads": 4, "invocations": 9, "model_errors": 5}
-    table = display.models([model("a.tar.gz") | there | counts | {"last_used": now - 3 * 86400}])
+    table = tables.models([model("a.tar.gz") | there | counts | {"last_used": now - 3 * 86400}])
     (row,) = table.rows
     assert dict(zip(table.columns, row, strict=True)) == {
         "target model": "a.tar.gz", "size": "3 B", "is in": "memory", "memory": "61 MiB", "loads": "2", "failed": "1",
         "evicted": "4", "calls": "9", "errors": "5", "loaded": "2 min", "used": "3 d",
     }  # fmt: skip
     both = [model(name) | there | {"instances": [f"i-{number}"]} for number, name in enumerate("ab")]
-    assert [row[-1] for row in display.models(both).rows] == ["i-0", "i-1"]
-    assert display.models(both).columns[-1] == "on"
+    assert [row[-1] for row in tables.models(both).rows] == ["i-0", "i-1"]
+    assert tables.models(both).columns[-1] == "on"
     deleted = [model("a") | there | {"in_s3": False}, model("b") | {"in_s3": False, "on_disk": False}, model("c")]
-    assert [row[2] for row in display.models(deleted).rows] == ["memory, not S3", "not S3", "disk"]
+    assert [row[2] for row in tables.models(deleted).rows] == ["memory, not S3", "not S3", "disk"]
 
 
 def test_a_narrow_terminal_is_shown_what_matters_and_told_what_it_lacks() -> None:
-    table = display.models([model("europe/lisbon.tar.gz")])
-    assert display.fitting(table, 500) == (table, [])
-    narrow, left_out = display.fitting(table, 80)
+    table = tables.models([model("europe/lisbon.tar.gz")])
+    assert tables.fitting(table, 500) == (table, [])
+    narrow, left_out = tables.fitting(table, 80)
     assert left_out and not {*left_out} & {*narrow.columns}
     assert {"target model", "is in", "loads", "failed", "calls", "errors"} <= {*narrow.columns}
     assert all(len(row) == len(narrow.columns) for row in narrow.rows)
     shown = io.StringIO()
-    Console(file=shown, width=80).print(display.rich_table(narrow))
+    Console(file=shown, width=80).print(tables.rich_table(narrow))
     assert "europe/lisbon.tar.gz" in shown.getvalue()
 
 
 def test_a_name_that_was_mistyped_is_no_model_and_what_is_no_archive_is_told() -> None:
     nowhere = {"in_s3": False, "on_disk": False, "loads": 0}
     gone = model("deleted.tar.gz") | {"in_s3": False, "on_disk": False}
-    assert [row[0] for row in display.models([model("lisbno.tar.gz") | nowhere, gone]).rows] == ["deleted.tar.gz"]
+    assert [row[0] for row in tables.models([model("lisbno.tar.gz") | nowhere, gone]).rows] == ["deleted.tar.gz"]
     fresh = {"loads": 0}
-    assert display.no_archives([model("a.tar.gz") | fresh, model("loaded.pkl"), model("gone.pkl") | nowhere]) == ""
-    told = display.no_archives([model(f"m{number}.pkl") | fresh for number in range(4)])
+    assert tables.no_archives([model("a.tar.gz") | fresh, model("loaded.pkl"), model("gone.pkl") | nowhere]) == ""
+    told = tables.no_archives([model(f"m{number}.pkl") | fresh for number in range(4)])
     assert told.startswith("No archives by their names, and never loaded: m0.pkl, m1.pkl, m2.pkl, ...")
 
 
 def test_names_are_shown_as_they_are_and_are_never_html() -> None:
-    shown = display.Shown("[bold]<b>", [display.models([model("<script>alert(1)</script>&[red].tar.gz")])])
+    shown = tables.Shown("[bold]<b>", [tables.models([model("<script>alert(1)</script>&[red].tar.gz")])])
     page, text = shown._repr_html_(), str(shown)
     assert "<script>" not in page and "&lt;script&gt;alert(1)&lt;/script&gt;&amp;[red].tar.gz" in page
     assert "<div>[bold]&lt;b&gt;</div>" in page
@@ -368,7 +369,7 @@ def test_names_are_shown_as_they_are_and_are_never_html() -> None:
 
 
 def test_the_page_has_no_colours_of_its_own() -> None:
-    page = display.Shown("", [display.models([model("a.tar.gz")])])._repr_html_()
+    page = tables.Shown("", [tables.models([model("a.tar.gz")])])._repr_html_()
     colours = {style.strip() for part in page.split('style="')[1:] for style in part.split('"')[0].split(";")}
     assert {style for style in colours if "color" in style or "background" in style} == {
         "color: inherit",
@@ -377,7 +378,7 @@ def test_the_page_has_no_colours_of_its_own() -> None:
 
 
 def test_of_very_many_models_the_first_are_shown_and_the_others_counted() -> None:
-    shown = display.Shown("", [display.models(model(f"{number}.tar.gz") for number in range(display.ROWS + 5))])
+    shown = tables.Shown("", [tables.models(model(f"{number}.tar.gz") for number in range(tables.ROWS + 5))])
     for form in (shown._repr_html_(), str(shown)):
-        assert form.count(".tar.gz") == display.ROWS
+        assert form.count(".tar.gz") == tables.ROWS
         assert "and 5 more" in form

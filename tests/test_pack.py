@@ -280,7 +280,7 @@ def packing(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     processes = []
 
     def start(**options: object) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "localmme.cli", "pack", str(model), "-o", str(output / "a.tar.gz")]
+        command = [sys.executable, "-m", "localmme", "pack", str(model), "-o", str(output / "a.tar.gz")]
         process = subprocess.Popen(
             [*command, "--storage", "1TiB"], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True, **options
         )
@@ -331,7 +331,7 @@ def test_packing_takes_no_more_memory_for_a_large_directory(tmp_path):
         for number in range(2):
             with open(model / f"weights-{number}", "wb") as file:
                 file.truncate(size)
-        command = [sys.executable, "-m", "localmme.cli", "pack", str(model), "-o", str(tmp_path / "a.tar.gz")]
+        command = [sys.executable, "-m", "localmme", "pack", str(model), "-o", str(tmp_path / "a.tar.gz")]
         process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL)
         _, code, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(code)
@@ -432,7 +432,7 @@ def test_what_cannot_be_tried_is_one_line_and_exit_code_2(tmp_path, arguments, w
 
 def test_an_archive_is_named_like_its_directory_and_put_where_you_are(tmp_path):
     tree(tmp_path / "models" / "lisbon", {"weights": "12"})
-    command = [sys.executable, "-m", "localmme.cli", "pack", "models/lisbon"]
+    command = [sys.executable, "-m", "localmme", "pack", "models/lisbon"]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     size = (tmp_path / "lisbon.tar.gz").stat().st_size
@@ -660,7 +660,7 @@ def test_an_archive_is_listed_up_to_what_cannot_be_extracted(tmp_path):
 
 def test_progress_is_shown_in_a_terminal_only(tmp_path):
     model = tree(tmp_path / "model", {"weights": os.urandom(30_000_000)})
-    command = [sys.executable, "-m", "localmme.cli", "pack", str(model), "-o", str(tmp_path / "a.tar.gz")]
+    command = [sys.executable, "-m", "localmme", "pack", str(model), "-o", str(tmp_path / "a.tar.gz")]
     environment = {**os.environ, "TERM": "xterm", "FORCE_COLOR": "1"}
     terminal, end = pty.openpty()
     seen: list[bytes] = []

@@ -16,8 +16,8 @@ from emulator.events import Event, Invoked, LoadFailed, LogLine, ModelLoaded, Mo
 from emulator.observers.terminal import TerminalLog
 from emulator.printable import printable, printable_lines, without_colors
 from emulator.server.application import LinesOfOneMessage
-from localmme import cli, client, display, launching
-from localmme.cli import Commands, main
+from localmme import emulator_client, serve_process, tables
+from localmme.cli.main import Commands, main
 from localmme.pack import report
 from localmme.pack.entry import Entry
 
@@ -106,13 +106,13 @@ def test_an_error_of_a_command_is_harmless_and_its_further_lines_are_indented() 
 
 def test_an_error_that_serve_ended_with_is_told_on_as_it_was(tmp_path: Path) -> None:
     error = "two lines:\nmore"
-    tmp_path.joinpath(launching.LOG).write_text(f"loaded a\nError: {printable_lines(error)}\n")
-    assert launching.last_words(tmp_path, "ended") == error
+    tmp_path.joinpath(serve_process.LOG).write_text(f"loaded a\nError: {printable_lines(error)}\n")
+    assert serve_process.last_words(tmp_path, "ended") == error
 
 
-@pytest.mark.parametrize("show", [str, display.Shown._repr_html_], ids=["text", "HTML"])
+@pytest.mark.parametrize("show", [str, tables.Shown._repr_html_], ids=["text", "HTML"])
 def test_tables_are_harmless(show) -> None:
-    shown = show(display.Shown(NASTY, [display.Table(f"t {NASTY}", ["name"], [[f"m {NASTY}"]])]))
+    shown = show(tables.Shown(NASTY, [tables.Table(f"t {NASTY}", ["name"], [[f"m {NASTY}"]])]))
     assert is_harmless(shown) and r"\x9b2J" in shown
 
 
@@ -133,8 +133,8 @@ def test_what_a_model_answers_is_shown_in_a_terminal_and_is_passed_on_as_it_is_i
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     answer = b"price: 3\n\x1b[2J\xff"
-    monkeypatch.setattr(client, "invoke", lambda *arguments, **request: answer)
+    monkeypatch.setattr(emulator_client, "invoke", lambda *arguments, **request: answer)
     command = ["invoke", "m", "--data", "x", "--url", "http://127.0.0.1:1"]
     assert CliRunner().invoke(main, command).stdout_bytes == answer
-    monkeypatch.setattr(cli, "_is_terminal", lambda: True)
+    monkeypatch.setattr(main, "_is_terminal", lambda: True)
     assert CliRunner().invoke(main, command).output == "price: 3\n\\x1b[2J\\xff\n"

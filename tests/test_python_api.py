@@ -227,7 +227,9 @@ def test_an_emulator_that_has_died_says_what_it_wrote_last(arguments: dict[str, 
 
 
 def test_the_command_line_does_not_import_what_only_the_api_needs() -> None:
-    code = "import sys, localmme, localmme.cli; print([m for m in ('boto3', 'psutil', 'docker') if m in sys.modules])"
+    code = (
+        "import sys, localmme, localmme.cli.main; print([m for m in ('boto3', 'psutil', 'docker') if m in sys.modules])"
+    )
     assert subprocess.check_output([sys.executable, "-c", code], cwd=REPOSITORY, text=True) == "[]\n"
     assert {"Emulator", "ServeError", "serve"} <= set(dir(localmme))
     with pytest.raises(AttributeError, match="no attribute 'server'"):

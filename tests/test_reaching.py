@@ -16,8 +16,9 @@ import pytest
 from botocore.config import Config
 
 import localmme
-from localmme import cli, running
-from localmme.detached import words_for
+from localmme import python_api
+from localmme.background import words_for
+from localmme.cli import main as cli
 from tests.real_servers.images import Images
 from tests.running import Emulator, archive
 
@@ -133,7 +134,7 @@ def test_the_python_api_hands_them_on(monkeypatch: pytest.MonkeyPatch) -> None:
 
         def _wait_in_service(self, _: float) -> None: ...
 
-    monkeypatch.setattr(running, "Emulator", Started)
+    monkeypatch.setattr(python_api, "Emulator", Started)
     localmme.serve(models="m", allow_hosts=["a", "b"], allow_origins="http://c", local_code=False)
     localmme.serve(models="m", local_code=True)
     localmme.serve(models="m")
@@ -155,7 +156,7 @@ def test_a_detached_emulator_gets_what_was_written(words: list[str], monkeypatch
         given.append(arguments)
         return Found()
 
-    monkeypatch.setattr("localmme.detached.detach", detach)
+    monkeypatch.setattr("localmme.background.detach", detach)
     cli.serve.main(["--no-endpoint", "--detach", "--port", "1234", *words], standalone_mode=False)
     assert given == [[*words_for([("--no-endpoint", True)], 1234, None)[:1], *words, "--port=1234"]]
 

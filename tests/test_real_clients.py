@@ -58,7 +58,7 @@ def environment(emulator: Emulator, tmp_path: Path) -> Iterator[dict[str, str]]:
     known = ("AWS_", "SAGEMAKER_", "NO_PROXY", "no_proxy")
     cleared = {name: value for name, value in os.environ.items() if not name.startswith(known)}
     script = f"""
-        eval "$({sys.executable} -m localmme.cli env --url {emulator.url})"
+        eval "$({sys.executable} -m localmme env --url {emulator.url})"
         {sys.executable} -c 'import json, os; print(json.dumps(dict(os.environ)))'
     """
     shell = ["bash", "-ec", script]

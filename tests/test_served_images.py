@@ -213,7 +213,7 @@ class TestPlain:
     def test_boto3_and_the_aws_cli_need_nothing_but_the_environment(self, plain: Emulator, tmp_path: Path) -> None:
         programs = Path(sys.executable).parent
         script = f"""
-            eval "$({sys.executable} -m localmme.cli env --url {plain.url})"
+            eval "$({sys.executable} -m localmme env --url {plain.url})"
             {programs / "aws"} sagemaker-runtime invoke-endpoint --endpoint-name local \\
                 --target-model lisbon.tar.gz --content-type text/csv --accept text/csv \\
                 --body fileb://{tmp_path}/in {tmp_path}/out >{tmp_path}/meta

@@ -10,7 +10,7 @@ import pytest
 
 from emulator.errors import SetupError
 from emulator.services.sagemaker.registry import Record, Registry
-from localmme import options, state_directory
+from localmme import serve_options, state_directory
 from localmme.state_directory import CONTAINERS_MARK, KEPT_RUNS, LOCK, LOG, RECORD, REGISTRY, lived_in, tidy
 
 
@@ -93,15 +93,15 @@ def test_a_directory_that_is_tidied_up_at_this_moment_is_made_anew(base: Path, m
             state_directory.shutil.rmtree(base / "40000")
         flock(descriptor, how)
 
-    monkeypatch.setattr(options.fcntl, "flock", late)
-    options._lock(base / "40000")
+    monkeypatch.setattr(serve_options.fcntl, "flock", late)
+    serve_options._lock(base / "40000")
     assert state_directory.is_held(base / "40000" / LOCK)
 
 
 def test_the_directory_of_s3_is_made_where_it_is_the_usual_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("./s3", "s3", str(tmp_path / "s3")):
-        assert options._s3_directory(name) == tmp_path / "s3"
+        assert serve_options._s3_directory(name) == tmp_path / "s3"
         (tmp_path / "s3").rmdir()
     with pytest.raises(SetupError, match="There is no directory ./s4"):
-        options._s3_directory("./s4")
+        serve_options._s3_directory("./s4")

@@ -28,8 +28,8 @@ from localmme.check.models import Models
 from localmme.check.runner import Result, Runner
 from localmme.check.scratch import Scratch, scratch
 from localmme.check.subject import RunningContainer, Subject
-from localmme.client import guess_content_type, read_data
-from localmme.options import variable
+from localmme.emulator_client import guess_content_type, read_data
+from localmme.serve_options import variable
 
 DEFAULT_BODY, DEFAULT_CONTENT_TYPE = b"{}", "application/json"
 SOME_FAILED, COULD_NOT_RUN, INTERRUPTED = 1, 2, 128  # exit codes; to the last, the signal's number is added

@@ -29,7 +29,7 @@ def main(report: Report, megabytes: int = 256, rounds: int = 3) -> None:
         theirs, mine = (str(Path(directory, name)) for name in ("theirs.tar.gz", "mine.tar.gz"))
         for number in range(1, rounds + 1):
             tar = seconds("tar", "czf", theirs, "-C", str(model), ".")
-            ours = seconds(sys.executable, "-m", "localmme.cli", "pack", str(model), "-o", mine)
+            ours = seconds(sys.executable, "-m", "localmme", "pack", str(model), "-o", mine)
             print(f"round {number}: tar czf {tar:.2f} s, localmme pack {ours:.2f} s")
             times.append((tar, ours))
     tar, ours = (statistics.median(each) for each in zip(*times))

@@ -13,7 +13,7 @@ from typing import Any
 from emulator.errors import SetupError, words_of
 from emulator.printable import printable
 from localmme import state_directory
-from localmme.launching import page
+from localmme.serve_process import page
 
 # Longer than the emulator waits for a model to load: what takes too long, it tells by itself.
 READ_TIMEOUT_SECONDS = 600
@@ -48,8 +48,8 @@ def invoke(url: str, endpoint_name: str, target_model: str, body: bytes, **reque
     """The answer's body. Raises SetupError with the AWS error's code and message."""
     from botocore.exceptions import BotoCoreError, ClientError
 
-    from localmme import own_session
-    from localmme.environment import users_credentials
+    from localmme import boto3_session
+    from localmme.aws_environment import users_credentials
 
     own_region = about(url)["region"]
     keys, problem = users_credentials()
@@ -63,7 +63,7 @@ def invoke(url: str, endpoint_name: str, target_model: str, body: bytes, **reque
             "aws_secret_access_key": frozen.secret_key,
             "aws_session_token": frozen.token,
         }
-    client = own_session.client("sagemaker-runtime", url, own_region, READ_TIMEOUT_SECONDS, **named)
+    client = boto3_session.client("sagemaker-runtime", url, own_region, READ_TIMEOUT_SECONDS, **named)
     with waiting(f"Invoking {target_model}"):
         try:
             answer = client.invoke_endpoint(EndpointName=endpoint_name, TargetModel=target_model, Body=body, **request)
@@ -136,21 +136,21 @@ def endpoint_state(url: str, endpoint_name: str) -> dict[str, Any]:
 
 def print_state(told: dict[str, Any]) -> None:
     """Tables for people; plain text in a pipe."""
-    from localmme import display
+    from localmme import tables
 
     console = _console()
-    shown = display.state(lambda: told)
+    shown = tables.state(lambda: told)
     console.print(printable(shown.line), markup=False, highlight=False)
     for table in shown.tables:
-        console.print(display.rich_table(display.fitting(table, console.width)[0]))
+        console.print(tables.rich_table(tables.fitting(table, console.width)[0]))
         if table.note:
             console.print(table.note)
 
 
 def print_models(models: list[dict[str, Any]]) -> None:
     """A table for people; plain text in a pipe."""
-    from localmme.display import fitting, no_archives, rich_table
-    from localmme.display import models as table_of
+    from localmme.tables import fitting, no_archives, rich_table
+    from localmme.tables import models as table_of
 
     console = _console()
     if models:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from emulator.errors import SetupError
-from localmme.completion import emulator_names
+from localmme.cli.completion import emulator_names
 from localmme.state_directory import DEFAULT_URL
 
 VARIABLES = ("LOCALMME_URL", "AWS_ENDPOINT_URL")
@@ -32,7 +32,7 @@ def where_an_emulator_is(function: Any) -> Any:
 
     @functools.wraps(function)
     def command(*, name: str | None, url: str, **options: Any) -> None:
-        from localmme.detached import address_of
+        from localmme.background import address_of
 
         source = click.get_current_context().get_parameter_source("url")
         if name is not None and source is click.core.ParameterSource.COMMANDLINE:

@@ -16,8 +16,8 @@ from typing import IO, Any, TypeAlias
 
 from emulator.errors import SetupError
 from localmme import state_directory
-from localmme.client import guess_content_type
-from localmme.launching import ServeError, arguments_of, end, last_words, launch, log_of, page, wait_in_service
+from localmme.emulator_client import guess_content_type
+from localmme.serve_process import ServeError, arguments_of, end, last_words, launch, log_of, page, wait_in_service
 
 StrPath: TypeAlias = "str | os.PathLike[str]"
 
@@ -150,13 +150,13 @@ class Emulator:
 
     def _repr_html_(self) -> str:
         """Its state, for a notebook."""
-        from localmme.display import state
+        from localmme.tables import state
 
         return state(self.state)._repr_html_()
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         """Its state, for IPython without HTML."""
-        from localmme.display import state
+        from localmme.tables import state
 
         printer.text(str(state(self.state)))
 
@@ -187,7 +187,7 @@ class Emulator:
         waits for an answer for up to 600 s. ``arguments`` are those of ``boto3.client``, and replace these. Raises
         boto3's exceptions for a service that it does not know.
         """
-        from localmme.own_session import client
+        from localmme.boto3_session import client
 
         return client(service_name, self.url, self._region, READ_TIMEOUT_SECONDS, **arguments)
 
@@ -248,7 +248,7 @@ class Emulator:
 
     def environment(self) -> dict[str, str]:
         """Variables for another process, by which AWS clients there talk to this emulator, whatever else is set."""
-        from localmme.environment import emulator_environment
+        from localmme.aws_environment import emulator_environment
 
         return emulator_environment(self.url, self._region)
 

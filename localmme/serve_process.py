@@ -29,7 +29,7 @@ KILLED_SECONDS = 10.0  # for the processes of one that was killed
 # A directory of the user's must not come first on its import path, as with -m: it may hold a queue.py.
 PROGRAM = (
     "import sys; sys.path = [*filter(None, sys.path), sys.argv.pop(1)]; "
-    "from localmme.cli import main; main(prog_name='localmme')"
+    "from localmme.cli.main import main; main(prog_name='localmme')"
 )
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -150,7 +150,7 @@ def _signature(address: str) -> dict[str, str]:
     from botocore.auth import SigV4Auth
     from botocore.awsrequest import AWSRequest
 
-    from localmme.environment import DEFAULT_REGION, users_credentials
+    from localmme.aws_environment import DEFAULT_REGION, users_credentials
 
     keys, _ = users_credentials()
     request = AWSRequest("GET", address)

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 from emulator.errors import SetupError
 from emulator.printable import printable
 from localmme import state_directory
-from localmme.client import waiting
-from localmme.launching import PageRefused, arguments_of, end, launch, page, wait_in_service
+from localmme.emulator_client import waiting
+from localmme.serve_process import PageRefused, arguments_of, end, launch, page, wait_in_service
 from localmme.state_directory import Record
 
 END_MARGIN_SECONDS = 5.0

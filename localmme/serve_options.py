@@ -30,7 +30,7 @@ from emulator.server.application import ServerSettings
 from emulator.services.sagemaker.image import command_of, embedded_server, image_of
 from emulator.sizes import parse_size
 from localmme import state_directory
-from localmme.environment import region
+from localmme.aws_environment import region
 from localmme.state_directory import LOCK, wait_for_leftovers
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ import click
 from emulator.errors import SetupError
 from emulator.printable import printable, printable_lines, without_colors
 from localmme import __version__
-from localmme.completion import target_models
-from localmme.emulator_options import NAMED, of_an_emulator, where_an_emulator_is
+from localmme.cli.completion import target_models
+from localmme.cli.emulator_options import NAMED, of_an_emulator, where_an_emulator_is
 
 if TYPE_CHECKING:
     from emulator.hosting.definition import EndpointDefinition
@@ -145,7 +145,7 @@ def serve(context: click.Context, file: str | None, **options: Any) -> None:
     from emulator.archives.model_data_url import is_url
     from emulator.limits import Limits
     from emulator.server.application import ends_within_seconds, serve
-    from localmme import options as parse
+    from localmme import serve_options as parse
     from localmme.state_directory import lived_in, tidy
 
     limits = Limits().override(list(options["limits"]))
@@ -203,7 +203,7 @@ def _endpoints(file: str | None, options: dict[str, Any]) -> list[EndpointDefini
             "Say where the model archives are: --models DIR. Or describe the endpoint in a FILE; or start with "
             "--no-endpoint, and create endpoints through the API."
         )
-    from localmme import options as parse
+    from localmme import serve_options as parse
 
     return [
         parse.definition(
@@ -227,17 +227,17 @@ def _endpoints(file: str | None, options: dict[str, Any]) -> list[EndpointDefini
 
 
 def _place_by_name(context: click.Context, options: dict[str, Any]) -> None:
-    from localmme import detached, state_directory
+    from localmme import background, state_directory
 
     if options["state_dir"] is not None:
         raise click.UsageError("--name and --state-dir exclude each other: each says where its files go.")
     options["state_dir"] = str(state_directory.named(options["name"]))
     if context.get_parameter_source("port") is not click.core.ParameterSource.COMMANDLINE:
-        options["port"] = detached.port_of(options["name"], options["host"])
+        options["port"] = background.port_of(options["name"], options["host"])
 
 
 def _detach(context: click.Context, file: str | None, options: dict[str, Any]) -> None:
-    from localmme import detached, state_directory
+    from localmme import background, state_directory
 
     if not options["port"] and options["state_dir"] is None:
         raise click.UsageError("--detach with --port 0 needs a --name, by which to find it again.")
@@ -249,7 +249,7 @@ def _detach(context: click.Context, file: str | None, options: dict[str, Any]) -
         and context.get_parameter_source(option.name or "") is click.core.ParameterSource.COMMANDLINE
     ]
     directory = Path(options["state_dir"] or state_directory.base() / str(options["port"])).expanduser().absolute()
-    record = detached.detach(detached.words_for(given, options["port"], file), directory)
+    record = background.detach(background.words_for(given, options["port"], file), directory)
     click.echo(f"{record.name} is InService at {record.url}")
 
 
@@ -275,12 +275,12 @@ def invoke(
     endpoint_name: str,
 ) -> None:
     """Invoke MODEL (a TargetModel, the archive's path below the models directory) and print the answer."""
-    from localmme import client
+    from localmme import emulator_client
 
-    body = client.read_data(data)
+    body = emulator_client.read_data(data)
     request = {"Accept": accept} if accept else {}
-    request["ContentType"] = content_type or client.guess_content_type(data, body)
-    answer = client.invoke(url, endpoint_name, model, body, **request)
+    request["ContentType"] = content_type or emulator_client.guess_content_type(data, body)
+    answer = emulator_client.invoke(url, endpoint_name, model, body, **request)
     if output:
         try:
             Path(output).write_bytes(answer)
@@ -303,13 +303,13 @@ def _is_terminal() -> bool:
 @of_an_emulator
 def models(as_json: bool, url: str, endpoint_name: str) -> None:
     """List the models: what is in S3, on disk and in memory, and how often each was used."""
-    from localmme import client
+    from localmme import emulator_client
 
-    listed = client.endpoint_state(url, endpoint_name)["models"]
+    listed = emulator_client.endpoint_state(url, endpoint_name)["models"]
     if as_json:
         click.echo(json.dumps(listed, indent=2))
     else:
-        client.print_models(listed)
+        emulator_client.print_models(listed)
 
 
 @main.command()
@@ -317,21 +317,21 @@ def models(as_json: bool, url: str, endpoint_name: str) -> None:
 @where_an_emulator_is
 def state(as_json: bool, url: str) -> None:
     """Show an emulator's endpoints, instances and models."""
-    from localmme import client
+    from localmme import emulator_client
 
-    told = client.state(url)
+    told = emulator_client.state(url)
     if as_json:
         click.echo(json.dumps(told, indent=2))
     else:
-        client.print_state(told)
+        emulator_client.print_state(told)
 
 
 @main.command(short_help="Print what to export for boto3 and the AWS CLI.")
 @of_an_emulator
 def env(url: str, endpoint_name: str) -> None:
     """Print what to export so that boto3 and the AWS CLI talk to the emulator: eval "$(localmme env)"."""
-    from localmme.client import about
-    from localmme.environment import aws_environment
+    from localmme.aws_environment import aws_environment
+    from localmme.emulator_client import about
 
     exports = aws_environment(url, about(url)["region"])
     if exports.warning:
@@ -367,13 +367,13 @@ def pack(path: str, output: str | None, no_compression: bool, **options: Any) ->
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 def ps(as_json: bool) -> None:
     """List the emulators that run: their names, where they listen, their endpoints."""
-    from localmme import detached
+    from localmme import background
 
-    running = detached.listed()
+    running = background.listed()
     if as_json:
         click.echo(json.dumps(running, indent=2))
     else:
-        detached.print_running(running)
+        background.print_running(running)
 
 
 @main.command(short_help="Stop an emulator, and wait until it is gone.")
@@ -381,12 +381,12 @@ def ps(as_json: bool) -> None:
 @click.option("--all", "everything", is_flag=True, help="All that localmme ps lists.")
 def stop(name: str | None, everything: bool) -> None:
     """Stop an emulator, and wait until it is gone. Without --name: the only one that runs."""
-    from localmme import detached, state_directory
+    from localmme import background, state_directory
 
     if name is not None and everything:
         raise click.UsageError("--name and --all exclude each other.")
-    for record in state_directory.all_living() if everything else [detached.find(name)]:
-        detached.stop(record)
+    for record in state_directory.all_living() if everything else [background.find(name)]:
+        background.stop(record)
         click.echo(f"{record.name} is stopped")
 
 
@@ -401,10 +401,10 @@ def logs(container: str | None, follow: bool, name: str | None, endpoint_name: s
     CONTAINER, the name of a container, an instance or a variant, limits that to its own output. Of an emulator that
     was not detached, only what its containers wrote is shown.
     """
-    from localmme import detached, state_directory
-    from localmme.logs import lines
+    from localmme import background, state_directory
+    from localmme.cli.logs import lines
 
-    directory = state_directory.named(name) if name else Path(detached.find(None).state_directory)
+    directory = state_directory.named(name) if name else Path(background.find(None).state_directory)
     try:
         for line in lines(directory, endpoint_name, container, follow):
             click.echo(printable(without_colors(line)))
@@ -416,7 +416,7 @@ def logs(container: str | None, follow: bool, name: str | None, endpoint_name: s
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print what makes a shell complete localmme: eval "$(localmme completion bash)"."""
-    from localmme.completion import script
+    from localmme.cli.completion import script
 
     click.echo(script(main, shell))
 

@@ -28,7 +28,7 @@ def emulator_names(context: click.Context, parameter: click.Parameter, incomplet
 
 def target_models(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """The models of the endpoint that the words so far name."""
-    from localmme.launching import page
+    from localmme.serve_process import page
 
     try:
         state: dict[str, Any] = page(_url(context), "state", ANSWER_SECONDS)
@@ -40,7 +40,7 @@ def target_models(context: click.Context, parameter: click.Parameter, incomplete
 
 
 def _url(context: click.Context) -> str:
-    from localmme.detached import address_of
+    from localmme.background import address_of
 
     name, url = context.params.get("name"), context.params.get("url")
     if url and url != state_directory.DEFAULT_URL and not name:

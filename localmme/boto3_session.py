@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from localmme.environment import PLACEHOLDERS
+from localmme.aws_environment import PLACEHOLDERS
 
 
 def client(service_name: str, url: str, region: str, read_timeout_seconds: float, **arguments: Any) -> Any:
