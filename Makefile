@@ -3,14 +3,17 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint benchmark clean
+.PHONY: demo test test-quick lint benchmark clean
 
 demo: $(VENV)/.samples  ## build the sample models, serve them, invoke them, stop; with KEEP=1 they stay until Ctrl-C
 	$(BIN)/python samples/house_prices/demo.py $(if $(KEEP),--keep)
 
 test: $(VENV)/.tests  ## install all that the tests need, and run them
-	$(BIN)/python -m tests.real_servers.provision
+	$(BIN)/python -m tests.support.real_servers.provision
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+test-quick: $(VENV)/.tests  ## those that need no emulator process, no Docker, no real server
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/unit tests/services
 
 lint: $(VENV)/.tests  ## what CI checks besides
 	$(BIN)/ruff check .
@@ -18,7 +21,7 @@ lint: $(VENV)/.tests  ## what CI checks besides
 	$(BIN)/mypy
 
 benchmark: $(VENV)/.tests  ## measure the hot path; needs wrk
-	$(BIN)/python -m tests.real_servers.provision
+	$(BIN)/python -m tests.support.real_servers.provision
 	$(BIN)/python -m tests.benchmarks
 
 clean:

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from emulator.containers.process.keeper import PR_SET_CHILD_SUBREAPER
-from tests.docker_fixtures import engine, images  # noqa: F401
-from tests.leftovers import leftovers  # noqa: F401
-from tests.running import SCRIPTED_CONTAINER, Emulator, Journal, eventually
+from tests.support.docker_fixtures import engine, images  # noqa: F401
+from tests.support.emulator_process import SCRIPTED_CONTAINER, Emulator, Journal, eventually
+from tests.support.leftovers import leftovers  # noqa: F401
 
 # Under nohup, or in the background of a script, the tests and so all that they start would ignore these; a handler of
 # our own is not inherited.

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.benchmarks.report import Report
-from tests.real_servers.engine import running
-from tests.real_servers.images import Images
-from tests.running import Emulator, archive
+from tests.support.emulator_process import Emulator, archive
+from tests.support.real_servers.engine import running
+from tests.support.real_servers.images import Images
 
 MODELS, INVOCATIONS, CLIENTS = 1000, 10_000, 8
 STARTS = 7

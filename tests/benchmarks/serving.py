@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.benchmarks.report import Report
-from tests.real_servers import mms
-from tests.real_servers.engine import running
-from tests.real_servers.images import Images
-from tests.running import REPOSITORY, Emulator, archive
+from tests.support.emulator_process import REPOSITORY, Emulator, archive
+from tests.support.real_servers import mms
+from tests.support.real_servers.engine import running
+from tests.support.real_servers.images import Images
 
 ROUNDS = 5
 SECONDS = 3

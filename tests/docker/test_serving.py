@@ -1,0 +1,814 @@
+"""The whole emulator with containers on a real Docker Engine: served, evicted, killed, replaced, and nothing left."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import pty
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import docker
+import psutil
+import pytest
+from botocore.exceptions import ClientError
+
+from emulator.containers.docker.engine import HOST_LABEL, OWNER_LABEL, PID_LABEL, machine
+from tests.support.emulator_process import (
+    REPOSITORY,
+    Emulator,
+    archive,
+    eventually,
+    files_below,
+    localmme,
+    scripted_model,
+)
+from tests.support.endpoint_files import described
+from tests.support.losing_an_instance import lose_one_under_load
+from tests.support.real_servers.images import FROM, MULTI_MODEL_LABEL, SCRIPTED_FILES, Images
+
+pytestmark = pytest.mark.docker
+
+MB = 10**6
+SOCKET = "/var/run/docker.sock"
+NO_RESPONSE = "could not get a response from the local endpoint"
+QUICK = ("--limit", "poll_seconds=0.2", "--limit", "ping_seconds=0.5", "--limit", "stop_seconds=1")
+# The files of an image that runs what the Dockerfile says, with the scripted container.
+COPY_SCRIPTED = f"{FROM}{MULTI_MODEL_LABEL}COPY scripted_container.py /\n"
+
+Run = Callable[..., Emulator]
+
+
+@pytest.fixture(autouse=True)
+def _leaves_nothing(engine: docker.DockerClient, tmp_path: Path) -> Iterator[None]:
+    """After the test, the engine has no container of an emulator whose state directory is the test's."""
+    yield
+    left = below(engine, tmp_path)
+    for container in left:
+        with contextlib.suppress(docker.errors.APIError):
+            container.remove(force=True)
+    assert not left, f"left on the engine: {[container.name for container in left]}"
+
+
+@pytest.fixture
+def run(start: Run, images: Images, bucket: Path) -> Run:
+    """Start an emulator of an image, without waiting; keyword arguments are the scripted container's cues."""
+
+    def run(*arguments: str, image: str = "", environment: dict[str, str] | None = None, **script: Any) -> Emulator:
+        return start(*of_image(image or images.scripted(), bucket, script), *arguments, environment=environment)
+
+    return run
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(20) as pool:
+        yield pool
+
+
+def of_image(image: str, bucket: Path, script: dict[str, Any]) -> list[str]:
+    """The options of ``serve`` for the scripted container in an image. Its journal is a part of its log."""
+    variables = {"SCRIPT_JOURNAL": "/dev/stdout", "SCRIPT": json.dumps(script)}
+    settings = [word for name, value in variables.items() for word in ("--env", f"{name}={value}")]
+    return ["--models", str(bucket), "--image", image, *settings]
+
+
+def below(engine: docker.DockerClient, directory: Path) -> list[Any]:
+    """The containers of all emulators that keep their state below a directory."""
+    listed = engine.containers.list(all=True, filters={"label": OWNER_LABEL}, ignore_removed=True)
+    return [each for each in listed if each.labels[OWNER_LABEL].startswith(f"{directory}/")]
+
+
+def ours(engine: docker.DockerClient, emulator: Emulator) -> list[Any]:
+    """The containers of one emulator."""
+    label = f"{OWNER_LABEL}={emulator.state_directory}"
+    return engine.containers.list(all=True, filters={"label": label}, ignore_removed=True)
+
+
+def only(engine: docker.DockerClient, emulator: Emulator) -> Any:
+    (container,) = ours(engine, emulator)
+    return container
+
+
+def journal(emulator: Emulator, call: str | None = None) -> list[dict[str, Any]]:
+    """What the scripted container wrote down, as the emulator's log has it."""
+    lines = [line.partition("| ")[2] for line in list(emulator.errors)]
+    entries = [json.loads(line) for line in lines if line.startswith('{"time"')]
+    return [entry for entry in entries if call is None or entry.get("call") == call]
+
+
+def refused(emulator: Emulator, target_model: str) -> dict[str, Any]:
+    with pytest.raises(ClientError) as caught:
+        emulator.invoke(target_model)
+    return caught.value.response
+
+
+def restarts(emulator: Emulator) -> int:
+    return emulator.container()["restarts"]
+
+
+def kill(emulator: Emulator) -> None:
+    """kill -9 of the master and the worker, without a moment for either to notice."""
+    master = psutil.Process(emulator.pid)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        master.suspend()  # so that it makes no further worker
+        for process in (*master.children(recursive=True), master):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+    emulator.wait()
+
+
+# Serving
+
+
+def test_models_are_loaded_evicted_and_loaded_again(run: Run, bucket: Path, engine: docker.DockerClient) -> None:
+    for name in "abc":
+        scripted_model(bucket / f"{name}.tar.gz", f"I am {name}", invoke={"environment": True})
+    options = ("--max-loaded-models", "2", "--memory", "256MiB", "--instance-type", "ml.m5.large", "--env", "A=x=y z")
+    emulator = run(*options).wait_in_service()
+
+    answer = emulator.invoke("a.tar.gz")
+    assert answer["answer"] == "I am a"
+    environment = answer["environment"]
+    assert environment["SAGEMAKER_MULTI_MODEL"] == "true" and environment["A"] == "x=y z"
+    assert "SAGEMAKER_BIND_TO_PORT" not in environment and "HOME" in environment
+    assert environment.get("VIRTUAL_ENV") is None, "nothing of the emulator's own"
+    assert answer["host_name"] == "primary"
+    eventually(lambda: journal(emulator, "load"), what="the line has come through the log")
+    (load,) = journal(emulator, "load")
+    assert re.fullmatch(r"/opt/ml/models/[0-9a-f]{32}/model", load["url"])
+    assert load["model"] == load["url"].split("/")[4] == answer["model_name"]
+
+    for name, in_memory in (("b", "ab"), ("c", "bc"), ("a", "ac")):
+        assert emulator.invoke(f"{name}.tar.gz")["answer"] == f"I am {name}"
+        assert emulator.in_memory() == {f"{each}.tar.gz" for each in in_memory}
+    assert (emulator.model("a.tar.gz")["loads"], emulator.model("a.tar.gz")["downloads"]) == (2, 1)
+    assert "2 models are the most that may be loaded" in emulator.log
+
+    container = only(engine, emulator)
+    # What it was made as.
+    assert container.attrs["Args"][-1] == "serve"
+    host = container.attrs["HostConfig"]
+    assert host["Memory"] == host["MemorySwap"] == 256 * 2**20
+    assert host["NanoCpus"] == min(2, engine.info()["NCPU"]) * 10**9
+    assert not host["Privileged"] and not host["Init"]
+    labels = container.labels
+    assert labels[OWNER_LABEL] == str(emulator.state_directory) and labels[HOST_LABEL] == machine()
+    assert labels[PID_LABEL] == str(emulator.worker().pid)
+    # What it really has: the limit, the files, and no way to change them.
+    limit = "cat /sys/fs/cgroup/memory.max || cat /sys/fs/cgroup/memory/memory.limit_in_bytes"  # cgroup version 2, 1
+    assert str(256 * 2**20) in container.exec_run(["sh", "-c", limit]).output.decode()
+    url = load["url"]
+    assert container.exec_run(["cat", f"{url}/answer.txt"]).output == b"I am a"
+    for command in (["touch", "/opt/ml/models/new"], ["touch", f"{url}/new"], ["rm", f"{url}/answer.txt"]):
+        code, output = container.exec_run(command)
+        assert code != 0 and b"Read-only file system" in output
+
+    # What the emulator tells.
+    listed = localmme("models", "--url", emulator.url)
+    assert listed.returncode == 0 and all(f"{name}.tar.gz" in listed.stdout for name in "abc")
+    memory = emulator.instance()["memory"]
+    assert MB < memory["used_bytes"] < memory["budget_bytes"] == 256 * 2**20
+    state = emulator.container()
+    assert (state["name"], state["healthy"], state["restarts"]) == ("primary", True, 0)
+    log = emulator.state_directory / "logs" / "local" / "AllTraffic" / "i-1" / "primary.log"
+    assert '"event": "start"' in log.read_text()
+
+    assert emulator.stop() == 0
+    assert '"event": "sigterm"' in log.read_text()
+    assert ours(engine, emulator) == [] and not files_below(emulator.state_directory / "instances")
+
+
+def test_the_sample_container_serves(run: Run, images: Images, bucket: Path) -> None:
+    archive(bucket / "double.tar.gz", {"model.json": '{"weights": [2], "bias": 1}'})
+    emulator = run(image=images.plain()).wait_in_service()
+    assert emulator.invoke("double.tar.gz", b'{"features": [[3]]}') == {"predictions": [7.0]}
+    assert b"7.0" in emulator.invoke("double.tar.gz", b"3\n", ContentType="text/csv", Accept="text/csv")
+    result = localmme("invoke", "double.tar.gz", "--data", '{"features": [[4]]}', "--url", emulator.url)
+    assert json.loads(result.stdout) == {"predictions": [9.0]}
+    response = refused(emulator, "double.tar.gz")
+    assert response["OriginalStatusCode"] == 400
+    assert emulator.invoke("double.tar.gz", b'{"features": [[3]]}') == {"predictions": [7.0]}
+
+
+def test_an_image_goes_by_its_ecr_uri_and_by_its_id(
+    run: Run, images: Images, bucket: Path, engine: docker.DockerClient
+) -> None:
+    scripted_model(bucket / "a", "I am a")
+    tag = images.scripted()
+    id = engine.images.get(tag).id
+    names = (f"123456789012.dkr.ecr.eu-central-1.amazonaws.com/{tag}", id, id.removeprefix("sha256:")[:12])
+    emulators = [run(image=name) for name in names]
+    for emulator in emulators:
+        assert emulator.wait_in_service().invoke("a")["answer"] == "I am a"
+        assert only(engine, emulator).image.id == id
+
+
+def test_a_container_of_a_single_model_sees_it(
+    start: Run, images: Images, tmp_path: Path, engine: docker.DockerClient
+) -> None:
+    scripted_model(tmp_path / "model.tar.gz", "I am alone", invoke={"environment": True})
+    container = {"Image": images.scripted(), "ModelDataUrl": str(tmp_path / "model.tar.gz")}
+    emulator = start(described(tmp_path / "endpoint.yaml", {"single": [container]})).wait_in_service()
+    response = emulator.client().invoke_endpoint(EndpointName="local", Body=b"{}")
+    answer = json.loads(response["Body"].read())
+    assert answer["answer"] == "I am alone" and "SAGEMAKER_MULTI_MODEL" not in answer["environment"]
+    code, output = only(engine, emulator).exec_run(["touch", "/opt/ml/model/new"])
+    assert code != 0 and b"Read-only file system" in output
+
+
+def test_a_container_need_not_run_as_root(
+    run: Run, start: Run, images: Images, bucket: Path, tmp_path: Path, engine: docker.DockerClient
+) -> None:
+    """Whatever the modes in the archive, and the emulator's umask."""
+    for path in (bucket / "a", tmp_path / "model.tar.gz"):
+        with tarfile.open(path, "w:gz") as tar:
+            member = tarfile.TarInfo("answer.txt")
+            member.size, member.mode = 6, 0o600
+            tar.addfile(member, io.BytesIO(b"I am a"))
+    dockerfile = COPY_SCRIPTED + 'USER nobody\nENTRYPOINT ["python", "/scripted_container.py"]\n'
+    image = images.build("nobody", dockerfile, SCRIPTED_FILES)
+    file = described(
+        tmp_path / "endpoint.yaml", {"one": [{"Image": image, "ModelDataUrl": f"{tmp_path}/model.tar.gz"}]}
+    )
+    before = os.umask(0o077)
+    try:
+        many, one = run(image=image), start(file)
+    finally:
+        os.umask(before)
+    assert many.wait_in_service().invoke("a")["answer"] == "I am a"
+    assert only(engine, many).exec_run(["ls", "/opt/ml/models"]).exit_code == 0
+    response = one.wait_in_service().client().invoke_endpoint(EndpointName="local", Body=b"{}")
+    assert json.loads(response["Body"].read())["answer"] == "I am a"
+
+
+# Memory
+
+
+def test_a_load_that_is_refused_for_memory_evicts_and_is_tried_again(run: Run, bucket: Path) -> None:
+    for name in "abc":
+        scripted_model(bucket / name, f"I am {name}")
+    scripted_model(bucket / "large", load={"status": 507, "keep": True})
+    emulator = run(max_models=2).wait_in_service()
+    for name in "abc":
+        assert emulator.invoke(name)["answer"] == f"I am {name}"
+    assert emulator.in_memory() == {"b", "c"}
+    eventually(lambda: len(journal(emulator, "load")) == 4, what="the lines have come through the log")
+    assert [entry["status"] for entry in journal(emulator, "load")] == [200, 200, 507, 200]
+    response = refused(emulator, "large")
+    assert (response["Error"]["Code"], response["OriginalStatusCode"]) == ("ModelError", 507)
+    assert emulator.in_memory() == set()
+    assert emulator.invoke("a")["answer"] == "I am a"
+    assert restarts(emulator) == 0
+
+
+def test_models_are_evicted_before_the_kernel_kills(run: Run, bucket: Path) -> None:
+    """The container never says that memory is short: the emulator measures it."""
+    sizes = [40, 60, 50, 70, 45, 65, 55, 40, 80, 60, 50, 70]
+    names = [f"{number}.tar.gz" for number in range(len(sizes))]
+    for name, megabytes in zip(names, sizes):
+        scripted_model(bucket / name, f"I am {name}", load={"megabytes": megabytes})
+    emulator = run("--memory", "600MB").wait_in_service()
+    orders = [names, names, names[::-1], random.Random(1).sample(names, len(names))]
+    for order in orders:
+        for name in order:
+            assert emulator.invoke(name)["answer"] == f"I am {name}"
+            memory = emulator.instance()["memory"]
+            assert memory["used_bytes"] < 600 * MB
+        assert len(emulator.in_memory()) >= 5
+    assert restarts(emulator) == 0 and "memory pressure" in emulator.log
+    assert "answered 507" not in emulator.log
+    # What is said to be in use is what these models take, and the server.
+    expected = sum(sizes[names.index(name)] for name in emulator.in_memory()) * 2**20
+    assert expected < emulator.instance()["memory"]["used_bytes"] < expected + 60 * MB
+
+
+def test_models_that_load_at_the_same_time_are_evicted_before_the_kernel_kills(
+    run: Run, bucket: Path, pool: ThreadPoolExecutor
+) -> None:
+    names = [f"{number}.tar.gz" for number in range(12)]
+    for name in names:
+        scripted_model(bucket / name, f"I am {name}", load={"megabytes": 60})
+    emulator = run("--memory", "600MB").wait_in_service()
+    emulator.invoke(names[0])
+    emulator.client()
+    order = random.Random(2)
+    turns = [order.choice(names) for _ in range(80)]
+    answers = list(pool.map(emulator.invoke, turns))
+    assert [answer["answer"] for answer in answers] == [f"I am {name}" for name in turns]
+    assert restarts(emulator) == 0 and len(emulator.in_memory()) >= 5
+
+
+def test_a_model_larger_than_the_memory_is_killed_and_the_others_are_served(
+    run: Run, bucket: Path, engine: docker.DockerClient
+) -> None:
+    scripted_model(bucket / "a", "I am a")
+    scripted_model(bucket / "large", load={"megabytes": 400})
+    emulator = run("--memory", "150MB").wait_in_service()
+    emulator.invoke("a")
+    response = refused(emulator, "large")
+    assert (response["Error"]["Code"], response["OriginalStatusCode"]) == ("ModelError", 0)
+    assert NO_RESPONSE in response["Error"]["Message"]
+    eventually(lambda: restarts(emulator) == 1)
+    assert emulator.invoke("a")["answer"] == "I am a"
+    assert "it ran out of memory: the kernel killed it at 150 MiB (exit code 137)" in emulator.log
+    assert len(ours(engine, emulator)) == 1
+
+
+# Containers that fail
+
+
+@pytest.mark.parametrize(
+    "trouble, words",
+    [
+        (lambda container: container.kill(), "it was killed (exit code 137)"),
+        (lambda container: container.remove(force=True), "it was "),
+        (lambda container: container.stop(timeout=0), "it was killed (exit code 137)"),
+        (lambda container: container.pause(), "health checks in a row"),
+    ],
+    ids=["killed", "removed", "stopped", "paused"],
+)
+def test_a_container_that_others_end_is_replaced(
+    run: Run, bucket: Path, engine: docker.DockerClient, trouble: Callable[[Any], None], words: str
+) -> None:
+    scripted_model(bucket / "a", "I am a")
+    emulator = run(*QUICK, "--limit", "unhealthy_pings=2", start={"ignore_sigterm": True}).wait_in_service()
+    emulator.invoke("a")
+    old = only(engine, emulator)
+    trouble(old)
+    eventually(lambda: restarts(emulator) == 1)
+    assert emulator.invoke("a")["answer"] == "I am a"
+    assert only(engine, emulator).id != old.id
+    assert words in emulator.log
+    model = emulator.model("a")
+    assert (restarts(emulator), model["downloads"], model["loads"]) == (1, 1, 2)
+
+
+def test_a_container_that_dies_in_a_call_fails_it_and_answers_the_next(run: Run, bucket: Path) -> None:
+    scripted_model(bucket / "a", "I am a")
+    scripted_model(bucket / "deadly", invoke={"die": 3})
+    emulator = run().wait_in_service()
+    response = refused(emulator, "deadly")
+    assert NO_RESPONSE in response["Error"]["Message"]
+    eventually(lambda: restarts(emulator) == 1)
+    assert emulator.invoke("a")["answer"] == "I am a"
+    assert "it ended with exit code 3" in emulator.log
+
+
+def test_instances_fail_and_are_replaced_while_others_serve(
+    run: Run, bucket: Path, engine: docker.DockerClient
+) -> None:
+    def kill(emulator: Emulator, described: dict[str, Any]) -> None:
+        address = described["address"].rsplit(":", 1)[0]
+        for container in ours(engine, emulator):
+            networks = container.attrs["NetworkSettings"]["Networks"].values()
+            if any(network["IPAddress"] == address for network in networks):
+                container.kill()
+
+    def serve(*arguments: str, **script: Any) -> Emulator:
+        return run(*arguments, **script).wait_in_service()
+
+    emulator = lose_one_under_load(serve, bucket, kill)
+    assert len(ours(engine, emulator)) == 3
+
+
+class Way:
+    """A socket by which an emulator reaches the engine, until it is closed for a while."""
+
+    def __init__(self, address: Path) -> None:
+        self.open = True
+        self.address = f"unix://{address}"
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(address))
+        self._listener.listen(100)
+        self._connections: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        """Drop what is connected, and whoever comes."""
+        self.open = False
+        for connection in self._connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def end(self) -> None:
+        self.close()
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                caller = self._listener.accept()[0]
+                if not self.open:
+                    caller.close()
+                    continue
+                engine = socket.socket(socket.AF_UNIX)
+                engine.connect(SOCKET)
+                self._connections += [caller, engine]
+                for ends in ((caller, engine), (engine, caller)):
+                    threading.Thread(target=self._pass_on, args=ends, daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+
+@pytest.fixture
+def way(tmp_path: Path) -> Iterator[Way]:
+    if not Path(SOCKET).is_socket():
+        pytest.skip(f"the engine is not at {SOCKET}")
+    way = Way(tmp_path / "engine.sock")
+    yield way
+    way.end()
+
+
+def test_an_engine_may_be_away_for_a_while(way: Way, run: Run, bucket: Path, engine: docker.DockerClient) -> None:
+    for name in "ab":
+        scripted_model(bucket / name, f"I am {name}")
+    limits = (*QUICK, "--limit", "unhealthy_pings=2")
+    emulator = run(*limits, environment={"DOCKER_HOST": way.address}).wait_in_service()
+    assert emulator.invoke("a")["answer"] == "I am a"
+    # The container runs on, and is served by; that it ended meanwhile or later is noticed.
+    way.close()
+    assert [emulator.invoke(name)["answer"] for name in "ab"] == ["I am a", "I am b"]
+    way.open = True
+    assert restarts(emulator) == 0
+    only(engine, emulator).kill()
+    eventually(lambda: restarts(emulator) == 1)
+    assert emulator.invoke("a")["answer"] == "I am a"
+    # One that has to be replaced meanwhile is, once the engine is back; and then there are not two of them.
+    stuck = only(engine, emulator)
+    way.close()
+    stuck.pause()
+    eventually(lambda: "does not answer" in emulator.log)
+    way.open = True
+    eventually(lambda: emulator.container()["healthy"])
+    assert emulator.invoke("a")["answer"] == "I am a"
+    assert only(engine, emulator).id != stuck.id
+    assert restarts(emulator) == 2
+
+
+# What cannot work
+
+
+def failed(emulator: Emulator) -> str:
+    """What an emulator says that cannot create its endpoint: one error."""
+    assert emulator.wait() == 3
+    assert not emulator.output
+    assert emulator.log.count("Error: ") == 1 and "Traceback" not in emulator.log
+    return emulator.log[emulator.log.index("Error: ") :]
+
+
+def test_a_missing_engine_is_explained(run: Run) -> None:
+    error = failed(run(environment={"DOCKER_HOST": "unix:///nonexistent.sock"}))
+    assert error.startswith("Error: There is no Docker Engine at unix:///nonexistent.sock: No such file or directory.")
+    assert "Start Docker, or name another by DOCKER_HOST" in error and "\n" not in error
+
+
+def test_a_missing_image_is_explained(run: Run, images: Images) -> None:
+    tag = images.scripted()
+    name = tag.partition(":")[0]
+    error = failed(run(image=f"{name}:none"))
+    assert f"There is no image {name}:none on the Docker Engine" in error and f"docker build -t {name}:none ." in error
+    assert f"The engine has {name}:" in error and "\n" not in error
+    error = failed(run(image=f"123456789012.dkr.ecr.eu-central-1.amazonaws.com/{name}:none"))
+    assert f"docker build -t {name}:none ." in error and f"The engine has {name}:" in error
+
+
+def test_a_missing_label_is_explained(run: Run, images: Images) -> None:
+    image = images.build("unlabelled", f"{FROM}CMD python3\n")
+    label = "com.amazonaws.sagemaker.capabilities.multi-models=true"
+    assert failed(run(image=image)) == (
+        f"Error: Your Ecr Image {image} does not contain required {label} Docker label(s). "
+        f"Add `LABEL {label}` to its Dockerfile and build it again."
+    )
+
+
+def test_an_entry_point_that_is_missing_is_explained(run: Run, images: Images) -> None:
+    error = failed(run(image=images.build("no-entry-point", FROM + MULTI_MODEL_LABEL)))
+    assert "has no entry point, and no program `serve` on its PATH" in error and 'ENTRYPOINT ["program"' in error
+    missing = FROM + MULTI_MODEL_LABEL + 'ENTRYPOINT ["/no/such/program"]\n'
+    error = failed(run(image=images.build("missing-program", missing)))
+    assert "cannot be started: " in error and "/no/such/program" in error
+
+
+def test_an_image_without_an_entry_point_may_have_a_program_serve(run: Run, images: Images, bucket: Path) -> None:
+    scripted_model(bucket / "a", "I am a")
+    program = "#!/bin/sh\nexec python3 /scripted_container.py\n"
+    dockerfile = COPY_SCRIPTED + "COPY serve /usr/local/bin/serve\n"
+    image = images.build("program-serve", dockerfile, {**SCRIPTED_FILES, "serve": program})
+    assert run(image=image).wait_in_service().invoke("a")["answer"] == "I am a"
+
+
+def test_an_entry_point_in_shell_form_is_warned_of_and_works(run: Run, images: Images, bucket: Path) -> None:
+    scripted_model(bucket / "a", "I am a")
+    dockerfile = COPY_SCRIPTED + "ENTRYPOINT cd / && python3 /scripted_container.py; true\n"
+    emulator = run(*QUICK, image=images.build("shell-form", dockerfile, SCRIPTED_FILES)).wait_in_service()
+    assert emulator.invoke("a")["answer"] == "I am a"
+    assert emulator.log.count("is in shell form: neither the argument `serve` nor SIGTERM reaches the program") == 1
+    assert emulator.stop() == 0
+    assert not any(entry.get("event") == "sigterm" for entry in journal(emulator))
+
+
+def test_a_container_that_ends_at_once_is_explained(run: Run) -> None:
+    error = failed(run(start={"exit": 7, "lines": [f"line {n}" for n in range(30)] + ["no GPU here"]}))
+    assert error.startswith("Error: The primary container for production variant AllTraffic did not pass the ping")
+    assert "It ended with exit code 7 before it was healthy." in error
+    assert error.endswith("line 29\n      no GPU here") and "line 5\n" not in error
+
+
+def test_a_container_that_is_never_healthy_is_explained(run: Run) -> None:
+    limits = ("--limit", "startup_seconds=1.5", *QUICK)
+    never = [
+        run(*limits, start={"listen": False}),
+        run(*limits, ping={"status": 500}),
+        run(*limits, list={"status": 404}),
+    ]
+    for emulator in never:
+        error = failed(emulator)
+        assert "AllTraffic did not pass the ping health check. " in error
+        assert "It was not healthy within 1.5 s: " in error
+
+
+def test_gpus_that_the_engine_does_not_have_are_explained(run: Run, engine: docker.DockerClient) -> None:
+    if "nvidia" in engine.info()["Runtimes"] or shutil.which("nvidia-smi"):
+        pytest.skip("there are GPUs here")
+    for gpus in ("all", "1"):
+        assert "The Docker Engine has no GPUs for containers." in failed(run("--gpus", gpus))
+
+
+# Ending
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_and_removes_the_containers(
+    run: Run, bucket: Path, engine: docker.DockerClient, pool: ThreadPoolExecutor, number: signal.Signals
+) -> None:
+    scripted_model(bucket / "a", "I am a", invoke={"delay": 1})
+    emulator = run("--instances", "2").wait_in_service()
+    call = pool.submit(emulator.invoke, "a")
+    eventually(emulator.in_memory)
+    emulator.signal(number)
+    assert call.result()["answer"] == "I am a", "an invocation under way may end"
+    assert emulator.wait() == 0
+    assert sum(entry.get("event") == "sigterm" for entry in journal(emulator)) == 2
+    assert ours(engine, emulator) == []
+    assert not (emulator.state_directory / "engine").exists()
+
+
+def test_a_second_ctrl_c_removes_a_container_that_ignores_sigterm(run: Run, engine: docker.DockerClient) -> None:
+    emulator = run("--instances", "2", "--limit", "stop_seconds=600", start={"ignore_sigterm": True}).wait_in_service()
+    processes = [psutil.Process(emulator.pid), emulator.worker()]
+
+    def ctrl_c() -> None:  # as from a terminal: every process gets it
+        for process in processes:
+            process.send_signal(signal.SIGINT)
+
+    ctrl_c()
+    eventually(lambda: sum(entry.get("event") == "sigterm" for entry in journal(emulator)) == 2)
+    time.sleep(1.1)  # what comes sooner counts as the same Ctrl-C
+    ctrl_c()
+    emulator.wait(60)  # not for stop_seconds
+    assert ours(engine, emulator) == []
+    assert not any(process.is_running() for process in processes)
+
+
+def test_ctrl_c_while_the_container_starts(run: Run, engine: docker.DockerClient) -> None:
+    emulator = run(start={"listen": False})
+    eventually(lambda: any(container.status == "running" for container in ours(engine, emulator)))
+    emulator.signal(signal.SIGINT)
+    assert emulator.wait() == 0
+    assert ours(engine, emulator) == []
+
+
+# Emulators that are killed
+
+
+def test_what_a_killed_emulator_left_is_removed_and_another_is_not_touched(
+    run: Run, serve: Run, bucket: Path, tmp_path: Path, engine: docker.DockerClient
+) -> None:
+    scripted_model(bucket / "a", "I am a")
+    killed, living = run("--instances", "2"), run()
+    for emulator in (killed, living):
+        assert emulator.wait_in_service().invoke("a")["answer"] == "I am a"
+    assert (len(ours(engine, killed)), len(ours(engine, living))) == (2, 1)
+    kept = only(engine, living).id
+
+    def undisturbed() -> bool:
+        return living.invoke("a")["answer"] == "I am a" and only(engine, living).id == kept and restarts(living) == 0
+
+    state = ("--state-dir", str(killed.state_directory))
+    left = {container.id for container in ours(engine, killed)}
+    kill(killed)
+    assert {container.id for container in ours(engine, killed)} == left
+    again = run(*state).wait_in_service()
+    assert again.invoke("a")["answer"] == "I am a"
+    after = {container.id for container in ours(engine, killed)}
+    assert len(after) == 1 and not after & left
+    assert undisturbed()
+
+    kill(again)
+    assert {container.id for container in ours(engine, killed)} == after
+    handler = tmp_path / "handler.py"
+    handler.write_text("def handle(data, context):\n    return [b'hello']\n")
+    archive(bucket / "b.tar.gz", {"weights": "1"})
+    without_image = serve("--models", str(bucket), "--handler", str(handler), *state)
+    assert without_image.invoke("b.tar.gz", ContentType="text/plain") == b"hello"
+    assert ours(engine, killed) == []
+    assert not (killed.state_directory / "engine").exists()
+    assert undisturbed()
+
+
+def test_another_emulator_removes_what_a_killed_one_left(run: Run, engine: docker.DockerClient) -> None:
+    killed = run().wait_in_service()
+    kill(killed)
+    assert len(ours(engine, killed)) == 1
+    run().wait_in_service()
+    assert ours(engine, killed) == []
+
+
+def test_an_emulator_is_known_to_live_by_its_lock_or_its_process(
+    run: Run, bucket: Path, engine: docker.DockerClient
+) -> None:
+    scripted_model(bucket / "a", "I am a")
+    living = run().wait_in_service()
+    kept = only(engine, living).id
+    moved = living.state_directory.with_name("moved")
+    for _ in range(2):
+        run().wait_in_service()
+        assert living.invoke("a")["answer"] == "I am a" and only(engine, living).id == kept
+        if not moved.exists():
+            living.state_directory.rename(moved)  # as where others do not see it
+    moved.rename(living.state_directory)
+
+
+@pytest.mark.parametrize("part", ["worker", "master"])
+def test_an_emulator_that_loses_a_part_leaves_nothing(
+    run: Run, bucket: Path, engine: docker.DockerClient, part: str
+) -> None:
+    scripted_model(bucket / "a", "I am a")
+    emulator = run().wait_in_service()
+    old, worker = only(engine, emulator), emulator.worker()
+    if part == "worker":  # the master starts another
+        worker.kill()
+        eventually(lambda: len(emulator.output) == 2, what="it is InService again")
+        assert emulator.invoke("a")["answer"] == "I am a"
+        assert only(engine, emulator).id != old.id
+    else:
+        emulator.signal(signal.SIGKILL)
+        eventually(lambda: not worker.is_running())
+        assert ours(engine, emulator) == []
+
+
+def test_fifty_emulators_that_are_killed_at_any_moment_leave_nothing(
+    start: Run, images: Images, bucket: Path, tmp_path: Path, engine: docker.DockerClient
+) -> None:
+    scripted_model(bucket / "a", "I am a")
+    state = tmp_path / "killed"
+    arguments = [*of_image(images.scripted(), bucket, {}), "--state-dir", str(state)]
+    moment = random.Random(3)
+    processes: list[psutil.Process] = []
+    served, to_start = [], 0.0
+    for round in range(50):
+        began = time.monotonic()
+        emulator = start(*arguments)
+        if round % 10 == 0:
+            emulator.wait_in_service()
+            to_start = time.monotonic() - began
+            assert emulator.invoke("a")["answer"] == "I am a"
+            assert len(below(engine, tmp_path)) == 1, "those of earlier rounds have gone"
+        else:
+            time.sleep(moment.uniform(0.2, 1.2) * to_start)
+        served.append(bool(emulator.output))
+        processes += emulator.processes()
+        kill(emulator)
+    assert 5 < sum(served) < 50, f"some are killed before they are InService, some after: {served}"
+    last = start(*arguments).wait_in_service()
+    assert last.invoke("a")["answer"] == "I am a"
+    assert len(below(engine, tmp_path)) == 1
+    assert last.stop() == 0
+    eventually(lambda: below(engine, tmp_path) == [])
+    eventually(lambda: not any(process.is_running() for process in processes))
+    assert not files_below(state / "instances") and not (state / "engine").exists()
+
+
+# An engine that does not see the emulator's files
+
+
+def test_models_are_brought_to_an_engine_that_does_not_see_them(
+    images: Images, bucket: Path, tmp_path: Path, engine: docker.DockerClient
+) -> None:
+    if os.geteuid():
+        pytest.skip("needs root to hide a directory")
+    names = [f"{number}.tar.gz" for number in range(30)]
+    for name in names:
+        scripted_model(bucket / name, f"I am {name}")
+    scripted_model(tmp_path / "model.tar.gz", "I am alone")
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    code = "import sys; from tests.docker.test_serving import hide; hide(*sys.argv[1:])"
+    script = 'mount -t tmpfs none "$1" && exec "$0" -c "$2" "$1" "$3" "$4"'
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script, sys.executable, str(hidden), code, str(bucket), images.scripted()],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not any(hidden.iterdir())
+
+
+def hide(directory: str, bucket: str, image: str) -> None:
+    """The part of the test above that runs where the engine does not see ``directory``."""
+    engine = docker.from_env()
+    models = Path(bucket)
+    names = sorted(path.name for path in models.iterdir())
+    many = Emulator(*of_image(image, models, {}), "--max-loaded-models", "20", state=Path(directory, "many"))
+    single = {"Image": image, "ModelDataUrl": str(models.parent / "model.tar.gz")}
+    one = Emulator(described(Path(directory, "endpoint.yaml"), {"single": [single]}), state=Path(directory, "one"))
+    try:
+        many.wait_in_service()
+        assert only(engine, many).attrs["Mounts"] == []
+        with ThreadPoolExecutor(8) as pool:
+            for _ in range(2):  # in the second round, most of them are loaded again
+                answers = pool.map(many.invoke, names)
+                assert [answer["answer"] for answer in answers] == [f"I am {name}" for name in names]
+        assert sum(many.model(name)["loads"] for name in names) > 30
+        assert restarts(many) == 0
+        only(engine, many).kill()
+        eventually(lambda: restarts(many) == 1)
+        assert many.invoke(names[0])["answer"] == f"I am {names[0]}", "the new container gets the files as well"
+        one.wait_in_service()
+        assert only(engine, one).attrs["Mounts"] == []
+        response = one.client().invoke_endpoint(EndpointName="local", Body=b"{}")
+        assert json.loads(response["Body"].read())["answer"] == "I am alone"
+    finally:
+        codes = [emulator.stop() for emulator in (many, one)]
+    assert codes == [0, 0]
+    assert ours(engine, many) == [] and ours(engine, one) == []
+
+
+# Progress
+
+
+def test_a_terminal_shows_what_is_waited_for_and_a_pipe_does_not(
+    run: Run, images: Images, bucket: Path, tmp_path: Path
+) -> None:
+    scripted_model(bucket / "slow.tar.gz", load={"delay": 2.0})
+    script = {"start": {"listen": 2.0}}
+    piped = run(**script)
+    master, terminal = pty.openpty()
+    command = [
+        sys.executable,
+        "-m",
+        "localmme",
+        "serve",
+        "--port",
+        "0",
+        "--state-dir",
+        str(tmp_path / "terminal"),
+    ]
+    command += of_image(images.scripted(), bucket, script)
+    environment = {**os.environ, "TERM": "xterm"}
+    process = subprocess.Popen(command, cwd=REPOSITORY, stdout=terminal, stderr=terminal, env=environment)
+    os.close(terminal)
+    seen = b""
+
+    def read_until(words: bytes) -> re.Match[bytes]:
+        nonlocal seen
+        while not (found := re.search(words, seen)):
+            seen += os.read(master, 4096)
+        return found
+
+    try:
+        read_until(b"Endpoint local is Creating")
+        url = read_until(rb"InService at (\S+) \(")[1].decode()
+        invoked = localmme("invoke", "slow.tar.gz", "--data", "x", "--url", url)
+        assert invoked.returncode == 0
+        read_until(b"Loading slow.tar.gz")
+        read_until(b"loaded     slow.tar.gz")
+    finally:
+        process.terminate()
+    assert process.wait(30) == 0
+    os.close(master)
+
+    piped.wait_in_service().invoke("slow.tar.gz")
+    assert len(piped.output) == 1
+    assert "Creating" not in piped.log and "Loading" not in piped.log and "\x1b" not in piped.log

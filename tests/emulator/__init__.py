@@ -1,0 +1,1 @@
+"""Tests of a whole emulator as a process of its own."""

@@ -1,0 +1,343 @@
+"""Emulators in the background: ``serve --detach``, ``--name``, ``ps``, ``stop``, ``logs``, and what shells complete."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.support.emulator_process import REPOSITORY, archive, eventually, free_port, localmme
+from tests.support.leftovers import Leftovers
+
+HANDLER = "def handle(data, context):\n    print('the handler was called')\n    return [b'hello']\n"
+COMMAND = [sys.executable, "-m", "localmme"]
+
+
+@pytest.fixture(autouse=True)
+def _stops_everything(leftovers: Leftovers) -> Iterator[None]:
+    yield
+    localmme("stop", "--all")
+
+
+@pytest.fixture
+def served(tmp_path: Path, bucket: Path) -> list[str]:
+    """Arguments of ``serve``, for a handler and one model."""
+    archive(bucket / "a.tar.gz", {"weights": "1"})
+    handler = tmp_path / "handler.py"
+    handler.write_text(HANDLER)
+    return ["--models", str(bucket), "--handler", str(handler)]
+
+
+@pytest.fixture
+def states(tmp_path: Path) -> Path:
+    """Where the state directories of named emulators are."""
+    return tmp_path / "state" / "localmme"
+
+
+def done(*arguments: str) -> str:
+    """What a command printed that worked."""
+    result = localmme(*arguments)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    return result.stdout
+
+
+def wrong(*arguments: str) -> str:
+    """The last line of what a command says that did not work."""
+    result = localmme(*arguments)
+    assert result.returncode != 0 and result.stdout == ""
+    return result.stderr.strip().splitlines()[-1]
+
+
+def running() -> list[dict[str, Any]]:
+    return json.loads(done("ps", "--json"))
+
+
+# Start, list, stop
+
+
+def test_a_detached_emulator_is_found_by_its_name(served: list[str], leftovers: Leftovers, states: Path) -> None:
+    line = done("serve", "--detach", "--name", "houses", *served)
+    [emulator] = running()
+    assert line == f"houses is InService at {emulator['url']}\n"
+    assert emulator["name"] == "houses"
+    assert emulator["endpoints"] == [{"endpoint_name": "local", "status": "InService"}]
+    assert psutil.pid_exists(emulator["pid"])
+    assert Path(emulator["state_directory"]) == states / "houses"
+    assert time.time() - 60 < psutil.Process(emulator["pid"]).create_time() < time.time()
+    table = done("ps")
+    assert all(word in table for word in ("houses", emulator["url"], "local InService", emulator["since"]))
+
+    assert done("invoke", "--name", "houses", "a.tar.gz", "--data", "x") == "hello"
+    assert "a.tar.gz" in done("models", "--name", "houses")
+    assert f"AWS_ENDPOINT_URL={emulator['url']}" in done("env", "--name", "houses")
+    assert "the handler was called" in done("logs", "--name", "houses")
+
+    assert done("stop") == "houses is stopped\n"
+    assert leftovers.processes() == []
+    assert running() == []
+    assert "No emulator is running" in done("ps")
+
+
+def test_without_a_name_the_port_is_the_name(served: list[str]) -> None:
+    port = str(free_port())
+    done("serve", "--detach", "--port", port, *served)
+    assert [emulator["name"] for emulator in running()] == [port]
+    assert done("stop", "--name", port) == f"{port} is stopped\n"
+
+
+def test_one_in_a_terminal_has_a_name_too(served: list[str]) -> None:
+    with subprocess.Popen([*COMMAND, "serve", "--name", "mine", *served], cwd=REPOSITORY, stdout=-1) as serving:
+        eventually(lambda: running() and running()[0]["endpoints"][0]["status"] == "InService", what="InService")
+        assert done("invoke", "--name", "mine", "a.tar.gz", "--data", "x") == "hello"
+        assert done("stop", "--name", "mine") == "mine is stopped\n"
+        assert serving.wait(10) == 0
+
+
+def test_options_reach_a_detached_emulator(served: list[str], tmp_path: Path, states: Path) -> None:
+    options = ["--endpoint-name", "houses", "--no-cache", "--env", "A=1 2", "--env", "B=--detach", "--instances", "2"]
+    done("serve", "--detach", "--name", "one", *served, *options)
+    assert running()[0]["endpoints"][0]["endpoint_name"] == "houses"
+    words = psutil.Process(running()[0]["pid"]).cmdline()
+    assert {"--env=A=1 2", "--env=B=--detach", "--no-cache", "--instances=2"} <= set(words)
+    assert "--detach" not in words and f"--state-dir={states / 'one'}" in words
+
+
+def test_an_endpoint_file_is_served_detached(served: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "endpoint.yaml"
+    file.write_text(
+        f"""
+        Models:
+        - ModelName: houses
+          PrimaryContainer: {{Image: "handler:{served[3]}", ModelDataUrl: s3, Mode: MultiModel}}
+        EndpointConfigs:
+        - EndpointConfigName: houses
+          ProductionVariants: [{{VariantName: all, ModelName: houses, InitialInstanceCount: 1}}]
+        Endpoints:
+        - {{EndpointName: mine, EndpointConfigName: houses}}
+        """
+    )
+    done("serve", str(file), "--detach", "--name", "file")
+    assert done("invoke", "--name", "file", "--endpoint-name", "mine", "a.tar.gz", "--data", "x") == "hello"
+
+
+def test_a_name_keeps_its_port_if_that_is_free(served: list[str]) -> None:
+    done("serve", "--detach", "--name", "houses", *served)
+    url = running()[0]["url"]
+    done("stop")
+    done("serve", "--detach", "--name", "houses", *served)
+    assert running()[0]["url"] == url
+    done("stop")
+    with socket.create_server(("127.0.0.1", int(url.rpartition(":")[2]))):
+        done("serve", "--detach", "--name", "houses", *served)
+        assert running()[0]["url"] != url
+
+
+def test_of_several_it_has_to_be_said_which(served: list[str], leftovers: Leftovers) -> None:
+    for name in ("one", "two"):
+        done("serve", "--detach", "--name", name, *served)
+    for command in ("stop", "logs"):
+        assert wrong(command) == "Error: Running: one, two. Say which, with --name."
+    assert wrong("models", "--name", "three") == "Error: No emulator three is running. Running: one, two."
+    assert done("stop", "--name", "one") == "one is stopped\n"
+    assert done("invoke", "--name", "two", "a.tar.gz", "--data", "x") == "hello"
+    done("serve", "--detach", "--name", "one", *served)
+    assert done("stop", "--all") == "one is stopped\ntwo is stopped\n"
+    assert leftovers.processes() == []
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["serve", "--models", ".", "--name", "a/b"], "'a/b' is not a name"),
+        (["serve", "--models", ".", "--name", "a", "--state-dir", "x"], "--name and --state-dir exclude each other"),
+        (["serve", "--models", ".", "--detach", "--port", "0"], "needs a --name"),
+        (["serve", "--models", "none", "--detach", "--name", "a"], "There is no directory none"),
+        (["serve", "--models", ".", "--command", "false", "--detach", "--name", "a"], "exit code 1"),
+        (["serve", "--models", ".", "--detach", "--name", "a", "--limit", "x=1"], "There is no limit 'x'"),
+        (["models", "--name", "a", "--url", "http://127.0.0.1:1"], "--name and --url exclude each other"),
+        (["stop", "--name", "a", "--all"], "--name and --all exclude each other"),
+        (["stop"], "No emulator is running. Start one with localmme serve --detach."),
+        (["logs", "--name", "a"], "There is no emulator a, and there was none"),
+    ],
+)
+def test_what_cannot_be_is_said_and_leaves_nothing(
+    arguments: list[str], words: str, leftovers: Leftovers, states: Path
+) -> None:
+    assert words in wrong(*arguments)
+    assert leftovers.processes() == []
+    assert not states.exists() or list(states.iterdir()) == []
+
+
+def test_a_name_in_use_is_not_served_again(served: list[str]) -> None:
+    done("serve", "--detach", "--name", "houses", *served)
+    url = running()[0]["url"]
+    assert f"houses already, at {url}" in wrong("serve", "--detach", "--name", "houses", *served)
+    assert "InService" in done("logs")
+    assert "Another emulator uses the state directory" in wrong("serve", "--name", "houses", *served)
+    assert done("invoke", "--name", "houses", "a.tar.gz", "--data", "x") == "hello"
+
+
+def test_a_failed_start_leaves_what_was_there_before(served: list[str], states: Path) -> None:
+    done("serve", "--detach", "--name", "houses", *served)
+    done("stop")
+    assert "There is no directory none" in wrong("serve", "--detach", "--name", "houses", "--models", "none")
+    assert (states / "houses" / "registry.db").exists()
+
+
+def test_ctrl_c_while_it_is_detached_leaves_nothing(bucket: Path, leftovers: Leftovers, states: Path) -> None:
+    slow = ["--models", str(bucket), "--command", "sleep 100", "--limit", "stop_seconds=1"]
+    starting = subprocess.Popen([*COMMAND, "serve", "--detach", "--name", "slow", *slow], cwd=REPOSITORY, stderr=-1)
+    eventually(lambda: any("sleep" in process.name() for process in leftovers.processes()), what="the container")
+    starting.send_signal(signal.SIGINT)
+    starting.communicate(timeout=30)
+    assert starting.returncode == 1
+    leftovers.are_gone(2)
+    assert list(states.iterdir()) == []
+
+
+def test_one_that_was_killed_is_not_listed(served: list[str], leftovers: Leftovers) -> None:
+    done("serve", "--detach", "--name", "houses", *served)
+    master = psutil.Process(running()[0]["pid"])
+    for process in [master, *master.children()]:
+        process.kill()
+    leftovers.are_gone()
+    assert running() == []
+    assert "No emulator houses is running" in wrong("stop", "--name", "houses")
+    done("serve", "--detach", "--name", "houses", *served)
+
+
+def test_one_whose_master_was_killed_is_served_again_at_once_at_the_same_port(
+    served: list[str], leftovers: Leftovers
+) -> None:
+    done("serve", "--detach", "--name", "houses", *served)
+    (before,) = running()
+    psutil.Process(before["pid"]).kill()
+    done("serve", "--detach", "--name", "houses", *served)
+    (after,) = running()
+    assert after["url"] == before["url"] and after["pid"] != before["pid"]
+
+
+def test_one_that_does_not_end_is_killed(served: list[str], leftovers: Leftovers) -> None:
+    quick = ["--limit", "stop_seconds=0.1", "--limit", "drain_seconds=0.1"]
+    done("serve", "--detach", "--name", "stuck", *served, *quick)
+    master = psutil.Process(running()[0]["pid"])
+    for process in [master, *master.children()]:
+        process.suspend()
+    assert done("stop") == "stuck is stopped\n"
+    assert leftovers.processes() == []
+
+
+# Logs
+
+
+def test_logs_are_followed_until_the_emulator_ends(served: list[str]) -> None:
+    done("serve", "--detach", "--name", "houses", *served)
+    with subprocess.Popen([*COMMAND, "logs", "-f"], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as following:
+        assert following.stdout is not None
+        lines = iter(following.stdout.readline, "")
+        assert any("is InService" in line for line in lines)
+        done("invoke", "--name", "houses", "a.tar.gz", "--data", "x")
+        assert [next(line for line in lines if word in line) for word in ("downloaded", "loaded ", "called")]
+        assert following.poll() is None
+        done("stop")
+        assert following.wait(10) == 0
+
+
+def test_ctrl_c_ends_the_following(served: list[str]) -> None:
+    done("serve", "--detach", "--name", "houses", *served)
+    with subprocess.Popen([*COMMAND, "logs", "-f"], cwd=REPOSITORY, stdout=-1, stderr=-1, text=True) as following:
+        assert following.stdout is not None and following.stdout.readline()
+        following.send_signal(signal.SIGINT)
+        assert following.communicate(timeout=10)[1] == ""
+        assert following.returncode == 0
+
+
+def test_logs_of_one_container_are_its_own_lines(served: list[str]) -> None:
+    done("serve", "--detach", "--name", "houses", "--instances", "2", *served)
+    done("invoke", "--name", "houses", "a.tar.gz", "--data", "x")
+    whole, both = done("logs"), done("logs", "primary")
+    assert "is InService" in whole and "is InService" not in both
+    instances = sorted({line.split(" | ")[0] for line in both.splitlines()})
+    assert len(instances) == 2 and all(place.startswith("local/") for place in instances)
+    endpoint, _, instance, _ = instances[0].split("/")
+    assert done("logs", instance).splitlines()[0].startswith("Listening on ")
+    assert done("logs", "--endpoint-name", endpoint) == both
+    assert done("logs", "--endpoint-name", "other") == done("logs", "other") == ""
+    done("stop")
+    assert done("logs", "--name", "houses").startswith(whole)
+
+
+def test_logs_of_one_in_a_terminal_are_its_containers(served: list[str]) -> None:
+    done("serve", "--detach", "--name", "mine", *served)
+    done("stop")
+    with subprocess.Popen([*COMMAND, "serve", "--name", "mine", *served], cwd=REPOSITORY, stdout=-1, stderr=-1):
+        eventually(lambda: running() and running()[0]["endpoints"][0]["status"] == "InService", what="InService")
+        assert "is InService" not in done("logs")
+        assert "Listening on" in done("logs")
+        done("stop")
+
+
+# Completion
+
+
+def completed(*words: str) -> list[str]:
+    """What a shell is told after these words, the last of which is not complete."""
+    code = "from localmme.cli.main import main; main(prog_name='localmme')"
+    variables = {
+        "_LOCALMME_COMPLETE": "bash_complete",
+        "COMP_WORDS": " ".join(["localmme", *words]),
+        "COMP_CWORD": str(len(words)),
+    }
+    command = [sys.executable, "-c", code]
+    output = subprocess.check_output(command, cwd=REPOSITORY, env={**os.environ, **variables}, text=True)
+    return [line.partition(",")[2] for line in output.split()]
+
+
+def test_commands_names_and_models_are_completed(served: list[str], bucket: Path) -> None:
+    archive(bucket / "europe" / "lisbon.tar.gz", {"weights": "1"})
+    archive(bucket / "europe" / "porto.tar.gz", {"weights": "1"})
+    assert completed("st") == ["state", "stop"]
+    assert completed("stop", "--name", "") == []
+    assert completed("invoke", "--url", "http://127.0.0.1:9", "a") == []
+    for name in ("houses", "horses"):
+        done("serve", "--detach", "--name", name, *served)
+    assert completed("stop", "--name", "ho") == ["horses", "houses"]
+    assert completed("logs", "--name", "hou") == ["houses"]
+    assert completed("invoke", "--name", "houses", "europe/l") == ["europe/lisbon.tar.gz"]
+    url = running()[0]["url"]
+    assert completed("invoke", "--url", url, "") == ["a.tar.gz", "europe/lisbon.tar.gz", "europe/porto.tar.gz"]
+    assert completed("invoke", "--url", url, "--endpoint-name", "other", "") == []
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_completion_script_asks_localmme(shell: str) -> None:
+    assert f"_LOCALMME_COMPLETE={shell}_complete" in done("completion", shell)
+
+
+def test_bash_completes(served: list[str], tmp_path: Path) -> None:
+    script = tmp_path / "completion.bash"
+    script.write_text(done("completion", "bash"))
+    program = tmp_path / "localmme"
+    program.write_text(
+        f"#!{sys.executable}\nimport sys\nsys.path.append({str(REPOSITORY)!r})\n"
+        "from localmme.cli.main import main\nmain(prog_name='localmme')\n"
+    )
+    program.chmod(0o755)
+    ask = f"""
+        source {script}
+        PATH={tmp_path}:$PATH COMP_WORDS=(localmme co) COMP_CWORD=1
+        _localmme_completion localmme
+        echo "${{COMPREPLY[@]}}"
+    """
+    assert subprocess.check_output(["bash", "-c", ask], text=True) == "completion\n"

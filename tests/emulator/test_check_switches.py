@@ -1,0 +1,144 @@
+"""``localmme check`` finds each fault of a container that has just this one, and no other: see broken_container.py."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.checking import NAMES, Report, all_but, checked
+from tests.support.emulator_process import REPOSITORY, archive
+from tests.support.real_servers.images import BIND_TO_PORT_LABEL, FROM, MULTI_MODEL_LABEL, SAMPLES, Images
+
+CONTAINER = REPOSITORY / "tests" / "support" / "broken_container.py"
+OF_IMAGES = ("labels", "entry-point")
+NEVER_FAILS = "metrics"  # tests/services/sagemaker/test_metrics_scraping.py tries it
+SWITCHES = [name for name in NAMES if name not in (*OF_IMAGES, NEVER_FAILS)]
+
+# What cannot be told any more, as it takes what the switch breaks.
+NEEDS_A_MODEL = (
+    *("ping-while-busy", "load-duplicate", "get", "list", "list-pages", "opaque-names", "invoke", "invoke-headers"),
+    *("invoke-content-type", "invoke-binary", "invoke-large", "unload", "concurrent-loads", "load-while-invoking"),
+    *("unload-frees-memory", "load-unload-growth", "memory-full", "reload-after-507"),
+)
+CANNOT_BE_TOLD = {
+    "starts": [name for name in (*SWITCHES, NEVER_FAILS) if name != "starts"],
+    "load": NEEDS_A_MODEL,
+    "invoke": ("invoke-headers", "invoke-content-type"),
+    "memory-full": ("reload-after-507",),
+}
+
+# What takes most of the time is left out where the switch has nothing to do with it.
+SLOW = (
+    ("ping-while-busy", "load-while-invoking"),
+    ("unload-frees-memory", "load-unload-growth"),
+    ("memory-full", "reload-after-507"),
+)
+IN_FULL = ("", "starts", "load")
+
+DOCKERFILE = """
+COPY serve.py broken_container.py /opt/program/
+ENV MALLOC_MMAP_THRESHOLD_=131072
+"""
+ENTRY_POINT = 'ENTRYPOINT ["python", "/opt/program/broken_container.py"]\n'
+SHELL_FORM = "ENTRYPOINT {}python /opt/program/broken_container.py\n"
+TINI = 'COPY tini /usr/bin/tini\nENTRYPOINT ["tini", "--", "python", "/opt/program/broken_container.py"]\n'
+# What it does is not the point: that SageMaker's argument confuses tini is told by its name.
+FILES = {
+    "tini": '#!/bin/sh\nshift\nexec "$@"\n',
+    "serve.py": (SAMPLES / "plain" / "serve.py").read_bytes(),
+    "broken_container.py": CONTAINER.read_bytes(),
+}
+
+
+def settings(switch: str, model: Path, megabytes: int = 100) -> list[str]:
+    """The options of a check: the switch, the memory for models, a model of 10 MB and a request for it."""
+    environment = {"BROKEN": switch, "MODEL_MEMORY_MEGABYTES": str(megabytes), "MALLOC_MMAP_THRESHOLD_": "131072"}
+    variables = [word for name, value in environment.items() for word in ("--env", f"{name}={value}")]
+    # Whether a process would need 4 s or 30 s makes no difference, other than to how long the tests take.
+    return [*variables, "--model", str(model), "--data", '{"features": [[1, 2]]}', "--limit", "stop_seconds=4"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that takes enough memory to be measured."""
+    settings = {"weights": [2, 3], "bias": 1, "megabytes": 10}
+    return archive(tmp_path_factory.mktemp("models") / "model.tar.gz", {"model.json": json.dumps(settings)})
+
+
+def report(switch: str, model: Path) -> Report:
+    """What is found of a container with this switch, as a process."""
+    command = ["--command", f"{sys.executable} {CONTAINER}"]
+    left_out = [name for group in SLOW if switch not in group for name in group if switch not in IN_FULL]
+    return checked(*command, *settings(switch, model), only=all_but(*left_out))
+
+
+def test_a_container_without_a_fault_passes(model: Path) -> None:
+    found = report("", model)
+    assert found.odd() == dict.fromkeys(OF_IMAGES, "skipped"), found
+    assert found.exit_code == 0
+
+
+@pytest.mark.parametrize("switch", SWITCHES)
+def test_a_fault_fails_its_check_and_no_other(model: Path, switch: str) -> None:
+    found = report(switch, model)
+    skipped = [*OF_IMAGES, *(name for name in CANNOT_BE_TOLD.get(switch, ()) if name in found.checks)]
+    expected = dict.fromkeys(skipped, "skipped")
+    assert found.odd() == {**expected, switch: "fail"}, found
+    assert found.exit_code == 1
+    assert found.checks[switch]["detail"] and found.checks[switch]["fix"]
+
+
+@pytest.mark.docker
+class TestImages:
+    """The faults that only an image has, and those that are another thing in one."""
+
+    SOME = ("labels", "entry-point", "starts", "bind-to-port", "load", "invoke", "broken-json", "sigterm")
+
+    def image(
+        self, images: Images, labels: str = MULTI_MODEL_LABEL + BIND_TO_PORT_LABEL, entry: str = ENTRY_POINT
+    ) -> str:
+        return images.build("broken", f"{FROM}{labels}{DOCKERFILE}{entry}", FILES)
+
+    def report(self, tag: str, switch: str, model: Path, *more: str, megabytes: int = 100) -> Report:
+        image = ("--image", tag, "--memory", "256m", "--timeout", "10")
+        return checked(*image, *settings(switch, model, megabytes), only=(*self.SOME, *more))
+
+    def test_an_image_without_a_fault_passes(self, images: Images, model: Path) -> None:
+        report = checked("--image", self.image(images), "--memory", "256m", *settings("", model))
+        assert (report.odd(), report.exit_code) == ({}, 0), report
+        assert tuple(report.checks) == NAMES
+
+    def test_an_image_without_the_label_cannot_be_deployed(self, images: Images, model: Path) -> None:
+        report = self.report(self.image(images, BIND_TO_PORT_LABEL), "", model)
+        assert (report.odd(), report.exit_code) == ({"labels": "fail"}, 1), report
+
+    def test_without_the_label_of_pipelines_it_can_be_deployed_alone(self, images: Images, model: Path) -> None:
+        report = self.report(self.image(images, MULTI_MODEL_LABEL), "", model)
+        assert (report.odd(), report.exit_code) == ({"labels": "warn"}, 0), report
+
+    def test_tini_as_entry_point_fails(self, images: Images, model: Path) -> None:
+        report = self.report(self.image(images, entry=TINI), "", model)
+        assert (report.odd(), report.exit_code) == ({"entry-point": "fail"}, 1), report
+
+    def test_an_entry_point_in_shell_form_fails_and_so_does_its_end(self, images: Images, model: Path) -> None:
+        report = self.report(self.image(images, entry=SHELL_FORM.format("")), "", model)
+        assert (report.odd(), report.exit_code) == ({"entry-point": "fail", "sigterm": "fail"}, 1), report
+
+    def test_a_shell_that_becomes_the_program_is_warned_of(self, images: Images, model: Path) -> None:
+        report = self.report(self.image(images, entry=SHELL_FORM.format("exec ")), "", model)
+        assert (report.odd(), report.exit_code) == ({"entry-point": "warn"}, 0), report
+
+    @pytest.mark.parametrize("switch", ["bind-to-port", "sigterm", "broken-json"])
+    def test_a_fault_in_an_image_fails_its_check_and_no_other(self, images: Images, model: Path, switch: str) -> None:
+        report = self.report(self.image(images), switch, model)
+        assert (report.odd(), report.exit_code) == ({switch: "fail"}, 1), report
+
+    def test_a_container_that_runs_out_of_memory_and_does_not_say_507_is_killed(
+        self, images: Images, model: Path
+    ) -> None:
+        report = self.report(self.image(images), "", model, "memory-full", "reload-after-507", megabytes=10_000)
+        assert report.odd() == {"memory-full": "fail", "reload-after-507": "skipped"}, report
+        assert "out of memory" in report.checks["memory-full"]["detail"]

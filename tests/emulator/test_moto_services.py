@@ -1,0 +1,427 @@
+"""STS, IAM, ECR, CloudWatch Logs beside the endpoints; services that are not there; moto that is not installed."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import os
+import re
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from emulator.aws.request import service_of
+from emulator.aws.wsgi import MOST_BODY_BYTES
+from emulator.events import Events, LogLine
+from emulator.observers.recent_log_lines import KEPT_CHARACTERS, KEPT_LINES, KEPT_STREAMS, RecentLogLines
+from emulator.services.moto_services.wrong_parameters import misfit
+from tests.conftest import scripted_arguments
+from tests.support.emulator_process import SCRIPTED_CONTAINER, Emulator, Journal, eventually, scripted_model
+from tests.support.moto_clients import ACCOUNT, REGION, aws, aws_json, client
+from tests.support.real_servers.images import Images
+
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/service-role/AmazonSageMaker-ExecutionRole-localmme"
+LINES = "/aws/sagemaker/Endpoints/local"
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    """One for all tests that leave it as they found it."""
+    directory = tmp_path_factory.mktemp("neighbours")
+    bucket, journal = directory / "s3", Journal(directory / "journal.jsonl")
+    scripted_model(bucket / "a.tar.gz")
+    emulator = Emulator(*scripted_arguments(bucket, journal, {}), state=directory / "state").wait_in_service()
+    yield emulator
+    emulator.stop()
+
+
+def refused(call: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
+    with pytest.raises(ClientError) as caught:
+        call(**arguments)
+    return caught.value.response["Error"]
+
+
+# STS and IAM
+
+
+def test_a_caller_with_placeholder_keys_is_in_the_execution_role(emulator: Emulator) -> None:
+    for key in ("placeholder", "AKIAIOSFODNN7EXAMPLF", "AKIAIOSFODNN7EXAMPLE"):
+        identity = client(emulator, "sts", key).get_caller_identity()
+        assert identity["Arn"] == (
+            f"arn:aws:sts::{ACCOUNT}:assumed-role/AmazonSageMaker-ExecutionRole-localmme/SageMaker"
+        )
+        assert identity["Account"] == ACCOUNT
+
+
+def test_the_caller_s_role_is_in_iam_as_the_sdk_s_get_execution_role_looks_it_up(emulator: Emulator) -> None:
+    # Its steps: the identity's ARN made into a role's, then the role's path asked of IAM.
+    arn = client(emulator, "sts").get_caller_identity()["Arn"]
+    name = re.sub(r"^(.+)sts::(\d+):assumed-role/(.+?)/.*$", r"\1iam::\2:role/\3", arn).rpartition("/")[2]
+    assert client(emulator, "iam").get_role(RoleName=name)["Role"]["Arn"] == ROLE
+
+
+def test_the_role_is_one_that_sagemaker_may_assume(emulator: Emulator) -> None:
+    iam = client(emulator, "iam")
+    role = iam.get_role(RoleName=ROLE.rpartition("/")[2])["Role"]
+    assert role["AssumeRolePolicyDocument"]["Statement"][0]["Principal"] == {"Service": "sagemaker.amazonaws.com"}
+    attached = iam.list_attached_role_policies(RoleName=role["RoleName"])["AttachedPolicies"]
+    assert [policy["PolicyName"] for policy in attached] == ["AmazonSageMakerFullAccess"]
+
+
+def test_a_role_that_was_not_created_is_not_there(emulator: Emulator) -> None:
+    iam = client(emulator, "iam")
+    assert refused(iam.get_role, RoleName="mine")["Code"] == "NoSuchEntity"
+    iam.create_role(RoleName="mine", AssumeRolePolicyDocument="{}")
+    assert iam.get_role(RoleName="mine")["Role"]["Arn"] == f"arn:aws:iam::{ACCOUNT}:role/mine"
+    iam.delete_role(RoleName="mine")
+
+
+def test_who_assumes_a_role_is_in_that_one(emulator: Emulator) -> None:
+    keys = client(emulator, "sts").assume_role(RoleArn=f"arn:aws:iam::{ACCOUNT}:role/other", RoleSessionName="me")
+    identity = client(emulator, "sts", keys["Credentials"]["AccessKeyId"]).get_caller_identity()
+    assert identity["Arn"] == f"arn:aws:sts::{ACCOUNT}:assumed-role/other/me"
+
+
+def test_a_user_with_keys_of_its_own_is_that_user(emulator: Emulator) -> None:
+    iam = client(emulator, "iam")
+    iam.create_user(UserName="ann")
+    key = iam.create_access_key(UserName="ann")["AccessKey"]["AccessKeyId"]
+    assert client(emulator, "sts", key).get_caller_identity()["Arn"] == f"arn:aws:iam::{ACCOUNT}:user/ann"
+
+
+def test_the_command_line_tool_has_sts_and_iam(emulator: Emulator) -> None:
+    assert aws_json(emulator, "sts", "get-caller-identity")["Account"] == ACCOUNT
+    assert aws_json(emulator, "iam", "get-role", "--role-name", ROLE.rpartition("/")[2])["Role"]["Arn"] == ROLE
+
+
+def test_a_session_can_be_led_to_the_emulator_s_sts_past_an_address_that_its_caller_gives(emulator: Emulator) -> None:
+    # As docs/neighbours.md says; version 2 of SageMaker's Python SDK names STS's own address.
+    session = boto3.Session("placeholder", "placeholder", region_name=REGION)
+
+    def lead(request: Any, **_: Any) -> None:
+        request.url = emulator.url + "/"
+
+    session.events.register("before-sign.sts", lead)
+    sts = session.client("sts", endpoint_url=f"https://sts.{REGION}.amazonaws.com")
+    assert sts.get_caller_identity()["Account"] == ACCOUNT
+
+
+# ECR
+
+
+def test_a_repository_can_be_created_and_logged_in_to(emulator: Emulator) -> None:
+    ecr = client(emulator, "ecr")
+    uri = ecr.create_repository(repositoryName="team/server")["repository"]["repositoryUri"]
+    assert uri == f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/team/server"
+    token = ecr.get_authorization_token()["authorizationData"][0]
+    lasts = token["expiresAt"] - datetime.now(timezone.utc)
+    assert timedelta(hours=11, minutes=55) < lasts <= timedelta(hours=12)
+    assert base64.b64decode(token["authorizationToken"]).startswith(b"AWS:")
+    listed = aws_json(emulator, "ecr", "describe-repositories")["repositories"]
+    assert "team/server" in [repository["repositoryName"] for repository in listed]
+    assert ecr.list_images(repositoryName="team/server")["imageIds"] == []
+    assert refused(ecr.list_images, repositoryName="none")["Code"] == "RepositoryNotFoundException"
+
+
+@pytest.mark.docker
+def test_an_image_of_the_local_engine_counts_as_pushed(emulator: Emulator, images: Images) -> None:
+    ecr, docker = client(emulator, "ecr"), images.engine
+    image = docker.images.get(images.base())
+    uri = ecr.create_repository(repositoryName="localmme-test/served")["repository"]["repositoryUri"]
+    try:
+        image.tag(uri, "one")
+        image.tag("localmme-test/served", "two")
+        image.tag(elsewhere := uri.replace(REGION, "us-west-2"), "three")
+        (described,) = ecr.describe_images(repositoryName="localmme-test/served")["imageDetails"]
+        assert sorted(described["imageTags"]) == ["one", "three", "two"]
+        assert described["imageSizeInBytes"] == image.attrs["Size"]
+        found = ecr.batch_get_image(repositoryName="localmme-test/served", imageIds=[{"imageTag": "two"}])
+        assert [each["imageId"]["imageTag"] for each in found["images"]] == ["two"]
+    finally:
+        for name in (f"{uri}:one", "localmme-test/served:two", f"{elsewhere}:three"):
+            docker.images.remove(name, noprune=True)
+    assert ecr.list_images(repositoryName="localmme-test/served")["imageIds"] == []
+
+
+# CloudWatch Logs
+
+
+def messages(emulator: Emulator, stream: str = "AllTraffic/i-1", group: str = LINES) -> list[str]:
+    events = client(emulator, "logs").get_log_events(logGroupName=group, logStreamName=stream, startFromHead=True)
+    return [event["message"] for event in events["events"]]
+
+
+def test_what_a_container_writes_is_in_the_endpoint_s_log_group(
+    scripted: Callable[..., Emulator], bucket: Path
+) -> None:
+    scripted_model(bucket / "m.tar.gz")
+    before = int(time.time() * 1000)
+    emulator = scripted(start={"lines": ["the model server is up"]})
+    eventually(lambda: "the model server is up" in messages(emulator), 10, "the line has come")
+    logs = client(emulator, "logs")
+    (stream,) = logs.describe_log_streams(logGroupName=LINES)["logStreams"]
+    assert stream["logStreamName"] == "AllTraffic/i-1"
+    (event,) = logs.filter_log_events(logGroupName=LINES, filterPattern='"server is up"')["events"]
+    assert before <= event["timestamp"] <= int(time.time() * 1000)
+    assert [group["logGroupName"] for group in logs.describe_log_groups()["logGroups"]] == [LINES]
+    listed = aws_json(emulator, "logs", "filter-log-events", "--log-group-name", LINES, "--interleaved")["events"]
+    assert "the model server is up" in [event["message"] for event in listed]
+    # They come once, however often they are asked for.
+    assert messages(emulator).count("the model server is up") == 1
+
+
+def test_containers_that_share_an_instance_have_a_stream_each(serve: Callable[..., Emulator], tmp_path: Path) -> None:
+    containers = [
+        {
+            "Image": f"command:{SCRIPTED_CONTAINER}",
+            "Environment": {
+                "SCRIPT": json.dumps({"start": {"lines": [f"I am {n}"]}}),
+                "SCRIPT_JOURNAL": str(tmp_path / f"journal-{n}"),
+            },
+        }
+        for n in (1, 2)
+    ]
+    variant = {"VariantName": "AllTraffic", "ModelName": "both", "InitialInstanceCount": 1}
+    described = {
+        "Models": [{"ModelName": "both", "Containers": containers}],
+        "EndpointConfigs": [{"EndpointConfigName": "both", "ProductionVariants": [variant]}],
+        "Endpoints": [{"EndpointName": "both", "EndpointConfigName": "both"}],
+    }
+    (tmp_path / "endpoint.yaml").write_text(json.dumps(described))
+    emulator = serve(str(tmp_path / "endpoint.yaml"))
+    group = "/aws/sagemaker/Endpoints/both"
+    for n in (1, 2):
+        eventually(lambda n=n: messages(emulator, f"AllTraffic/i-1/container-{n}", group) == [f"I am {n}"], 10, "line")
+
+
+# What is not there
+
+
+def test_a_service_that_is_not_emulated_is_named(emulator: Emulator) -> None:
+    for service, call in (("dynamodb", "list_tables"), ("sqs", "list_queues"), ("ec2", "describe_instances")):
+        error = refused(getattr(client(emulator, service), call))
+        assert service in error["Message"] and "not emulated" in error["Message"], error
+
+
+@pytest.mark.parametrize("action, status", [("ListUsers", 200), ("CreateUser", 405)])
+def test_what_a_get_would_change_is_refused(emulator: Emulator, action: str, status: int) -> None:
+    """A page can send one without saying where it is from."""
+    query = f"Action={action}&Version=2010-05-08&UserName=got&X-Amz-Credential=x/20260101/us-east-1/iam/aws4_request"
+    connection = http.client.HTTPConnection(emulator.url.removeprefix("http://"), timeout=30)
+    connection.request("GET", f"/?{query}")
+    answer = connection.getresponse()
+    assert (answer.status, b"is called with the method POST" in answer.read()) == (status, status == 405)
+    connection.close()
+    assert "got" not in [user["UserName"] for user in client(emulator, "iam").list_users()["Users"]]
+
+
+def test_what_moto_lacks_is_an_aws_error(emulator: Emulator) -> None:
+    error = refused(client(emulator, "cloudwatch").list_managed_insight_rules, ResourceARN="arn:aws:ec2:x:1:y")
+    assert error["Code"] == "NotImplemented" and "list_managed_insight_rules" in error["Message"]
+
+
+@pytest.mark.parametrize(
+    ("service", "call", "arguments", "told"),
+    [
+        ("logs", "create_log_group", {}, "logGroupName is missing"),
+        ("ecr", "list_images", {"repositoryName": []}, "repositoryName must be a string, not a list"),
+        ("sts", "assume_role", {"RoleArn": ROLE, "RoleSessionName": "s", "DurationSeconds": "x"}, "no whole number"),
+        ("iam", "list_roles", {"Marker": "x"}, "Marker is none that it has given"),
+    ],
+)
+def test_a_call_that_the_api_would_not_take_is_the_caller_s_fault(
+    emulator: Emulator, service: str, call: str, arguments: dict[str, Any], told: str
+) -> None:
+    # moto fails in the middle of these.
+    unchecked = Config(parameter_validation=False, retries={"total_max_attempts": 1})
+    keys = {"aws_access_key_id": "placeholder", "aws_secret_access_key": "placeholder", "region_name": REGION}
+    error = refused(
+        getattr(boto3.client(service, endpoint_url=emulator.url, config=unchecked, **keys), call), **arguments
+    )
+    assert (error["Code"].startswith("Validation"), told in error["Message"]) == (True, True), error
+    assert not any("Traceback" in line for line in emulator.errors)
+
+
+@pytest.mark.parametrize(
+    ("operation", "parameters", "told"),
+    [
+        ("GetMetricData", {}, "MetricDataQueries is missing"),
+        ("GetMetricData", {"MetricDataQueries.member.1.Id": "a", "StartTime": "x"}, "StartTime is no time"),
+        ("GetMetricData", {"MetricDataQueries.member.1.Id": "a", "StartTime": "1", "EndTime": "1"}, ""),
+        ("DescribeAlarms", {"MaxRecords": "x"}, "MaxRecords is no whole number"),
+    ],
+)
+def test_what_is_wrong_with_a_query_is_told(operation: str, parameters: dict[str, str], told: str) -> None:
+    assert misfit("monitoring", operation, None, parameters) == told
+
+
+def test_a_time_that_no_calendar_has_is_told() -> None:
+    document = {"MetricDataQueries": [], "StartTime": 1e300, "EndTime": 1}
+    assert misfit("monitoring", "GetMetricData", document, {}) == "StartTime is no time"
+    assert misfit("monitoring", "GetMetricData", {**document, "StartTime": 1}, {}) == ""
+
+
+def test_a_region_that_is_none_has_no_repositories(emulator: Emulator) -> None:
+    error = refused(client(emulator, "ecr", region="nowhere-1").describe_repositories)
+    assert error["Message"] == "Credential should be scoped to a valid region."
+    query = "Action=ListUsers&Version=2010-05-08&X-Amz-Credential=x/20260101/%E2%82%AC/iam/aws4_request"
+    with urllib.request.urlopen(f"{emulator.url}/?{query}") as answer:  # which IAM has no use for
+        assert answer.status == 200
+
+
+def test_the_region_is_the_one_that_is_signed_whatever_the_host(emulator: Emulator) -> None:
+    signed = "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/sts/aws4_request, SignedHeaders=host, Signature=x"
+    headers = {"Host": "sts.cn-north-1.amazonaws.com.cn", "Authorization": signed}
+    query = "Action=GetCallerIdentity&Version=2011-06-15"
+    with urllib.request.urlopen(urllib.request.Request(f"{emulator.url}/?{query}", headers=headers)) as answer:
+        assert b"arn:aws:sts::" in answer.read()
+
+
+def test_the_emulator_s_own_region_is_one_for_moto() -> None:
+    from moto.logs.models import logs_backends
+
+    from emulator.services.moto_services.backends import introduce_region
+
+    with pytest.raises(KeyError):
+        logs_backends[ACCOUNT]["made-up-1"]
+    introduce_region("made-up-1")
+    assert logs_backends[ACCOUNT]["made-up-1"].region_name == "made-up-1"
+
+
+def test_a_protocol_that_moto_lacks_is_refused_in_that_protocol(emulator: Emulator) -> None:
+    request = urllib.request.Request(
+        emulator.url + "/service/GraniteServiceVersion20100801/operation/ListMetrics",
+        data=b"\xa0",
+        headers={"smithy-protocol": "rpc-v2-cbor", "content-type": "application/cbor"},
+    )
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request)
+    from botocore.parsers import create_parser
+
+    answer = {"status_code": 501, "headers": dict(caught.value.headers), "body": caught.value.read()}
+    error = create_parser("smithy-rpc-v2-cbor").parse(answer, None)["Error"]
+    assert error["Code"] == "NotImplemented" and "rpc-v2-cbor" in error["Message"]
+
+
+def test_without_moto_the_error_says_what_to_install(
+    serve: Callable[..., Emulator], bucket: Path, journal: Journal, tmp_path: Path
+) -> None:
+    shim = tmp_path / "shim"
+    shim.mkdir()
+    (shim / "moto.py").write_text('raise ModuleNotFoundError("No module named \'moto\'", name="moto")\n')
+    scripted_model(bucket / "a.tar.gz")
+    emulator = serve(*scripted_arguments(bucket, journal, {}), environment=first_on_path(shim))
+    for service, call in (
+        ("sts", "get_caller_identity"), ("iam", "list_roles"), ("ecr", "describe_repositories"),
+        ("cloudwatch", "list_metrics"), ("logs", "describe_log_groups"),
+    ):  # fmt: skip
+        assert 'pip install "localmme[aws]"' in refused(getattr(client(emulator, service), call))["Message"]
+    assert emulator.invoke("a.tar.gz")
+    assert 'pip install "localmme[aws]"' in aws(emulator, "sts", "get-caller-identity").stderr
+
+
+def test_moto_is_imported_when_it_is_first_asked(
+    serve: Callable[..., Emulator], bucket: Path, journal: Journal, tmp_path: Path
+) -> None:
+    note, shim = tmp_path / "imported", tmp_path / "shim"
+    shim.mkdir()
+    # Notes the import of moto, and goes on to the real one.
+    (shim / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Noting:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'moto':\n"
+        f"            open({str(note)!r}, 'a').close()\n"
+        "sys.meta_path.insert(0, Noting())\n"
+    )
+    scripted_model(bucket / "a.tar.gz")
+    emulator = serve(*scripted_arguments(bucket, journal, {}), environment=first_on_path(shim))
+    emulator.invoke("a.tar.gz")
+    assert not note.exists()
+    client(emulator, "sts").get_caller_identity()
+    assert note.exists()
+
+
+def first_on_path(directory: Path) -> dict[str, str]:
+    return {"PYTHONPATH": os.pathsep.join(filter(None, (str(directory), os.environ.get("PYTHONPATH"))))}
+
+
+# Many calls
+
+
+def test_calls_on_one_connection_follow_each_other(emulator: Emulator) -> None:
+    sts = client(emulator, "sts")
+    connection = http.client.HTTPConnection(emulator.url.removeprefix("http://"), timeout=20)
+    for _ in range(100):
+        assert sts.get_caller_identity()["Account"] == ACCOUNT
+        connection.request("GET", "/_localmme/health")
+        assert connection.getresponse().read()
+    connection.close()
+
+
+def test_a_body_that_is_too_long_is_refused_and_read(emulator: Emulator) -> None:
+    request = urllib.request.Request(emulator.url + "/_localmme/health", data=bytes(MOST_BODY_BYTES + 1))
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request)
+    assert caught.value.code == 413 and str(MOST_BODY_BYTES) in caught.value.read().decode()
+
+
+# How lines are kept
+
+
+def test_the_oldest_lines_and_streams_give_way() -> None:
+    logs = RecentLogLines()
+    long = "x" * (KEPT_CHARACTERS // 4)
+    events = Events().within(endpoint_name="e", region=REGION, variant_name="v")
+    events.subscribe(logs)
+    for number in range(KEPT_STREAMS + 5):
+        instance = events.within(instance_id=f"i-{number}", container="primary")
+        instance.publish(LogLine("short"))
+        for _ in range(6 if number == 50 else 0):
+            instance.publish(LogLine(long))
+    for _ in range(KEPT_LINES + 10):
+        events.within(instance_id="i-60", container="primary").publish(LogLine(""))
+    taken = {lines.stream: [line for _, line in lines.lines] for lines in logs.take()}
+    assert list(taken) == [f"v/i-{number}" for number in range(5, KEPT_STREAMS + 5)]
+    assert taken["v/i-50"] == [long] * 4
+    assert len(taken["v/i-60"]) == KEPT_LINES
+    assert list(logs.take()) == []
+
+
+# Which service a request is for
+
+
+@pytest.mark.parametrize(
+    ("head", "service"),
+    [
+        ({"authorization": "AWS4-HMAC-SHA256 Credential=k/20260101/eu-west-1/sts/aws4_request, Signature=x"}, "sts"),
+        ({"authorization": "AWS4-ECDSA-P256-SHA256 Credential=k/20260101/s3/aws4_request, Signature=x"}, "s3"),
+        ({"authorization": "AWS key:signature"}, "s3"),
+        ({"query": "X-Amz-Credential=k%2F20260101%2Fus-east-1%2Fecr%2Faws4_request"}, "ecr"),
+        ({"x-amz-target": "SageMaker.ListModels"}, "sagemaker"),
+        ({"x-amz-target": "Logs_20140328.DescribeLogGroups"}, "logs"),
+        ({"x-amz-target": "Unheard.Of"}, None),
+        ({"path": "/service/GraniteServiceVersion20100801/operation/ListMetrics"}, "monitoring"),
+        ({"content-type": "application/x-www-form-urlencoded; charset=utf-8"}, "sts"),
+        ({"query": "Action=AssumeRoleWithWebIdentity"}, "sts"),
+        ({"content-type": "application/json"}, None),
+        ({"path": "/_localmme/health"}, None),
+        ({"authorization": "Bearer AWS4"}, None),
+    ],
+)
+def test_the_service_is_told_by_the_head_of_a_request(head: dict[str, str], service: str | None) -> None:
+    head = dict(head)
+    path, query = head.pop("path", "/"), head.pop("query", "")
+    headers = [(name.encode(), value.encode()) for name, value in head.items()]
+    scope = {"method": "POST", "path": path, "query_string": query.encode(), "headers": headers}
+    assert service_of(scope) == service

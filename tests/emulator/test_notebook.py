@@ -1,0 +1,384 @@
+"""Notebooks: the sample, the magic's commands in a real kernel, what they display, and what a killed kernel leaves."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import io
+import json
+import os
+import random
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import psutil
+import pytest
+from jupyter_client.manager import KernelManager
+from nbclient import NotebookClient
+from rich.console import Console
+
+import localmme
+from localmme import tables
+from localmme.cli import main as cli
+from localmme.notebook import NOT_HERE
+from tests.support.emulator_process import REPOSITORY, archive, eventually
+
+SAMPLE = REPOSITORY / "samples" / "notebooks" / "handler_development.ipynb"
+MARK = "LOCALMME_TEST_KERNEL"
+KILLS = 20
+HANDLER = """
+import json
+
+def model_fn(directory):
+    return directory
+
+def input_fn(body, content_type):
+    return [content_type, body if isinstance(body, str) else body.decode("latin-1")]
+
+def predict_fn(data, model):
+    if data[1] == "fail":
+        raise ValueError("as asked")
+    return data
+
+def output_fn(prediction, accept):
+    return b"\\xff" if accept == "image/png" else prediction[1] if accept == "text/plain" else json.dumps(prediction)
+"""
+
+
+class Kernel:
+    """A kernel as Jupyter starts it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.mark = str(directory)
+        self._manager = KernelManager(kernel_name="python3")
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        environment.update({MARK: self.mark, "TMPDIR": str(directory), "PYTHONPATH": str(REPOSITORY)})
+        self._manager.start_kernel(cwd=str(directory), env=environment)
+        self._client = self._manager.blocking_client()
+        self._client.start_channels()
+        self._client.wait_for_ready(timeout=60)
+
+    def run(self, code: str) -> dict[str, Any]:
+        """What the cell prints (``text``), what it displays (``data``), and whether it ended well (``status``)."""
+        outcome: dict[str, Any] = {"text": "", "data": {}}
+
+        def keep(message: dict[str, Any]) -> None:
+            content = message["content"]
+            if message["msg_type"] == "stream":
+                outcome["text"] += content["text"]
+            elif message["msg_type"] in ("execute_result", "display_data"):
+                outcome["data"].update(content["data"])
+            elif message["msg_type"] == "error":
+                outcome["text"] += "\n".join(content["traceback"])
+
+        reply = self._client.execute_interactive(code, timeout=90, output_hook=keep)
+        return {**outcome, "status": reply["content"]["status"]}
+
+    def begin(self, code: str) -> None:
+        """Run it without waiting."""
+        self._client.execute(code)
+
+    def value(self, expression: str) -> Any:
+        """What an expression is, as far as JSON can tell."""
+        outcome = self.run(f"import json; print(json.dumps({expression}))")
+        assert outcome["status"] == "ok", outcome["text"]
+        return json.loads(outcome["text"])
+
+    def refused(self, code: str) -> str:
+        """What a cell says that cannot work, without a traceback of the magic; the cell has failed."""
+        outcome = self.run(code)
+        assert outcome["status"] == "error"
+        assert outcome["text"].startswith("UsageError: ")
+        assert "notebook.py" not in outcome["text"]
+        return outcome["text"]
+
+    def processes(self) -> list[int]:
+        """All that belong to the kernel, by their environment: other tests run at the same time."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.pid != os.getpid() and process.environ().get(MARK) == self.mark:
+                    found.append(process.pid)
+        return found
+
+    @property
+    def pid(self) -> int:
+        assert self._manager.provisioner is not None
+        return self._manager.provisioner.pid  # type: ignore[attr-defined]
+
+    def restart(self) -> None:
+        """As when someone asks for it who does not want to wait."""
+        self._manager.restart_kernel(now=True)
+        self._client.wait_for_ready(timeout=60)
+
+    def stop(self) -> None:
+        self._client.stop_channels()
+        self._manager.shutdown_kernel(now=True)
+
+
+@pytest.fixture
+def kernel(tmp_path: Path) -> Iterator[Kernel]:
+    """A kernel in a directory with a handler and models; afterwards nothing is left of it."""
+    (tmp_path / "handler.py").write_text(HANDLER)
+    for model in ("a", "b"):
+        archive(tmp_path / "s3" / f"{model}.tar.gz", {"model.txt": model})
+    kernel = Kernel(tmp_path)
+    try:
+        assert kernel.run("%load_ext localmme")["status"] == "ok"
+        yield kernel
+    finally:
+        kernel.stop()
+        eventually(lambda: not kernel.processes(), 20, "the kernel has ended, and all that it has started")
+    eventually(lambda: not any(tmp_path.glob("localmme-*/*")), 5, "the emulator's directory is gone")
+
+
+SERVE = "%localmme serve --models s3 --handler handler.py"
+
+
+def test_the_sample_notebook_runs_from_top_to_bottom(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv(MARK, str(tmp_path))
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    notebook = nbformat.read(SAMPLE, as_version=4)
+    NotebookClient(notebook, timeout=120).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    shown = [output["data"]["text/plain"] for output in outputs if "data" in output]
+    printed = "".join(output.get("text", "") for output in outputs)
+    assert "{'city': 'lisbon', 'price': 336000}" in shown
+    assert "500 'square_meters'" in printed and "KeyError: 'square_meters'" in printed
+    assert shown[-2] == "['lisbon.tar.gz']"
+    assert all(output["data"]["text/html"] for output in outputs if "localmme at http" in str(output.get("data")))
+    assert not any(tmp_path.glob("localmme-*/*")) and not any(tmp_path.glob("handler-*"))
+
+
+def test_the_sample_notebook_is_committed_without_outputs() -> None:
+    code = [cell for cell in json.loads(SAMPLE.read_text("utf-8"))["cells"] if cell["cell_type"] == "code"]
+    assert code and all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code)
+
+
+def test_the_magic_takes_the_options_of_the_command() -> None:
+    renamed = {"no_endpoint": "endpoint", "no_cache": "cache", "environment": "env"}
+    options = {renamed.get(str(option.name), option.name) for option in cli.serve.params} - NOT_HERE
+    assert options <= set(inspect.signature(localmme.serve).parameters)
+
+
+def test_an_emulator_is_served_invoked_shown_and_stopped(kernel: Kernel) -> None:
+    kernel.run("before = dict(__import__('os').environ), list(__import__('sys').path); models = 's3'")
+    served = kernel.run(
+        "%localmme serve --models $models --handler handler.py --env A=1 --limit drain_seconds=1 --no-cache"
+    )
+    assert served["status"] == "ok", served["text"]
+    assert "a.tar.gz" in served["data"]["text/html"] and "a.tar.gz" in served["data"]["text/plain"]
+
+    outcome = kernel.run("%localmme invoke a.tar.gz --data '{\"rooms\":3}'")
+    assert outcome["data"]["text/plain"] == "['application/json', '{\"rooms\":3}']"
+    outcome = kernel.run('%%localmme invoke b.tar.gz --accept text/plain\n{"rooms": {1}}')
+    assert outcome["data"]["text/plain"] == "'{\"rooms\": {1}}'"
+    outcome = kernel.run("%localmme invoke b.tar.gz --data x --content-type text/csv --accept image/png")
+    assert outcome["data"]["text/plain"] == r"b'\xff'"
+    failed = kernel.run("%localmme invoke a.tar.gz --data fail")
+    assert (failed["status"], failed["text"].splitlines()[0]) == ("error", "as asked")
+    # The handler's own frames are the only ones, and there is no link to a console that has no such account.
+    frames = [line.split(", in ")[1] for line in failed["text"].splitlines() if line.startswith("  File ")]
+    assert frames == ["predict_fn"]
+    assert "ValueError: as asked (ModelError: status 500 " in failed["text"] and "console" not in failed["text"]
+    assert "Did you mean" not in kernel.refused("%localmme invoke nothing-like-it --data x")
+    assert "ValueError: as asked" in kernel.run("%localmme logs")["text"]
+    assert len(kernel.run("%localmme logs -n 3")["text"].strip().splitlines()) == 3
+    assert "calls" in kernel.run("%localmme models")["data"]["text/html"]
+    assert "Endpoint local, InService" in kernel.run("%localmme state")["data"]["text/plain"]
+    assert "boto3" in kernel.run("import boto3; runtime = boto3.client('sagemaker-runtime'); print('boto3')")["text"]
+    assert kernel.value("runtime.meta.endpoint_url == localmme_emulator.url")
+
+    assert kernel.run("%localmme stop") == {"status": "ok", "text": "", "data": {}}
+    assert kernel.value("before == (dict(__import__('os').environ), __import__('sys').path)")
+    assert kernel.value("boto3.DEFAULT_SESSION is None")
+    assert kernel.value("localmme_emulator.is_running") is False
+    assert "The emulator was stopped." in kernel.run("localmme_emulator")["data"]["text/html"]
+    assert len(kernel.processes()) == 1
+
+
+def test_what_the_notebook_has_set_meanwhile_stays(kernel: Kernel) -> None:
+    kernel.run("import os; os.environ['AWS_REGION'] = 'eu-west-1'")
+    assert kernel.run(SERVE)["status"] == "ok"
+    kernel.run("os.environ['AWS_ACCESS_KEY_ID'] = 'mine'")
+    kernel.run("%unload_ext localmme")
+    assert kernel.value(
+        "[os.environ.get(name) for name in ('AWS_REGION', 'AWS_ACCESS_KEY_ID', 'AWS_ENDPOINT_URL')]"
+    ) == [
+        "eu-west-1",
+        "mine",
+        None,
+    ]
+    assert len(kernel.processes()) == 1
+
+
+def test_what_cannot_work_is_said_in_one_line(kernel: Kernel) -> None:
+    assert "%localmme serve --models DIR" in kernel.refused("%localmme models")
+    assert "No such command 'server'" in kernel.refused("%localmme server")
+    assert "--modles" in kernel.refused("%localmme serve --modles s3")
+    assert "--detach" in kernel.refused("%localmme serve --models s3 --detach")
+    assert "There is no directory" in kernel.refused("%localmme serve --models none")
+    assert "--env takes NAME=VALUE, not 'A'" in kernel.refused("%localmme serve --models s3 --env A")
+    assert "No closing quotation" in kernel.refused("%localmme serve --models 's3")
+    assert len(kernel.processes()) == 1
+    assert kernel.run(SERVE)["status"] == "ok"
+    assert "Say what to send" in kernel.refused("%localmme invoke a.tar.gz")
+    assert "ValidationError" in kernel.refused("%localmme invoke none.tar.gz --data x")
+    for shows_help in ("%localmme", "%localmme serve --help"):
+        outcome = kernel.run(shows_help)
+        assert (outcome["status"], outcome["data"]) == ("ok", {}) and "Usage: %localmme" in outcome["text"]
+
+
+def test_serving_again_replaces_the_emulator_at_the_same_address(kernel: Kernel) -> None:
+    assert kernel.run(SERVE)["status"] == "ok"
+    url, processes = kernel.value("localmme_emulator.url"), kernel.processes()
+    assert kernel.run(SERVE + " --max-loaded-models 1")["status"] == "ok"
+    assert kernel.value("localmme_emulator.url") == url
+    assert len(kernel.processes()) == len(processes)
+    kernel.run("%localmme stop")
+    assert kernel.value("'AWS_ENDPOINT_URL' in __import__('os').environ") is False
+
+
+def test_a_restarted_kernel_leaves_no_emulator(kernel: Kernel) -> None:
+    assert kernel.run(SERVE)["status"] == "ok"
+    kernel.run("%localmme invoke a.tar.gz --data x")
+    assert len(kernel.processes()) > 3  # the kernel, the emulator's two, its container
+    kernel.restart()
+    eventually(lambda: len(kernel.processes()) == 1, 20, "only the kernel is left")
+
+
+def test_a_killed_kernel_leaves_nothing(kernel: Kernel) -> None:
+    assert kernel.run(SERVE)["status"] == "ok"
+    os.kill(kernel.pid, signal.SIGKILL)
+    eventually(lambda: not kernel.processes(), 20, "all of it has ended")
+
+
+def test_a_kernel_killed_at_any_moment_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "handler.py").write_text(HANDLER)
+    archive(tmp_path / "s3" / "a.tar.gz", {"model.txt": "a"})
+    moments = [random.uniform(0, 2.5) for _ in range(KILLS)]
+    for moment in moments:
+        kernel = Kernel(tmp_path)
+        kernel.begin(f"%load_ext localmme\n{SERVE}\n%localmme invoke a.tar.gz --data x\n%localmme stop")
+        time.sleep(moment)
+        os.kill(kernel.pid, signal.SIGKILL)
+        kernel.stop()
+    eventually(lambda: not kernel.processes(), 30, f"all have ended that were killed after {moments}")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    localmme.serve(models=tmp_path / "s3", handler=tmp_path / "handler.py").stop()
+    assert not any(tmp_path.glob("localmme-*/*")), moments
+
+
+# What is displayed
+
+
+class Stated:
+    """An emulator of which there is nothing but its state."""
+
+    def __init__(self, *endpoints: dict[str, Any]) -> None:
+        self._state = {"url": "http://127.0.0.1:1", "endpoints": list(endpoints)}
+
+    def state(self) -> dict[str, Any]:
+        return self._state
+
+
+def test_what_the_containers_of_an_instance_share_is_shown_once_and_why_an_endpoint_failed() -> None:
+    instance = {
+        "instance_id": "i-1",
+        "in_flight": 2,
+        "containers": [{"name": "before", "healthy": True}, {"name": "after", "healthy": False}],
+        "memory": {"used_bytes": 512 * 1024, "budget_bytes": 1024**3},
+        "volume": {"used_bytes": 0, "capacity_bytes": 2 * 1024**3},
+    }
+    endpoint = {"endpoint_name": "prices", "status": "Failed", "failure_reason": "no <reason>", "models": []}
+    variants = [{"variant_name": "A", "instances": [instance]}]
+    shown = tables.state(Stated({**endpoint, "variants": variants}).state)
+    [table] = shown.tables
+    assert table.title == "Endpoint prices, Failed: no <reason>"
+    assert table.rows == [
+        ["A", "i-1", "before", "yes", "2", "512 KiB of 1 GiB", "0 B of 2 GiB"],
+        ["A", "i-1", "after", "no", "", "", ""],
+    ]
+    assert "no &lt;reason&gt;" in shown._repr_html_()
+
+
+def test_an_emulator_without_an_endpoint_is_shown_as_such() -> None:
+    assert str(tables.state(Stated().state)) == "localmme at http://127.0.0.1:1, without an endpoint"
+
+
+def model(target_model: str) -> dict[str, Any]:
+    counts = dict.fromkeys(("size_bytes", "loads", "failed_loads", "unloads", "invocations", "model_errors"), 3)
+    where = {"in_s3": True, "on_disk": True, "in_memory": False, "instances": [], "memory_bytes": None}
+    return {"target_model": target_model, **where, **counts, "last_loaded": None, "last_used": None}
+
+
+def test_of_each_model_it_is_shown_what_became_of_it() -> None:
+    now = time.time()
+    there = {"in_memory": True, "instances": ["i-1"], "memory_bytes": 61 << 20, "last_loaded": now - 130}
+    counts = {"loads": 2, "failed_loads": 1, "unloads": 4, "invocations": 9, "model_errors": 5}
+    table = tables.models([model("a.tar.gz") | there | counts | {"last_used": now - 3 * 86400}])
+    (row,) = table.rows
+    assert dict(zip(table.columns, row, strict=True)) == {
+        "target model": "a.tar.gz", "size": "3 B", "is in": "memory", "memory": "61 MiB", "loads": "2", "failed": "1",
+        "evicted": "4", "calls": "9", "errors": "5", "loaded": "2 min", "used": "3 d",
+    }  # fmt: skip
+    both = [model(name) | there | {"instances": [f"i-{number}"]} for number, name in enumerate("ab")]
+    assert [row[-1] for row in tables.models(both).rows] == ["i-0", "i-1"]
+    assert tables.models(both).columns[-1] == "on"
+    deleted = [model("a") | there | {"in_s3": False}, model("b") | {"in_s3": False, "on_disk": False}, model("c")]
+    assert [row[2] for row in tables.models(deleted).rows] == ["memory, not S3", "not S3", "disk"]
+
+
+def test_a_narrow_terminal_is_shown_what_matters_and_told_what_it_lacks() -> None:
+    table = tables.models([model("europe/lisbon.tar.gz")])
+    assert tables.fitting(table, 500) == (table, [])
+    narrow, left_out = tables.fitting(table, 80)
+    assert left_out and not {*left_out} & {*narrow.columns}
+    assert {"target model", "is in", "loads", "failed", "calls", "errors"} <= {*narrow.columns}
+    assert all(len(row) == len(narrow.columns) for row in narrow.rows)
+    shown = io.StringIO()
+    Console(file=shown, width=80).print(tables.rich_table(narrow))
+    assert "europe/lisbon.tar.gz" in shown.getvalue()
+
+
+def test_a_name_that_was_mistyped_is_no_model_and_what_is_no_archive_is_told() -> None:
+    nowhere = {"in_s3": False, "on_disk": False, "loads": 0}
+    gone = model("deleted.tar.gz") | {"in_s3": False, "on_disk": False}
+    assert [row[0] for row in tables.models([model("lisbno.tar.gz") | nowhere, gone]).rows] == ["deleted.tar.gz"]
+    fresh = {"loads": 0}
+    assert tables.no_archives([model("a.tar.gz") | fresh, model("loaded.pkl"), model("gone.pkl") | nowhere]) == ""
+    told = tables.no_archives([model(f"m{number}.pkl") | fresh for number in range(4)])
+    assert told.startswith("No archives by their names, and never loaded: m0.pkl, m1.pkl, m2.pkl, ...")
+
+
+def test_names_are_shown_as_they_are_and_are_never_html() -> None:
+    shown = tables.Shown("[bold]<b>", [tables.models([model("<script>alert(1)</script>&[red].tar.gz")])])
+    page, text = shown._repr_html_(), str(shown)
+    assert "<script>" not in page and "&lt;script&gt;alert(1)&lt;/script&gt;&amp;[red].tar.gz" in page
+    assert "<div>[bold]&lt;b&gt;</div>" in page
+    assert "<script>alert(1)</script>&[red].tar.gz" in text and text.startswith("[bold]<b>")
+
+
+def test_the_page_has_no_colours_of_its_own() -> None:
+    page = tables.Shown("", [tables.models([model("a.tar.gz")])])._repr_html_()
+    colours = {style.strip() for part in page.split('style="')[1:] for style in part.split('"')[0].split(";")}
+    assert {style for style in colours if "color" in style or "background" in style} == {
+        "color: inherit",
+        "background: transparent",
+    }
+
+
+def test_of_very_many_models_the_first_are_shown_and_the_others_counted() -> None:
+    shown = tables.Shown("", [tables.models(model(f"{number}.tar.gz") for number in range(tables.ROWS + 5))])
+    for form in (shown._repr_html_(), str(shown)):
+        assert form.count(".tar.gz") == tables.ROWS
+        assert "and 5 more" in form

@@ -1,0 +1,210 @@
+"""What an emulator keeps is its user's alone, whatever the umask, and whoever made a directory before."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emulator.containers.unix_socket import connected, new_socket_path
+from emulator.errors import SetupError
+from emulator.model_server.run import _bound
+from emulator.private_files import make_private, private_directory, private_file, private_opener
+from localmme import state_directory
+from tests.conftest import scripted_arguments
+from tests.support.emulator_process import Emulator, Journal, files_below, scripted_model
+
+NOBODY = 65534
+IS_ROOT = os.geteuid() == 0  # as in CI: only then can a test act as another user
+
+
+@pytest.fixture(params=[0, 0o022, 0o077], ids=oct)
+def umask(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = os.umask(request.param)
+    yield
+    os.umask(before)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_directories_and_files_are_private_under_any_umask(umask: None, tmp_path: Path) -> None:
+    deep = tmp_path / "not-there" / "state"
+    private_directory(deep)
+    private_directory(deep)
+    make_private(deep / "inside")
+    private_file(deep / "registry.db")
+    assert [mode(each) for each in (deep.parent, deep, deep / "inside")] == [0o700] * 3
+    assert mode(deep / "registry.db") == 0o600
+
+
+def test_what_an_older_version_left_open_is_closed(tmp_path: Path) -> None:
+    state, log = tmp_path / "state", tmp_path / "state" / "serve.log"
+    state.mkdir()
+    log.write_text("before\n")
+    for path, wide in ((state, 0o777), (log, 0o666)):
+        path.chmod(wide)
+    private_directory(state)
+    with open(log, "a", opener=private_opener) as file:
+        file.write("after\n")
+    assert (mode(state), mode(log), log.read_text()) == (0o700, 0o600, "before\nafter\n")
+
+
+def test_a_directory_that_users_share_is_none(tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o1777)
+    with pytest.raises(SetupError, match="a directory that users share"):
+        private_directory(tmp_path / "shared")
+    assert mode(tmp_path / "shared") == 0o1777
+
+
+def test_what_belongs_to_somebody_else_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine, link = tmp_path / "mine", tmp_path / "link"
+    mine.mkdir(mode=0o755)
+    link.symlink_to(mine)
+    private_directory(link)  # a link of one's own is fine
+    monkeypatch.setattr(os, "geteuid", lambda: NOBODY)
+    with pytest.raises(SetupError, match="belongs to another user"):
+        private_directory(mine)
+    mine.chmod(0o755)
+    make_private(mine)  # left as it is
+    assert mode(mine) == 0o755
+
+
+def test_a_link_in_the_place_of_the_temporary_directory_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    home = tmp_path / "home"
+    (home / ".ssh").mkdir(parents=True)
+    (home / ".ssh" / "key").write_text("precious")
+    taken = tmp_path / f"localmme-{os.geteuid()}"
+    taken.symlink_to(home)
+    directory, owner = state_directory.temporary()
+    assert directory.parent == tmp_path and directory.name not in (taken.name, "home")
+    assert (home / ".ssh" / "key").read_text() == "precious"
+    assert (mode(directory), mode(Path(owner.name))) == (0o700, 0o600)
+    owner.close()
+    taken.unlink()
+    directory, owner = state_directory.temporary()
+    assert (directory.parent, mode(taken)) == (taken, 0o700)
+    owner.close()
+
+
+def as_nobody(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function returns when another user calls it, as JSON has it."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups([])
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
+            os.write(writing, json.dumps(function(*arguments)).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with open(reading, "rb") as pipe:
+        told = pipe.read()
+    os.waitpid(child, 0)
+    return json.loads(told)
+
+
+def readable(paths: list[Path]) -> list[str]:
+    found = []
+    for path in paths:
+        with contextlib.suppress(PermissionError):
+            path.open("rb").close()
+            found.append(str(path))
+    return found
+
+
+@pytest.fixture
+def seen_by_all() -> Iterator[Path]:
+    """A directory that other users can look into, as pytest's are not."""
+    directory = Path(tempfile.mkdtemp())
+    directory.chmod(0o755)
+    yield directory
+    shutil.rmtree(directory)
+
+
+def test_another_user_reads_nothing_of_an_emulator(seen_by_all: Path, tmp_path: Path) -> None:
+    bucket = seen_by_all / "s3" / "models"
+    scripted_model(bucket / "a.tar.gz")
+    arguments = scripted_arguments(bucket, Journal(tmp_path / "journal"), {})
+    state = seen_by_all / "state"
+    before = os.umask(0)
+    try:
+        emulator = Emulator(*arguments, "--s3", str(seen_by_all / "s3"), state=state)
+        emulator.wait_in_service()
+    finally:
+        os.umask(before)
+    emulator.invoke("a.tar.gz")
+    kept = files_below(state)
+    assert {"registry.db", "emulator.json", "lock"} <= {path.name for path in kept}
+    assert any(path.suffix == ".log" for path in kept)
+    private = [path for path in kept if path.parent == state or path.suffix == ".log"]
+    assert {path.name: oct(mode(path)) for path in private if mode(path) != 0o600} == {}
+    assert mode(state) == 0o700
+    if IS_ROOT:
+        assert as_nobody(readable, [*kept, *(seen_by_all / "s3" / ".localmme").glob("*")]) == []
+        assert as_nobody(readable, [bucket / "a.tar.gz"]) == [str(bucket / "a.tar.gz")]  # which it could, were it open
+    emulator.stop()
+
+
+# Where a container is called
+
+
+def test_a_socket_may_have_a_long_path(tmp_path: Path) -> None:
+    directory = tmp_path / ("long" * 30)
+    directory.mkdir()
+    path = new_socket_path(directory)
+    assert path is not None and not path.exists()
+    listener = _bound(str(path))
+    listener.listen()
+    client = connected(path)
+    server, _ = listener.accept()
+    server.sendall(b"there")
+    client.setblocking(True)
+    assert client.recv(10) == b"there"
+    assert mode(path) == 0o600
+    for each in (client, server, listener):
+        each.close()
+    (tmp_path / "file").touch()
+    assert new_socket_path(tmp_path / "file") is None
+
+
+def test_another_user_cannot_call_the_server_of_handlers(seen_by_all: Path) -> None:
+    handler = seen_by_all / "handler.py"
+    handler.write_text("def handle(data, context):\n    return data and [data[0]['body']]\n")
+    scripted_model(seen_by_all / "s3" / "a.tar.gz")
+    emulator = Emulator("--models", str(seen_by_all / "s3"), "--handler", str(handler), state=seen_by_all / "state")
+    emulator.wait_in_service()
+    assert emulator.invoke("a.tar.gz", b"mine") == b"mine"
+    [path] = (seen_by_all / "state" / "instances").rglob("socket-*")
+    processes = emulator.worker().children(recursive=True)
+    assert [found for each in processes for found in each.net_connections("tcp")] == []
+    connected(path).close()
+    if IS_ROOT:
+        assert as_nobody(reachable, path) is False
+        (seen_by_all / "state").chmod(0o755)  # nor if the directory were open
+        assert as_nobody(reachable, path) is False
+    emulator.stop()
+    assert not path.exists()
+
+
+def reachable(path: Path) -> bool:
+    try:
+        connected(path).close()
+    except PermissionError:
+        return False
+    return True

@@ -1,0 +1,96 @@
+"""Stateful sessions: which instance has one, for how long, and what is refused."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from emulator.hosting.sessions import CLOSED, OPENED, Sessions
+from tests.support.emulator_process import Journal, scripted_model
+
+
+class Clock:
+    seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def answered(sessions: Sessions[str], instance: str, **headers: bytes) -> bool:
+    names = {OPENED: headers.get("opened"), CLOSED: headers.get("closed")}
+    return sessions.answered(names.get, instance)
+
+
+def test_a_session_is_where_it_was_opened_until_it_is_closed() -> None:
+    sessions: Sessions[str] = Sessions()
+    assert answered(sessions, "i-1", opened=b"a; Expires=2999-01-01T00:00:00Z")
+    assert answered(sessions, "i-2", opened=b"b-2;Expires=2999-01-01T00:00:00Z")
+    assert answered(sessions, "i-2")
+    assert (sessions.instance(b"a"), sessions.instance(b"b-2"), sessions.instance(b"c")) == ("i-1", "i-2", None)
+    assert answered(sessions, "i-1", closed=b"a") and answered(sessions, "i-1", closed=b"never")
+    assert (sessions.instance(b"a"), sessions.instance(b"b-2")) == (None, "i-2")
+
+
+def test_a_session_ends_when_its_model_said() -> None:
+    clock = Clock()
+    sessions: Sessions[str] = Sessions(clock=clock)
+    answered(sessions, "i-1", opened=b"a; Expires=1970-01-01T00:01:00Z")
+    clock.seconds = 59
+    assert sessions.instance(b"a") == "i-1"
+    clock.seconds = 61
+    assert sessions.instance(b"a") is None
+    answered(sessions, "i-1", opened=b"late; Expires=1970-01-01T00:00:30Z")
+    assert sessions.instance(b"late") is None
+
+
+def test_sessions_are_bounded_and_go_with_their_instance() -> None:
+    sessions: Sessions[str] = Sessions(most=3)
+    for name in (b"a", b"b", b"c", b"d"):
+        answered(sessions, "i-2" if name == b"c" else "i-1", opened=name + b"; Expires=2999-01-01T00:00:00Z")
+    assert len(sessions) == 3 and sessions.instance(b"a") is None
+    sessions.lose("i-1")
+    assert len(sessions) == 1 and sessions.instance(b"c") == "i-2"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [b"", b"a", b"a; Expires=tomorrow", b"a; Expires=2999-13-01T00:00:00Z", b"-; Expires=2999-01-01T00:00:00Z"],
+)
+def test_what_is_no_session_is_told(header: bytes) -> None:
+    sessions: Sessions[str] = Sessions()
+    assert not answered(sessions, "i-1", opened=header)
+    assert not len(sessions)
+
+
+def test_calls_of_a_session_go_to_one_instance(scripted, bucket: Path, journal: Journal) -> None:
+    opened = {"X-Amzn-SageMaker-New-Session-Id": "s-1; Expires=2999-01-01T00:00:00Z"}
+    scripted_model(bucket / "new", invoke={"headers": opened})
+    scripted_model(bucket / "a", invoke={"delay": 0.2})
+    scripted_model(bucket / "end", invoke={"headers": {"X-Amzn-SageMaker-Closed-Session-Id": "s-1"}})
+    scripted_model(bucket / "broken", invoke={"headers": {"X-Amzn-SageMaker-New-Session-Id": "s-2; Expires=never"}})
+    emulator = scripted("--instances", "2", "--limit", "busy_invocations=1")
+
+    def call(target_model: str, session: str) -> dict[str, Any]:
+        asked = {"EndpointName": "local", "TargetModel": target_model, "Body": b"{}", "SessionId": session}
+        return emulator.client().invoke_endpoint(**asked)
+
+    assert call("new", "NEW_SESSION")["NewSessionId"] == "s-1; Expires=2999-01-01T00:00:00Z"
+    with ThreadPoolExecutor(6) as pool:  # without a session, they would go to both
+        list(pool.map(lambda _: call("a", "s-1"), range(6)))
+    entries = journal.entries("invoke")
+    assert len({entry["port"] for entry in entries}) == 1 and len(entries) == 7
+    assert {entry["headers"]["X-Amzn-SageMaker-Session-Id"] for entry in entries} == {"NEW_SESSION", "s-1"}
+    assert call("end", "s-1")["ClosedSessionId"] == "s-1"
+    with pytest.raises(ClientError, match="Endpoint local has no session s-1") as caught:
+        call("a", "s-1")
+    assert caught.value.response["Error"]["Code"] == "ValidationError"
+    call("broken", "NEW_SESSION")
+    assert "opened a session by a header that cannot be read, 's-2; Expires=never'" in emulator.log
+    with pytest.raises(ClientError, match=r"'sessionId' failed to satisfy constraint: .* pattern: \^\[a-zA-Z0-9\]"):
+        emulator.client().invoke_endpoint_with_response_stream(
+            EndpointName="local", Body=b"{}", SessionId="NEW_SESSION"
+        )

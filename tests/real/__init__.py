@@ -1,0 +1,1 @@
+"""Tests against real servers, clients and a real browser."""

@@ -1,0 +1,180 @@
+"""What ``localmme check`` finds of real servers: each verdict that is not a pass was looked into, and is true."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.support.checking import NAMES, all_but, checked
+from tests.support.emulator_process import archive
+from tests.support.real_servers import mms, models, tensors, triton
+from tests.support.real_servers.images import Images
+from tests.support.real_servers.served import command_of
+
+NOT_AN_IMAGE = {"labels": "skipped", "entry-point": "skipped"}
+NEVER_FULL = {"memory-full": "skipped", "reload-after-507": "skipped"}  # a process, which has no limit
+
+HANDLER = """
+import json
+from pathlib import Path
+
+
+def model_fn(directory):
+    settings = json.loads(Path(directory, "model.json").read_text())
+    return settings["weights"], b"\\x01" * int(settings["megabytes"] * 2**20)
+
+
+def predict_fn(data, model):
+    return {"weights": model[0]}
+"""
+# Models that hold one of some locks while they are loaded, and find that memory is full when there is none left.
+SLOTS = """
+import fcntl
+
+held = []
+
+
+def take_a_slot():
+    for path in {paths}:
+        slot = open(path, "w")
+        try:
+            fcntl.flock(slot, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held.append(slot)
+            return
+        except BlockingIOError:
+            slot.close()
+    raise MemoryError("out of memory: all slots are taken")
+"""
+MMS_HANDLER = """
+import sys
+
+sys.path.insert(0, {directory!r})
+import model_handler
+
+
+def handle(data, context):
+    if data is None:
+        take_a_slot()
+    return model_handler.handle(data, context)
+"""
+TRITON_MODEL = """
+class Limited(TritonPythonModel):
+    def initialize(self, args):
+        take_a_slot()
+        super().initialize(args)
+
+
+TritonPythonModel = Limited
+"""
+
+
+def slots(directory: Path, count: int = 4) -> str:
+    """The code that lets so many models be loaded at once."""
+    return SLOTS.format(paths=[str(directory / str(number)) for number in range(count)])
+
+
+def mms_arguments(tmp_path: Path, *command: str) -> list[str]:
+    model = models.mms_model(tmp_path, "model.tar.gz", 7, megabytes=20)
+    return ["--command", shlex.join(command), "--model", str(model), "--data", '{"x": 2}']
+
+
+def triton_arguments(tmp_path: Path, model: Path) -> list[str]:
+    body, content_type = tensors.json_request([1, 2.5])
+    sample = tmp_path / "request.json"
+    sample.write_bytes(body)
+    return ["--model", str(model), "--data", f"@{sample}", "--content-type", content_type]
+
+
+def plain_arguments(tmp_path: Path) -> list[str]:
+    model = archive(tmp_path / "model.tar.gz", {"model.json": '{"weights": [2, 3], "bias": 1, "megabytes": 20}'})
+    return ["--model", str(model), "--data", '{"features": [[1, 2]]}']
+
+
+def test_the_embedded_server_with_a_handler(tmp_path: Path) -> None:
+    handler = tmp_path / "handler.py"
+    handler.write_text(HANDLER)
+    arguments = ["--handler", str(handler), *plain_arguments(tmp_path), "--content-type", "application/json"]
+    report = checked(*arguments, only=all_but("memory-full", "reload-after-507"))
+    assert (report.odd(), report.exit_code) == (NOT_AN_IMAGE, 0), report
+
+
+@pytest.mark.real
+class TestMultiModelServer:
+    def test_as_a_process(self, tmp_path: Path) -> None:
+        # load-unload-growth is a matter of chance: now and then an unload leaves the model's worker behind.
+        # Of a process, --memory is how much of it is tried.
+        arguments = [*mms_arguments(tmp_path, *command_of(mms)), "--memory", "100MB"]
+        report = checked(*arguments, only=all_but("load-unload-growth"))
+        assert report.odd() == {
+            **NOT_AN_IMAGE,
+            **NEVER_FULL,
+            # The tests' handler answers with the header that it was sent, and of an answer's headers Multi Model Server
+            # takes less than 1024 characters: "Message size exceed limit: 1024", and the worker is ended.
+            "invoke-headers": "fail",
+        }, report
+
+    def test_it_keeps_what_it_refused_with_507(self, tmp_path: Path) -> None:
+        handler = tmp_path / "handler.py"
+        handler.write_text(slots(tmp_path) + MMS_HANDLER.format(directory=str(mms.HANDLER.parent)))
+        command_of(mms)
+        arguments = mms_arguments(tmp_path, *mms.command(handler))
+        for _ in range(3):  # on a busy machine it forgets the model after all, one time in some 40
+            report = checked(*arguments, only=("starts", "load", "memory-full", "reload-after-507"))
+            if report.odd():
+                break
+        assert report.odd() == {"reload-after-507": "fail"}, report
+        assert report.checks["reload-after-507"]["received"].startswith("409")
+
+
+@pytest.mark.real
+class TestTriton:
+    # It lists {"models": [{}]}. A load in JSON without a model_name ends it with an exception that nothing catches.
+    ODD: Mapping[str, str] = {"list": "warn", "list-pages": "warn", "broken-json": "fail"}
+
+    def test_as_a_process(self, tmp_path: Path) -> None:
+        model = models.triton_model(tmp_path, "model.tar.gz", 3, megabytes=20)
+        arguments = ["--command", shlex.join(command_of(triton)), *triton_arguments(tmp_path, model)]
+        # ping-while-busy is a matter of chance: now and then all calls wait for a load, which takes 2 s.
+        report = checked(
+            *arguments, only=all_but("ping-while-busy", "load-unload-growth", "memory-full", "reload-after-507")
+        )
+        assert report.odd() == {**NOT_AN_IMAGE, **self.ODD}, report
+        assert report.checks["list"]["received"].startswith('200 text/plain {"models":[{}]}')
+
+    def test_it_loads_again_what_it_refused_with_507(self, tmp_path: Path) -> None:
+        code = f"{models.TRITON_MODEL.read_text()}\n{slots(tmp_path)}\n{TRITON_MODEL}"
+        ordinary = models.unpack(models.triton_model(tmp_path, "ordinary.tar.gz", 3), tmp_path / "ordinary")
+        configuration = (ordinary / "multiplier" / "config.pbtxt").read_bytes()
+        files = {"multiplier/config.pbtxt": configuration, "multiplier/1/model.py": code.encode()}
+        model = models.pack(tmp_path / "model.tar.gz", files)
+        arguments = ["--command", shlex.join(command_of(triton)), *triton_arguments(tmp_path, model)]
+        report = checked(*arguments, only=("starts", "load", "memory-full", "reload-after-507"))
+        assert report.odd() == {}, report
+
+
+@pytest.mark.docker
+class TestImages:
+    SOME = (
+        *("labels", "entry-point", "starts", "bind-to-port", "connect", "ping", "load", "load-missing", "get", "list"),
+        *("invoke", "unknown-model-invoke", "unknown-model-get", "unknown-model-unload", "broken-json", "sigterm"),
+    )
+
+    def test_plain(self, images: Images, tmp_path: Path) -> None:
+        report = checked("--image", images.plain(), *plain_arguments(tmp_path))
+        assert (report.odd(), report.exit_code) == ({}, 0), report
+        assert tuple(report.checks) == NAMES
+
+    def test_multi_model_server(self, images: Images, tmp_path: Path) -> None:
+        arguments = plain_arguments(tmp_path)
+        report = checked("--image", images.multi_model_server(), "--memory", "2g", *arguments, only=self.SOME)
+        assert (report.odd(), report.exit_code) == ({}, 0), report
+
+    def test_triton(self, images: Images, tmp_path: Path) -> None:
+        model = models.triton_model(tmp_path, "model.tar.gz", 3, subdirectory="")
+        arguments = triton_arguments(tmp_path, model)
+        report = checked("--image", images.triton(), "--memory", "1g", *arguments, only=self.SOME)
+        # With the model's files at the root of the archive, the modelUrl has lost the "/model" that it was loaded with.
+        assert report.odd() == {"get": "warn", "list": "warn", "broken-json": "fail"}, report

@@ -1,0 +1,91 @@
+"""AWS's containers for PyTorch (TorchServe) and Hugging Face (Multi Model Server), their real toolkits and servers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.support.emulator_process import Emulator
+from tests.support.real_servers import huggingface, provision, torchserve
+from tests.support.real_servers.making import NotProvisioned
+from tests.support.real_servers.models import pack
+from tests.support.real_servers.served import served
+
+pytestmark = pytest.mark.real
+
+SECONDS_TO_ANSWER = 240
+PATIENT = ("--limit", f"invocation_seconds={SECONDS_TO_ANSWER}")
+MAKE_MODELS = Path(torchserve.__file__).parent / "inside" / "torch_models.py"
+# As users of the Hugging Face toolkit write it: JSON is a dictionary.
+HANDLER = """
+import os
+
+def model_fn(model_dir):
+    return len(os.listdir(model_dir))
+
+def predict_fn(data, model):
+    return {"inputs": data.pop("inputs"), "files": model}
+"""
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Directories of models, by their names."""
+    try:
+        python = provision.torch().python
+    except NotProvisioned as reason:
+        pytest.skip(str(reason))
+    directory = tmp_path_factory.mktemp("models")
+    made = subprocess.run([str(python), str(MAKE_MODELS), str(directory)], capture_output=True, text=True, timeout=300)
+    assert made.returncode == 0, made.stderr
+    return directory
+
+
+def ask(emulator: Emulator, target_model: str, body: Any) -> Any:
+    """What a model answers to JSON."""
+    # Its process may have to import PyTorch and Transformers on a busy machine.
+    client = emulator.client(read_timeout=SECONDS_TO_ANSWER)
+    answer = client.invoke_endpoint(
+        EndpointName="local", TargetModel=target_model, ContentType="application/json", Body=json.dumps(body)
+    )
+    return json.load(answer["Body"])
+
+
+def pack_directory(archive: Path, directory: Path, more: Mapping[str, bytes] = {}) -> None:
+    """Write the archive of a directory of files."""
+    pack(archive, {**{path.name: path.read_bytes() for path in directory.iterdir()}, **more})
+
+
+def test_torchserve_loads_evicts_and_loads_again(models: Path, tmp_path: Path) -> None:
+    for name in ("double", "triple"):
+        pack_directory(tmp_path / "s3" / f"{name}.tar.gz", models / name)
+    with served(torchserve, tmp_path / "s3", tmp_path, 1, *PATIENT, "--env", "TS_ENABLE_MODEL_API=true") as emulator:
+        for name, times in (("double", 2), ("triple", 3), ("double", 2)):
+            answer = ask(emulator, f"{name}.tar.gz", [[1.0, 2.5]])
+            assert answer == [[1.0 * times, 2.5 * times]]
+        double = emulator.model("double.tar.gz")
+        assert (double["loads"], double["downloads"]) == (2, 1)
+        assert emulator.in_memory() == {"double.tar.gz"}
+
+
+def test_the_hugging_face_toolkit_runs_pipelines_and_handlers(models: Path, tmp_path: Path) -> None:
+    pack_directory(tmp_path / "s3" / "bert.tar.gz", models / "bert")
+    pack(tmp_path / "s3" / "own.tar.gz", {"code/inference.py": HANDLER.encode(), "weights": b""})
+    with served(
+        huggingface, tmp_path / "s3", tmp_path, 2, *PATIENT, "--env", "HF_TASK=text-classification"
+    ) as emulator:
+        body = {"inputs": ["fine", "fine fine"]}
+        [label, _] = ask(emulator, "bert.tar.gz", body)
+        assert label["label"] == "POSITIVE" and label["score"] == pytest.approx(0.9)
+        answer = ask(emulator, "own.tar.gz", body)
+        assert answer == {**body, "files": 2}
+        with pytest.raises(ClientError) as refused:
+            ask(emulator, "own.tar.gz", {})
+        assert refused.value.response["OriginalStatusCode"] == 400
+        assert "inputs" in refused.value.response["OriginalMessage"]

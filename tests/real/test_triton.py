@@ -1,0 +1,101 @@
+"""NVIDIA Triton's real binary in SageMaker mode, as the emulator's container."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.support.emulator_process import Emulator, archive, eventually
+from tests.support.real_servers import tensors, triton
+from tests.support.real_servers.models import triton_model
+from tests.support.real_servers.served import served
+
+pytestmark = pytest.mark.real
+MOST = 2  # models that may be loaded
+
+
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("s3")
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory, bucket: Path) -> Iterator[Emulator]:
+    with served(triton, bucket, tmp_path_factory.mktemp("state"), MOST) as emulator:
+        yield emulator
+
+
+def ask(emulator: Emulator, target_model: str, request: tuple[bytes, str]) -> Sequence[float]:
+    body, content_type = request
+    response = emulator.client().invoke_endpoint(
+        EndpointName="local", TargetModel=target_model, ContentType=content_type, Accept=content_type, Body=body
+    )
+    return tensors.answered(response["Body"].read(), response["ContentType"])
+
+
+def test_models_are_loaded_invoked_evicted_and_loaded_again(emulator: Emulator, bucket: Path) -> None:
+    names = [f"by/{factor}.tar.gz" for factor in range(1, MOST + 2)]
+    for factor, name in enumerate(names, 1):
+        triton_model(bucket, name, factor)
+        assert ask(emulator, name, tensors.json_request([1.0, 2.5])) == [factor, 2.5 * factor]
+    assert emulator.in_memory() == set(names[1:])
+    assert ask(emulator, names[0], tensors.json_request([4.0])) == [4.0]
+    model = emulator.model(names[0])
+    assert (model["loads"], model["downloads"]) == (2, 1)
+
+
+def test_binary_requests_and_answers_carry_their_parameters_in_the_content_type(
+    emulator: Emulator, bucket: Path
+) -> None:
+    triton_model(bucket, "binary.tar.gz", 3)
+    values = [float(number) for number in range(10_000)]
+    request = tensors.binary_request(values)
+    assert "json-header-size=" in request[1]
+    assert ask(emulator, "binary.tar.gz", request) == [3 * value for value in values]
+
+
+def test_many_callers_of_a_cold_model_load_it_once(emulator: Emulator, bucket: Path) -> None:
+    triton_model(bucket, "cold.tar.gz", 7)
+    emulator.client()
+    with ThreadPoolExecutor(20) as callers:
+        answers = list(callers.map(lambda n: ask(emulator, "cold.tar.gz", tensors.json_request([float(n)])), range(20)))
+    assert answers == [[7.0 * n] for n in range(20)]
+    assert emulator.model("cold.tar.gz")["loads"] == 1
+
+
+def test_out_of_memory_is_a_model_error_with_507(emulator: Emulator, bucket: Path) -> None:
+    triton_model(bucket, "large.tar.gz", 1, out_of_memory=True)
+    for _ in range(2):
+        with pytest.raises(emulator.client().exceptions.ModelError) as caught:
+            ask(emulator, "large.tar.gz", tensors.json_request([1.0]))
+        assert caught.value.response["OriginalStatusCode"] == 507
+        assert not emulator.in_memory()
+
+
+def test_an_archive_that_is_no_model_is_a_model_error(emulator: Emulator, bucket: Path) -> None:
+    archive(bucket / "none.tar.gz", {"readme": "nothing to load"})
+    with pytest.raises(emulator.client().exceptions.ModelError) as caught:
+        ask(emulator, "none.tar.gz", tensors.json_request([1.0]))
+    assert 400 <= caught.value.response["OriginalStatusCode"] < 600
+
+
+def test_a_request_that_the_model_refuses_is_a_model_error(emulator: Emulator, bucket: Path) -> None:
+    triton_model(bucket, "strict.tar.gz", 2)
+    with pytest.raises(emulator.client().exceptions.ModelError) as caught:
+        ask(emulator, "strict.tar.gz", (json.dumps({"inputs": []}).encode(), "application/json"))
+    assert caught.value.response["OriginalStatusCode"] == 400
+    assert ask(emulator, "strict.tar.gz", tensors.json_request([2.0])) == [4.0]
+
+
+def test_the_whole_process_tree_ends_with_the_emulator(emulator: Emulator, bucket: Path) -> None:
+    triton_model(bucket, "last.tar.gz", 4)
+    assert ask(emulator, "last.tar.gz", tensors.json_request([1.0])) == [4.0]
+    processes = emulator.processes()
+    assert any("triton" in process.name() for process in processes)
+    assert emulator.stop() == 0
+    eventually(lambda: not any(psutil.pid_exists(process.pid) for process in processes), 40)

@@ -1,0 +1,1 @@
+"""What tests are made with: an emulator as a process, clients, fakes, real servers and clients."""

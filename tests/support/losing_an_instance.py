@@ -1,0 +1,65 @@
+"""What callers see when one of three instances loses its container under load; the same for processes and images."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from tests.support.emulator_process import Emulator, eventually, scripted_model
+
+CALLERS = 6
+NAMES = [f"{number}.tar.gz" for number in range(12)]
+
+
+def lose_one_under_load(
+    serve: Callable[..., Emulator], bucket: Path, kill: Callable[[Emulator, dict[str, Any]], None]
+) -> Emulator:
+    """Only calls that were with the killed container may fail, as on SageMaker.
+
+    ``serve`` starts an emulator with the scripted container; ``kill`` kills the container that the state describes so.
+    """
+    for name in NAMES:
+        scripted_model(bucket / name, f"I am {name}", invoke={"delay": 0.005})
+    emulator = serve("--instances", "3", start={"listen": 2})
+    for name in NAMES:
+        emulator.invoke(name)
+    failures: list[ClientError] = []
+    answered: list[str] = []
+    stop = threading.Event()
+
+    def caller(turn: int) -> None:
+        while not stop.is_set():
+            name = NAMES[turn % len(NAMES)]
+            turn += 1
+            try:
+                assert emulator.invoke(name)["answer"] == f"I am {name}"
+                answered.append(name)
+            except ClientError as error:
+                failures.append(error)
+
+    with ThreadPoolExecutor(CALLERS) as pool:
+        callers = [pool.submit(caller, number) for number in range(CALLERS)]
+        try:
+            eventually(lambda: len(answered) > 100)
+            kill(emulator, emulator.instances()[1]["containers"][0])
+            eventually(lambda: not emulator.instances()[1]["healthy"])
+            for name in NAMES:
+                assert emulator.invoke(name)["answer"] == f"I am {name}"
+            assert not emulator.instances()[1]["healthy"], "nobody had to wait for the one that is being replaced"
+            eventually(lambda: emulator.instances()[1]["healthy"])
+        finally:
+            stop.set()
+        for each in callers:
+            each.result()
+    assert len(answered) > 200
+    # A process that is being killed may still accept a connection, so that a caller can fail once more.
+    assert len(failures) <= 3 * CALLERS, [str(error)[100:330] for error in failures]
+    for error in failures:
+        assert error.response["Error"]["Code"] == "ModelError" and error.response["OriginalStatusCode"] == 0
+    assert [instance["containers"][0]["restarts"] for instance in emulator.instances()] == [0, 1, 0]
+    return emulator

@@ -1,0 +1,34 @@
+"""A real server as a test needs it: the emulator's container, or a reason to skip."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.support.emulator_process import Emulator
+from tests.support.real_servers.provision import NotProvisioned
+
+
+def command_of(server: ModuleType) -> list[str]:
+    """The command that runs a real server; skips the test where it cannot run."""
+    try:
+        return server.command()
+    except NotProvisioned as reason:
+        pytest.skip(str(reason))
+
+
+@contextmanager
+def served(server: ModuleType, bucket: Path, state: Path, most: int, *options: str) -> Iterator[Emulator]:
+    """An emulator that runs the server, with at most so many models loaded and further options of ``serve``."""
+    command = shlex.join(command_of(server))
+    arguments = ("--models", str(bucket), "--command", command, "--max-loaded-models", str(most), *options)
+    emulator = Emulator(*arguments, state=state)
+    try:
+        yield emulator.wait_in_service()
+    finally:
+        emulator.stop()

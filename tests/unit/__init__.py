@@ -1,0 +1,1 @@
+"""Tests of a room by itself: no process is started."""
