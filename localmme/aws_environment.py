@@ -15,7 +15,7 @@ DEFAULT_REGION = "us-east-1"
 REGION_VARIABLES = ("AWS_REGION", "AWS_DEFAULT_REGION")
 
 # What clients find by their environment.
-EXPORTED = Path(__file__).with_name("exported")
+CLIENT_CONFIGURATION = Path(__file__).with_name("client_configuration")
 STS_PLUGIN = "localmme_sts"
 
 # Where the SageMaker SDKs look for an administrator's defaults (Linux, macOS) unless a variable names another file.
@@ -94,7 +94,7 @@ def _instead_of_broken_settings(problem: str) -> dict[str, str]:
     """What clients read in place of files that nobody can read, or that lack the profile."""
     if not problem:
         return {}
-    settings = str(EXPORTED / "aws_config")
+    settings = str(CLIENT_CONFIGURATION / "aws_config")
     # The variable that goes first for botocore, where it is set.
     profiles = [name for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE") if name in os.environ] or ["AWS_PROFILE"]
     return {
@@ -124,9 +124,9 @@ def _for_sagemaker_sdks() -> dict[str, str]:
     plugins = os.environ.get("BOTOCORE_EXPERIMENTAL__PLUGINS", "")
     if plugins != "DISABLED":
         settings["BOTOCORE_EXPERIMENTAL__PLUGINS"] = _with_first(f"{STS_PLUGIN}={STS_PLUGIN}", plugins, ",")
-        settings["PYTHONPATH"] = _with_first(str(EXPORTED), os.environ.get("PYTHONPATH", ""), os.pathsep)
+        settings["PYTHONPATH"] = _with_first(str(CLIENT_CONFIGURATION), os.environ.get("PYTHONPATH", ""), os.pathsep)
     if "SAGEMAKER_ADMIN_CONFIG_OVERRIDE" not in os.environ and not any(map(Path.exists, ADMINISTRATORS_DEFAULTS)):
-        settings["SAGEMAKER_ADMIN_CONFIG_OVERRIDE"] = str(EXPORTED / "sagemaker.yaml")
+        settings["SAGEMAKER_ADMIN_CONFIG_OVERRIDE"] = str(CLIENT_CONFIGURATION / "sagemaker.yaml")
     return settings
 
 
