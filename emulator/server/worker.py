@@ -20,7 +20,7 @@ from uvicorn.server import ServerState
 
 from emulator.errors import SetupError
 from emulator.printable import printable_lines
-from emulator.server.connection import Connection
+from emulator.server.connection import LINGER_SECONDS, Connection
 
 if TYPE_CHECKING:
     from emulator.server.application import Application
@@ -30,8 +30,9 @@ STDIN = 0
 SAME_CTRL_C_SECONDS = 1.0
 # How long a caller may keep an unused connection: longer than SDKs do, so that it is theirs to close.
 KEEPALIVE_SECONDS = 75
-# How long answers may take to leave when everything else has ended.
-LAST_ANSWERS_SECONDS = 1.0
+# How long answers may take to leave when everything else has ended. A connection that lingers is given its time: closed
+# before, it would be reset, and its answer lost.
+LAST_ANSWERS_SECONDS = LINGER_SECONDS + 1.0
 ENDING_SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP}
 # gunicorn's own word to its master that a worker will never start, so that it does not try again.
 BOOT_FAILED = 3

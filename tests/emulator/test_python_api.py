@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -458,7 +459,8 @@ def test_what_was_killed_together_with_its_program_is_removed_at_the_next_start(
     with localmme.serve(**arguments) as neighbour:
         everything = [psutil.Process(dying.pid), *psutil.Process(dying.pid).children(recursive=True)]
         for process in everything:
-            process.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has ended with the one before it
+                process.kill()
         dying.wait()
         psutil.wait_procs(everything)
         assert len(leftovers.directories()) == 2
