@@ -13,9 +13,9 @@ __all__ = ["Emulator", "ServeError", "__version__", "serve"]
 
 # Imported when first used: the command line would wait for what it does not need.
 _HOMES = {
-    "Emulator": "running",
-    "ServeError": "launching",
-    "serve": "running",
+    "Emulator": "python_api",
+    "ServeError": "serve_process",
+    "serve": "python_api",
     "load_ipython_extension": "notebook",
     "unload_ipython_extension": "notebook",
 }
