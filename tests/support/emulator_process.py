@@ -23,7 +23,7 @@ import psutil
 from botocore.config import Config
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-SCRIPTED_CONTAINER = f"{sys.executable} {REPOSITORY / 'tests' / 'scripted_container.py'}"
+SCRIPTED_CONTAINER = f"{sys.executable} {REPOSITORY / 'tests' / 'support' / 'scripted_container.py'}"
 T = TypeVar("T")
 
 
