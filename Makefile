@@ -19,6 +19,7 @@ lint: $(VENV)/.tests  ## what CI checks besides
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 benchmark: $(VENV)/.tests  ## measure the hot path; needs wrk
 	$(BIN)/python -m tests.support.real_servers.provision
