@@ -10,7 +10,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from emulator.containers.connection_pool import Answer, AnswerTooLong, ConnectionPool, StreamedAnswer
+from emulator.containers.connection_pool import ConnectionPool, StreamedAnswer
+from emulator.containers.http_connection import Answer, AnswerTooLong
 from emulator.errors import ContainerError
 from emulator.limits import Limits
 

@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from emulator.containers.connection_pool import AnswerBrokenOff
 from emulator.containers.container import Container, LogSink
 from emulator.containers.contract import Answer, AnswerTooLong, ContainerContract, Invocation, Spent, StreamedAnswer
+from emulator.containers.http_connection import AnswerBrokenOff
 from emulator.errors import (
     ContainerError,
     ContainerNotReached,

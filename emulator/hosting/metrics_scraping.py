@@ -10,7 +10,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 
-from emulator.containers.connection_pool import Answer
+from emulator.containers.http_connection import Answer
 from emulator.errors import ContainerError
 from emulator.events import Events, Warned
 from emulator.hosting.definition import MetricsEndpoint

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from emulator.containers.connection_pool import AnswerTooLong, ConnectionPool
+from emulator.containers.connection_pool import ConnectionPool
+from emulator.containers.http_connection import AnswerTooLong
 from emulator.errors import ContainerError
 
 # Whether connections are accepted within SageMaker's 250 ms is a check of its own.

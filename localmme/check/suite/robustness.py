@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emulator.containers.connection_pool import Answer
+from emulator.containers.http_connection import Answer
 from emulator.hosting.metrics_scraping import problem_of
 from localmme.check.bench import Bench
 from localmme.check.finding import Finding, failed, passed, warned

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from emulator.containers.connection_pool import Answer
+from emulator.containers.http_connection import Answer
 from emulator.errors import ContainerError
 from emulator.events import Events, Warned
 from emulator.hosting.definition import MetricsEndpoint

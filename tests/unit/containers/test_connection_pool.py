@@ -13,8 +13,9 @@ from collections.abc import Iterator
 import pytest
 import uvloop
 
-from emulator.containers.connection_pool import HEAD_BYTES, STREAM_BUFFER_BYTES, Answer, ConnectionPool
+from emulator.containers.connection_pool import ConnectionPool
 from emulator.containers.contract import ContainerContract
+from emulator.containers.http_connection import HEAD_BYTES, STREAM_BUFFER_BYTES, Answer
 from emulator.errors import ContainerError, ContainerNotReached, ContainerUnreachable
 from emulator.limits import Limits
 

@@ -1,0 +1,235 @@
+"""One HTTP/1.1 connection to a container, on httptools: a request is sent, its answer is read.
+
+It exists for speed: against a real model server, an emulator built on aiohttp's client reached two
+thirds of the direct throughput, this one reaches five sixths. It does just what talking to a
+container on this machine takes: no redirects, cookies, proxies, compression or TLS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+from collections import deque
+from dataclasses import dataclass
+
+import httptools
+
+from emulator.errors import ContainerError, ContainerTimeout, ContainerUnreachable
+
+# A streamed answer is read from the socket only as fast as its reader takes it.
+STREAM_BUFFER_BYTES = 256 * 1024
+# [ours] The most of an answer that is not its body: head, informational answers (1xx), trailers, chunk extensions.
+HEAD_BYTES = 256 * 1024
+
+
+class AnswerTooLong(ContainerError):
+    """The answer's body is over the limit."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"the answer (status {status}) is over the body limit")
+        self.status = status
+
+
+class AnswerBrokenOff(ContainerUnreachable):
+    """The connection ended in the middle of an answer."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__("the container broke off its answer")
+        self.status = status
+
+
+@dataclass(slots=True)
+class Answer:
+    """A container's answer. Header names are in lower case; values are as they came."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes = b""
+
+    def header(self, name: bytes) -> bytes | None:
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None
+
+
+class HttpConnection(asyncio.Protocol):
+    """One connection, which does one exchange at a time. httptools calls the ``on_`` methods."""
+
+    def __init__(self) -> None:
+        self.idle_since = 0.0
+        self.reusable = False
+        self._transport: asyncio.Transport
+        self._readable = select.poll()
+        self._parser: httptools.HttpResponseParser
+        self._waiter: asyncio.Future[None] | None = None
+        self._failure: Exception | None = None
+        self._closed = False
+        self._begin(0)
+
+    def _begin(self, max_body: int) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._parts: deque[bytes] = deque()
+        self._buffered = 0
+        self._pending = 0  # bytes that have come since the head or a piece of the body was complete
+        self._max_body = max_body
+        self._head_done = self._done = self.reusable = False
+        self._streaming = self._framed = self._paused = False
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def is_quiet(self) -> bool:
+        """Whether nothing has come since the last answer: no more of it, and no end of the connection."""
+        return not self._readable.poll(0)
+
+    # The exchange
+
+    def send(self, head: bytes, body: bytes, max_body: int, streaming: bool = False) -> None:
+        self._begin(max_body)
+        self._streaming = streaming
+        # One write for small bodies, so that they travel in one segment with the head.
+        if len(body) < 65536:
+            self._transport.write(head + body)
+        else:
+            self._transport.write(head)
+            self._transport.write(body)
+
+    async def head(self, timeout: float) -> None:
+        while not self._head_done:
+            await self._progress(timeout)
+
+    async def answer(self, timeout: float) -> Answer:
+        while not self._done:
+            await self._progress(timeout)
+        parts = self._parts
+        body = parts[0] if len(parts) == 1 else b"".join(parts)
+        return Answer(self._parser.get_status_code(), self._headers, body)
+
+    def begun(self) -> tuple[int, list[tuple[bytes, bytes]]]:
+        return self._parser.get_status_code(), self._headers
+
+    async def part(self, timeout: float) -> bytes | None:
+        """The next part of a streamed body; None at its end."""
+        while not self._parts:
+            if self._done:
+                return None
+            await self._progress(timeout)
+        chunk = self._parts.popleft()
+        self._buffered -= len(chunk)
+        if self._paused and self._buffered < STREAM_BUFFER_BYTES:
+            self._paused = False
+            self._transport.resume_reading()
+        return chunk
+
+    async def _progress(self, timeout: float) -> None:
+        if self._failure is not None:
+            raise self._failure
+        loop = asyncio.get_running_loop()
+        waiter = self._waiter = loop.create_future()
+        timer = loop.call_later(timeout, self._fail, ContainerTimeout(f"no answer within {timeout:.3g} s"))
+        try:
+            await waiter
+        finally:
+            self._waiter = None
+            timer.cancel()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _fail(self, failure: Exception) -> None:
+        self._failure = self._failure or failure
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(self._failure)
+        self.close()
+
+    def close(self) -> None:
+        self._closed = True
+        self._transport.abort()
+
+    # asyncio
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]
+        self._readable.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+
+    def data_received(self, data: bytes) -> None:
+        if self._done:
+            self._distrust()
+            return
+        self._pending += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserUpgrade, httptools.HttpParserError) as error:
+            if self._done:
+                self._distrust()
+            elif isinstance(error, httptools.HttpParserUpgrade):
+                self._fail(ContainerError("the container answered with a protocol upgrade"))
+            else:
+                self._fail(ContainerError(f"the container's answer is not HTTP: {error}"))
+        if self._pending > HEAD_BYTES and not self._done:
+            self._fail(ContainerError(f"the head of the container's answer is over {HEAD_BYTES} bytes"))
+
+    def _distrust(self) -> None:
+        """More has come than the answer. Nobody asked for it: it is nobody's, and the connection is of no use."""
+        self.reusable = False
+        self.close()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._closed = True
+        if self._done or self._failure is not None:
+            return
+        if self._head_done and not self._framed and error is None:
+            self._finish()  # without a length, the end of the connection is the end of the body
+        elif self._head_done:
+            self._fail(AnswerBrokenOff(self._parser.get_status_code()))
+        else:
+            self._fail(ContainerUnreachable("the container closed the connection without an answer"))
+
+    # httptools
+
+    def on_message_begin(self) -> None:
+        if self._done:
+            raise httptools.HttpParserError("one answer behind the other")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._head_done:  # a trailer, which is no header of the answer [RFC 9110, 6.5.1]
+            return
+        name = name.lower()
+        if name == b"content-length" or name == b"transfer-encoding":
+            self._framed = True
+        self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        if self._parser.get_status_code() >= 200:
+            self._head_done = True
+            self._pending = 0
+            if self._streaming:
+                self._wake()
+
+    def on_body(self, chunk: bytes) -> None:
+        self._pending = 0
+        self._parts.append(chunk)
+        self._buffered += len(chunk)
+        if self._streaming:
+            if self._buffered > STREAM_BUFFER_BYTES and not self._paused:
+                self._paused = True
+                self._transport.pause_reading()
+            self._wake()
+        elif self._buffered > self._max_body:
+            self._fail(AnswerTooLong(self._parser.get_status_code()))
+
+    def on_message_complete(self) -> None:
+        if not self._head_done:  # 100 Continue and its like come before the answer
+            self._headers = []
+            self._framed = False
+            return
+        self.reusable = self._parser.should_keep_alive()
+        self._finish()
+
+    def _finish(self) -> None:
+        self._done = True
+        self._wake()
