@@ -14,7 +14,7 @@ import docker
 import pytest
 from docker.errors import ImageNotFound
 
-from tests.documents import command_reference
+from tests.documents import command_reference, module_reference
 from tests.documents.reader import REPOSITORY, Block, Reader, blocks, builds, documents, needs_docker
 from tests.support.emulator_process import archive
 from tests.support.real_servers.images import Images
@@ -153,6 +153,12 @@ def test_the_document_of_the_commands_says_what_they_say() -> None:
     text = command_reference.DOCUMENT.read_text("utf-8")
     assert command_reference.missing(text) == []
     assert text == command_reference.renewed(text), "run: python -m tests.documents.command_reference"
+
+
+def test_how_it_works_shows_every_room_and_every_module_by_its_first_line() -> None:
+    text = module_reference.DOCUMENT.read_text("utf-8")
+    assert module_reference.missing(text) == []
+    assert text == module_reference.renewed(text), "run: python -m tests.documents.module_reference"
 
 
 def messages() -> list[str]:

@@ -105,7 +105,7 @@ def test_the_command_line_tool_has_sts_and_iam(emulator: Emulator) -> None:
 
 
 def test_a_session_can_be_led_to_the_emulator_s_sts_past_an_address_that_its_caller_gives(emulator: Emulator) -> None:
-    # As docs/neighbours.md says; version 2 of SageMaker's Python SDK names STS's own address.
+    # As docs/aws-services.md says; version 2 of SageMaker's Python SDK names STS's own address.
     session = boto3.Session("placeholder", "placeholder", region_name=REGION)
 
     def lead(request: Any, **_: Any) -> None:
