@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+LONGEST_LOG_LINE = 64 * 1024  # bytes; one that is longer is cut into pieces
 LogSink = Callable[[str], None]  # takes one line of a container's output, without its line end
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from emulator.containers.docker.engine import LOCK, MARK, is_abandoned
+from emulator.containers.docker.leftovers import LOCK, MARK, is_abandoned
 from emulator.errors import SetupError
 from emulator.private_files import private_directory
 from localmme import state_directory

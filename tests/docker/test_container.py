@@ -30,10 +30,13 @@ from docker.errors import ImageNotFound
 
 from emulator.containers.container import Setting
 from emulator.containers.docker import container as docker_module
-from emulator.containers.docker import engine as engine_module
-from emulator.containers.docker.container import DockerContainer, describe_end
-from emulator.containers.docker.engine import HOST_LABEL, OWNER_LABEL, RUN_LABEL, Engine, connect
+from emulator.containers.docker import discovery, leftovers
+from emulator.containers.docker.container import DockerContainer
+from emulator.containers.docker.discovery import connect
+from emulator.containers.docker.engine import Engine
+from emulator.containers.docker.failures import EngineError, describe_end
 from emulator.containers.docker.images import local_names, names_elsewhere, near_names, repository
+from emulator.containers.docker.leftovers import HOST_LABEL, OWNER_LABEL, RUN_LABEL
 from emulator.containers.docker.tar_stream import packed
 from emulator.errors import ContainerError, EmulatorError, SetupError
 from emulator.events import Event, Events, ImagePulling
@@ -128,7 +131,7 @@ class Host:
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever else is tested on this engine seems to be on another machine: neither sweeps what the other leaves."""
     name = f"test-{uuid.uuid4().hex}"
-    monkeypatch.setattr(engine_module, "machine", lambda: name)
+    monkeypatch.setattr(leftovers, "machine", lambda: name)
 
 
 Scenario = Callable[[Host], Awaitable[None]]
@@ -322,8 +325,8 @@ say(sys.stdout, b'x' * 200000 + b'\\n'); say(sys.stdout, b'no end')
 def test_a_container_may_be_silent_for_longer_than_the_engine_may(
     run: Callable[[Scenario], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_module, "CONNECT_SECONDS", 1.0)
-    monkeypatch.setattr(engine_module, "ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr(discovery, "CONNECT_SECONDS", 1.0)
+    monkeypatch.setattr(discovery, "ANSWER_SECONDS", 1.0)
 
     async def scenario(host: Host) -> None:
         container = host.container(
@@ -678,7 +681,7 @@ def test_models_are_brought_to_an_engine_that_does_not_see_them(
     code = "import sys; from tests.docker.test_container import hide; hide(*sys.argv[1:])"
     script = 'mount -t tmpfs none "$1" && exec "$0" -c "$2" "$1" "$3" "$4"'
     done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", script, sys.executable, str(hidden), code, image, engine_module.machine()],
+        ["unshare", "--mount", "sh", "-c", script, sys.executable, str(hidden), code, image, leftovers.machine()],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
@@ -690,7 +693,7 @@ def test_models_are_brought_to_an_engine_that_does_not_see_them(
 
 def hide(directory: str, image: str, machine: str) -> None:
     """The part of the test above that runs where the engine does not see ``directory``."""
-    engine_module.machine = lambda: machine
+    leftovers.machine = lambda: machine
     play(unseen, Path(directory), image)
 
 
@@ -921,7 +924,7 @@ def leave(engine: docker.DockerClient, image: str) -> Iterator[Callable[..., str
     left = []
 
     def leave(owner: Path, host: str = "", running: bool = True) -> str:
-        labels = {OWNER_LABEL: str(owner), HOST_LABEL: host or engine_module.machine(), RUN_LABEL: "another"}
+        labels = {OWNER_LABEL: str(owner), HOST_LABEL: host or leftovers.machine(), RUN_LABEL: "another"}
         container = engine.containers.create(image, environment={"PROGRAM": SLEEP}, labels=labels)
         if running:
             container.start()
@@ -981,7 +984,7 @@ def test_two_may_sweep_at_the_same_time(tmp_path: Path, image: str, leave: Calla
 
 def test_an_emulator_that_is_killed_leaves_a_mark(tmp_path: Path, image: str, engine: docker.DockerClient) -> None:
     code = "import sys; from tests.docker.test_container import start_and_die; start_and_die(*sys.argv[1:])"
-    command = [sys.executable, "-c", code, str(tmp_path), image, engine_module.machine()]
+    command = [sys.executable, "-c", code, str(tmp_path), image, leftovers.machine()]
     subprocess.run(command, cwd=REPOSITORY, timeout=60)
     assert len(ours(engine, tmp_path)) == 1
     assert tmp_path.joinpath("engine").read_text() == SOCKET + "\n"
@@ -996,7 +999,7 @@ def test_an_emulator_that_is_killed_leaves_a_mark(tmp_path: Path, image: str, en
 
 def start_and_die(directory: str, image: str, machine: str) -> None:
     """The part of the test above that is killed."""
-    engine_module.machine = lambda: machine
+    leftovers.machine = lambda: machine
 
     async def scenario(host: Host) -> None:
         await host.container(SLEEP).start()
@@ -1023,4 +1026,4 @@ sys.exit("docker" in sys.modules)
 
 
 def test_a_setup_error_is_what_callers_know() -> None:
-    assert issubclass(engine_module.EngineError, EmulatorError)
+    assert issubclass(EngineError, EmulatorError)

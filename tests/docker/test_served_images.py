@@ -28,7 +28,7 @@ from botocore.exceptions import ClientError
 from docker.errors import ImageNotFound
 from docker.models.containers import Container
 
-from emulator.containers.docker.engine import OWNER_LABEL
+from emulator.containers.docker.leftovers import OWNER_LABEL
 from tests.support.emulator_process import REPOSITORY, Emulator, archive, eventually, scripted_model
 from tests.support.endpoint_files import described, many, variant
 from tests.support.real_servers import tensors

@@ -27,7 +27,7 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 
-from emulator.containers.docker.engine import HOST_LABEL, OWNER_LABEL, PID_LABEL, machine
+from emulator.containers.docker.leftovers import HOST_LABEL, OWNER_LABEL, PID_LABEL, machine
 from tests.support.emulator_process import (
     REPOSITORY,
     Emulator,

@@ -10,41 +10,41 @@ import asyncio
 import contextlib
 import math
 import os
-import re
 import secrets
 import stat
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from emulator.containers.container import Container, LogSink, Setting
 from emulator.containers.docker.cgroup_usage import cpu_seconds, working_set
-from emulator.containers.docker.engine import Client, Engine, EngineError, Info
-from emulator.containers.docker.images import Image
-from emulator.containers.docker.log_stream import LogFeed, read_lines
+from emulator.containers.docker.configuration import (
+    BIND_TO_PORT_LABEL,
+    MODELS,
+    MULTI_MODEL_LABEL,
+    bound_port,
+    configuration,
+    host_name,
+    inside,
+    where,
+)
+from emulator.containers.docker.discovery import Info
+from emulator.containers.docker.engine import Engine
+from emulator.containers.docker.failures import EngineError, describe_end, explain, is_mount_refused
+from emulator.containers.docker.images import Client, Image
+from emulator.containers.docker.log_stream import LogFeed, attach, read_lines
 from emulator.containers.docker.tar_stream import packed
 from emulator.errors import ContainerError, SetupError, label_missing
 from emulator.limits import Limits
 from emulator.sizes import format_size
 
-PORT = 8080  # [dg] where a container listens that is not told another port
-SAFE_PORTS = "25000-25999"  # [gh] SAGEMAKER_SAFE_PORT_RANGE of a container that has its instance to itself
-FIRST_PORT, PORTS_EACH = 14_000, 100  # of containers that share an instance: the port to bind, and 99 that are free
-MODELS = PurePosixPath("/opt/ml/models")  # [dg]
-MODEL = PurePosixPath("/opt/ml/model")  # [dg]
-MULTI_MODEL_LABEL = "com.amazonaws.sagemaker.capabilities.multi-models=true"  # [dg]
-BIND_TO_PORT_LABEL = "com.amazonaws.sagemaker.capabilities.accept-bind-to-port=true"  # [dg]
-
 LEAST_MEMORY = 6 * 1024 * 1024  # that an engine takes as a limit
-KILLED, NOT_EXECUTABLE, NOT_FOUND = 137, 126, 127  # exit codes
 LAST_WORDS_SECONDS = 2.0  # for the output and the exit code of a container that was stopped
 OOM_NOTICE_SECONDS = 0.5  # in which the end of the container is noticed, if it was its main process that was killed
 LOST_SECONDS = 10  # for an engine to come back
 ENDED = ("exited", "removing", "dead")  # states of a container, as the engine calls them
-# What engines say of a directory that they do not see.
-MOUNT_REFUSED = ("bind source path does not exist", "mounts denied", "is not shared")
 
 
 class DockerContainer(Container):
@@ -330,66 +330,6 @@ class DockerContainer(Container):
             self._exited.set_result("was removed")
 
 
-# What it is created with
-
-
-def configuration(image: Image, setting: Setting, info: Info, mount: bool) -> dict[str, Any]:
-    """What the engine is told, in the words of its API."""
-    port = bound_port(setting)
-    environment = {**setting.environment, **platform_environment(setting)}
-    host: dict[str, Any] = {
-        "Memory": setting.memory_bytes,
-        "MemorySwap": setting.memory_bytes,  # memory and swap together: no swap
-        "NanoCpus": min(setting.vcpus, info.cpus) * 10**9,  # an engine refuses more than it has
-        "Init": False,
-        "LogConfig": {"Type": "none"},  # the emulator keeps the log; the engine need not write it as well
-    }
-    if mount:
-        # A mount, not a bind: that would make a directory where there is none, on whatever machine.
-        source, target = str(setting.models.resolve()), str(inside(setting))
-        host["Mounts"] = [{"Type": "bind", "Source": source, "Target": target, "ReadOnly": True}]
-        if info.selinux:
-            host["SecurityOpt"] = ["label=disable"]
-    if setting.gpus:
-        host["DeviceRequests"] = [{"Count": setting.gpus, "Capabilities": [["gpu"]]}]
-    if not info.reachable:
-        host["PortBindings"] = {f"{port}/tcp": [{"HostIp": info.publish_at, "HostPort": ""}]}
-    return {
-        "Image": image.id,
-        "Cmd": ["serve"],
-        "Hostname": host_name(setting.name),
-        "Env": [f"{name}={value}" for name, value in environment.items()],
-        "ExposedPorts": {f"{port}/tcp": {}},
-        "HostConfig": host,
-    }
-
-
-def bound_port(setting: Setting) -> int:
-    """The port that the container is to listen at. Multi Model Server refuses those above 32766."""
-    return FIRST_PORT + PORTS_EACH * setting.position if setting.shares_instance else PORT
-
-
-def platform_environment(setting: Setting) -> Mapping[str, str]:
-    """The ports that SageMaker tells a container, one that is alone too."""
-    if not setting.shares_instance:
-        return {"SAGEMAKER_SAFE_PORT_RANGE": SAFE_PORTS}
-    port = bound_port(setting)
-    return {
-        "SAGEMAKER_BIND_TO_PORT": str(port),
-        "SAGEMAKER_SAFE_PORT_RANGE": f"{port + 1}-{port + PORTS_EACH - 1}",
-    }
-
-
-def inside(setting: Setting) -> PurePosixPath:
-    """Where the container looks for its model or models."""
-    return MODELS if setting.multi_model else MODEL
-
-
-def host_name(name: str) -> str:
-    """A name made into one of DNS."""
-    return re.sub(r"[^A-Za-z0-9-]+", "-", name)[:63].strip("-") or "container"
-
-
 def let_everyone_read(directory: Path) -> None:
     """As ``packed`` does for what is not mounted: an image may run as any user."""
     for folder, _, names in os.walk(directory):
@@ -401,73 +341,10 @@ def let_everyone_read(directory: Path) -> None:
                     os.chmod(path, wanted)
 
 
-# What an engine answers
-
-
-def where(network: Mapping[str, Any], port: int, info: Info) -> tuple[str, int]:
-    """The address to connect to, by what the engine says of a running container's network. One that ended has none."""
-    if info.reachable:
-        addresses = (each.get("IPAddress") for each in network["Networks"].values())
-        return next(filter(None, addresses), info.host), port
-    published = network["Ports"].get(f"{port}/tcp") or [{"HostPort": "0"}]
-    return info.host, int(published[0]["HostPort"])
-
-
-def attach(client: Client, container: str) -> Any:
-    """The answer whose stream is the container's output, from now on."""
-    response = client.post(
-        f"{client.base_url}/v{client.api_version}/containers/{container}/attach",
-        params={"stdout": 1, "stderr": 1, "stream": 1},
-        headers={"Connection": "Upgrade", "Upgrade": "tcp"},
-        stream=True,
-        timeout=None,  # it may be silent for as long as it likes
-    )
-    response.raise_for_status()
-    return response
-
-
 def exists(client: Client, container: str, path: PurePosixPath) -> bool:
     """Whether a container, which need not run, has this file or directory."""
     url = f"{client.base_url}/v{client.api_version}/containers/{container}/archive"
     return bool(client.head(url, params={"path": str(path)}, timeout=client.timeout).ok)
-
-
-def is_mount_refused(error: EngineError) -> bool:
-    """Whether an engine does not see a directory of this machine."""
-    return any(words in error.reason.lower() for words in MOUNT_REFUSED)
-
-
-def explain(error: EngineError, image: Image) -> SetupError:
-    """Why a container could not be created or started, and what to do about it."""
-    if not error.status:
-        return error
-    if "could not select device driver" in error.reason:
-        return SetupError(
-            "The Docker Engine has no GPUs for containers. Install the NVIDIA Container Toolkit "
-            "(nvidia-container-toolkit) on its machine, or do without GPUs."
-        )
-    if "executable file not found" in error.reason and not image.entrypoint:
-        return SetupError(
-            f"Image {image.reference} has no entry point, and no program `serve` on its PATH: SageMaker runs "
-            '`docker run IMAGE serve`. Add ENTRYPOINT ["program", "argument"] to its Dockerfile.'
-        )
-    return SetupError(f"Image {image.reference} cannot be started: {error.reason}")
-
-
-def describe_end(state: Mapping[str, Any], memory_bytes: int) -> str:
-    """How a container ended, in words that follow "it"; by what the engine says of its state."""
-    code, memory = state["ExitCode"], format_size(memory_bytes)
-    if state["Status"] in ("removing", "dead"):
-        return "was removed"
-    if state.get("OOMKilled"):
-        # The flag is for any of its processes.
-        if code == KILLED:
-            return f"ran out of memory: the kernel killed it at {memory} (exit code {code})"
-        return f"ended with exit code {code}, after the kernel killed a process of it at {memory} of memory"
-    if code == KILLED:
-        return f"was killed (exit code {code})"
-    hints = {NOT_EXECUTABLE: ": a program could not be executed", NOT_FOUND: ": a program was not found"}
-    return f"ended with exit code {code}{hints.get(code, '')}"
 
 
 def api_version(client: Client) -> tuple[int, ...]:

@@ -9,12 +9,12 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 from urllib3.exceptions import HTTPError
 
-from emulator.containers.container import LogSink
-from emulator.containers.process.container import LONGEST_LOG_LINE
+from emulator.containers.container import LONGEST_LOG_LINE, LogSink
+from emulator.containers.docker.images import Client
 
 MOST_LINES_WAITING = 10_000  # for the event loop; then the container has to wait
 READ_AT_ONCE = 64 * 1024
@@ -22,6 +22,19 @@ READ_AT_ONCE = 64 * 1024
 # loop, with which it shares the interpreter.
 PAUSE_SECONDS = 0.01
 _FRAME = struct.Struct(">BxxxL")  # which stream, how many bytes
+
+
+def attach(client: Client, container: str) -> Any:
+    """The answer whose stream is the container's output, from now on."""
+    response = client.post(
+        f"{client.base_url}/v{client.api_version}/containers/{container}/attach",
+        params={"stdout": 1, "stderr": 1, "stream": 1},
+        headers={"Connection": "Upgrade", "Upgrade": "tcp"},
+        stream=True,
+        timeout=None,  # it may be silent for as long as it likes
+    )
+    response.raise_for_status()
+    return response
 
 
 class Readable(Protocol):

@@ -7,9 +7,7 @@ import contextlib
 import ctypes
 import json
 import os
-import random
 import signal
-import socket
 import sys
 import time
 from collections import deque
@@ -19,8 +17,9 @@ from typing import TypeVar
 
 import psutil
 
-from emulator.containers.container import Container, LogSink, Setting
+from emulator.containers.container import LONGEST_LOG_LINE, Container, LogSink, Setting
 from emulator.containers.process.keeper import PR_SET_CHILD_SUBREAPER
+from emulator.containers.process.ports import free_ports
 from emulator.containers.unix_socket import new_socket_path, remove
 from emulator.errors import SetupError
 from emulator.limits import Limits
@@ -28,10 +27,8 @@ from emulator.limits import Limits
 PORT_VARIABLE = "SAGEMAKER_BIND_TO_PORT"
 SOCKET_VARIABLE = "LOCALMME_BIND_TO_SOCKET"  # of localmme's own server, which listens there and at no port
 SAFE_PORTS = 10  # in SAGEMAKER_SAFE_PORT_RANGE
-LONGEST_LOG_LINE = 64 * 1024
 LAST_WORDS_SECONDS = 2.0  # for what is still in the pipes of a container that has ended
 ORPHAN_SECONDS = 5.0  # for ending what a killed keeper left behind
-CONTAINER_PORTS = range(10_000, 32_767)
 # ``python -m`` puts the working directory first on the import path: from here, it finds this package
 # and nothing that a user's own directory may hold (a queue.py, say).
 PACKAGE_ROOT = Path(__file__).resolve().parents[2]
@@ -208,25 +205,6 @@ class ProcessContainer(Container):
                 rest = b""
         if rest:
             self._log(rest.decode("utf-8", "replace"))
-
-
-def free_ports(host: str, count: int) -> int:
-    """The first of so many ports in a row that are free now.
-
-    From a range in which the system does not place outgoing connections, and in which Multi Model
-    Server accepts its port: it refuses those above 32766.
-    """
-    for first in random.sample(range(CONTAINER_PORTS.start, CONTAINER_PORTS.stop - count), 100):
-        if all(_is_free(host, port) for port in range(first, first + count)):
-            return first
-    raise SetupError(f"No port is free for a container between {CONTAINER_PORTS.start} and {CONTAINER_PORTS.stop}.")
-
-
-def _is_free(host: str, port: int) -> bool:
-    with socket.socket() as probe, contextlib.suppress(OSError):
-        probe.bind((host, port))
-        return True
-    return False
 
 
 def describe_exit(code: int) -> str:

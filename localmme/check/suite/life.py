@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from emulator.containers.docker.container import BIND_TO_PORT_LABEL, MULTI_MODEL_LABEL
+from emulator.containers.docker.configuration import BIND_TO_PORT_LABEL, MULTI_MODEL_LABEL
 from emulator.errors import SetupError
 from emulator.timeouts import in_time
 from localmme.check.bench import Bench, Clock

@@ -1,0 +1,86 @@
+"""What the engine is to create a container with, as SageMaker runs it, and where the container is reached then."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from emulator.containers.container import Setting
+from emulator.containers.docker.discovery import Info
+from emulator.containers.docker.images import Image
+
+PORT = 8080  # [dg] where a container listens that is not told another port
+SAFE_PORTS = "25000-25999"  # [gh] SAGEMAKER_SAFE_PORT_RANGE of a container that has its instance to itself
+FIRST_PORT, PORTS_EACH = 14_000, 100  # of containers that share an instance: the port to bind, and 99 that are free
+MODELS = PurePosixPath("/opt/ml/models")  # [dg]
+MODEL = PurePosixPath("/opt/ml/model")  # [dg]
+MULTI_MODEL_LABEL = "com.amazonaws.sagemaker.capabilities.multi-models=true"  # [dg]
+BIND_TO_PORT_LABEL = "com.amazonaws.sagemaker.capabilities.accept-bind-to-port=true"  # [dg]
+
+
+def configuration(image: Image, setting: Setting, info: Info, mount: bool) -> dict[str, Any]:
+    """What the engine is told, in the words of its API."""
+    port = bound_port(setting)
+    environment = {**setting.environment, **platform_environment(setting)}
+    host: dict[str, Any] = {
+        "Memory": setting.memory_bytes,
+        "MemorySwap": setting.memory_bytes,  # memory and swap together: no swap
+        "NanoCpus": min(setting.vcpus, info.cpus) * 10**9,  # an engine refuses more than it has
+        "Init": False,
+        "LogConfig": {"Type": "none"},  # the emulator keeps the log; the engine need not write it as well
+    }
+    if mount:
+        # A mount, not a bind: that would make a directory where there is none, on whatever machine.
+        source, target = str(setting.models.resolve()), str(inside(setting))
+        host["Mounts"] = [{"Type": "bind", "Source": source, "Target": target, "ReadOnly": True}]
+        if info.selinux:
+            host["SecurityOpt"] = ["label=disable"]
+    if setting.gpus:
+        host["DeviceRequests"] = [{"Count": setting.gpus, "Capabilities": [["gpu"]]}]
+    if not info.reachable:
+        host["PortBindings"] = {f"{port}/tcp": [{"HostIp": info.publish_at, "HostPort": ""}]}
+    return {
+        "Image": image.id,
+        "Cmd": ["serve"],
+        "Hostname": host_name(setting.name),
+        "Env": [f"{name}={value}" for name, value in environment.items()],
+        "ExposedPorts": {f"{port}/tcp": {}},
+        "HostConfig": host,
+    }
+
+
+def bound_port(setting: Setting) -> int:
+    """The port that the container is to listen at. Multi Model Server refuses those above 32766."""
+    return FIRST_PORT + PORTS_EACH * setting.position if setting.shares_instance else PORT
+
+
+def platform_environment(setting: Setting) -> Mapping[str, str]:
+    """The ports that SageMaker tells a container, one that is alone too."""
+    if not setting.shares_instance:
+        return {"SAGEMAKER_SAFE_PORT_RANGE": SAFE_PORTS}
+    port = bound_port(setting)
+    return {
+        "SAGEMAKER_BIND_TO_PORT": str(port),
+        "SAGEMAKER_SAFE_PORT_RANGE": f"{port + 1}-{port + PORTS_EACH - 1}",
+    }
+
+
+def inside(setting: Setting) -> PurePosixPath:
+    """Where the container looks for its model or models."""
+    return MODELS if setting.multi_model else MODEL
+
+
+def host_name(name: str) -> str:
+    """A name made into one of DNS."""
+    return re.sub(r"[^A-Za-z0-9-]+", "-", name)[:63].strip("-") or "container"
+
+
+def where(network: Mapping[str, Any], port: int, info: Info) -> tuple[str, int]:
+    """The address to connect to, by what the engine says of a running container's network. One that ended has none."""
+    if info.reachable:
+        addresses = (each.get("IPAddress") for each in network["Networks"].values())
+        return next(filter(None, addresses), info.host), port
+    published = network["Ports"].get(f"{port}/tcp") or [{"HostPort": "0"}]
+    return info.host, int(published[0]["HostPort"])
