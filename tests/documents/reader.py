@@ -139,6 +139,8 @@ def documents() -> list[Path]:
     return [
         REPOSITORY / "README.md",
         REPOSITORY / "SECURITY.md",
+        REPOSITORY / "CONTRIBUTING.md",
+        REPOSITORY / "CHANGELOG.md",
         *sorted((REPOSITORY / "docs").glob("*.md")),
         *sorted((REPOSITORY / "samples").rglob("*.md")),
     ]
