@@ -43,8 +43,7 @@ class Endpoint:
     def __init__(self, definition: EndpointDefinition, site: Workspace) -> None:
         """``site`` is the endpoint's own."""
         self.definition = definition
-        self.status = "Creating"
-        self.failure_reason = ""
+        self._status = self._failure_reason = ""
         self._history = CountsByModel()
         self._limits = site.limits
         self._site, self._events = site, site.events
@@ -52,10 +51,20 @@ class Endpoint:
         self._numbers: defaultdict[str, Iterator[int]] = defaultdict(lambda: itertools.count(1))  # by variant name
         self._variants = self._new_variants(definition)
         self._others: list[ProductionVariant] = []  # on their way in or out, to which nothing is routed
+        self._become("Creating")
+
+    @property
+    def status(self) -> str:
+        """Creating, InService, Updating, Failed or Deleting. Each change is an EndpointStatus event."""
+        return self._status
+
+    @property
+    def failure_reason(self) -> str:
+        """Why it is Failed, or why its last change failed; empty = it did not."""
+        return self._failure_reason
 
     async def start(self, tries: int = 1) -> None:
         """Bring the endpoint InService. Raises SetupError, with the reason, when it is Failed instead."""
-        self._become("Creating")
         pause = FIRST_PAUSE_SECONDS
         while True:
             tries -= 1
@@ -86,13 +95,20 @@ class Endpoint:
         """The endpoint cannot be had."""
         self._become("Failed", reason)
 
+    def begin_update(self) -> None:
+        """The endpoint is Updating from now on, until ``settle``. A change follows: ``update`` or ``adjust``."""
+        self._become("Updating")
+
+    def begin_deletion(self) -> None:
+        """The endpoint takes no more invocations. ``stop`` follows."""
+        self._become("Deleting")
+
     async def update(self, definition: EndpointDefinition) -> None:
         """Replace all variants: the new ones are healthy before the old ones take no more.
 
-        The endpoint is Updating until ``settle``. Raises SetupError when a new one cannot be started: then the old
-        ones go on.
+        Between ``begin_update`` and ``settle``. Raises SetupError when a new one cannot be started: then the old ones
+        go on.
         """
-        self._become("Updating")
         with _for_its_user():
             coming = self._new_variants(definition)
             self._others += coming
@@ -105,10 +121,9 @@ class Endpoint:
     async def adjust(self, weights: Mapping[str, float], instance_counts: Mapping[str, int]) -> None:
         """Change, by variant name, shares of the traffic and numbers of instances.
 
-        The endpoint is Updating until ``settle``. Raises SetupError when a new instance cannot be started: then all
-        is as before.
+        Between ``begin_update`` and ``settle``. Raises SetupError when a new instance cannot be started: then all is as
+        before.
         """
-        self._become("Updating")
         scaled = [variant for variant in self._variants if variant.name in instance_counts]
         try:
             with _for_its_user():
@@ -139,7 +154,7 @@ class Endpoint:
 
     async def stop(self) -> None:
         """Refuse new invocations, let those under way end (``Limits.drain_seconds``), stop the containers."""
-        self._become("Deleting")
+        self.begin_deletion()
         await drained([*self._variants, *self._others], self._limits.drain_seconds)
         await self._clear()
 
@@ -232,8 +247,9 @@ class Endpoint:
         ]
 
     def _become(self, status: str, reason: str = "") -> None:
-        self.status, self.failure_reason = status, reason
-        self._events.publish(EndpointStatus(status, reason))
+        if (status, reason) != (self._status, self._failure_reason):
+            self._status, self._failure_reason = status, reason
+            self._events.publish(EndpointStatus(status, reason))
 
 
 def _buckets(definition: EndpointDefinition) -> list[ModelSource]:

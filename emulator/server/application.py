@@ -38,6 +38,7 @@ from emulator.printable import printable_lines
 from emulator.server.worker import ENDING_SIGNALS, Worker
 from emulator.services.moto_services.app import MotoServicesApp
 from emulator.services.runtime.app import RuntimeApp
+from emulator.services.sagemaker.records import EndpointRecord
 from emulator.services.sagemaker.registry import Registry
 
 if TYPE_CHECKING:
@@ -100,11 +101,11 @@ class Application:
         for listener in (TerminalLog(self._settings.url, self._given, again), metrics, container_logs):
             self._events.subscribe(listener)
         neighbours = MotoServicesApp(metrics, container_logs, self._engine, self._settings.region)
-        shutil.rmtree(self._instances, ignore_errors=True)
+        await asyncio.to_thread(shutil.rmtree, self._instances, ignore_errors=True)
         # A worker's own disks, so that the keepers of one that was killed can clean up without asking.
         disks, logs = self._instances / str(os.getpid()), self._settings.state_directory / "logs"
         self._endpoints = Endpoints(Workspace(disks, logs, self._engine, self._limits, self._events))
-        self._registry = Registry(self._settings.state_directory / "registry.db")
+        self._registry = await asyncio.to_thread(Registry.open, self._settings.state_directory / "registry.db")
         plane = self._plane(self._registry)
         web = console(self._is_in_service, self._state, self._settings.region, asyncio.get_running_loop())
         if self._settings.s3_root is not None:
@@ -132,7 +133,7 @@ class Application:
         await asyncio.get_running_loop().shutdown_default_executor()  # an extraction may be under way
         if self._registry is not None:
             self._registry.close()
-        shutil.rmtree(self._instances, ignore_errors=True)
+        shutil.rmtree(self._instances, ignore_errors=True)  # nothing is served any more that it could hold up
 
     def abandon(self) -> None:
         """Remove, at once, what would outlive this process: the keepers end local processes, but no one Docker's."""
@@ -153,7 +154,7 @@ class Application:
 
         settings = self._settings
         for definition in self._given:
-            if registry.get("endpoint", definition.name) is not None:
+            if registry.get(EndpointRecord, definition.name) is not None:
                 raise SetupError(
                     f"An endpoint {definition.name} was created through the API, and {settings.state_directory} keeps "
                     "it. Take another --endpoint-name, or delete that endpoint first: start with --no-endpoint for it."
@@ -179,7 +180,7 @@ class Application:
             if self._engine.has_leftovers():
                 with contextlib.suppress(SetupError):  # it does not run now
                     await self._engine.sweep()
-            for record in plane.registry.all("endpoint"):
+            for record in plane.registry.all(EndpointRecord):
                 if record.stored:
                     restore(plane, record)
             if again:

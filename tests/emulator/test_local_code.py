@@ -25,7 +25,8 @@ from emulator.services.sagemaker import endpoint_configs, endpoints, models
 from emulator.services.sagemaker.control_plane import ControlPlane
 from emulator.services.sagemaker.endpoints_at_start import register
 from emulator.services.sagemaker.errors import ControlPlaneError
-from emulator.services.sagemaker.registry import Record, Registry
+from emulator.services.sagemaker.records import EndpointRecord, ModelRecord
+from emulator.services.sagemaker.registry import Registry
 from localmme.serve_options import settings
 from tests.support.emulator_process import Emulator
 
@@ -60,7 +61,7 @@ class Endpoints:
 
 def plane(directory: Path, local_code: bool) -> ControlPlane:
     (directory / "models").mkdir(exist_ok=True)
-    registry = Registry(directory / "registry.db")
+    registry = Registry.open(directory / "registry.db")
     locate = lambda url, multi_model: directory / "models"  # noqa: E731
     return ControlPlane(registry, Endpoints(), "us-east-1", directory, locate, 20, local_code)  # type: ignore[arg-type]
 
@@ -77,7 +78,7 @@ def test_no_model_is_created_that_would_run_here(tmp_path: Path, image: str) -> 
     with pytest.raises(ControlPlaneError, match="--local-code") as caught:
         asyncio.run(models.create(off, asked(image)))
     assert caught.value.code == "AccessDeniedException"
-    assert off.registry.get("model", "m") is None
+    assert off.registry.get(ModelRecord, "m") is None
     asyncio.run(models.create(plane(tmp_path, local_code=True), asked(image)))
 
 
@@ -92,12 +93,12 @@ def test_what_was_created_while_it_was_allowed_does_not_run_when_it_is_not(tmp_p
     off = plane(tmp_path, local_code=False)
     with pytest.raises(ControlPlaneError, match="--local-code"):
         asyncio.run(endpoints.create(off, {"EndpointName": "another", "EndpointConfigName": "c"}))
-    record = off.registry.get("endpoint", "e")
+    record = off.registry.get(EndpointRecord, "e")
     assert record is not None
     endpoints.restore(off, record)
     [(definition, hosted)] = off.endpoints.added  # type: ignore[attr-defined]
     assert (len(definition.variants), "--local-code" in hosted.failure) == (0, True)
-    assert "failure" not in record.more  # it runs again when that is allowed again
+    assert record.deployments.failure == ""  # it runs again when that is allowed again
 
 
 def test_what_the_command_line_gave_is_not_concerned(tmp_path: Path) -> None:
@@ -112,7 +113,7 @@ def test_what_the_command_line_gave_is_not_concerned(tmp_path: Path) -> None:
 def test_a_record_cannot_say_of_itself_that_it_was_given(tmp_path: Path) -> None:
     off = plane(tmp_path, local_code=False)
     with pytest.raises(ControlPlaneError, match="--local-code"):
-        models.definition(off, asked("command:true"), Record("model", "m", {}, more={"directory": "."}).more)
+        models.definition(off, ModelRecord("m", asked("command:true"), directory="."))
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
 from emulator.errors import SetupError
-from emulator.services.sagemaker.registry import Record, Registry
+from emulator.services.sagemaker.records import ModelRecord
+from emulator.services.sagemaker.registry import Registry
 from tests.support.cloud import ACCOUNT_ARN, ROLE, Cloud, runs
 from tests.support.emulator_process import SCRIPTED_CONTAINER, archive, eventually, free_port
 
@@ -340,13 +341,13 @@ def a_directory(path: Path) -> None:
 )
 def test_a_file_that_cannot_be_used_is_explained(tmp_path: Path, spoil: Callable[[Path], None], words: str) -> None:
     path = tmp_path / "registry.db"
-    registry = Registry(path)
+    registry = Registry.open(path)
     for number in range(50):
-        registry.put(Record("model", f"m{number}", {"ModelName": f"m{number}", "Environment": {"A": "x" * 200}}))
+        registry.put(ModelRecord(f"m{number}", {"ModelName": f"m{number}", "Environment": {"A": "x" * 200}}))
     registry.close()
     spoil(path)
     with pytest.raises(SetupError, match=words) as caught:
-        Registry(path)
+        Registry.open(path)
     assert str(path) in str(caught.value) and "--state-dir" in str(caught.value)
 
 
@@ -381,16 +382,16 @@ def _update(path: Path, document: str) -> None:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, list[str]]:
     """The content of a file, and its records as text."""
     path = tmp_path_factory.mktemp("whole") / "registry.db"
-    registry = Registry(path)
+    registry = Registry.open(path)
     for number in range(100):
-        registry.put(Record("model", f"m{number}", {"ModelName": f"m{number}", "Environment": {"A": "x" * 200}}))
+        registry.put(ModelRecord(f"m{number}", {"ModelName": f"m{number}", "Environment": {"A": "x" * 200}}))
     records = texts(registry)
     registry.close()
     return path.read_bytes(), records
 
 
 def texts(registry: Registry) -> list[str]:
-    return sorted(str(vars(record)) for record in registry.all("model"))
+    return sorted(str(vars(record)) for record in registry.all(ModelRecord))
 
 
 @pytest.mark.parametrize("spoil", DAMAGES.values(), ids=DAMAGES)
@@ -403,7 +404,7 @@ def test_nothing_is_lost_silently_and_a_damaged_file_is_left_as_it_is(
     spoilt = path.read_bytes()
     assert spoilt
     try:
-        registry = Registry(path)
+        registry = Registry.open(path)
     except SetupError as error:
         assert str(path) in str(error) and path.read_bytes() == spoilt
     else:

@@ -132,7 +132,7 @@ class DirectControlPlane:
     def __init__(self, directory: Path, **limits: float) -> None:
         self.directory = directory
         (directory / "s3" / "bucket").mkdir(parents=True, exist_ok=True)
-        self.registry = Registry(directory / "registry.db")
+        self.registry = Registry.open(directory / "registry.db")
         place = site(directory, **limits)
         self.events = place.events
         self.endpoints = Endpoints(place)

@@ -14,7 +14,8 @@ from emulator.aws.service_models import shape
 from emulator.hosting.endpoints import Endpoints
 from emulator.services.sagemaker.definitions import Locate
 from emulator.services.sagemaker.errors import already_exists, not_found, not_kept
-from emulator.services.sagemaker.registry import Kind, Record, Registry
+from emulator.services.sagemaker.records import KINDS, Kind, Record
+from emulator.services.sagemaker.registry import R, Registry
 
 
 @dataclass(frozen=True)
@@ -36,30 +37,32 @@ class ControlPlane:
     def arn_of(self, record: Record) -> str:
         return self.arn(record.kind, record.name)
 
-    def get(self, kind: Kind, name: str) -> Record:
+    def get(self, kind: type[R], name: str) -> R:
         """Raises ControlPlaneError when there is none."""
         record = self.registry.get(kind, name)
         if record is None:
-            raise not_found(kind, self.arn(kind, name))
+            raise not_found(kind.kind, self.arn(kind.kind, name))
         return record
 
     def by_arn(self, arn: str) -> Record | None:
         """The record with that ARN."""
         kind, _, name = arn.rpartition(":")[2].partition("/")
-        record = self.registry.get(kind, name)  # type: ignore[arg-type]
+        record = self.registry.get(KINDS[kind], name) if kind in KINDS else None
         return record if record is not None and self.arn_of(record) == arn else None
 
-    async def create(self, kind: Kind, name: str, asked: dict[str, Any], more: dict[str, Any]) -> Record:
-        """A new record, tagged and kept, under a name that ``refuse_existing`` let pass. Raises as ``keep``."""
-        tags = {tag["Key"]: tag["Value"] for tag in asked.get("Tags", ())}
-        record = Record(kind, name, asked, tags=tags, more=more)
+    async def create(self, record: R) -> R:
+        """Keep a new record, with the tags of its call, under a name that ``refuse_existing`` let pass.
+
+        Raises as ``keep``.
+        """
+        record.tags = {tag["Key"]: tag["Value"] for tag in record.arguments.get("Tags", ())}
         await self.keep(record)
         return record
 
-    def refuse_existing(self, kind: Kind, name: str) -> None:
+    def refuse_existing(self, kind: type[Record], name: str) -> None:
         """Raises ControlPlaneError when there is one of that name."""
         if self.registry.get(kind, name) is not None:
-            raise already_exists(kind, self.arn(kind, name))
+            raise already_exists(kind.kind, self.arn(kind.kind, name))
 
     async def keep(self, record: Record) -> None:
         """Keep a new record, or what has changed of one. Raises ControlPlaneError when the disk does not take it."""
@@ -69,7 +72,7 @@ class ControlPlane:
         """Let a record not survive a restart. Raises as ``keep``."""
         await self._write(self.registry.unstore, record)
 
-    async def delete(self, kind: Kind, name: str) -> None:
+    async def delete(self, kind: type[Record], name: str) -> None:
         """Raises ControlPlaneError when there is none of that name."""
         record = self.get(kind, name)
         await self.unstore(record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from emulator.services.sagemaker.errors import (
 )
 from emulator.services.sagemaker.listing import page
 from emulator.services.sagemaker.models import definition, refuse_not_emulated, wrong
-from emulator.services.sagemaker.registry import Record
+from emulator.services.sagemaker.records import EndpointConfigRecord, ModelRecord
 
 # [dg] Each names the members of a configuration and of its variants that an endpoint with a multi-model container
 # cannot have. Elastic Inference is no longer offered by SageMaker at all.
@@ -25,23 +26,23 @@ NOT_WITH_MULTI_MODEL = ("AsyncInferenceConfig", "ShadowProductionVariants", "Ser
 async def create(plane: ControlPlane, asked: dict[str, Any]) -> dict[str, Any]:
     asked = {"EnableNetworkIsolation": False, **asked}
     name = asked["EndpointConfigName"]
-    plane.refuse_existing("endpoint-config", name)
+    plane.refuse_existing(EndpointConfigRecord, name)
     variants(plane, asked, used_models(plane, asked))
-    record = await plane.create("endpoint-config", name, asked, {})
+    record = await plane.create(EndpointConfigRecord(name, asked))
     return {"EndpointConfigArn": plane.arn_of(record)}
 
 
 async def describe(plane: ControlPlane, asked: dict[str, Any]) -> dict[str, Any]:
-    record = plane.get("endpoint-config", asked["EndpointConfigName"])
+    record = plane.get(EndpointConfigRecord, asked["EndpointConfigName"])
     return {
-        **told(record.asked, "DescribeEndpointConfigOutput"),
+        **told(record.arguments, "DescribeEndpointConfigOutput"),
         "EndpointConfigArn": plane.arn_of(record),
         "CreationTime": record.created,
     }
 
 
 async def list_(plane: ControlPlane, asked: dict[str, Any]) -> dict[str, Any]:
-    records, more = page(plane.registry.all("endpoint-config"), asked)
+    records, more = page(plane.registry.all(EndpointConfigRecord), asked)
     configs = [
         {
             "EndpointConfigName": record.name,
@@ -54,19 +55,19 @@ async def list_(plane: ControlPlane, asked: dict[str, Any]) -> dict[str, Any]:
 
 
 async def delete(plane: ControlPlane, asked: dict[str, Any]) -> dict[str, Any]:
-    await plane.delete("endpoint-config", asked["EndpointConfigName"])
+    await plane.delete(EndpointConfigRecord, asked["EndpointConfigName"])
     return {}
 
 
-def used_models(plane: ControlPlane, config: dict[str, Any]) -> dict[str, Record]:
+def used_models(plane: ControlPlane, config: dict[str, Any]) -> dict[str, ModelRecord]:
     """The models that a configuration's variants name. Raises ControlPlaneError when one of them is not there."""
     names = [variant["ModelName"] for variant in config["ProductionVariants"] if "ModelName" in variant]
-    return {name: plane.get("model", name) for name in names}
+    return {name: plane.get(ModelRecord, name) for name in names}
 
 
-def variants(plane: ControlPlane, config: dict[str, Any], models: dict[str, Record]) -> list[VariantDefinition]:
+def variants(plane: ControlPlane, config: dict[str, Any], models: Mapping[str, ModelRecord]) -> list[VariantDefinition]:
     """What a configuration describes, with these models. Raises ControlPlaneError, with all that is wrong."""
-    definitions = {name: definition(plane, model.asked, model.more) for name, model in models.items()}
+    definitions = {name: definition(plane, model) for name, model in models.items()}
     _refuse_impossible(config, definitions)
     refuse_not_emulated("CreateEndpointConfigInput", config)
     arguments = Arguments(plane.directory, plane.locate)

@@ -7,7 +7,7 @@ while it runs. [dg]
 from __future__ import annotations
 
 import logging
-from collections.abc import Coroutine
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -26,22 +26,28 @@ from emulator.services.sagemaker.errors import (
     variants_not_found,
 )
 from emulator.services.sagemaker.listing import page
-from emulator.services.sagemaker.registry import Record, now
+from emulator.services.sagemaker.records import (
+    Deployment,
+    Deployments,
+    DesiredVariant,
+    EndpointConfigRecord,
+    EndpointRecord,
+    now,
+)
 
 log = logging.getLogger("localmme")
 FAILURE_REASON_CHARACTERS = 1024  # [api]
-Source = dict[str, Any]  # what an endpoint was made from: its configuration's name and arguments, and its models'
 
 
 async def create(plane: ControlPlane, asked: dict[str, Any]) -> dict[str, Any]:
     name = asked["EndpointName"]
-    plane.refuse_existing("endpoint", name)
-    source = _source(plane, asked["EndpointConfigName"])
-    definition = _definition(plane, name, source, {})
+    plane.refuse_existing(EndpointRecord, name)
+    deployment = _deployment(plane, asked["EndpointConfigName"])
+    definition = _definition(plane, name, deployment)
     _refuse_over_quota(plane, definition)
     endpoint = plane.endpoints.add(definition)
     try:
-        record = await plane.create("endpoint", name, asked, {"source": source, "desired": {}})
+        record = await plane.create(EndpointRecord(name, asked, deployments=Deployments(deployment)))
     except ControlPlaneError:
         await plane.endpoints.remove(endpoint)
         raise
@@ -50,29 +56,29 @@ async def create(plane: ControlPlane, asked: dict[str, Any]) -> dict[str, Any]:
 
 
 async def describe(plane: ControlPlane, asked: dict[str, Any]) -> dict[str, Any]:
-    record = plane.get("endpoint", asked["EndpointName"])
-    endpoint = _live(plane, record)
+    record = plane.get(EndpointRecord, asked["EndpointName"])
+    endpoint, deployed = _live(plane, record), record.deployments.current
     answer = {
         "EndpointName": record.name,
         "EndpointArn": plane.arn_of(record),
-        "EndpointConfigName": record.more["source"]["name"],
+        "EndpointConfigName": deployed.config_name,
         "EndpointStatus": endpoint.status,
         "CreationTime": record.created,
         "LastModifiedTime": record.modified,
     }
     if endpoint.status in ("InService", "Updating"):
         answer["ProductionVariants"] = [_summary(endpoint, record, variant) for variant in endpoint.definition.variants]
-    if "ExplainerConfig" in record.more["source"]["config"]:
-        answer["ExplainerConfig"] = record.more["source"]["config"]["ExplainerConfig"]
+    if "ExplainerConfig" in deployed.config:
+        answer["ExplainerConfig"] = deployed.config["ExplainerConfig"]
     if endpoint.failure_reason:
         answer["FailureReason"] = _shortened(endpoint.failure_reason)
-    if "deployment" in record.more:
-        answer["LastDeploymentConfig"] = record.more["deployment"]
+    if deployed.deployment_config is not None:
+        answer["LastDeploymentConfig"] = deployed.deployment_config
     return answer
 
 
 async def list_(plane: ControlPlane, asked: dict[str, Any]) -> dict[str, Any]:
-    records, more = page(plane.registry.all("endpoint"), asked, lambda record: _live(plane, record).status)
+    records, more = page(plane.registry.all(EndpointRecord), asked, lambda record: _live(plane, record).status)
     endpoints = [
         {
             "EndpointName": record.name,
@@ -87,24 +93,24 @@ async def list_(plane: ControlPlane, asked: dict[str, Any]) -> dict[str, Any]:
 
 
 async def update(plane: ControlPlane, asked: dict[str, Any]) -> dict[str, Any]:
-    record = plane.get("endpoint", asked["EndpointName"])
+    record = plane.get(EndpointRecord, asked["EndpointName"])
     endpoint = _changeable(plane, record)
-    source = _source(plane, asked["EndpointConfigName"])
-    desired = _retained(endpoint, record, asked)
-    definition = _definition(plane, record.name, source, desired)
+    retained = record.deployments.current.deployment_config if asked.get("RetainDeploymentConfig") else None
+    pending = replace(
+        _deployment(plane, asked["EndpointConfigName"]),
+        desired=_retained(endpoint, asked),
+        deployment_config=asked.get("DeploymentConfig", retained),
+    )
+    definition = _definition(plane, record.name, pending)
     _refuse_over_quota(plane, definition)
-    pending = {"source": source, "desired": desired}
-    if "DeploymentConfig" in asked:
-        pending["deployment"] = asked["DeploymentConfig"]
-    elif asked.get("RetainDeploymentConfig") and "deployment" in record.more:
-        pending["deployment"] = record.more["deployment"]
-    await _modify(plane, record, {**record.more, "pending": pending})
-    _begin(plane, endpoint, _replace(plane, record, endpoint, definition))
+    await _modify(plane, record, replace(record.deployments, pending=pending))
+    endpoint.begin_update()
+    plane.endpoints.in_background(_replace(plane, record, endpoint, definition, pending))
     return {"EndpointArn": plane.arn_of(record)}
 
 
 async def update_weights_and_capacities(plane: ControlPlane, asked: dict[str, Any]) -> dict[str, Any]:
-    record = plane.get("endpoint", asked["EndpointName"])
+    record = plane.get(EndpointRecord, asked["EndpointName"])
     endpoint = _changeable(plane, record)
     changes = asked["DesiredWeightsAndCapacities"]
     names, known = [change["VariantName"] for change in changes], {variant.name for variant in endpoint.variants}
@@ -112,42 +118,45 @@ async def update_weights_and_capacities(plane: ControlPlane, asked: dict[str, An
         if names.count(name) > 1:
             raise variant_repeated(name)
     if unknown := [name for name in names if name not in known]:
-        raise variants_not_found(unknown, record.more["source"]["name"])
+        raise variants_not_found(unknown, record.deployments.current.config_name)
     if any("ServerlessUpdateConfig" in change for change in changes):
         raise ControlPlaneError("ServerlessUpdateConfig is not emulated by localmme: no variant is serverless.")
     for change in changes:
         if change.get("DesiredInstanceCount") == 0:
             raise scaled_to_zero(change["VariantName"])
-    desired = {name: dict(values) for name, values in record.more["desired"].items()}
+    before = record.deployments
+    desired = dict(before.current.desired)
     for change in changes:
-        values = desired.setdefault(change["VariantName"], {})
-        values.update({key: change[key] for key in ("DesiredWeight", "DesiredInstanceCount") if key in change})
-    wanted = [_adjusted(variant, desired.get(variant.name, {})) for variant in endpoint.definition.variants]
+        one = desired.get(change["VariantName"], DesiredVariant())
+        desired[change["VariantName"]] = DesiredVariant(
+            change.get("DesiredWeight", one.weight), change.get("DesiredInstanceCount", one.instance_count)
+        )
+    wanted = [_adjusted(variant, desired) for variant in endpoint.definition.variants]
     _refuse_over_quota(plane, replace(endpoint.definition, variants=wanted))
-    before = record.more
-    await _modify(plane, record, {**before, "desired": desired})
-    _begin(plane, endpoint, _adjust(plane, record, endpoint, before))
+    await _modify(plane, record, replace(before, current=replace(before.current, desired=desired)))
+    endpoint.begin_update()
+    plane.endpoints.in_background(_adjust(plane, record, endpoint, before))
     return {"EndpointArn": plane.arn_of(record)}
 
 
 async def delete(plane: ControlPlane, asked: dict[str, Any]) -> dict[str, Any]:
-    record = plane.get("endpoint", asked["EndpointName"])
+    record = plane.get(EndpointRecord, asked["EndpointName"])
     endpoint = _live(plane, record)
     if endpoint.status not in ("InService", "Failed"):
         raise in_progress(plane.arn_of(record))
     await plane.unstore(record)
-    _begin(plane, endpoint, _remove(plane, record, endpoint), "Deleting")
+    endpoint.begin_deletion()
+    plane.endpoints.in_background(_remove(plane, record, endpoint))
     return {}
 
 
-def restore(plane: ControlPlane, record: Record) -> None:
+def restore(plane: ControlPlane, record: EndpointRecord) -> None:
     """Host again what an emulator that has ended had been asked for."""
-    source, desired = record.more["source"], record.more["desired"]
-    failure = record.more.get("failure", "")
+    failure = record.deployments.failure
     definition = EndpointDefinition(record.name, (), plane.region)  # a Failed one has nothing
     try:
         if not failure:
-            definition = _definition(plane, record.name, source, desired)
+            definition = _definition(plane, record.name, record.deployments.current)
     except ControlPlaneError as error:
         failure = str(error)
     endpoint = plane.endpoints.add(definition)
@@ -160,120 +169,105 @@ def restore(plane: ControlPlane, record: Record) -> None:
 # What is done in the background
 
 
-async def _start(plane: ControlPlane, record: Record, endpoint: Endpoint, again: bool = False) -> None:
+async def _start(plane: ControlPlane, record: EndpointRecord, endpoint: Endpoint, again: bool = False) -> None:
     """Start the endpoint, and go on with an update that had been asked for."""
     try:
         await endpoint.start(TRIES_AGAIN if again else 1)
     except SetupError as error:
         # One that has been InService before may be again, when what is missing is there.
         if not again:
-            await _remember(plane, record, {**record.more, "failure": str(error)})
+            await _remember(plane, record, replace(record.deployments, failure=str(error)))
         return
     record.modified = now()
-    if pending := record.more.get("pending"):
+    if pending := record.deployments.pending:
+        endpoint.begin_update()
         try:
-            definition = _definition(plane, record.name, pending["source"], pending["desired"])
+            definition = _definition(plane, record.name, pending)
         except ControlPlaneError as error:
-            endpoint.status = "Updating"
-            await _remember(plane, record, _without_pending(record))
+            await _remember(plane, record, replace(record.deployments, pending=None))
             await endpoint.settle(str(error))
             return
-        await _replace(plane, record, endpoint, definition)
+        await _replace(plane, record, endpoint, definition, pending)
 
 
-async def _replace(plane: ControlPlane, record: Record, endpoint: Endpoint, definition: EndpointDefinition) -> None:
-    more, reason = _without_pending(record), ""
+async def _replace(
+    plane: ControlPlane,
+    record: EndpointRecord,
+    endpoint: Endpoint,
+    definition: EndpointDefinition,
+    pending: Deployment,
+) -> None:
+    current, reason = record.deployments.current, ""
     try:
         await endpoint.update(definition)
-        more.pop("deployment", None)  # the last one's
-        more |= record.more["pending"]
+        current = pending
     except SetupError as error:
         reason = str(error)
-    await _remember(plane, record, more)
+    await _remember(plane, record, replace(record.deployments, current=current, pending=None))
     await endpoint.settle(reason)
 
 
-async def _adjust(plane: ControlPlane, record: Record, endpoint: Endpoint, before: dict[str, Any]) -> None:
-    desired = record.more["desired"]
-    weights = {name: values["DesiredWeight"] for name, values in desired.items() if "DesiredWeight" in values}
-    counts = {
-        name: values["DesiredInstanceCount"] for name, values in desired.items() if "DesiredInstanceCount" in values
-    }
-    more, reason = record.more, ""
+async def _adjust(plane: ControlPlane, record: EndpointRecord, endpoint: Endpoint, before: Deployments) -> None:
+    desired = record.deployments.current.desired
+    weights = {name: one.weight for name, one in desired.items() if one.weight is not None}
+    counts = {name: one.instance_count for name, one in desired.items() if one.instance_count is not None}
+    deployments, reason = record.deployments, ""
     try:
         await endpoint.adjust(weights, counts)
     except SetupError as error:
-        more, reason = before, str(error)
-    await _remember(plane, record, more)
+        deployments, reason = before, str(error)
+    await _remember(plane, record, deployments)
     await endpoint.settle(reason)
 
 
-async def _remove(plane: ControlPlane, record: Record, endpoint: Endpoint) -> None:
+async def _remove(plane: ControlPlane, record: EndpointRecord, endpoint: Endpoint) -> None:
     await plane.endpoints.remove(endpoint)
     plane.registry.forget(record)  # in the same step: whoever finds a record finds its endpoint
 
 
-async def _remember(plane: ControlPlane, record: Record, more: dict[str, Any]) -> None:
+async def _remember(plane: ControlPlane, record: EndpointRecord, deployments: Deployments) -> None:
     """Keep what a change has come to, before the endpoint can be changed again.
 
     When the disk does not take it, the endpoint goes on nevertheless: the next start goes through the change again.
     """
-    _changed(record, more)  # at once, as the endpoint has changed at once
+    _changed(record, deployments)  # at once, as the endpoint has changed at once
     try:
         async with plane.changing:
-            if plane.registry.get("endpoint", record.name) is record:  # a Failed one may have been deleted meanwhile
+            if (
+                plane.registry.get(EndpointRecord, record.name) is record
+            ):  # a Failed one may have been deleted meanwhile
                 await plane.keep(record)
     except ControlPlaneError as error:
         log.warning("Endpoint %s: %s", record.name, error)
 
 
-def _without_pending(record: Record) -> dict[str, Any]:
-    return {name: value for name, value in record.more.items() if name != "pending"}
-
-
-def _begin(plane: ControlPlane, endpoint: Endpoint, work: Coroutine[Any, Any, None], status: str = "Updating") -> None:
-    # At once, so that whoever asks next is told.
-    endpoint.status = status
-    plane.endpoints.in_background(work)
-
-
 # Records
 
 
-async def _modify(plane: ControlPlane, record: Record, more: dict[str, Any]) -> None:
-    before, modified = record.more, record.modified
+async def _modify(plane: ControlPlane, record: EndpointRecord, deployments: Deployments) -> None:
+    before, modified = record.deployments, record.modified
     try:
-        await plane.keep(_changed(record, more))
+        await plane.keep(_changed(record, deployments))
     except ControlPlaneError:
-        record.more, record.modified = before, modified
+        record.deployments, record.modified = before, modified
         raise
 
 
-def _changed(record: Record, more: dict[str, Any]) -> Record:
-    record.more, record.modified = more, now()
+def _changed(record: EndpointRecord, deployments: Deployments) -> EndpointRecord:
+    record.deployments, record.modified = deployments, now()
     return record
 
 
-def _source(plane: ControlPlane, config_name: str) -> Source:
-    config = plane.get("endpoint-config", config_name)
-    models = used_models(plane, config.asked)
-    return {
-        "name": config.name,
-        "config": config.asked,
-        "models": {name: {"asked": model.asked, "more": model.more} for name, model in models.items()},
-    }
+def _deployment(plane: ControlPlane, config_name: str) -> Deployment:
+    config = plane.get(EndpointConfigRecord, config_name)
+    return Deployment(config.name, config.arguments, used_models(plane, config.arguments))
 
 
-def _definition(
-    plane: ControlPlane, name: str, source: Source, desired: dict[str, dict[str, Any]]
-) -> EndpointDefinition:
+def _definition(plane: ControlPlane, name: str, deployment: Deployment) -> EndpointDefinition:
     """What an endpoint is made from. Raises ControlPlaneError for what has become impossible."""
-    models = {
-        model_name: Record("model", model_name, model["asked"], more=model["more"])
-        for model_name, model in source["models"].items()
-    }
-    found = [_adjusted(variant, desired.get(variant.name, {})) for variant in variants(plane, source["config"], models)]
-    return EndpointDefinition(name, found, plane.region, source["name"])
+    found = variants(plane, deployment.config, deployment.models)
+    adjusted = [_adjusted(variant, deployment.desired) for variant in found]
+    return EndpointDefinition(name, adjusted, plane.region, deployment.config_name)
 
 
 def _refuse_over_quota(plane: ControlPlane, definition: EndpointDefinition) -> None:
@@ -291,36 +285,39 @@ def _refuse_over_quota(plane: ControlPlane, definition: EndpointDefinition) -> N
             raise quota_exceeded(instance_type or "any instance", plane.instances_of_a_type, used, more)
 
 
-def _adjusted(variant: VariantDefinition, values: dict[str, Any]) -> VariantDefinition:
+def _adjusted(variant: VariantDefinition, desired: Mapping[str, DesiredVariant]) -> VariantDefinition:
+    one = desired.get(variant.name, DesiredVariant())
     return replace(
         variant,
-        weight=values.get("DesiredWeight", variant.weight),
-        instance_count=values.get("DesiredInstanceCount", variant.instance_count),
+        weight=variant.weight if one.weight is None else one.weight,
+        instance_count=variant.instance_count if one.instance_count is None else one.instance_count,
     )
 
 
-def _retained(endpoint: Endpoint, record: Record, asked: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def _retained(endpoint: Endpoint, asked: dict[str, Any]) -> dict[str, DesiredVariant]:
     """The weights and counts that an update leaves as they are. [api]"""
     if not asked.get("RetainAllVariantProperties"):
         return {}
     excluded = {each["VariantPropertyType"] for each in asked.get("ExcludeRetainedVariantProperties", ())}
-    now = {
-        variant.name: {"DesiredWeight": variant.weight, "DesiredInstanceCount": len(variant.instances)}
+    return {
+        variant.name: DesiredVariant(
+            None if "DesiredWeight" in excluded else variant.weight,
+            None if "DesiredInstanceCount" in excluded else len(variant.instances),
+        )
         for variant in endpoint.variants
     }
-    return {name: {key: value for key, value in values.items() if key not in excluded} for name, values in now.items()}
 
 
 # Endpoints
 
 
-def _live(plane: ControlPlane, record: Record) -> Endpoint:
+def _live(plane: ControlPlane, record: EndpointRecord) -> Endpoint:
     endpoint = plane.endpoints.get(record.name)
     assert endpoint is not None  # it lives as long as its record
     return endpoint
 
 
-def _changeable(plane: ControlPlane, record: Record) -> Endpoint:
+def _changeable(plane: ControlPlane, record: EndpointRecord) -> Endpoint:
     """Raises ControlPlaneError while the endpoint is being changed, and when it is Failed."""
     endpoint = _live(plane, record)
     if endpoint.status == "Failed":
@@ -330,9 +327,9 @@ def _changeable(plane: ControlPlane, record: Record) -> Endpoint:
     return endpoint
 
 
-def _summary(endpoint: Endpoint, record: Record, definition: VariantDefinition) -> dict[str, Any]:
+def _summary(endpoint: Endpoint, record: EndpointRecord, definition: VariantDefinition) -> dict[str, Any]:
     variant = next(each for each in endpoint.variants if each.name == definition.name)
-    desired = record.more["desired"].get(definition.name, {})
+    desired = _adjusted(definition, record.deployments.current.desired)
     images = [container.runs for container in definition.model.containers]
     return {
         "VariantName": definition.name,
@@ -344,9 +341,9 @@ def _summary(endpoint: Endpoint, record: Record, definition: VariantDefinition) 
             for runs in images
         ],
         "CurrentWeight": variant.weight,
-        "DesiredWeight": desired.get("DesiredWeight", definition.weight),
+        "DesiredWeight": desired.weight,
         "CurrentInstanceCount": len(variant.instances),
-        "DesiredInstanceCount": desired.get("DesiredInstanceCount", definition.instance_count),
+        "DesiredInstanceCount": desired.instance_count,
     }
 
 

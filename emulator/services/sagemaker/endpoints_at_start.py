@@ -9,14 +9,27 @@ from emulator.archives.model_data import is_prefix
 from emulator.archives.model_data_url import ModelData
 from emulator.aws.arn import iam_arn
 from emulator.hosting.definition import ContainerDefinition, EndpointDefinition, Image, ModelDefinition
-from emulator.services.sagemaker.registry import Record, Registry
+from emulator.services.sagemaker.records import (
+    Deployment,
+    Deployments,
+    EndpointConfigRecord,
+    EndpointRecord,
+    ModelRecord,
+)
+from emulator.services.sagemaker.registry import Registry
 
 ROLE = "localmme"  # [ours] where none was given
 
 
 def register(definition: EndpointDefinition, registry: Registry, s3_root: Path | None) -> None:
     """Add an endpoint, its configuration and its models to what the API tells. Blocks."""
-    models = {variant.model.name: _model(variant.model, s3_root, definition.region) for variant in definition.variants}
+    directory = str(Path.cwd())
+    models = {
+        name: ModelRecord(name, arguments, stored=False, directory=directory, from_start=True)
+        for name, arguments in (
+            (variant.model.name, _model(variant.model, s3_root, definition.region)) for variant in definition.variants
+        )
+    }
     variants = [
         {
             "VariantName": variant.name,
@@ -27,18 +40,14 @@ def register(definition: EndpointDefinition, registry: Registry, s3_root: Path |
         }
         for variant in definition.variants
     ]
-    config = {"EndpointConfigName": definition.config_name, "ProductionVariants": variants}
-    more = {"directory": str(Path.cwd()), "given": True}
-    source = {
-        "name": definition.config_name,
-        "config": config,
-        "models": {name: {"asked": asked, "more": more} for name, asked in models.items()},
-    }
-    for name, asked in models.items():
-        registry.put(Record("model", name, asked, more=more, stored=False))
-    registry.put(Record("endpoint-config", definition.config_name, config, stored=False))
-    asked = {"EndpointName": definition.name, "EndpointConfigName": definition.config_name}
-    registry.put(Record("endpoint", definition.name, asked, more={"source": source, "desired": {}}, stored=False))
+    config_name = definition.config_name
+    config = {"EndpointConfigName": config_name, "ProductionVariants": variants}
+    for model in models.values():
+        registry.put(model)
+    registry.put(EndpointConfigRecord(config_name, config, stored=False))
+    arguments = {"EndpointName": definition.name, "EndpointConfigName": config_name}
+    deployments = Deployments(Deployment(config_name, config, models))
+    registry.put(EndpointRecord(definition.name, arguments, stored=False, deployments=deployments))
 
 
 def _model(model: ModelDefinition, s3_root: Path | None, region: str) -> dict[str, Any]:

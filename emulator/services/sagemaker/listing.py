@@ -8,20 +8,20 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from emulator.services.sagemaker.errors import bad_token
-from emulator.services.sagemaker.registry import Record
+from emulator.services.sagemaker.registry import R
 
 MAX_RESULTS = 10  # [api] without MaxResults, for ListEndpoints; [ours] for the others
 Value = str | float
 
 
 def page(
-    records: Sequence[Record], asked: dict[str, Any], status_of: Callable[[Record], str] | None = None
-) -> tuple[list[Record], dict[str, Any]]:
+    records: Sequence[R], asked: dict[str, Any], status_of: Callable[[R], str] | None = None
+) -> tuple[list[R], dict[str, Any]]:
     """One page of those that the filters let pass, and the answer's NextToken if there are more.
 
     Latest first unless told otherwise [api]. Raises ControlPlaneError for a NextToken that is none.
     """
-    keys: dict[str, Callable[[Record], Value]] = {
+    keys: dict[str, Callable[[R], Value]] = {
         "Name": lambda record: record.name.lower(),
         "CreationTime": lambda record: record.created,
         "Status": status_of or (lambda _: ""),
@@ -41,7 +41,7 @@ def page(
     return shown, {"NextToken": _written(by, (key(shown[-1]), shown[-1].name.lower()))}
 
 
-def _passes(record: Record, asked: dict[str, Any], status_of: Callable[[Record], str] | None) -> bool:
+def _passes(record: R, asked: dict[str, Any], status_of: Callable[[R], str] | None) -> bool:
     ever = float("inf")
     return (
         asked.get("NameContains", "").lower() in record.name.lower()

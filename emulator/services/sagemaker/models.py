@@ -11,30 +11,31 @@ from emulator.services.sagemaker.control_plane import ControlPlane, told
 from emulator.services.sagemaker.definitions import Arguments, after, written
 from emulator.services.sagemaker.errors import ControlPlaneError, no_local_code
 from emulator.services.sagemaker.listing import page
+from emulator.services.sagemaker.records import ModelRecord
 from emulator.services.sagemaker.supported_members import not_emulated
 
 
 async def create(plane: ControlPlane, asked: dict[str, Any]) -> dict[str, Any]:
     asked = {"EnableNetworkIsolation": False, **asked}
     name = asked["ModelName"]
-    plane.refuse_existing("model", name)
-    more = {"directory": str(plane.directory)}
-    definition(plane, asked, more)
-    record = await plane.create("model", name, asked, more)
+    plane.refuse_existing(ModelRecord, name)
+    record = ModelRecord(name, asked, directory=str(plane.directory))
+    definition(plane, record)
+    await plane.create(record)
     return {"ModelArn": plane.arn_of(record)}
 
 
 async def describe(plane: ControlPlane, asked: dict[str, Any]) -> dict[str, Any]:
-    record = plane.get("model", asked["ModelName"])
+    record = plane.get(ModelRecord, asked["ModelName"])
     return {
-        **told(record.asked, "DescribeModelOutput"),
+        **told(record.arguments, "DescribeModelOutput"),
         "ModelArn": plane.arn_of(record),
         "CreationTime": record.created,
     }
 
 
 async def list_(plane: ControlPlane, asked: dict[str, Any]) -> dict[str, Any]:
-    records, more = page(plane.registry.all("model"), asked)
+    records, more = page(plane.registry.all(ModelRecord), asked)
     models = [
         {"ModelName": record.name, "ModelArn": plane.arn_of(record), "CreationTime": record.created}
         for record in records
@@ -43,17 +44,17 @@ async def list_(plane: ControlPlane, asked: dict[str, Any]) -> dict[str, Any]:
 
 
 async def delete(plane: ControlPlane, asked: dict[str, Any]) -> dict[str, Any]:
-    await plane.delete("model", asked["ModelName"])
+    await plane.delete(ModelRecord, asked["ModelName"])
     return {}
 
 
-def definition(plane: ControlPlane, asked: dict[str, Any], more: dict[str, Any]) -> ModelDefinition:
+def definition(plane: ControlPlane, record: ModelRecord) -> ModelDefinition:
     """What a model's record describes. Raises ControlPlaneError, with all that is wrong."""
-    refuse_not_emulated("CreateModelInput", asked)
-    if not plane.local_code and not more.get("given"):
+    refuse_not_emulated("CreateModelInput", record.arguments)
+    if not plane.local_code and not record.from_start:
         raise no_local_code()
-    arguments = Arguments(Path(more["directory"]), plane.locate)
-    model = arguments.model((), asked)
+    arguments = Arguments(Path(record.directory), plane.locate)
+    model = arguments.model((), record.arguments)
     if model is None:
         raise wrong(arguments)
     return model

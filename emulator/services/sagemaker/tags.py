@@ -7,7 +7,7 @@ from typing import Any
 from emulator.aws.decimals import decimal
 from emulator.services.sagemaker.control_plane import ControlPlane
 from emulator.services.sagemaker.errors import ControlPlaneError, bad_token
-from emulator.services.sagemaker.registry import Record
+from emulator.services.sagemaker.records import Record
 
 MOST_TAGS = 50  # [api] of one resource
 MAX_RESULTS = 50  # [ours] without MaxResults

@@ -422,7 +422,7 @@ def test_many_wildcards_and_a_long_name_take_no_more_steps_than_that(monkeypatch
     ("region", "partition"), [("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov"), ("eu-west-1", "aws")]
 )
 def test_a_policy_matches_the_arn_that_was_returned(region: str, partition: str, tmp_path: Path) -> None:
-    plane = ControlPlane(Registry(tmp_path / "registry.db"), Endpoints(None), region, tmp_path, None, 1)  # type: ignore[arg-type]
+    plane = ControlPlane(Registry.open(tmp_path / "registry.db"), Endpoints(None), region, tmp_path, None, 1)  # type: ignore[arg-type]
     returned = plane.arn("endpoint", "My-Endpoint")
     assert returned.startswith(f"arn:{partition}:sagemaker:{region}:")
     [ask] = required_permissions.of_sagemaker(

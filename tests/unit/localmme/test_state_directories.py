@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from emulator.errors import SetupError
-from emulator.services.sagemaker.registry import Record, Registry
+from emulator.services.sagemaker.records import ModelRecord
+from emulator.services.sagemaker.registry import Registry
 from localmme import serve_options, state_directory
 from localmme.state_directory import CONTAINERS_MARK, KEPT_RUNS, LOCK, LOG, RECORD, REGISTRY, lived_in, tidy
 
@@ -23,7 +24,7 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def begin_and_end(directory: Path, error: BaseException | None) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     with lived_in(directory, "http://127.0.0.1:1", "us-east-1", 1.0):
-        Registry(directory / REGISTRY).close()
+        Registry.open(directory / REGISTRY).close()
         if error is not None:
             raise error
 
@@ -67,10 +68,10 @@ def test_old_ones_without_a_name_are_removed_unless_something_is_kept_there(base
     old = [ran(base / str(40000 + number), number) for number in range(8)]
     late = [ran(base / str(50000 + number), 100 + number) for number in range(KEPT_RUNS)]
     named = ran(base / "mine", 0)
-    registry = Registry(old[0] / REGISTRY)
-    registry.put(Record("model", "m", {}))
+    registry = Registry.open(old[0] / REGISTRY)
+    registry.put(ModelRecord("m", {}))
     registry.close()
-    Registry(old[1] / REGISTRY).close()  # nothing was created
+    Registry.open(old[1] / REGISTRY).close()  # nothing was created
     (old[2] / CONTAINERS_MARK).touch()
     (old[3] / REGISTRY).write_text("no database")
     (old[4] / LOCK).unlink()  # nobody can be kept from using it

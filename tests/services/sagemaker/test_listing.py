@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from emulator.services.sagemaker.errors import ControlPlaneError
 from emulator.services.sagemaker.listing import MAX_RESULTS, page
-from emulator.services.sagemaker.registry import Record
+from emulator.services.sagemaker.records import EndpointConfigRecord
 
 STATUSES = ("Creating", "InService", "Failed")
 # Few times, so that many are the same.
@@ -20,12 +20,16 @@ TIMES = st.sampled_from([1.0, 2.0, 2.5, 1795377819.4999719])
 NAMES = st.from_regex(r"[a-cA-C0-1][a-c0-1-]{0,3}", fullmatch=True)
 
 
+class Record(EndpointConfigRecord):
+    """One of any kind, whose status is its argument."""
+
+
 def record(name: str, created: float = 1.0, modified: float = 0.0, status: str = "InService") -> Record:
-    return Record("endpoint", name, {}, created, modified, more={"status": status})
+    return Record(name, {"status": status}, created, modified)
 
 
 def status_of(record: Record) -> str:
-    return record.more["status"]
+    return record.arguments["status"]
 
 
 RECORDS = st.lists(
@@ -64,7 +68,7 @@ def expected(records: list[Record], asked: dict[str, Any]) -> list[str]:
         each
         for each in records
         if asked.get("NameContains", "").casefold() in each.name.casefold()
-        and asked.get("StatusEquals", each.more["status"]) == each.more["status"]
+        and asked.get("StatusEquals", status_of(each)) == status_of(each)
         and not ("CreationTimeBefore" in asked and each.created >= asked["CreationTimeBefore"])
         and not ("CreationTimeAfter" in asked and each.created < asked["CreationTimeAfter"])
         and not ("LastModifiedTimeBefore" in asked and each.modified >= asked["LastModifiedTimeBefore"])
@@ -73,7 +77,7 @@ def expected(records: list[Record], asked: dict[str, Any]) -> list[str]:
     kept.sort(key=lambda each: each.name.casefold())
     by = asked.get("SortBy", "CreationTime")
     if by != "Name":
-        kept.sort(key=lambda each: each.created if by == "CreationTime" else each.more["status"])
+        kept.sort(key=lambda each: each.created if by == "CreationTime" else status_of(each))
     return [each.name for each in (kept if asked.get("SortOrder") == "Ascending" else reversed(kept))]
 
 

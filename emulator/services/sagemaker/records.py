@@ -1,0 +1,190 @@
+"""What is kept of each model, endpoint configuration and endpoint, and the JSON document that stands for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+Kind = Literal["model", "endpoint-config", "endpoint"]  # as in ARNs
+Document = dict[str, Any]  # as JSON takes it
+
+
+def now() -> float:
+    """Seconds since 1970, to the millisecond: SDKs keep no more of a time that they hand back as a filter."""
+    return time.time_ns() // 10**6 / 1000
+
+
+@dataclass(eq=False)
+class Record:
+    """What all kinds have in common."""
+
+    kind: ClassVar[Kind]
+
+    name: str
+    arguments: Document  # of the call that created it
+    created: float = field(default_factory=now)  # seconds since 1970
+    modified: float = 0.0
+    tags: dict[str, str] = field(default_factory=dict)
+    stored: bool = field(default=True, kw_only=True)  # False: it came with the start, or is being deleted
+
+    def __post_init__(self) -> None:
+        self.modified = self.modified or self.created
+
+    def details(self) -> Document:
+        """What its kind has beyond what all have."""
+        return {}
+
+    @classmethod
+    def fields(cls, details: Document) -> dict[str, Any]:
+        """The arguments of the constructor that ``details`` made this from."""
+        return {}
+
+
+@dataclass(eq=False)
+class ModelRecord(Record):
+    kind = "model"
+
+    directory: str = ""  # which paths in it are relative to
+    from_start: bool = False  # it came with the start of the emulator, not through the API
+
+    def details(self) -> Document:
+        return {"directory": self.directory, **({"given": True} if self.from_start else {})}
+
+    @classmethod
+    def fields(cls, details: Document) -> dict[str, Any]:
+        return {
+            "directory": _of_type(str, details.get("directory", "")),
+            "from_start": _of_type(bool, details.get("given", False)),
+        }
+
+
+@dataclass(eq=False)
+class EndpointConfigRecord(Record):
+    kind = "endpoint-config"
+
+
+@dataclass(frozen=True)
+class DesiredVariant:
+    """What UpdateEndpointWeightsAndCapacities has asked of a variant; None = what the configuration says."""
+
+    weight: float | None = None
+    instance_count: int | None = None
+
+    def document(self) -> Document:
+        members = {"DesiredWeight": self.weight, "DesiredInstanceCount": self.instance_count}
+        return {name: value for name, value in members.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What an endpoint is made from. The configuration and the models may be deleted while it runs. [dg]"""
+
+    config_name: str
+    config: Document  # the arguments of its CreateEndpointConfig
+    models: Mapping[str, ModelRecord]
+    desired: Mapping[str, DesiredVariant] = field(default_factory=dict)  # by variant name
+    deployment_config: Document | None = None  # that of the UpdateEndpoint which it came by
+
+    def document(self) -> Document:
+        models = {name: {"asked": model.arguments, "more": model.details()} for name, model in self.models.items()}
+        document: Document = {
+            "source": {"name": self.config_name, "config": self.config, "models": models},
+            "desired": {name: desired.document() for name, desired in self.desired.items()},
+        }
+        if self.deployment_config is not None:
+            document["deployment"] = self.deployment_config
+        return document
+
+    @staticmethod
+    def read(document: Document) -> Deployment:
+        source = document["source"]
+        return Deployment(
+            _of_type(str, source["name"]),
+            _of_type(dict, source["config"]),
+            {
+                name: ModelRecord(name, _of_type(dict, model["asked"]), **ModelRecord.fields(model["more"]))
+                for name, model in source["models"].items()
+            },
+            {
+                name: DesiredVariant(each.get("DesiredWeight"), each.get("DesiredInstanceCount"))
+                for name, each in document["desired"].items()
+            },
+            document.get("deployment"),
+        )
+
+
+@dataclass(frozen=True)
+class Deployments:
+    """What an endpoint is now, what it is to become, and why it never became anything."""
+
+    current: Deployment
+    pending: Deployment | None = None
+    failure: str = ""  # of its creation; empty = it did not fail
+
+    def document(self) -> Document:
+        document = self.current.document()
+        if self.pending is not None:
+            document["pending"] = self.pending.document()
+        if self.failure:
+            document["failure"] = self.failure
+        return document
+
+    @staticmethod
+    def read(document: Document) -> Deployments:
+        pending = document.get("pending")
+        return Deployments(
+            Deployment.read(document),
+            Deployment.read(pending) if pending is not None else None,
+            _of_type(str, document.get("failure", "")),
+        )
+
+
+@dataclass(eq=False)
+class EndpointRecord(Record):
+    kind = "endpoint"
+
+    deployments: Deployments = field(kw_only=True)
+
+    def details(self) -> Document:
+        return self.deployments.document()
+
+    @classmethod
+    def fields(cls, details: Document) -> dict[str, Any]:
+        return {"deployments": Deployments.read(details)}
+
+
+KINDS: Mapping[str, type[Record]] = {cls.kind: cls for cls in (ModelRecord, EndpointConfigRecord, EndpointRecord)}
+
+
+def document(record: Record) -> Document:
+    """A record as JSON."""
+    return {
+        "kind": record.kind,
+        "name": record.name,
+        "asked": record.arguments,
+        "created": record.created,
+        "modified": record.modified,
+        "tags": record.tags,
+        "more": record.details(),
+    }
+
+
+def read(document: Document) -> Record:
+    """The record that a document stands for. Raises LookupError, TypeError or AttributeError when it is invalid."""
+    cls = KINDS[document["kind"]]
+    return cls(
+        _of_type(str, document["name"]),
+        _of_type(dict, document["asked"]),
+        _of_type(float, document["created"]),
+        _of_type(float, document["modified"]),
+        _of_type(dict, document["tags"]),
+        **cls.fields(document["more"]),
+    )
+
+
+def _of_type(kind: type[Any], value: Any) -> Any:
+    if not isinstance(value, kind):
+        raise TypeError(f"a {kind.__name__} was expected, not {value!r:.100}")
+    return value
