@@ -15,13 +15,13 @@ from typing import Any, Protocol
 from emulator.archives.model_data_url import S3Url, slash_missing
 from emulator.errors import AwsError, ServiceUnavailable, SetupError, archive_not_found
 from emulator.open_files import EXHAUSTED, too_many
+from emulator.storage.keys import RESERVED
 
 # Of an archive; another one means that it has changed. Of a file: modification time in nanoseconds, size in bytes.
 # Of an object in S3: its entity tag.
 Version = tuple[int, int] | str
 
 LOOKED_AT = 300  # names, when one that is not there is asked for: each time takes some milliseconds
-RESERVED = ".localmme"  # S3's own files: beside its buckets, or at the top of one on a disk of its own
 OPENED_WITH = 256 * 1024  # bytes of buffer
 
 

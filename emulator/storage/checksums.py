@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-from emulator.services.s3.errors import bad_digest, bad_md5, invalid_digest, invalid_request, sha256_mismatch
+from emulator.storage.errors import ChecksumMismatch, ContentHashMismatch, InvalidChecksum
 
 try:
     from awscrt import checksums as crt
@@ -80,10 +80,10 @@ class Expected:
     ) -> None:
         """``md5`` in base64 (Content-MD5), ``sha256`` in hexadecimal digits, ``checksums`` in base64.
 
-        Raises InvalidDigest or InvalidRequest when one cannot be a checksum.
+        Raises InvalidChecksum when one cannot be a checksum.
         """
         if md5 is not None and decoded(md5, 16) is None:
-            raise invalid_digest()
+            raise InvalidChecksum("md5")
         self.md5 = md5
         self.sha256 = sha256
         self.checksums: dict[str, str] = {}
@@ -91,9 +91,9 @@ class Expected:
             self.add(algorithm, value)
 
     def add(self, algorithm: str, value: str) -> None:
-        """A checksum in base64; those of a trailer come when all data has been read."""
+        """A checksum in base64; those of a trailer come when all data has been read. Raises InvalidChecksum."""
         if decoded(value, LENGTHS[algorithm]) is None:
-            raise invalid_request(f"Value for {HEADER}{algorithm} header is invalid.")
+            raise InvalidChecksum(algorithm)
         self.checksums[algorithm] = value
 
 
@@ -121,13 +121,14 @@ class Digests:
         return None if running is None else encoded(running.digest())
 
     def verify(self, expected: Expected) -> None:
-        """Raises BadDigest or XAmzContentSHA256Mismatch when the data is not what the caller meant to send."""
+        """Raises ChecksumMismatch or ContentHashMismatch when the data is not what the caller meant to send."""
         if expected.md5 is not None and decoded(expected.md5, 16) != self.md5:
-            raise bad_md5()
+            raise ChecksumMismatch("md5", expected.md5, encoded(self.md5))
         if expected.sha256 is not None:
-            computed = self._running["sha256"].digest().hex()
-            if expected.sha256.lower() != computed:
-                raise sha256_mismatch(expected.sha256, computed)
+            sha256 = self._running["sha256"].digest().hex()
+            if expected.sha256.lower() != sha256:
+                raise ContentHashMismatch(expected.sha256, sha256)
         for algorithm, value in expected.checksums.items():
-            if self.value(algorithm) not in (None, value):
-                raise bad_digest(algorithm.upper())
+            computed = self.value(algorithm)
+            if computed is not None and computed != value:
+                raise ChecksumMismatch(algorithm, value, computed)

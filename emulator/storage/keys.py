@@ -14,12 +14,12 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-from emulator.archives.source import RESERVED
-from emulator.services.s3.errors import S3Error, invalid_bucket_name, key_too_long, key_unusable
+from emulator.storage.errors import InvalidBucketName, InvalidKey, KeyTooLong, NameTooLong
 from emulator.storage.object_records import Version, version_of
 
 KEY_BYTES = 1024  # [api] of a key in UTF-8
 SEGMENT_BYTES = 255  # what file systems hold as one name
+RESERVED = ".localmme"  # the store's own files: beside the buckets, or at the top of one on a disk of its own
 
 # [api] the rules for new buckets in all regions
 NEW_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -33,9 +33,9 @@ TAKEN = {"endpoints"}
 def check_new_bucket(name: str) -> None:
     """Raise InvalidBucketName unless S3, and this emulator, let a bucket have this name."""
     if name in TAKEN:
-        raise invalid_bucket_name(name, f"The emulator serves something else at /{name}/.")
+        raise InvalidBucketName(name, f"The emulator serves something else at /{name}/.")
     if not NEW_BUCKET.fullmatch(name) or ".." in name or ADDRESS.fullmatch(name):
-        raise invalid_bucket_name(name)
+        raise InvalidBucketName(name)
 
 
 def is_bucket(root: Path, name: str) -> bool:
@@ -46,23 +46,23 @@ def is_bucket(root: Path, name: str) -> bool:
 def segments(key: str) -> list[str]:
     """The names that lead to the key's file; to its directory, if the key is a folder marker (``dir/``).
 
-    Raises KeyTooLongError or InvalidArgument for keys that cannot be a file.
+    Raises InvalidKey for keys that cannot be a file.
     """
     size = len(key.encode("utf-8", "surrogatepass"))
     if size > KEY_BYTES:
-        raise key_too_long(size, KEY_BYTES)
+        raise KeyTooLong(key, f"it is longer than {KEY_BYTES} bytes", size, KEY_BYTES)
     names = key.removesuffix("/").split("/")
     for name in names:
         if not name:
-            raise key_unusable(key, "a part between slashes is empty")
+            raise InvalidKey(key, "a part between slashes is empty")
         if name in (".", ".."):
-            raise key_unusable(key, f"{name} is not a name")
+            raise InvalidKey(key, f"{name} is not a name")
         if "\0" in name:
-            raise key_unusable(key, "it contains a zero byte")
+            raise InvalidKey(key, "it contains a zero byte")
         if len(name.encode("utf-8", "surrogatepass")) > SEGMENT_BYTES:
-            raise key_unusable(key, f"a part between slashes is longer than {SEGMENT_BYTES} bytes")
+            raise NameTooLong(key, f"a part between slashes is longer than {SEGMENT_BYTES} bytes")
     if names[0] == RESERVED:
-        raise key_unusable(key, f"{RESERVED} is where the emulator keeps its own files")
+        raise InvalidKey(key, f"{RESERVED} is where the emulator keeps its own files")
     return names
 
 
@@ -70,7 +70,7 @@ def existing(directory: Path, key: str) -> Path | None:
     """The file or directory that may be this key's, below a bucket's directory without links; None if there is none."""
     try:
         names = segments(key)
-    except S3Error:
+    except InvalidKey:
         return None
     path = directory.joinpath(*names)
     if os.path.realpath(path.parent) != str(path.parent):

@@ -14,7 +14,7 @@ from pathlib import Path
 from cachetools import LRUCache
 
 from emulator.open_files import EXHAUSTED
-from emulator.services.s3.errors import S3Error
+from emulator.storage.errors import InvalidKey
 from emulator.storage.keys import KEY_BYTES, RESERVED, segments
 from emulator.storage.object_records import Version, version_of
 
@@ -82,7 +82,7 @@ class Tree:
         if folder:
             try:
                 names = segments(folder)
-            except S3Error:  # no file can have such a prefix
+            except InvalidKey:  # no file can have such a prefix
                 return
             path = self._directory.joinpath(*names)
             if os.path.realpath(path) != str(path):

@@ -13,18 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from emulator.aws.decimals import decimal
-from emulator.services.s3.errors import (
-    bad_digest,
-    invalid_argument,
-    invalid_part,
-    invalid_part_order,
-    invalid_request,
-    no_such_upload,
-    of_the_disk,
-    part_too_small,
-)
 from emulator.storage import checksums
+from emulator.storage.errors import ChecksumMismatch, InvalidPart, InvalidPartOrder, NoSuchUpload, PartTooSmall
 from emulator.storage.incoming_file import IncomingFile, next_time_ns
 from emulator.storage.object_records import ObjectAttributes
 from emulator.storage.object_store import BLOCK, Condition, Entry, ObjectStore
@@ -88,7 +78,7 @@ class MultipartUploads:
         self._store.directory(bucket)
         found = self._select("where id = ? and bucket = ? and key = ?", upload_id, bucket, key)
         if not found:
-            raise no_such_upload(upload_id)
+            raise NoSuchUpload(upload_id)
         return found[0]
 
     def of_bucket(self, bucket: str) -> list[MultipartUpload]:
@@ -112,11 +102,8 @@ class MultipartUploads:
         directory = self._directory(upload)
         file = f"{number:05d}-{incoming.path.name}"
         part = Part(number, incoming.digests.md5.hex(), incoming.size, incoming.stamp(), values, file)
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            incoming.moved_to(directory / file)
-        except OSError as error:
-            raise of_the_disk(error) from None
+        directory.mkdir(parents=True, exist_ok=True)
+        incoming.moved_to(directory / file)
         with self._records.together():
             gone = not self._select("where id = ?", upload.id)  # aborted meanwhile
             replaced = self._records.run("select file from parts where upload = ? and number = ?", upload.id, number)
@@ -127,7 +114,7 @@ class MultipartUploads:
                 )  # fmt: skip
         if gone:
             shutil.rmtree(directory, ignore_errors=True)
-            raise no_such_upload(upload.id)
+            raise NoSuchUpload(upload.id)
         for (name,) in replaced:
             with contextlib.suppress(OSError):
                 (directory / name).unlink()
@@ -138,7 +125,7 @@ class MultipartUploads:
     ) -> Entry:
         """The object, made of these parts. ``whole`` are the checksums that the caller gives for it.
 
-        Raises InvalidPart, InvalidPartOrder, EntityTooSmall, BadDigest, and what committing an object raises.
+        Raises InvalidPart, InvalidPartOrder, PartTooSmall, ChecksumMismatch, and what committing an object raises.
         """
         parts = self._chosen(upload, asked)
         etag = hashlib.md5(b"".join(bytes.fromhex(part.etag) for part in parts), usedforsecurity=False).hexdigest()
@@ -152,14 +139,13 @@ class MultipartUploads:
         )
         incoming = self._store.incoming()
         try:
-            for part in parts:
-                with open(self._directory(upload) / part.file, "rb", buffering=0) as file:
-                    incoming.append(file, part.size)
+            try:
+                for part in parts:
+                    with open(self._directory(upload) / part.file, "rb", buffering=0) as file:
+                        incoming.append(file, part.size)
+            except (FileNotFoundError, EOFError):  # completed or aborted by another call
+                raise NoSuchUpload(upload.id) from None
             entry = self._store.commit(upload.bucket, upload.key, incoming, attributes, condition)
-        except (FileNotFoundError, EOFError):  # completed or aborted by another call
-            raise no_such_upload(upload.id) from None
-        except OSError as error:
-            raise of_the_disk(error) from None
         finally:
             incoming.discard()
         with contextlib.suppress(OSError):  # the object is there; what is left of the upload can still be aborted
@@ -186,20 +172,20 @@ class MultipartUploads:
     def _chosen(self, upload: MultipartUpload, asked: Sequence[Asked]) -> list[Part]:
         numbers = [one.number for one in asked]
         if any(later <= earlier for earlier, later in itertools.pairwise(numbers)):
-            raise invalid_part_order(upload.id)
+            raise InvalidPartOrder(upload.id)
         arrived = {part.number: part for part in self.parts(upload)}
         chosen = []
         for one in asked:
             part = arrived.get(one.number)
             if part is None or part.etag != one.etag.strip('"'):
-                raise invalid_part(upload.id, one.number, one.etag)
+                raise InvalidPart(upload.id, one.number, one.etag)
             for algorithm, value in one.checksums.items():
                 if part.checksums.get(algorithm, value) != value:
-                    raise invalid_part(upload.id, one.number, one.etag)
+                    raise InvalidPart(upload.id, one.number, one.etag)
             chosen.append(part)
         for part in chosen[:-1]:
             if part.size < PART_BYTES:
-                raise part_too_small(part.number, part.size, PART_BYTES, part.etag)
+                raise PartTooSmall(part.number, part.etag, part.size, PART_BYTES)
         return chosen
 
     def _checksums(
@@ -219,7 +205,7 @@ class MultipartUploads:
             computed = f"{checksums.encoded(digest.digest())}-{len(parts)}"
             given = whole.get(algorithm)
             if given is not None and given.partition("-")[0] != computed.partition("-")[0]:
-                raise bad_digest(algorithm.upper())
+                raise ChecksumMismatch(algorithm, given, computed)
             return {algorithm: computed}, "COMPOSITE"
         full = checksums.new(algorithm)
         if full is None:
@@ -230,7 +216,7 @@ class MultipartUploads:
                     full.update(block)
         value = checksums.encoded(full.digest())
         if whole.get(algorithm, value) != value:
-            raise bad_digest(algorithm.upper())
+            raise ChecksumMismatch(algorithm, whole[algorithm], value)
         return {algorithm: value}, "FULL_OBJECT"
 
     def _directory(self, upload: MultipartUpload) -> Path:
@@ -244,21 +230,3 @@ class MultipartUploads:
                 attributes = ObjectAttributes.loaded(text)
                 found.append(MultipartUpload(upload_id, bucket, key, started_ns, attributes, algorithm, checksum_type))
         return found
-
-
-def check_part_of(upload: MultipartUpload, values: dict[str, str]) -> None:
-    """Raises InvalidRequest when a part has another checksum than the upload was begun with."""
-    for algorithm in values:
-        if upload.algorithm and algorithm != upload.algorithm:
-            raise invalid_request(
-                f"Checksum Type mismatch occurred, expected checksum Type: {upload.algorithm}, "
-                f"actual checksum Type: {algorithm}"
-            )
-
-
-def part_number(given: str) -> int:
-    """Raises InvalidArgument unless it is 1 to 10,000. [api]"""
-    number = decimal(given)
-    if number is None or not 1 <= number <= PARTS:
-        raise invalid_argument(f"Part number must be an integer between 1 and {PARTS}, inclusive", "partNumber", given)
-    return number

@@ -24,15 +24,7 @@ from typing import BinaryIO
 
 from emulator.open_files import EXHAUSTED
 from emulator.private_files import make_private
-from emulator.services.s3.errors import (
-    S3Error,
-    bucket_exists,
-    bucket_not_empty,
-    key_unusable,
-    no_such_bucket,
-    no_such_key,
-    of_the_disk,
-)
+from emulator.storage.errors import BucketExists, BucketNotEmpty, InvalidKey, NoSuchBucket, NoSuchKey
 from emulator.storage.incoming_file import IncomingFile, next_time_ns, sweep
 from emulator.storage.keys import RESERVED, KeyPaths, check_new_bucket, existing, is_bucket, is_spelled_so, segments
 from emulator.storage.listing import Page, Scans, Tree, page
@@ -76,7 +68,7 @@ class Entry:
 
 
 class ObjectStore:
-    """Buckets and objects below one directory. Raises S3Error for all that S3 refuses."""
+    """Buckets and objects below one directory. Raises StorageError, and OSError for what the disk refuses."""
 
     def __init__(self, root: Path, region: str) -> None:
         """``region`` is that of buckets made by hand."""
@@ -131,10 +123,7 @@ class ObjectStore:
     # Buckets
 
     def buckets(self) -> list[Bucket]:
-        try:
-            names = sorted(name for name in os.listdir(self.root) if self.has_bucket(name))
-        except OSError as error:
-            raise of_the_disk(error) from None
+        names = sorted(name for name in os.listdir(self.root) if self.has_bucket(name))
         known = {name: (region, created) for name, region, created in self.records.run("select * from buckets")}
         found = []
         for name in names:
@@ -149,7 +138,7 @@ class ObjectStore:
     def directory(self, bucket: str) -> Path:
         """The bucket's directory, without links. Raises NoSuchBucket."""
         if not self.has_bucket(bucket) or (self._folds_case and bucket not in os.listdir(self.root)):
-            raise no_such_bucket(bucket)
+            raise NoSuchBucket(bucket)
         return Path(os.path.realpath(self.root / bucket))
 
     def region(self, bucket: str) -> str:
@@ -158,15 +147,13 @@ class ObjectStore:
         return rows[0][0] if rows else self._region
 
     def create_bucket(self, name: str, region: str) -> None:
-        """Raises InvalidBucketName, BucketAlreadyOwnedByYou."""
+        """Raises InvalidBucketName, BucketExists."""
         check_new_bucket(name)
         with self._moving:
             try:
                 (self.root / name).mkdir()
             except FileExistsError:
-                raise bucket_exists(name) from None
-            except OSError as error:
-                raise of_the_disk(error) from None
+                raise BucketExists(name) from None
             try:
                 self.records.run("insert or replace into buckets values (?, ?, ?)", name, region, next_time_ns())
             except OSError:
@@ -178,7 +165,7 @@ class ObjectStore:
         with self._moving:
             directory = self.directory(name)
             if self.listing(name, limit=1).objects:
-                raise bucket_not_empty(name)
+                raise BucketNotEmpty(name)
             try:
                 shutil.rmtree(directory / RESERVED, ignore_errors=True)
                 # Only empty directories go: what is no object, such as a link to elsewhere, is not S3's to delete.
@@ -186,7 +173,9 @@ class ObjectStore:
                 if (self.root / name).is_symlink():
                     (self.root / name).unlink()
             except OSError as error:
-                raise bucket_not_empty(name) if error.errno == errno.ENOTEMPTY else of_the_disk(error) from None
+                if error.errno == errno.ENOTEMPTY:
+                    raise BucketNotEmpty(name) from None
+                raise
             with self.records.together():
                 for table in ("buckets", "objects", "uploads"):
                     self.records.run(f"delete from {table} where bucket = ?", name)
@@ -200,17 +189,17 @@ class ObjectStore:
             return open(os.devnull, "rb", buffering=0), self._marker(bucket, key)
         path = existing(directory, key)
         if path is None or (self._folds_case and not is_spelled_so(directory, key)):
-            raise no_such_key(key)
+            raise NoSuchKey(key)
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a named pipe would wait for its writer
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EPERM, *EXHAUSTED):
-                raise of_the_disk(error) from None
-            raise no_such_key(key) from None
+                raise
+            raise NoSuchKey(key) from None
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             os.close(descriptor)
-            raise no_such_key(key)
+            raise NoSuchKey(key)
         file = os.fdopen(descriptor, "rb", buffering=0)
         try:
             return file, self._entry(bucket, key, version_of(found), file)
@@ -227,10 +216,8 @@ class ObjectStore:
     def entry_if_any(self, bucket: str, key: str) -> Entry | None:
         try:
             return self.entry(bucket, key)
-        except S3Error as error:
-            if error.code == "NoSuchKey":
-                return None
-            raise
+        except NoSuchKey:
+            return None
 
     def listing(
         self, bucket: str, prefix: str = "", delimiter: str = "", after: str = "", skip: str = "", limit: int = 1000
@@ -275,7 +262,7 @@ class ObjectStore:
         """The data is an object from now on.
 
         ``condition`` is called with the object that it replaces, and raises what keeps it from that.
-        Raises NoSuchBucket, and InvalidArgument for a key that cannot be a file.
+        Raises NoSuchBucket, and InvalidKey for a key that cannot be a file.
         """
         with self._moving:
             directory = self.directory(bucket)
@@ -319,10 +306,10 @@ class ObjectStore:
                     path.unlink()
             except (FileNotFoundError, IsADirectoryError):
                 return
-            except OSError as error:
+            except OSError:
                 if path.is_dir():  # as macOS says it
                     return
-                raise of_the_disk(error) from None
+                raise
             try:
                 self.records.forget(bucket, key)
             except OSError:
@@ -361,14 +348,14 @@ class ObjectStore:
         version = self._marker_version(bucket, key)
         attributes = self.records.get(bucket, key, version) if version else None
         if version is None or attributes is None:
-            raise no_such_key(key)
+            raise NoSuchKey(key)
         return Entry(key, version, attributes)
 
     def _commit_marker(
         self, bucket: str, key: str, place: Path, incoming: IncomingFile, attributes: ObjectAttributes
     ) -> Entry:
         if incoming.size:
-            raise key_unusable(key, "it ends with a slash, as folders do, so that it cannot have content")
+            raise InvalidKey(key, "it ends with a slash, as folders do, so that it cannot have content")
         self._make_directory(self.directory(bucket), key, place)
         version = (next_time_ns(), 0)
         self.records.put(bucket, key, version, attributes)
@@ -379,7 +366,7 @@ class ObjectStore:
     def _move(self, bucket: str, directory: Path, key: str, place: Path, incoming: IncomingFile) -> None:
         self._make_directory(directory, key, place.parent)
         if place.is_dir() and not place.is_symlink():
-            below = key_unusable(key, "there are objects below it, so that it is a directory")
+            below = InvalidKey(key, "there are objects below it, so that it is a directory")
             if self.listing(bucket, f"{key}/", limit=1).objects:
                 raise below
             try:
@@ -390,23 +377,21 @@ class ObjectStore:
             incoming.moved_to(place)
         except OSError as error:
             if error.errno != errno.EXDEV:
-                raise of_the_disk(error) from None
+                raise
             _move_across(incoming, directory / RESERVED, place)
 
     def _make_directory(self, bucket_directory: Path, key: str, directory: Path) -> None:
         try:
             directory.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError):
-            raise key_unusable(key, "an object has the name of one of its directories") from None
-        except OSError as error:
-            raise of_the_disk(error) from None
+            raise InvalidKey(key, "an object has the name of one of its directories") from None
         if os.path.realpath(directory) != str(directory):
-            raise key_unusable(key, "its path leads through a link")
+            raise InvalidKey(key, "its path leads through a link")
 
     def _refuse_other_spelling(self, directory: Path, key: str) -> None:
         for name in segments(key):
             if (directory / name).exists() and name not in os.listdir(directory):
-                raise key_unusable(key, "this file system takes it for another key that is there, spelt differently")
+                raise InvalidKey(key, "this file system takes it for another key that is there, spelt differently")
             directory = directory / name
 
     def _prune(self, bucket: str, bucket_directory: Path, directory: Path) -> None:
@@ -447,15 +432,12 @@ def _remove_empty(directory: Path) -> None:
 
 def _move_across(incoming: IncomingFile, own: Path, place: Path) -> None:
     """To a bucket on another disk: by way of a hidden directory there, so that the object is there at once."""
+    copy = IncomingFile(own)
     try:
-        copy = IncomingFile(own)
-        try:
-            shutil.copyfile(incoming.path, copy.path)
-            modified = time_of(incoming.path.stat())
-            os.utime(copy.path, ns=(modified, modified))
-            copy.moved_to(place)
-        finally:
-            copy.discard()
-    except OSError as error:
-        raise of_the_disk(error) from None
+        shutil.copyfile(incoming.path, copy.path)
+        modified = time_of(incoming.path.stat())
+        os.utime(copy.path, ns=(modified, modified))
+        copy.moved_to(place)
+    finally:
+        copy.discard()
     incoming.discard()

@@ -13,7 +13,6 @@ import pytest
 
 from emulator.archives.source import DirectorySource
 from emulator.errors import ServiceUnavailable
-from emulator.services.s3.errors import S3Error
 from emulator.storage.listing import Scans, Tree
 from emulator.storage.object_store import ObjectStore
 
@@ -42,9 +41,8 @@ def test_too_many_open_files_are_no_missing_objects(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(os, "open", exhausted)
     monkeypatch.setattr(os, "scandir", exhausted)
     monkeypatch.setattr("emulator.archives.source.FileIO", exhausted)
-    with pytest.raises(S3Error) as caught:
+    with pytest.raises(OSError, match="Too many open files"):
         store.open("bucket", "a.tar.gz")
-    assert (caught.value.status, caught.value.code, "ulimit -n" in caught.value.message) == (503, "SlowDown", True)
     with pytest.raises(OSError):
         list(Tree(tmp_path / "bucket", lambda _: None, Scans()).keys("", ""))
     with pytest.raises(ServiceUnavailable, match="ulimit -n"), DirectorySource(tmp_path / "bucket").open("a.tar.gz"):

@@ -24,13 +24,13 @@ from emulator.services.s3.errors import (
     S3Error,
     incomplete_body,
     internal_error,
-    no_such_bucket,
     not_yours,
-    of_the_disk,
 )
 from emulator.services.s3.object_headers import algorithms, expectations
 from emulator.services.s3.operations import handler_of, takes_data
+from emulator.services.s3.storage_errors import s3_error
 from emulator.storage.checksums import HEADER, LENGTHS, Digests
+from emulator.storage.errors import NoSuchBucket, StorageError
 from emulator.storage.keys import RESERVED, is_bucket
 from emulator.storage.multipart_uploads import MultipartUploads
 from emulator.storage.object_store import ObjectStore
@@ -83,6 +83,8 @@ class S3App:
                 answer = await self._answer(scope, body)
             except S3Error as error:
                 answer = _refusal(error, scope, request_id)
+            except StorageError as error:
+                answer = _refusal(s3_error(error), scope, request_id)
             except Exception:
                 log.exception("S3 request %s failed inside the emulator", request_id)
                 answer = _refusal(internal_error(), scope, request_id)
@@ -121,7 +123,7 @@ class S3App:
         if admitted is not None:
             call.check_key, call.chunk_signatures = admitted.check_key, admitted.chunk_signatures
         if bucket and scope["method"] not in ("PUT",) and not self.has_bucket(bucket):
-            raise no_such_bucket(bucket)
+            raise NoSuchBucket(bucket)
         handler = handler_of(call)
         if takes_data(handler):
             sink = await self._in_thread(handler, call)
@@ -225,7 +227,7 @@ class S3App:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
         except OSError as error:
-            raise of_the_disk(error) from error
+            raise s3_error(error) from error
 
 
 def _write(sink: Sink, pieces: list[bytes]) -> None:

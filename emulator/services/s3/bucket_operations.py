@@ -18,7 +18,9 @@ from emulator.services.s3.errors import (
     invalid_location_constraint,
     malformed_xml,
 )
+from emulator.services.s3.storage_errors import s3_error
 from emulator.services.s3.xml_documents import Element
+from emulator.storage.errors import BucketExists, StorageError
 from emulator.storage.object_store import Entry
 
 Encoder = Callable[[str], str]
@@ -63,9 +65,8 @@ def create_bucket(call: S3Call) -> S3Answer:
     region = _region_of_new(constraint, call.region)
     try:
         call.store.create_bucket(call.bucket, region)
-    except S3Error as error:
-        # In us-east-1, S3 takes the same request twice. [api]
-        if error.code != "BucketAlreadyOwnedByYou" or region != "us-east-1":
+    except BucketExists:
+        if region != "us-east-1":  # where S3 takes the same request twice [api]
             raise
     return S3Answer(200, [("Location", f"/{call.bucket}")])
 
@@ -188,7 +189,8 @@ def delete_objects(call: S3Call) -> S3Answer:
         try:
             call.check_key("s3:DeleteObject", call.bucket, key)
             call.store.delete(call.bucket, key)
-        except S3Error as error:
+        except (S3Error, StorageError, OSError) as refused:
+            error = refused if isinstance(refused, S3Error) else s3_error(refused)
             children.append(("Error", [("Key", key), ("Code", error.code), ("Message", error.message)]))
         else:
             if not quiet:

@@ -30,7 +30,7 @@ from emulator.services.s3.preconditions import Unchanged, byte_range, check_read
 from emulator.services.s3.xml_documents import Element
 from emulator.storage import checksums
 from emulator.storage.keys import segments
-from emulator.storage.multipart_uploads import PARTS, Asked, MultipartUpload, check_part_of, part_number
+from emulator.storage.multipart_uploads import PARTS, Asked, MultipartUpload
 from emulator.storage.object_store import BLOCK
 
 
@@ -60,12 +60,12 @@ def upload_part(call: S3Call) -> Sink:
     upload, number = _upload(call), part_number(call.query.get("partNumber", ""))
     check_length(call.headers)
     expected = expectations(call.headers)
-    check_part_of(upload, expected.checksums)
+    _check_algorithm(upload, expected.checksums)
     # The object's checksum may be asked for when all parts are there: those that we can, we compute.
     incoming = call.store.incoming({*algorithms(call.headers), *([upload.algorithm] if upload.algorithm else [])})
 
     def finish() -> S3Answer:
-        check_part_of(upload, expected.checksums)
+        _check_algorithm(upload, expected.checksums)
         values = dict(expected.checksums)
         own = incoming.digests.value(upload.algorithm) if upload.algorithm else None
         if own is not None:
@@ -186,3 +186,21 @@ def list_parts(call: S3Call) -> S3Answer:
 
 def _upload(call: S3Call) -> MultipartUpload:
     return call.uploads.find(call.bucket, call.key, call.query.get("uploadId", ""))
+
+
+def _check_algorithm(upload: MultipartUpload, values: dict[str, str]) -> None:
+    """Raises InvalidRequest when a part has another checksum than the upload was begun with."""
+    for algorithm in values:
+        if upload.algorithm and algorithm != upload.algorithm:
+            raise invalid_request(
+                f"Checksum Type mismatch occurred, expected checksum Type: {upload.algorithm}, "
+                f"actual checksum Type: {algorithm}"
+            )
+
+
+def part_number(text: str) -> int:
+    """Raises InvalidArgument unless it is 1 to 10,000. [api]"""
+    number = decimal(text)
+    if number is None or not 1 <= number <= PARTS:
+        raise invalid_argument(f"Part number must be an integer between 1 and {PARTS}, inclusive", "partNumber", text)
+    return number

@@ -18,6 +18,7 @@ from emulator.services.s3.errors import (
     not_latin,
     precondition_failed,
 )
+from emulator.services.s3.multipart_operations import part_number
 from emulator.services.s3.object_headers import (
     KEPT,
     LARGEST_PUT,
@@ -33,7 +34,6 @@ from emulator.services.s3.object_headers import (
 from emulator.services.s3.preconditions import Unchanged, byte_range, check_reading, for_writing
 from emulator.services.s3.xml_documents import Element
 from emulator.storage import checksums
-from emulator.storage.multipart_uploads import part_number
 from emulator.storage.object_records import ObjectAttributes
 from emulator.storage.object_store import BLOCK, Entry
 

@@ -7,7 +7,8 @@ import re
 from collections.abc import Mapping
 
 from emulator.aws.decimals import decimal
-from emulator.services.s3.errors import invalid_range, no_such_key, not_implemented, precondition_failed
+from emulator.services.s3.errors import invalid_range, not_implemented, precondition_failed
+from emulator.storage.errors import NoSuchKey
 from emulator.storage.object_store import Condition, Entry
 
 RANGE = re.compile(r"bytes\s*=\s*([0-9]*)\s*-\s*([0-9]*)\s*")
@@ -47,7 +48,7 @@ def for_writing(headers: Mapping[str, str], key: str) -> Condition | None:
             raise precondition_failed("If-None-Match")
         if if_match is not None:
             if present is None:
-                raise no_such_key(key)
+                raise NoSuchKey(key)
             if not matches(present, if_match):
                 raise precondition_failed("If-Match")
 

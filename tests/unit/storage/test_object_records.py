@@ -15,7 +15,7 @@ import pytest
 
 from emulator.services.s3 import app
 from emulator.services.s3.app import S3App
-from emulator.services.s3.errors import S3Error
+from emulator.storage.errors import StorageError
 from emulator.storage.multipart_uploads import MultipartUploads
 from emulator.storage.object_records import ObjectAttributes
 from emulator.storage.object_store import ObjectStore
@@ -248,7 +248,7 @@ def test_a_bucket_that_cannot_be_written_down_is_not_made(tmp_path: Path) -> Non
             store.create_bucket(f"bucket-{n}-{'x' * 40}", "us-east-1")
             made.append(n)
     assert len(store.buckets()) == len(made)
-    with pytest.raises(S3Error):
+    with pytest.raises(StorageError):
         store.directory(f"bucket-{len(made)}-{'x' * 40}")
     store.close()
 
