@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.benchmarks.report import Report
-from tests.support.emulator_process import Emulator, archive
+from tests.support.emulator_process import Emulator
+from tests.support.files import archive
 from tests.support.real_servers.engine import running
 from tests.support.real_servers.images import Images
 

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.report import Report, run
-from tests.support.emulator_process import eventually, most_memory
+from tests.support.processes import most_memory
 from tests.support.s3_process import S3Server, client
+from tests.support.waiting import eventually
 
 MEGABYTE = 1 << 20
 SMALL_OBJECTS = 300

@@ -19,10 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.benchmarks.report import Report
-from tests.support.emulator_process import REPOSITORY, Emulator, archive
+from tests.support.emulator_process import Emulator
+from tests.support.files import archive
 from tests.support.real_servers import mms
 from tests.support.real_servers.engine import running
 from tests.support.real_servers.images import Images
+from tests.support.repository import REPOSITORY
 
 ROUNDS = 5
 SECONDS = 3

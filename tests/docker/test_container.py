@@ -42,8 +42,8 @@ from emulator.errors import ContainerError, EmulatorError, SetupError
 from emulator.events import Event, Events, ImagePulling
 from emulator.limits import Limits
 from emulator.timeouts import in_time
-from tests.support.emulator_process import REPOSITORY
 from tests.support.real_servers.images import BIND_TO_PORT_LABEL, FROM, MULTI_MODEL_LABEL, Images
+from tests.support.repository import REPOSITORY
 
 pytestmark = pytest.mark.docker
 

@@ -29,12 +29,16 @@ from docker.errors import ImageNotFound
 from docker.models.containers import Container
 
 from emulator.containers.docker.leftovers import OWNER_LABEL
-from tests.support.emulator_process import REPOSITORY, Emulator, archive, eventually, scripted_model
+from tests.support.emulator_process import Emulator
 from tests.support.endpoint_files import described, many, variant
+from tests.support.files import archive
 from tests.support.real_servers import tensors
 from tests.support.real_servers.images import BIND_TO_PORT_LABEL, SAMPLES, SCRIPTED_FILES, SCRIPTED_IMAGE, Images
 from tests.support.real_servers.making import CACHE, lock
 from tests.support.real_servers.models import triton_model
+from tests.support.repository import REPOSITORY
+from tests.support.scripted_models import scripted_model
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.docker
 

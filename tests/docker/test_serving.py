@@ -28,18 +28,14 @@ import pytest
 from botocore.exceptions import ClientError
 
 from emulator.containers.docker.leftovers import HOST_LABEL, OWNER_LABEL, PID_LABEL, machine
-from tests.support.emulator_process import (
-    REPOSITORY,
-    Emulator,
-    archive,
-    eventually,
-    files_below,
-    localmme,
-    scripted_model,
-)
+from tests.support.emulator_process import Emulator, localmme
 from tests.support.endpoint_files import described
+from tests.support.files import archive, files_below
 from tests.support.losing_an_instance import lose_one_under_load
 from tests.support.real_servers.images import FROM, MULTI_MODEL_LABEL, SCRIPTED_FILES, Images
+from tests.support.repository import REPOSITORY
+from tests.support.scripted_models import scripted_model
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.docker
 

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from localmme.check.contract import CHECKS
-from tests.documents.reader import REPOSITORY
+from tests.support.repository import REPOSITORY
 
 DOCUMENT = REPOSITORY / "docs" / "check.md"
 PART = re.compile(r"<!-- begin checks -->\n.*?<!-- end checks -->\n", re.DOTALL)

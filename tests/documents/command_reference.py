@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from localmme.cli.main import main
-from tests.documents.reader import REPOSITORY
+from tests.support.repository import REPOSITORY
 
 DOCUMENT = REPOSITORY / "docs" / "commands.md"
 PART = re.compile(r"<!-- begin (\S+) -->\n.*?<!-- end \1 -->\n", re.DOTALL)

@@ -11,7 +11,7 @@ import ast
 import re
 from pathlib import Path
 
-from tests.documents.reader import REPOSITORY
+from tests.support.repository import REPOSITORY
 
 DOCUMENT = REPOSITORY / "docs" / "how-it-works.md"
 PART = re.compile(r"<!-- begin (\S+) -->\n.*?<!-- end \1 -->\n", re.DOTALL)

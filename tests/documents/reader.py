@@ -24,10 +24,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.repository import REPOSITORY
+
 # Variables of whoever runs the tests, which are none of the reader's.
 DROPPED = ("AWS_", "LOCALMME_", "PYTEST_")
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 # A comment of ours, or a fenced block; fences of a list's items are indented.
 PART = re.compile(
@@ -80,6 +81,7 @@ end_serving() {
 # Runs the blocks of a document one after the other, with what the earlier ones have defined.
 PYTHON = """
 import json, os, sys, traceback
+from tests.support.repository import REPOSITORY
 namespace, environment = {"__name__": "__main__"}, None
 for request in sys.stdin:
     request = json.loads(request)

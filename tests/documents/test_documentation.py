@@ -15,9 +15,10 @@ import pytest
 from docker.errors import ImageNotFound
 
 from tests.documents import command_reference, module_reference
-from tests.documents.reader import REPOSITORY, Block, Reader, blocks, builds, documents, needs_docker
-from tests.support.emulator_process import archive
+from tests.documents.reader import Block, Reader, blocks, builds, documents, needs_docker
+from tests.support.files import archive
 from tests.support.real_servers.images import Images
+from tests.support.repository import REPOSITORY
 
 RUN = ("sh", "python", "ipython", "console")
 LINK = re.compile(r"\[[^\]]*\]\((?!https?://)([^)#\s]*)(?:#([^)\s]+))?\)")
@@ -27,6 +28,7 @@ HEADING = re.compile(r"^#+ +(.*?) *$", re.MULTILINE)
 HANDLER = """
 import json
 from pathlib import Path
+from tests.support.repository import REPOSITORY
 
 
 def model_fn(model_dir):

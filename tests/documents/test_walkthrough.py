@@ -15,7 +15,8 @@ import psutil
 import pytest
 from nbclient import NotebookClient
 
-from tests.support.emulator_process import REPOSITORY, eventually
+from tests.support.repository import REPOSITORY
+from tests.support.waiting import eventually
 
 SAMPLE = REPOSITORY / "samples" / "house_prices"
 

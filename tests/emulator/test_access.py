@@ -36,8 +36,9 @@ from hypothesis import strategies as st
 from emulator.gateway.access.denials import Denial
 from emulator.gateway.access.signed_request import SignedRequest
 from emulator.gateway.access.sigv4 import ChunkSignatures, check_signature, claim
-from tests.conftest import scripted_arguments
-from tests.support.emulator_process import Emulator, Journal, files_below, scripted_model
+from tests.support.emulator_process import Emulator
+from tests.support.files import files_below
+from tests.support.scripted_models import Journal, scripted_arguments, scripted_model
 
 MEGABYTE = 1 << 20
 ACCOUNT = "123456789012"

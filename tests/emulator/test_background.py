@@ -16,8 +16,12 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.support.emulator_process import REPOSITORY, archive, eventually, free_port, localmme
+from tests.support.emulator_process import localmme
+from tests.support.files import archive
 from tests.support.leftovers import Leftovers
+from tests.support.processes import free_port
+from tests.support.repository import REPOSITORY
+from tests.support.waiting import eventually
 
 HANDLER = "def handle(data, context):\n    print('the handler was called')\n    return [b'hello']\n"
 COMMAND = [sys.executable, "-m", "localmme"]

@@ -27,15 +27,12 @@ from localmme.check.runner import Result
 from localmme.cli.main import main
 from tests.documents import check_reference
 from tests.support.checking import run
-from tests.support.emulator_process import (
-    REPOSITORY,
-    SCRIPTED_CONTAINER,
-    archive,
-    eventually,
-    free_port,
-    scripted_model,
-)
+from tests.support.files import archive
+from tests.support.processes import free_port
 from tests.support.real_servers.images import Images
+from tests.support.repository import REPOSITORY
+from tests.support.scripted_models import SCRIPTED_CONTAINER, scripted_model
+from tests.support.waiting import eventually
 
 NAMES = [
     *("labels", "entry-point", "starts", "connect", "ping", "list-empty", "ping-while-busy", "load"),

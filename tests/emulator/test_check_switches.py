@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.checking import NAMES, Report, all_but, checked
-from tests.support.emulator_process import REPOSITORY, archive
+from tests.support.files import archive
 from tests.support.real_servers.images import BIND_TO_PORT_LABEL, FROM, MULTI_MODEL_LABEL, SAMPLES, Images
+from tests.support.repository import REPOSITORY
 
 CONTAINER = REPOSITORY / "tests" / "support" / "broken_container.py"
 OF_IMAGES = ("labels", "entry-point")

@@ -13,7 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.emulator_process import REPOSITORY, SCRIPTED_CONTAINER, Emulator, archive, localmme, scripted_model
+from tests.support.emulator_process import Emulator, localmme
+from tests.support.files import archive
+from tests.support.repository import REPOSITORY
+from tests.support.scripted_models import SCRIPTED_CONTAINER, scripted_model
 
 HANDLER = "def handle(data, context):\n    return [b'hello']\n"
 

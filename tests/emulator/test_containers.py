@@ -20,17 +20,11 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.conftest import scripted_arguments
-from tests.support.emulator_process import (
-    REPOSITORY,
-    SCRIPTED_CONTAINER,
-    Emulator,
-    Journal,
-    archive,
-    eventually,
-    files_below,
-    scripted_model,
-)
+from tests.support.emulator_process import Emulator
+from tests.support.files import archive, files_below
+from tests.support.repository import REPOSITORY
+from tests.support.scripted_models import SCRIPTED_CONTAINER, Journal, scripted_arguments, scripted_model
+from tests.support.waiting import eventually
 
 MARK = "LOCALMME_TEST_MARK"
 QUICK = ("--limit", "poll_seconds=0.2", "--limit", "ping_seconds=0.5")

@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.support.control_plane_process import ARN, ROLE, ControlPlane, RawClient, refusal, variant_of
-from tests.support.emulator_process import SCRIPTED_CONTAINER, archive, eventually, files_below
+from tests.support.aws_clients import invalid
+from tests.support.control_plane_process import ARN, ROLE, ControlPlane, RawClient, variant_of
+from tests.support.files import archive, files_below
+from tests.support.scripted_models import SCRIPTED_CONTAINER
+from tests.support.waiting import eventually
 
 NUMBERS = itertools.count()
 
@@ -55,13 +58,13 @@ def test_what_is_there_already_is_not_created_again_whatever_the_case(
 ) -> None:
     sagemaker, container = plane.sagemaker, plane.container()
     refused = 'Cannot create already existing {} "' + ARN + ':{}/standing".'
-    model = refusal(sagemaker.create_model, ModelName=spelt, ExecutionRoleArn=ROLE, PrimaryContainer=container)
+    model = invalid(sagemaker.create_model, ModelName=spelt, ExecutionRoleArn=ROLE, PrimaryContainer=container)
     assert model == refused.format("model", "model")
-    config = refusal(
+    config = invalid(
         sagemaker.create_endpoint_config, EndpointConfigName=spelt, ProductionVariants=[variant_of(standing)]
     )
     assert config == refused.format("endpoint configuration", "endpoint-config")
-    endpoint = refusal(sagemaker.create_endpoint, EndpointName=spelt, EndpointConfigName=standing)
+    endpoint = invalid(sagemaker.create_endpoint, EndpointName=spelt, EndpointConfigName=standing)
     assert endpoint == refused.format("endpoint", "endpoint")
 
 
@@ -120,7 +123,7 @@ NOT_THERE = [
 def test_what_is_not_there_is_not_found(
     plane: ControlPlane, standing: str, operation: str, asked: dict[str, Any], noun: str, kind: str
 ) -> None:
-    assert refusal(getattr(plane.sagemaker, operation), **asked) == f'Could not find {noun} "{ARN}:{kind}/nope".'
+    assert invalid(getattr(plane.sagemaker, operation), **asked) == f'Could not find {noun} "{ARN}:{kind}/nope".'
 
 
 def test_the_waiter_for_a_deleted_endpoint_knows_the_words(plane: ControlPlane) -> None:
@@ -186,7 +189,7 @@ def test_what_is_created_has_its_tags(plane: ControlPlane, name: str) -> None:
     assert tags_of(plane, endpoint) == {"team": "blue é"}
     assert tags_of(plane, f"{ARN}:model/{name}") == {}
     plane.delete_endpoint(name)
-    assert "Could not find" in refusal(sagemaker.list_tags, ResourceArn=config)
+    assert "Could not find" in invalid(sagemaker.list_tags, ResourceArn=config)
 
 
 def test_tags_are_added_overwritten_and_deleted(plane: ControlPlane, tagged: str) -> None:
@@ -207,7 +210,7 @@ def test_a_resource_has_at_most_fifty_tags(plane: ControlPlane, tagged: str) -> 
     many = as_tags({f"k{number}": "v" for number in range(48)})
     plane.sagemaker.add_tags(ResourceArn=tagged, Tags=many)
     assert len(tags_of(plane, tagged)) == 50
-    more = refusal(plane.sagemaker.add_tags, ResourceArn=tagged, Tags=as_tags({"a": "2", "new": "3"}))
+    more = invalid(plane.sagemaker.add_tags, ResourceArn=tagged, Tags=as_tags({"a": "2", "new": "3"}))
     assert "at most 50 tags" in more and "51" in more
     assert tags_of(plane, tagged)["a"] == "1"
     plane.sagemaker.add_tags(ResourceArn=tagged, Tags=as_tags({"a": "2"}))
@@ -223,7 +226,7 @@ def test_tags_are_listed_in_pages(plane: ControlPlane, tagged: str) -> None:
 
 @pytest.mark.parametrize("token", ["x", "-1", "1.5", "²"])
 def test_a_token_for_tags_that_is_none_is_refused(plane: ControlPlane, tagged: str, token: str) -> None:
-    assert "NextToken" in refusal(plane.sagemaker.list_tags, ResourceArn=tagged, NextToken=token)
+    assert "NextToken" in invalid(plane.sagemaker.list_tags, ResourceArn=tagged, NextToken=token)
 
 
 @pytest.mark.parametrize(
@@ -244,7 +247,7 @@ def test_tags_of_what_is_not_there_are_refused(plane: ControlPlane, standing: st
         (sagemaker.add_tags, {"Tags": as_tags({"a": "1"})}),
         (sagemaker.delete_tags, {"TagKeys": ["a"]}),
     ):
-        assert arn in refusal(call, ResourceArn=arn, **asked)
+        assert arn in invalid(call, ResourceArn=arn, **asked)
 
 
 # Lists
@@ -303,7 +306,7 @@ def test_endpoints_are_listed_by_status_and_modification(plane: ControlPlane, st
 
 @pytest.mark.parametrize("operation", ["list_models", "list_endpoint_configs", "list_endpoints"])
 def test_a_token_that_is_none_is_refused(plane: ControlPlane, operation: str) -> None:
-    assert "NextToken" in refusal(getattr(plane.sagemaker, operation), NextToken="garbage")
+    assert "NextToken" in invalid(getattr(plane.sagemaker, operation), NextToken="garbage")
 
 
 # Models
@@ -433,14 +436,14 @@ def test_a_bucket_that_is_empty_now_may_have_models_later(plane: ControlPlane, n
 def test_model_data_that_is_not_there_is_not_found(plane: ControlPlane, name: str, mode: str, url: str) -> None:
     asked = {"ModelName": name, "ExecutionRoleArn": ROLE}
     container = plane.container(Mode=mode, ModelDataUrl=url)
-    message = refusal(plane.sagemaker.create_model, **asked, PrimaryContainer=container)
+    message = invalid(plane.sagemaker.create_model, **asked, PrimaryContainer=container)
     assert message == f"PrimaryContainer.ModelDataUrl Could not find model data at {url}."
-    assert "Could not find model" in refusal(plane.sagemaker.describe_model, ModelName=name)
+    assert "Could not find model" in invalid(plane.sagemaker.describe_model, ModelName=name)
 
 
 def test_an_archive_is_no_model_data_of_a_multi_model_container(plane: ControlPlane, name: str) -> None:
     container = plane.container(Mode="MultiModel", ModelDataUrl="s3://bucket/models/a.tar.gz")
-    message = refusal(plane.sagemaker.create_model, ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container)
+    message = invalid(plane.sagemaker.create_model, ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container)
     assert message.startswith("PrimaryContainer.ModelDataUrl names an object, s3://bucket/models/a.tar.gz. With Mode ")
     assert "such as s3://bucket/models/; TargetModel then names the archive." in message
 
@@ -448,7 +451,7 @@ def test_an_archive_is_no_model_data_of_a_multi_model_container(plane: ControlPl
 @pytest.mark.parametrize("mode", ["MultiModel", "SingleModel"])
 def test_model_data_of_a_name_that_no_file_can_have_is_refused(plane: ControlPlane, name: str, mode: str) -> None:
     container = plane.container(Mode=mode, ModelDataUrl=f"s3://bucket/{'x' * 900}")
-    message = refusal(plane.sagemaker.create_model, ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container)
+    message = invalid(plane.sagemaker.create_model, ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container)
     assert message == "PrimaryContainer.ModelDataUrl cannot be looked for: File name too long"
 
 
@@ -464,7 +467,7 @@ def test_model_data_of_a_name_that_no_file_can_have_is_refused(plane: ControlPla
 )
 def test_what_is_no_url_of_s3_is_refused(plane: ControlPlane, name: str, url: str, words: str) -> None:
     asked = {"ModelName": name, "ExecutionRoleArn": ROLE, "PrimaryContainer": plane.container(ModelDataUrl=url)}
-    assert words in refusal(plane.sagemaker.create_model, **asked)
+    assert words in invalid(plane.sagemaker.create_model, **asked)
 
 
 def data_source(uri: str, data_type: str, compression: str) -> dict[str, Any]:
@@ -605,7 +608,7 @@ def test_an_impossible_model_is_refused_with_what_is_wrong(plane: ControlPlane, 
     client.close()
     assert (status, answer["__type"]) == (400, "ValidationException")
     assert words in answer["message"]
-    assert "Could not find model" in refusal(plane.sagemaker.describe_model, ModelName=name)
+    assert "Could not find model" in invalid(plane.sagemaker.describe_model, ModelName=name)
 
 
 def test_a_handler_and_a_command_are_found_from_where_the_emulator_was_started(plane: ControlPlane, name: str) -> None:
@@ -692,7 +695,7 @@ def test_a_multi_model_endpoint_cannot_be_of_another_kind(
     plane: ControlPlane, standing: str, name: str, member: str
 ) -> None:
     asked = {"EndpointConfigName": name, "ProductionVariants": [variant_of(standing)], **NO_MULTI_MODEL[member]}
-    message = refusal(plane.sagemaker.create_endpoint_config, **asked)
+    message = invalid(plane.sagemaker.create_endpoint_config, **asked)
     assert message == f"MultiModel mode is not supported when specifying {member}."
 
 
@@ -700,7 +703,7 @@ def test_a_pipeline_cannot_be_serverless(plane: ControlPlane, name: str) -> None
     single = plane.container(Mode="SingleModel", ModelDataUrl="s3://bucket/models/a.tar.gz")
     plane.sagemaker.create_model(ModelName=name, ExecutionRoleArn=ROLE, Containers=[single, single])
     variant = {"VariantName": "V", "ModelName": name, "ServerlessConfig": {"MemorySizeInMB": 1024, "MaxConcurrency": 1}}
-    message = refusal(plane.sagemaker.create_endpoint_config, EndpointConfigName=name, ProductionVariants=[variant])
+    message = invalid(plane.sagemaker.create_endpoint_config, EndpointConfigName=name, ProductionVariants=[variant])
     assert message == "Models with multiple containers are not supported when specifying ServerlessConfig."
 
 
@@ -728,13 +731,13 @@ def test_a_variant_that_is_not_emulated_is_refused_with_what_to_do(
 ) -> None:
     plane.create_model(name, Mode="SingleModel", ModelDataUrl="s3://bucket/models/a.tar.gz")
     asked = {key: value for key, value in variant_of(name, **variant).items() if value is not None}
-    message = refusal(plane.sagemaker.create_endpoint_config, EndpointConfigName=name, ProductionVariants=[asked])
+    message = invalid(plane.sagemaker.create_endpoint_config, EndpointConfigName=name, ProductionVariants=[asked])
     assert words in message
 
 
 def test_two_variants_of_one_name_are_refused(plane: ControlPlane, standing: str, name: str) -> None:
     variants = [variant_of(standing), variant_of(standing)]
-    message = refusal(plane.sagemaker.create_endpoint_config, EndpointConfigName=name, ProductionVariants=variants)
+    message = invalid(plane.sagemaker.create_endpoint_config, EndpointConfigName=name, ProductionVariants=variants)
     assert message == 'The variant name "V" was non-unique within the request.'
 
 
@@ -743,7 +746,7 @@ def test_two_variants_of_one_name_are_refused(plane: ControlPlane, standing: str
 
 def test_a_variant_that_the_endpoint_has_not_cannot_be_changed(plane: ControlPlane, standing: str) -> None:
     def refused(*names: str) -> str:
-        return refusal(
+        return invalid(
             plane.sagemaker.update_endpoint_weights_and_capacities,
             EndpointName=standing,
             DesiredWeightsAndCapacities=[{"VariantName": name, "DesiredWeight": 1.0} for name in names],
@@ -768,7 +771,7 @@ def test_a_change_that_cannot_be_is_refused_and_changes_nothing(
     plane: ControlPlane, standing: str, change: dict[str, Any], words: str
 ) -> None:
     before = plane.sagemaker.describe_endpoint(EndpointName=standing)
-    message = refusal(
+    message = invalid(
         plane.sagemaker.update_endpoint_weights_and_capacities,
         EndpointName=standing,
         DesiredWeightsAndCapacities=[{"VariantName": "V", **change}],
@@ -790,13 +793,13 @@ def test_an_endpoint_that_is_being_changed_cannot_be_changed_again(plane: Contro
         in_progress = f'Cannot update in-progress endpoint "{arn}".'
         return (
             in_progress
-            == refusal(sagemaker.update_endpoint, EndpointName=name, EndpointConfigName=name)
-            == refusal(
+            == invalid(sagemaker.update_endpoint, EndpointName=name, EndpointConfigName=name)
+            == invalid(
                 sagemaker.update_endpoint_weights_and_capacities,
                 EndpointName=name,
                 DesiredWeightsAndCapacities=[{"VariantName": "V", "DesiredWeight": 1.0}],
             )
-            == refusal(sagemaker.delete_endpoint, EndpointName=name)
+            == invalid(sagemaker.delete_endpoint, EndpointName=name)
         )
 
     assert sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] == "Creating"
@@ -825,7 +828,7 @@ def test_an_endpoint_that_cannot_be_had_is_failed_with_the_reason_and_can_be_del
     described = eventually(failed, 30, "the endpoint is Failed")
     assert "it is broken" in described["FailureReason"] and "ProductionVariants" not in described
     words = f'Cannot update failed endpoint "{ARN}:endpoint/{name}".'
-    assert refusal(sagemaker.update_endpoint, EndpointName=name, EndpointConfigName=name) == words
+    assert invalid(sagemaker.update_endpoint, EndpointName=name, EndpointConfigName=name) == words
     plane.delete_endpoint(name)
 
 

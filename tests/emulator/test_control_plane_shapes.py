@@ -20,8 +20,8 @@ from emulator.services.sagemaker import empty_lists
 from emulator.services.sagemaker.app import OPERATIONS, REQUEST_BYTES
 from emulator.services.sagemaker.supported_members import MEMBERS
 from tests.support.control_plane_process import ARN, ROLE, ControlPlane, RawClient
-from tests.support.emulator_process import eventually
 from tests.support.generated_requests import Generator, Takes, Wrong, lacking, mistyped, outside, parts
+from tests.support.waiting import eventually
 
 API = Session().get_service_model("sagemaker")
 NAMED = {

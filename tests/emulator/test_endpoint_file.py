@@ -36,7 +36,9 @@ from emulator.hosting.storage_sizes import local_disk_bytes
 from emulator.services.sagemaker.supported_members import MEMBERS, SWITCHED_OFF, Members
 from localmme import endpoint_file, serve_options
 from localmme.endpoint_file import MINIMAL_FILE, read
-from tests.support.emulator_process import Emulator, archive, eventually, localmme
+from tests.support.emulator_process import Emulator, localmme
+from tests.support.files import archive
+from tests.support.waiting import eventually
 
 GIB = 1024**3
 HANDLER = "def handle(data, context):\n    return [b'hello']\n"

@@ -16,8 +16,11 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.support.cloud import ROLE, Cloud, counts
-from tests.support.emulator_process import SCRIPTED_CONTAINER, archive, eventually, files_below
+from tests.support.cloud import ROLE, Cloud
+from tests.support.files import archive, files_below
+from tests.support.processes import open_files_and_threads
+from tests.support.scripted_models import SCRIPTED_CONTAINER
+from tests.support.waiting import eventually
 
 PING_FAILED = (
     "The primary container for production variant AllTraffic did not pass the ping health check. "
@@ -430,13 +433,16 @@ def test_endpoints_that_come_and_go_leave_nothing_open(cloud: Cloud) -> None:
     worker = cloud.emulator.worker()
     round(0)
     eventually(lambda: not cloud.containers())
-    files, threads = counts(worker)
+    files, threads = open_files_and_threads(worker)
     for number in range(1, 7):
         round(number)
     assert not cloud.disks()
     # Threads come as they are needed, up to a bound; one of our own connections may be new.
-    eventually(lambda: counts(worker)[0] <= files + 2, what=f"{counts(worker)} after {(files, threads)}")
-    assert counts(worker)[1] <= max(threads, 40)
+    eventually(
+        lambda: open_files_and_threads(worker)[0] <= files + 2,
+        what=f"{open_files_and_threads(worker)} after {(files, threads)}",
+    )
+    assert open_files_and_threads(worker)[1] <= max(threads, 40)
 
 
 # In the middle of it

@@ -10,9 +10,14 @@ import pytest
 from botocore.exceptions import ClientError
 
 from emulator.aws.service_models import problems, shape
-from tests.support.control_plane_process import ARN, HANDLER, ControlPlane, RawClient, refusal
-from tests.support.emulator_process import REPOSITORY, Emulator, Journal, archive, eventually, localmme, scripted_model
+from tests.support.aws_clients import invalid
+from tests.support.control_plane_process import ARN, HANDLER, ControlPlane, RawClient
+from tests.support.emulator_process import Emulator, localmme
 from tests.support.endpoint_files import described, many, scripted_container, variant
+from tests.support.files import archive
+from tests.support.repository import REPOSITORY
+from tests.support.scripted_models import Journal, scripted_model
+from tests.support.waiting import eventually
 
 Start = Callable[..., Emulator]
 
@@ -125,7 +130,7 @@ def test_a_given_endpoint_can_be_changed_tagged_and_deleted_and_is_as_given_afte
     eventually(lambda: not given.sagemaker.list_endpoints()["Endpoints"], 20, "the endpoint is gone")
     with pytest.raises(ClientError, match="Endpoint local of account 123456789012 not found"):
         given.emulator.invoke("a.tar.gz")
-    assert "Could not find model" in refusal(given.sagemaker.describe_model, ModelName="local")
+    assert "Could not find model" in invalid(given.sagemaker.describe_model, ModelName="local")
 
     given.restart()
     assert counts_and_weights() == [(1, 1.0)]

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.support import framework_containers
-from tests.support.emulator_process import Emulator, archive
+from tests.support.emulator_process import Emulator
+from tests.support.files import archive
 
 NAMES = [f"{number}.tar.gz" for number in range(7)]
 

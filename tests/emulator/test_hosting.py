@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.conftest import scripted_arguments
-from tests.support.emulator_process import Emulator, Journal, archive, eventually, files_below, scripted_model
+from tests.support.emulator_process import Emulator
+from tests.support.files import archive, files_below
+from tests.support.scripted_models import Journal, scripted_arguments, scripted_model
+from tests.support.waiting import eventually
 
 MIB = 2**20
 

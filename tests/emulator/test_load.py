@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.emulator_process import Emulator, archive, eventually
+from tests.support.emulator_process import Emulator
+from tests.support.files import archive
+from tests.support.waiting import eventually
 
 MODELS, CLIENTS, SECONDS = 1000, 64, 30
 FIT = 20  # models that the memory is for

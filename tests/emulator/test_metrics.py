@@ -28,8 +28,12 @@ from emulator.observers.cloudwatch_metrics import (
     percentile,
 )
 from emulator.services.moto_services.cloudwatch import CloudWatch
-from tests.support.emulator_process import Emulator, Journal, archive, eventually, scripted_model
-from tests.support.moto_clients import ACCOUNT, REGION, aws_json, client
+from tests.support.aws_cli import aws_json
+from tests.support.aws_clients import ACCOUNT, REGION
+from tests.support.emulator_process import Emulator
+from tests.support.files import archive
+from tests.support.scripted_models import Journal, scripted_model
+from tests.support.waiting import eventually
 
 VARIANT = [{"Name": "EndpointName", "Value": "local"}, {"Name": "VariantName", "Value": "AllTraffic"}]
 ALL = ["SampleCount", "Sum", "Average", "Minimum", "Maximum"]
@@ -45,7 +49,7 @@ def between() -> dict[str, datetime]:
 def statistics(emulator: Emulator, name: str, namespace: str = INVOCATIONS, **more: Any) -> dict[str, float]:
     """All statistics of a metric, in one period; the metric must be there."""
     request = {"Namespace": namespace, "MetricName": name, "Dimensions": VARIANT, "Statistics": ALL, **between()}
-    answer = client(emulator, "cloudwatch").get_metric_statistics(**request | {"Period": 3600} | more)
+    answer = emulator.client_of("cloudwatch").get_metric_statistics(**request | {"Period": 3600} | more)
     assert answer["Datapoints"], name
     (point,) = answer["Datapoints"]
     return point
@@ -54,13 +58,13 @@ def statistics(emulator: Emulator, name: str, namespace: str = INVOCATIONS, **mo
 def newest(emulator: Emulator, name: str, *names: str) -> list[float]:
     """Some statistics of an instance's metric, in the last of the minutes that have any; [] as long as none has."""
     request = {"Namespace": INSTANCES, "MetricName": name, "Dimensions": VARIANT, "Statistics": names, **between()}
-    points = client(emulator, "cloudwatch").get_metric_statistics(**request, Period=60)["Datapoints"]
+    points = emulator.client_of("cloudwatch").get_metric_statistics(**request, Period=60)["Datapoints"]
     point = max(points, key=lambda each: each["Timestamp"], default=None)
     return [point[each] for each in names] if point else []
 
 
 def has(emulator: Emulator, name: str) -> bool:
-    listed = client(emulator, "cloudwatch").list_metrics(MetricName=name)["Metrics"]
+    listed = emulator.client_of("cloudwatch").list_metrics(MetricName=name)["Metrics"]
     return bool(listed)
 
 
@@ -68,7 +72,7 @@ def last(emulator: Emulator, name: str) -> float:
     """The newest value of an instance's metric; nan as long as there is none."""
     metric = {"Namespace": INSTANCES, "MetricName": name, "Dimensions": VARIANT}
     query = {"Id": "m", "MetricStat": {"Metric": metric, "Period": 60, "Stat": "Sum"}}
-    (result,) = client(emulator, "cloudwatch").get_metric_data(
+    (result,) = emulator.client_of("cloudwatch").get_metric_data(
         MetricDataQueries=[query], ScanBy="TimestampDescending", **between()
     )["MetricDataResults"]
     return result["Values"][0] if result["Values"] else float("nan")
@@ -250,7 +254,7 @@ def test_the_metrics_can_be_listed_and_watched(scripted: Callable[..., Emulator]
     asked = {"StartTime": datetime.now(timezone.utc), "EndTime": datetime.now(timezone.utc) + timedelta(minutes=3)}
     for _ in range(4):
         emulator.invoke("a.tar.gz")
-    cloudwatch = client(emulator, "cloudwatch")
+    cloudwatch = emulator.client_of("cloudwatch")
     listed = {(m["Namespace"], m["MetricName"]) for m in cloudwatch.list_metrics(Dimensions=VARIANT)["Metrics"]}
     assert {(INVOCATIONS, "Invocations"), (INVOCATIONS, "ModelCacheHit")} <= listed
     eventually(lambda: has(emulator, "LoadedModelCount"), 10, "the instance was observed")
@@ -286,7 +290,7 @@ def test_own_metrics_have_their_place_beside_sagemaker_s(scripted: Callable[...,
     emulator = scripted()
     scripted_model(bucket / "a.tar.gz")
     emulator.invoke("a.tar.gz")
-    cloudwatch = client(emulator, "cloudwatch")
+    cloudwatch = emulator.client_of("cloudwatch")
     cloudwatch.put_metric_data(Namespace="Mine", MetricData=[{"MetricName": "Invocations", "Value": 7}])
     assert statistics(emulator, "Invocations", "Mine", Dimensions=[])["Sum"] == 7
     assert statistics(emulator, "Invocations")["Sum"] == 1
@@ -296,11 +300,11 @@ def test_all_regions_are_one(scripted: Callable[..., Emulator], bucket: Path) ->
     emulator = scripted()
     scripted_model(bucket / "a.tar.gz")
     emulator.invoke("a.tar.gz")
-    client(emulator, "logs", region="us-west-2").create_log_group(logGroupName="mine")
+    emulator.client_of("logs", region="us-west-2").create_log_group(logGroupName="mine")
     for region in (REGION, "eu-west-1", "us-west-2"):
-        there = client(emulator, "cloudwatch", region=region).list_metrics(MetricName="Invocations")["Metrics"]
+        there = emulator.client_of("cloudwatch", region=region).list_metrics(MetricName="Invocations")["Metrics"]
         assert len(there) == 1
-        groups = client(emulator, "logs", region=region).describe_log_groups()["logGroups"]
+        groups = emulator.client_of("logs", region=region).describe_log_groups()["logGroups"]
         assert [(group["logGroupName"], f":{REGION}:" in group["arn"]) for group in groups] == [("mine", True)]
 
 

@@ -16,11 +16,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.model_server_process import COMMAND, Embedded, embedded, eventually, gone, in_the_queue, obedient
+from tests.support.model_server_process import COMMAND, Embedded, embedded, in_the_queue, obedient
+from tests.support.processes import wait_until_ended
 from tests.support.real_servers.container import free_port, started
+from tests.support.repository import REPOSITORY
+from tests.support.waiting import eventually
 
 Start = Callable[..., Embedded]
-REPOSITORY = Path(__file__).resolve().parents[2]
 CUSTOM = "X-Amzn-SageMaker-Custom-Attributes"
 
 
@@ -805,7 +807,7 @@ def test_sigterm_ends_an_idle_server_with_its_workers(start: Start) -> None:
     kept.getresponse().read()
     server.container.process.terminate()
     assert server.container.process.wait(10) == 0
-    gone(processes)
+    wait_until_ended(processes)
     kept.close()
 
 
@@ -853,7 +855,7 @@ def test_when_the_server_is_killed_nothing_is_left_not_even_a_busy_worker(start:
     eventually(lambda: len(server.workers()) == 3)
     processes = server.processes()
     server.container.process.kill()
-    gone(processes)
+    wait_until_ended(processes)
     assert invocation.exception() and load.exception()
 
 
@@ -864,7 +866,7 @@ def test_when_the_spawner_is_killed_the_server_ends_with_its_workers(start: Star
     (spawner,) = psutil.Process(server.pid).children()
     spawner.kill()
     assert server.container.process.wait(10) == 1
-    gone(processes)
+    wait_until_ended(processes)
 
 
 # The command line

@@ -13,8 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.model_server_process import COMMAND, Embedded, embedded, eventually, gone, in_the_queue, obedient
+from tests.support.model_server_process import COMMAND, Embedded, embedded, in_the_queue, obedient
+from tests.support.processes import wait_until_ended
 from tests.support.real_servers.container import Answer, Container, started
+from tests.support.waiting import eventually
 
 Start = Callable[..., Embedded]
 SINGLE = {"SAGEMAKER_MULTI_MODEL": ""}
@@ -212,7 +214,7 @@ def test_a_server_ends_when_its_worker_dies_and_all_who_wait_are_told(start: Sta
     processes = server.processes()
     gate.touch()
     assert server.container.process.wait(10) == 1
-    gone(processes)
+    wait_until_ended(processes)
     answer = first.result()
     assert (answer.status, answer.json()["message"]) == (500, "The worker process of the model died: exit code 3")
     assert [invocation.result().status for invocation in queued] == [503] * 3
@@ -265,5 +267,5 @@ def test_sigterm_stops_a_load_under_way(tmp_path: Path, gate: Path) -> None:
         processes = psutil.Process(container.process.pid).children(recursive=True)
         container.process.terminate()
         assert container.process.wait(10) == 0
-        gone(processes)
+        wait_until_ended(processes)
         assert "could not be loaded" not in container.log.read_text()

@@ -25,10 +25,12 @@ from emulator.aws.wsgi import MOST_BODY_BYTES
 from emulator.events import Events, LogLine
 from emulator.observers.recent_log_lines import KEPT_CHARACTERS, KEPT_LINES, KEPT_STREAMS, RecentLogLines
 from emulator.services.moto_services.wrong_parameters import misfit
-from tests.conftest import scripted_arguments
-from tests.support.emulator_process import SCRIPTED_CONTAINER, Emulator, Journal, eventually, scripted_model
-from tests.support.moto_clients import ACCOUNT, REGION, aws, aws_json, client
+from tests.support.aws_cli import aws, aws_json
+from tests.support.aws_clients import ACCOUNT, REGION
+from tests.support.emulator_process import Emulator
 from tests.support.real_servers.images import Images
+from tests.support.scripted_models import SCRIPTED_CONTAINER, Journal, scripted_arguments, scripted_model
+from tests.support.waiting import eventually
 
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/service-role/AmazonSageMaker-ExecutionRole-localmme"
 LINES = "/aws/sagemaker/Endpoints/local"
@@ -56,7 +58,7 @@ def refused(call: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
 
 def test_a_caller_with_placeholder_keys_is_in_the_execution_role(emulator: Emulator) -> None:
     for key in ("placeholder", "AKIAIOSFODNN7EXAMPLF", "AKIAIOSFODNN7EXAMPLE"):
-        identity = client(emulator, "sts", key).get_caller_identity()
+        identity = emulator.client_of("sts", access_key=key).get_caller_identity()
         assert identity["Arn"] == (
             f"arn:aws:sts::{ACCOUNT}:assumed-role/AmazonSageMaker-ExecutionRole-localmme/SageMaker"
         )
@@ -65,13 +67,13 @@ def test_a_caller_with_placeholder_keys_is_in_the_execution_role(emulator: Emula
 
 def test_the_caller_s_role_is_in_iam_as_the_sdk_s_get_execution_role_looks_it_up(emulator: Emulator) -> None:
     # Its steps: the identity's ARN made into a role's, then the role's path asked of IAM.
-    arn = client(emulator, "sts").get_caller_identity()["Arn"]
+    arn = emulator.client_of("sts").get_caller_identity()["Arn"]
     name = re.sub(r"^(.+)sts::(\d+):assumed-role/(.+?)/.*$", r"\1iam::\2:role/\3", arn).rpartition("/")[2]
-    assert client(emulator, "iam").get_role(RoleName=name)["Role"]["Arn"] == ROLE
+    assert emulator.client_of("iam").get_role(RoleName=name)["Role"]["Arn"] == ROLE
 
 
 def test_the_role_is_one_that_sagemaker_may_assume(emulator: Emulator) -> None:
-    iam = client(emulator, "iam")
+    iam = emulator.client_of("iam")
     role = iam.get_role(RoleName=ROLE.rpartition("/")[2])["Role"]
     assert role["AssumeRolePolicyDocument"]["Statement"][0]["Principal"] == {"Service": "sagemaker.amazonaws.com"}
     attached = iam.list_attached_role_policies(RoleName=role["RoleName"])["AttachedPolicies"]
@@ -79,7 +81,7 @@ def test_the_role_is_one_that_sagemaker_may_assume(emulator: Emulator) -> None:
 
 
 def test_a_role_that_was_not_created_is_not_there(emulator: Emulator) -> None:
-    iam = client(emulator, "iam")
+    iam = emulator.client_of("iam")
     assert refused(iam.get_role, RoleName="mine")["Code"] == "NoSuchEntity"
     iam.create_role(RoleName="mine", AssumeRolePolicyDocument="{}")
     assert iam.get_role(RoleName="mine")["Role"]["Arn"] == f"arn:aws:iam::{ACCOUNT}:role/mine"
@@ -87,16 +89,16 @@ def test_a_role_that_was_not_created_is_not_there(emulator: Emulator) -> None:
 
 
 def test_who_assumes_a_role_is_in_that_one(emulator: Emulator) -> None:
-    keys = client(emulator, "sts").assume_role(RoleArn=f"arn:aws:iam::{ACCOUNT}:role/other", RoleSessionName="me")
-    identity = client(emulator, "sts", keys["Credentials"]["AccessKeyId"]).get_caller_identity()
+    keys = emulator.client_of("sts").assume_role(RoleArn=f"arn:aws:iam::{ACCOUNT}:role/other", RoleSessionName="me")
+    identity = emulator.client_of("sts", access_key=keys["Credentials"]["AccessKeyId"]).get_caller_identity()
     assert identity["Arn"] == f"arn:aws:sts::{ACCOUNT}:assumed-role/other/me"
 
 
 def test_a_user_with_keys_of_its_own_is_that_user(emulator: Emulator) -> None:
-    iam = client(emulator, "iam")
+    iam = emulator.client_of("iam")
     iam.create_user(UserName="ann")
     key = iam.create_access_key(UserName="ann")["AccessKey"]["AccessKeyId"]
-    assert client(emulator, "sts", key).get_caller_identity()["Arn"] == f"arn:aws:iam::{ACCOUNT}:user/ann"
+    assert emulator.client_of("sts", access_key=key).get_caller_identity()["Arn"] == f"arn:aws:iam::{ACCOUNT}:user/ann"
 
 
 def test_the_command_line_tool_has_sts_and_iam(emulator: Emulator) -> None:
@@ -120,7 +122,7 @@ def test_a_session_can_be_led_to_the_emulator_s_sts_past_an_address_that_its_cal
 
 
 def test_a_repository_can_be_created_and_logged_in_to(emulator: Emulator) -> None:
-    ecr = client(emulator, "ecr")
+    ecr = emulator.client_of("ecr")
     uri = ecr.create_repository(repositoryName="team/server")["repository"]["repositoryUri"]
     assert uri == f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/team/server"
     token = ecr.get_authorization_token()["authorizationData"][0]
@@ -135,7 +137,7 @@ def test_a_repository_can_be_created_and_logged_in_to(emulator: Emulator) -> Non
 
 @pytest.mark.docker
 def test_an_image_of_the_local_engine_counts_as_pushed(emulator: Emulator, images: Images) -> None:
-    ecr, docker = client(emulator, "ecr"), images.engine
+    ecr, docker = emulator.client_of("ecr"), images.engine
     image = docker.images.get(images.base())
     uri = ecr.create_repository(repositoryName="localmme-test/served")["repository"]["repositoryUri"]
     try:
@@ -157,7 +159,7 @@ def test_an_image_of_the_local_engine_counts_as_pushed(emulator: Emulator, image
 
 
 def messages(emulator: Emulator, stream: str = "AllTraffic/i-1", group: str = LINES) -> list[str]:
-    events = client(emulator, "logs").get_log_events(logGroupName=group, logStreamName=stream, startFromHead=True)
+    events = emulator.client_of("logs").get_log_events(logGroupName=group, logStreamName=stream, startFromHead=True)
     return [event["message"] for event in events["events"]]
 
 
@@ -168,7 +170,7 @@ def test_what_a_container_writes_is_in_the_endpoint_s_log_group(
     before = int(time.time() * 1000)
     emulator = scripted(start={"lines": ["the model server is up"]})
     eventually(lambda: "the model server is up" in messages(emulator), 10, "the line has come")
-    logs = client(emulator, "logs")
+    logs = emulator.client_of("logs")
     (stream,) = logs.describe_log_streams(logGroupName=LINES)["logStreams"]
     assert stream["logStreamName"] == "AllTraffic/i-1"
     (event,) = logs.filter_log_events(logGroupName=LINES, filterPattern='"server is up"')["events"]
@@ -209,7 +211,7 @@ def test_containers_that_share_an_instance_have_a_stream_each(serve: Callable[..
 
 def test_a_service_that_is_not_emulated_is_named(emulator: Emulator) -> None:
     for service, call in (("dynamodb", "list_tables"), ("sqs", "list_queues"), ("ec2", "describe_instances")):
-        error = refused(getattr(client(emulator, service), call))
+        error = refused(getattr(emulator.client_of(service), call))
         assert service in error["Message"] and "not emulated" in error["Message"], error
 
 
@@ -222,11 +224,11 @@ def test_what_a_get_would_change_is_refused(emulator: Emulator, action: str, sta
     answer = connection.getresponse()
     assert (answer.status, b"is called with the method POST" in answer.read()) == (status, status == 405)
     connection.close()
-    assert "got" not in [user["UserName"] for user in client(emulator, "iam").list_users()["Users"]]
+    assert "got" not in [user["UserName"] for user in emulator.client_of("iam").list_users()["Users"]]
 
 
 def test_what_moto_lacks_is_an_aws_error(emulator: Emulator) -> None:
-    error = refused(client(emulator, "cloudwatch").list_managed_insight_rules, ResourceARN="arn:aws:ec2:x:1:y")
+    error = refused(emulator.client_of("cloudwatch").list_managed_insight_rules, ResourceARN="arn:aws:ec2:x:1:y")
     assert error["Code"] == "NotImplemented" and "list_managed_insight_rules" in error["Message"]
 
 
@@ -272,7 +274,7 @@ def test_a_time_that_no_calendar_has_is_told() -> None:
 
 
 def test_a_region_that_is_none_has_no_repositories(emulator: Emulator) -> None:
-    error = refused(client(emulator, "ecr", region="nowhere-1").describe_repositories)
+    error = refused(emulator.client_of("ecr", region="nowhere-1").describe_repositories)
     assert error["Message"] == "Credential should be scoped to a valid region."
     query = "Action=ListUsers&Version=2010-05-08&X-Amz-Credential=x/20260101/%E2%82%AC/iam/aws4_request"
     with urllib.request.urlopen(f"{emulator.url}/?{query}") as answer:  # which IAM has no use for
@@ -325,7 +327,7 @@ def test_without_moto_the_error_says_what_to_install(
         ("sts", "get_caller_identity"), ("iam", "list_roles"), ("ecr", "describe_repositories"),
         ("cloudwatch", "list_metrics"), ("logs", "describe_log_groups"),
     ):  # fmt: skip
-        assert 'pip install "localmme[aws]"' in refused(getattr(client(emulator, service), call))["Message"]
+        assert 'pip install "localmme[aws]"' in refused(getattr(emulator.client_of(service), call))["Message"]
     assert emulator.invoke("a.tar.gz")
     assert 'pip install "localmme[aws]"' in aws(emulator, "sts", "get-caller-identity").stderr
 
@@ -348,7 +350,7 @@ def test_moto_is_imported_when_it_is_first_asked(
     emulator = serve(*scripted_arguments(bucket, journal, {}), environment=first_on_path(shim))
     emulator.invoke("a.tar.gz")
     assert not note.exists()
-    client(emulator, "sts").get_caller_identity()
+    emulator.client_of("sts").get_caller_identity()
     assert note.exists()
 
 
@@ -360,7 +362,7 @@ def first_on_path(directory: Path) -> dict[str, str]:
 
 
 def test_calls_on_one_connection_follow_each_other(emulator: Emulator) -> None:
-    sts = client(emulator, "sts")
+    sts = emulator.client_of("sts")
     connection = http.client.HTTPConnection(emulator.url.removeprefix("http://"), timeout=20)
     for _ in range(100):
         assert sts.get_caller_identity()["Account"] == ACCOUNT

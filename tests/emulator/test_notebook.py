@@ -26,7 +26,9 @@ import localmme
 from localmme import tables
 from localmme.cli import main as cli
 from localmme.notebook import NOT_HERE
-from tests.support.emulator_process import REPOSITORY, archive, eventually
+from tests.support.files import archive
+from tests.support.repository import REPOSITORY
+from tests.support.waiting import eventually
 
 SAMPLE = REPOSITORY / "samples" / "notebooks" / "handler_development.ipynb"
 MARK = "LOCALMME_TEST_KERNEL"

@@ -34,7 +34,9 @@ from localmme.pack.gzip_stream import GzipStream
 from localmme.pack.mistakes import Finding, is_macos_metadata
 from localmme.pack.verifying import verify
 from localmme.pack.writing import UNFINISHED_PREFIX, time_of_members, write
-from tests.support.emulator_process import REPOSITORY, Emulator, eventually, localmme
+from tests.support.emulator_process import Emulator, localmme
+from tests.support.repository import REPOSITORY
+from tests.support.waiting import eventually
 
 GIB = 1024**3
 LIMITS = {"max_bytes": GIB, "max_files": 1000}

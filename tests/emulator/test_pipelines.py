@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.support.emulator_process import Emulator, Journal, archive, eventually, files_below, scripted_model
+from tests.support.emulator_process import Emulator
 from tests.support.endpoint_files import described, many, scripted_container, variant
+from tests.support.files import archive, files_below
+from tests.support.scripted_models import Journal, scripted_model
+from tests.support.waiting import eventually
 
 Serve = Callable[..., Emulator]
 

@@ -19,8 +19,9 @@ from emulator.errors import SetupError
 from emulator.model_server.run import _bound
 from emulator.private_files import make_private, private_directory, private_file, private_opener
 from localmme import state_directory
-from tests.conftest import scripted_arguments
-from tests.support.emulator_process import Emulator, Journal, files_below, scripted_model
+from tests.support.emulator_process import Emulator
+from tests.support.files import files_below
+from tests.support.scripted_models import Journal, scripted_arguments, scripted_model
 
 NOBODY = 65534
 IS_ROOT = os.geteuid() == 0  # as in CI: only then can a test act as another user

@@ -15,7 +15,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.emulator_process import REPOSITORY, archive, eventually
+from tests.support.files import archive
+from tests.support.repository import REPOSITORY
+from tests.support.waiting import eventually
 
 pytest_plugins = "pytester"
 

@@ -26,9 +26,12 @@ import pytest
 from botocore.exceptions import ClientError, UnknownServiceError
 
 import localmme
-from tests.support.emulator_process import REPOSITORY, SCRIPTED_CONTAINER, archive, eventually
+from tests.support.files import archive
 from tests.support.leftovers import MARK, Leftovers
 from tests.support.real_servers.images import Images
+from tests.support.repository import REPOSITORY
+from tests.support.scripted_models import SCRIPTED_CONTAINER
+from tests.support.waiting import eventually
 
 HANDLER = """
 def handle(data, context):

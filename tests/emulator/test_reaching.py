@@ -19,7 +19,8 @@ import localmme
 from localmme import python_api
 from localmme.background import words_for
 from localmme.cli import main as cli
-from tests.support.emulator_process import Emulator, archive
+from tests.support.emulator_process import Emulator
+from tests.support.files import archive
 from tests.support.real_servers.images import Images
 
 HANDLER = """

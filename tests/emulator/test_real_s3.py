@@ -22,10 +22,14 @@ import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
 from emulator.server.worker import BOOT_FAILED
-from tests.conftest import scripted_arguments
-from tests.support.emulator_process import Emulator, Journal, archive, eventually, files_below, localmme, most_memory
+from tests.support.aws_clients import KEYS
+from tests.support.emulator_process import Emulator, localmme
 from tests.support.endpoint_files import described, scripted_container
-from tests.support.s3_process import KEYS, S3Server, client, served
+from tests.support.files import archive, files_below
+from tests.support.processes import most_memory
+from tests.support.s3_process import S3Server, client, served
+from tests.support.scripted_models import Journal, scripted_arguments
+from tests.support.waiting import eventually
 
 Start = Callable[..., Emulator]
 MEGABYTE = 1 << 20

@@ -20,8 +20,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from emulator.errors import SetupError
 from emulator.services.sagemaker.records import ModelRecord
 from emulator.services.sagemaker.registry import Registry
-from tests.support.cloud import ACCOUNT_ARN, ROLE, Cloud, runs
-from tests.support.emulator_process import SCRIPTED_CONTAINER, archive, eventually, free_port
+from tests.support.cloud import ACCOUNT_ARN, ROLE, Cloud
+from tests.support.files import archive
+from tests.support.processes import free_port, runs
+from tests.support.scripted_models import SCRIPTED_CONTAINER
+from tests.support.waiting import eventually
 
 ROUNDS = 20  # of being killed
 

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.support.emulator_process import Emulator, archive, scripted_model
+from tests.support.emulator_process import Emulator
+from tests.support.files import archive
+from tests.support.scripted_models import scripted_model
 
 BODY_LIMIT = 26_214_400
 

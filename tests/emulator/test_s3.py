@@ -29,8 +29,10 @@ from boto3.s3.transfer import TransferConfig
 from botocore import UNSIGNED
 from botocore.exceptions import ClientError
 
-from tests.support.emulator_process import eventually, most_memory
-from tests.support.s3_process import KEYS, S3Server, client, served
+from tests.support.aws_clients import KEYS
+from tests.support.processes import most_memory
+from tests.support.s3_process import S3Server, client, served
+from tests.support.waiting import eventually
 
 MEGABYTE = 1 << 20
 SIGNED = {"Authorization": "AWS4-HMAC-SHA256 Credential=placeholder/20260101/us-east-1/s3/aws4_request, Signature=0"}

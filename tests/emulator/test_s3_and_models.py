@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.support.emulator_process import Emulator, Journal, archive, files_below, localmme
+from tests.support.emulator_process import Emulator, localmme
 from tests.support.endpoint_files import described, scripted_container
+from tests.support.files import archive, files_below
 from tests.support.s3_process import client
+from tests.support.scripted_models import Journal
 
 Serve = Callable[..., Emulator]
 

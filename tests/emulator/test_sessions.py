@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from emulator.hosting.sessions import CLOSED, OPENED, Sessions
-from tests.support.emulator_process import Journal, scripted_model
+from tests.support.scripted_models import Journal, scripted_model
 
 
 class Clock:

@@ -13,7 +13,9 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError, EventStreamError
 
-from tests.support.emulator_process import Emulator, Journal, eventually, scripted_model
+from tests.support.emulator_process import Emulator
+from tests.support.scripted_models import Journal, scripted_model
+from tests.support.waiting import eventually
 
 MIB = 2**20
 

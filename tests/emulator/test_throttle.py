@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from emulator.services.runtime.throttle import Throttle
-from tests.support.emulator_process import scripted_model
+from tests.support.scripted_models import scripted_model
 
 
 class Clock:

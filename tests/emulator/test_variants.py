@@ -15,9 +15,11 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.support.emulator_process import Emulator, Journal, eventually, scripted_model
+from tests.support.emulator_process import Emulator
 from tests.support.endpoint_files import described, many, scripted_container, variant
 from tests.support.losing_an_instance import lose_one_under_load
+from tests.support.scripted_models import Journal, scripted_model
+from tests.support.waiting import eventually
 
 Serve = Callable[..., Emulator]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.checking import NAMES, all_but, checked
-from tests.support.emulator_process import archive
+from tests.support.files import archive
 from tests.support.real_servers import mms, models, tensors, triton
 from tests.support.real_servers.images import Images
 from tests.support.real_servers.served import command_of

@@ -22,12 +22,16 @@ from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 from nbclient import NotebookClient
 
 from emulator.aws.arn import ACCOUNT_ID
-from tests.support.emulator_process import REPOSITORY, SCRIPTED_CONTAINER, Emulator, archive, eventually
+from tests.support.emulator_process import Emulator
+from tests.support.files import archive
 from tests.support.real_clients import javascript, sdks
 from tests.support.real_clients.outside import Outside
 from tests.support.real_servers.images import Images
 from tests.support.real_servers.making import NotProvisioned
 from tests.support.real_servers.virtual_environment import VirtualEnvironment
+from tests.support.repository import REPOSITORY
+from tests.support.scripted_models import SCRIPTED_CONTAINER
+from tests.support.waiting import eventually
 
 HANDLER = REPOSITORY / "samples" / "containers" / "multi_model_server" / "model_handler.py"
 IMAGE = f"handler:{HANDLER}"

@@ -19,6 +19,7 @@ import pytest
 from tests.support.real_servers import mms, models, tensors, triton
 from tests.support.real_servers.container import Container, started
 from tests.support.real_servers.served import command_of
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.real
 
@@ -145,7 +146,7 @@ class TestMultiModelServer:
         mms_server.load("heavy", mms_directory(tmp_path, 2, megabytes=200))
         assert memory(mms_server) - before > 150 * 2**20
         mms_server.unload("heavy")
-        wait_until(lambda: memory(mms_server) - before < 50 * 2**20)
+        eventually(lambda: memory(mms_server) - before < 50 * 2**20)
 
     def test_two_servers_run_side_by_side(self, mms_server: Container, tmp_path: Path) -> None:
         with healthy(mms, tmp_path / "log") as other:
@@ -158,7 +159,7 @@ class TestMultiModelServer:
         with healthy(mms, tmp_path / "log") as server:
             server.load("here", mms_directory(tmp_path, 2))
             # The toolkit takes SIGTERM only once it has found the server's process, which may be after the first ping.
-            wait_until(lambda: catches(server.process.pid, signal.SIGTERM))
+            eventually(lambda: catches(server.process.pid, signal.SIGTERM))
             server.process.terminate()
             assert server.process.wait(20) == 0
             time.sleep(1)
@@ -167,7 +168,7 @@ class TestMultiModelServer:
 
     def test_ports_from_32767_on_are_refused(self, tmp_path: Path) -> None:
         with running(mms, tmp_path / "log", SAGEMAKER_BIND_TO_PORT="32767") as container:
-            wait_until(lambda: "Invalid port number" in container.log.read_text(), seconds=30)
+            eventually(lambda: "Invalid port number" in container.log.read_text(), seconds=30)
 
 
 class TestTriton:
@@ -254,7 +255,7 @@ class TestTriton:
         triton_server.load("heavy", triton_directory(tmp_path, 3, megabytes=200), "heavy.tar.gz")
         assert memory(triton_server) - before > 150 * 2**20
         triton_server.unload("heavy", "heavy.tar.gz")
-        wait_until(lambda: memory(triton_server) - before < 50 * 2**20)
+        eventually(lambda: memory(triton_server) - before < 50 * 2**20)
 
     def test_two_servers_run_side_by_side_and_end_with_sigterm(self, triton_server: Container, tmp_path: Path) -> None:
         with healthy(triton, tmp_path / "log") as other:
@@ -262,7 +263,7 @@ class TestTriton:
             assert triton_server.get("here").status == 404
             other.process.terminate()
             assert other.process.wait(20) == 0
-            wait_until(lambda: not family(other))
+            eventually(lambda: not family(other))
         assert triton_server.ping().status == 200
 
 
@@ -290,11 +291,6 @@ def memory_of(process: psutil.Process) -> int:
         return int(process.memory_full_info().pss)
     except psutil.Error:
         return 0
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    """Wait for a condition, and fail when it does not come."""
-    assert comes(condition, seconds)
 
 
 def comes(condition: Callable[[], bool], seconds: float = 10) -> bool:

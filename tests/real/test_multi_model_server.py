@@ -12,10 +12,11 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.support.emulator_process import Emulator, eventually
+from tests.support.emulator_process import Emulator
 from tests.support.real_servers import mms
 from tests.support.real_servers.models import mms_model
 from tests.support.real_servers.served import served
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.real
 MOST = 3  # models that may be loaded
@@ -101,7 +102,7 @@ def test_a_handler_that_fails_is_a_model_error(emulator: Emulator, bucket: Path)
 
 
 def test_an_archive_without_a_model_is_a_model_error(emulator: Emulator, bucket: Path) -> None:
-    from tests.support.emulator_process import archive
+    from tests.support.files import archive
 
     archive(bucket / "empty.tar.gz", {"nothing": "here"})
     with pytest.raises(emulator.client().exceptions.ModelError) as caught:

@@ -10,10 +10,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.emulator_process import Emulator, archive, eventually
+from tests.support.emulator_process import Emulator
+from tests.support.files import archive
 from tests.support.real_servers import tensors, triton
 from tests.support.real_servers.models import triton_model
 from tests.support.real_servers.served import served
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.real
 MOST = 2  # models that may be loaded

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from tests.support.emulator_process import Emulator, archive
+from tests.support.emulator_process import Emulator
+from tests.support.files import archive
 from tests.support.real_clients import browser
 from tests.support.real_servers.making import NotProvisioned
 

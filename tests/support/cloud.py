@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import urllib.request
 from pathlib import Path
 from typing import Any
 
-import boto3
 import psutil
-from botocore.config import Config
 
-from tests.support.emulator_process import SCRIPTED_CONTAINER, Emulator, eventually, files_below
+from tests.support.emulator_process import Emulator
+from tests.support.files import files_below
+from tests.support.processes import wait_until_ended
+from tests.support.scripted_models import SCRIPTED_CONTAINER
+from tests.support.waiting import eventually
 
 ROLE = "arn:aws:iam::123456789012:role/tests"
 ACCOUNT_ARN = "arn:aws:sagemaker:us-east-1:123456789012"
@@ -36,15 +37,8 @@ class Cloud:
 
     def start(self) -> Cloud:
         self.launch().wait_ready()
-        settings: dict[str, Any] = {
-            "endpoint_url": self.emulator.url,
-            "region_name": "us-east-1",
-            "aws_access_key_id": "placeholder",
-            "aws_secret_access_key": "placeholder",
-            "config": Config(retries={"total_max_attempts": 1}, read_timeout=30, max_pool_connections=50),
-        }
-        self.api = boto3.client("sagemaker", **settings)
-        self.runtime = boto3.client("sagemaker-runtime", **settings)
+        self.api = self.emulator.client_of("sagemaker", read_timeout=30, max_pool_connections=50)
+        self.runtime = self.emulator.client_of("sagemaker-runtime", read_timeout=30, max_pool_connections=50)
         return self
 
     def end(self, number: int = signal.SIGTERM) -> None:
@@ -61,10 +55,10 @@ class Cloud:
 
     def wait_until_gone(self) -> None:
         """No process that was seen runs any more."""
-        eventually(lambda: not any(runs(process) for process in self._seen), 20, "the processes have ended")
+        wait_until_ended(self._seen)
 
     def close(self) -> None:
-        if self.emulator._process.poll() is None:
+        if self.emulator.runs():
             self.end()
 
     # What is there
@@ -162,16 +156,3 @@ class Cloud:
 
     def arn(self, endpoint: str) -> str:
         return f"{ACCOUNT_ARN}:endpoint/{endpoint.lower()}"
-
-
-def runs(process: psutil.Process) -> bool:
-    """Whether a process has not ended; one that has may still wait for whoever has inherited it to notice."""
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def counts(process: psutil.Process) -> tuple[int, int]:
-    """How many files and threads a process has open."""
-    return len(os.listdir(f"/proc/{process.pid}/fd")), process.num_threads()

@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-from botocore.exceptions import ClientError
-
-from tests.support.emulator_process import REPOSITORY, Emulator, archive, eventually
+from tests.support.emulator_process import Emulator
+from tests.support.files import archive
+from tests.support.repository import REPOSITORY
+from tests.support.waiting import eventually
 
 ROLE = "arn:aws:iam::123456789012:role/service-role/hosting"
 ARN = "arn:aws:sagemaker:us-east-1:123456789012"
@@ -127,13 +127,3 @@ class RawClient:
 
     def close(self) -> None:
         self._connection.close()
-
-
-def refusal(call: Any, **asked: Any) -> str:
-    """The words of the ValidationException with which a call is refused."""
-    with pytest.raises(ClientError) as caught:
-        call(**asked)
-    error = caught.value.response
-    assert error["Error"]["Code"] == "ValidationException"
-    assert error["ResponseMetadata"]["HTTPStatusCode"] == 400
-    return error["Error"]["Message"]

@@ -2,97 +2,24 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import socket
 import subprocess
 import sys
-import tarfile
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import boto3
 import psutil
-from botocore.config import Config
+import pytest
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-SCRIPTED_CONTAINER = f"{sys.executable} {REPOSITORY / 'tests' / 'support' / 'scripted_container.py'}"
-T = TypeVar("T")
-
-
-def archive(path: Path, files: Mapping[str, str | bytes]) -> Path:
-    """Write a model.tar.gz with these files; replaces what is there at once, as S3 does."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=1) as tar:
-        for name, content in files.items():
-            data = content.encode() if isinstance(content, str) else content
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            tar.addfile(member, io.BytesIO(data))
-    hidden = path.with_name("." + path.name)
-    hidden.write_bytes(buffer.getvalue())
-    hidden.rename(path)
-    return path
-
-
-def scripted_model(path: Path, answer: str = "", **script: Any) -> Path:
-    """An archive for the scripted container, with its cues."""
-    return archive(path, {"answer.txt": answer or path.name, "script.json": json.dumps(script)})
-
-
-def files_below(directory: Path) -> list[Path]:
-    """Every file there. What is deleted while it looks is passed over; ``Path.rglob`` would raise."""
-    return [Path(folder, name) for folder, _, names in os.walk(directory) for name in names]
-
-
-def eventually(check: Callable[[], T], seconds: float = 20.0, what: str = "") -> T:
-    """Poll until ``check`` returns something true; its value."""
-    deadline = time.monotonic() + seconds
-    while True:
-        value = check()
-        if value:
-            return value
-        assert time.monotonic() < deadline, f"never happened: {what or check}"
-        time.sleep(0.02)
-
-
-class Growth:
-    """By how much more memory a process has than when it was first looked at, at most."""
-
-    def __init__(self) -> None:
-        self.bytes = 0
-
-
-@contextmanager
-def most_memory(process: psutil.Process) -> Iterator[Growth]:
-    """Watch a process; look at the growth afterwards."""
-    growth, before, done = Growth(), process.memory_info().rss, threading.Event()
-
-    def watch() -> None:
-        while not done.wait(0.01):
-            growth.bytes = max(growth.bytes, process.memory_info().rss - before)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        yield growth
-    finally:
-        done.set()
-        watcher.join()
-
-
-def free_port() -> int:
-    """A port that nobody listens at."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+from tests.support.aws_clients import aws_client
+from tests.support.processes import wait_until_ended
+from tests.support.repository import REPOSITORY
+from tests.support.waiting import eventually
 
 
 class Emulator:
@@ -134,7 +61,7 @@ class Emulator:
     # Life
 
     def wait_in_service(self, seconds: float = 60.0) -> Emulator:
-        eventually(lambda: self.output or self._process.poll() is not None, seconds, "InService")
+        eventually(lambda: self.output or not self.runs(), seconds, "InService")
         assert self.output, "\n".join(self.errors)
         assert "is InService at" in self.output[0], self.output
         self.url = self.output[0].split(" at ")[1].split()[0]
@@ -142,11 +69,15 @@ class Emulator:
 
     def wait_ready(self, seconds: float = 60.0) -> Emulator:
         """Of one that is started without an endpoint."""
-        eventually(lambda: self.output or self._process.poll() is not None, seconds, "ready")
+        eventually(lambda: self.output or not self.runs(), seconds, "ready")
         assert self.output, "\n".join(self.errors)
         assert self.output[0].startswith("localmme is ready at "), self.output
         self.url = self.output[0].split(" at ")[1].split()[0]
         return self
+
+    def runs(self) -> bool:
+        """Whether its first process has not ended."""
+        return self._process.poll() is None
 
     @property
     def pid(self) -> int:
@@ -172,7 +103,7 @@ class Emulator:
         return code
 
     def stop(self) -> int:
-        if self._process.poll() is None:
+        if self.runs():
             self._process.terminate()
         return self.wait()
 
@@ -192,16 +123,9 @@ class Emulator:
             self._client = client
         return client
 
-    def client_of(self, service: str, **config: Any) -> Any:
-        """boto3's client of one of the emulator's services, which tries once."""
-        return boto3.client(
-            service,
-            endpoint_url=self.url,
-            region_name="us-east-1",
-            aws_access_key_id="placeholder",
-            aws_secret_access_key="placeholder",
-            config=Config(**{"retries": {"total_max_attempts": 1}, **config}),
-        )
+    def client_of(self, service: str, **settings: Any) -> Any:
+        """boto3's client of one of the emulator's services, see ``aws_client``."""
+        return aws_client(service, self.url, **settings)
 
     def invoke(self, target_model: str, body: bytes | str = b"{}", **request: Any) -> Any:
         """The answer's body; parsed if it is JSON."""
@@ -249,24 +173,47 @@ class Emulator:
             return error.code
 
 
-class Journal:
-    """What the scripted container wrote down."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def entries(self, call: str | None = None) -> list[dict[str, Any]]:
-        if not self.path.exists():
-            return []
-        entries = [json.loads(line) for line in self.path.read_text().splitlines()]
-        return [entry for entry in entries if call is None or entry.get("call") == call]
-
-    def calls(self, *calls: str) -> list[str]:
-        """The names of the calls in their order, of these kinds only."""
-        return [entry["call"] for entry in self.entries() if entry.get("call") in calls]
-
-
 def localmme(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run another command of localmme to its end."""
     command = [sys.executable, "-m", "localmme", *arguments]
     return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, **options)
+
+
+@pytest.fixture
+def bucket(tmp_path: Path) -> Path:
+    """The directory that stands for the S3 prefix."""
+    directory = tmp_path / "s3"
+    directory.mkdir()
+    return directory
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Emulator]]:
+    """Start ``localmme serve`` with these arguments, without waiting; all are stopped afterwards.
+
+    After the test, none of their processes may be left.
+    """
+    emulators: list[Emulator] = []
+
+    def start(*arguments: str, environment: dict[str, str] | None = None) -> Emulator:
+        emulator = Emulator(*arguments, state=tmp_path / f"state-{len(emulators)}", environment=environment)
+        emulators.append(emulator)
+        return emulator
+
+    yield start
+    left = []
+    for emulator in emulators:
+        processes = emulator.processes() if emulator.runs() else []
+        emulator.stop()
+        left += processes
+    wait_until_ended(left)
+
+
+@pytest.fixture
+def serve(start: Callable[..., Emulator]) -> Callable[..., Emulator]:
+    """Start an emulator, and wait until the endpoint is InService."""
+
+    def serve(*arguments: str, environment: dict[str, str] | None = None) -> Emulator:
+        return start(*arguments, environment=environment).wait_in_service()
+
+    return serve

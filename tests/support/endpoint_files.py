@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.support.emulator_process import SCRIPTED_CONTAINER, Journal
+from tests.support.scripted_models import SCRIPTED_CONTAINER, Journal
 
 
 def scripted_container(journal: Journal, image: str = f"command:{SCRIPTED_CONTAINER}", **script: Any) -> dict[str, Any]:

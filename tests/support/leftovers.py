@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.emulator_process import eventually
+from tests.support.waiting import eventually
 
 MARK = "LOCALMME_TEST_LEFTOVERS"
 

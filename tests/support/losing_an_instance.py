@@ -10,7 +10,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from tests.support.emulator_process import Emulator, eventually, scripted_model
+from tests.support.emulator_process import Emulator
+from tests.support.scripted_models import scripted_model
+from tests.support.waiting import eventually
 
 CALLERS = 6
 NAMES = [f"{number}.tar.gz" for number in range(12)]

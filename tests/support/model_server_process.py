@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import textwrap
-import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,7 +12,9 @@ from typing import Any, TypeVar
 
 import psutil
 
+from tests.support.processes import wait_until_ended
 from tests.support.real_servers.container import Answer, Container, started
+from tests.support.waiting import eventually
 
 COMMAND = [sys.executable, "-m", "emulator.model_server"]
 T = TypeVar("T")
@@ -120,7 +121,7 @@ def embedded(directory: Path, *arguments: str, **environment: str) -> Iterator[E
         finally:
             if psutil.pid_exists(server.pid):
                 processes = server.processes()
-    gone(processes)
+    wait_until_ended(processes)
 
 
 def obedient(directory: Path) -> str:
@@ -131,29 +132,8 @@ def obedient(directory: Path) -> str:
     return str(path)
 
 
-def eventually(check: Callable[[], T], seconds: float = 20) -> T:
-    """Poll until ``check`` returns something true; its value."""
-    deadline = time.monotonic() + seconds
-    while not (value := check()):
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.01)
-    return value
-
-
 def in_the_queue(server: Embedded, invocations: int) -> None:
     """Wait until this many invocations wait behind the one that is being answered."""
     listener_and_first = 2
     eventually(lambda: len(psutil.Process(server.pid).net_connections()) == listener_and_first + invocations)
     server.container.ping()  # when that is answered, what had come before has been read
-
-
-def gone(processes: list[psutil.Process]) -> None:
-    """Wait until none of these processes is left."""
-
-    def left(process: psutil.Process) -> bool:
-        try:
-            return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return False
-
-    eventually(lambda: not any(left(process) for process in processes))

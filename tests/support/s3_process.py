@@ -11,19 +11,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import boto3
 import psutil
-from botocore.config import Config
 
-from tests.support.emulator_process import REPOSITORY, eventually
-
-KEYS = {"aws_access_key_id": "placeholder", "aws_secret_access_key": "placeholder", "region_name": "us-east-1"}
+from tests.support.aws_clients import aws_client
+from tests.support.repository import REPOSITORY
+from tests.support.waiting import eventually
 
 
 def client(url: str, **config: Any) -> Any:
-    """boto3's S3 client, which tries once."""
-    settings = {"retries": {"total_max_attempts": 1}, **config}
-    return boto3.client("s3", endpoint_url=url, config=Config(**settings), **KEYS)
+    """boto3's S3 client."""
+    return aws_client("s3", url, **config)
 
 
 class S3Server:

@@ -11,9 +11,7 @@ from botocore.loaders import Loader
 from botocore.model import ServiceModel
 
 from emulator.services.sagemaker.empty_lists import OPERATIONS
-from tests.support.fake_containers import DirectControlPlane, FakeContainers, containers
-
-__all__ = ["containers"]  # a fixture
+from tests.support.fake_containers import DirectControlPlane, FakeContainers
 
 API = ServiceModel(Loader().load_service_model("sagemaker", "service-2"), "sagemaker")
 EXPLAINER = {

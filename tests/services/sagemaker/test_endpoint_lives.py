@@ -15,9 +15,7 @@ from emulator.errors import Origin
 from emulator.events import Event, MemoryExceeded
 from emulator.hosting.pinned_lru import PinnedEntry, PinnedLru, SingleFlight
 from emulator.timeouts import in_time
-from tests.support.fake_containers import DirectControlPlane, FakeContainers, containers
-
-__all__ = ["containers"]
+from tests.support.fake_containers import DirectControlPlane, FakeContainers
 
 
 async def eventually(endpoint: str, plane: DirectControlPlane, status: str) -> None:

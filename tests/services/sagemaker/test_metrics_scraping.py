@@ -17,9 +17,7 @@ from emulator.hosting.metrics_scraping import problem_of, scrape
 from localmme.check.calls import Exchange
 from localmme.check.finding import Verdict
 from localmme.check.suite.robustness import metrics
-from tests.support.fake_containers import DirectControlPlane, FakeContainers, containers
-
-__all__ = ["containers"]  # a fixture
+from tests.support.fake_containers import DirectControlPlane, FakeContainers
 
 GOOD = b'# HELP a What.\n# TYPE a counter\na{b="c d",e="}"} 1.5e3\nb NaN 1700000000000\n\r\n'
 

@@ -14,14 +14,13 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import docker
 from docker.errors import DockerException
 
 from tests.support.real_servers.making import CACHE, NotProvisioned, apt_install, lock
+from tests.support.repository import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[3]
 USERS = CACHE / "dockerd.users"
 LOG = CACHE / "dockerd.log"
 SECONDS_TO_START = 60

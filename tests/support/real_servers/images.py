@@ -13,15 +13,14 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import docker
 from docker.errors import BuildError, ImageNotFound
 
 from tests.support.real_servers import base_image
 from tests.support.real_servers.making import CACHE, lock, say
+from tests.support.repository import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[3]
 SAMPLES = REPOSITORY / "samples" / "containers"
 PREFIX = "localmme-test-"
 

@@ -10,7 +10,7 @@ from emulator.archives.directory_warnings import bare_models
 from emulator.archives.s3_source import S3Source
 from emulator.archives.source import DirectorySource
 from emulator.errors import ValidationError
-from tests.support.emulator_process import archive
+from tests.support.files import archive
 
 
 def filled(directory: Path, *names: str) -> DirectorySource:

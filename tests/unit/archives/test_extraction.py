@@ -23,10 +23,10 @@ from hypothesis import strategies as st
 
 from emulator.archives.extraction import UNFINISHED_PREFIX, Extracted, extract
 from emulator.errors import ArchiveError
+from tests.support.repository import REPOSITORY
 
 MIB = 1024 * 1024
 ROOT = os.geteuid() == 0
-REPOSITORY = Path(__file__).parents[3]
 TAR_FORMATS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT}
 
 

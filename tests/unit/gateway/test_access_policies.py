@@ -29,7 +29,7 @@ from emulator.hosting.endpoints import Endpoints
 from emulator.services.sagemaker.control_plane import ControlPlane
 from emulator.services.sagemaker.registry import Registry
 from localmme.access_file import MINIMAL_FILE, read
-from tests.support.emulator_process import REPOSITORY
+from tests.support.repository import REPOSITORY
 
 ENDPOINT = "arn:aws:sagemaker:us-east-1:123456789012:endpoint/shared"
 INVOKE = "sagemaker:InvokeEndpoint"

@@ -25,7 +25,7 @@ from emulator.hosting.pinned_lru import PinnedEntry, PinnedLru, SingleFlight
 from emulator.hosting.storage_volume import StorageVolume, StoredModel
 from emulator.limits import Limits
 from emulator.timeouts import in_time
-from tests.support.emulator_process import archive, files_below
+from tests.support.files import archive, files_below
 
 NAMES = st.sampled_from("abcdef")
 

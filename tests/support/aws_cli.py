@@ -1,4 +1,4 @@
-"""Clients of the AWS services beside an emulator."""
+"""The AWS CLI, against an emulator."""
 
 from __future__ import annotations
 
@@ -9,28 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import boto3
-from botocore.config import Config
-
+from tests.support.aws_clients import REGION
 from tests.support.emulator_process import Emulator
-
-ACCOUNT, REGION = "123456789012", "us-east-1"
-
-
-def client(emulator: Emulator, service: str, key: str = "placeholder", region: str = REGION) -> Any:
-    """boto3's client of a service, which tries once."""
-    return boto3.client(
-        service,
-        endpoint_url=emulator.url,
-        region_name=region,
-        aws_access_key_id=key,
-        aws_secret_access_key="placeholder",
-        config=Config(retries={"total_max_attempts": 1}),
-    )
 
 
 def aws(emulator: Emulator, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The AWS CLI."""
+    """Run a command of the AWS CLI."""
     settings = {
         "AWS_ACCESS_KEY_ID": "placeholder",
         "AWS_SECRET_ACCESS_KEY": "placeholder",
