@@ -1,14 +1,22 @@
-"""The names of AWS resources, as they are in a region's partition."""
+"""The names of AWS resources, as they are in a region's partition: every ARN of the emulator is made here."""
 
 from __future__ import annotations
 
 ACCOUNT_ID = "123456789012"  # AWS's own placeholder account of its documentation
-PARTITIONS = {"cn": "aws-cn", "us-gov": "aws-us-gov"}  # by the beginning of a region's name
+# By the beginning of a region's name; all others are in aws. [api] botocore's partitions, as far as moto has them too:
+# STS and IAM tell of its.
+PARTITIONS = {
+    "cn-": "aws-cn",
+    "us-gov-": "aws-us-gov",
+    "us-iso-": "aws-iso",
+    "us-isob-": "aws-iso-b",
+    "eusc-": "aws-eusc",
+}
 
 
 def partition_of(region: str) -> str:
-    """The partition that a region is in: ``aws``, ``aws-cn`` or ``aws-us-gov``."""
-    return next((name for start, name in PARTITIONS.items() if region.startswith(f"{start}-")), "aws")
+    """The partition that a region is in, such as ``aws-cn``."""
+    return next((name for start, name in PARTITIONS.items() if region.startswith(start)), "aws")
 
 
 def sagemaker_arn(region: str, kind: str, name: str) -> str:
@@ -22,8 +30,13 @@ def logs_arn(region: str, group: str) -> str:
 
 
 def iam_arn(region: str, kind: str, name: str) -> str:
-    """The ARN of a user or a role. IAM has one list of them for all regions of a partition."""
+    """The ARN of a user or a role, ``kind`` with its path. IAM has one list of them for all regions of a partition."""
     return f"arn:{partition_of(region)}:iam::{ACCOUNT_ID}:{kind}/{name}"
+
+
+def managed_policy_arn(region: str, name: str) -> str:
+    """The ARN of a policy that AWS manages, which is in no account."""
+    return f"arn:{partition_of(region)}:iam::aws:policy/{name}"
 
 
 def s3_arn(region: str, bucket: str, key: str = "") -> str:

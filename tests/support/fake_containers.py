@@ -129,7 +129,7 @@ def site(directory: Path, **limits: float) -> Workspace:
 class DirectControlPlane:
     """The control plane over a directory, called as the ASGI application that it is."""
 
-    def __init__(self, directory: Path, **limits: float) -> None:
+    def __init__(self, directory: Path, region: str = "us-east-1", **limits: float) -> None:
         self.directory = directory
         (directory / "s3" / "bucket").mkdir(parents=True, exist_ok=True)
         self.registry = Registry.open(directory / "registry.db")
@@ -137,8 +137,8 @@ class DirectControlPlane:
         self.events = place.events
         self.endpoints = Endpoints(place)
         locate = locator(directory / "s3")
-        self.plane = ControlPlane(self.registry, self.endpoints, "us-east-1", directory, locate, 1000)
-        self._application = SageMakerApp(self.plane)
+        self.plane = ControlPlane(self.registry, self.endpoints, region, directory, locate, 1000)
+        self.application = SageMakerApp(self.plane)
 
     async def call(self, operation: str, **asked: Any) -> tuple[int, dict[str, Any]]:
         """The status of the answer, and what it says."""
@@ -151,7 +151,7 @@ class DirectControlPlane:
             sent.append(message)
 
         headers = [(b"x-amz-target", f"{TARGET_PREFIX}{operation}".encode())]
-        await self._application({"type": "http", "headers": headers}, receive, send)
+        await self.application({"type": "http", "headers": headers}, receive, send)
         return sent[0]["status"], json.loads(sent[1]["body"])
 
     async def status(self, endpoint: str) -> str:
@@ -176,6 +176,6 @@ class DirectControlPlane:
         assert [status for status, _ in answers] == [200, 200], answers
 
     async def close(self) -> None:
-        await self._application.stop()
+        await self.application.stop()
         await self.endpoints.stop()
         self.registry.close()

@@ -19,9 +19,9 @@ from moto.iam.models import AccessKey, get_account_id_from, iam_backends
 from moto.logs.models import logs_backends
 from moto.moto_server.werkzeug_app import create_backend_app
 from moto.sts.models import AssumedRole, sts_backends
-from moto.utilities.utils import get_partition
 from werkzeug.exceptions import HTTPException
 
+from emulator.aws.arn import iam_arn, managed_policy_arn, partition_of
 from emulator.aws.protocols import Refusal, Request, refuse
 from emulator.observers.cloudwatch_metrics import Minute
 from emulator.observers.recent_log_lines import KEPT_LINES, Lines
@@ -83,9 +83,9 @@ class MotoBackends:
         """Make a caller whose access key moto has not made a session of the execution role."""
         match = BaseResponse.access_key_regex.search(authorization)
         key = match["access_key"] if match else NO_KEY
-        partition = get_partition(region)
+        partition = partition_of(region)
         with self._lock:
-            self._ensure_role(partition)
+            self._ensure_role(region)
             iam, sts = iam_backends[DEFAULT_ACCOUNT_ID][partition], sts_backends[DEFAULT_ACCOUNT_ID][partition]
             if get_account_id_from(key) != DEFAULT_ACCOUNT_ID or key in iam.access_keys:
                 return
@@ -98,7 +98,7 @@ class MotoBackends:
                         region_name=region,
                         access_key=access_key,
                         role_session_name=SESSION_NAME,
-                        role_arn=f"arn:{partition}:iam::{DEFAULT_ACCOUNT_ID}:role{ROLE_PATH}{ROLE_NAME}",
+                        role_arn=iam_arn(region, f"role{ROLE_PATH}".rstrip("/"), ROLE_NAME),
                         policy="",
                         duration=0,
                         external_id="",
@@ -107,11 +107,11 @@ class MotoBackends:
 
     def introduce_user(self, name: str, access_key_id: str, region: str) -> str:
         """Have IAM and STS know a user whose access is controlled; the access key by which they do."""
-        partition = get_partition(region)
+        partition = partition_of(region)
         # moto finds keys by their form, which an access file's need not have.
         known_key = f"AKIA{hashlib.sha256(access_key_id.encode()).hexdigest()[:16].upper()}"
         with self._lock:
-            self._ensure_role(partition)
+            self._ensure_role(region)
             iam = iam_backends[DEFAULT_ACCOUNT_ID][partition]
             if known_key in iam.access_keys:
                 return known_key
@@ -131,7 +131,8 @@ class MotoBackends:
                 local = [ecr.local_image(image, name, taken) for image in images]
                 repository.images = pushed + [image for image in local if image.image_tags]
 
-    def _ensure_role(self, partition: str) -> None:
+    def _ensure_role(self, region: str) -> None:
+        partition = partition_of(region)
         if partition in self._partitions:
             return
         self._partitions.add(partition)  # once: who deletes it does not want it back
@@ -145,7 +146,7 @@ class MotoBackends:
             tags=[],
             max_session_duration="3600",
         )
-        backend.attach_role_policy(f"arn:{partition}:iam::aws:policy/{POLICY}", ROLE_NAME)
+        backend.attach_role_policy(managed_policy_arn(region, POLICY), ROLE_NAME)
 
 
 def introduce_region(region: str) -> None:

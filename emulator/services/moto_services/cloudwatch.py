@@ -28,6 +28,8 @@ def install(minutes: Callable[[], list[Minute]]) -> None:
 class CloudWatch(CloudWatchBackend):
     """The CloudWatch of one region."""
 
+    __module__ = CloudWatchBackend.__module__  # beside which moto looks for the paths that it serves
+
     def __init__(self, minutes: Callable[[], list[Minute]], region_name: str, account_id: str) -> None:
         super().__init__(region_name, account_id)
         self._minutes = minutes
