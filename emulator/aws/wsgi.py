@@ -7,17 +7,26 @@ in between: the thread would speak to an event loop that is closed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from emulator.aws.asgi import Receive, Scope, Send
+from emulator.aws.asgi import (
+    Application,
+    BodyBrokenOff,
+    BodyTooLong,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    read_body,
+    replayed,
+    send_answer,
+)
 
 MOST_BODY_BYTES = 32 * 1024 * 1024  # [ours] of a request; more than any call that comes here needs
-
 LAST_SECONDS = 2.0  # [ours] how long a call may go on whose caller has gone, or which the end of the emulator cuts off
 
 
-def in_threads(application: Any, workers: int = 2) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+def in_threads(application: Any, workers: int = 2) -> Application:
     """An ASGI application of a WSGI one. Requests are held in memory as a whole: no thread waits for a caller."""
     from a2wsgi import WSGIMiddleware
 
@@ -28,15 +37,12 @@ def in_threads(application: Any, workers: int = 2) -> Callable[[Scope, Receive, 
         if body is None:
             return
 
-        async def whole() -> MutableMapping[str, Any]:
-            return {"type": "http.request", "body": body, "more_body": False}
+        sent: list[Message] = []
 
-        sent: list[MutableMapping[str, Any]] = []
-
-        async def keep(message: MutableMapping[str, Any]) -> None:
+        async def keep(message: Message) -> None:
             sent.append(message)
 
-        running = asyncio.ensure_future(middleware(scope, whole, keep))
+        running = asyncio.ensure_future(middleware(scope, replayed(body, receive), keep))
         try:
             await asyncio.shield(running)
         finally:
@@ -50,20 +56,11 @@ def in_threads(application: Any, workers: int = 2) -> Callable[[Scope, Receive, 
 
 async def whole_body(receive: Receive, send: Send) -> bytes | None:
     """A request's body; None if there is nobody to answer any more, or one that is too long has been answered."""
-    body = bytearray()
-    size, more = 0, True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        part, more = message.get("body", b""), message.get("more_body", False)
-        size += len(part)
-        if size <= MOST_BODY_BYTES:
-            body += part
-    if size <= MOST_BODY_BYTES:
-        return bytes(body)
-    text = f"The request body of {size} bytes is over the limit of {MOST_BODY_BYTES} bytes.".encode()
-    headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(text))]
-    await send({"type": "http.response.start", "status": 413, "headers": headers})
-    await send({"type": "http.response.body", "body": text})
-    return None
+    try:
+        return await read_body(receive, MOST_BODY_BYTES)
+    except BodyBrokenOff:
+        return None
+    except BodyTooLong as error:
+        text = f"The request body of {error.size} bytes is over the limit of {MOST_BODY_BYTES} bytes.".encode()
+        await send_answer(send, 413, [(b"content-type", b"text/plain")], text)
+        return None

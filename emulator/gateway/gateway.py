@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from emulator.aws.asgi import Receive, Scope, Send
+from emulator.aws.asgi import Application, Receive, Scope, Send, send_answer
 from emulator.aws.protocols import Refusal
 from emulator.aws.request import HEALTH, PAGES, header, service_of
 from emulator.gateway.ambiguity import Ambiguous, check_head
@@ -38,7 +37,7 @@ class Gateway:
         sagemaker: SageMakerApp,
         s3: S3App | None,
         neighbours: MotoServicesApp,
-        others: Callable[[Scope, Receive, Send], Awaitable[None]],
+        others: Application,
         guard: WebGuard,
         access: AccessControl | None = None,
     ) -> None:
@@ -60,8 +59,7 @@ class Gateway:
             return
         service, application = self._service(scope)
         if page and (answer := preflight(scope)) is not None:
-            await send({"type": "http.response.start", "status": 204, "headers": shared(answer, page)})
-            await send({"type": "http.response.body"})
+            await send_answer(send, 204, shared(answer, page))
             return
         # An invocation is a POST, to which no browser can be led.
         send = protected(send, [] if service == "runtime" else NO_PAGE, page)
@@ -112,7 +110,7 @@ class Gateway:
         service, _ = self._service(scope)
         await not_admitted(refusal.status, refusal.message, service, scope).send(scope, receive, send)
 
-    def _service(self, scope: Scope) -> tuple[str, Callable[[Scope, Receive, Send], Awaitable[None]]]:
+    def _service(self, scope: Scope) -> tuple[str, Application]:
         """The name of the service that a request is for, empty for what anybody may see, and what serves it."""
         is_runtime = scope["path"].startswith(RUNTIME_PREFIX)
         # Invocations are POSTs without a query. What else begins so may be a key of a bucket that the host names.

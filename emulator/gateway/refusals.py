@@ -7,7 +7,7 @@ import random
 import uuid
 from dataclasses import replace
 
-from emulator.aws.asgi import Scope, Send
+from emulator.aws.asgi import Scope, Send, send_answer
 from emulator.aws.protocols import Refusal, Request, refuse
 from emulator.aws.request import header
 from emulator.services.s3 import xml_documents
@@ -46,7 +46,5 @@ async def send_refusal(service: str, scope: Scope, refusal: Refusal, send: Send)
     else:
         headers.append(("content-type", "text/plain; charset=utf-8"))
         body = f"{refusal.message}\n".encode()
-    headers.append(("content-length", str(len(body))))
     wired = [(name.encode(), value.encode("latin-1", "replace")) for name, value in headers]
-    await send({"type": "http.response.start", "status": refusal.status, "headers": wired})
-    await send({"type": "http.response.body", "body": body})
+    await send_answer(send, refusal.status, wired, body)

@@ -7,12 +7,11 @@ import functools
 import hashlib
 import hmac
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from emulator.aws.arn import ACCOUNT_ID, iam_arn, s3_arn
-from emulator.aws.asgi import Receive, Scope
+from emulator.aws.asgi import BodyBrokenOff, BodyTooLong, Receive, Scope, read_body, replayed
 from emulator.aws.json_document import NotADocument, parsed
 from emulator.aws.request import ADMITTED, CALL, DOCUMENT, signed_for
 from emulator.gateway.access import denials, required_permissions
@@ -37,7 +36,6 @@ SIGNING_NAMES = {"runtime": "sagemaker", "cloudwatch": "monitoring"}
 SLACK_BYTES = 64 * 1024  # [ours] of a body beyond the longest that is taken, so that it is refused as too long
 STREAMED = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
 STREAMED_UNSIGNED = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
-_FILLING = bytes(64 * 1024)
 
 
 @dataclass(frozen=True)
@@ -120,17 +118,24 @@ class AccessControl:
             if service == "s3":
                 scope[ADMITTED] = self._admit_to_s3(request, scope)
                 return receive
-            body = await _Read.all(receive, self._kept_bytes)
+            sha256 = hashlib.sha256()
+            kept: bytes | BodyTooLong
+            try:
+                body = kept = await read_body(receive, self._kept_bytes, sha256.update)
+            except BodyTooLong as too_long:
+                body, kept = b"", too_long
+            except BodyBrokenOff:
+                raise denials.body_incomplete() from None
             if service == "sts" and not signed_for(scope):  # as those who have no keys yet call it
-                await self._asks(scope, request, service, body.kept or b"")
-            scope[ADMITTED] = admitted = self._identify(request, service, body.sha256)
-            if body.kept is None and service != "runtime":
+                await self._asks(scope, request, service, body)
+            scope[ADMITTED] = admitted = self._identify(request, service, sha256.hexdigest())
+            if isinstance(kept, BodyTooLong) and service != "runtime":
                 raise denials.body_too_long(self._kept_bytes)
-            for ask in await self._asks(scope, request, service, body.kept or b""):
+            for ask in await self._asks(scope, request, service, body):
                 admitted.check(ask)
         except Denial as denial:
             raise refused(denial, service, request, has_unread=service == "s3") from None
-        return body.again(receive)
+        return replayed(kept, receive)
 
     def _identify(self, request: SignedRequest, service: str, sha256: str) -> AuthorizedCaller:
         claimed, user = self._identified(request, service)
@@ -215,51 +220,3 @@ def _payload_hash(headers: Mapping[str, str], claimed: Claim) -> str:
     if not is_sha256 and given not in (UNSIGNED_PAYLOAD, STREAMED_UNSIGNED, STREAMED, STREAMED + "-TRAILER"):
         raise denials.payload_hash_unusable()
     return given
-
-
-class _Read:
-    """A body that has been read and hashed; ``kept`` is None if it was too long for that."""
-
-    def __init__(self, kept: bytes | None, size: int, sha256: str) -> None:
-        self.kept = kept
-        self.size = size
-        self.sha256 = sha256
-
-    @staticmethod
-    async def all(receive: Receive, kept_bytes: int) -> _Read:
-        """Raises Denial when the caller has gone."""
-        parts: list[bytes] = []
-        size, running, more = 0, hashlib.sha256(), True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise denials.body_incomplete()
-            part = message.get("body", b"")
-            running.update(part)
-            size += len(part)
-            if size > kept_bytes:
-                parts.clear()
-            else:
-                parts.append(part)
-            more = message.get("more_body", False)
-        return _Read(b"".join(parts) if size <= kept_bytes else None, size, running.hexdigest())
-
-    def again(self, receive: Receive) -> Receive:
-        """The body once more, then what comes after it. One that was too long has its length still, not its data."""
-        if self.kept is not None:
-            messages = iter([{"type": "http.request", "body": self.kept, "more_body": False}])
-        else:
-            messages = self._filled()
-
-        async def replay() -> Any:
-            message = next(messages, None)
-            return await receive() if message is None else message
-
-        return replay
-
-    def _filled(self) -> Iterator[dict[str, Any]]:
-        left = self.size
-        while left > 0:
-            part = _FILLING[:left]
-            left -= len(part)
-            yield {"type": "http.request", "body": part, "more_body": left > 0}

@@ -10,7 +10,7 @@ import json
 import uuid
 from typing import NamedTuple
 
-from emulator.aws.asgi import Receive, Scope, Send
+from emulator.aws.asgi import Receive, Scope, Send, send_answer
 from emulator.aws.request import header
 from emulator.errors import EmulatorError
 from emulator.gateway.access.signed_request import SignedRequest
@@ -77,13 +77,12 @@ class Refused(EmulatorError):
 
     async def send(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer. What is left of the request's body is read: a caller that still sends would not see the answer."""
-        headers = [*self.headers, (b"content-length", b"%d" % len(self.body))]
+        headers = [*self.headers]
         if header(scope, b"expect").lower() == "100-continue":  # the caller waits for a word before it sends
             headers.append((b"connection", b"close"))
         elif self.has_unread:
             await Body(receive).drop()
-        await send({"type": "http.response.start", "status": self.status, "headers": headers})
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else self.body})
+        await send_answer(send, self.status, headers, self.body, is_head=scope["method"] == "HEAD")
 
 
 def not_admitted(status: int, message: str, service: str, scope: Scope) -> Refused:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from emulator.aws.asgi import Receive, Scope, Send
+from emulator.aws.asgi import Application, Receive, Scope, Send, replayed, send_answer
 from emulator.aws.protocols import CBOR, Refusal, Request, refuse
 from emulator.aws.request import ADMITTED, CALL, header, service_of, signed_region
 from emulator.aws.wsgi import in_threads, whole_body
@@ -39,7 +38,7 @@ class MotoServicesApp:
         """``region`` is that of requests which name none."""
         self._metrics, self._logs, self._engine, self._region = metrics, logs, engine, region
         self._opening: asyncio.Future[MotoBackends] | None = None
-        self._applications: dict[str, Callable[[Scope, Receive, Send], Awaitable[None]]] = {}
+        self._applications: dict[str, Application] = {}
         self._filling = asyncio.Lock()  # so that lines of log keep their order
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -69,7 +68,7 @@ class MotoServicesApp:
                 log.exception("%s failed inside the emulator", NAMES[service])
                 refusal = Refusal(500, "InternalFailure", f"localmme cannot answer for {NAMES[service]}: {error}")
         if refusal is None:
-            await self._applications[service](for_moto, _once(data), send)
+            await self._applications[service](for_moto, replayed(data, receive), send)
         else:
             await _send_refusal(request, refusal, send)
 
@@ -172,18 +171,7 @@ def _not_installed(service: str, error: ImportError) -> Refusal:
     return Refusal(501, "NotImplemented", f"{NAMES[service]} needs moto: {INSTALL}{missing}")
 
 
-def _once(body: bytes) -> Receive:
-    """What a body is received from that has been read."""
-
-    async def receive() -> dict[str, object]:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return receive
-
-
 async def _send_refusal(request: Request, refusal: Refusal, send: Send) -> None:
     headers, body = refuse(request, refusal)
     wire = [(name.encode(), value.encode("latin-1")) for name, value in headers]
-    wire.append((b"content-length", b"%d" % len(body)))
-    await send({"type": "http.response.start", "status": refusal.status, "headers": wire})
-    await send({"type": "http.response.body", "body": body})
+    await send_answer(send, refusal.status, wire, body)

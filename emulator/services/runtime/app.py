@@ -14,7 +14,7 @@ import time
 import urllib.parse
 import uuid
 
-from emulator.aws.asgi import Headers, Receive, Scope, Send
+from emulator.aws.asgi import BodyBrokenOff, BodyTooLong, Headers, Receive, Scope, Send, read_body, send_answer
 from emulator.aws.eventstream import payload_part, stream_exception
 from emulator.containers.contract import NEW_SESSION, Answer, Invocation
 from emulator.errors import (
@@ -85,7 +85,13 @@ class RuntimeApp:
     async def _invoke(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         # The body first, even of a request that is going to be refused: a caller that is still
         # sending when the answer comes would see a broken connection instead of the answer.
-        body = await self._read_body(receive)
+        body: bytes | None
+        try:
+            body = await read_body(receive, self._limits.body_bytes)
+        except BodyTooLong:
+            body = None
+        except BodyBrokenOff as error:
+            raise body_incomplete(error.size) from None
         if not self._throttle.admits():
             raise throttled()
         name, operation = _route(scope)
@@ -103,7 +109,7 @@ class RuntimeApp:
         if operation == INVOKE:
             variant = endpoint.variant_for(invocation)
             answer = await variant.invoke(invocation)
-            await _send(send, 200, _answer_headers(answer, variant, b"content-type", request_id), answer.body)
+            await send_answer(send, 200, _answer_headers(answer, variant, b"content-type", request_id), answer.body)
         else:
             await self._stream(endpoint.variant_for(invocation), invocation, send, request_id)
 
@@ -189,25 +195,6 @@ class RuntimeApp:
             )
         )
 
-    async def _read_body(self, receive: Receive) -> bytes | None:
-        """The request's body. One that is over the limit is read, but not kept: None."""
-        message = await receive()
-        if not message.get("more_body") and message["type"] != "http.disconnect":
-            body = message.get("body", b"")
-            return body if len(body) <= self._limits.body_bytes else None
-        parts, size = [], 0
-        while True:
-            if message["type"] == "http.disconnect":  # the caller has gone, or sends no more
-                raise body_incomplete(size)
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            if size > self._limits.body_bytes:
-                parts.clear()
-            if not message.get("more_body"):
-                break
-            message = await receive()
-        return b"".join(parts) if size <= self._limits.body_bytes else None
-
 
 def _route(scope: Scope) -> tuple[str, str]:
     name, operation = parts_of(scope["raw_path"].decode("latin-1"))
@@ -251,13 +238,7 @@ async def _send_error(send: Send, error: AwsError, request_id: str) -> None:
     ]
     if error.code:
         headers.append((b"x-amzn-errortype", error.code.encode()))
-    await _send(send, error.status, headers, error.body())
-
-
-async def _send(send: Send, status: int, headers: Headers, body: bytes) -> None:
-    headers.append((b"content-length", b"%d" % len(body)))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await send_answer(send, error.status, headers, error.body())
 
 
 def _too_long(member: str, value: str, limit: int) -> AwsError:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from emulator.aws.arn import ACCOUNT_ID
-from emulator.aws.asgi import Receive, Scope, Send
+from emulator.aws.asgi import Receive, Scope, Send, send_answer
 from emulator.aws.request import ADMITTED, header, parsed_query, signed_region
 from emulator.services.s3 import xml_documents
 from emulator.services.s3.addressing import check_expiry, headers_of, target
@@ -184,17 +184,15 @@ class S3App:
         headers += [
             (name.encode("latin-1", "replace"), value.encode("latin-1", "replace")) for name, value in answer.headers
         ]
-        has_length = any(name.lower() == "content-length" for name, _ in answer.headers)
-        is_bare = scope["method"] == "HEAD" or answer.status in (204, 304)
-        if not has_length and not (is_bare and not answer.body):
-            headers.append((b"content-length", b"%d" % len(answer.body)))
+        is_head = scope["method"] == "HEAD"
+        if answer.file is None and not (is_head and not answer.body):
+            await send_answer(send, answer.status, headers, answer.body, is_head=is_head)
+            return
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        if is_bare:
-            await send({"type": "http.response.body"})
-        elif answer.file is None:
-            await send({"type": "http.response.body", "body": answer.body})
-        else:
+        if answer.file is not None and not is_head:
             await self._send_file(answer, send)
+        else:
+            await send({"type": "http.response.body"})
 
     async def _send_file(self, answer: S3Answer, send: Send) -> None:
         """Send one block while the next one is read."""

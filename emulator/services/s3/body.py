@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from emulator.aws.asgi import Receive
+import contextlib
+
+from emulator.aws.asgi import BodyBrokenOff, BodyTooLong, Message, Receive, read_body
 from emulator.services.s3.errors import S3Error, incomplete_body, message_too_long
 
 BATCH_BYTES = 1 << 20  # read before it is written: each batch takes two hops between threads
@@ -20,34 +22,31 @@ class Body:
         """About a megabyte, or what is left of it. Raises IncompleteBody when the caller has gone."""
         parts: list[bytes] = []
         size = 0
-        self.has_begun = True
         while size < BATCH_BYTES and not self.is_complete:
-            message = await self._receive()
+            message = await self._receive_next()
             if message["type"] == "http.disconnect":
                 raise incomplete_body()
-            part = message.get("body", b"")
-            parts.append(part)
-            size += len(part)
-            self.is_complete = not message.get("more_body")
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
         return b"".join(parts)
 
     async def document(self, limit: int) -> bytes:
         """All of it. Raises MaxMessageLengthExceeded, when all has been read, and IncompleteBody."""
-        parts: list[bytes] = []
-        size = 0
-        while not self.is_complete:
-            part = await self.batch()
-            size += len(part)
-            if size <= limit:
-                parts.append(part)
-        if size > limit:
-            raise message_too_long(limit)
-        return b"".join(parts)
+        try:
+            return await read_body(self._receive_next, limit)
+        except BodyTooLong:
+            raise message_too_long(limit) from None
+        except BodyBrokenOff:
+            raise incomplete_body() from None
 
     async def drop(self) -> None:
         """Read what is left: a caller that is still sending would not see the answer, but a broken connection."""
-        try:
+        with contextlib.suppress(S3Error):
             while not self.is_complete:
                 await self.batch()
-        except S3Error:
-            return
+
+    async def _receive_next(self) -> Message:
+        self.has_begun = True
+        message = await self._receive()
+        self.is_complete = not message.get("more_body")
+        return message

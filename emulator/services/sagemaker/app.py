@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from emulator.aws.asgi import Receive, Scope, Send
+from emulator.aws.asgi import BodyBrokenOff, BodyTooLong, Receive, Scope, Send, read_body, send_answer
 from emulator.aws.json_document import NotADocument, parsed
 from emulator.aws.request import DOCUMENT, header
 from emulator.aws.service_models import input_shape_name, operation_names, shape
@@ -78,10 +78,7 @@ class SageMakerApp:
         if refusal is not None:
             body = refusal.body()
             headers.append((b"x-amzn-errortype", refusal.code.encode()))
-        headers.append((b"content-length", b"%d" % len(body)))
-        status = 200 if refusal is None else refusal.status
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        await send_answer(send, 200 if refusal is None else refusal.status, headers, body)
 
     async def _answer(self, scope: Scope, receive: Receive) -> dict[str, Any]:
         body = await _read(receive)
@@ -126,17 +123,9 @@ def _parsed(body: bytes) -> Any:
 
 async def _read(receive: Receive) -> bytes:
     """The request's body. Raises ControlPlaneError when it is too long, or breaks off."""
-    parts, size = [], 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise not_serializable("The request broke off")
-        part = message.get("body", b"")
-        size += len(part)
-        if size <= REQUEST_BYTES:
-            parts.append(part)
-        if not message.get("more_body"):
-            break
-    if size > REQUEST_BYTES:
-        raise not_serializable(f"The request has {size} bytes, and may have {REQUEST_BYTES}")
-    return b"".join(parts)
+    try:
+        return await read_body(receive, REQUEST_BYTES)
+    except BodyBrokenOff:
+        raise not_serializable("The request broke off") from None
+    except BodyTooLong as error:
+        raise not_serializable(f"The request has {error.size} bytes, and may have {REQUEST_BYTES}") from None
