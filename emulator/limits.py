@@ -7,11 +7,11 @@ One place, so that a user can see them, correct them and (for tests and prototyp
 
 from __future__ import annotations
 
-import difflib
 import math
 from dataclasses import dataclass, fields, replace
 
 from emulator.errors import SetupError
+from emulator.suggestions import similar_names
 
 # [api] The longest body by the API's own model, as botocore ships it, and by older copies of the guide.
 FORMER_BODY_BYTES = 6_291_456
@@ -71,8 +71,8 @@ class Limits:
         for setting in settings:
             name, _, text = setting.partition("=")
             if name not in known:
-                near = difflib.get_close_matches(name, known, n=3, cutoff=0.3)
-                others = f"Near it: {', '.join(near)}." if near else f"The limits are {', '.join(known)}."
+                similar = similar_names(name, known, similarity=0.3)
+                others = f"Near it: {', '.join(similar)}." if similar else f"The limits are {', '.join(known)}."
                 raise SetupError(f"There is no limit {name!r}. {others}")
             kind = type(getattr(self, name))
             try:

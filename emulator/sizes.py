@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from emulator.errors import SetupError
 
+GIB = 2**30  # bytes
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(?:([KMGTP])I?)?B?", re.ASCII | re.IGNORECASE)
 

@@ -11,10 +11,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-from emulator.aws.service_models import Place, described, near
+from emulator.aws.service_models import Place, described
 from emulator.errors import SetupError
 from emulator.gateway.access.access_control import User
 from emulator.gateway.access.iam_policy import Statement, of_document, of_statements
+from emulator.suggestions import did_you_mean
 from localmme.yaml_source import NotYaml, YamlSource
 
 MEMBERS = ("UserName", "AccessKeyId", "SecretAccessKey", "SessionToken", "Tags", "Statement", "PolicyDocument")
@@ -75,7 +76,7 @@ class _File:
             asked = {}
         for name in asked:
             if name not in MEMBERS:
-                advice = near(name, MEMBERS) or f"there are {', '.join(MEMBERS)}"
+                advice = did_you_mean(name, MEMBERS) or f"there are {', '.join(MEMBERS)}"
                 self._report((*place, name), f"is not a member of a user: {advice}")
         name, key_id = self._text(asked, "UserName", place), self._text(asked, "AccessKeyId", place)
         if name and not USER_NAME.fullmatch(name):

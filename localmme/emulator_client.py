@@ -89,14 +89,15 @@ def said_by(error: Any) -> str:
 
 def _did_you_mean(url: str, endpoint_name: str, target_model: str, error: Any) -> str:
     """Names like one that is not there."""
-    from emulator.aws.service_models import near
+    from emulator.suggestions import did_you_mean
 
     if not error.response["Error"]["Message"].startswith("Failed to download model data"):
         return ""
     with contextlib.suppress(SetupError):
         models = endpoint_state(url, endpoint_name)["models"]
         names = [model["target_model"] for model in models if model["in_s3"]]
-        advice = near(target_model, names) or near(f"{target_model}.tar.gz", names)  # or it lacks its ending
+        advice = did_you_mean(target_model, names)
+        advice = advice or did_you_mean(f"{target_model}.tar.gz", names)  # it lacks its ending
         return f" {advice[0].upper()}{advice[1:]}" if advice else ""
     return ""
 

@@ -35,11 +35,12 @@ from typing import Any
 from botocore.model import Shape
 
 from emulator.archives.model_data_url import ModelData, parse_s3_url
-from emulator.aws.service_models import Place, described, near, problems, shape
+from emulator.aws.service_models import Place, described, problems, shape
 from emulator.errors import SetupError
 from emulator.hosting.definition import EndpointDefinition, ModelDefinition, VariantDefinition
 from emulator.services.sagemaker.definitions import Arguments, after, member, wanted_data, written
 from emulator.services.sagemaker.supported_members import not_emulated, places_of_our_own
+from emulator.suggestions import did_you_mean
 from localmme.aws_environment import region
 from localmme.yaml_source import NotYaml, YamlSource
 
@@ -130,7 +131,7 @@ class _File:
         for key in document:
             if key not in known:
                 self._report(
-                    (key,), f"is not a key of this file: {near(key, known) or 'there are ' + ', '.join(known)}"
+                    (key,), f"is not a key of this file: {did_you_mean(key, known) or 'there are ' + ', '.join(known)}"
                 )
         if document.get(ENDPOINTS.key) in (None, []):
             self._report((ENDPOINTS.key,), f"there is none. A file needs at least:\n\n{MINIMAL_FILE}\n")
@@ -210,7 +211,7 @@ class _File:
     def _referred(self, place: Place, name: str | None, known: Mapping[str, Any], section: Section) -> Any:
         """What goes by that name in this file; None, and a problem, if there is nothing."""
         if name is not None and name not in known:
-            self._report(place, f"there is no {name} in {section.key}" + after(near(name, known)))
+            self._report(place, f"there is no {name} in {section.key}" + after(did_you_mean(name, known)))
         return known.get(name or "")
 
     def _locate(self, url: str, multi_model: bool) -> ModelData:

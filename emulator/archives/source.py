@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -16,6 +15,7 @@ from emulator.archives.model_data_url import S3Url, slash_missing
 from emulator.errors import AwsError, ServiceUnavailable, SetupError, archive_not_found
 from emulator.open_files import EXHAUSTED, too_many
 from emulator.storage.keys import RESERVED
+from emulator.suggestions import did_you_mean
 
 # Of an archive; another one means that it has changed. Of a file: modification time in nanoseconds, size in bytes.
 # Of an object in S3: its entity tag.
@@ -158,10 +158,8 @@ class DirectorySource:
         """What to do about an archive that is not there, if another one has nearly that name."""
         names = [name for name, _ in islice(self.archives(), LOOKED_AT)]
         whole = f"{target_model}.tar.gz"
-        near = [whole] if whole in names else difflib.get_close_matches(target_model, names, n=3, cutoff=0.7)
-        if not near:
-            return None
-        return SetupError(f"There is no object {self._key(target_model)}: did you mean {' or '.join(near)}?")
+        advice = did_you_mean(whole if whole in names else target_model, names)
+        return SetupError(f"There is no object {self._key(target_model)}: {advice}") if advice else None
 
 
 def _can_be_files(parts: Iterable[str]) -> bool:

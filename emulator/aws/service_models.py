@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import json
 import math
@@ -14,6 +13,8 @@ from typing import Any, Literal
 
 from botocore.loaders import Loader
 from botocore.model import ServiceModel, Shape
+
+from emulator.suggestions import did_you_mean
 
 API_VERSION = "2017-07-24"
 LISTED_AT_MOST = 10  # alternatives that a message spells out
@@ -82,7 +83,7 @@ def problems(of: Shape, value: Any, place: Place = ()) -> Iterator[Problem]:
 def _structure_problems(of: Shape, value: dict[str, Any], place: Place) -> Iterator[Problem]:
     for name in value:
         if name not in of.members:
-            advice = near(name, of.members)
+            advice = did_you_mean(name, of.members)
             yield Problem((*place, name), "unknown", f"is not a member of {of.name}" + (advice and f": {advice}"))
     for name in of.required_members:
         if name not in value:
@@ -194,12 +195,5 @@ def not_among(value: str, allowed: Sequence[str]) -> str:
     """What to say of a value that is none of those allowed: the alternatives, or those near it if they are many."""
     if len(allowed) <= LISTED_AT_MOST:
         return f"must be {' or '.join(allowed)}, not {described(value)}"
-    advice = near(value, allowed)
+    advice = did_you_mean(value, allowed)
     return f"does not take {described(value)}" + (advice and f": {advice}")
-
-
-def near(word: str, known: Collection[str]) -> str:
-    """``did you mean this or that?`` or nothing, if nothing known is like the word."""
-    by_lower_case, word = {name.lower(): name for name in known}, word.lower()
-    found = [word] if word in by_lower_case else difflib.get_close_matches(word, by_lower_case, n=3, cutoff=0.7)
-    return f"did you mean {' or '.join(by_lower_case[name] for name in found)}?" if found else ""

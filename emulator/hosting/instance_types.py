@@ -6,7 +6,6 @@ and Gaudi accelerators are not GPUs.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import json
 import os
@@ -16,8 +15,8 @@ from importlib import resources
 
 from emulator.errors import SetupError
 from emulator.hosting.definition import Resources
-
-_GIB = 1024**3
+from emulator.sizes import GIB
+from emulator.suggestions import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -39,9 +38,9 @@ def instance_types() -> Mapping[str, InstanceType]:
         name: InstanceType(
             name=name,
             vcpus=has["vcpus"],
-            memory_bytes=int(has["memory_gib"] * _GIB),
+            memory_bytes=int(has["memory_gib"] * GIB),
             gpus=has["gpus"],
-            gpu_memory_bytes=int(has["gpu_memory_gib"] * _GIB),
+            gpu_memory_bytes=int(has["gpu_memory_gib"] * GIB),
         )
         for name, has in listed.items()
     }
@@ -52,10 +51,13 @@ def instance_type(name: str) -> InstanceType:
     known = instance_types()
     if name in known:
         return known[name]
-    wanted = "ml." + name.lower().removeprefix("ml.")
-    near = [wanted] if wanted in known else difflib.get_close_matches(wanted, known, n=3)
-    advice = f"did you mean {' or '.join(near)}?" if near else "they are named as in ml.m5.xlarge."
+    advice = similar_instance_type(name) or "they are named as in ml.m5.xlarge."
     raise SetupError(f"Unknown instance type {name!r}: {advice} For a size of your own, give --memory instead.")
+
+
+def similar_instance_type(name: str) -> str:
+    """``did you mean ml.m5.xlarge?``; empty where no instance type has a similar name."""
+    return did_you_mean("ml." + name.lower().removeprefix("ml."), instance_types())
 
 
 def unfit_for_many_models(name: str) -> str:

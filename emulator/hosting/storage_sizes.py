@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-GIB, GB = 2**30, 10**9
+from emulator.sizes import GIB
+
+GB = 10**9
 SINGLE_MODEL_GIB = 30  # [dg] "if the model is larger than 30 GB", the volume has to be made larger
 MULTI_MODEL_GIB = 100  # [ours] [dg] says that it is larger than that for a single model
 # GB of the NVMe disks of EC2's types of the same name. SageMaker attaches no volume to these. [dg]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from emulator.errors import SetupError
 from emulator.limits import FORMER_BODY_BYTES
+from emulator.suggestions import similar_names
 from localmme.check.bench import Bench
 from localmme.check.finding import Finding, skipped
 from localmme.check.suite import invoking, life, loading, memory, robustness
@@ -405,8 +405,8 @@ def chosen(only: str | None, fast: bool = False) -> Sequence[Check]:
     known = [check.name for check in CHECKS]
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-            hint = f" Near it: {', '.join(near)}." if near else ""
+            similar = similar_names(name, known, similarity=0.4)
+            hint = f" Near it: {', '.join(similar)}." if similar else ""
             raise SetupError(f"There is no check {name!r}.{hint} `localmme check --list` names all.")
     if not names:
         raise SetupError("--only takes names of checks; `localmme check --list` names all.")

@@ -12,9 +12,11 @@ from pathlib import Path
 
 from emulator.archives.extraction import extract, linked
 from emulator.errors import ArchiveError, SetupError
+from emulator.hosting.storage_sizes import SINGLE_MODEL_GIB
 from emulator.limits import Limits
+from emulator.sizes import GIB
 
-MOST_BYTES = 30 * 1024**3  # of one archive: the size of an instance's storage volume, unless another is asked for
+MOST_BYTES = SINGLE_MODEL_GIB * GIB  # of one archive
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from emulator.errors import SetupError
+from emulator.hosting.storage_sizes import SINGLE_MODEL_GIB
 from emulator.printable import printable, printable_lines, without_colors
 from localmme import __version__
 from localmme.cli.completion import target_models
@@ -349,7 +350,11 @@ def env(url: str, endpoint_name: str) -> None:
 @click.option("--verify", "verify_only", is_flag=True, help="Only tell whether an archive made elsewhere works.")
 @click.option("--no-compression", is_flag=True, help="Store files as they are: fast, and the same bytes everywhere.")
 @click.option(
-    "--storage", metavar="SIZE", default="30GiB", show_default=True, help="Size of the volume it has to fit onto."
+    "--storage",
+    metavar="SIZE",
+    default=f"{SINGLE_MODEL_GIB}GiB",
+    show_default=True,
+    help="Size of the volume it has to fit onto.",
 )
 @click.option("--strict", is_flag=True, help="A warning counts as a failure: for scripts.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

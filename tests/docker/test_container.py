@@ -35,7 +35,7 @@ from emulator.containers.docker.container import DockerContainer
 from emulator.containers.docker.discovery import connect
 from emulator.containers.docker.engine import Engine
 from emulator.containers.docker.failures import EngineError, describe_end
-from emulator.containers.docker.images import local_names, names_elsewhere, near_names, repository
+from emulator.containers.docker.images import local_names, names_elsewhere, repository, similar_images
 from emulator.containers.docker.leftovers import HOST_LABEL, OWNER_LABEL, RUN_LABEL
 from emulator.containers.docker.tar_stream import packed
 from emulator.errors import ContainerError, EmulatorError, SetupError
@@ -558,9 +558,9 @@ def test_names_of_images_are_taken_apart() -> None:
     assert repository("localhost:5000/a/b") == "localhost:5000/a/b"
     assert repository("localhost:5000/a/b:c") == "localhost:5000/a/b"
     tags = ["server:v1", "server:v2", "sever:v3", "other:v1"]
-    assert near_names("server", tags) == ["server:v1", "server:v2"]
-    assert near_names("servre:v1", tags) == ["server:v1", "server:v2", "sever:v3"]
-    assert near_names("completely-different", tags) == []
+    assert similar_images("server", tags) == ["server:v1", "server:v2"]
+    assert similar_images("servre:v1", tags) == ["server:v1", "server:v2", "sever:v3"]
+    assert similar_images("completely-different", tags) == []
 
 
 class Registry(BaseHTTPRequestHandler):

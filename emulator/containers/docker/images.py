@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from emulator.aws.arn import ACCOUNT_ID
+from emulator.suggestions import similar_names
 
 Client = Any  # docker.APIClient, which has no types
 
@@ -150,10 +150,10 @@ class Pull:
 
 def no_such_image(client: Client, address: str, reference: str, reason: str) -> str:
     """What to tell someone whose image is not there."""
-    near = near_names(reference, (tag for image in client.images() for tag in image.get("RepoTags") or ()))
+    similar = similar_images(reference, (tag for image in client.images() for tag in image.get("RepoTags") or ()))
     return (
         f"There is no image {reference} on the Docker Engine at {address}, and it cannot be pulled: "
-        f"{reason.rstrip('.')}. {how_to_get(reference)}" + (f" The engine has {', '.join(near)}." if near else "")
+        f"{reason.rstrip('.')}. {how_to_get(reference)}" + (f" The engine has {', '.join(similar)}." if similar else "")
     )
 
 
@@ -169,13 +169,13 @@ def how_to_get(reference: str) -> str:
     )
 
 
-def near_names(reference: str, tags: Iterable[str]) -> list[str]:
+def similar_images(reference: str, tags: Iterable[str]) -> list[str]:
     """The engine's images of the same repository, or else of names that look alike."""
     known = sorted(tag for tag in tags if tag != "<none>:<none>")
     wanted = repository(local_names(reference)[-1])
     same = [tag for tag in known if repository(tag) == wanted]
     if not same:
-        alike = difflib.get_close_matches(wanted, {repository(tag) for tag in known}, n=3)
+        alike = similar_names(wanted, {repository(tag) for tag in known})
         same = [tag for name in alike for tag in known if repository(tag) == name]
     return same[:MOST_NAMED]
 

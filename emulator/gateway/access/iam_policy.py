@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from emulator.aws.service_models import Place, described, near
+from emulator.aws.service_models import Place, described
 from emulator.gateway.access.patterns import Arn, Context, Text, Unresolved, matches_any
 from emulator.gateway.access.policy_conditions import NAMES, Condition
+from emulator.suggestions import did_you_mean
 
 VERSION = "2012-10-17"  # the one that has policy variables
 VERSIONS = (VERSION, "2008-10-17")
@@ -82,7 +83,7 @@ def of_document(document: Any, place: Place, report: Report) -> list[Statement]:
         return []
     for name in document:
         if name not in ("Version", "Id", "Statement"):
-            advice = near(name, ("Version", "Statement"))
+            advice = did_you_mean(name, ("Version", "Statement"))
             report((*place, name), "is not a member of a policy document" + (advice and f": {advice}"))
     version = document.get("Version", VERSIONS[1])
     if str(version) not in VERSIONS:
@@ -118,7 +119,7 @@ def _statement(item: dict[str, Any], place: Place, report: Report, variables: bo
         if name in ("Principal", "NotPrincipal"):
             report((*place, name), "belongs to policies of resources; this one is its user's. Leave it out")
         elif name not in MEMBERS:
-            advice = near(name, MEMBERS)
+            advice = did_you_mean(name, MEMBERS)
             report((*place, name), "is not a member of a statement" + (advice and f": {advice}"))
     effect = item.get("Effect")
     if effect not in ("Allow", "Deny"):
@@ -187,7 +188,7 @@ def _conditions(value: Any, place: Place, report: Report, variables: bool) -> It
             try:
                 yield Condition(name, key, [text for _, text in _strings(wanted, where, report)], variables=variables)
             except KeyError:
-                advice = near(name.rpartition(":")[2].removesuffix("IfExists"), NAMES)
+                advice = did_you_mean(name.rpartition(":")[2].removesuffix("IfExists"), NAMES)
                 report((*place, name), "is not a condition operator" + (advice and f": {advice}"))
                 break
             except ValueError as error:

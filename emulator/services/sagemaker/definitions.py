@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from emulator.archives.model_data_url import ModelData
-from emulator.aws.service_models import Place, described, near, not_among
+from emulator.aws.service_models import Place, described, not_among
 from emulator.errors import SetupError
 from emulator.hosting.definition import (
     Caching,
@@ -22,7 +22,7 @@ from emulator.hosting.definition import (
     ModelDefinition,
     VariantDefinition,
 )
-from emulator.hosting.instance_types import instance_types, resources_of, unfit_for_many_models
+from emulator.hosting.instance_types import instance_types, resources_of, similar_instance_type, unfit_for_many_models
 from emulator.hosting.storage_sizes import storage_bytes
 from emulator.services.sagemaker.image import HANDLER, runnable
 from emulator.services.sagemaker.supported_members import ROUTING_STRATEGIES
@@ -167,7 +167,7 @@ class Arguments:
             self.report((*place, "ModelName"), "is missing: variants for inference components are not emulated")
         instance_type = member(asked, "InstanceType", str)
         if instance_type is not None and instance_type not in instance_types():
-            advice = near("ml." + instance_type.removeprefix("ml."), instance_types())
+            advice = similar_instance_type(instance_type)
             self.report((*place, "InstanceType"), f"there is no {described(instance_type)}" + after(advice))
         routing = member(member(asked, "RoutingConfig", dict), "RoutingStrategy", str)
         if routing is not None and routing not in ROUTING_STRATEGIES:
