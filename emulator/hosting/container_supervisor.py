@@ -13,6 +13,7 @@ from typing import Any
 
 from emulator.containers.container import Container, LogSink
 from emulator.containers.contract import Answer, AnswerTooLong, ContainerContract, Invocation, Spent, StreamedAnswer
+from emulator.containers.health import Outcome, first_health
 from emulator.containers.http_connection import AnswerBrokenOff
 from emulator.errors import (
     ContainerError,
@@ -35,7 +36,6 @@ from emulator.timeouts import in_time
 
 log = logging.getLogger("localmme")
 LAST_LOG_LINES = 20  # that an error message repeats
-FIRST_POLL_SECONDS, SLOWEST_POLL_SECONDS = 0.02, 0.5  # while a container starts
 FIRST_RESTART_PAUSE = 0.1  # seconds before a container is replaced that has not lived long
 
 Call = Callable[[ContainerContract, str, Invocation, float], Awaitable[Answer]]
@@ -257,24 +257,18 @@ class ContainerSupervisor(abc.ABC):
             self._contract.close()
 
     async def _wait_for_first_health(self, container: Container, contract: ContainerContract) -> None:
-        clock = asyncio.get_running_loop().time
         exited = asyncio.ensure_future(container.wait())
-        deadline, pause = clock() + self._limits.startup_seconds, FIRST_POLL_SECONDS
+        seconds = self._limits.startup_seconds
         try:
-            while True:
-                problem = await self._poll(contract)
-                if problem is None:
-                    return
-                done, _ = await asyncio.wait([exited], timeout=pause)
-                if done:
-                    # Its last words may still be on their way through the pipe.
-                    await container.stop()
-                    raise self._unfit(f"It {exited.result()} before it was healthy.")
-                if clock() > deadline:
-                    raise self._unfit(f"It was not healthy within {self._limits.startup_seconds:.3g} s: {problem}.")
-                pause = min(pause * 1.5, SLOWEST_POLL_SECONDS)
+            health = await first_health(exited, lambda: self._poll(contract), seconds)
         finally:
             exited.cancel()
+        if health.outcome is Outcome.ENDED:
+            # Its last words may still be on their way through the pipe.
+            await container.stop()
+            raise self._unfit(f"It {health.detail} before it was healthy.")
+        if health.outcome is Outcome.TIMED_OUT:
+            raise self._unfit(f"It was not healthy within {seconds:.3g} s: {health.detail}.")
 
     async def _poll(self, contract: ContainerContract) -> str | None:
         """What is wrong with the container, None if nothing is."""

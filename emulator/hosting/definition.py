@@ -4,31 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from emulator.archives.model_data_url import ModelData
+from emulator.containers.launch import Command, Image
 from emulator.errors import SetupError
 
 MOST_CONTAINERS = 15  # [api] of one model
 ONLY_CONTAINER_NAME = "primary"  # what SageMaker calls the container of a model that has only one
 ONLY_VARIANT_NAME = "AllTraffic"  # what the SageMaker SDK calls the only variant
-
-
-@dataclass(frozen=True)
-class Image:
-    """A container that runs on a Docker Engine."""
-
-    reference: str  # name, name:tag, name@digest or an ECR URI
-
-
-@dataclass(frozen=True)
-class Command:
-    """A container that runs as a local process."""
-
-    words: Sequence[str]
-    directory: Path  # in which it runs
-    image: str = field(default="", compare=False)  # how it is written in the place of an image
-    takes_socket: bool = False  # whether it listens at a socket that it is told, as localmme's own server does
 
 
 @dataclass(frozen=True)

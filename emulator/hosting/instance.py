@@ -7,18 +7,17 @@ import dataclasses
 import logging
 import shutil
 import time
-from collections.abc import Callable
 from typing import Any
 
 from emulator.archives.model_data import source_of_many
 from emulator.containers.container import Container, LogSink, Setting
 from emulator.containers.contract import Answer, Invocation, StreamedAnswer
-from emulator.containers.process.container import ProcessContainer
+from emulator.containers.launch import Command, new_container
 from emulator.errors import EmulatorError
-from emulator.events import Events, InstanceObserved, MemoryExceeded, Warned
+from emulator.events import InstanceObserved, MemoryExceeded, Warned
 from emulator.hosting.container_log import ContainerLog
 from emulator.hosting.container_supervisor import ContainerSupervisor
-from emulator.hosting.definition import Command, ContainerDefinition, VariantDefinition
+from emulator.hosting.definition import ContainerDefinition, VariantDefinition
 from emulator.hosting.loaded_models import LoadedModel, LoadedModels, MemoryBudget
 from emulator.hosting.metrics_scraping import scrape
 from emulator.hosting.multi_model_container import MultiModelContainer, Residence
@@ -197,10 +196,16 @@ class Instance:
             shares_instance=len(self._definition.model.containers) > 1,
             scratch=self._site.directory,
         )
-        new_container = self._starter(definition, setting, events)
+
+        def launch(log: LogSink) -> Container:
+            return new_container(definition.runs, setting, self._limits, self._site.engine, log, warn)
+
+        def warn(text: str) -> None:
+            events.publish(Warned(text))
+
         if not definition.multi_model:
             return SingleModelContainer(
-                new_container,
+                launch,
                 definition.model_data,
                 definition.compressed,
                 setting.models,
@@ -213,23 +218,7 @@ class Instance:
         bucket = source_of_many(definition.model_data)
         volume = StorageVolume(setting.models, resources.storage_bytes, bucket, self._limits, events)
         memory = MemoryBudget(resources.memory_bytes, self.memory_used, resources.max_loaded_models)
-        return MultiModelContainer(
-            new_container, volume, memory, resources, definition.caching, self._limits, events, log
-        )
-
-    def _starter(
-        self, definition: ContainerDefinition, setting: Setting, events: Events
-    ) -> Callable[[LogSink], Container]:
-        runs = definition.runs
-        if isinstance(runs, Command):
-            private = runs.takes_socket
-            return lambda log: ProcessContainer(runs.words, runs.directory, setting, self._limits, log, private)
-        from emulator.containers.docker.container import DockerContainer
-
-        def warn(text: str) -> None:
-            events.publish(Warned(text))
-
-        return lambda log: DockerContainer(self._site.engine, runs.reference, setting, self._limits, log, warn)
+        return MultiModelContainer(launch, volume, memory, resources, definition.caching, self._limits, events, log)
 
 
 def _in_memory(loaded: LoadedModels, model: LoadedModel) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from emulator.containers.docker.engine import Engine
+from emulator.containers.launch import Command, Image
 from emulator.errors import SetupError
 from emulator.events import Events, ImagePulling
-from emulator.hosting.definition import Command, Image
 from emulator.limits import Limits
 from emulator.printable import printable_lines
 from emulator.services.sagemaker.image import command_of, embedded_server, image_of
@@ -195,7 +195,9 @@ def _sample(data: str | None, content_type: str | None, accept: str | None) -> S
 def _runs(image: str | None, command: str | None, handler: str | None) -> Image | Command:
     if image:
         return image_of(image)
-    return command_of(command) if command else embedded_server(handler)
+    if command:
+        return command_of(command)
+    return replace(embedded_server(handler), takes_socket=False)  # its port is checked, as that of any other
 
 
 def _pulling(event: ImagePulling) -> str:

@@ -16,16 +16,15 @@ import psutil
 from emulator.containers.container import Container, LogSink, Setting
 from emulator.containers.docker.engine import Engine
 from emulator.containers.docker.images import Image as KnownImage
-from emulator.containers.process.container import ProcessContainer
+from emulator.containers.health import Outcome, first_health
+from emulator.containers.launch import Command, Image, new_container
 from emulator.errors import ContainerError, SetupError
-from emulator.hosting.definition import Command, Image
 from emulator.limits import Limits
 from localmme.check.calls import Caller, Exchange
 
 LAST_LINES = 12  # of the container's log, in a report
 STOP_SECONDS = 5.0  # from SIGTERM to SIGKILL where it is not the stop that is checked
 PATIENT_PING_SECONDS = 10.0  # whether pings are fast enough is a check of its own
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.02, 0.5  # between two looks at whether it is healthy
 OTHER_PORT_SECONDS = 1.0  # without an answer at the port that it was told, before others are tried
 END_SECONDS = 0.5  # for the news that a container has ended, after it dropped a connection
 
@@ -85,13 +84,7 @@ class Subject:
     def container(self, setting: Setting, limits: Limits, log: LogSink) -> Container:
         if self.runs is None:
             return RunningContainer(self.url)
-        if isinstance(self.runs, Command):
-            return ProcessContainer(self.runs.words, self.runs.directory, setting, limits, log)
-        from emulator.containers.docker.container import DockerContainer
-
-        return DockerContainer(
-            self.engine, self.runs.reference, setting, limits, log, lambda _: None, check_labels=False
-        )
+        return new_container(self.runs, setting, limits, self.engine, log, check_labels=False)
 
 
 class Run:
@@ -115,23 +108,13 @@ class Run:
         self._watch = asyncio.create_task(self.container.wait())
         self.told_port = self.container.port
         self.caller = Caller(self.container.host, self.container.port)
-        pause, problem = FIRST_PAUSE_SECONDS, ""
-        while True:
-            ping = await self._ping(self.caller)
-            if ping.status == 200:
-                return time.perf_counter() - began
-            problem = ping.received
-            waited = time.perf_counter() - began
-            if self._subject.is_process and not ping.status and waited > OTHER_PORT_SECONDS and await self._elsewhere():
-                return time.perf_counter() - began
-            if self._watch.done():
-                raise NotHealthy(f"It {self._watch.result()} before it answered GET /ping with 200.")
-            if waited > self._limits.startup_seconds:
-                raise NotHealthy(
-                    f"GET /ping was not answered with 200 within {self._limits.startup_seconds:.3g} s: {problem}."
-                )
-            await asyncio.wait([self._watch], timeout=pause)
-            pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
+        seconds = self._limits.startup_seconds
+        health = await first_health(self._watch, lambda: self._problem(began), seconds)
+        if health.outcome is Outcome.ENDED:
+            raise NotHealthy(f"It {health.detail} before it answered GET /ping with 200.")
+        if health.outcome is Outcome.TIMED_OUT:
+            raise NotHealthy(f"GET /ping was not answered with 200 within {seconds:.3g} s: {health.detail}.")
+        return time.perf_counter() - began
 
     async def ended(self, wait: float = 0.0) -> str | None:
         """How it ended, in words that follow "it"; None while it runs. Waits for so many seconds for its end."""
@@ -162,6 +145,16 @@ class Run:
         if not self._lines:
             return "It wrote nothing to its log."
         return "Its last log lines:\n" + "\n".join(f"    {line}" for line in self._lines)
+
+    async def _problem(self, began: float) -> str | None:
+        """What is wrong with the container, which was started then; None if it is healthy."""
+        ping = await self._ping(self.caller)
+        if ping.status == 200:
+            return None
+        is_silent = self._subject.is_process and not ping.status
+        if is_silent and time.perf_counter() - began > OTHER_PORT_SECONDS and await self._elsewhere():
+            return None
+        return ping.received
 
     async def _ping(self, caller: Caller) -> Exchange:
         return await caller.call("GET", "/ping", timeout=PATIENT_PING_SECONDS)

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
+from emulator.containers import launch
 from emulator.containers.container import Container
 from emulator.containers.docker.engine import Engine
 from emulator.events import Events
-from emulator.hosting import instance
 from emulator.hosting.endpoints import Endpoints
 from emulator.hosting.workspace import Workspace
 from emulator.limits import Limits
@@ -111,7 +111,7 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 def containers(monkeypatch: pytest.MonkeyPatch) -> FakeContainers:
     """What every process container of an instance is, in this test."""
     containers = FakeContainers()
-    monkeypatch.setattr(instance, "ProcessContainer", containers.new)
+    monkeypatch.setattr(launch, "ProcessContainer", containers.new)
     return containers
 
 

@@ -1,0 +1,54 @@
+"""What runs as a container, an image or a command, and the container that is made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from emulator.containers.container import Container, LogSink, Setting
+from emulator.containers.process.container import ProcessContainer
+from emulator.limits import Limits
+
+if TYPE_CHECKING:
+    from emulator.containers.docker.engine import Engine
+
+
+@dataclass(frozen=True)
+class Image:
+    """A container that runs on a Docker Engine."""
+
+    reference: str  # name, name:tag, name@digest or an ECR URI
+
+
+@dataclass(frozen=True)
+class Command:
+    """A container that runs as a local process."""
+
+    words: Sequence[str]
+    directory: Path  # in which it runs
+    image: str = field(default="", compare=False)  # how it is written in the place of an image
+    takes_socket: bool = False  # whether it can listen at a Unix socket, as localmme's own server does
+
+
+def new_container(
+    runs: Image | Command,
+    setting: Setting,
+    limits: Limits,
+    engine: Engine,
+    log: LogSink,
+    warn: Callable[[str], None] = lambda _: None,
+    *,
+    check_labels: bool = True,
+) -> Container:
+    """One run of it, which is not started yet. Nothing of Docker is imported for a command.
+
+    ``warn`` takes what its user should know of an image; ``check_labels=False`` also runs one that does not say what it
+    is capable of.
+    """
+    if isinstance(runs, Command):
+        return ProcessContainer(runs.words, runs.directory, setting, limits, log, runs.takes_socket)
+    from emulator.containers.docker.container import DockerContainer
+
+    return DockerContainer(engine, runs.reference, setting, limits, log, warn, check_labels=check_labels)
