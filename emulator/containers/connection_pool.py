@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -42,10 +41,11 @@ class ConnectionPool:
     """Connections to one server. All times are in seconds."""
 
     def __init__(self, host: str, port: int, connect_seconds: float, socket: Path | None = None) -> None:
-        """To a port, or to a Unix ``socket`` in its place."""
+        """To a port, or to a Unix ``socket`` in its place. Made on the running event loop."""
         self.host, self.port = host, port
         self._socket = socket
         self._connect_seconds = connect_seconds
+        self._loop = asyncio.get_running_loop()
         self._idle: list[HttpConnection] = []
         self._open: set[HttpConnection] = set()
         self._closed = False
@@ -68,7 +68,7 @@ class ConnectionPool:
 
         ``timeout`` bounds all of it: ``chunks`` raises too.
         """
-        clock = asyncio.get_running_loop().time
+        clock = self._loop.time
         deadline = clock() + timeout
         connection = await self._connection()
         with ExitStack() as until_it_began:
@@ -89,12 +89,11 @@ class ConnectionPool:
             raise ContainerNotReached("the container has ended")
         while self._idle:
             connection = self._idle.pop()
-            is_fresh = time.monotonic() - connection.idle_since < IDLE_SECONDS
+            is_fresh = self._loop.time() - connection.idle_since < IDLE_SECONDS
             if is_fresh and not connection.closed and connection.is_quiet():
                 return connection
             self._drop(connection)
-        loop = asyncio.get_running_loop()
-        opening = loop.create_task(self._open_connection())
+        opening = self._loop.create_task(self._open_connection())
         try:
             _, connection = await in_time(opening, self._connect_seconds)
         except asyncio.CancelledError:
@@ -116,14 +115,13 @@ class ConnectionPool:
         return connection
 
     async def _open_connection(self) -> tuple[asyncio.Transport, HttpConnection]:
-        loop = asyncio.get_running_loop()
         if self._socket is None:
-            return await loop.create_connection(HttpConnection, self.host, self.port)
-        return await loop.create_unix_connection(HttpConnection, sock=connected(self._socket))
+            return await self._loop.create_connection(HttpConnection, self.host, self.port)
+        return await self._loop.create_unix_connection(HttpConnection, sock=connected(self._socket))
 
     def _put_back(self, connection: HttpConnection) -> None:
         if connection.reusable and not connection.closed:
-            connection.idle_since = time.monotonic()
+            connection.idle_since = self._loop.time()
             self._idle.append(connection)
         else:
             self._drop(connection)

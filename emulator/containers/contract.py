@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,7 +30,7 @@ class Spent:
     cache_hit: bool | None = None  # None = it has not come to a container of many models
     broke_off: bool = False  # a streamed answer that began well
     streamed: bool = False  # the answer has begun as a stream
-    # By time.perf_counter; 0 = not yet. Of a pipeline, the last container's.
+    # By the clock's ``elapsed``; 0 = not yet. Of a pipeline, the last container's.
     sent: float = 0.0  # when the container was asked
     first_chunk: float = 0.0  # when the first chunk of a stream had come
 
@@ -42,6 +41,7 @@ class Invocation:
 
     endpoint_name: str
     body: bytes
+    received: float  # when the request had come, by the clock's ``elapsed``
     target_model: str = ""
     target_variant: str = ""
     target_container_hostname: str = ""
@@ -51,7 +51,6 @@ class Invocation:
     custom_attributes: bytes | None = None
     session_id: bytes | None = None
     request_id: str = ""
-    received: float = field(default_factory=time.perf_counter)  # when the request had come
     spent: Spent = field(default_factory=Spent)
 
     @property

@@ -5,12 +5,12 @@ from __future__ import annotations
 import abc
 import asyncio
 import logging
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from emulator.clock import Clock
 from emulator.containers.container import Container, LogSink
 from emulator.containers.contract import Answer, AnswerTooLong, ContainerContract, Invocation, Spent, StreamedAnswer
 from emulator.containers.health import Outcome, first_health
@@ -43,8 +43,7 @@ Call = Callable[[ContainerContract, str, Invocation, float], Awaitable[Answer]]
 
 @dataclass(slots=True)
 class Use:
-    """One invocation's use of a healthy container. Times are those of ``time.perf_counter``: uvloop's are whole
-    milliseconds."""
+    """One invocation's use of a healthy container. Times are the clock's ``elapsed``."""
 
     contract: ContainerContract
     path: str
@@ -62,7 +61,7 @@ class ContainerSupervisor(abc.ABC):
     """
 
     def __init__(
-        self, new_container: Callable[[LogSink], Container], limits: Limits, events: Events, log: LogSink
+        self, new_container: Callable[[LogSink], Container], limits: Limits, events: Events, clock: Clock, log: LogSink
     ) -> None:
         """``limits.startup_seconds`` is the variant's own. ``events.origin`` names the container."""
         self.name = events.origin.container
@@ -70,6 +69,7 @@ class ContainerSupervisor(abc.ABC):
         self._new_container = new_container
         self._limits = limits
         self._events = events
+        self._clock = clock
         self._origin = events.origin
         self._log = log
         self._last_lines: deque[str] = deque(maxlen=LAST_LOG_LINES)
@@ -208,7 +208,7 @@ class ContainerSupervisor(abc.ABC):
     def _end(self, use: Use, status: int, problem: str = "") -> None:
         self._release(use)
         wait_us = int((use.sent - use.began) * 1e6)
-        latency_us = int((time.perf_counter() - use.sent) * 1e6)
+        latency_us = int((self._clock.elapsed() - use.sent) * 1e6)
         use.spent.load_wait_us += wait_us
         use.spent.model_latency_us += latency_us
         self._events.publish(Invoked(use.target_model, status, use.cache_hit, wait_us, latency_us, problem))
@@ -234,7 +234,7 @@ class ContainerSupervisor(abc.ABC):
     # The container's life
 
     async def _start_container(self) -> None:
-        started = time.perf_counter()
+        started = self._clock.elapsed()
         self._last_lines.clear()
         container = self._container = self._new_container(self._take_log_line)
         await container.start()
@@ -248,7 +248,7 @@ class ContainerSupervisor(abc.ABC):
         self._contract = contract
         self._came_up(container)
         self._healthy.set()
-        self._events.publish(ContainerStarted(time.perf_counter() - started))
+        self._events.publish(ContainerStarted(self._clock.elapsed() - started))
 
     def _take_down(self) -> None:
         if self._healthy.is_set():

@@ -44,7 +44,7 @@ class Endpoint:
         """``site`` is the endpoint's own."""
         self.definition = definition
         self._status = self._failure_reason = ""
-        self._history = CountsByModel()
+        self._history = CountsByModel(site.clock)
         self._limits = site.limits
         self._site, self._events = site, site.events
         self._events.subscribe(self._history)

@@ -6,7 +6,6 @@ import asyncio
 import dataclasses
 import logging
 import shutil
-import time
 from typing import Any
 
 from emulator.archives.model_data import source_of_many
@@ -56,7 +55,7 @@ class Instance:
 
     async def start(self) -> None:
         """Start the containers and wait until all are healthy. Raises SetupError."""
-        began = time.monotonic()
+        began = self._site.clock.elapsed()
         await together(container.start() for container in self._containers)
         self._watch = asyncio.create_task(self._observe(began))
         if self._definition.detailed_observability:
@@ -120,7 +119,7 @@ class Instance:
             except EmulatorError as error:  # the engine is gone; whoever invokes will hear of it
                 log.debug("instance not observed: %s", error)
             else:
-                now = time.monotonic()
+                now = self._site.clock.elapsed()
                 known = [seconds for seconds in used if seconds is not None]
                 total = sum(known) if len(known) == len(used) else None
                 self._tell_if_exceeded(memory)
@@ -212,13 +211,16 @@ class Instance:
                 resources.storage_bytes,
                 self._limits,
                 events,
+                self._site.clock,
                 log,
             )
         assert definition.model_data is not None
         bucket = source_of_many(definition.model_data)
-        volume = StorageVolume(setting.models, resources.storage_bytes, bucket, self._limits, events)
+        volume = StorageVolume(setting.models, resources.storage_bytes, bucket, self._limits, events, self._site.clock)
         memory = MemoryBudget(resources.memory_bytes, self.memory_used, resources.max_loaded_models)
-        return MultiModelContainer(launch, volume, memory, resources, definition.caching, self._limits, events, log)
+        return MultiModelContainer(
+            launch, volume, memory, resources, definition.caching, self._limits, events, self._site.clock, log
+        )
 
 
 def _in_memory(loaded: LoadedModels, model: LoadedModel) -> dict[str, Any]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from emulator.clock import Clock
 from emulator.containers.contract import ContainerContract
 from emulator.errors import (
     ContainerError,
@@ -73,6 +73,7 @@ class LoadedModels:
         memory: MemoryBudget,
         limits: Limits,
         events: Events,
+        clock: Clock,
         *,
         cache: bool = True,
         load_slots: int = 1,
@@ -86,6 +87,7 @@ class LoadedModels:
         self._memory = memory
         self._limits = limits
         self._events = events
+        self._clock = clock
         self._origin = events.origin
         self._cache = cache
         self._load_slots = None if cache else asyncio.Semaphore(load_slots)
@@ -218,7 +220,7 @@ class LoadedModels:
         except BaseException:
             self._volume.release(stored)
             raise
-        moves, started = self._moves, time.perf_counter()
+        moves, started = self._moves, self._clock.elapsed()
         try:
             await self._load_into_container(model, deadline)
             if self._loading == 1 and self._moves == moves and model.target_model not in self._footprints:
@@ -234,7 +236,7 @@ class LoadedModels:
             self._loading -= 1
             self._reserved -= expected
             self._freed.set()
-        self._events.publish(ModelLoaded(model.target_model, time.perf_counter() - started))
+        self._events.publish(ModelLoaded(model.target_model, self._clock.elapsed() - started))
         return model
 
     async def _load_into_container(self, model: LoadedModel, deadline: float) -> None:
@@ -360,12 +362,12 @@ class LoadedModels:
             if model.leaving is not None:
                 await model.leaving
             self._moves += 1
-            started = time.perf_counter()
+            started = self._clock.elapsed()
             confirmed = await self._forget(model)
             self._moves += 1
             if reason:
                 how = "" if confirmed else "; the container did not confirm it"
-                self._events.publish(ModelUnloaded(model.target_model, reason + how, time.perf_counter() - started))
+                self._events.publish(ModelUnloaded(model.target_model, reason + how, self._clock.elapsed() - started))
         finally:
             del self._departures[model.name]
             self._volume.release(model.stored)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 
+from emulator.clock import Clock
 from emulator.errors import Origin
 from emulator.events import Event, Invoked, LoadFailed, ModelDownloaded, ModelLoaded, ModelUnloaded
 
@@ -34,11 +33,10 @@ KEPT_FAILURES = 100  # [ours] names of which nothing but failed loads is known: 
 class CountsByModel:
     """A listener of the event stream that keeps ModelCounts per target model."""
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
-        """``clock`` tells seconds since 1970."""
+    def __init__(self, clock: Clock) -> None:
         self.models: dict[str, ModelCounts] = {}
         self._failures: OrderedDict[str, None] = OrderedDict()  # never downloaded; the latest is the last
-        self._clock = clock
+        self._now = clock.now
 
     def __call__(self, event: Event, origin: Origin) -> None:
         if isinstance(event, Invoked):
@@ -46,7 +44,7 @@ class CountsByModel:
                 return
             counts = self._of(event.target_model)
             counts.invocations += 1
-            counts.last_used = self._clock()
+            counts.last_used = self._now()
             counts.model_latency_us = event.model_latency_us
             if event.cache_hit:
                 counts.cache_hits += 1
@@ -57,7 +55,7 @@ class CountsByModel:
         elif isinstance(event, ModelLoaded):
             counts = self._of(event.target_model)
             counts.loads += 1
-            counts.last_loaded = self._clock()
+            counts.last_loaded = self._now()
         elif isinstance(event, ModelUnloaded):
             self._of(event.target_model).unloads += 1
         elif isinstance(event, LoadFailed):

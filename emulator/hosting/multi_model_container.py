@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import enum
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from emulator.archives.source import Version
+from emulator.clock import Clock
 from emulator.containers.container import Container, LogSink
 from emulator.containers.contract import ContainerContract, Invocation, invocation_path
 from emulator.errors import ContainerError, no_response
@@ -48,9 +48,10 @@ class MultiModelContainer(ContainerSupervisor):
         caching: Caching,
         limits: Limits,
         events: Events,
+        clock: Clock,
         log: LogSink,
     ) -> None:
-        super().__init__(new_container, limits, events, log)
+        super().__init__(new_container, limits, events, clock, log)
         self.volume = volume
         self.loaded: LoadedModels | None = None  # while it is healthy
         self._memory = memory
@@ -91,6 +92,7 @@ class MultiModelContainer(ContainerSupervisor):
             self._memory,
             self._limits,
             self._events,
+            self._clock,
             cache=self._caching.enabled,
             load_slots=self._resources.vcpus,
         )
@@ -101,7 +103,7 @@ class MultiModelContainer(ContainerSupervisor):
             self.loaded = None
 
     async def _begin(self, invocation: Invocation, deadline: float) -> ModelUse:
-        began = time.perf_counter()
+        began = self._clock.elapsed()
         target_model, loaded, contract = invocation.target_model, self.loaded, self._contract
         assert loaded is not None
         if self._caching.reload:
@@ -112,7 +114,7 @@ class MultiModelContainer(ContainerSupervisor):
         spent = invocation.spent
         spent.cache_hit = cache_hit
         model = await loaded.use(target_model, deadline)
-        path, sent = invocation_path(model.name), time.perf_counter()
+        path, sent = invocation_path(model.name), self._clock.elapsed()
         return ModelUse(contract, path, target_model, spent, cache_hit, began, sent, loaded=loaded, model=model)
 
     def _release(self, use: Use) -> None:

@@ -7,13 +7,14 @@ model makes the id and says until when it lasts, both in a header of its answer,
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Generic, TypeVar
 
 from cachetools import TLRUCache
+
+from emulator.clock import Clock
 
 OPENED, CLOSED = b"x-amzn-sagemaker-new-session-id", b"x-amzn-sagemaker-closed-session-id"
 SESSION_ID = re.compile(rb"[a-zA-Z0-9](-*[a-zA-Z0-9])*")  # [api]
@@ -32,9 +33,10 @@ class _Session(Generic[I]):
 class Sessions(Generic[I]):
     """The sessions of a variant, and which of its instances has each."""
 
-    def __init__(self, most: int = MOST_SESSIONS, clock: Callable[[], float] = time.time) -> None:
-        """``clock`` tells seconds since 1970, which is what models say when a session ends by."""
-        self._sessions: TLRUCache[bytes, _Session[I]] = TLRUCache(most, lambda _, session, now: session.expires, clock)
+    def __init__(self, clock: Clock, most: int = MOST_SESSIONS) -> None:
+        self._sessions: TLRUCache[bytes, _Session[I]] = TLRUCache(
+            most, lambda _, session, now: session.expires, clock.now
+        )
 
     def __len__(self) -> int:
         return len(self._sessions)

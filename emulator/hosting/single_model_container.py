@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from emulator.archives.model_data import is_prefix, source_of_many, source_of_on
 from emulator.archives.model_data_url import ModelData
 from emulator.archives.source import ModelSource
 from emulator.archives.uncompressed import copy
+from emulator.clock import Clock
 from emulator.containers.container import Container, LogSink
 from emulator.containers.contract import INVOCATIONS, ContainerContract, Invocation
 from emulator.errors import (
@@ -41,13 +41,14 @@ class SingleModelContainer(ContainerSupervisor):
         storage_bytes: int,
         limits: Limits,
         events: Events,
+        clock: Clock,
         log: LogSink,
     ) -> None:
         """``directory`` is what the container sees as ``/opt/ml/model``.
 
         ``model_data`` is an archive to extract there, or objects to copy there if it is not ``compressed``.
         """
-        super().__init__(new_container, limits, events, log)
+        super().__init__(new_container, limits, events, clock, log)
         self._model_data = model_data
         self._compressed = compressed
         self._source: tuple[ModelSource, str] | None = None
@@ -111,5 +112,5 @@ class SingleModelContainer(ContainerSupervisor):
         await contract.ping()
 
     async def _begin(self, invocation: Invocation, deadline: float) -> Use:
-        now = time.perf_counter()
+        now = self._clock.elapsed()
         return Use(self._contract, INVOCATIONS, "", invocation.spent, True, now, now)

@@ -8,7 +8,6 @@ import errno
 import hashlib
 import itertools
 import shutil
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any
 
 from emulator.archives.extraction import Extracted, extract
 from emulator.archives.source import ModelSource, Version
+from emulator.clock import Clock
 from emulator.errors import ArchiveError, VolumeFull, archive_unusable
 from emulator.events import Events, ModelDeleted, ModelDownloaded
 from emulator.hosting.pinned_lru import PinnedEntry, PinnedLru, SingleFlight
@@ -50,7 +50,13 @@ class StorageVolume:
     """
 
     def __init__(
-        self, directory: Path, capacity_bytes: int, bucket: ModelSource, limits: Limits, events: Events
+        self,
+        directory: Path,
+        capacity_bytes: int,
+        bucket: ModelSource,
+        limits: Limits,
+        events: Events,
+        clock: Clock,
     ) -> None:
         self.directory = directory
         self.capacity_bytes = capacity_bytes
@@ -58,6 +64,7 @@ class StorageVolume:
         self._bucket = bucket
         self._limits = limits
         self._events = events
+        self._clock = clock
         # An extraction runs in a thread, which cannot be stopped: it goes on when who wanted it has gone.
         self._downloads: SingleFlight[StoredModel] = SingleFlight(self.models, self._download, self.release)
         self._spares: dict[str, Spare] = {}
@@ -137,7 +144,7 @@ class StorageVolume:
         spare = self._spares.pop(target_model)
         name = model_name(target_model, self._generations[target_model])
         directory = self.directory / name / "model"
-        started = time.perf_counter()
+        started = self._clock.elapsed()
         try:
             extracted, version = await self._fetch(target_model, directory, spare)
             while self.used_bytes + extracted.size_bytes > self.capacity_bytes:
@@ -149,7 +156,7 @@ class StorageVolume:
         except BaseException:
             await self._remove(directory.parent)
             raise
-        self._events.publish(ModelDownloaded(target_model, time.perf_counter() - started, extracted.size_bytes))
+        self._events.publish(ModelDownloaded(target_model, self._clock.elapsed() - started, extracted.size_bytes))
         return StoredModel(target_model, extracted.size_bytes, name=name, directory=directory, version=version)
 
     async def _fetch(self, target_model: str, directory: Path, spare: Spare) -> tuple[Extracted, Version]:

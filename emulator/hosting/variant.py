@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeVar
 
@@ -44,6 +43,7 @@ class ProductionVariant:
         self._site, self._numbers = site, numbers
         self._limits = site.limits
         self._events = site.events
+        self._clock = site.clock
         self._endpoint_name = site.events.origin.endpoint_name
         model = definition.model
         # By the host name that the caller gives, "" for none: whether the model has to be named as well.
@@ -52,7 +52,7 @@ class ProductionVariant:
             containers = zip(model.container_names(), model.containers, strict=True)
             self._hosts_many = {name: container.multi_model for name, container in containers}
         self.instances = [self._new_instance() for _ in range(definition.instance_count)]
-        self._sessions: Sessions[Instance] = Sessions()
+        self._sessions: Sessions[Instance] = Sessions(site.clock)
         self._coming: list[Instance] = []  # to which nothing is routed yet
         self._going: list[Instance] = []  # to which nothing is routed any more
 
@@ -189,7 +189,7 @@ class ProductionVariant:
             # That of a container without an answer is 0; SageMaker's message calls it a server error.
             status = int(error.fields.get("OriginalStatusCode", error.status))
             status = status if status >= 400 else 500
-        total_us = int((time.perf_counter() - invocation.received) * 1e6)
+        total_us = int((self._clock.elapsed() - invocation.received) * 1e6)
         self._events.publish(
             InvocationEnded(
                 instance_count=len(self.instances),

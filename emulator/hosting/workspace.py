@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from emulator.clock import Clock
 from emulator.containers.docker.engine import Engine
 from emulator.events import Events
 from emulator.limits import Limits
@@ -19,6 +20,7 @@ class Workspace:
     engine: Engine
     limits: Limits
     events: Events
+    clock: Clock
 
     def endpoint(self, name: str, region: str) -> Workspace:
         """The site of an endpoint."""

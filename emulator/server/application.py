@@ -19,6 +19,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
 from emulator.aws.asgi import Receive, Scope, Send
+from emulator.clock import Clock
 from emulator.containers.docker.engine import Engine
 from emulator.errors import SetupError
 from emulator.events import Events, Ready
@@ -104,7 +105,8 @@ class Application:
         await asyncio.to_thread(shutil.rmtree, self._instances, ignore_errors=True)
         # A worker's own disks, so that the keepers of one that was killed can clean up without asking.
         disks, logs = self._instances / str(os.getpid()), self._settings.state_directory / "logs"
-        self._endpoints = Endpoints(Workspace(disks, logs, self._engine, self._limits, self._events))
+        clock = Clock()
+        self._endpoints = Endpoints(Workspace(disks, logs, self._engine, self._limits, self._events, clock))
         self._registry = await asyncio.to_thread(Registry.open, self._settings.state_directory / "registry.db")
         plane = self._plane(self._registry)
         web = console(self._is_in_service, self._state, self._settings.region, asyncio.get_running_loop())
@@ -114,7 +116,7 @@ class Application:
             self._s3 = S3App(self._settings.s3_root, self._settings.region)
             await self._s3.start()
         self._sagemaker = SageMakerApp(plane)
-        runtime, access = RuntimeApp(self._endpoints, self._limits, self._events), self._access()
+        runtime, access = RuntimeApp(self._endpoints, self._limits, self._events, clock), self._access()
         guard = WebGuard(self._settings.allowed_hosts, self._settings.allowed_origins)
         self._dispatch = Gateway(runtime, self._sagemaker, self._s3, neighbours, in_threads(web), guard, access)
         given = [self._endpoints.add(definition) for definition in self._given]

@@ -9,15 +9,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from emulator.clock import Clock
 from emulator.hosting.sessions import CLOSED, OPENED, Sessions
 from tests.support.scripted_models import Journal, scripted_model
-
-
-class Clock:
-    seconds = 0.0
-
-    def __call__(self) -> float:
-        return self.seconds
 
 
 def answered(sessions: Sessions[str], instance: str, **headers: bytes) -> bool:
@@ -26,7 +20,7 @@ def answered(sessions: Sessions[str], instance: str, **headers: bytes) -> bool:
 
 
 def test_a_session_is_where_it_was_opened_until_it_is_closed() -> None:
-    sessions: Sessions[str] = Sessions()
+    sessions: Sessions[str] = Sessions(Clock())
     assert answered(sessions, "i-1", opened=b"a; Expires=2999-01-01T00:00:00Z")
     assert answered(sessions, "i-2", opened=b"b-2;Expires=2999-01-01T00:00:00Z")
     assert answered(sessions, "i-2")
@@ -36,19 +30,19 @@ def test_a_session_is_where_it_was_opened_until_it_is_closed() -> None:
 
 
 def test_a_session_ends_when_its_model_said() -> None:
-    clock = Clock()
-    sessions: Sessions[str] = Sessions(clock=clock)
+    now = 0.0
+    sessions: Sessions[str] = Sessions(Clock(now=lambda: now))
     answered(sessions, "i-1", opened=b"a; Expires=1970-01-01T00:01:00Z")
-    clock.seconds = 59
+    now = 59
     assert sessions.instance(b"a") == "i-1"
-    clock.seconds = 61
+    now = 61
     assert sessions.instance(b"a") is None
     answered(sessions, "i-1", opened=b"late; Expires=1970-01-01T00:00:30Z")
     assert sessions.instance(b"late") is None
 
 
 def test_sessions_are_bounded_and_go_with_their_instance() -> None:
-    sessions: Sessions[str] = Sessions(most=3)
+    sessions: Sessions[str] = Sessions(Clock(), most=3)
     for name in (b"a", b"b", b"c", b"d"):
         answered(sessions, "i-2" if name == b"c" else "i-1", opened=name + b"; Expires=2999-01-01T00:00:00Z")
     assert len(sessions) == 3 and sessions.instance(b"a") is None
@@ -61,7 +55,7 @@ def test_sessions_are_bounded_and_go_with_their_instance() -> None:
     [b"", b"a", b"a; Expires=tomorrow", b"a; Expires=2999-13-01T00:00:00Z", b"-; Expires=2999-01-01T00:00:00Z"],
 )
 def test_what_is_no_session_is_told(header: bytes) -> None:
-    sessions: Sessions[str] = Sessions()
+    sessions: Sessions[str] = Sessions(Clock())
     assert not answered(sessions, "i-1", opened=header)
     assert not len(sessions)
 

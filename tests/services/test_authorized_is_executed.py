@@ -28,6 +28,7 @@ from emulator.aws.asgi import Scope
 from emulator.aws.json_document import MOST_LEVELS, NotADocument, parsed
 from emulator.aws.request import FORM
 from emulator.aws.service_models import shape
+from emulator.clock import Clock
 from emulator.console.app import console
 from emulator.events import Events
 from emulator.gateway.access import access_control, required_permissions
@@ -149,7 +150,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, loop: asyncio.AbstractEven
         async def made() -> Gateway:
             sagemaker: Any = SageMakerApp(SimpleNamespace(changing=asyncio.Lock()))  # type: ignore[arg-type]
             neighbours = MotoServicesApp(CloudWatchMetrics(), RecentLogLines(), SimpleNamespace(), REGION)  # type: ignore[arg-type]
-            runtime = RuntimeApp(spied_endpoints(service), Limits(), Events())
+            runtime = RuntimeApp(spied_endpoints(service), Limits(), Events(), Clock())
             access = AccessControl([ADMIN], REGION, Limits().body_bytes, lambda: NOW)
             return Gateway(
                 runtime, sagemaker, s3, neighbours, nobody, WebGuard(["*.localhost", "*.amazonaws.com"]), access

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from emulator.clock import Clock
 from emulator.containers import launch
 from emulator.containers.container import Container
 from emulator.containers.docker.engine import Engine
@@ -121,8 +122,9 @@ def site(directory: Path, **limits: float) -> Workspace:
         directory / "disks",
         directory / "logs",
         Engine(directory / "state", events),
-        Limits(**limits),
-        events,  # type: ignore[arg-type]
+        Limits(**limits),  # type: ignore[arg-type]
+        events,
+        Clock(),
     )
 
 

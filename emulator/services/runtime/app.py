@@ -10,12 +10,12 @@ import asyncio
 import logging
 import random
 import re
-import time
 import urllib.parse
 import uuid
 
 from emulator.aws.asgi import BodyBrokenOff, BodyTooLong, Headers, Receive, Scope, Send, read_body, send_answer
 from emulator.aws.eventstream import payload_part, stream_exception
+from emulator.clock import Clock
 from emulator.containers.contract import NEW_SESSION, Answer, Invocation
 from emulator.errors import (
     AwsError,
@@ -63,11 +63,12 @@ log = logging.getLogger("localmme")
 class RuntimeApp:
     """Takes InvokeEndpoint, InvokeEndpointWithResponseStream and InvokeEndpointAsync."""
 
-    def __init__(self, endpoints: Endpoints, limits: Limits, events: Events) -> None:
+    def __init__(self, endpoints: Endpoints, limits: Limits, events: Events, clock: Clock) -> None:
         """Made on the running event loop."""
         self._endpoints = endpoints
         self._limits = limits
         self._events = events
+        self._clock = clock
         self._throttle = Throttle(limits.invocations_per_second, asyncio.get_running_loop().time)
         self._warned_of_size = False
 
@@ -123,7 +124,7 @@ class RuntimeApp:
             try:
                 async for chunk in answer.chunks:
                     if not invocation.spent.first_chunk:
-                        invocation.spent.first_chunk = time.perf_counter()
+                        invocation.spent.first_chunk = self._clock.elapsed()
                     await send({"type": "http.response.body", "body": payload_part(chunk), "more_body": True})
             except ContainerTimeout:
                 invocation.spent.broke_off = True
@@ -138,7 +139,7 @@ class RuntimeApp:
             await send({"type": "http.response.body", "body": last})
 
     def _parse(self, headers: Headers, endpoint_name: str, operation: str, request_id: str) -> Invocation:
-        invocation = Invocation(endpoint_name, b"", request_id=request_id)
+        invocation = Invocation(endpoint_name, b"", self._clock.elapsed(), request_id=request_id)
         for name, value in headers:
             if name == b"content-type":
                 invocation.content_type = value

@@ -6,7 +6,7 @@ import asyncio
 import os
 import tempfile
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from emulator.archives.source import DirectorySource
+from emulator.clock import Clock
 from emulator.containers.contract import Answer, ContainerContract
 from emulator.errors import AwsError, ContainerTimeout, ContainerUnreachable, Origin, ValidationError, VolumeFull
 from emulator.events import Event, Events, LoadFailed, ModelDeleted, ModelDownloaded, ModelLoaded, ModelUnloaded
@@ -26,35 +27,9 @@ from emulator.hosting.storage_volume import StorageVolume, StoredModel
 from emulator.limits import Limits
 from emulator.timeouts import in_time
 from tests.support.files import archive, files_below
+from tests.support.virtual_time import in_virtual_time
 
 NAMES = st.sampled_from("abcdef")
-
-
-class VirtualTime(asyncio.SelectorEventLoop):
-    """An event loop in which no time is waited for, and which notices when everything waits for everything."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = 0.0
-        select = self._selector.select  # type: ignore[attr-defined]
-
-        def skip(timeout: float | None) -> Any:
-            assert timeout is not None, "everyone waits, and nothing will ever happen"
-            self.now += timeout
-            return select(0)
-
-        self._selector.select = skip  # type: ignore[attr-defined]
-
-    def time(self) -> float:
-        return self.now
-
-
-def in_virtual_time(main: Coroutine[Any, Any, None]) -> None:
-    loop = VirtualTime()
-    try:
-        loop.run_until_complete(main)
-    finally:
-        loop.close()
 
 
 # Residents
@@ -210,7 +185,9 @@ class Disk:
         self.happened: list[Event] = []
         events = Events()
         events.subscribe(lambda event, _: self.happened.append(event))
-        self.volume = StorageVolume(Path(directory, "disk"), CAPACITY, DirectorySource(archives), Limits(), events)
+        self.volume = StorageVolume(
+            Path(directory, "disk"), CAPACITY, DirectorySource(archives), Limits(), events, Clock()
+        )
 
     def on_disk(self) -> int:
         files = files_below(self.volume.directory)
@@ -472,6 +449,7 @@ class Memory:
             MemoryBudget(budget, self.container.memory, max_models),
             Limits(memory_watermark=1.0, load_seconds=50.0),
             events,
+            Clock(),
             **options,
         )
 

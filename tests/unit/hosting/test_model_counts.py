@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from emulator.clock import Clock
 from emulator.errors import Origin
 from emulator.events import Event, Invoked, LoadFailed, ModelDownloaded, ModelLoaded, ModelUnloaded
 from emulator.hosting.model_counts import KEPT_FAILURES, CountsByModel
@@ -10,7 +11,7 @@ SOMEWHERE = Origin("E", "V")
 
 
 def happened(*events: Event) -> CountsByModel:
-    history = CountsByModel()
+    history = CountsByModel(Clock())
     for event in events:
         history(event, SOMEWHERE)
     return history
@@ -42,7 +43,7 @@ def test_models_that_were_there_stay_however_many_there_are_and_however_they_fai
 
 def test_loads_failures_evictions_and_times_are_kept_for_each_model() -> None:
     times = iter((10.0, 20.0, 30.0))
-    history = CountsByModel(lambda: next(times))
+    history = CountsByModel(Clock(now=lambda: next(times)))
     for event in (
         LoadFailed("a", "not compressed with gzip"),
         ModelLoaded("a", 0.1),
