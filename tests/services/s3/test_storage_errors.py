@@ -17,10 +17,9 @@ REFUSALS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if k
 
 def made(kind: type[StorageError], **arguments: object) -> StorageError:
     """An error of this kind, with something for each of its fields."""
-    fields = inspect.signature(kind).parameters.items()
-    return kind(
-        **{name: arguments.get(name, 7 if field.annotation == "int" else name) for name, field in fields.items()}
-    )
+    fields = inspect.signature(kind).parameters.values()
+    values = {field.name: 7 if field.annotation == "int" else field.name for field in fields}
+    return kind(**{**values, **arguments})
 
 
 @pytest.mark.parametrize("kind", [kind for kind in REFUSALS if kind is not StorageError])
