@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from emulator.clock import Clock
 from emulator.events import Events
 from emulator.gateway.access.access_control import AccessControl, User
 from emulator.gateway.access.iam_policy import Statement
@@ -42,7 +43,7 @@ def test_a_policy_that_names_a_returned_arn_matches(
         (tmp_path / "s3" / "bucket" / "key").write_bytes(b"data")
         s3 = S3App(tmp_path / "s3", region)
         others = MotoServicesApp(CloudWatchMetrics(), RecentLogLines(), SimpleNamespace(), region)  # type: ignore[arg-type]
-        runtime = RuntimeApp(plane.endpoints, Limits(), Events())
+        runtime = RuntimeApp(plane.endpoints, Limits(), Events(), Clock())
 
         async def call(resources: list[str], service: str, **request: Any) -> tuple[int, bytes]:
             """As a user who may do everything with these resources, and nothing with others."""
