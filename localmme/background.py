@@ -2,50 +2,48 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import subprocess
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from emulator.errors import SetupError
 from emulator.printable import printable
-from localmme import state_directory
+from emulator.state_directory import EmulatorRecord, StateDirectory
+from localmme import state_directories
 from localmme.emulator_client import waiting
 from localmme.serve_process import PageRefused, arguments_of, end, launch, page, wait_in_service
-from localmme.state_directory import Record
 
 END_MARGIN_SECONDS = 5.0
 STATE_SECONDS = 5.0  # for an emulator to tell its endpoints
 LIST = ", "
 
 
-def detach(arguments: list[str], directory: Path) -> Record:
+def detach(arguments: list[str], directory: StateDirectory) -> EmulatorRecord:
     """Start an emulator that outlives this process, and wait until it is InService.
 
     Raises SetupError, with why it cannot be. Then nothing of it is left, nor after a KeyboardInterrupt.
     """
-    was_there = directory.exists()
+    was_there = directory.path.exists()
     process = launch(arguments, directory, subprocess.DEVNULL)
     try:
         with waiting("Starting the emulator"):
             return wait_in_service(process, directory, float("inf"))  # images may have to be pulled
     except BaseException:
-        record = state_directory.read(directory)
+        record = directory.record()
         end(process.pid, directory, END_MARGIN_SECONDS + (record.ends_within_seconds if record else 0))
         if not was_there:
-            shutil.rmtree(directory, ignore_errors=True)
+            directory.remove()
         raise
 
 
 def port_of(name: str, host: str) -> int:
     """The port that the last emulator of that name had, so that its clients find it again; 0 if it is not free now."""
-    directory = state_directory.named(name)
-    state_directory.wait_for_leftovers(directory)  # what is left of one that was killed still has the port
-    last = state_directory.read(directory)
+    directory = state_directories.named(name)
+    directory.wait_for_leftovers()  # what is left of one that was killed still has the port
+    last = directory.record()
     port = urlsplit(last.url).port if last else None
     if port:
         try:
@@ -56,15 +54,15 @@ def port_of(name: str, host: str) -> int:
     return 0
 
 
-def find(name: str | None) -> Record:
+def find(name: str | None) -> EmulatorRecord:
     """The emulator of that name; without one, the only one that runs. Raises SetupError, with those there are."""
     if name is not None:
-        found = state_directory.living(state_directory.named(name))
+        found = state_directories.named(name).living_emulator()
         if found is None:
-            others = _those_running() if state_directory.all_living() else "Nor is any other."
+            others = _those_running() if state_directories.all_living() else "Nor is any other."
             raise SetupError(f"No emulator {name} is running. {others}")
         return found
-    running = state_directory.all_living()
+    running = state_directories.all_living()
     if len(running) != 1:
         raise SetupError(f"{_those_running()}{' Say which, with --name.' if running else ''}")
     return running[0]
@@ -76,22 +74,22 @@ def address_of(name: str | None) -> str:
     """
     if name is not None:
         return find(name).url
-    running = state_directory.all_living()
-    if not running or any(record.url == state_directory.DEFAULT_URL for record in running):
-        return state_directory.DEFAULT_URL
+    running = state_directories.all_living()
+    if not running or any(record.url == state_directories.DEFAULT_URL for record in running):
+        return state_directories.DEFAULT_URL
     return find(None).url
 
 
-def stop(record: Record) -> None:
+def stop(record: EmulatorRecord) -> None:
     """End an emulator, in order or, when it takes longer than it may, by force; wait until it is gone."""
     with waiting(f"Stopping {record.name}"):
-        end(record.pid, Path(record.state_directory), record.ends_within_seconds + END_MARGIN_SECONDS)
+        end(record.pid, record.directory, record.ends_within_seconds + END_MARGIN_SECONDS)
 
 
 def listed() -> list[dict[str, Any]]:
     """The emulators that run, with the names and statuses of their endpoints; None = it does not say."""
     found = []
-    for record in state_directory.all_living():
+    for record in state_directories.all_living():
         endpoints: list[dict[str, str]] | None
         try:
             state = page(record.url, "state", STATE_SECONDS)
@@ -127,7 +125,7 @@ def words_for(given: list[tuple[str, Any]], port: int, file: str | None) -> list
 
 
 def _those_running() -> str:
-    names = [record.name for record in state_directory.all_living()]
+    names = [record.name for record in state_directories.all_living()]
     if not names:
         return "No emulator is running. Start one with localmme serve --detach."
     return f"Running: {LIST.join(names)}."

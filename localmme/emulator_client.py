@@ -12,7 +12,7 @@ from typing import Any
 
 from emulator.errors import SetupError, words_of
 from emulator.printable import printable
-from localmme import state_directory
+from localmme import state_directories
 from localmme.serve_process import page
 
 # Longer than the emulator waits for a model to load: what takes too long, it tells by itself.
@@ -187,5 +187,5 @@ def waiting(text: str) -> Iterator[None]:
 
 def _not_running(url: str) -> SetupError:
     text = f"No emulator answers at {url}. Start one with localmme serve, or name another with --url."
-    names = [record.name for record in state_directory.all_living() if record.url != url]
+    names = [record.name for record in state_directories.all_living() if record.url != url]
     return SetupError(f"{text} Running: {', '.join(names)}; say which, with --name." if names else text)

@@ -6,7 +6,6 @@ import atexit
 import contextlib
 import os
 import shlex
-import shutil
 import subprocess
 import threading
 import time
@@ -15,7 +14,8 @@ from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 from emulator.errors import SetupError
-from localmme import state_directory
+from emulator.state_directory import StateDirectory
+from localmme import state_directories
 from localmme.emulator_client import guess_content_type
 from localmme.serve_process import ServeError, arguments_of, end, last_words, launch, log_of, page, wait_in_service
 
@@ -103,7 +103,7 @@ def serve(
         ("--until-eof", True),
     ]
     arguments = arguments_of(options) + (["--", os.fspath(file)] if file is not None else [])
-    emulator = Emulator(arguments, Path(state_dir).expanduser().absolute() if state_dir else None)
+    emulator = Emulator(arguments, StateDirectory(Path(state_dir).expanduser().absolute()) if state_dir else None)
     try:
         emulator._wait_in_service(startup_timeout_seconds)
     except BaseException:
@@ -118,7 +118,7 @@ class Emulator:
     url: str
     """Where it listens, such as ``http://127.0.0.1:40123``."""
 
-    def __init__(self, arguments: list[str], state_dir: Path | None) -> None:
+    def __init__(self, arguments: list[str], state_directory: StateDirectory | None) -> None:
         """Started, but not waited for. Call ``serve`` instead."""
         self.url = ""
         self._region = ""
@@ -129,9 +129,10 @@ class Emulator:
         self._runtime: Any = None
         self._program = os.getpid()
         self._owner: IO[str] | None = None
-        self._directory, self._temporary = state_dir or Path(), state_dir is None
-        if self._temporary:
-            self._directory, self._owner = state_directory.temporary()
+        self._temporary = state_directory is None
+        if state_directory is None:
+            state_directory, self._owner = state_directories.temporary()
+        self._directory = state_directory
         try:
             self._process = launch(arguments, self._directory, subprocess.PIPE)
         except BaseException:
@@ -168,7 +169,7 @@ class Emulator:
     @property
     def state_directory(self) -> Path:
         """Where its files are, such as the containers' logs, below ``logs``."""
-        return self._directory
+        return self._directory.path
 
     @property
     def endpoint_name(self) -> str:
@@ -282,7 +283,7 @@ class Emulator:
 
     def _discard_directory(self) -> None:
         if self._temporary:
-            shutil.rmtree(self._directory, ignore_errors=True)
+            self._directory.remove()
         _close(self._owner)
 
     def _forget_in_fork(self) -> None:

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
-import socket
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from emulator.archives.model_data_url import S3Url, is_url, parse_s3_url
 from emulator.errors import SetupError
-from emulator.gateway import web_guard
 from emulator.hosting.definition import (
     Caching,
     ContainerDefinition,
@@ -25,20 +19,11 @@ from emulator.hosting.definition import (
 )
 from emulator.hosting.instance_types import resources_of, unfit_for_many_models
 from emulator.hosting.storage_sizes import storage_bytes
-from emulator.private_files import private_directory
-from emulator.server.application import ServerSettings
 from emulator.services.sagemaker.image import command_of, embedded_server, image_of
 from emulator.sizes import parse_size
-from localmme import state_directory
 from localmme.aws_environment import region
-from localmme.state_directory import LOCK, wait_for_leftovers
-
-if TYPE_CHECKING:
-    from emulator.gateway.access.access_control import User
 
 ENDPOINT_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")  # [api]
-# Another emulator that starts takes the lock for a moment, to see whether this directory's emulator has gone.
-LOCK_SECONDS = 0.2
 
 
 def definition(
@@ -85,72 +70,6 @@ def definition(
         instance_type=instance_type_name or "",
     )
     return EndpointDefinition(endpoint_name, [variant], region(), endpoint_name)
-
-
-def settings(
-    host: str,
-    port: int,
-    directory_name: str | None,
-    s3: str | None,
-    access: str | None = None,
-    allow_hosts: Sequence[str] = (),
-    allow_origins: Sequence[str] = (),
-    local_code: bool | None = None,
-) -> ServerSettings:
-    """Bind the port and lock the state directory. Raises SetupError when either is taken.
-
-    ``s3`` is the directory of S3's buckets; None = there is no S3. ``access`` is the file of who may do what;
-    None = anybody may do everything. ``local_code`` None = unless anybody in the network could run something.
-    """
-    hosts = tuple(map(web_guard.host_name, allow_hosts))
-    origins = tuple(map(web_guard.origin, allow_origins))
-    users = _users(access) if access is not None else None
-    s3_root = _s3_directory(s3) if s3 is not None else None
-    named = Path(directory_name).expanduser().absolute() if directory_name else None
-    if named or port:
-        wait_for_leftovers(named or _default_state(port))  # which still has the port, too
-    listener = _listen(host, port)
-    asked_host = host
-    host, port = listener.getsockname()[:2]
-    if asked_host != host and not web_guard.is_address(asked_host):  # --host by name: clients may use it as well
-        hosts += (web_guard.host_name(asked_host),)
-    if local_code is None:
-        local_code = users is not None or web_guard.is_loopback(host)
-    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
-    directory = named or _default_state(port)
-    try:
-        _lock(directory)
-    except OSError as error:
-        raise SetupError(
-            f"The state directory {directory} cannot be used: {error.strerror}. Name another with --state-dir."
-        ) from None
-    url = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
-    return ServerSettings(listener, url, directory, s3_root, region(), users, hosts, origins, local_code)
-
-
-def _users(text: str) -> tuple[User, ...]:
-    from localmme.access_file import read
-
-    return read(Path(text))
-
-
-def default_s3() -> str:
-    """The directory of S3's buckets where none is named: ``./s3``, which is made. Raises SetupError."""
-    directory = Path("s3")
-    try:
-        directory.mkdir(exist_ok=True)
-    except OSError as error:
-        raise SetupError(f"The directory ./s3 cannot be made: {error.strerror}. Name one with --s3.") from None
-    return str(directory)
-
-
-def _s3_directory(text: str) -> Path:
-    directory = Path(text).expanduser()
-    if not directory.exists() and directory.absolute() == Path("s3").absolute():
-        default_s3()  # what would be made if it were not named
-    if not directory.is_dir():
-        raise SetupError(f"There is no directory {text}. --s3 takes one; each directory in it is a bucket.")
-    return directory.resolve()
 
 
 def _models_folder(text: str) -> S3Url:
@@ -209,46 +128,3 @@ def variable(text: str) -> tuple[str, str]:
     if not equals or not name:
         raise SetupError(f"--env takes NAME=VALUE, not {text!r}.")
     return name, value
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listener = socket.socket(family)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(2048)
-    except socket.gaierror:
-        raise SetupError(
-            f"There is no address {host!r} on this machine. --host takes one, such as 127.0.0.1."
-        ) from None
-    except OSError as error:
-        raise SetupError(
-            f"Port {port} of {host} cannot be used: {error.strerror}. "
-            "Choose another with --port (0 takes any that is free)."
-        ) from None
-    return listener
-
-
-def _default_state(port: int) -> Path:
-    return state_directory.base() / str(port)
-
-
-def _lock(directory: Path) -> None:
-    # Held until the last process of this emulator ends, however it ends.
-    deadline = time.monotonic() + LOCK_SECONDS
-    while True:
-        private_directory(directory)
-        descriptor = os.open(directory / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if state_directory.is_there(directory / LOCK, descriptor):
-                return
-            os.close(descriptor)  # another emulator was just tidying up
-        except BlockingIOError:
-            os.close(descriptor)
-            if time.monotonic() > deadline:
-                raise SetupError(
-                    f"Another emulator uses the state directory {directory}. Stop it, or name another with --state-dir."
-                ) from None
-        time.sleep(LOCK_SECONDS / 20)

@@ -17,8 +17,7 @@ from typing import Any
 from emulator.errors import SetupError
 from emulator.printable import INDENT, printable
 from emulator.private_files import private_directory, private_opener
-from localmme import state_directory
-from localmme.state_directory import LOCK, LOG, Record
+from emulator.state_directory import EmulatorRecord, StateDirectory
 
 POLL_SECONDS, LONGEST_POLL_SECONDS = 0.02, 0.25
 ANSWER_SECONDS = 5.0  # for a page of an emulator that is still busy starting; then it is asked again
@@ -51,36 +50,37 @@ def arguments_of(options: Iterable[tuple[str, Any]]) -> list[str]:
     return words
 
 
-def launch(arguments: list[str], directory: Path, stdin: int) -> subprocess.Popen[bytes]:
+def launch(arguments: list[str], directory: StateDirectory, stdin: int) -> subprocess.Popen[bytes]:
     """``localmme serve`` in a session of its own, whose output goes to the log in its state directory.
 
     Raises SetupError when the directory cannot be written to, or another emulator lives there.
     """
-    there = state_directory.living(directory)
+    there = directory.living_emulator()
     if there is not None:
-        raise SetupError(f"An emulator lives in {directory} already, at {there.url}. Stop it, or name another.")
-    command = [sys.executable, "-c", PROGRAM, str(Path(__file__).parents[1]), "serve", f"--state-dir={directory}"]
+        raise SetupError(f"An emulator lives in {directory.path} already, at {there.url}. Stop it, or name another.")
+    command = [sys.executable, "-c", PROGRAM, str(Path(__file__).parents[1]), "serve", f"--state-dir={directory.path}"]
     try:
-        private_directory(directory)
-        log = directory / LOG
-        log.unlink(missing_ok=True)
-        with open(log, "xb", opener=private_opener) as output:
+        private_directory(directory.path)
+        directory.serve_log.unlink(missing_ok=True)
+        with open(directory.serve_log, "xb", opener=private_opener) as output:
             # In a session of its own: Ctrl-C is for the program that started it.
             return subprocess.Popen(
                 [*command, *arguments], stdin=stdin, stdout=output, stderr=output, start_new_session=True
             )
     except OSError as error:
-        raise SetupError(f"An emulator cannot be started in {directory}: {error.strerror}.") from None
+        raise SetupError(f"An emulator cannot be started in {directory.path}: {error.strerror}.") from None
 
 
-def wait_in_service(process: subprocess.Popen[bytes], directory: Path, timeout_seconds: float) -> Record:
+def wait_in_service(
+    process: subprocess.Popen[bytes], directory: StateDirectory, timeout_seconds: float
+) -> EmulatorRecord:
     """Wait until it has opened its port, and all endpoints it was given are InService. Raises ServeError."""
     deadline = time.monotonic() + timeout_seconds
     pause = POLL_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise ServeError(last_words(directory, f"localmme serve ended with exit code {process.returncode}"))
-        record = state_directory.read(directory)
+        record = directory.record()
         if record is not None and record.pid == process.pid and _is_in_service(record.url, deadline):
             return record
         time.sleep(pause)
@@ -88,7 +88,7 @@ def wait_in_service(process: subprocess.Popen[bytes], directory: Path, timeout_s
     raise ServeError(last_words(directory, f"The emulator was not InService after {timeout_seconds:g} s"))
 
 
-def end(pid: int, directory: Path, seconds: float) -> None:
+def end(pid: int, directory: StateDirectory, seconds: float) -> None:
     """End the emulator of that master in order, or after so many seconds by force; wait until it is gone."""
     import psutil
 
@@ -173,15 +173,15 @@ def _refusal(url: str, reason: str) -> str:
     )
 
 
-def log_of(directory: Path) -> str:
+def log_of(directory: StateDirectory) -> str:
     """What serve has written to its log."""
     try:
-        return directory.joinpath(LOG).read_text(encoding="utf-8", errors="replace")
+        return directory.serve_log.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
 
 
-def last_words(directory: Path, otherwise: str) -> str:
+def last_words(directory: StateDirectory, otherwise: str) -> str:
     """The error that serve ended with; or what is said ``otherwise``, and the last lines of its log."""
     lines = log_of(directory).splitlines()[-TOLD_LINES:]
     errors = [number for number, line in enumerate(lines) if line.startswith("Error: ")]
@@ -198,10 +198,10 @@ def _is_in_service(url: str, deadline: float) -> bool:
     return False
 
 
-def _wait_gone(processes: list[Any], directory: Path, seconds: float) -> bool:
+def _wait_gone(processes: list[Any], directory: StateDirectory, seconds: float) -> bool:
     """Whether they all end within so many seconds, and so does a worker that has lost its master."""
     deadline = time.monotonic() + seconds
-    while any(map(_runs, processes)) or state_directory.is_held(directory / LOCK):
+    while any(map(_runs, processes)) or directory.is_in_use():
         if time.monotonic() > deadline:
             return False
         time.sleep(POLL_SECONDS)

@@ -41,6 +41,7 @@ from emulator.services.moto_services.app import MotoServicesApp
 from emulator.services.runtime.app import RuntimeApp
 from emulator.services.sagemaker.records import EndpointRecord
 from emulator.services.sagemaker.registry import Registry
+from emulator.state_directory import StateDirectory
 
 if TYPE_CHECKING:
     from emulator.aws.protocols import Refusal
@@ -58,7 +59,7 @@ class ServerSettings:
 
     listener: socket.socket
     url: str
-    state_directory: Path
+    state_directory: StateDirectory
     s3_root: Path | None = None  # each directory in it is a bucket; without it there is no S3
     region: str = "us-east-1"
     users: tuple[User, ...] | None = None  # who may do what; None = anybody may do everything
@@ -77,8 +78,8 @@ class Application:
         self._given = given
         self._limits = limits
         self._events = Events()
-        self._engine = Engine(settings.state_directory, self._events)
-        self._instances = settings.state_directory / "instances"
+        self._engine = Engine(settings.state_directory.path, self._events)
+        self._instances = settings.state_directory.instances
         self._endpoints: Endpoints
         self._registry: Registry | None = None
         self._dispatch: Gateway
@@ -104,10 +105,10 @@ class Application:
         neighbours = MotoServicesApp(metrics, container_logs, self._engine, self._settings.region)
         await asyncio.to_thread(shutil.rmtree, self._instances, ignore_errors=True)
         # A worker's own disks, so that the keepers of one that was killed can clean up without asking.
-        disks, logs = self._instances / str(os.getpid()), self._settings.state_directory / "logs"
+        disks, logs = self._instances / str(os.getpid()), self._settings.state_directory.container_logs
         clock = Clock()
         self._endpoints = Endpoints(Workspace(disks, logs, self._engine, self._limits, self._events, clock))
-        self._registry = await asyncio.to_thread(Registry.open, self._settings.state_directory / "registry.db")
+        self._registry = await asyncio.to_thread(Registry.open, self._settings.state_directory.registry)
         plane = self._plane(self._registry)
         web = console(self._is_in_service, self._state, self._settings.region, asyncio.get_running_loop())
         if self._settings.s3_root is not None:
@@ -158,8 +159,9 @@ class Application:
         for definition in self._given:
             if registry.get(EndpointRecord, definition.name) is not None:
                 raise SetupError(
-                    f"An endpoint {definition.name} was created through the API, and {settings.state_directory} keeps "
-                    "it. Take another --endpoint-name, or delete that endpoint first: start with --no-endpoint for it."
+                    f"An endpoint {definition.name} was created through the API, and {settings.state_directory.path} "
+                    "keeps it. Take another --endpoint-name, or delete that endpoint first: start with --no-endpoint "
+                    "for it."
                 )
             register(definition, registry, settings.s3_root)
         quota = self._limits.instances_of_a_type

@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from emulator.containers.docker.leftovers import LOCK, MARK, is_abandoned
+from emulator.containers.docker.leftovers import is_abandoned
 from emulator.errors import SetupError
 from emulator.private_files import private_directory
-from localmme import state_directory
+from emulator.state_directory import StateDirectory
+from localmme import state_directories
 
 
 @dataclass(frozen=True)
@@ -27,15 +28,17 @@ class Scratch:
 @contextmanager
 def scratch() -> Iterator[Scratch]:
     """A new directory, locked for as long as this process lives, and deleted afterwards. Raises SetupError."""
-    base = state_directory.base() / ".checks"  # which is no emulator's name
+    base = state_directories.base() / ".checks"  # which is no emulator's name
     try:
         private_directory(base)
-        with _locked(base / LOCK, fcntl.LOCK_EX):  # so that nobody takes a directory that is not locked yet for left
+        with _locked(
+            StateDirectory(base).lock, fcntl.LOCK_EX
+        ):  # so that nobody takes a directory that is not locked yet for left
             left_containers = _sweep(base)
             # Not for the owner alone: an image, in which it is mounted, may run as any user.
             directory = Path(tempfile.mkdtemp(prefix="check-", dir=base))
             directory.chmod(0o755)
-            lock = _lock(directory / LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock = _lock(StateDirectory(directory).lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         raise SetupError(f"{base} cannot be written to: {error.strerror}. Name another by XDG_STATE_HOME.") from None
     try:
@@ -50,7 +53,7 @@ def _sweep(base: Path) -> bool:
     left_containers = False
     for directory in base.glob("check-*"):
         if is_abandoned(directory, ""):
-            left_containers = left_containers or (directory / MARK).exists()
+            left_containers = left_containers or StateDirectory(directory).may_have_containers()
             shutil.rmtree(directory, ignore_errors=True)
     return left_containers
 

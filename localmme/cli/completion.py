@@ -8,7 +8,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from emulator.errors import SetupError
-from localmme import state_directory
+from localmme import state_directories
 
 ANSWER_SECONDS = 2.0  # nobody waits longer for a Tab
 
@@ -23,7 +23,7 @@ def script(command: click.Command, shell: str) -> str:
 
 def emulator_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """The names of those that run."""
-    return [record.name for record in state_directory.all_living() if record.name.startswith(incomplete)]
+    return [record.name for record in state_directories.all_living() if record.name.startswith(incomplete)]
 
 
 def target_models(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -43,9 +43,9 @@ def _url(context: click.Context) -> str:
     from localmme.background import address_of
 
     name, url = context.params.get("name"), context.params.get("url")
-    if url and url != state_directory.DEFAULT_URL and not name:
+    if url and url != state_directories.DEFAULT_URL and not name:
         return str(url).rstrip("/")
     try:
         return address_of(name)
     except SetupError:
-        return state_directory.DEFAULT_URL
+        return state_directories.DEFAULT_URL

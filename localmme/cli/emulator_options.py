@@ -11,7 +11,7 @@ import click
 
 from emulator.errors import SetupError
 from localmme.cli.completion import emulator_names
-from localmme.state_directory import DEFAULT_URL
+from localmme.state_directories import DEFAULT_URL
 
 VARIABLES = ("LOCALMME_URL", "AWS_ENDPOINT_URL")
 NAMED: dict[str, Any] = {

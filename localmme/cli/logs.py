@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from emulator.errors import SetupError
-from localmme import state_directory
-from localmme.state_directory import LOCK, LOG
+from emulator.state_directory import StateDirectory
 
 FOLLOW_SECONDS = 0.2  # between two looks at the files
-CONTAINERS = "logs"
 
 
 class Tail:
@@ -36,18 +34,20 @@ class Tail:
             yield self._rest.decode("utf-8", "replace")
 
 
-def lines(directory: Path, endpoint_name: str | None, part: str | None, follow: bool) -> Iterator[str]:
+def lines(directory: StateDirectory, endpoint_name: str | None, part: str | None, follow: bool) -> Iterator[str]:
     """The lines of the emulator that lives in that state directory, or of the last one.
 
     Those of serve itself, in which the containers' are in order of time, if it was detached and nothing is filtered;
     else those of the containers' files, each with its container when there are several. ``part`` is the name of a
     container, an instance or a variant. With ``follow``, until the emulator ends. Raises SetupError when there is none.
     """
-    if not directory.is_dir():
-        raise SetupError(f"There is no emulator {directory.name}, and there was none: {directory} is not there.")
+    if not directory.path.is_dir():
+        raise SetupError(
+            f"There is no emulator {directory.path.name}, and there was none: {directory.path} is not there."
+        )
     tails: dict[str, Tail] = {}
     while True:
-        lives = state_directory.is_held(directory / LOCK)  # asked before reading, so that the last lines are seen
+        lives = directory.is_in_use()  # asked before reading, so that the last lines are seen
         for name, path in _files(directory, endpoint_name, part):
             if name not in tails:
                 tails[name] = Tail(path)
@@ -62,14 +62,12 @@ def lines(directory: Path, endpoint_name: str | None, part: str | None, follow: 
             yield _told(name, line, len(tails))
 
 
-def _files(directory: Path, endpoint_name: str | None, part: str | None) -> Iterator[tuple[str, Path]]:
-    own = directory / LOG
-    if endpoint_name is None and part is None and own.exists():
-        yield "", own
+def _files(directory: StateDirectory, endpoint_name: str | None, part: str | None) -> Iterator[tuple[str, Path]]:
+    if endpoint_name is None and part is None and directory.serve_log.exists():
+        yield "", directory.serve_log
         return
-    containers = directory / CONTAINERS
-    for path in sorted(containers.rglob("*.log")):
-        names = path.relative_to(containers).with_suffix("").parts
+    for path in sorted(directory.container_logs.rglob("*.log")):
+        names = path.relative_to(directory.container_logs).with_suffix("").parts
         if endpoint_name in (None, names[0]) and (part is None or part in names[1:]):
             yield "/".join(names), path
 

@@ -6,7 +6,6 @@ import json
 import os
 import shlex
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,16 +145,16 @@ def serve(context: click.Context, file: str | None, **options: Any) -> None:
     from emulator.archives.model_data_url import is_url
     from emulator.limits import Limits
     from emulator.server.application import ends_within_seconds, serve
-    from localmme import serve_options as parse
-    from localmme.state_directory import lived_in, tidy
+    from localmme import state_directories
+    from localmme.server_setup import default_s3, set_up_server
 
     limits = Limits().override(list(options["limits"]))
     _refuse_beside(context, file, options)
     endpoints = _endpoints(file, options)
     s3 = options["s3"] or (None if is_url(options["models"] or "") else options["models"])
     if options["no_endpoint"]:
-        s3 = s3 or parse.default_s3()
-    settings = parse.settings(
+        s3 = s3 or default_s3()
+    settings = set_up_server(
         options["host"],
         options["port"],
         options["state_dir"],
@@ -164,12 +163,18 @@ def serve(context: click.Context, file: str | None, **options: Any) -> None:
         allow_hosts=options["allow_hosts"],
         allow_origins=options["allow_origins"],
         local_code=options["local_code"],
+        until_eof=options["until_eof"],
     )
-    settings = replace(settings, until_eof=options["until_eof"])
     if options["local_code"] is None and not settings.local_code:
         click.echo(NO_LOCAL_CODE.format(host=options["host"]), err=True)
-    tidy(settings.state_directory)
-    with lived_in(settings.state_directory, settings.url, settings.region, ends_within_seconds(limits)):
+    directory = settings.state_directory
+    state_directories.tidy(directory)
+    with directory.occupied(
+        settings.url,
+        settings.region,
+        ends_within_seconds(limits),
+        discard_failed=state_directories.is_known_by_name(directory),
+    ):
         serve(settings, endpoints, limits)
 
 
@@ -228,17 +233,18 @@ def _endpoints(file: str | None, options: dict[str, Any]) -> list[EndpointDefini
 
 
 def _place_by_name(context: click.Context, options: dict[str, Any]) -> None:
-    from localmme import background, state_directory
+    from localmme import background, state_directories
 
     if options["state_dir"] is not None:
         raise click.UsageError("--name and --state-dir exclude each other: each says where its files go.")
-    options["state_dir"] = str(state_directory.named(options["name"]))
+    options["state_dir"] = str(state_directories.named(options["name"]).path)
     if context.get_parameter_source("port") is not click.core.ParameterSource.COMMANDLINE:
         options["port"] = background.port_of(options["name"], options["host"])
 
 
 def _detach(context: click.Context, file: str | None, options: dict[str, Any]) -> None:
-    from localmme import background, state_directory
+    from emulator.state_directory import StateDirectory
+    from localmme import background, state_directories
 
     if not options["port"] and options["state_dir"] is None:
         raise click.UsageError("--detach with --port 0 needs a --name, by which to find it again.")
@@ -249,7 +255,10 @@ def _detach(context: click.Context, file: str | None, options: dict[str, Any]) -
         if option.name not in told_otherwise
         and context.get_parameter_source(option.name or "") is click.core.ParameterSource.COMMANDLINE
     ]
-    directory = Path(options["state_dir"] or state_directory.base() / str(options["port"])).expanduser().absolute()
+    if options["state_dir"] is None:
+        directory = state_directories.of_port(options["port"])
+    else:
+        directory = StateDirectory(Path(options["state_dir"]).expanduser().absolute())
     record = background.detach(background.words_for(given, options["port"], file), directory)
     click.echo(f"{record.name} is InService at {record.url}")
 
@@ -386,11 +395,11 @@ def ps(as_json: bool) -> None:
 @click.option("--all", "everything", is_flag=True, help="All that localmme ps lists.")
 def stop(name: str | None, everything: bool) -> None:
     """Stop an emulator, and wait until it is gone. Without --name: the only one that runs."""
-    from localmme import background, state_directory
+    from localmme import background, state_directories
 
     if name is not None and everything:
         raise click.UsageError("--name and --all exclude each other.")
-    for record in state_directory.all_living() if everything else [background.find(name)]:
+    for record in state_directories.all_living() if everything else [background.find(name)]:
         background.stop(record)
         click.echo(f"{record.name} is stopped")
 
@@ -406,10 +415,10 @@ def logs(container: str | None, follow: bool, name: str | None, endpoint_name: s
     CONTAINER, the name of a container, an instance or a variant, limits that to its own output. Of an emulator that
     was not detached, only what its containers wrote is shown.
     """
-    from localmme import background, state_directory
+    from localmme import background, state_directories
     from localmme.cli.logs import lines
 
-    directory = state_directory.named(name) if name else Path(background.find(None).state_directory)
+    directory = state_directories.named(name) if name else background.find(None).directory
     try:
         for line in lines(directory, endpoint_name, container, follow):
             click.echo(printable(without_colors(line)))

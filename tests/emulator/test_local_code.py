@@ -27,7 +27,7 @@ from emulator.services.sagemaker.endpoints_at_start import register
 from emulator.services.sagemaker.errors import ControlPlaneError
 from emulator.services.sagemaker.records import EndpointRecord, ModelRecord
 from emulator.services.sagemaker.registry import Registry
-from localmme.serve_options import settings
+from localmme.server_setup import set_up_server
 from tests.support.emulator_process import Emulator
 
 Start = Callable[..., Emulator]
@@ -129,7 +129,7 @@ def test_a_record_cannot_say_of_itself_that_it_was_given(tmp_path: Path) -> None
 def test_it_is_off_where_others_reach_the_emulator(
     tmp_path: Path, host: str, local_code: bool | None, is_on: bool
 ) -> None:
-    made = settings(host, 0, str(tmp_path), None, local_code=local_code)
+    made = set_up_server(host, 0, str(tmp_path), None, local_code=local_code)
     made.listener.close()
     assert made.local_code is is_on
 
@@ -140,20 +140,20 @@ def test_it_is_on_where_access_is_controlled(tmp_path: Path) -> None:
         "Users: [{UserName: a, AccessKeyId: K, SecretAccessKey: s, "
         'Statement: {Effect: Allow, Action: "*", Resource: "*"}}]'
     )
-    made = settings("0.0.0.0", 0, str(tmp_path), None, str(access))
+    made = set_up_server("0.0.0.0", 0, str(tmp_path), None, str(access))
     made.listener.close()
     assert made.local_code
 
 
 def test_a_host_that_was_given_by_name_may_be_called_by_it(tmp_path: Path) -> None:
-    made = settings("localhost", 0, str(tmp_path), None, allow_hosts=["A.test"], allow_origins=["http://a:80"])
+    made = set_up_server("localhost", 0, str(tmp_path), None, allow_hosts=["A.test"], allow_origins=["http://a:80"])
     made.listener.close()
     assert (made.allowed_hosts, made.allowed_origins) == (("a.test", "localhost"), ("http://a",))
 
 
 def test_options_that_say_nothing_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="--allow-origin"):
-        settings("127.0.0.1", 0, str(tmp_path), None, allow_origins=["*"])
+        set_up_server("127.0.0.1", 0, str(tmp_path), None, allow_origins=["*"])
 
 
 def own_addresses() -> list[str]:

@@ -18,7 +18,7 @@ from emulator.containers.unix_socket import connected, new_socket_path
 from emulator.errors import SetupError
 from emulator.model_server.run import _bound
 from emulator.private_files import make_private, private_directory, private_file, private_opener
-from localmme import state_directory
+from localmme import state_directories
 from tests.support.emulator_process import Emulator
 from tests.support.files import files_below
 from tests.support.scripted_models import Journal, scripted_arguments, scripted_model
@@ -90,14 +90,15 @@ def test_a_link_in_the_place_of_the_temporary_directory_is_not_followed(
     (home / ".ssh" / "key").write_text("precious")
     taken = tmp_path / f"localmme-{os.geteuid()}"
     taken.symlink_to(home)
-    directory, owner = state_directory.temporary()
+    state, owner = state_directories.temporary()
+    directory = state.path
     assert directory.parent == tmp_path and directory.name not in (taken.name, "home")
     assert (home / ".ssh" / "key").read_text() == "precious"
     assert (mode(directory), mode(Path(owner.name))) == (0o700, 0o600)
     owner.close()
     taken.unlink()
-    directory, owner = state_directory.temporary()
-    assert (directory.parent, mode(taken)) == (taken, 0o700)
+    state, owner = state_directories.temporary()
+    assert (state.path.parent, mode(taken)) == (taken, 0o700)
     owner.close()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from emulator.limits import Limits
 from emulator.server.application import ServerSettings, serve
+from emulator.state_directory import StateDirectory
 
 root, state = (Path(argument) for argument in sys.argv[1:])
 listener = socket.create_server(("127.0.0.1", 0))
@@ -15,4 +16,4 @@ listener.set_inheritable(True)
 url = f"http://127.0.0.1:{listener.getsockname()[1]}"
 print(url, flush=True)
 state.mkdir(parents=True, exist_ok=True)
-serve(ServerSettings(listener, url, state, s3_root=root), [], Limits())
+serve(ServerSettings(listener, url, StateDirectory(state), s3_root=root), [], Limits())

@@ -16,6 +16,7 @@ from emulator.events import Event, Invoked, LoadFailed, LogLine, ModelLoaded, Mo
 from emulator.observers.terminal import TerminalLog
 from emulator.printable import printable, printable_lines, without_colors
 from emulator.server.application import LinesOfOneMessage
+from emulator.state_directory import StateDirectory
 from localmme import emulator_client, serve_process, tables
 from localmme.cli import main as cli
 from localmme.cli.main import Commands, main
@@ -107,8 +108,9 @@ def test_an_error_of_a_command_is_harmless_and_its_further_lines_are_indented() 
 
 def test_an_error_that_serve_ended_with_is_told_on_as_it_was(tmp_path: Path) -> None:
     error = "two lines:\nmore"
-    tmp_path.joinpath(serve_process.LOG).write_text(f"loaded a\nError: {printable_lines(error)}\n")
-    assert serve_process.last_words(tmp_path, "ended") == error
+    directory = StateDirectory(tmp_path)
+    directory.serve_log.write_text(f"loaded a\nError: {printable_lines(error)}\n")
+    assert serve_process.last_words(directory, "ended") == error
 
 
 @pytest.mark.parametrize("show", [str, tables.Shown._repr_html_], ids=["text", "HTML"])

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import psutil
 
+from emulator.state_directory import StateDirectory
+
 OWNER_LABEL = "localmme.owner"  # the state directory of the emulator
 HOST_LABEL = "localmme.host"  # the machine it runs on: an engine may serve several
 PID_LABEL = "localmme.pid"  # of its worker
 RUN_LABEL = "localmme.run"  # one Engine object
-MARK = "engine"  # a file of the owner directory that tells that there are containers
-LOCK = "lock"  # a file of the owner directory that a living emulator holds a flock on
 
 
 class Ownership:
@@ -30,7 +30,7 @@ class Ownership:
     def __init__(self, owner: Path) -> None:
         """``owner`` is the state directory."""
         self._owner = owner.resolve()
-        self._mark = self._owner / MARK
+        self._mark = StateDirectory(self._owner).engine_mark
         self._run = secrets.token_hex(8)
 
     @property
@@ -86,7 +86,7 @@ def machine() -> str:
 def is_abandoned(owner: Path, pid: str) -> bool:
     """Whether no emulator uses this state directory. False if that cannot be told."""
     try:
-        with owner.joinpath(LOCK).open("rb") as lock:
+        with StateDirectory(owner).lock.open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (FileNotFoundError, NotADirectoryError):
         # Deleted; or where only the emulator sees it, as with a /tmp of its own.

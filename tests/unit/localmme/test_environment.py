@@ -19,11 +19,12 @@ from click.testing import CliRunner
 from emulator.errors import Origin
 from emulator.events import EndpointStatus
 from emulator.observers.terminal import TerminalLog
+from emulator.state_directory import EmulatorRecord
 from localmme import background, emulator_client
 from localmme.aws_environment import aws_environment, emulator_environment
 from localmme.cli import main as cli
 from localmme.cli.emulator_options import of_an_emulator
-from localmme.state_directory import DEFAULT_URL, Record
+from localmme.state_directories import DEFAULT_URL
 
 URL = DEFAULT_URL
 KEYS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
@@ -170,11 +171,11 @@ def written(home: Path, files: dict[str, str], own: dict[str, str]) -> dict[str,
 
 def running(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     """Let emulators of these names run; one of figures is at that port."""
-    records = [
-        Record(name, f"http://127.0.0.1:{name if name.isdecimal() else 40000 + number}", 1, "", "us-east-1", 1.0, "")
-        for number, name in enumerate(names)
-    ]
-    monkeypatch.setattr(background.state_directory, "all_living", lambda: records)
+    records = []
+    for number, name in enumerate(names):
+        url = f"http://127.0.0.1:{name if name.isdecimal() else 40000 + number}"
+        records.append(EmulatorRecord(name, url, 1, "", "us-east-1", 1.0, ""))
+    monkeypatch.setattr(background.state_directories, "all_living", lambda: records)
 
 
 def asked_for(*arguments: str) -> str:

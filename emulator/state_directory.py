@@ -1,0 +1,222 @@
+"""An emulator's state directory: every name in it, and which emulator lives there."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import sqlite3
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from emulator.errors import SetupError
+from emulator.private_files import private_directory, private_opener
+
+# For the worker of a killed emulator, which first removes its containers from the Docker Engine. [ours]
+LEFTOVERS_SECONDS = 15.0
+PATIENCE_SECONDS = 0.5  # a wait that is longer is reported
+POLL_SECONDS = 0.02
+# Another emulator that starts takes the lock for a moment, to see whether this directory's emulator has gone.
+LOCK_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class EmulatorRecord:
+    """What an emulator writes about itself, for those who look into its state directory."""
+
+    name: str  # of the directory
+    url: str
+    pid: int  # of its master: the one to send signals to
+    since: str  # ISO 8601, UTC
+    region: str
+    ends_within_seconds: float  # from SIGTERM to the end, at the longest
+    state_directory: str
+
+    @property
+    def directory(self) -> StateDirectory:
+        """The directory that this is the record of."""
+        return StateDirectory(Path(self.state_directory))
+
+
+class StateDirectory:
+    """Where an emulator keeps its files. Nothing is read or written before a method is called."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lock = path / "lock"  # held as long as a process of the emulator lives
+        self.record_file = path / "emulator.json"
+        self.registry = path / "registry.db"  # what was created through the API
+        self.serve_log = path / "serve.log"  # what a serve without a terminal writes
+        self.container_logs = path / "logs"
+        self.instances = path / "instances"  # the instances' disks, while they are hosted
+        # In a directory that is removed with its emulator: held as long as the program lives that started it.
+        self.owner_lock = path / "owner"
+        # There while the emulator may have containers on a Docker Engine, whose address it holds.
+        self.engine_mark = path / "engine"
+
+    # Which emulator lives there
+
+    def record(self) -> EmulatorRecord | None:
+        """The record of the emulator that lives there, or lived there last; None = there is none."""
+        try:
+            return EmulatorRecord(**json.loads(self.record_file.read_bytes()))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def is_in_use(self) -> bool:
+        """Whether a process of an emulator lives there."""
+        return is_locked(self.lock)
+
+    def living_emulator(self) -> EmulatorRecord | None:
+        """The emulator that lives there now. None also for one that has not opened its port yet."""
+        record = self.record() if self.is_in_use() else None
+        # The lock may be held by one that is so new that the record is still the last one's.
+        return record if record is not None and _runs(record.pid) else None
+
+    def wait_for_leftovers(self) -> None:
+        """Return once nothing is left there of an emulator whose master was killed; says on stderr that it waits.
+
+        Returns at once when an emulator lives there: ``take`` then refuses.
+        """
+        began, reported = time.monotonic(), False
+        while self.is_in_use() and self.living_emulator() is None and time.monotonic() < began + LEFTOVERS_SECONDS:
+            if not reported and time.monotonic() > began + PATIENCE_SECONDS:
+                reported = True
+                print(
+                    f"Waiting for what is left of a killed emulator to leave {self.path} ...",
+                    file=sys.stderr,
+                    flush=True,
+                )
+            time.sleep(POLL_SECONDS)
+
+    # Living there
+
+    def take(self) -> None:
+        """Make the directory, and lock it until the last process of this emulator ends, however it ends.
+
+        Raises SetupError when another emulator uses it, or when it cannot be made or is not private.
+        """
+        try:
+            self._lock()
+        except OSError as error:
+            raise SetupError(
+                f"The state directory {self.path} cannot be used: {error.strerror}. Name another with --state-dir."
+            ) from None
+
+    def _lock(self) -> None:
+        deadline = time.monotonic() + LOCK_SECONDS
+        while True:
+            private_directory(self.path)
+            descriptor = os.open(self.lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if _is_at(descriptor, self.lock):
+                    return
+                os.close(descriptor)  # another emulator was just tidying up
+            except BlockingIOError:
+                os.close(descriptor)
+                if time.monotonic() > deadline:
+                    raise SetupError(
+                        f"Another emulator uses the state directory {self.path}. "
+                        "Stop it, or name another with --state-dir."
+                    ) from None
+            time.sleep(LOCK_SECONDS / 20)
+
+    @contextlib.contextmanager
+    def occupied(self, url: str, region: str, ends_within_seconds: float, *, discard_failed: bool) -> Iterator[None]:
+        """Write the record; afterwards remove the directory if its owner has gone and cannot do so.
+
+        With ``discard_failed``, it is removed as well if nobody ever lived there, and the start has failed. Raises
+        SetupError when it cannot be written to.
+        """
+        master = os.getpid()
+        is_new = not self.record_file.exists()
+        self._write_record(url, region, ends_within_seconds)
+        try:
+            yield
+        except BaseException as error:
+            failed = not isinstance(error, SystemExit) or error.code
+            # The error of one that was detached is still to be read from its log there.
+            discarded = discard_failed and is_new and not self.serve_log.exists() and not self.keeps_api_records()
+            if failed and discarded and os.getpid() == master:
+                self.remove()
+            raise
+        finally:
+            # The worker, a fork, leaves through here as well.
+            if os.getpid() == master and self.owner_lock.exists() and not is_locked(self.owner_lock):
+                self.remove()
+
+    def _write_record(self, url: str, region: str, ends_within_seconds: float) -> None:
+        since = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        record = EmulatorRecord(self.path.name, url, os.getpid(), since, region, ends_within_seconds, str(self.path))
+        hidden, log = self.record_file.with_name(f".{self.record_file.name}"), self.serve_log
+        try:
+            with open(hidden, "w", opener=private_opener) as file:
+                file.write(json.dumps(asdict(record)) + "\n")
+            hidden.rename(self.record_file)
+            if log.exists() and not os.path.samestat(log.stat(), os.fstat(2)):  # of one that was detached, earlier
+                log.unlink()
+        except OSError as error:
+            raise SetupError(f"The state directory {self.path} cannot be written to: {error.strerror}.") from None
+
+    # What is kept there
+
+    def may_have_containers(self) -> bool:
+        """Whether an emulator that lived there may have left containers on a Docker Engine."""
+        return self.engine_mark.exists()
+
+    def keeps_api_records(self) -> bool:
+        """Whether something that was created through the API is kept there, or may be."""
+        if not self.registry.exists():
+            return False
+        try:
+            with contextlib.closing(sqlite3.connect(f"{self.registry.as_uri()}?mode=ro", uri=True)) as database:
+                return database.execute("SELECT count(*) FROM records").fetchone()[0] > 0
+        except sqlite3.Error:
+            return True
+
+    def remove(self) -> None:
+        """Delete the directory, as far as that is possible."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def is_locked(file: Path) -> bool:
+    """Whether a living process holds the lock on this file. False if there is none, or it may not be opened."""
+    try:
+        with file.open("rb") as opened:
+            fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether an open file still has that path."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _runs(pid: int) -> bool:
+    """Whether the process runs; not if it has ended, and its parent has not looked yet."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    import psutil
+
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False

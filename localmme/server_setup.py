@@ -1,0 +1,103 @@
+"""Takes what the emulator needs of this machine before it serves: its port, its state directory, S3's directory."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from emulator.errors import SetupError
+from emulator.gateway import web_guard
+from emulator.server.application import ServerSettings
+from emulator.state_directory import StateDirectory
+from localmme import state_directories
+from localmme.aws_environment import region
+
+if TYPE_CHECKING:
+    from emulator.gateway.access.access_control import User
+
+BACKLOG = 2048  # connections that wait to be accepted; the system may allow fewer
+
+
+def set_up_server(
+    host: str,
+    port: int,
+    state_dir: str | None,
+    s3: str | None,
+    access: str | None = None,
+    allow_hosts: Sequence[str] = (),
+    allow_origins: Sequence[str] = (),
+    local_code: bool | None = None,
+    until_eof: bool = False,
+) -> ServerSettings:
+    """Bind the port and lock the state directory. Raises SetupError when either is taken.
+
+    What is left of an emulator that was killed, and has one of them, is waited for.
+
+    ``s3`` is the directory of S3's buckets; None = there is no S3. ``access`` is the file of who may do what;
+    None = anybody may do everything. ``local_code`` None = unless anybody in the network could run something.
+    """
+    hosts = tuple(map(web_guard.host_name, allow_hosts))
+    origins = tuple(map(web_guard.origin, allow_origins))
+    users = _users(access) if access is not None else None
+    s3_root = _s3_directory(s3) if s3 is not None else None
+    named = StateDirectory(Path(state_dir).expanduser().absolute()) if state_dir else None
+    if named or port:
+        (named or state_directories.of_port(port)).wait_for_leftovers()  # which still has the port, too
+    listener = _listen(host, port)
+    host_or_name = host
+    host, port = listener.getsockname()[:2]
+    if host_or_name != host and not web_guard.is_address(host_or_name):  # --host by name: clients may use it as well
+        hosts += (web_guard.host_name(host_or_name),)
+    if local_code is None:
+        local_code = users is not None or web_guard.is_loopback(host)
+    directory = named or state_directories.of_port(port)
+    directory.take()
+    reached_at = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    url = f"http://[{reached_at}]:{port}" if ":" in reached_at else f"http://{reached_at}:{port}"
+    return ServerSettings(listener, url, directory, s3_root, region(), users, hosts, origins, local_code, until_eof)
+
+
+def _users(text: str) -> tuple[User, ...]:
+    from localmme.access_file import read
+
+    return read(Path(text))
+
+
+def default_s3() -> str:
+    """The directory of S3's buckets where none is named: ``./s3``, which is made. Raises SetupError."""
+    directory = Path("s3")
+    try:
+        directory.mkdir(exist_ok=True)
+    except OSError as error:
+        raise SetupError(f"The directory ./s3 cannot be made: {error.strerror}. Name one with --s3.") from None
+    return str(directory)
+
+
+def _s3_directory(text: str) -> Path:
+    directory = Path(text).expanduser()
+    if not directory.exists() and directory.absolute() == Path("s3").absolute():
+        default_s3()  # what would be made if it were not named
+    if not directory.is_dir():
+        raise SetupError(f"There is no directory {text}. --s3 takes one; each directory in it is a bucket.")
+    return directory.resolve()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.socket(family)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except socket.gaierror:
+        raise SetupError(
+            f"There is no address {host!r} on this machine. --host takes one, such as 127.0.0.1."
+        ) from None
+    except OSError as error:
+        raise SetupError(
+            f"Port {port} of {host} cannot be used: {error.strerror}. "
+            "Choose another with --port (0 takes any that is free)."
+        ) from None
+    return listener

@@ -1,0 +1,163 @@
+"""The state directories of a user's emulators: those known by name, and temporary ones that go with their emulator."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from emulator.errors import SetupError
+from emulator.private_files import private_opener
+from emulator.state_directory import EmulatorRecord, StateDirectory, is_locked
+
+DEFAULT_URL = "http://127.0.0.1:8080"  # of an emulator without a name
+KEPT_RUNS = 10  # of emulators without a name, whose logs can still be read [ours]
+NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,62}")
+
+# Those known by name
+
+
+def base() -> Path:
+    """Where the state directories are that are known by name."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "localmme"
+
+
+def named(name: str) -> StateDirectory:
+    """The state directory of a name. Raises SetupError for an invalid name."""
+    if not NAME.fullmatch(name):
+        raise SetupError(f"{name!r} is not a name: use up to 63 letters, digits, hyphens and underscores.")
+    return StateDirectory(base() / name)
+
+
+def of_port(port: int) -> StateDirectory:
+    """The state directory of an emulator without a name, which is known by its port."""
+    return StateDirectory(base() / str(port))
+
+
+def is_known_by_name(directory: StateDirectory) -> bool:
+    """Whether other commands find its emulator by name."""
+    return directory.path.parent == base()
+
+
+def all_known() -> list[StateDirectory]:
+    """All that are known by name, in the order of their names, whether or not an emulator lives there."""
+    try:
+        return [StateDirectory(path) for path in sorted(base().iterdir())]
+    except OSError:
+        return []
+
+
+def all_living() -> list[EmulatorRecord]:
+    """The emulators that run now and are known by name, in the order of their names."""
+    return [record for directory in all_known() if (record := directory.living_emulator()) is not None]
+
+
+def tidy(directory: StateDirectory) -> None:
+    """Remove what emulators without a name have left beside this directory of another one, but for the latest few.
+
+    What was created through the API is kept, and so is what may have left containers on a Docker Engine.
+    """
+    if not is_known_by_name(directory) or not directory.path.name.isdecimal():
+        return
+    runs = [each for each in all_known() if each.path.name.isdecimal() and each.path != directory.path]
+    for old in sorted(runs, key=_last_started, reverse=True)[KEPT_RUNS:]:
+        with contextlib.suppress(OSError), old.lock.open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # nobody can begin to live there meanwhile
+            if not old.may_have_containers() and not old.keeps_api_records():
+                old.remove()
+
+
+def _last_started(directory: StateDirectory) -> float:
+    try:
+        return directory.record_file.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+# Temporary ones
+
+
+def temporary() -> tuple[StateDirectory, IO[str]]:
+    """A new directory that goes with its emulator, and its owner's lock: to be kept open as long as there is an owner.
+
+    Removes those that were abandoned, when both an emulator and its owner had been killed. Raises SetupError.
+    """
+    place = Path(tempfile.gettempdir()) / f"localmme-{os.geteuid()}"
+    try:
+        if not _is_ours(place):
+            # Whoever knows the name may have taken it, or made it a link to what is not to be removed.
+            directory = StateDirectory(Path(tempfile.mkdtemp(prefix="localmme-")))
+            return directory, _owned(directory)
+        with _alone_in(place):
+            directory = _take_abandoned(place) or StateDirectory(Path(tempfile.mkdtemp(dir=place, prefix="")))
+            return directory, _owned(directory)
+    except OSError as error:
+        raise SetupError(
+            f"No directory can be made in {place}: {error.strerror}. Name a state directory, or set TMPDIR."
+        ) from None
+
+
+def _owned(directory: StateDirectory) -> IO[str]:
+    """The lock of its owner."""
+    owner = open(directory.owner_lock, "w", opener=private_opener)  # noqa: SIM115
+    fcntl.flock(owner, fcntl.LOCK_EX)
+    return owner
+
+
+def _is_ours(place: Path) -> bool:
+    """Whether it is this user's own directory, private from now on. Raises OSError when there can be none."""
+    with contextlib.suppress(FileExistsError):
+        place.mkdir(0o700)
+    # Looked at by a descriptor, which a link that takes its place cannot change.
+    try:
+        descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        if os.fstat(descriptor).st_uid != os.geteuid():
+            return False
+        os.fchmod(descriptor, 0o700)
+        return True
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _alone_in(place: Path) -> Iterator[None]:
+    # Between being made and being locked, a new directory looks abandoned.
+    descriptor = os.open(place, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _take_abandoned(place: Path) -> StateDirectory | None:
+    """Remove what was abandoned there, but for a directory whose containers are left: that one, empty, or None.
+
+    An emulator looks for what is left of the containers of its own directory.
+    """
+    marked = []
+    for directory in map(StateDirectory, place.iterdir()):
+        if is_locked(directory.owner_lock) or directory.is_in_use():
+            continue
+        if directory.may_have_containers():
+            marked.append(directory)
+        else:
+            directory.remove()
+    if not marked:
+        return None
+    taken = marked[0]
+    for path in taken.path.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path not in (taken.lock, taken.engine_mark):
+            path.unlink()
+    return taken
