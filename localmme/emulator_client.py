@@ -8,10 +8,11 @@ import mimetypes
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from emulator.errors import SetupError, words_of
 from emulator.printable import printable
+from emulator.state import EmulatorState, EndpointState, ModelState
 from localmme import state_directories
 from localmme.serve_process import page
 
@@ -113,7 +114,7 @@ def about(url: str) -> dict[str, Any]:
     return told
 
 
-def state(url: str) -> dict[str, Any]:
+def state(url: str) -> EmulatorState:
     """What is where and how often it was used. Raises SetupError when there is no such emulator."""
     try:
         with waiting("Asking the emulator"):
@@ -122,10 +123,10 @@ def state(url: str) -> dict[str, Any]:
         raise _not_running(url) from None
     if not isinstance(told, dict) or "endpoints" not in told:
         raise _not_running(url)
-    return told
+    return cast(EmulatorState, told)
 
 
-def endpoint_state(url: str, endpoint_name: str) -> dict[str, Any]:
+def endpoint_state(url: str, endpoint_name: str) -> EndpointState:
     """The state of one endpoint. Raises SetupError when there is no such emulator or endpoint."""
     endpoints = state(url)["endpoints"]
     for endpoint in endpoints:
@@ -135,7 +136,7 @@ def endpoint_state(url: str, endpoint_name: str) -> dict[str, Any]:
     raise SetupError(f"The emulator at {url} has no endpoint {endpoint_name}. It has: {names}.")
 
 
-def print_state(told: dict[str, Any]) -> None:
+def print_state(told: EmulatorState) -> None:
     """Tables for people; plain text in a pipe."""
     from localmme import tables
 
@@ -148,7 +149,7 @@ def print_state(told: dict[str, Any]) -> None:
             console.print(table.note)
 
 
-def print_models(models: list[dict[str, Any]]) -> None:
+def print_models(models: list[ModelState]) -> None:
     """A table for people; plain text in a pipe."""
     from localmme.tables import fitting, no_archives, rich_table
     from localmme.tables import models as table_of

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 from emulator.errors import SetupError
+from emulator.state import EmulatorState, ModelState
 from emulator.state_directory import StateDirectory
 from localmme import state_directories
 from localmme.emulator_client import guess_content_type
@@ -210,7 +211,7 @@ class Emulator:
             arguments["TargetModel"] = target_model
         return self._runtime.invoke_endpoint(Body=body, **arguments)["Body"].read()
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> EmulatorState:
         """What is where and how often it was used: the emulator's page ``/_localmme/state``.
 
         With ``access``, it is asked for with the user's AWS credentials. Raises ServeError when it does not run, and
@@ -223,12 +224,12 @@ class Emulator:
                 raise ServeError(self._last_words("The emulator has ended")) from None
             raise ServeError(f"The emulator at {self.url} does not answer: {error}.") from None
 
-    def models(self) -> list[dict[str, Any]]:
+    def models(self) -> list[ModelState]:
         """Of the endpoint (the first of several): each model, where it is, and how often it was used."""
         endpoints = self.state()["endpoints"]
         return endpoints[0]["models"] if endpoints else []
 
-    def wait_until(self, predicate: Callable[[dict[str, Any]], Any], timeout_seconds: float = 30.0) -> dict[str, Any]:
+    def wait_until(self, predicate: Callable[[EmulatorState], Any], timeout_seconds: float = 30.0) -> EmulatorState:
         """Wait until ``predicate`` of ``state()`` is true; that state.
 
         Raises TimeoutError, with the last state, when it was not after so many seconds, and ServeError when the

@@ -12,6 +12,7 @@ from typing import Any
 from emulator.errors import SetupError
 from emulator.printable import printable
 from emulator.sizes import format_size
+from emulator.state import EmulatorState, EndpointState, ModelState
 
 ROWS = 200  # of a table; a notebook keeps what it shows, and grows with it
 WIDTH = 160  # of text, in characters
@@ -84,7 +85,7 @@ class Shown:
         printer.text(str(self))
 
 
-def state(ask: Callable[[], dict[str, Any]]) -> Shown:
+def state(ask: Callable[[], EmulatorState]) -> Shown:
     """An emulator's endpoints, with their instances and models. ``ask`` tells its state; an error is shown as well."""
     try:
         now = ask()
@@ -100,12 +101,12 @@ def state(ask: Callable[[], dict[str, Any]]) -> Shown:
     return Shown(f"localmme at {now['url']}" + ("" if tables else ", without an endpoint"), tables)
 
 
-def models(listed: Iterable[dict[str, Any]], title: str = "") -> Table:
+def models(listed: Iterable[ModelState], title: str = "") -> Table:
     """Where each model is, and how often it was used.
 
     What is nowhere and never was loaded is left out: it is a name that somebody has mistyped.
     """
-    shown = [model for model in listed if model["loads"] or any(model[place] for place in PLACES)]
+    shown = [model for model in listed if model["loads"] or model["in_s3"] or model["on_disk"] or model["in_memory"]]
     several = len({instance for model in shown for instance in model["instances"]}) > 1
     columns = (*MODEL_COLUMNS, INSTANCES_COLUMN) if several else MODEL_COLUMNS
     rows = [
@@ -114,7 +115,11 @@ def models(listed: Iterable[dict[str, Any]], title: str = "") -> Table:
             format_size(model["size_bytes"]),
             _place(model),
             _memory(model),
-            *(str(model[count]) for count in ("loads", "failed_loads", "unloads", "invocations", "model_errors")),
+            str(model["loads"]),
+            str(model["failed_loads"]),
+            str(model["unloads"]),
+            str(model["invocations"]),
+            str(model["model_errors"]),
             _ago(model["last_loaded"] if model["in_memory"] else None),
             _ago(model["last_used"]),
             *([", ".join(model["instances"])] if several else []),
@@ -124,10 +129,7 @@ def models(listed: Iterable[dict[str, Any]], title: str = "") -> Table:
     return Table(title, columns, rows, ("is in", INSTANCES_COLUMN))
 
 
-PLACES = ("in_s3", "on_disk", "in_memory")
-
-
-def no_archives(listed: Iterable[dict[str, Any]]) -> str:
+def no_archives(listed: Iterable[ModelState]) -> str:
     """What to say of files among the models that are none; nothing if there are none."""
     names = [
         model["target_model"]
@@ -140,13 +142,13 @@ def no_archives(listed: Iterable[dict[str, Any]]) -> str:
     return f"No archives by their names, and never loaded: {such_as}. localmme pack makes archives (.tar.gz)."
 
 
-def _memory(model: dict[str, Any]) -> str:
+def _memory(model: ModelState) -> str:
     if not model["in_memory"]:
         return "-"
     return "yes" if model["memory_bytes"] is None else format_size(model["memory_bytes"])
 
 
-def _place(model: dict[str, Any]) -> str:
+def _place(model: ModelState) -> str:
     """The place from which it can be invoked soonest; a model that was deleted from S3 is served on from there."""
     place = "memory" if model["in_memory"] else "disk" if model["on_disk"] else "S3" if model["in_s3"] else ""
     return place + ("" if model["in_s3"] else ", not S3" if place else "not S3")
@@ -181,7 +183,7 @@ def fitting(table: Table, width: int) -> tuple[Table, list[str]]:
     return table, left_out
 
 
-def _instances(endpoint: dict[str, Any]) -> Iterable[list[str]]:
+def _instances(endpoint: EndpointState) -> Iterable[list[str]]:
     for variant in endpoint["variants"]:
         for instance in variant["instances"]:
             memory, volume = instance["memory"], instance["volume"]
@@ -189,8 +191,8 @@ def _instances(endpoint: dict[str, Any]) -> Iterable[list[str]]:
                 # What its containers share is told once.
                 shared = [
                     str(instance["in_flight"]),
-                    _part(memory, "budget_bytes"),
-                    _part(volume, "capacity_bytes"),
+                    _part(memory["used_bytes"], memory["budget_bytes"]),
+                    _part(volume["used_bytes"], volume["capacity_bytes"]),
                 ]
                 yield [
                     variant["variant_name"],
@@ -201,8 +203,8 @@ def _instances(endpoint: dict[str, Any]) -> Iterable[list[str]]:
                 ]
 
 
-def _part(used: dict[str, Any], whole: str) -> str:
-    return f"{format_size(used['used_bytes'])} of {format_size(used[whole])}"
+def _part(used_bytes: int, of_bytes: int) -> str:
+    return f"{format_size(used_bytes)} of {format_size(of_bytes)}"
 
 
 def _html(table: Table) -> str:

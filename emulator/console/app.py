@@ -10,13 +10,14 @@ from flask import Flask, Response, abort, jsonify, request
 
 from emulator.aws.request import HEALTH
 from emulator.aws.request import PAGES as PREFIX
+from emulator.state import EmulatorState
 
 POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"  # all of it is JSON
 
 
 def console(
     is_in_service: Callable[[], bool],
-    state: Callable[[], Coroutine[Any, Any, dict[str, Any]]],
+    state: Callable[[], Coroutine[Any, Any, EmulatorState]],
     region: str,
     loop: asyncio.AbstractEventLoop,
 ) -> Flask:

@@ -8,7 +8,6 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
 
 from emulator.clock import Clock
 from emulator.containers.container import Container, LogSink
@@ -32,6 +31,7 @@ from emulator.errors import (
 )
 from emulator.events import ContainerStarted, ContainerStopped, Events, Invoked
 from emulator.limits import Limits
+from emulator.state import ContainerState
 from emulator.timeouts import in_time
 
 log = logging.getLogger("localmme")
@@ -145,8 +145,7 @@ class ContainerSupervisor(abc.ABC):
         await self._healthy.wait()
         return await self._contract.metrics(path)
 
-    def state(self) -> dict[str, Any]:
-        """How it is, as plain data."""
+    def state(self) -> ContainerState:
         running = self._container if self.healthy else None
         return {
             "name": self.name,

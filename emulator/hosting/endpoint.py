@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import itertools
 import logging
 import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from emulator.archives.directory_warnings import bare_models
 from emulator.archives.model_data import source_of_many
@@ -30,6 +28,7 @@ from emulator.hosting.model_counts import CountsByModel, ModelCounts
 from emulator.hosting.tasks import drained, together
 from emulator.hosting.variant import ProductionVariant
 from emulator.hosting.workspace import Workspace
+from emulator.state import EndpointState, ModelState, VariantState
 
 log = logging.getLogger("localmme")
 TAKES_INVOCATIONS = ("InService", "Updating")
@@ -189,8 +188,8 @@ class Endpoint:
                 return variant
         raise session_not_found(self.definition.name, (invocation.session_id or b"").decode())
 
-    async def state(self) -> dict[str, Any]:
-        """What is where and how often it was used, as plain data."""
+    async def state(self) -> EndpointState:
+        """What is where and how often it was used."""
         variants = [await variant.state() for variant in self._variants]
         return {
             "endpoint_name": self.definition.name,
@@ -200,7 +199,7 @@ class Endpoint:
             "variants": variants,
         }
 
-    async def _models(self, variants: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    async def _models(self, variants: list[VariantState]) -> list[ModelState]:
         """Each model of the multi-model containers, wherever it is."""
         instances = [instance for variant in variants for instance in variant["instances"]]
         in_s3: dict[str, int] = {}
@@ -224,7 +223,7 @@ class Endpoint:
                     in_memory[name].append(f"{of}{instance['instance_id']}")
                     if size is not None:
                         footprints[name] = max(size, footprints.get(name, 0))
-        counts = self._history.models
+        counts, never = self._history.models, ModelCounts()
         return [
             {
                 "target_model": name,
@@ -235,9 +234,20 @@ class Endpoint:
                 "size_on_disk_bytes": on_disk.get(name, 0),
                 "memory_bytes": footprints.get(name),
                 "instances": in_memory.get(name, []),
-                **dataclasses.asdict(counts.get(name) or ModelCounts()),
+                "downloads": counted.downloads,
+                "loads": counted.loads,
+                "failed_loads": counted.failed_loads,
+                "unloads": counted.unloads,
+                "invocations": counted.invocations,
+                "cache_hits": counted.cache_hits,
+                "model_errors": counted.model_errors,
+                "load_wait_us": counted.load_wait_us,
+                "model_latency_us": counted.model_latency_us,
+                "last_loaded": counted.last_loaded,
+                "last_used": counted.last_used,
             }
             for name in sorted({*in_s3, *on_disk, *in_memory, *counts})
+            for counted in (counts.get(name, never),)
         ]
 
     def _new_variants(self, definition: EndpointDefinition) -> list[ProductionVariant]:

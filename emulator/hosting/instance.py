@@ -6,7 +6,6 @@ import asyncio
 import dataclasses
 import logging
 import shutil
-from typing import Any
 
 from emulator.archives.model_data import source_of_many
 from emulator.containers.container import Container, LogSink, Setting
@@ -25,6 +24,7 @@ from emulator.hosting.single_model_container import SingleModelContainer
 from emulator.hosting.storage_volume import StorageVolume
 from emulator.hosting.tasks import together
 from emulator.hosting.workspace import Workspace
+from emulator.state import InstanceState, LoadedModelState
 
 log = logging.getLogger("localmme")
 
@@ -144,8 +144,8 @@ class Instance:
             self._site.events.publish(MemoryExceeded(used, has))
         self._exceeded = exceeded
 
-    async def state(self) -> dict[str, Any]:
-        """What is where, as plain data."""
+    async def state(self) -> InstanceState:
+        """What is where."""
         resources = self._definition.resources
         loaded = self._multi_model and self._multi_model.loaded
         loading, unloading = loaded.in_transit() if loaded else ([], [])
@@ -223,7 +223,7 @@ class Instance:
         )
 
 
-def _in_memory(loaded: LoadedModels, model: LoadedModel) -> dict[str, Any]:
+def _in_memory(loaded: LoadedModels, model: LoadedModel) -> LoadedModelState:
     return {
         "target_model": model.target_model,
         "model_name": model.name,

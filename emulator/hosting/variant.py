@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from emulator.containers.contract import Answer, Invocation, StreamedAnswer
 from emulator.errors import (
@@ -24,6 +24,7 @@ from emulator.hosting.instance import Instance
 from emulator.hosting.sessions import OPENED, Sessions
 from emulator.hosting.tasks import drained, together
 from emulator.hosting.workspace import Workspace
+from emulator.state import VariantState
 
 A = TypeVar("A", bound=Answer)
 
@@ -125,8 +126,8 @@ class ProductionVariant:
         """Whether one of its instances has that session."""
         return session_id is not None and self._sessions.instance(session_id) is not None
 
-    async def state(self) -> dict[str, Any]:
-        """What is where, as plain data."""
+    async def state(self) -> VariantState:
+        """What is where."""
         return {
             "variant_name": self.name,
             "weight": self.weight,

@@ -13,7 +13,7 @@ import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
@@ -41,6 +41,7 @@ from emulator.services.moto_services.app import MotoServicesApp
 from emulator.services.runtime.app import RuntimeApp
 from emulator.services.sagemaker.records import EndpointRecord
 from emulator.services.sagemaker.registry import Registry
+from emulator.state import EmulatorState
 from emulator.state_directory import StateDirectory
 
 if TYPE_CHECKING:
@@ -216,7 +217,7 @@ class Application:
         started = self._starting.done() and self.failure is None
         return started and all(endpoint.status != "Creating" for endpoint in self._endpoints)
 
-    async def _state(self) -> dict[str, Any]:
+    async def _state(self) -> EmulatorState:
         return {"url": self._settings.url, "endpoints": [await endpoint.state() for endpoint in self._endpoints]}
 
 

@@ -1,0 +1,106 @@
+"""What the page ``/_localmme/state`` says, as types: hosting makes it, and commands, tables and the Python API read it.
+
+Dictionaries, as it is JSON on its way and in the hands of users. Sizes are in bytes, times in seconds since 1970;
+``_us`` is microseconds.
+"""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+
+class ModelState(TypedDict):
+    """A model of the multi-model containers, wherever it is. Counts are of all instances, since CreateEndpoint."""
+
+    target_model: str
+    in_s3: bool
+    on_disk: bool  # of at least one instance
+    in_memory: bool  # of at least one container
+    size_bytes: int  # of its archive; 0 = it is not in S3
+    size_on_disk_bytes: int  # unpacked; 0 = it is on no disk
+    memory_bytes: int | None  # what it took when it was loaded alone, the most of all instances; None = not measured
+    instances: list[str]  # that have it in memory; of several variants, each with its variant's name and a slash before
+    downloads: int
+    loads: int
+    failed_loads: int
+    unloads: int
+    invocations: int
+    cache_hits: int  # invocations for which it was in memory
+    model_errors: int  # invocations that its container did not answer with 2xx
+    load_wait_us: int  # how long the last invocation that waited for it has waited
+    model_latency_us: int  # of the last invocation
+    last_loaded: float | None  # None = never
+    last_used: float | None
+
+
+class ContainerState(TypedDict):
+    name: str
+    healthy: bool
+    address: str | None  # host:port; None = it does not run, or is not healthy
+    restarts: int
+
+
+class LoadedModelState(TypedDict):
+    """A model in the memory of one container."""
+
+    target_model: str
+    model_name: str  # by which the container knows it
+    in_flight: int  # invocations
+    memory_bytes: int | None  # see ModelState
+
+
+class MemoryState(TypedDict):
+    """The memory of an instance, which its containers share."""
+
+    budget_bytes: int
+    used_bytes: int
+    max_loaded_models: int | None  # None = as many as there is memory for
+    models: list[LoadedModelState]  # in the order in which they came
+    loading: list[str]  # target models
+    unloading: list[str]
+
+
+class StoredModelState(TypedDict):
+    """A model on the disk of one instance."""
+
+    target_model: str
+    size_bytes: int  # unpacked
+
+
+class VolumeState(TypedDict):
+    """The storage volume of an instance."""
+
+    capacity_bytes: int
+    used_bytes: int
+    models: list[StoredModelState]  # in the order in which they came
+
+
+class InstanceState(TypedDict):
+    instance_id: str
+    healthy: bool  # all of its containers are
+    in_flight: int  # invocations
+    containers: list[ContainerState]
+    memory: MemoryState
+    volume: VolumeState
+
+
+class VariantState(TypedDict):
+    variant_name: str
+    weight: float
+    invocations: int  # since it was made, by CreateEndpoint or UpdateEndpoint
+    instances: list[InstanceState]
+
+
+class EndpointState(TypedDict):
+    endpoint_name: str
+    status: str  # Creating, InService, Updating, Failed or Deleting
+    failure_reason: str  # empty = none
+    models: list[ModelState]  # by target model
+    variants: list[VariantState]
+
+
+class EmulatorState(TypedDict):
+    """The page as a whole."""
+
+    url: str
+    endpoints: list[EndpointState]

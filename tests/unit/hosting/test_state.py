@@ -1,0 +1,107 @@
+"""What an endpoint says of itself has the names and the values that users of the page read."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import typing
+from pathlib import Path
+from typing import Any
+
+from emulator.containers.contract import Invocation
+from emulator.state import EndpointState
+from tests.support.emulator_process import REPOSITORY, archive
+from tests.support.fake_containers import DirectControlPlane, FakeContainers, containers
+
+__all__ = ["containers"]
+
+
+def test_the_state_of_an_endpoint_is_as_users_know_it(containers: FakeContainers, tmp_path: Path) -> None:
+    async def scenario() -> EndpointState:
+        plane = DirectControlPlane(tmp_path)
+        for name in ("a", "b"):
+            archive(tmp_path / "s3" / "bucket" / f"{name}.tar.gz", {"weights": "x" * 100})
+        async with containers.serving():
+            await plane.configure("c")
+            await plane.call("CreateEndpoint", EndpointName="E", EndpointConfigName="c")
+            while await plane.status("E") != "InService":
+                await asyncio.sleep(0.001)
+            endpoint = plane.endpoints.get("E")
+            assert endpoint is not None
+            invocation = Invocation("E", b"?", target_model="a.tar.gz")
+            await endpoint.variant_for(invocation).invoke(invocation)
+            state = await endpoint.state()
+            await plane.close()
+        return state
+
+    state: Any = json.loads(json.dumps(asyncio.run(scenario())))
+    [variant] = state["variants"]
+    [instance] = variant["instances"]
+    used, unused = state["models"]
+    model_name = instance["memory"]["models"][0]["model_name"]
+    times = {name: used.pop(name) for name in ("load_wait_us", "model_latency_us", "last_loaded", "last_used")}
+    assert all(times.values())
+    never = {"loads": 0, "failed_loads": 0, "unloads": 0, "invocations": 0, "cache_hits": 0, "model_errors": 0}
+    nowhere = {"on_disk": False, "in_memory": False, "size_on_disk_bytes": 0, "memory_bytes": None, "instances": []}
+    sizes = {path.name: path.stat().st_size for path in (tmp_path / "s3" / "bucket").iterdir()}
+    assert unused == {
+        "target_model": "b.tar.gz",
+        "in_s3": True,
+        "size_bytes": sizes["b.tar.gz"],
+        "downloads": 0,
+        "load_wait_us": 0,
+        "model_latency_us": 0,
+        "last_loaded": None,
+        "last_used": None,
+        **nowhere,
+        **never,
+    }
+    assert used == {
+        "target_model": "a.tar.gz",
+        "in_s3": True,
+        "size_bytes": sizes["a.tar.gz"],
+        "on_disk": True,
+        "in_memory": True,
+        "size_on_disk_bytes": used["size_on_disk_bytes"],
+        "memory_bytes": 0,
+        "instances": ["i-1"],
+        **never,
+        "downloads": 1,
+        "loads": 1,
+        "invocations": 1,
+    }
+    assert (state["endpoint_name"], state["status"], state["failure_reason"]) == ("E", "InService", "")
+    assert {**variant, "instances": 1} == {"variant_name": "A", "weight": 1.0, "invocations": 1, "instances": 1}
+    assert instance == {
+        "instance_id": "i-1",
+        "healthy": True,
+        "in_flight": 0,
+        "containers": [
+            {"name": "primary", "healthy": True, "address": f"127.0.0.1:{containers.port}", "restarts": 0},
+        ],
+        "memory": {
+            "budget_bytes": 4 * 2**30,
+            "used_bytes": 0,
+            "max_loaded_models": None,
+            "models": [{"target_model": "a.tar.gz", "model_name": model_name, "in_flight": 0, "memory_bytes": 0}],
+            "loading": [],
+            "unloading": [],
+        },
+        "volume": {
+            "capacity_bytes": 100 * 2**30,
+            "used_bytes": used["size_on_disk_bytes"],
+            "models": [{"target_model": "a.tar.gz", "size_bytes": used["size_on_disk_bytes"]}],
+        },
+    }
+
+
+def test_the_python_api_is_documented_with_every_name_of_the_state() -> None:
+    text = (REPOSITORY / "docs" / "python-api.md").read_text()
+    pending, seen = [EndpointState], set()
+    while pending:
+        kind = pending.pop()
+        for name, of in typing.get_type_hints(kind).items():
+            seen.add(name)
+            pending += [each for each in (of, *typing.get_args(of)) if typing.is_typeddict(each)]
+    assert "loading" in seen and "cache_hits" in seen
+    assert [name for name in sorted(seen) if f"`{name}`" not in text] == []
