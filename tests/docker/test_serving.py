@@ -672,29 +672,30 @@ def test_an_emulator_that_loses_a_part_leaves_nothing(
         assert ours(engine, emulator) == []
 
 
-def test_fifty_emulators_that_are_killed_at_any_moment_leave_nothing(
+def test_emulators_that_are_killed_at_any_moment_leave_nothing(
     start: Run, images: Images, bucket: Path, tmp_path: Path, engine: docker.DockerClient
 ) -> None:
     scripted_model(bucket / "a", "I am a")
     state = tmp_path / "killed"
     arguments = [*of_image(images.scripted(), bucket, {}), "--state-dir", str(state)]
-    moment = random.Random(3)
+    # At moments all over a start, and a while after it; an early one follows upon a late one and the other way round.
+    moments = [0.2, 1.2, 0.3, 1.1, 0.4, 1.0, 0.5, 0.9, 0.6, 0.8, 0.7]
     processes: list[psutil.Process] = []
     served, to_start = [], 0.0
-    for round in range(50):
+    for moment in (None, *moments, None):
         began = time.monotonic()
         emulator = start(*arguments)
-        if round % 10 == 0:
+        if moment is None:
             emulator.wait_in_service()
             to_start = time.monotonic() - began
             assert emulator.invoke("a")["answer"] == "I am a"
             assert len(below(engine, tmp_path)) == 1, "those of earlier rounds have gone"
         else:
-            time.sleep(moment.uniform(0.2, 1.2) * to_start)
+            time.sleep(moment * to_start)
         served.append(bool(emulator.output))
         processes += emulator.processes()
         kill(emulator)
-    assert 5 < sum(served) < 50, f"some are killed before they are InService, some after: {served}"
+    assert not all(served), f"some are killed before they are InService, some after: {served}"
     last = start(*arguments).wait_in_service()
     assert last.invoke("a")["answer"] == "I am a"
     assert len(below(engine, tmp_path)) == 1

@@ -32,7 +32,7 @@ from tests.support.waiting import eventually
 
 SAMPLE = REPOSITORY / "samples" / "notebooks" / "handler_development.ipynb"
 MARK = "LOCALMME_TEST_KERNEL"
-KILLS = 20
+KILLS = 6
 HANDLER = """
 import json
 
@@ -266,7 +266,7 @@ def test_a_killed_kernel_leaves_nothing(kernel: Kernel) -> None:
 def test_a_kernel_killed_at_any_moment_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "handler.py").write_text(HANDLER)
     archive(tmp_path / "s3" / "a.tar.gz", {"model.txt": "a"})
-    moments = [random.uniform(0, 2.5) for _ in range(KILLS)]
+    moments = [2.5 * (turn + random.random()) / KILLS for turn in range(KILLS)]
     for moment in moments:
         kernel = Kernel(tmp_path)
         kernel.begin(f"%load_ext localmme\n{SERVE}\n%localmme invoke a.tar.gz --data x\n%localmme stop")

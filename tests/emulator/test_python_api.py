@@ -38,7 +38,7 @@ def handle(data, context):
     print("the handler was called")
     return [b"hello from here"]
 """
-KILLS = 20
+KILLS = 6
 
 
 @pytest.fixture(autouse=True)

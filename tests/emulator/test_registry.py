@@ -26,7 +26,7 @@ from tests.support.processes import free_port, runs
 from tests.support.scripted_models import SCRIPTED_CONTAINER
 from tests.support.waiting import eventually
 
-ROUNDS = 20  # of being killed
+ROUNDS = 6  # of being killed
 
 
 @pytest.fixture

@@ -40,8 +40,8 @@ def test_an_endpoint_whose_container_keeps_dying_can_be_deleted_at_any_moment(
         containers.life = short
         async with containers.serving():
             await plane.configure("c")
-            for _ in range(6):
-                names = [f"e{n}" for n in range(30)]
+            for _ in range(3):
+                names = [f"e{n}" for n in range(15)]
                 for name in names:
                     await plane.call("CreateEndpoint", EndpointName=name, EndpointConfigName="c")
                 await asyncio.sleep(rng.uniform(0.005, 0.03))
@@ -53,7 +53,7 @@ def test_an_endpoint_whose_container_keeps_dying_can_be_deleted_at_any_moment(
                             refused.append(name)
                     names = refused
                     await asyncio.sleep(0.001)
-                for n in range(30):
+                for n in range(15):
                     await eventually(f"e{n}", plane, "Could not find")
             await plane.close()
         assert containers.running == 0
@@ -84,7 +84,7 @@ def test_control_plane_calls_of_any_kind_at_any_moment_are_answered_and_never_a_
         ]
 
     async def caller(plane: DirectControlPlane) -> None:
-        for _ in range(150):
+        for _ in range(70):
             operation, asked = rng.choice(calls(rng.choice("abc")))
             status, told = await plane.call(operation, **asked)
             outcomes[operation, status] += 1

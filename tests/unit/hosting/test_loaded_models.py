@@ -214,7 +214,7 @@ async def nothing_to_spare(_: str) -> bool:
 
 
 @given(st.lists(st.tuples(st.sampled_from(["fetch", "fetch", "release", "retire"]), st.sampled_from(list(SIZES)))))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_a_volume_drops_the_least_recently_used_model_that_no_one_uses(
     archives: Path, steps: list[tuple[str, str]]
 ) -> None:
@@ -286,7 +286,7 @@ def test_a_volume_drops_the_least_recently_used_model_that_no_one_uses(
         max_size=20,
     )
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_a_volume_serves_any_callers_at_the_same_time(archives: Path, calls: list[tuple[str, int, int, bool]]) -> None:
     """Calls are: the model, when they begin and for how long they hold it, in milliseconds; cancelled after that."""
 
@@ -526,7 +526,7 @@ CALL = st.builds(
     cache=st.sampled_from([True, True, False]),
     dies=st.sampled_from([None, None, 1, 7, 20]),
 )
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_any_callers_at_the_same_time_get_a_model_or_an_error_and_the_rules_are_kept(
     calls: list[SimpleNamespace],
     budget: int,
