@@ -122,8 +122,10 @@ class Worker(BaseWorker):
 
     def _master_has_gone(self) -> None:
         """It was killed. So is this process, as all is made for that: who starts the emulator anew need not wait."""
-        self.wsgi.abandon()
-        os._exit(1)
+        try:
+            self.wsgi.abandon()
+        finally:
+            os._exit(1)
 
     def _read_stdin(self) -> None:
         if not os.read(STDIN, 4096):

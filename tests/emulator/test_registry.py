@@ -119,6 +119,25 @@ def test_at_once_after_a_kill_of_the_master_the_same_command_serves_again(tmp_pa
         cloud.close()
 
 
+def test_what_is_left_of_a_killed_emulator_is_waited_for_with_its_endpoint_in_service(cloud: Cloud) -> None:
+    cloud.start()
+    cloud.create("e", cloud.simple("m", invoke={"body": "m"}))
+    cloud.settled("e")
+    killed = cloud.emulator
+    worker, containers = killed.worker(), cloud.containers()
+    worker.suspend()  # one that takes long to leave
+    killed.signal(signal.SIGKILL)
+    killed.wait()
+    waiting = cloud.launch()
+    eventually(lambda: waiting.errors, what="it says that it waits")
+    assert waiting.log == f"Waiting for what is left of a killed emulator to leave {cloud.state} ..."
+    worker.resume()
+    waiting.wait_ready()
+    cloud.connect()
+    cloud.settled("e")
+    assert cloud.invoke("e") == "m" and not any(map(runs, containers))
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
 def test_what_was_under_way_is_continued(cloud: Cloud, number: int) -> None:
     cloud.start()

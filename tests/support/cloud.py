@@ -37,9 +37,13 @@ class Cloud:
 
     def start(self) -> Cloud:
         self.launch().wait_ready()
+        self.connect()
+        return self
+
+    def connect(self) -> None:
+        """Make the clients of the emulator that runs now."""
         self.api = self.emulator.client_of("sagemaker", read_timeout=30, max_pool_connections=50)
         self.runtime = self.emulator.client_of("sagemaker-runtime", read_timeout=30, max_pool_connections=50)
-        return self
 
     def end(self, number: int = signal.SIGTERM) -> None:
         """End the emulator by a signal; by SIGKILL, its worker as well. Nothing of it is left."""
