@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 import typing
 from pathlib import Path
 from typing import Any
 
 from emulator.containers.contract import Invocation
 from emulator.state import EndpointState
-from tests.support.emulator_process import REPOSITORY, archive
-from tests.support.fake_containers import DirectControlPlane, FakeContainers, containers
-
-__all__ = ["containers"]
+from tests.support.fake_containers import DirectControlPlane, FakeContainers
+from tests.support.files import archive
+from tests.support.repository import REPOSITORY
 
 
 def test_the_state_of_an_endpoint_is_as_users_know_it(containers: FakeContainers, tmp_path: Path) -> None:
@@ -28,7 +28,7 @@ def test_the_state_of_an_endpoint_is_as_users_know_it(containers: FakeContainers
                 await asyncio.sleep(0.001)
             endpoint = plane.endpoints.get("E")
             assert endpoint is not None
-            invocation = Invocation("E", b"?", target_model="a.tar.gz")
+            invocation = Invocation("E", b"?", time.perf_counter(), "a.tar.gz")
             await endpoint.variant_for(invocation).invoke(invocation)
             state = await endpoint.state()
             await plane.close()
