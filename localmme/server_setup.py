@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from emulator.errors import SetupError
 from emulator.gateway import web_guard
-from emulator.server.application import ServerSettings
+from emulator.server.settings import ServerSettings
 from emulator.state_directory import StateDirectory
 from localmme import state_directories
 from localmme.aws_environment import region

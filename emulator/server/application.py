@@ -1,22 +1,14 @@
-"""The gunicorn application and its life cycle: one master that holds the port, one worker that holds the state."""
+"""The application of one worker: everything wired, its start and its end."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-import math
 import os
 import shutil
-import signal
-import socket
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from gunicorn.app.base import BaseApplication
-from gunicorn.arbiter import Arbiter
 
 from emulator.aws.asgi import Receive, Scope, Send
 from emulator.clock import Clock
@@ -34,40 +26,21 @@ from emulator.limits import Limits
 from emulator.observers.cloudwatch_metrics import CloudWatchMetrics
 from emulator.observers.recent_log_lines import RecentLogLines
 from emulator.observers.terminal import TerminalLog
-from emulator.open_files import FEW, raise_limit
-from emulator.printable import printable_lines
-from emulator.server.worker import ENDING_SIGNALS, Worker
+from emulator.server.settings import ServerSettings
 from emulator.services.moto_services.app import MotoServicesApp
 from emulator.services.runtime.app import RuntimeApp
 from emulator.services.sagemaker.records import EndpointRecord
 from emulator.services.sagemaker.registry import Registry
 from emulator.state import EmulatorState
-from emulator.state_directory import StateDirectory
 
 if TYPE_CHECKING:
     from emulator.aws.protocols import Refusal
-    from emulator.gateway.access.access_control import AccessControl, User
+    from emulator.gateway.access.access_control import AccessControl
     from emulator.services.s3.app import S3App
     from emulator.services.sagemaker.app import SageMakerApp
     from emulator.services.sagemaker.control_plane import ControlPlane
 
 log = logging.getLogger("localmme")
-
-
-@dataclass(frozen=True)
-class ServerSettings:
-    """Where the emulator listens, and where it keeps its files."""
-
-    listener: socket.socket
-    url: str
-    state_directory: StateDirectory
-    s3_root: Path | None = None  # each directory in it is a bucket; without it there is no S3
-    region: str = "us-east-1"
-    users: tuple[User, ...] | None = None  # who may do what; None = anybody may do everything
-    allowed_hosts: tuple[str, ...] = ()  # by which it is known beside its own names
-    allowed_origins: tuple[str, ...] = ()  # of web pages that may call it
-    local_code: bool = True  # whether models that are made through the API may run something here
-    until_eof: bool = False  # ends when standard input, a pipe from the program that it belongs to, does
 
 
 class Application:
@@ -219,96 +192,3 @@ class Application:
 
     async def _state(self) -> EmulatorState:
         return {"url": self._settings.url, "endpoints": [await endpoint.state() for endpoint in self._endpoints]}
-
-
-class Master(Arbiter):
-    """gunicorn's master, for one worker that holds all state.
-
-    Its signals are not lost on a worker that cannot take them yet, and none of them makes it start
-    a second worker. A terminal that closes (SIGHUP) ends the emulator, unless it was started with nohup.
-    """
-
-    def __init__(self, app: BaseApplication) -> None:
-        Worker.life_of_master = os.pipe()
-        # gunicorn puts SERVER_SOFTWARE there. Containers get the environment that `serve` was started with: AWS's
-        # XGBoost container, for one, takes itself for gunicorn's worker by that variable, and ends.
-        before = dict(os.environ)
-        super().__init__(app)
-        os.environ.clear()
-        os.environ.update(before)
-
-    def init_signals(self) -> None:
-        ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-        super().init_signals()
-        if ignored:
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)
-
-    def handle_hup(self) -> None:
-        self.handle_term()
-
-    def _ignore(self) -> None:
-        """What gunicorn would reload, upgrade or scale by."""
-
-    handle_ttin = handle_ttou = handle_usr2 = handle_winch = _ignore
-
-    def spawn_worker(self) -> int:
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
-        try:
-            return super().spawn_worker()  # in the worker, they stay blocked until it can take them
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-
-
-class LinesOfOneMessage(logging.Formatter):
-    """A message and its traceback, in which nothing of what others wrote looks like a line of its own."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return printable_lines(super().format(record))
-
-
-class Server(BaseApplication):
-    """gunicorn, configured for one worker that is never restarted for being busy."""
-
-    def __init__(self, settings: ServerSettings, definitions: list[EndpointDefinition], limits: Limits) -> None:
-        self._make_application = lambda: Application(settings, definitions, limits)
-        self._options = {
-            "bind": f"fd://{settings.listener.detach()}",  # gunicorn closes it
-            "worker_class": Worker,
-            "workers": 1,
-            "timeout": 0,
-            "graceful_timeout": ends_within_seconds(limits),
-            "control_socket_disable": True,
-            "loglevel": "critical",  # the emulator says itself what there is to say
-            "proc_name": "localmme",
-        }
-        super().__init__()
-
-    def load_config(self) -> None:
-        for key, value in self._options.items():
-            self.cfg.set(key, value)
-
-    def load(self) -> Application:
-        return self._make_application()
-
-    def run(self) -> None:
-        Master(self).run()
-
-
-def ends_within_seconds(limits: Limits) -> int:
-    """How long the emulator may take from SIGTERM to its end; then its master kills its worker."""
-    return math.ceil(limits.drain_seconds + limits.stop_seconds + 10)
-
-
-def serve(settings: ServerSettings, definitions: list[EndpointDefinition], limits: Limits) -> None:
-    """Serve until a signal ends it; leaves by SystemExit, non-zero when an endpoint could not be created."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(LinesOfOneMessage("%(message)s"))
-    logging.basicConfig(handlers=[handler], level=logging.WARNING)
-    allowed = raise_limit()
-    if allowed < FEW:
-        log.warning(
-            "Only %d files and connections may be open at once here (ulimit -n): calls may fail. Allow %d.",
-            allowed,
-            FEW,
-        )
-    Server(settings, definitions, limits).run()

@@ -144,7 +144,7 @@ def serve(context: click.Context, file: str | None, **options: Any) -> None:
         return
     from emulator.archives.model_data_url import is_url
     from emulator.limits import Limits
-    from emulator.server.application import ends_within_seconds, serve
+    from emulator.server.gunicorn_app import ends_within_seconds, serve
     from localmme import state_directories
     from localmme.server_setup import default_s3, set_up_server
 

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from emulator.limits import Limits
-from emulator.server.application import ServerSettings, serve
+from emulator.server.gunicorn_app import serve
+from emulator.server.settings import ServerSettings
 from emulator.state_directory import StateDirectory
 
 root, state = (Path(argument) for argument in sys.argv[1:])

@@ -15,7 +15,7 @@ from emulator.errors import Origin, SetupError, refusal_explained
 from emulator.events import Event, Invoked, LoadFailed, LogLine, ModelLoaded, ModelUnloaded, Warned
 from emulator.observers.terminal import TerminalLog
 from emulator.printable import printable, printable_lines, without_colors
-from emulator.server.application import LinesOfOneMessage
+from emulator.server.gunicorn_app import LinesOfOneMessage
 from emulator.state_directory import StateDirectory
 from localmme import emulator_client, serve_process, tables
 from localmme.cli import main as cli

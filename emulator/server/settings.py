@@ -1,0 +1,29 @@
+"""What a server is started with, beside its endpoints and its limits."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from emulator.state_directory import StateDirectory
+
+if TYPE_CHECKING:
+    from emulator.gateway.access.access_control import User
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """Where the emulator listens, and where it keeps its files."""
+
+    listener: socket.socket
+    url: str
+    state_directory: StateDirectory
+    s3_root: Path | None = None  # each directory in it is a bucket; without it there is no S3
+    region: str = "us-east-1"
+    users: tuple[User, ...] | None = None  # who may do what; None = anybody may do everything
+    allowed_hosts: tuple[str, ...] = ()  # by which it is known beside its own names
+    allowed_origins: tuple[str, ...] = ()  # of web pages that may call it
+    local_code: bool = True  # whether models that are made through the API may run something here
+    until_eof: bool = False  # ends when standard input, a pipe from the program that it belongs to, does
