@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,11 +12,19 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError, EventStreamError
 
+from tests.support.aws_clients import refused
 from tests.support.emulator_process import Emulator
-from tests.support.scripted_models import Journal, scripted_model
+from tests.support.processes import most_memory
+from tests.support.scripted_models import Journal, SharedEmulator, scripted_model, shared_emulator
 from tests.support.waiting import eventually
 
 MIB = 2**20
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedEmulator]:
+    with shared_emulator(tmp_path_factory.mktemp("streaming"), "--limit", "poll_seconds=600") as emulator:
+        yield emulator
 
 
 def stream(emulator: Emulator, target_model: str, body: bytes = b"{}", **request: Any) -> dict[str, Any]:
@@ -46,11 +53,9 @@ def connections(emulator: Emulator) -> int:
     return sum(c.raddr != () and c.raddr.port == port and c.status == psutil.CONN_ESTABLISHED for c in mine)
 
 
-def test_chunks_arrive_while_the_container_is_still_sending(scripted, bucket: Path, journal: Journal) -> None:
+def test_chunks_arrive_while_the_container_is_still_sending(emulator: SharedEmulator) -> None:
     script = {"chunks": ["one", "two", "three"], "chunk_delay": 1, "content_type": "text/plain"}
-    scripted_model(bucket / "a", invoke=script)
-    emulator = scripted()
-    answer = stream(emulator, "a")
+    answer = stream(emulator, emulator.model_of("slow", invoke=script))
     assert answer["ContentType"] == "text/plain" and answer["InvokedProductionVariant"] == "AllTraffic"
     received, times = [], []
     for chunk in chunks(answer):
@@ -60,48 +65,41 @@ def test_chunks_arrive_while_the_container_is_still_sending(scripted, bucket: Pa
     assert times[2] - times[0] > 1, "they did not come all at once, at the end"
 
 
-def test_the_container_gets_the_callers_headers(scripted, bucket: Path, journal: Journal) -> None:
-    scripted_model(bucket / "a")
-    emulator = scripted()
+def test_the_container_gets_the_callers_headers(emulator: SharedEmulator) -> None:
     request = {"ContentType": "text/csv", "Accept": "text/plain", "CustomAttributes": "trace=1"}
-    b"".join(chunks(stream(emulator, "a", b"1,2", **request)))
-    seen = {name.lower(): value for name, value in journal.entries("invoke")[0]["headers"].items()}
+    b"".join(chunks(stream(emulator, emulator.model_of("headers"), b"1,2", **request)))
+    seen = {name.lower(): value for name, value in emulator.journal.entries("invoke")[-1]["headers"].items()}
     assert seen["content-type"] == "text/csv" and seen["accept"] == "text/plain"
     assert seen["x-amzn-sagemaker-custom-attributes"] == "trace=1"
 
 
-def test_an_answer_that_is_not_chunked_is_streamed_too(scripted, bucket: Path) -> None:
-    scripted_model(bucket / "a", invoke={"body": "all at once", "content_type": "text/plain"})
-    answer = stream(scripted(), "a")
+def test_an_answer_that_is_not_chunked_is_streamed_too(emulator: SharedEmulator) -> None:
+    answer = stream(emulator, emulator.model_of("whole", invoke={"body": "all at once", "content_type": "text/plain"}))
     assert answer["ContentType"] == "text/plain"
     assert list(chunks(answer)) == [b"all at once"]
 
 
 @pytest.mark.parametrize("cue", [{"size": 0}, {"chunks": []}], ids=["length 0", "no chunks"])
-def test_an_empty_answer_is_an_empty_stream(scripted, bucket: Path, cue: dict[str, Any]) -> None:
-    scripted_model(bucket / "a", invoke=cue)
-    emulator = scripted()
-    assert list(chunks(stream(emulator, "a"))) == []
+def test_an_empty_answer_is_an_empty_stream(emulator: SharedEmulator, cue: dict[str, Any]) -> None:
+    assert list(chunks(stream(emulator, emulator.model_of("empty", invoke=cue)))) == []
     assert in_flight(emulator) == 0
 
 
-def test_binary_bytes_pass_through(scripted, bucket: Path) -> None:
-    scripted_model(bucket / "a", invoke={"echo": True})
-    body = bytes(range(256)) * 4000
-    assert b"".join(chunks(stream(scripted(), "a", body, ContentType="application/octet-stream"))) == body
+def test_binary_bytes_pass_through(emulator: SharedEmulator) -> None:
+    echo, body = emulator.model_of("echo", invoke={"echo": True}), bytes(range(256)) * 4000
+    assert b"".join(chunks(stream(emulator, echo, body, ContentType="application/octet-stream"))) == body
 
 
-def test_a_stream_may_be_larger_than_an_answer(scripted, bucket: Path) -> None:
-    scripted_model(bucket / "a", invoke={"size": 20 * MIB})
-    assert sum(map(len, chunks(stream(scripted(), "a")))) == 20 * MIB
+def test_a_stream_may_be_larger_than_an_answer(emulator: SharedEmulator) -> None:
+    model = emulator.model_of("large", invoke={"size": 30 * MIB})
+    assert sum(map(len, chunks(stream(emulator, model)))) == 30 * MIB
 
 
-def test_a_container_that_breaks_off_is_a_model_stream_error_in_the_stream(scripted, bucket: Path) -> None:
-    scripted_model(bucket / "a", invoke={"chunks": ["one", "two", "three"], "break_after": 2})
-    emulator = scripted()
+def test_a_container_that_breaks_off_is_a_model_stream_error_in_the_stream(emulator: SharedEmulator) -> None:
+    model = emulator.model_of("broken", invoke={"chunks": ["one", "two", "three"], "break_after": 2})
     received = []
     with pytest.raises(EventStreamError) as caught:
-        for chunk in chunks(stream(emulator, "a")):
+        for chunk in chunks(stream(emulator, model)):
             received.append(chunk)
     assert received == [b"one", b"two"]
     assert caught.value.response["Error"]["Code"] == "ModelStreamError"
@@ -125,14 +123,10 @@ def test_a_stream_that_takes_too_long_is_a_model_stream_error_in_the_stream(scri
     assert in_flight(emulator) == 0
 
 
-def test_an_error_before_the_stream_is_a_model_error(scripted, bucket: Path) -> None:
-    scripted_model(bucket / "a", invoke={"status": 503, "body": "too busy"})
-    emulator = scripted()
-    with pytest.raises(ClientError) as caught:
-        stream(emulator, "a")
-    assert caught.value.response["Error"]["Code"] == "ModelError"
-    assert caught.value.response["OriginalStatusCode"] == 503
-    assert caught.value.response["OriginalMessage"] == "too busy"
+def test_an_error_before_the_stream_is_a_model_error(emulator: SharedEmulator) -> None:
+    error = refused(stream, emulator, emulator.model_of("busy", invoke={"status": 503, "body": "too busy"}))
+    assert error.from_the_container == ("ModelError", 503)
+    assert error.response["OriginalMessage"] == "too busy"
     assert in_flight(emulator) == 0
 
 
@@ -145,16 +139,15 @@ def test_a_container_that_answers_nothing_is_a_model_error(scripted, bucket: Pat
     assert "Your invocation timed out" in str(caught.value)
 
 
-def test_a_model_that_the_container_forgot_is_loaded_again(scripted, bucket: Path, journal: Journal) -> None:
-    scripted_model(bucket / "a", invoke={"body": "here I am"})
-    emulator = scripted()
-    list(chunks(stream(emulator, "a")))
-    entry = journal.entries("invoke")[0]
+def test_a_model_that_the_container_forgot_is_loaded_again(emulator: SharedEmulator) -> None:
+    model = emulator.model_of("forgotten", invoke={"body": "here I am"})
+    list(chunks(stream(emulator, model)))
+    entry = emulator.journal.entries("invoke")[-1]
     connection = http.client.HTTPConnection("127.0.0.1", entry["port"])
     connection.request("DELETE", f"/models/{entry['model']}")
     assert connection.getresponse().status == 200
-    assert list(chunks(stream(emulator, "a"))) == [b"here I am"]
-    assert len(journal.entries("load")) == 2
+    assert list(chunks(stream(emulator, model))) == [b"here I am"]
+    assert [each["model"] for each in emulator.journal.entries("load")].count(entry["model"]) == 2
 
 
 def test_a_model_is_in_use_until_its_stream_ends(scripted, bucket: Path, journal: Journal) -> None:
@@ -170,10 +163,9 @@ def test_a_model_is_in_use_until_its_stream_ends(scripted, bucket: Path, journal
     assert journal.calls("load", "unload") == ["load", "unload", "load"]
 
 
-def test_a_caller_that_hangs_up_lets_the_model_and_the_connection_go(scripted, bucket: Path) -> None:
-    scripted_model(bucket / "a", invoke={"chunks": ["x" * 1000] * 600, "chunk_delay": 0.2})
-    emulator = scripted("--limit", "poll_seconds=600")
-    answer = stream(emulator, "a")
+def test_a_caller_that_hangs_up_lets_the_model_and_the_connection_go(emulator: SharedEmulator) -> None:
+    model = emulator.model_of("endless", invoke={"chunks": ["x" * 1000] * 600, "chunk_delay": 0.2})
+    answer = stream(emulator, model)
     next(chunks(answer))
     assert in_flight(emulator) == 1
     answer["Body"].close()
@@ -181,29 +173,16 @@ def test_a_caller_that_hangs_up_lets_the_model_and_the_connection_go(scripted, b
     eventually(lambda: connections(emulator) <= 1, what="the stream's connection to the container is closed")
 
 
-def test_a_slow_reader_slows_the_container_down_instead_of_filling_the_memory(scripted, bucket: Path) -> None:
-    scripted_model(bucket / "a", invoke={"size": 100 * MIB})
-    emulator = scripted()
-    stream_of_nothing = stream(emulator, "a")
-    worker = emulator.worker()
-    before, peak, ended = worker.memory_info().rss, 0, threading.Event()
-
-    def watch() -> None:
-        nonlocal peak
-        while not ended.wait(0.02):
-            peak = max(peak, worker.memory_info().rss)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
+def test_a_slow_reader_slows_the_container_down_instead_of_filling_the_memory(emulator: SharedEmulator) -> None:
+    stream_of_nothing = stream(emulator, emulator.model_of("flood", invoke={"size": 100 * MIB}))
     total = 0
-    for number, chunk in enumerate(chunks(stream_of_nothing)):
-        total += len(chunk)
-        if number < 50:
-            time.sleep(0.02)
-    ended.set()
-    watcher.join()
+    with most_memory(emulator.worker()) as growth:
+        for number, chunk in enumerate(chunks(stream_of_nothing)):
+            total += len(chunk)
+            if number < 50:
+                time.sleep(0.02)
     assert total == 100 * MIB
-    assert peak - before < 64 * MIB
+    assert growth.bytes < 64 * MIB
 
 
 def test_ctrl_c_lets_a_stream_end(scripted, bucket: Path) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from tests.support.emulator_process import Emulator
 from tests.support.files import archive
+from tests.support.processes import wait_until_ended
 from tests.support.repository import REPOSITORY
 
 SCRIPTED_CONTAINER = f"{sys.executable} {REPOSITORY / 'tests' / 'support' / 'scripted_container.py'}"
@@ -44,6 +46,35 @@ def scripted_arguments(bucket: Path | str, journal: Journal, script: dict[str, A
     variables = {"SCRIPT_JOURNAL": str(journal.path), "SCRIPT": json.dumps(script)}
     settings = [word for name, value in variables.items() for word in ("--env", f"{name}={value}")]
     return ["--models", str(bucket), "--command", SCRIPTED_CONTAINER, *settings]
+
+
+class SharedEmulator(Emulator):
+    """An emulator of several tests, each of which has models of its own names below ``bucket``."""
+
+    def __init__(self, directory: Path, *arguments: str) -> None:
+        self.bucket = directory / "s3"
+        self.bucket.mkdir()
+        self.journal = Journal(directory / "journal.jsonl")
+        super().__init__(*scripted_arguments(self.bucket, self.journal, {}), *arguments, state=directory / "state")
+
+    def model_of(self, test: str, **script: Any) -> str:
+        """Write the archive of a test's model; its name, by which it also answers."""
+        name = f"{test}-{len(list(self.bucket.iterdir()))}.tar.gz"
+        scripted_model(self.bucket / name, **script)
+        return name
+
+
+@contextmanager
+def shared_emulator(directory: Path, *arguments: str) -> Iterator[SharedEmulator]:
+    """Start an emulator for several tests; afterwards nothing of it is left."""
+    emulator = SharedEmulator(directory, *arguments)
+    try:
+        emulator.wait_in_service()
+        yield emulator
+    finally:
+        processes = emulator.processes() if emulator.runs() else []
+        emulator.stop()
+        wait_until_ended(processes)
 
 
 @pytest.fixture
