@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from itertools import islice
 
-from emulator.archives.source import DirectorySource, ModelSource
+from emulator.archives.directory_source import DirectorySource
+from emulator.archives.source import ModelSource
 from emulator.errors import AwsError
 
 ARCHIVES = (".tar.gz", ".tgz")

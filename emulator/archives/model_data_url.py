@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emulator.errors import SetupError
+from emulator.storage.keys import is_bucket_name
 
-# All that SDKs are willing to ask for, except that none begins with a dot: as a directory, .. would be the one above.
-# New buckets have stricter names, old ones and those of other servers may not.
-_BUCKET = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}")
 _REGION = r"[a-z]{2}(?:-[a-z]+)+-\d+"
 # s3.amazonaws.com and its like; the bucket stands before it, or begins the path.
 _HOST = re.compile(
@@ -90,6 +88,6 @@ def slash_missing(prefix: str, target_model: str) -> SetupError | None:
 def _checked(text: str, bucket: str, key: str) -> S3Url:
     if not bucket:
         raise SetupError(f"{text} names no bucket: write s3://BUCKET/PREFIX.")
-    if not _BUCKET.fullmatch(bucket):
+    if not is_bucket_name(bucket):
         raise SetupError(f"{text}: {bucket!r} is not the name of a bucket.")
     return S3Url(bucket, key)

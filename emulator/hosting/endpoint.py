@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from emulator.archives.directory_warnings import bare_models
-from emulator.archives.model_data import source_of_many
 from emulator.archives.source import ModelSource
+from emulator.archives.source_selection import source_of_many
 from emulator.containers.contract import Invocation
 from emulator.errors import (
     SetupError,

@@ -7,7 +7,7 @@ import dataclasses
 import logging
 import shutil
 
-from emulator.archives.model_data import source_of_many
+from emulator.archives.source_selection import source_of_many
 from emulator.containers.container import Container, LogSink, Setting
 from emulator.containers.contract import Answer, Invocation, StreamedAnswer
 from emulator.containers.launch import Command, new_container

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from emulator.archives.extraction import extract
-from emulator.archives.model_data import is_prefix, source_of_many, source_of_one
 from emulator.archives.model_data_url import ModelData
 from emulator.archives.source import ModelSource
-from emulator.archives.uncompressed import copy
+from emulator.archives.source_selection import is_prefix, source_of_many, source_of_one
+from emulator.archives.uncompressed_model_data import copy_objects
 from emulator.clock import Clock
 from emulator.containers.container import Container, LogSink
 from emulator.containers.contract import INVOCATIONS, ContainerContract, Invocation
@@ -90,7 +90,7 @@ class SingleModelContainer(ContainerSupervisor):
                 names = [(name, name.rpartition("/")[2])] if name else [(each, each) for each in bucket.objects()]
                 if not names:
                     raise SetupError(model_data_not_found(self.name, str(self._model_data)))
-                self._size_bytes = copy(bucket, names, self._directory, **limits)
+                self._size_bytes = copy_objects(bucket, names, self._directory, **limits)
                 return
             with bucket.open(name) as (archive, _):
                 self._size_bytes = extract(archive, self._directory, **limits).size_bytes

@@ -15,7 +15,7 @@ from cachetools import LRUCache
 
 from emulator.open_files import EXHAUSTED
 from emulator.storage.errors import InvalidKey
-from emulator.storage.keys import KEY_BYTES, RESERVED, segments
+from emulator.storage.keys import KEY_BYTES, RESERVED, names_of
 from emulator.storage.object_records import Version, version_of
 
 KEPT_NAMES = 2000  # of a directory that is worth keeping: two pages
@@ -24,7 +24,7 @@ SETTLED_NS = 2_000_000_000  # a file system's times may be that coarse
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedObject:
     """One object of a listing."""
 
     key: str
@@ -32,10 +32,10 @@ class Listed:
 
 
 @dataclass
-class Page:
+class ListingPage:
     """What one call lists; ``last`` is the last key or common prefix of it, None if nothing follows."""
 
-    objects: list[Listed] = field(default_factory=list)
+    objects: list[ListedObject] = field(default_factory=list)
     prefixes: list[str] = field(default_factory=list)
     last: str | None = None
     last_is_prefix: bool = False
@@ -66,22 +66,39 @@ def _state(directory: str) -> tuple[int, ...]:
     return found.st_mtime_ns, found.st_ino, found.st_dev
 
 
-class Tree:
-    """The files of a bucket, for one listing: each directory is read once."""
+def _no_marker(_: str) -> Version | None:
+    return None
 
-    def __init__(self, directory: Path, marker: Callable[[str], Version | None], scans: Scans | None = None) -> None:
-        """``marker`` tells the version of a folder marker (``dir/``), None if there is none."""
+
+class KeyTree:
+    """The keys of a directory, for one listing: each directory is read once. What links are is in object_files."""
+
+    def __init__(
+        self,
+        directory: Path,
+        marker: Callable[[str], Version | None] = _no_marker,
+        scans: Scans | None = None,
+        *,
+        hidden: bool = True,
+        holds_buckets: bool = False,
+    ) -> None:
+        """``marker`` returns the version of a folder marker (``dir/``), None if there is none.
+
+        ``hidden``: also names that begin with a dot. ``holds_buckets``: a link at the top may be a bucket.
+        """
         self._directory = directory
         self._marker = marker
         self._scans = scans or Scans()
+        self._hidden = hidden
+        self._holds_buckets = holds_buckets
         self._scanned: dict[str, list[str]] = {}
 
-    def keys(self, prefix: str, after: str, skip: str = "") -> Iterator[Listed]:
+    def keys(self, prefix: str, after: str, skip: str = "") -> Iterator[ListedObject]:
         """Those with the prefix that come after ``after``, in order, without those that start with ``skip``."""
         folder = prefix[: prefix.rfind("/") + 1]
         if folder:
             try:
-                names = segments(folder)
+                names = names_of(folder)
             except InvalidKey:  # no file can have such a prefix
                 return
             path = self._directory.joinpath(*names)
@@ -89,10 +106,10 @@ class Tree:
                 return
             version = self._marker(folder) if folder == prefix and folder > after else None
             if version and not (skip and folder.startswith(skip)):
-                yield Listed(folder, version)
+                yield ListedObject(folder, version)
         yield from self._below(folder, prefix, after, skip)
 
-    def _below(self, folder: str, prefix: str, after: str, skip: str) -> Iterator[Listed]:
+    def _below(self, folder: str, prefix: str, after: str, skip: str) -> Iterator[ListedObject]:
         entries = self._entries(folder)
         # No key before these can have the prefix, or come after the last one of the page before.
         firsts = [bound[len(folder) :].partition("/")[0] for bound in (prefix, after) if bound.startswith(folder)]
@@ -112,11 +129,11 @@ class Tree:
                     except OSError:  # deleted since, or a link that leads nowhere
                         continue
                     if stat.S_ISREG(found.st_mode):  # a link to a directory is not followed
-                        yield Listed(key, version_of(found))
+                        yield ListedObject(key, version_of(found))
             elif key > after or after.startswith(key):
                 version = self._marker(key) if key > after and key.startswith(prefix) else None
                 if version:
-                    yield Listed(key, version)
+                    yield ListedObject(key, version)
                 yield from self._below(key, prefix, after, skip)
 
     def _entries(self, folder: str) -> list[str]:
@@ -146,23 +163,23 @@ class Tree:
     def _name(self, folder: str, entry: os.DirEntry[str]) -> str:
         """As the key has it; empty for what is no object."""
         name = entry.name
-        if not folder and name == RESERVED:
+        if name == RESERVED or (name.startswith(".") and not self._hidden):
             return ""
         try:
             if len((folder + name).encode()) > KEY_BYTES:
                 return ""
         except UnicodeEncodeError:  # not UTF-8: no key can say it
             return ""
-        if entry.is_symlink():  # whatever it leads to when its turn comes
-            return name
+        if entry.is_symlink() and not (self._holds_buckets and not folder and entry.is_dir()):
+            return name  # whatever it leads to when its turn comes
         if entry.is_dir():
             return name + "/"
         return name if entry.is_file() else ""
 
 
-def page(tree: Tree, prefix: str, delimiter: str, after: str, skip: str, limit: int) -> Page:
+def list_page(tree: KeyTree, prefix: str, delimiter: str, after: str, skip: str, limit: int) -> ListingPage:
     """At most ``limit`` keys and common prefixes; what both are is S3's to say. [api]"""
-    result, keys = Page(), tree.keys(prefix, after, skip)
+    result, keys = ListingPage(), tree.keys(prefix, after, skip)
     last, last_is_prefix = "", False
     while True:
         found = next(keys, None)

@@ -14,7 +14,6 @@ import hashlib
 import logging
 import os
 import shutil
-import stat
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -22,12 +21,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from emulator.open_files import EXHAUSTED
 from emulator.private_files import make_private
 from emulator.storage.errors import BucketExists, BucketNotEmpty, InvalidKey, NoSuchBucket, NoSuchKey
 from emulator.storage.incoming_file import IncomingFile, next_time_ns, sweep
-from emulator.storage.keys import RESERVED, KeyPaths, check_new_bucket, existing, is_bucket, is_spelled_so, segments
-from emulator.storage.listing import Page, Scans, Tree, page
+from emulator.storage.keys import RESERVED, check_new_bucket, names_of
+from emulator.storage.listing import KeyTree, ListingPage, Scans, list_page
+from emulator.storage.object_files import KeyPaths, existing, is_bucket, is_spelled_otherwise, open_file
 from emulator.storage.object_records import ObjectAttributes, ObjectRecords, Version, time_of, version_of
 
 BLOCK = 1 << 20
@@ -79,7 +78,6 @@ class ObjectStore:
         self._moving = threading.RLock()
         self.records = self._open_records()
         self._scans = Scans()
-        self._folds_case = (self.root / RESERVED.upper()).exists()
         self.incoming_directory = self._own / "incoming"
         self.parts_directory = self._own / "parts"
 
@@ -137,7 +135,7 @@ class ObjectStore:
 
     def directory(self, bucket: str) -> Path:
         """The bucket's directory, without links. Raises NoSuchBucket."""
-        if not self.has_bucket(bucket) or (self._folds_case and bucket not in os.listdir(self.root)):
+        if not self.has_bucket(bucket):
             raise NoSuchBucket(bucket)
         return Path(os.path.realpath(self.root / bucket))
 
@@ -187,22 +185,9 @@ class ObjectStore:
         directory = self.directory(bucket)
         if key.endswith("/"):
             return open(os.devnull, "rb", buffering=0), self._marker(bucket, key)
-        path = existing(directory, key)
-        if path is None or (self._folds_case and not is_spelled_so(directory, key)):
-            raise NoSuchKey(key)
+        file = open_file(directory, key)
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a named pipe would wait for its writer
-        except OSError as error:
-            if error.errno in (errno.EACCES, errno.EPERM, *EXHAUSTED):
-                raise
-            raise NoSuchKey(key) from None
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            os.close(descriptor)
-            raise NoSuchKey(key)
-        file = os.fdopen(descriptor, "rb", buffering=0)
-        try:
-            return file, self._entry(bucket, key, version_of(found), file)
+            return file, self._entry(bucket, key, version_of(os.fstat(file.fileno())), file)
         except BaseException:
             file.close()
             raise
@@ -221,12 +206,12 @@ class ObjectStore:
 
     def listing(
         self, bucket: str, prefix: str = "", delimiter: str = "", after: str = "", skip: str = "", limit: int = 1000
-    ) -> Page:
+    ) -> ListingPage:
         """Keys after ``after``, without those that start with ``skip``."""
-        tree = Tree(self.directory(bucket), lambda key: self._marker_version(bucket, key), self._scans)
-        return page(tree, prefix, delimiter, after, skip, limit)
+        tree = KeyTree(self.directory(bucket), lambda key: self._marker_version(bucket, key), self._scans)
+        return list_page(tree, prefix, delimiter, after, skip, limit)
 
-    def entries(self, bucket: str, listed: Page) -> list[Entry]:
+    def entries(self, bucket: str, listed: ListingPage) -> list[Entry]:
         """The listed objects, with what is known of each; those deleted since are left out."""
         known = self.records.several(bucket, [one.key for one in listed.objects])
         new: list[Entry] = []
@@ -268,9 +253,10 @@ class ObjectStore:
             directory = self.directory(bucket)
             if condition is not None:
                 condition(self.entry_if_any(bucket, key))
-            place = directory.joinpath(*segments(key))
-            if self._folds_case:
-                self._refuse_other_spelling(directory, key)
+            names = names_of(key)
+            place = directory.joinpath(*names)
+            if is_spelled_otherwise(directory, names):
+                raise InvalidKey(key, "this file system takes it for another key that is there, spelt differently")
             if key.endswith("/"):
                 return self._commit_marker(bucket, key, place, incoming, attributes)
             version = (incoming.stamp(), incoming.size)
@@ -299,7 +285,7 @@ class ObjectStore:
             if condition is not None:
                 condition(self.entry_if_any(bucket, key))
             path = existing(directory, key)
-            if path is None or (self._folds_case and not is_spelled_so(directory, key)):
+            if path is None:
                 return
             try:
                 if not key.endswith("/"):
@@ -387,12 +373,6 @@ class ObjectStore:
             raise InvalidKey(key, "an object has the name of one of its directories") from None
         if os.path.realpath(directory) != str(directory):
             raise InvalidKey(key, "its path leads through a link")
-
-    def _refuse_other_spelling(self, directory: Path, key: str) -> None:
-        for name in segments(key):
-            if (directory / name).exists() and name not in os.listdir(directory):
-                raise InvalidKey(key, "this file system takes it for another key that is there, spelt differently")
-            directory = directory / name
 
     def _prune(self, bucket: str, bucket_directory: Path, directory: Path) -> None:
         """Remove directories that hold nothing any more: S3 has none. Folder markers keep theirs."""

@@ -491,11 +491,11 @@ def test_a_large_archive_takes_little_memory(serve_from: Start, ours: S3Server, 
 def test_boto3_is_not_imported_before_s3_is_asked() -> None:
     code = """
 import sys
-from emulator.archives.model_data import bucket_of_many
+from emulator.archives.source_selection import source_of_many
 from emulator.archives.model_data_url import S3Url
 import emulator.server.gunicorn_app, localmme.cli.main, localmme.server_setup, localmme.serve_options
 
-bucket = bucket_of_many(S3Url("models"))
+bucket = source_of_many(S3Url("models"))
 print([name for name in ("boto3", "botocore.session", "s3transfer") if name in sys.modules])
 try:
     bucket.check()

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from emulator.archives.source import DirectorySource
+from emulator.archives.directory_source import DirectorySource
 from emulator.errors import ServiceUnavailable
-from emulator.storage.listing import Scans, Tree
+from emulator.storage.listing import KeyTree
 from emulator.storage.object_store import ObjectStore
 
 PROBE = """
@@ -40,11 +40,10 @@ def test_too_many_open_files_are_no_missing_objects(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(os, "open", exhausted)
     monkeypatch.setattr(os, "scandir", exhausted)
-    monkeypatch.setattr("emulator.archives.source.FileIO", exhausted)
     with pytest.raises(OSError, match="Too many open files"):
         store.open("bucket", "a.tar.gz")
     with pytest.raises(OSError):
-        list(Tree(tmp_path / "bucket", lambda _: None, Scans()).keys("", ""))
+        list(KeyTree(tmp_path / "bucket").keys("", ""))
     with pytest.raises(ServiceUnavailable, match="ulimit -n"), DirectorySource(tmp_path / "bucket").open("a.tar.gz"):
         pass
     store.close()

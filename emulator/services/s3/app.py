@@ -31,8 +31,9 @@ from emulator.services.s3.operations import handler_of, takes_data
 from emulator.services.s3.storage_errors import s3_error
 from emulator.storage.checksums import HEADER, LENGTHS, Digests
 from emulator.storage.errors import NoSuchBucket, StorageError
-from emulator.storage.keys import RESERVED, is_bucket
+from emulator.storage.keys import RESERVED
 from emulator.storage.multipart_uploads import MultipartUploads
+from emulator.storage.object_files import is_bucket
 from emulator.storage.object_store import ObjectStore
 
 THREADS = 8

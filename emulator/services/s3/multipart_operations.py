@@ -29,7 +29,7 @@ from emulator.services.s3.object_headers import (
 from emulator.services.s3.preconditions import Unchanged, byte_range, check_reading, for_writing
 from emulator.services.s3.xml_documents import Element
 from emulator.storage import checksums
-from emulator.storage.keys import segments
+from emulator.storage.keys import names_of
 from emulator.storage.multipart_uploads import PARTS, Asked, MultipartUpload
 from emulator.storage.object_store import BLOCK
 
@@ -38,7 +38,7 @@ def create_multipart_upload(call: S3Call) -> S3Answer:
     check_key(call)
     call.store.directory(call.bucket)
     if call.key.endswith("/"):
-        segments(call.key)
+        names_of(call.key)
     algorithm = call.headers.get("x-amz-checksum-algorithm", "").lower()
     if algorithm and algorithm not in checksums.LENGTHS:
         raise invalid_request("Checksum algorithm provided is unsupported.")

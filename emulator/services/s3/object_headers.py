@@ -19,7 +19,7 @@ from emulator.services.s3.errors import (
 )
 from emulator.storage import checksums
 from emulator.storage.checksums import Expected
-from emulator.storage.keys import segments
+from emulator.storage.keys import names_of
 from emulator.storage.object_records import ObjectAttributes
 from emulator.storage.object_store import Entry
 
@@ -54,7 +54,7 @@ NOT_IMPLEMENTED = {
 def check_key(call: S3Call) -> None:
     """Raises what keeps an object of this key, or this size, from being written, before its data is read."""
     call.store.directory(call.bucket)
-    segments(call.key)
+    names_of(call.key)
     check_length(call.headers)
     for name, what in NOT_IMPLEMENTED.items():
         if name in call.headers:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from emulator.archives.model_data import is_prefix
 from emulator.archives.model_data_url import ModelData
+from emulator.archives.source_selection import is_prefix
 from emulator.aws.arn import iam_arn
 from emulator.hosting.definition import ContainerDefinition, EndpointDefinition, Image, ModelDefinition
 from emulator.services.sagemaker.records import (

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from emulator.archives.directory_source import DirectorySource
 from emulator.archives.directory_warnings import bare_models
 from emulator.archives.s3_source import S3Source
-from emulator.archives.source import DirectorySource
 from emulator.errors import ValidationError
 from tests.support.files import archive
 

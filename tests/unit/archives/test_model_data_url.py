@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from emulator.archives.model_data import source_of_many
 from emulator.archives.model_data_url import LocalS3, S3Url, is_url, parse_s3_url
+from emulator.archives.source_selection import source_of_many
 from emulator.errors import SetupError, ValidationError
 from localmme import serve_options
 

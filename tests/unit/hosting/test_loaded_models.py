@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from emulator.archives.source import DirectorySource
+from emulator.archives.directory_source import DirectorySource
 from emulator.clock import Clock
 from emulator.containers.contract import Answer, ContainerContract
 from emulator.errors import AwsError, ContainerTimeout, ContainerUnreachable, Origin, ValidationError, VolumeFull

@@ -14,14 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emulator.archives.source import DirectorySource
+from emulator.archives.directory_source import DirectorySource
 from emulator.errors import ValidationError
 from emulator.services.s3.aws_chunked import AwsChunked
 from emulator.services.s3.errors import S3Error
 from emulator.services.s3.preconditions import byte_range
 from emulator.storage import listing
-from emulator.storage.errors import InvalidKey
-from emulator.storage.keys import is_spelled_so, segments
 from emulator.storage.object_records import ObjectAttributes
 from emulator.storage.object_store import ObjectStore
 
@@ -91,17 +89,6 @@ def test_a_listing_is_what_the_sorted_keys_say(tree: list[str], prefix: str, del
             after, skip = page.last, page.last if page.last_is_prefix else ""
         assert found == expected
         store.close()
-
-
-@given(key=st.text(max_size=40))
-def test_the_names_of_a_key_stay_below_the_bucket(key: str) -> None:
-    try:
-        found = segments(key)
-    except InvalidKey:
-        return
-    assert "/".join(found) == key.removesuffix("/")
-    path = os.path.normpath(os.path.join("/bucket", *found))
-    assert path.startswith("/bucket/")
 
 
 @given(data=st.binary(max_size=200), cuts=st.lists(st.integers(0, 300), max_size=6), size=st.integers(1, 50))
@@ -177,18 +164,6 @@ def test_a_bucket_on_another_disk(store: ObjectStore, monkeypatch: pytest.Monkey
     store.delete("models", "a/b")
     store.delete_bucket("models")
     assert not (store.root / "models").exists()
-
-
-def test_a_file_system_that_takes_a_for_A(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    put(store, "Model")
-    assert is_spelled_so(store.root / "models", "Model")
-    assert not is_spelled_so(store.root / "models", "model")
-    monkeypatch.setattr(store, "_folds_case", True)
-    monkeypatch.setattr(Path, "exists", lambda path: True)  # as it would be for any spelling
-    with pytest.raises(InvalidKey, match="spelt differently"):
-        put(store, "model")
-    assert store.entry("models", "Model").size == 4
-    assert keys_of(store) == ["Model"]
 
 
 def test_a_directory_that_may_only_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from emulator.archives.directory_source import DirectorySource
 from emulator.archives.model_data_url import LocalS3, ModelData, S3Url
 from emulator.archives.s3_source import S3Source
-from emulator.archives.source import DirectorySource, ModelSource
+from emulator.archives.source import ModelSource
 
 
 def source_of_many(model_data: ModelData) -> ModelSource:

@@ -9,9 +9,11 @@ from pathlib import Path
 from emulator.archives.source import ModelSource
 from emulator.errors import ArchiveError
 from emulator.sizes import format_size
+from emulator.storage.errors import InvalidKey
+from emulator.storage.keys import path_names
 
 
-def copy(
+def copy_objects(
     bucket: ModelSource, names: Iterable[tuple[str, str]], directory: Path, *, max_bytes: int, max_files: int
 ) -> int:
     """Write objects below ``directory``, which is made; the bytes that they take.
@@ -22,11 +24,12 @@ def copy(
     directory.mkdir(parents=True)
     total = 0
     for count, (name, path) in enumerate(names, 1):
-        if any(part in ("", ".", "..") for part in path.split("/")) or "\0" in path:
-            raise ArchiveError(f"the object {name!r} cannot be a file")
+        try:
+            target = directory.joinpath(*path_names(path))
+        except InvalidKey as error:
+            raise ArchiveError(f"the object {name!r} cannot be a file: {error.why}") from None
         if count > max_files:
             raise ArchiveError(f"there are more than {max_files} objects")
-        target = directory.joinpath(*path.split("/"))
         with bucket.open(name) as (source, _):
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,99 @@
+"""A local directory that stands for the S3 prefix ``ModelDataUrl``: its archives are the objects that S3 has there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedReader, FileIO
+from itertools import islice
+from pathlib import Path
+from typing import Any, cast
+
+from emulator.archives.model_data_url import S3Url, slash_missing
+from emulator.archives.source import OPENED_WITH, Version
+from emulator.errors import AwsError, ServiceUnavailable, SetupError, archive_not_found
+from emulator.open_files import EXHAUSTED, too_many
+from emulator.storage.errors import NoSuchKey
+from emulator.storage.listing import KeyTree
+from emulator.storage.object_files import open_file, stat_file
+from emulator.storage.object_records import version_of
+from emulator.suggestions import did_you_mean
+
+LOOKED_AT = 300  # names, when one that is not there is requested: each time takes some milliseconds
+
+
+class DirectorySource:
+    """A directory of archives. Their paths below it are the keys: a prefix and the TargetModel, put together.
+
+    A directory without a URL may be one of S3's buckets, hold all of them, or be part of one.
+    """
+
+    is_remote = False
+
+    def __init__(self, directory: Path, url: S3Url | None = None) -> None:
+        """``url``: the directory is this bucket's; the archives are those with its prefix."""
+        self.directory = directory.resolve()
+        self._holds_buckets = url is None
+        url = url or S3Url(self.directory.name)
+        self._bucket, self._prefix = url.bucket, url.key
+
+    def check(self) -> None:
+        """The directory may come later."""
+
+    @contextmanager
+    def open(self, target_model: str) -> Iterator[tuple[BufferedReader[Any], Version]]:
+        """The archive's file.
+
+        Raises ValidationError as SageMaker does when S3 has no such object. That includes what
+        cannot be an object of this directory: absolute paths, ``..`` and directories.
+        """
+        try:
+            file = open_file(self.directory, self._key(target_model), holds_buckets=self._holds_buckets)
+        except (NoSuchKey, OSError) as error:
+            if isinstance(error, OSError) and error.errno in EXHAUSTED:
+                raise ServiceUnavailable(f"{too_many()}.") from None
+            raise self._not_found(target_model)  # noqa: B904 - it has a cause of its own
+        with BufferedReader(cast(FileIO, file), OPENED_WITH) as archive:
+            yield archive, version_of(os.fstat(file.fileno()))
+
+    def version(self, target_model: str) -> Version:
+        """What changes when the archive changes. Raises ValidationError if there is none."""
+        try:
+            return version_of(stat_file(self.directory, self._key(target_model), holds_buckets=self._holds_buckets))
+        except NoSuchKey:
+            raise self._not_found(target_model)  # noqa: B904 - it has a cause of its own
+
+    def archives(self) -> Iterator[tuple[str, int]]:
+        """TargetModel and size in bytes of every file here. Hidden ones are left out: they are seldom archives."""
+        return self._files(hidden=False)
+
+    def objects(self) -> Iterator[str]:
+        """What is left of the key of every file without the prefix."""
+        return (name for name, _ in self._files(hidden=True))
+
+    def close(self) -> None:
+        """A file needs no breaking off: nothing keeps it waiting."""
+
+    def _files(self, hidden: bool) -> Iterator[tuple[str, int]]:
+        tree = KeyTree(self.directory, hidden=hidden, holds_buckets=self._holds_buckets)
+        try:
+            for found in tree.keys(self._prefix, after=""):
+                yield found.key[len(self._prefix) :], found.version[1]
+        except OSError:  # too many files are open
+            return
+
+    def _key(self, target_model: str) -> str:
+        return self._prefix + target_model
+
+    def _not_found(self, target_model: str) -> AwsError:
+        error = archive_not_found(self._bucket, self._key(target_model))
+        error.__cause__ = slash_missing(self._prefix, target_model) or self._near_miss(target_model)
+        return error
+
+    def _near_miss(self, target_model: str) -> SetupError | None:
+        """What to do about an archive that is not there, if another one has nearly that name."""
+        names = [name for name, _ in islice(self.archives(), LOOKED_AT)]
+        whole = f"{target_model}.tar.gz"
+        advice = did_you_mean(whole if whole in names else target_model, names)
+        return SetupError(f"There is no object {self._key(target_model)}: {advice}") if advice else None
