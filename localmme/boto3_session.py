@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from emulator import relied_on
 from localmme.aws_environment import PLACEHOLDERS
 
 
@@ -14,6 +15,7 @@ def client(service_name: str, url: str, region: str, read_timeout_seconds: float
     from botocore.config import Config
     from botocore.session import Session
 
+    relied_on.check(__name__)
     # Each of botocore's settings without the names by which it is found in the environment and in files.
     own = {name: (None, None, default, cast) for name, (_, _, default, cast) in Session.SESSION_VARIABLES.items()}
     for file in ("config_file", "credentials_file"):

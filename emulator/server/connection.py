@@ -17,6 +17,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from emulator import relied_on
 from emulator.aws.asgi import Receive, Scope, Send
 from emulator.aws.protocols import Refusal
 from emulator.gateway.refusals import ENDING, TOO_LONG, not_http
@@ -31,6 +32,7 @@ CYCLE = "localmme.cycle"  # where in a scope uvicorn's state of the request is
 DISCONNECTED = {"type": "http.disconnect"}
 
 log = logging.getLogger("localmme")
+relied_on.check(__name__)
 logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL + 1)  # the emulator says itself what there is to say
 
 

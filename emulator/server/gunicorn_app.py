@@ -11,6 +11,7 @@ import sys
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
+from emulator import relied_on
 from emulator.hosting.definition import EndpointDefinition
 from emulator.limits import Limits
 from emulator.open_files import FEW, raise_limit
@@ -20,6 +21,7 @@ from emulator.server.settings import ServerSettings
 from emulator.server.worker import ENDING_SIGNALS, Worker
 
 log = logging.getLogger("localmme")
+relied_on.check(__name__)
 
 
 class Master(Arbiter):

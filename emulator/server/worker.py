@@ -14,10 +14,12 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import uvloop
+from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker as BaseWorker
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from emulator import relied_on
 from emulator.errors import SetupError
 from emulator.printable import printable_lines
 from emulator.server.connection import LINGER_SECONDS, Connection
@@ -34,8 +36,7 @@ KEEPALIVE_SECONDS = 75
 # before, it would be reset, and its answer lost.
 LAST_ANSWERS_SECONDS = LINGER_SECONDS + 1.0
 ENDING_SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP}
-# gunicorn's own word to its master that a worker will never start, so that it does not try again.
-BOOT_FAILED = 3
+relied_on.check(__name__)
 
 
 class Worker(BaseWorker):
@@ -81,7 +82,7 @@ class Worker(BaseWorker):
         failure = self.wsgi.failure
         if failure is not None:
             print(f"Error: {printable_lines(str(failure))}", file=sys.stderr, flush=True)
-            sys.exit(BOOT_FAILED)
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)  # by which the master knows that no other would start either
 
     async def _serve(self) -> None:
         # Now that the loop runs, and not before: until then, uvloop would drop them.

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from emulator import relied_on
 from emulator.containers.docker.failures import one_line, root_cause
 from emulator.containers.docker.images import Client
 from emulator.errors import SetupError
@@ -47,6 +48,7 @@ def connect() -> tuple[Client, str]:
     from docker.errors import DockerException
     from urllib3.exceptions import HTTPError
 
+    relied_on.check(__name__)
     address = os.environ.get("DOCKER_HOST", "")
     try:
         if address:

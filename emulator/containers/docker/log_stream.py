@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from urllib3.exceptions import HTTPError
 
+from emulator import relied_on
 from emulator.containers.container import LONGEST_LOG_LINE, LogSink
 from emulator.containers.docker.images import Client
 
@@ -22,6 +23,7 @@ READ_AT_ONCE = 64 * 1024
 # loop, with which it shares the interpreter.
 PAUSE_SECONDS = 0.01
 _FRAME = struct.Struct(">BxxxL")  # which stream, how many bytes
+relied_on.check(__name__)
 
 
 def attach(client: Client, container: str) -> Any:

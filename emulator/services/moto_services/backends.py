@@ -21,6 +21,7 @@ from moto.moto_server.werkzeug_app import create_backend_app
 from moto.sts.models import AssumedRole, sts_backends
 from werkzeug.exceptions import HTTPException
 
+from emulator import relied_on
 from emulator.aws.arn import iam_arn, managed_policy_arn, partition_of
 from emulator.aws.protocols import Refusal, Request, refuse
 from emulator.observers.cloudwatch_metrics import Minute
@@ -44,6 +45,7 @@ NO_KEY = "AKIAEXAMPLE"  # moto's name for an access key that does not look like 
 TOKENS = {"Marker", "NextToken", "nextToken"}
 
 log = logging.getLogger("localmme")
+relied_on.check(__name__)
 
 
 class MotoBackends:

@@ -12,10 +12,12 @@ from moto.cloudwatch.exceptions import InvalidParameterValue
 from moto.cloudwatch.models import CloudWatchBackend, MetricAggregatedDatum, MetricDatumBase, cloudwatch_backends
 from moto.core import DEFAULT_ACCOUNT_ID
 
+from emulator import relied_on
 from emulator.observers.cloudwatch_metrics import Datum, Minute, percentile
 
 STATISTICS = ("SampleCount", "Average", "Sum", "Minimum", "Maximum")
 PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?|100)")
+relied_on.check(__name__)
 
 
 def install(minutes: Callable[[], list[Minute]]) -> None:

@@ -12,6 +12,7 @@ from moto.core.responses import ActionResult
 from moto.ecr.models import Image
 from moto.ecr.responses import ECRResponse
 
+from emulator import relied_on
 from emulator.containers.docker.images import in_ecr
 
 TOKEN_LASTS = timedelta(hours=12)  # [api]
@@ -19,6 +20,7 @@ MANIFEST, CONFIG = (
     "application/vnd.docker.distribution.manifest.v2+json",
     "application/vnd.docker.container.image.v1+json",
 )
+relied_on.check(__name__)
 
 
 def install() -> None:
