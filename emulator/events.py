@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from emulator.errors import Origin
 
 NOWHERE = Origin("", "")  # of what concerns the emulator as a whole
+ONLY_CONTAINER_NAME = "primary"  # what SageMaker calls the container of a model that has only one
 
 
 @dataclass(frozen=True, slots=True)

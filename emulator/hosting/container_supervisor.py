@@ -29,7 +29,7 @@ from emulator.errors import (
     no_response,
     ping_failed,
 )
-from emulator.events import ContainerStarted, ContainerStopped, Events, Invoked
+from emulator.events import ContainerStarted, ContainerStopped, Events, Invoked, LogLine
 from emulator.limits import Limits
 from emulator.state import ContainerState
 from emulator.timeouts import in_time
@@ -61,7 +61,7 @@ class ContainerSupervisor(abc.ABC):
     """
 
     def __init__(
-        self, new_container: Callable[[LogSink], Container], limits: Limits, events: Events, clock: Clock, log: LogSink
+        self, new_container: Callable[[LogSink], Container], limits: Limits, events: Events, clock: Clock
     ) -> None:
         """``limits.startup_seconds`` is the variant's own. ``events.origin`` names the container."""
         self.name = events.origin.container
@@ -71,7 +71,6 @@ class ContainerSupervisor(abc.ABC):
         self._events = events
         self._clock = clock
         self._origin = events.origin
-        self._log = log
         self._last_lines: deque[str] = deque(maxlen=LAST_LOG_LINES)
         self._container: Container | None = None
         self._contract: ContainerContract
@@ -325,7 +324,7 @@ class ContainerSupervisor(abc.ABC):
 
     def _take_log_line(self, line: str) -> None:
         self._last_lines.append(line)
-        self._log(line)
+        self._events.publish(LogLine(line))
 
     def _unfit(self, what: str) -> SetupError:
         words = "It wrote nothing to its log."

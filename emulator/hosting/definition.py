@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from emulator.archives.model_data_url import ModelData
 from emulator.containers.launch import Command, Image
 from emulator.errors import SetupError
+from emulator.events import ONLY_CONTAINER_NAME
 
 MOST_CONTAINERS = 15  # [api] of one model
-ONLY_CONTAINER_NAME = "primary"  # what SageMaker calls the container of a model that has only one
 ONLY_VARIANT_NAME = "AllTraffic"  # what the SageMaker SDK calls the only variant
 
 

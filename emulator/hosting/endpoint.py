@@ -39,13 +39,13 @@ FIRST_PAUSE_SECONDS = 0.5  # [ours] between two of them; the next one is twice a
 class Endpoint:
     """One endpoint, from Creating to InService or Failed, through Updating and back, to Deleting."""
 
-    def __init__(self, definition: EndpointDefinition, site: Workspace) -> None:
-        """``site`` is the endpoint's own."""
+    def __init__(self, definition: EndpointDefinition, workspace: Workspace) -> None:
+        """``workspace`` is the endpoint's own."""
         self.definition = definition
         self._status = self._failure_reason = ""
-        self._history = CountsByModel(site.clock)
-        self._limits = site.limits
-        self._site, self._events = site, site.events
+        self._history = CountsByModel(workspace.clock)
+        self._limits = workspace.limits
+        self._workspace, self._events = workspace, workspace.events
         self._events.subscribe(self._history)
         self._numbers: defaultdict[str, Iterator[int]] = defaultdict(lambda: itertools.count(1))  # by variant name
         self._variants = self._new_variants(definition)
@@ -160,7 +160,7 @@ class Endpoint:
     async def _clear(self) -> None:
         """End all that runs, and delete the disks."""
         await asyncio.gather(*(variant.stop() for variant in (*self._variants, *self._others)))
-        await asyncio.to_thread(shutil.rmtree, self._site.directory, ignore_errors=True)
+        await asyncio.to_thread(shutil.rmtree, self._workspace.directory, ignore_errors=True)
 
     @property
     def variants(self) -> Sequence[ProductionVariant]:
@@ -252,7 +252,7 @@ class Endpoint:
 
     def _new_variants(self, definition: EndpointDefinition) -> list[ProductionVariant]:
         return [
-            ProductionVariant(variant, self._site.variant(variant.name), self._numbers[variant.name])
+            ProductionVariant(variant, self._workspace.variant(variant.name), self._numbers[variant.name])
             for variant in definition.variants
         ]
 

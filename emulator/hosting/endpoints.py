@@ -17,8 +17,8 @@ log = logging.getLogger("localmme")
 class Endpoints:
     """Endpoints come and go while the emulator runs. Their names keep their case, as InvokeEndpoint wants it. [api]"""
 
-    def __init__(self, site: Workspace) -> None:
-        self._site = site
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
         self._endpoints: dict[str, Endpoint] = {}
         self._work: set[asyncio.Task[None]] = set()
 
@@ -30,8 +30,8 @@ class Endpoints:
 
     def add(self, definition: EndpointDefinition) -> Endpoint:
         """A new endpoint, which is not started yet. It replaces one of the same name, which has to be stopped."""
-        site = self._site.endpoint(definition.name, definition.region)
-        endpoint = self._endpoints[definition.name] = Endpoint(definition, site)
+        workspace = self._workspace.endpoint(definition.name, definition.region)
+        endpoint = self._endpoints[definition.name] = Endpoint(definition, workspace)
         return endpoint
 
     async def remove(self, endpoint: Endpoint) -> None:

@@ -13,7 +13,6 @@ from emulator.containers.contract import Answer, Invocation, StreamedAnswer
 from emulator.containers.launch import Command, new_container
 from emulator.errors import EmulatorError
 from emulator.events import InstanceObserved, MemoryExceeded, Warned
-from emulator.hosting.container_log import ContainerLog
 from emulator.hosting.container_supervisor import ContainerSupervisor
 from emulator.hosting.definition import ContainerDefinition, VariantDefinition
 from emulator.hosting.loaded_models import LoadedModel, LoadedModels, MemoryBudget
@@ -33,35 +32,32 @@ class Instance:
     """Callers speak to it through ``start``, ``invoke``, ``invoke_stream``, ``state`` and ``stop``, and may look at
     ``healthy``, ``in_flight`` and ``residence`` to choose one."""
 
-    def __init__(self, definition: VariantDefinition, site: Workspace) -> None:
-        """``site`` is the instance's own."""
+    def __init__(self, definition: VariantDefinition, workspace: Workspace) -> None:
+        """``workspace`` is the instance's own."""
         self.in_flight = 0
         self._exceeded = False  # its memory
         self._definition = definition
-        self._site = site
-        self._limits = site.limits
+        self._workspace = workspace
+        self._limits = workspace.limits
         if definition.startup_seconds is not None:
-            self._limits = dataclasses.replace(site.limits, startup_seconds=definition.startup_seconds)
+            self._limits = dataclasses.replace(workspace.limits, startup_seconds=definition.startup_seconds)
         self._watch: asyncio.Task[None] | None = None
         self._scraping: list[asyncio.Task[None]] = []
-        self._logs: list[ContainerLog] = []
         self._containers: list[ContainerSupervisor] = []
         for position, name in enumerate(definition.model.container_names()):
-            log = ContainerLog(site.logs / f"{name}.log", site.events.within(container=name))
-            self._logs.append(log)
-            self._containers.append(self._host(definition.model.containers[position], position, name, log))
+            self._containers.append(self._host(definition.model.containers[position], position, name))
         self._multi_model = next((c for c in self._containers if isinstance(c, MultiModelContainer)), None)
         self._way = (DirectContainers if definition.model.direct else Pipeline)(self._containers)
 
     async def start(self) -> None:
         """Start the containers and wait until all are healthy. Raises SetupError."""
-        began = self._site.clock.elapsed()
+        began = self._workspace.clock.elapsed()
         await together(container.start() for container in self._containers)
         self._watch = asyncio.create_task(self._observe(began))
         if self._definition.detailed_observability:
             for container, definition in zip(self._containers, self._definition.model.containers, strict=True):
                 if definition.metrics is not None:
-                    events = self._site.events.within(container=container.name)
+                    events = self._workspace.events.within(container=container.name)
                     work = scrape(definition.metrics, container.metrics, events)
                     self._scraping.append(asyncio.create_task(work))
 
@@ -72,9 +68,7 @@ class Instance:
         for task in self._scraping:
             task.cancel()
         await asyncio.gather(*(container.stop() for container in self._containers))
-        for log in self._logs:
-            log.close()
-        await asyncio.to_thread(shutil.rmtree, self._site.directory, ignore_errors=True)
+        await asyncio.to_thread(shutil.rmtree, self._workspace.directory, ignore_errors=True)
 
     @property
     def healthy(self) -> bool:
@@ -119,11 +113,11 @@ class Instance:
             except EmulatorError as error:  # the engine is gone; whoever invokes will hear of it
                 log.debug("instance not observed: %s", error)
             else:
-                now = self._site.clock.elapsed()
+                now = self._workspace.clock.elapsed()
                 known = [seconds for seconds in used if seconds is not None]
                 total = sum(known) if len(known) == len(used) else None
                 self._tell_if_exceeded(memory)
-                self._site.events.publish(
+                self._workspace.events.publish(
                     InstanceObserved(
                         seconds=now - since,
                         # A container that was replaced begins at 0 again.
@@ -141,7 +135,7 @@ class Instance:
         has = self._definition.resources.memory_bytes
         exceeded = used > has and any(isinstance(each.runs, Command) for each in self._definition.model.containers)
         if exceeded and not self._exceeded:
-            self._site.events.publish(MemoryExceeded(used, has))
+            self._workspace.events.publish(MemoryExceeded(used, has))
         self._exceeded = exceeded
 
     async def state(self) -> InstanceState:
@@ -151,7 +145,7 @@ class Instance:
         loading, unloading = loaded.in_transit() if loaded else ([], [])
         volume = self._multi_model.volume if self._multi_model else None
         return {
-            "instance_id": self._site.events.origin.instance_id,
+            "instance_id": self._workspace.events.origin.instance_id,
             "healthy": self.healthy,
             "in_flight": self.in_flight,
             "containers": [container.state() for container in self._containers],
@@ -176,9 +170,9 @@ class Instance:
     # Making its containers
 
     def _host(
-        self, definition: ContainerDefinition, position: int, name: str, log: ContainerLog
+        self, definition: ContainerDefinition, position: int, name: str
     ) -> MultiModelContainer | SingleModelContainer:
-        events = self._site.events.within(container=name)
+        events = self._workspace.events.within(container=name)
         resources = self._definition.resources
         environment = dict(definition.environment)
         if definition.multi_model:
@@ -187,17 +181,17 @@ class Instance:
             name=name,
             environment=environment,
             multi_model=definition.multi_model,
-            models=self._site.directory / name / ("models" if definition.multi_model else "model"),
+            models=self._workspace.directory / name / ("models" if definition.multi_model else "model"),
             memory_bytes=resources.memory_bytes,
             vcpus=resources.vcpus,
             gpus=resources.gpus,
             position=position,
             shares_instance=len(self._definition.model.containers) > 1,
-            scratch=self._site.directory,
+            scratch=self._workspace.directory,
         )
 
         def launch(log: LogSink) -> Container:
-            return new_container(definition.runs, setting, self._limits, self._site.engine, log, warn)
+            return new_container(definition.runs, setting, self._limits, self._workspace.engine, log, warn)
 
         def warn(text: str) -> None:
             events.publish(Warned(text))
@@ -211,15 +205,16 @@ class Instance:
                 resources.storage_bytes,
                 self._limits,
                 events,
-                self._site.clock,
-                log,
+                self._workspace.clock,
             )
         assert definition.model_data is not None
         bucket = source_of_many(definition.model_data)
-        volume = StorageVolume(setting.models, resources.storage_bytes, bucket, self._limits, events, self._site.clock)
+        volume = StorageVolume(
+            setting.models, resources.storage_bytes, bucket, self._limits, events, self._workspace.clock
+        )
         memory = MemoryBudget(resources.memory_bytes, self.memory_used, resources.max_loaded_models)
         return MultiModelContainer(
-            launch, volume, memory, resources, definition.caching, self._limits, events, self._site.clock, log
+            launch, volume, memory, resources, definition.caching, self._limits, events, self._workspace.clock
         )
 
 

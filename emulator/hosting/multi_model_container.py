@@ -49,9 +49,8 @@ class MultiModelContainer(ContainerSupervisor):
         limits: Limits,
         events: Events,
         clock: Clock,
-        log: LogSink,
     ) -> None:
-        super().__init__(new_container, limits, events, clock, log)
+        super().__init__(new_container, limits, events, clock)
         self.volume = volume
         self.loaded: LoadedModels | None = None  # while it is healthy
         self._memory = memory

@@ -42,13 +42,12 @@ class SingleModelContainer(ContainerSupervisor):
         limits: Limits,
         events: Events,
         clock: Clock,
-        log: LogSink,
     ) -> None:
         """``directory`` is what the container sees as ``/opt/ml/model``.
 
         ``model_data`` is an archive to extract there, or objects to copy there if it is not ``compressed``.
         """
-        super().__init__(new_container, limits, events, clock, log)
+        super().__init__(new_container, limits, events, clock)
         self._model_data = model_data
         self._compressed = compressed
         self._source: tuple[ModelSource, str] | None = None

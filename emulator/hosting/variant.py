@@ -32,8 +32,8 @@ A = TypeVar("A", bound=Answer)
 class ProductionVariant:
     """Sends invocations to its instances."""
 
-    def __init__(self, definition: VariantDefinition, site: Workspace, numbers: Iterator[int]) -> None:
-        """``site`` is the variant's own; ``numbers`` are those of the instances to come."""
+    def __init__(self, definition: VariantDefinition, workspace: Workspace, numbers: Iterator[int]) -> None:
+        """``workspace`` is the variant's own; ``numbers`` are those of the instances to come."""
         self.name = definition.name
         self.weight = definition.weight
         self.instance_type = definition.instance_type
@@ -41,11 +41,11 @@ class ProductionVariant:
         self.in_flight = 0
         self._invocations = 0
         self._definition = definition
-        self._site, self._numbers = site, numbers
-        self._limits = site.limits
-        self._events = site.events
-        self._clock = site.clock
-        self._endpoint_name = site.events.origin.endpoint_name
+        self._workspace, self._numbers = workspace, numbers
+        self._limits = workspace.limits
+        self._events = workspace.events
+        self._clock = workspace.clock
+        self._endpoint_name = workspace.events.origin.endpoint_name
         model = definition.model
         # By the host name that the caller gives, "" for none: whether the model has to be named as well.
         self._hosts_many = {"": model.multi_model is not None}
@@ -53,7 +53,7 @@ class ProductionVariant:
             containers = zip(model.container_names(), model.containers, strict=True)
             self._hosts_many = {name: container.multi_model for name, container in containers}
         self.instances = [self._new_instance() for _ in range(definition.instance_count)]
-        self._sessions: Sessions[Instance] = Sessions(site.clock)
+        self._sessions: Sessions[Instance] = Sessions(workspace.clock)
         self._coming: list[Instance] = []  # to which nothing is routed yet
         self._going: list[Instance] = []  # to which nothing is routed any more
 
@@ -89,7 +89,7 @@ class ProductionVariant:
         self._going = [instance for instance in self._going if instance not in going]
 
     def _new_instance(self) -> Instance:
-        return Instance(self._definition, self._site.instance(f"i-{next(self._numbers)}"))
+        return Instance(self._definition, self._workspace.instance(f"i-{next(self._numbers)}"))
 
     async def invoke(self, invocation: Invocation) -> Answer:
         """InvokeEndpoint, for this variant. Raises the AwsError that SageMaker would answer with."""

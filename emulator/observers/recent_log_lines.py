@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from emulator.errors import Origin
-from emulator.events import Event, LogLine
-from emulator.hosting.definition import ONLY_CONTAINER_NAME
+from emulator.events import ONLY_CONTAINER_NAME, Event, LogLine
 
 KEPT_LINES = 10_000  # [ours] of a stream. The files in the state directory have all of them
 KEPT_CHARACTERS = 4 * 1024 * 1024  # [ours] of a stream

@@ -7,8 +7,8 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from emulator.errors import Origin
 from emulator.events import (
@@ -30,7 +30,6 @@ from emulator.events import (
     Ready,
     Warned,
 )
-from emulator.hosting.definition import EndpointDefinition
 from emulator.printable import printable, printable_lines, without_colors
 from emulator.sizes import format_size
 
@@ -41,15 +40,25 @@ USUAL_URL = "http://127.0.0.1:8080"  # which commands ask without being told
 PATIENCE_SECONDS = 1.0  # what is done sooner needs no progress shown
 
 
+class VariantSize(NamedTuple):
+    """How many there are of what a variant consists of."""
+
+    instances: int
+    containers: int  # of each instance
+
+
 class TerminalLog:
     """A listener of the event stream that writes one line for each event worth one."""
 
-    def __init__(self, url: str, given: Sequence[EndpointDefinition], again: bool = False) -> None:
-        """``given`` are the endpoints that the emulator is started with; ``again``: it goes on when they fail."""
+    def __init__(self, url: str, at_start: Mapping[str, Sequence[VariantSize]], again: bool = False) -> None:
+        """``at_start`` has, by name, the variants of the endpoints that the emulator is started with.
+
+        ``again``: it goes on when they fail.
+        """
         self._url, self._again = url, again
         self._which = "" if url == USUAL_URL else f" --url {url}"
         self._has_said_next = False
-        self._places = Places(given)
+        self._places = Places(at_start)
         self._started = time.perf_counter()
         self._color = sys.stderr.isatty() and "NO_COLOR" not in os.environ
         self._progress = Progress()
@@ -113,7 +122,7 @@ class TerminalLog:
     def _endpoint_status(self, event: EndpointStatus, endpoint_name: str) -> None:
         name = f"Endpoint {endpoint_name}"
         if event.status in ("Creating", "Updating"):
-            # The time of what was given counts from the start of the emulator.
+            # The time of one that it is started with counts from the start of the emulator.
             self._since[name] = time.perf_counter() if self._places.was_created(endpoint_name) else self._started
             self._progress.begin(f"{name} is {event.status}")
             return
@@ -126,7 +135,7 @@ class TerminalLog:
             self._say_what_to_do_next(f"localmme models{self._which} lists what can be invoked")
         told = self._again or self._places.was_created(endpoint_name)
         if event.reason and (event.status != "Failed" or told):
-            # Why one that was given failed, the emulator's last line tells.
+            # Why one that it was started with failed, the emulator's last line tells.
             what = "is Failed" if event.status == "Failed" else "stays as it was"
             self._write(f"{name} {what}: {event.reason}", RED)
 
@@ -160,14 +169,14 @@ class TerminalLog:
 class Places:
     """Names that tell apart what there is several of: endpoints, variants, instances, containers."""
 
-    def __init__(self, given: Sequence[EndpointDefinition]) -> None:
-        """Of endpoints that were not given, but created since, everything is named."""
-        self._given = {definition.name for definition in given}
-        variants = [variant for definition in given for variant in definition.variants]
-        self._several_endpoints = len(given) > 1
-        self._several_variants = any(len(definition.variants) > 1 for definition in given)
-        self._several_instances = any(variant.instance_count > 1 for variant in variants)
-        self._several_containers = any(len(variant.model.containers) > 1 for variant in variants)
+    def __init__(self, at_start: Mapping[str, Sequence[VariantSize]]) -> None:
+        """See TerminalLog. Of endpoints that are created later, everything is named."""
+        self._at_start = frozenset(at_start)
+        sizes = [size for variants in at_start.values() for size in variants]
+        self._several_endpoints = len(at_start) > 1
+        self._several_variants = any(len(variants) > 1 for variants in at_start.values())
+        self._several_instances = any(size.instances > 1 for size in sizes)
+        self._several_containers = any(size.containers > 1 for size in sizes)
 
     def of(self, origin: Origin) -> str:
         """Which instance; nothing where there is only one."""
@@ -186,7 +195,7 @@ class Places:
 
     def was_created(self, endpoint_name: str) -> bool:
         """Whether an endpoint was created through the API."""
-        return bool(endpoint_name) and endpoint_name not in self._given
+        return bool(endpoint_name) and endpoint_name not in self._at_start
 
 
 class Progress:

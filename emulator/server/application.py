@@ -24,8 +24,9 @@ from emulator.hosting.tasks import together
 from emulator.hosting.workspace import Workspace
 from emulator.limits import Limits
 from emulator.observers.cloudwatch_metrics import CloudWatchMetrics
+from emulator.observers.container_log_files import ContainerLogFiles
 from emulator.observers.recent_log_lines import RecentLogLines
-from emulator.observers.terminal import TerminalLog
+from emulator.observers.terminal import TerminalLog, VariantSize
 from emulator.server.settings import ServerSettings
 from emulator.services.moto_services.app import MotoServicesApp
 from emulator.services.runtime.app import RuntimeApp
@@ -57,6 +58,7 @@ class Application:
         self._endpoints: Endpoints
         self._registry: Registry | None = None
         self._dispatch: Gateway
+        self._log_files: ContainerLogFiles
         self._sagemaker: SageMakerApp
         self._s3: S3App | None = None
         self._starting: asyncio.Task[None]
@@ -74,14 +76,15 @@ class Application:
         from emulator.services.sagemaker.app import SageMakerApp
 
         metrics, container_logs = CloudWatchMetrics(), RecentLogLines()
-        for listener in (TerminalLog(self._settings.url, self._given, again), metrics, container_logs):
+        self._log_files = ContainerLogFiles(self._settings.state_directory.container_logs)
+        terminal = TerminalLog(self._settings.url, {each.name: _sizes(each) for each in self._given}, again)
+        for listener in (terminal, metrics, container_logs, self._log_files):
             self._events.subscribe(listener)
         neighbours = MotoServicesApp(metrics, container_logs, self._engine, self._settings.region)
         await asyncio.to_thread(shutil.rmtree, self._instances, ignore_errors=True)
         # A worker's own disks, so that the keepers of one that was killed can clean up without asking.
-        disks, logs = self._instances / str(os.getpid()), self._settings.state_directory.container_logs
-        clock = Clock()
-        self._endpoints = Endpoints(Workspace(disks, logs, self._engine, self._limits, self._events, clock))
+        disks, clock = self._instances / str(os.getpid()), Clock()
+        self._endpoints = Endpoints(Workspace(disks, self._engine, self._limits, self._events, clock))
         self._registry = await asyncio.to_thread(Registry.open, self._settings.state_directory.registry)
         plane = self._plane(self._registry)
         web = console(self._is_in_service, self._state, self._settings.region, asyncio.get_running_loop())
@@ -103,6 +106,7 @@ class Application:
         await asyncio.gather(self._starting, return_exceptions=True)
         await self._sagemaker.stop()
         await self._endpoints.stop()
+        await self._log_files.flush()
         await self._engine.close()
         await self._dispatch.end()
         if self._s3 is not None:
@@ -192,3 +196,7 @@ class Application:
 
     async def _state(self) -> EmulatorState:
         return {"url": self._settings.url, "endpoints": [await endpoint.state() for endpoint in self._endpoints]}
+
+
+def _sizes(definition: EndpointDefinition) -> list[VariantSize]:
+    return [VariantSize(variant.instance_count, len(variant.model.containers)) for variant in definition.variants]

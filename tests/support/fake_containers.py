@@ -116,11 +116,10 @@ def containers(monkeypatch: pytest.MonkeyPatch) -> FakeContainers:
     return containers
 
 
-def site(directory: Path, **limits: float) -> Workspace:
+def workspace(directory: Path, **limits: float) -> Workspace:
     events = Events()
     return Workspace(
         directory / "disks",
-        directory / "logs",
         Engine(directory / "state", events),
         Limits(**limits),  # type: ignore[arg-type]
         events,
@@ -135,7 +134,7 @@ class DirectControlPlane:
         self.directory = directory
         (directory / "s3" / "bucket").mkdir(parents=True, exist_ok=True)
         self.registry = Registry.open(directory / "registry.db")
-        place = site(directory, **limits)
+        place = workspace(directory, **limits)
         self.events = place.events
         self.endpoints = Endpoints(place)
         locate = locator(directory / "s3")

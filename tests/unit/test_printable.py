@@ -71,7 +71,7 @@ def test_a_containers_colours_are_left_out() -> None:
 def test_no_event_brings_an_escape_sequence_or_a_forged_line_into_the_log(
     event: Event, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    TerminalLog("http://127.0.0.1:1", [])(event, HERE)
+    TerminalLog("http://127.0.0.1:1", {})(event, HERE)
     written = capsys.readouterr().err
     assert is_harmless(written)
     assert written.strip() and not any(line.startswith("loaded     forged") for line in written.splitlines())

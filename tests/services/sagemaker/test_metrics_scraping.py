@@ -98,9 +98,7 @@ def test_they_are_read_where_the_model_says(
         told: list[str] = []
         async with containers.serving():
             plane = DirectControlPlane(tmp_path)
-            plane.endpoints._site.events.subscribe(
-                lambda event, _: told.append(event.text) if isinstance(event, Warned) else None
-            )
+            plane.events.subscribe(lambda event, _: told.append(event.text) if isinstance(event, Warned) else None)
             container = {"Image": "command:true", "Mode": "MultiModel", "ModelDataUrl": "s3://bucket/"}
             if config is not None:
                 container["ContainerMetricsConfig"] = config  # type: ignore[assignment]

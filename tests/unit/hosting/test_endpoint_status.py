@@ -12,14 +12,14 @@ from emulator.errors import Origin, SetupError
 from emulator.events import EndpointStatus, Event
 from emulator.hosting.definition import EndpointDefinition
 from emulator.hosting.endpoint import Endpoint
-from tests.support.fake_containers import site
+from tests.support.fake_containers import workspace
 
 DEFINITION = EndpointDefinition("e", ())
 
 
 def endpoint_and_statuses(tmp_path: Path) -> tuple[Endpoint, list[tuple[str, str]]]:
     """An endpoint without variants, and what its events say."""
-    place, statuses = site(tmp_path), []
+    place, statuses = workspace(tmp_path), []
 
     def listen(event: Event, origin: Origin) -> None:
         if isinstance(event, EndpointStatus):

@@ -246,7 +246,7 @@ def test_what_to_do_next_is_said_once_and_to_a_terminal_only(
 ) -> None:
     origin = Origin("local", "us-east-1")
     monkeypatch.setenv("NO_COLOR", "1")
-    log = TerminalLog(url, [])
+    log = TerminalLog(url, {})
     log._since["Endpoint local"] = 0.0
     log(EndpointStatus("InService"), origin)
     assert capsys.readouterr().err == ""

@@ -1,0 +1,53 @@
+"""The output of containers in files: one for each container, appended to, so that earlier runs stay readable."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from emulator.errors import Origin
+from emulator.events import Event, LogLine
+from emulator.private_files import private_opener
+
+
+class ContainerLogFiles:
+    """A listener of the event stream that writes ``ENDPOINT/VARIANT/INSTANCE/CONTAINER.log``.
+
+    It writes in a thread of its own, so that a slow disk holds up nobody: what comes meanwhile is written next.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._lines: defaultdict[Origin, list[str]] = defaultdict(list)  # that are not on their way to the disk yet
+        self._thread = ThreadPoolExecutor(1, "container-logs")
+        self._writing: asyncio.Task[None] | None = None
+
+    def __call__(self, event: Event, origin: Origin) -> None:
+        if isinstance(event, LogLine):
+            self._lines[origin].append(event.line)
+            if self._writing is None:
+                self._writing = asyncio.get_running_loop().create_task(self._write())
+
+    async def flush(self) -> None:
+        """Return once all that has come so far is written."""
+        if self._writing is not None:
+            await self._writing
+
+    async def _write(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._lines:
+            lines, self._lines = self._lines, defaultdict(list)
+            await loop.run_in_executor(self._thread, self._append, lines)
+        self._writing = None
+
+    def _append(self, lines: dict[Origin, list[str]]) -> None:
+        for origin, its_lines in lines.items():
+            place = self._directory / origin.endpoint_name / origin.variant_name / origin.instance_id
+            with contextlib.suppress(OSError):  # a full disk must not end the serving
+                place.mkdir(parents=True, exist_ok=True)
+                path = place / f"{origin.container}.log"
+                with open(path, "a", encoding="utf-8", errors="backslashreplace", opener=private_opener) as file:
+                    file.writelines(f"{line}\n" for line in its_lines)
