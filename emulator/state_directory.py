@@ -177,7 +177,8 @@ class StateDirectory:
             return False
         try:
             with contextlib.closing(sqlite3.connect(f"{self.registry.as_uri()}?mode=ro", uri=True)) as database:
-                return database.execute("SELECT count(*) FROM records").fetchone()[0] > 0
+                found: bool = database.execute("SELECT count(*) FROM records").fetchone()[0] > 0
+                return found
         except sqlite3.Error:
             return True
 
@@ -217,6 +218,7 @@ def _runs(pid: int) -> bool:
     import psutil
 
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        found: bool = psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        return found
     except psutil.Error:
         return False

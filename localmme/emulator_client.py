@@ -68,7 +68,8 @@ def invoke(url: str, endpoint_name: str, target_model: str, body: bytes, **reque
     with waiting(f"Invoking {target_model}"):
         try:
             answer = client.invoke_endpoint(EndpointName=endpoint_name, TargetModel=target_model, Body=body, **request)
-            return answer["Body"].read()
+            answered: bytes = answer["Body"].read()
+            return answered
         except ClientError as error:
             raise SetupError(f"{said_by(error)}{_did_you_mean(url, endpoint_name, target_model, error)}") from None
         except BotoCoreError:

@@ -209,7 +209,8 @@ class Emulator:
             arguments["ContentType"] = guess_content_type("", body if isinstance(body, bytes) else str(body).encode())
         if target_model is not None:
             arguments["TargetModel"] = target_model
-        return self._runtime.invoke_endpoint(Body=body, **arguments)["Body"].read()
+        answered: bytes = self._runtime.invoke_endpoint(Body=body, **arguments)["Body"].read()
+        return answered
 
     def state(self) -> EmulatorState:
         """What is where and how often it was used: the emulator's page ``/_localmme/state``.
@@ -218,7 +219,8 @@ class Emulator:
         PageRefused, a SetupError as well, when these may not see it.
         """
         try:
-            return page(self.url, "state")
+            found: EmulatorState = page(self.url, "state")
+            return found
         except OSError as error:
             if not self.is_running:
                 raise ServeError(self._last_words("The emulator has ended")) from None

@@ -194,7 +194,8 @@ def last_words(directory: StateDirectory, otherwise: str) -> str:
 def _is_in_service(url: str, deadline: float) -> bool:
     seconds = min(ANSWER_SECONDS, max(POLL_SECONDS, deadline - time.monotonic()))
     with contextlib.suppress(OSError):
-        return page(url, "health", seconds)["in_service"]
+        found: bool = page(url, "health", seconds)["in_service"]
+        return found
     return False
 
 
@@ -212,6 +213,7 @@ def _runs(process: Any) -> bool:
     import psutil
 
     try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        found: bool = process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        return found
     except psutil.Error:
         return False

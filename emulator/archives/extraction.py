@@ -73,7 +73,7 @@ def extract(archive: BufferedReader[Any], directory: Path, *, max_bytes: int, ma
     unfinished = tempfile.mkdtemp(prefix=UNFINISHED_PREFIX, dir=directory.parent)
     try:
         tree = _Tree(unfinished, max_bytes, max_files)
-        with igzip.open(archive, "rb") as unzipped:
+        with igzip.open(archive, "rb") as unzipped:  # type: ignore[no-untyped-call]
             stream = _Stream(cast(BinaryIO, unzipped), max_bytes, max_files)
             for member in _members(stream):
                 tree.add(member, stream)
@@ -95,7 +95,7 @@ def examine(archive: BufferedReader[Any], *, max_bytes: int, max_files: int) -> 
     _check_gzip(archive.peek(tarfile.BLOCKSIZE))
     with tempfile.TemporaryDirectory(prefix=UNFINISHED_PREFIX) as directory:
         tree = _Tree(directory, max_bytes, max_files)
-        with igzip.open(archive, "rb") as unzipped:
+        with igzip.open(archive, "rb") as unzipped:  # type: ignore[no-untyped-call]
             stream = _DiscardingStream(cast(BinaryIO, unzipped), max_bytes, max_files)
             for member in _members(stream):
                 yield member

@@ -59,7 +59,8 @@ class S3Source:
         """The object's entity tag. Raises the same as ``open``."""
         key = self._key(target_model)
         try:
-            return _client().head_object(Bucket=self._bucket, Key=key)["ETag"]
+            found: tuple[int, int] | str = _client().head_object(Bucket=self._bucket, Key=key)["ETag"]
+            return found
         except Exception as error:
             raise _failure(error, self._bucket, key) from _cause(error, self._bucket, key)
 
@@ -134,7 +135,7 @@ class _Download(io.RawIOBase):
 
     def _get(self, **conditions: str) -> dict[str, Any]:
         try:
-            answer = _client().get_object(Bucket=self._bucket, Key=self._key, **conditions)
+            answer: dict[str, Any] = _client().get_object(Bucket=self._bucket, Key=self._key, **conditions)
         except Exception as error:
             raise self._failure(error) from _cause(error, self._bucket, self._key)
         self._body = answer["Body"]
@@ -162,7 +163,8 @@ def _client() -> Any:
 def _endpoint() -> str:
     """Where S3 is; empty if that cannot be told."""
     try:
-        return _client().meta.endpoint_url
+        text: str = _client().meta.endpoint_url
+        return text
     except Exception:
         return ""
 

@@ -78,7 +78,8 @@ def header(scope: Scope, wanted: bytes) -> str:
     """A header's value; empty if there is none."""
     for name, value in scope["headers"]:
         if name == wanted:
-            return value.decode("latin-1")
+            text: str = value.decode("latin-1")
+            return text
     return ""
 
 

@@ -47,7 +47,8 @@ def shape(name: str) -> Shape:
 
 def operation_names() -> Collection[str]:
     """All operations of the SageMaker API."""
-    return _service_model().operation_names
+    found: Collection[str] = _service_model().operation_names
+    return found
 
 
 def input_shape_name(operation: str) -> str:

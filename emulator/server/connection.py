@@ -58,8 +58,8 @@ class Connection(HttpToolsProtocol):
 
     def __init__(self, config: Config, state: ServerState) -> None:
         super().__init__(config, state, {})
-        self._application: Application = self.app  # type: ignore[assignment]
-        self.app = self._serve  # type: ignore[assignment]
+        self._application: Application = self.app
+        self.app = self._serve
         self._in_head = False
         self._pending = 0  # bytes that have come since a head or a piece of a body was complete
         self._is_switching = False  # the head that is coming asks for another protocol
@@ -190,7 +190,7 @@ class Connection(HttpToolsProtocol):
             self.on_message_begin()
         if not _has_path(self.url):
             self.url = b"/"
-        self.app, served = self._send_refusal, self.app  # type: ignore[assignment]
+        self.app, served = self._send_refusal, self.app
         self.on_headers_complete()
         self.app = served
         self.on_message_complete()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import os
@@ -24,7 +25,7 @@ log = logging.getLogger("localmme")
 relied_on.check(__name__)
 
 
-class Master(Arbiter):
+class Master(Arbiter):  # type: ignore[misc]
     """gunicorn's master, for one worker that holds all state.
 
     Its signals are not lost on a worker that cannot take them yet, and none of them makes it start
@@ -57,7 +58,8 @@ class Master(Arbiter):
     def spawn_worker(self) -> int:
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
         try:
-            return super().spawn_worker()  # in the worker, they stay blocked until it can take them
+            pid: int = super().spawn_worker()  # in the worker, they stay blocked until it can take them
+            return pid
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
@@ -69,11 +71,11 @@ class LinesOfOneMessage(logging.Formatter):
         return printable_lines(super().format(record))
 
 
-class Server(BaseApplication):
+class Server(BaseApplication):  # type: ignore[misc]
     """gunicorn, configured for one worker that is never restarted for being busy."""
 
     def __init__(self, settings: ServerSettings, definitions: list[EndpointDefinition], limits: Limits) -> None:
-        self._make_application = lambda: Application(settings, definitions, limits)
+        self._make_application = functools.partial(Application, settings, definitions, limits)
         self._options = {
             "bind": f"fd://{settings.listener.detach()}",  # gunicorn closes it
             "worker_class": Worker,

@@ -39,7 +39,7 @@ ENDING_SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP}
 relied_on.check(__name__)
 
 
-class Worker(BaseWorker):
+class Worker(BaseWorker):  # type: ignore[misc]
     """gunicorn's worker: one event loop with the application, and the connections of its callers.
 
     gunicorn has one for ASGI applications. It answers nothing that it cannot read, and on Ctrl-C would not tell the
@@ -151,7 +151,7 @@ class Worker(BaseWorker):
 async def _listening(application: Application, sockets: list[socket.socket]) -> AsyncIterator[None]:
     """Take connections. At the end, requests that are still under way get an answer that says so."""
     config = Config(
-        application,  # type: ignore[arg-type]
+        application,
         http=Connection,
         interface="asgi3",
         ws="none",

@@ -187,7 +187,8 @@ class RunningContainer(Container):
         """Nothing to do."""
 
     async def wait(self) -> str:
-        return await asyncio.get_running_loop().create_future()
+        never: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        return await never
 
     async def stop(self, seconds: float | None = None) -> None:
         """It is not ours to stop."""

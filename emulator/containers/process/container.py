@@ -190,7 +190,8 @@ class ProcessContainer(Container):
             if os.getsid(process.pid) == self._main_pid:  # also of a zombie, which has no environment any more
                 return True
         with contextlib.suppress(psutil.Error):
-            return process.environ().get(PORT_VARIABLE) == str(self.port)
+            found: bool = process.environ().get(PORT_VARIABLE) == str(self.port)
+            return found
         return False
 
     async def _read_log(self) -> None:

@@ -25,6 +25,10 @@ import subprocess
 import sys
 import time
 
+TYPE_CHECKING = False  # typing would take longer to import than the rest
+if TYPE_CHECKING:
+    import psutil
+
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # <sys/prctl.h>
 ORPHAN_STOP_SECONDS = 3.0  # once the emulator is gone there is no one left to wait for a slow goodbye
 KILL_AGAIN_SECONDS = 0.02  # a tree may fork while it is being killed
@@ -140,10 +144,11 @@ class Tree:
     def __init__(self, group: int) -> None:
         self._group = group
 
-    def _processes(self) -> list:
+    def _processes(self) -> list[psutil.Process]:
         import psutil  # when the container is already starting: it takes a while to import
 
-        return psutil.Process().children(recursive=True)
+        found: list[psutil.Process] = psutil.Process().children(recursive=True)
+        return found
 
     def is_empty(self) -> bool:
         return not self._processes()

@@ -262,10 +262,12 @@ def _from_function(function: Any, context: Context) -> Handle:
     if isinstance(loaded, Iterator):  # a generator function does not run before it is asked
         for _ in loaded:
             pass
-    return function
+    handle: Handle = function
+    return handle
 
 
 def _from_class(chosen: type, context: Context) -> Handle:
-    instance = chosen()
-    instance.initialize(context)  # type: ignore[attr-defined]
-    return instance.handle  # type: ignore[attr-defined]
+    instance: Any = chosen()
+    instance.initialize(context)
+    handle: Handle = instance.handle
+    return handle

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from emulator.model_server.handlers import styles
 from emulator.model_server.handlers.service import Service, as_chunk
-from emulator.model_server.http.answer import Answer, describe
+from emulator.model_server.http.answer import Answer, HandlerError, describe
 from emulator.model_server.workers import frames, log
 
 
@@ -25,7 +25,7 @@ def work(connection: socket.socket) -> None:
         try:
             service = _load(**request.fields)
         except Exception as error:
-            explained = isinstance(error, styles.HandlerError)
+            explained = isinstance(error, HandlerError)
             if request.fields["model_dir"] is not None:
                 log.failure(f"Model {request.fields['model_name']} could not be loaded")
             elif not explained or error.__cause__ is not None:

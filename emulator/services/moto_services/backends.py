@@ -11,8 +11,8 @@ from typing import Any
 
 import flask
 from moto.cloudwatch.models import cloudwatch_backends
-from moto.core import DEFAULT_ACCOUNT_ID
 from moto.core.config import default_user_config
+from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.core.responses import BaseResponse
 from moto.ecr.models import ecr_backends
 from moto.iam.models import AccessKey, get_account_id_from, iam_backends

@@ -10,7 +10,7 @@ from typing import Any
 
 from moto.cloudwatch.exceptions import InvalidParameterValue
 from moto.cloudwatch.models import CloudWatchBackend, MetricAggregatedDatum, MetricDatumBase, cloudwatch_backends
-from moto.core import DEFAULT_ACCOUNT_ID
+from moto.core.models import DEFAULT_ACCOUNT_ID
 
 from emulator import relied_on
 from emulator.observers.cloudwatch_metrics import Datum, Minute, percentile

@@ -133,4 +133,7 @@ def _operations() -> dict[str, dict[str, dict[str, str]]]:
 
     # Without the default search paths: a model in ~/.aws/models is not S3's.
     loader = Loader(extra_search_paths=[Loader.BUILTIN_DATA_PATH], include_default_search_paths=False)
-    return loader.load_service_model("s3", "service-2", "2006-03-01")["operations"]
+    found: dict[str, dict[str, dict[str, str]]] = loader.load_service_model("s3", "service-2", "2006-03-01")[
+        "operations"
+    ]
+    return found

@@ -6,7 +6,7 @@ import re
 import time
 import urllib.parse
 from collections.abc import Iterator
-from typing import Any, Union
+from typing import Union
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
@@ -70,7 +70,7 @@ def parsed(body: bytes, root: str) -> ElementTree.Element:
     return element
 
 
-def child_text(element: ElementTree.Element, name: str, default: Any = None) -> str:
+def child_text(element: ElementTree.Element, name: str, default: str | None = None) -> str:
     """The text of a child. Raises MalformedXML when it is missing and there is no default."""
     found = element.find(name)
     if found is None:

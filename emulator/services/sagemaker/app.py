@@ -88,7 +88,7 @@ class SageMakerApp:
             raise not_emulated(name) if name in operation_names() else unknown_operation(name)
         # What was authorised is what is executed: the same object, not another reading of the same bytes.
         asked = scope[DOCUMENT] if DOCUMENT in scope else _parsed(body)
-        check(shape(input_shape(name)), asked)  # type: ignore[arg-type]
+        check(shape(input_shape(name)), asked)
         if name == "DescribeEndpoint" and is_waiter(header(scope, b"user-agent")):
             await settled(self._plane, asked["EndpointName"])
         if name.startswith(("Describe", "List")):

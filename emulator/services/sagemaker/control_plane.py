@@ -87,5 +87,5 @@ class ControlPlane:
 
 def told(asked: dict[str, Any], output: str) -> dict[str, Any]:
     """The arguments of a call that an answer of the shape ``output`` repeats."""
-    members = shape(output).members  # type: ignore[attr-defined]
+    members = shape(output).members
     return {name: value for name, value in asked.items() if name in members}

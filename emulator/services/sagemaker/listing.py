@@ -55,7 +55,7 @@ def _passes(record: R, asked: dict[str, Any], status_of: Callable[[R], str] | No
 
 
 def _is_after(place: tuple[Value, str], last: tuple[Value, str], descending: bool) -> bool:
-    return place < last if descending else place > last  # type: ignore[operator]
+    return place < last if descending else place > last
 
 
 def _written(by: str, place: tuple[Value, str]) -> str:

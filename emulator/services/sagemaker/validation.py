@@ -53,7 +53,7 @@ def _rule(problem: Problem, value: Any) -> str:
 def _value(asked: Any, place: Place) -> Any:
     for step in place:
         if isinstance(asked, Mapping):
-            asked = asked.get(step)  # type: ignore[arg-type]
+            asked = asked.get(step)
         elif isinstance(asked, list) and isinstance(step, int):
             asked = asked[step]
     return asked
