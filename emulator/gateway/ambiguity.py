@@ -5,10 +5,7 @@ Who reads only the first of two headers, and who reads only the last, would not 
 
 from __future__ import annotations
 
-import urllib.parse
-
-from emulator.aws.asgi import Scope
-from emulator.aws.request import SERVICES, header, signed_for
+from emulator.aws.request import SERVICES, AwsRequest
 from emulator.errors import EmulatorError
 from emulator.services.s3.operations import SUBRESOURCES
 
@@ -22,17 +19,17 @@ class Ambiguous(EmulatorError):
     """What a request says twice, or contradicts."""
 
 
-def check_head(scope: Scope, service: str) -> None:
-    """Raises Ambiguous. ``service`` is the one that the request has been taken for."""
-    names = [name for name, _ in scope["headers"]]
+def check_head(request: AwsRequest) -> None:
+    """Raises Ambiguous."""
+    names = [name for name, _ in request.raw_headers]
     if len(set(names)) < len(names):
         _check_headers(names)
     if b"authorization" in names:
-        _check_authorization(header(scope, b"authorization"))
+        _check_authorization(request.header(b"authorization"))
     if b"x-amz-target" in names:
-        _check_target(scope, service)
-    if scope["query_string"] and service:
-        _check_query(scope, service)
+        _check_target(request)
+    if request.scope["query_string"] and request.service:
+        _check_query(request)
 
 
 def _check_headers(names: list[bytes]) -> None:
@@ -50,29 +47,28 @@ def _check_authorization(authorization: str) -> None:
         raise Ambiguous("The header authorization has the parameter Credential more than once")
 
 
-def _check_target(scope: Scope, service: str) -> None:
-    target = header(scope, b"x-amz-target")
-    named = SERVICES.get(target.partition(".")[0])
-    signed = signed_for(scope).lower() or service
+def _check_target(request: AwsRequest) -> None:
+    service = request.service
+    named = SERVICES.get(request.target.partition(".")[0])
+    signed = request.signed_for.lower() or service
     if named is not None and (named != service or signed != service):
         other = "SageMaker Runtime" if service == "runtime" else signed if signed != named else service
         raise Ambiguous(f"X-Amz-Target names an operation of {named}, but the request is one to {other}")
 
 
-def _check_query(scope: Scope, service: str) -> None:
-    query = urllib.parse.parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+def _check_query(request: AwsRequest) -> None:
     # In S3's, a header may stand, whose name has no case.
-    names = [name.lower() if name.lower().startswith("x-amz-") else name for name, _ in query]
+    names = [name.lower() if name.lower().startswith("x-amz-") else name for name, _ in request.pairs]
     seen: set[str] = set()
     for name in names:
         if name in seen:
             raise Ambiguous(f"The query has the parameter {name[:100]} more than once")
         seen.add(name)
-    if header(scope, b"authorization") and ("x-amz-signature" in seen or {"AWSAccessKeyId", "Signature"} <= seen):
+    if request.header(b"authorization") and ("x-amz-signature" in seen or {"AWSAccessKeyId", "Signature"} <= seen):
         raise Ambiguous(
             "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string "
             "parameter or the Authorization header should be specified"
         )
-    subresources = [name for name in names if name in SUBRESOURCES] if service == "s3" else []
+    subresources = [name for name in names if name in SUBRESOURCES] if request.service == "s3" else []
     if len(subresources) > 1:
         raise Ambiguous(f"Conflicting query string parameters: {', '.join(sorted(subresources))}")

@@ -1,4 +1,4 @@
-"""One port, several services: admits a request, tells which one it is for, and sees to what its answer says."""
+"""One port, several services. What happens to a request is a list, top down: it is recognized, authorized, served."""
 
 from __future__ import annotations
 
@@ -7,89 +7,118 @@ from typing import TYPE_CHECKING, Any
 
 from emulator.aws.asgi import Application, Receive, Scope, Send, send_answer
 from emulator.aws.protocols import Refusal
-from emulator.aws.request import HEALTH, PAGES, header, service_of
+from emulator.aws.request import HEALTH, PAGES, AwsRequest, Service
+from emulator.gateway.access.denials import Refused, ambiguous_head, not_admitted
 from emulator.gateway.ambiguity import Ambiguous, check_head
 from emulator.gateway.refusals import ENDING, send_refusal
 from emulator.gateway.response_headers import NO_PAGE, protected, shared
 from emulator.gateway.web_guard import NotAdmitted, WebGuard, preflight
-from emulator.services.moto_services.app import MotoServicesApp
 from emulator.services.runtime.app import PREFIX as RUNTIME_PREFIX
-from emulator.services.runtime.app import RuntimeApp
 from emulator.services.s3.addressing import is_for_s3
 from emulator.services.sagemaker import TARGET_PREFIX
 
 if TYPE_CHECKING:
     from emulator.gateway.access.access_control import AccessControl
     from emulator.services.s3.app import S3App
-    from emulator.services.sagemaker.app import SageMakerApp
 
 
 class Gateway:
-    """SageMaker Runtime by its path, SageMaker by its header, S3 by its signature or its buckets, other AWS services by
-    their signature or their target.
-
-    All else goes to ``others``, a Flask app.
-    """
+    """The emulator as an ASGI application."""
 
     def __init__(
         self,
-        runtime: RuntimeApp,
-        sagemaker: SageMakerApp,
+        runtime: Service,
+        sagemaker: Service,
         s3: S3App | None,
-        neighbours: MotoServicesApp,
-        others: Application,
+        moto_services: Service,
+        console: Application,
         guard: WebGuard,
         access: AccessControl | None = None,
     ) -> None:
+        """``console`` has the emulator's own pages, and an answer to what is for no service."""
         self._runtime = runtime
         self._sagemaker = sagemaker
         self._s3 = s3
-        self._neighbours = neighbours
-        self._others = others
+        self._moto_services = moto_services
+        self._console = console
         self._guard = guard
         self._access = access
         self._is_ending = False
         self._under_way: set[asyncio.Task[Any]] = set()  # but invocations, which endpoints let come to their end
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = AwsRequest(scope)
+        service = self._recognize(request)
         try:
             page = self._guard.admit(scope)
-        except NotAdmitted as refusal:
-            await self._refuse(scope, receive, protected(send, NO_PAGE), refusal)
+        except NotAdmitted as error:
+            refused = not_admitted(request, error.status, error.message)
+            await refused.send(request, receive, protected(send, NO_PAGE))
             return
-        service, application = self._service(scope)
         if page and (answer := preflight(scope)) is not None:
             await send_answer(send, 204, shared(answer, page))
             return
         # An invocation is a POST, to which no browser can be led.
-        send = protected(send, [] if service == "runtime" else NO_PAGE, page)
+        send = protected(send, [] if request.service == "runtime" else NO_PAGE, page)
         try:
-            check_head(scope, service)
-        except Ambiguous as ambiguous:
-            from emulator.gateway.access.denials import ambiguous_head
+            check_head(request)
+            receive = await self._authorize(request, receive)
+        except Ambiguous as error:
+            await ambiguous_head(request, str(error)).send(request, receive, send)
+        except Refused as refused:
+            await refused.send(request, receive, send)
+        else:
+            await self._serve(service, request, receive, send)
 
-            await ambiguous_head(str(ambiguous), service, scope).send(scope, receive, send)
-            return
-        if self._access is not None and service:
-            from emulator.gateway.access.denials import Refused
+    def _recognize(self, request: AwsRequest) -> Service:
+        """What serves a request. It has its ``service`` then.
 
-            try:
-                receive = await self._access.admit(scope, receive, service)
-            except Refused as refused:
-                await refused.send(scope, receive, send)
-                return
+        SageMaker Runtime is known by its path, SageMaker by its header, S3 by its signature or its buckets, another AWS
+        service by its signature or its target.
+        """
+        is_runtime = request.path.startswith(RUNTIME_PREFIX)
+        # Invocations are POSTs without a query. What else begins so may be a key of a bucket that the host names.
+        if is_runtime and request.method == "POST" and not request.scope["query_string"]:
+            request.service = "runtime"
+            return self._runtime
+        if request.target.startswith(TARGET_PREFIX):
+            request.service = "sagemaker"
+            return self._sagemaker
+        if self._s3 is not None and is_for_s3(request, self._s3.has_bucket):
+            request.service = "s3"
+            return self._s3
+        if is_runtime:
+            request.service = "runtime"
+            return self._runtime
+        if request.path.startswith(PAGES):
+            # Who runs a container looks at its health, which says nothing of what is in it.
+            request.service = "" if request.path == HEALTH else "localmme"
+            return self._serve_page
+        request.service = request.named_service
+        return self._serve_page if request.service in ("", "s3", "sagemaker") else self._moto_services
+
+    async def _authorize(self, request: AwsRequest, receive: Receive) -> Receive:
+        """What the request's body is to be received from. Raises Refused."""
+        if self._access is None or not request.service:
+            return receive
+        return await self._access.admit(request, receive)
+
+    async def _serve(self, service: Service, request: AwsRequest, receive: Receive, send: Send) -> None:
         if self._is_ending:
-            await send_refusal(service, scope, ENDING, send)
-        elif service == "runtime":
-            await application(scope, receive, send)
+            await send_refusal(request, ENDING, send)
+        elif request.service == "runtime":
+            await service(request, receive, send)
         else:
             task = asyncio.current_task()
             assert task is not None
             self._under_way.add(task)
             try:
-                await application(scope, receive, send)
+                await service(request, receive, send)
             finally:
                 self._under_way.discard(task)
+
+    async def _serve_page(self, request: AwsRequest, receive: Receive, send: Send) -> None:
+        await self._console(request.scope, receive, send)
 
     async def end(self) -> None:
         """Refuse what is under way, and what comes from now on: the services are about to be stopped."""
@@ -101,29 +130,6 @@ class Gateway:
 
     async def refuse(self, scope: Scope, send: Send, refusal: Refusal) -> None:
         """Answer so, in the form of the service that the request is for."""
-        service, _ = self._service(scope)
-        await send_refusal(service, scope, refusal, protected(send, NO_PAGE))
-
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send, refusal: NotAdmitted) -> None:
-        from emulator.gateway.access.denials import not_admitted
-
-        service, _ = self._service(scope)
-        await not_admitted(refusal.status, refusal.message, service, scope).send(scope, receive, send)
-
-    def _service(self, scope: Scope) -> tuple[str, Application]:
-        """The name of the service that a request is for, empty for what anybody may see, and what serves it."""
-        is_runtime = scope["path"].startswith(RUNTIME_PREFIX)
-        # Invocations are POSTs without a query. What else begins so may be a key of a bucket that the host names.
-        if is_runtime and scope["method"] == "POST" and not scope["query_string"]:
-            return "runtime", self._runtime
-        if header(scope, b"x-amz-target").startswith(TARGET_PREFIX):
-            return "sagemaker", self._sagemaker
-        if self._s3 is not None and is_for_s3(scope, self._s3.has_bucket):
-            return "s3", self._s3
-        if is_runtime:
-            return "runtime", self._runtime
-        if scope["path"].startswith(PAGES):
-            # Who runs a container asks for its health, which says nothing of what is in it.
-            return "" if scope["path"] == HEALTH else "localmme", self._others
-        service = service_of(scope) or ""
-        return service, self._others if service in ("", "s3", "sagemaker") else self._neighbours
+        request = AwsRequest(scope)
+        self._recognize(request)
+        await send_refusal(request, refusal, protected(send, NO_PAGE))

@@ -7,9 +7,9 @@ import random
 import uuid
 from dataclasses import replace
 
-from emulator.aws.asgi import Scope, Send, send_answer
+from emulator.aws.asgi import Send, send_answer
 from emulator.aws.protocols import Refusal, Request, refuse
-from emulator.aws.request import header
+from emulator.aws.request import AwsRequest
 from emulator.services.s3 import xml_documents
 from emulator.services.s3.errors import S3Error
 
@@ -26,8 +26,9 @@ def not_http(reason: str) -> Refusal:
     return replace(NOT_HTTP, message=f"{NOT_HTTP.message} {reason}.")
 
 
-async def send_refusal(service: str, scope: Scope, refusal: Refusal, send: Send) -> None:
-    """Answer in the form of that service's protocol; in plain text for an empty ``service``."""
+async def send_refusal(request: AwsRequest, refusal: Refusal, send: Send) -> None:
+    """Answer in the form of the protocol of the request's service; in plain text where it has none."""
+    service = request.service
     request_id = str(uuid.UUID(int=random.getrandbits(128), version=4))
     headers = [("connection", "close"), ("x-amzn-requestid", request_id)]
     if service == "runtime":
@@ -36,12 +37,12 @@ async def send_refusal(service: str, scope: Scope, refusal: Refusal, send: Send)
     elif service == "s3":
         error = S3Error(refusal.status, refusal.code, refusal.message)
         headers = [("connection", "close"), ("x-amz-request-id", request_id), ("content-type", "application/xml")]
-        body = xml_documents.error(error, scope["path"], request_id, "localmme")
+        body = xml_documents.error(error, request.path, request_id, "localmme")
     elif service:
-        content_type = header(scope, b"content-type")
-        if header(scope, b"x-amz-target") and "json" not in content_type:  # the head may have ended before it
+        content_type = request.header(b"content-type")
+        if request.header(b"x-amz-target") and "json" not in content_type:  # the head may have ended before it
             content_type = "application/x-amz-json-1.1"
-        told, body = refuse(Request(service, content_type, header(scope, b"smithy-protocol")), refusal)
+        told, body = refuse(Request(service, content_type, request.header(b"smithy-protocol")), refusal)
         headers = [("connection", "close"), *told]
     else:
         headers.append(("content-type", "text/plain; charset=utf-8"))

@@ -80,7 +80,7 @@ class Application:
         terminal = TerminalLog(self._settings.url, {each.name: _sizes(each) for each in self._given}, again)
         for listener in (terminal, metrics, container_logs, self._log_files):
             self._events.subscribe(listener)
-        neighbours = MotoServicesApp(metrics, container_logs, self._engine, self._settings.region)
+        moto_services = MotoServicesApp(metrics, container_logs, self._engine, self._settings.region)
         await asyncio.to_thread(shutil.rmtree, self._instances, ignore_errors=True)
         # A worker's own disks, so that the keepers of one that was killed can clean up without asking.
         disks, clock = self._instances / str(os.getpid()), Clock()
@@ -96,7 +96,7 @@ class Application:
         self._sagemaker = SageMakerApp(plane)
         runtime, access = RuntimeApp(self._endpoints, self._limits, self._events, clock), self._access()
         guard = WebGuard(self._settings.allowed_hosts, self._settings.allowed_origins)
-        self._dispatch = Gateway(runtime, self._sagemaker, self._s3, neighbours, in_threads(web), guard, access)
+        self._dispatch = Gateway(runtime, self._sagemaker, self._s3, moto_services, in_threads(web), guard, access)
         given = [self._endpoints.add(definition) for definition in self._given]
         self._starting = asyncio.create_task(self._start_endpoints(plane, given, gave_up, again))
 

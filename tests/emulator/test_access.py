@@ -33,8 +33,8 @@ from botocore.parsers import ResponseParserError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emulator.aws.request import AwsRequest
 from emulator.gateway.access.denials import Denial
-from emulator.gateway.access.signed_request import SignedRequest
 from emulator.gateway.access.sigv4 import ChunkSignatures, check_signature, claim
 from tests.support.emulator_process import Emulator
 from tests.support.files import files_below
@@ -610,7 +610,7 @@ def test_the_examples_of_s3_s_reference_are_verified(seed: str, chunks: list[str
         (b"x-amz-date", b"20130524T000000Z"),
     ]
     claimed = claim(
-        SignedRequest({"method": "PUT", "path": "/", "raw_path": b"/", "query_string": b"", "headers": headers})
+        AwsRequest({"method": "PUT", "path": "/", "raw_path": b"/", "query_string": b"", "headers": headers})
     )
     signatures = ChunkSignatures(claimed, "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", bool(trailer))
     for size, signature in zip((65536, 1024, 0), chunks):
@@ -654,7 +654,7 @@ def test_botocore_s_signatures_are_verified(
         "headers": [(name.lower().encode(), text.encode()) for name, text in request.headers.items()],
     }
     payload = "UNSIGNED-PAYLOAD" if (service, presign) == ("s3", True) else sha256(body).hexdigest()
-    received = SignedRequest(scope)
+    received = AwsRequest(scope)
     claimed = claim(received)
     assert (claimed.access_key_id, claimed.token, claimed.presigned) == ("KEY", "token", presign)
     check_signature(received, claimed, "secret", payload)

@@ -26,16 +26,16 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 from emulator.aws.arn import ACCOUNT_ID, s3_arn, sagemaker_arn
 from emulator.aws.asgi import Scope
 from emulator.aws.json_document import MOST_LEVELS, NotADocument, parsed
-from emulator.aws.request import FORM
+from emulator.aws.permissions import RequiredPermission
+from emulator.aws.request import FORM, AwsRequest
 from emulator.aws.service_models import shape
 from emulator.clock import Clock
 from emulator.console.app import console
 from emulator.events import Events
-from emulator.gateway.access import access_control, required_permissions
+from emulator.gateway.access import access_control
 from emulator.gateway.access.access_control import AccessControl, AuthorizedCaller, User
-from emulator.gateway.access.iam_policy import RequiredPermission, Statement
+from emulator.gateway.access.iam_policy import Statement
 from emulator.gateway.access.patterns import Arn, Text
-from emulator.gateway.access.signed_request import SignedRequest
 from emulator.gateway.access.sigv4 import ALGORITHM, Claim, canonical_request, signing_key
 from emulator.gateway.gateway import Gateway
 from emulator.gateway.web_guard import WebGuard
@@ -43,14 +43,17 @@ from emulator.limits import Limits
 from emulator.observers.cloudwatch_metrics import CloudWatchMetrics
 from emulator.observers.recent_log_lines import RecentLogLines
 from emulator.services.moto_services.app import MotoServicesApp
+from emulator.services.moto_services.permissions import GIVE_KEYS
 from emulator.services.moto_services.service_call import TARGETS
 from emulator.services.runtime.app import RuntimeApp
 from emulator.services.s3 import app as s3_app
 from emulator.services.s3.app import S3App
 from emulator.services.s3.call import S3Answer
 from emulator.services.s3.operations import OPERATIONS as S3_OPERATIONS
+from emulator.services.s3.permissions import ACTIONS as S3_ACTIONS
 from emulator.services.sagemaker import app as sagemaker_app
 from emulator.services.sagemaker.app import OPERATIONS, SageMakerApp, input_shape
+from emulator.services.sagemaker.permissions import permissions_of
 from tests.support.control_plane_process import ARN, ROLE
 from tests.support.generated_requests import Generator
 
@@ -99,7 +102,7 @@ class Sent:
         }
         names = tuple(sorted({name for name, _ in headers}))
         claimed = Claim("ADMIN", DAY, REGION, self.service, names, "", TIMESTAMP, None, presigned=False)
-        canonical = canonical_request(SignedRequest(scope), claimed, hashed)
+        canonical = canonical_request(AwsRequest(scope), claimed, hashed)
         to_sign = f"{ALGORITHM}\n{TIMESTAMP}\n{claimed.scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
         signature = hmac.digest(signing_key("secret", claimed.scope), to_sign.encode(), "sha256").hex()
         signed = f"Credential=ADMIN/{claimed.scope}, SignedHeaders={';'.join(names)}, Signature={signature}"
@@ -396,9 +399,7 @@ def agrees(service: Service) -> bool:
     [(kind, *what)] = service.executed
     asked = service.asked
     if kind == "sagemaker":
-        operation, document = what
-        request: Any = SimpleNamespace(target=f"SageMaker.{operation}")
-        return asked == list(required_permissions.of_sagemaker(request, REGION, document))
+        return asked == permissions_of(*what, REGION)
     if kind == "runtime":
         name, model, hostname = what
         context = {"sagemaker:targetmodel": model, "sagemaker:targetcontainerhostname": hostname}
@@ -408,7 +409,7 @@ def agrees(service: Service) -> bool:
         } == {key: value[0] for key, value in ask.context.items()}
     if kind == "s3":
         operation, bucket, key, copied = what
-        names = required_permissions._S3.get(operation, ())
+        names = S3_ACTIONS.get(operation, ())
         actions = [ask.action for ask in asked]
         reads = [ask.resource for ask in asked if ask.action == "s3:GetObject"]
         where = s3_arn(REGION, bucket, key) if bucket else "*"
@@ -511,7 +512,7 @@ def test_compressed_metrics_are_read(service: Service, loop: asyncio.AbstractEve
         assert loop.run_until_complete(service.send(replace(sent, body=broken)))[0] == 400
 
 
-@pytest.mark.parametrize("operation", sorted(required_permissions.GIVE_KEYS))
+@pytest.mark.parametrize("operation", sorted(GIVE_KEYS))
 def test_no_keys_are_given_that_nobody_would_know(
     service: Service, loop: asyncio.AbstractEventLoop, operation: str
 ) -> None:

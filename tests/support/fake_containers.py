@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from emulator.aws.request import AwsRequest
 from emulator.clock import Clock
 from emulator.containers import launch
 from emulator.containers.container import Container
@@ -152,7 +153,7 @@ class DirectControlPlane:
             sent.append(message)
 
         headers = [(b"x-amz-target", f"{TARGET_PREFIX}{operation}".encode())]
-        await self.application({"type": "http", "headers": headers}, receive, send)
+        await self.application(AwsRequest({"type": "http", "headers": headers}), receive, send)
         return sent[0]["status"], json.loads(sent[1]["body"])
 
     async def status(self, endpoint: str) -> str:

@@ -1,7 +1,8 @@
-"""The door of the emulator: who a request is from, whether it is theirs, and whether they may."""
+"""Access control: who a request is from, whether it is theirs, and whether they may."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -11,14 +12,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from emulator.aws.arn import ACCOUNT_ID, iam_arn, s3_arn
-from emulator.aws.asgi import BodyBrokenOff, BodyTooLong, Receive, Scope, read_body, replayed
-from emulator.aws.json_document import NotADocument, parsed
-from emulator.aws.request import ADMITTED, CALL, DOCUMENT, signed_for
-from emulator.gateway.access import denials, required_permissions
+from emulator.aws.asgi import BodyBrokenOff, BodyTooLong, Receive, read_body, replayed
+from emulator.aws.json_document import NotADocument
+from emulator.aws.permissions import Context, RequiredPermission
+from emulator.aws.request import AwsRequest
+from emulator.console import permissions as console
+from emulator.gateway.access import denials
 from emulator.gateway.access.denials import Denial, refused
-from emulator.gateway.access.iam_policy import Decision, RequiredPermission, Statement, decide
-from emulator.gateway.access.patterns import Context
-from emulator.gateway.access.signed_request import SignedRequest
+from emulator.gateway.access.iam_policy import Decision, Statement, decide
 from emulator.gateway.access.sigv4 import (
     UNSIGNED_PAYLOAD,
     ChunkSignatures,
@@ -27,12 +28,22 @@ from emulator.gateway.access.sigv4 import (
     check_time,
     claim,
 )
-from emulator.services.moto_services.service_call import NotACall, read
-from emulator.services.s3.addressing import headers_of, target
+from emulator.services.moto_services import permissions as moto_services
+from emulator.services.moto_services.service_call import NotACall
+from emulator.services.runtime import permissions as runtime
+from emulator.services.s3 import permissions as s3
+from emulator.services.s3.addressing import headers_of
 from emulator.services.s3.errors import S3Error, access_denied
+from emulator.services.sagemaker import permissions as sagemaker
 
 # What requests are signed for, where the service has another name here.
 SIGNING_NAMES = {"runtime": "sagemaker", "cloudwatch": "monitoring"}
+# What their requests need to be allowed; all others are moto's. S3's are worked out of the head alone.
+PERMISSIONS = {
+    "runtime": runtime.required_permissions,
+    "sagemaker": sagemaker.required_permissions,
+    "localmme": console.required_permissions,
+}
 SLACK_BYTES = 64 * 1024  # [ours] of a body beyond the longest that is taken, so that it is refused as too long
 STREAMED = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
 STREAMED_UNSIGNED = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
@@ -74,6 +85,14 @@ class AuthorizedCaller:
     context: Context
     chunk_signatures: ChunkSignatures | None = None
 
+    @property
+    def name(self) -> str:
+        return self.user.name
+
+    @property
+    def access_key_id(self) -> str:
+        return self.user.access_key_id
+
     def check(self, ask: RequiredPermission) -> None:
         """Raises Denial when the user may not."""
         context = {**self.context, **ask.context}
@@ -106,61 +125,56 @@ class AccessControl:
         self._kept_bytes = body_bytes + SLACK_BYTES
         self._clock = clock
 
-    async def admit(self, scope: Scope, receive: Receive, service: str) -> Receive:
-        """What the service is to read the request's body from.
+    async def admit(self, request: AwsRequest, receive: Receive) -> Receive:
+        """What the service is to read the request's body from; the request has its ``caller`` and ``content`` then.
 
-        ``service`` is runtime, sagemaker, s3, localmme for the emulator's own pages, or the name that requests to
-        another service are signed for. A body is read as a whole and verified first, except S3's, which S3 verifies as
-        it comes. Raises Refused.
+        A body is read as a whole and verified first, except S3's, which S3 verifies as it comes. Raises Refused.
         """
-        request = SignedRequest(scope)
+        is_s3 = request.service == "s3"
         try:
-            if service == "s3":
-                scope[ADMITTED] = self._admit_to_s3(request, scope)
+            if is_s3:
+                self._admit_to_s3(request)
                 return receive
-            sha256 = hashlib.sha256()
-            kept: bytes | BodyTooLong
-            try:
-                body = kept = await read_body(receive, self._kept_bytes, sha256.update)
-            except BodyTooLong as too_long:
-                body, kept = b"", too_long
-            except BodyBrokenOff:
-                raise denials.body_incomplete() from None
-            if service == "sts" and not signed_for(scope):  # as those who have no keys yet call it
-                await self._asks(scope, request, service, body)
-            scope[ADMITTED] = admitted = self._identify(request, service, sha256.hexdigest())
-            if isinstance(kept, BodyTooLong) and service != "runtime":
-                raise denials.body_too_long(self._kept_bytes)
-            for ask in await self._asks(scope, request, service, body):
-                admitted.check(ask)
+            return await self._admit(request, receive)
         except Denial as denial:
-            raise refused(denial, service, request, has_unread=service == "s3") from None
+            raise refused(request, denial, has_unread=is_s3) from None
+
+    async def _admit(self, request: AwsRequest, receive: Receive) -> Receive:
+        sha256 = hashlib.sha256()
+        kept: bytes | BodyTooLong
+        try:
+            body = kept = await read_body(receive, self._kept_bytes, sha256.update)
+        except BodyTooLong as too_long:
+            body, kept = b"", too_long
+        except BodyBrokenOff:
+            raise denials.body_incomplete() from None
+        if request.service == "sts" and not request.signed_for:  # as those who have no keys yet call it
+            await self._required(request, body)
+        claimed, user = self._identified(request)
+        check_signature(request, claimed, user.secret_access_key, sha256.hexdigest())
+        request.caller = caller = AuthorizedCaller(user, self._context(request, claimed, user))
+        if isinstance(kept, BodyTooLong) and request.service != "runtime":
+            raise denials.body_too_long(self._kept_bytes)
+        for permission in await self._required(request, body):
+            caller.check(permission)
         return replayed(kept, receive)
 
-    def _identify(self, request: SignedRequest, service: str, sha256: str) -> AuthorizedCaller:
-        claimed, user = self._identified(request, service)
-        check_signature(request, claimed, user.secret_access_key, sha256)
-        return AuthorizedCaller(user, self._context(request, claimed, user))
-
-    def _admit_to_s3(self, request: SignedRequest, scope: Scope) -> AuthorizedCaller:
-        claimed, user = self._identified(request, "s3")
-        headers = headers_of(scope, request.query)
-        payload = _payload_hash(headers, claimed)
+    def _admit_to_s3(self, request: AwsRequest) -> None:
+        claimed, user = self._identified(request)
+        payload = _payload_hash(headers_of(request), claimed)
         check_signature(request, claimed, user.secret_access_key, payload)
         signatures = None
         if payload.startswith(STREAMED):
             signatures = ChunkSignatures(claimed, user.secret_access_key, has_trailer=payload != STREAMED)
-        admitted = AuthorizedCaller(user, self._context(request, claimed, user), signatures)
-        try:
-            for ask in required_permissions.of_s3(request, self._region, headers, *target(scope)):
-                admitted.check(ask)
-        except S3Error:
-            return admitted  # what cannot be told from the request, S3 refuses in its own words
-        return admitted
+        request.caller = caller = AuthorizedCaller(user, self._context(request, claimed, user), signatures)
+        # What cannot be seen from the request, S3 refuses in its own words.
+        with contextlib.suppress(S3Error):
+            for permission in s3.required_permissions(request, self._region):
+                caller.check(permission)
 
-    def _identified(self, request: SignedRequest, service: str) -> tuple[Claim, User]:
+    def _identified(self, request: AwsRequest) -> tuple[Claim, User]:
         claimed = claim(request)
-        expected = SIGNING_NAMES.get(service, service)
+        expected = SIGNING_NAMES.get(request.service, request.service)
         if claimed.service != expected:
             raise denials.wrong_service(expected)
         # Buckets have regions of their own, and STS and IAM one for the world.
@@ -174,31 +188,20 @@ class AccessControl:
         check_time(claimed, self._clock())
         return claimed, user
 
-    async def _asks(
-        self, scope: Scope, request: SignedRequest, service: str, body: bytes
-    ) -> Iterable[RequiredPermission]:
-        """What the request needs to be allowed. The service gets the request as it was understood here.
-
-        Raises Denial when it cannot be understood, in one way.
-        """
-        if service == "runtime":
-            return required_permissions.of_runtime(request, self._region)
-        if service == "localmme":
-            return required_permissions.of_page(request)
+    async def _required(self, request: AwsRequest, body: bytes) -> list[RequiredPermission]:
+        """What the request needs to be allowed. Raises Denial when it cannot be understood, in one way."""
+        required_permissions = PERMISSIONS.get(request.service, moto_services.required_permissions)
         try:
-            if service == "sagemaker":
-                scope[DOCUMENT] = document = parsed(body)
-                return required_permissions.of_sagemaker(request, self._region, document)
-            scope[CALL] = call = await read(SIGNING_NAMES.get(service, service), scope, body)
+            required = await required_permissions(request, self._region, body)
         except NotADocument as error:
             raise denials.unreadable(str(error)) from None
         except NotACall as error:
             raise denials.no_action(error) from None
-        if call.service == "sts" and call.operation in required_permissions.GIVE_KEYS:
-            raise denials.no_such_keys(call.operation)
-        return required_permissions.of_neighbour(call)
+        if request.service == "sts" and request.content.operation in moto_services.GIVE_KEYS:
+            raise denials.no_such_keys(request.content.operation)
+        return required
 
-    def _context(self, request: SignedRequest, claimed: Claim, user: User) -> Context:
+    def _context(self, request: AwsRequest, claimed: Claim, user: User) -> Context:
         now = int(self._clock())
         return {
             **user.context,

@@ -10,10 +10,9 @@ import json
 import uuid
 from typing import NamedTuple
 
-from emulator.aws.asgi import Receive, Scope, Send, send_answer
-from emulator.aws.request import header
+from emulator.aws.asgi import Receive, Send, send_answer
+from emulator.aws.request import AwsRequest
 from emulator.errors import EmulatorError
-from emulator.gateway.access.signed_request import SignedRequest
 from emulator.services.moto_services.service_call import NotACall
 from emulator.services.s3 import xml_documents
 from emulator.services.s3.body import Body
@@ -75,43 +74,43 @@ class Refused(EmulatorError):
         self.headers = headers
         self.body = body
 
-    async def send(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def send(self, request: AwsRequest, receive: Receive, send: Send) -> None:
         """Answer. What is left of the request's body is read: a caller that still sends would not see the answer."""
         headers = [*self.headers]
-        if header(scope, b"expect").lower() == "100-continue":  # the caller waits for a word before it sends
+        if request.header(b"expect").lower() == "100-continue":  # the caller waits for a word before it sends
             headers.append((b"connection", b"close"))
         elif self.has_unread:
             await Body(receive).drop()
-        await send_answer(send, self.status, headers, self.body, is_head=scope["method"] == "HEAD")
+        await send_answer(send, self.status, headers, self.body, is_head=request.method == "HEAD")
 
 
-def not_admitted(status: int, message: str, service: str, scope: Scope) -> Refused:
+def not_admitted(request: AwsRequest, status: int, message: str) -> Refused:
     """The answer to a request that the emulator takes from nobody, of whose body nothing has been read. [ours]"""
-    if service:
-        answer = refused(Denial("host", message), service, SignedRequest(scope))
+    if request.service:
+        answer = refused(request, Denial("host", message))
     else:  # the emulator's own pages
         answer = Refused(status, [(b"content-type", b"application/json")], json.dumps({"Message": message}).encode())
     answer.status, answer.has_unread = status, True
     return answer
 
 
-def ambiguous_head(message: str, service: str, scope: Scope) -> Refused:
+def ambiguous_head(request: AwsRequest, message: str) -> Refused:
     """The answer to a request whose head can be read in more than one way, of whose body nothing has been read."""
-    return refused(unreadable(message), service, SignedRequest(scope), has_unread=True)
+    return refused(request, unreadable(message), has_unread=True)
 
 
-def refused(denial: Denial, service: str, request: SignedRequest, *, has_unread: bool = False) -> Refused:
+def refused(request: AwsRequest, denial: Denial, *, has_unread: bool = False) -> Refused:
     """The answer, as that service's protocol has it. ``has_unread``: nothing of the request's body has been read."""
-    refusal = _s3(denial, request) if service == "s3" else _answered(denial, service, request)
+    refusal = _s3(denial, request) if request.service == "s3" else _answered(denial, request)
     refusal.has_unread = has_unread
     return refusal
 
 
-def _answered(denial: Denial, service: str, request: SignedRequest) -> Refused:
+def _answered(denial: Denial, request: AwsRequest) -> Refused:
     request_id = str(uuid.uuid4())
     ids = (b"x-amzn-requestid", request_id.encode())
     code = denial.code
-    if service in ("runtime", "localmme"):
+    if request.service in ("runtime", "localmme"):
         headers = [ids, (b"x-amzn-errortype", code.json.encode()), (b"content-type", b"application/json")]
         return Refused(code.status, headers, json.dumps({"Message": denial.message}).encode())
     if request.headers.get("smithy-protocol") == "rpc-v2-cbor":
@@ -129,7 +128,7 @@ def _answered(denial: Denial, service: str, request: SignedRequest) -> Refused:
     return Refused(code.status, [ids, (b"content-type", b"text/xml")], body)
 
 
-def _s3(denial: Denial, request: SignedRequest) -> Refused:
+def _s3(denial: Denial, request: AwsRequest) -> Refused:
     request_id = uuid.uuid4().hex[:16].upper()
     error = S3Error(denial.code.status, denial.code.s3, denial.s3_message, **denial.fields)
     headers = [(b"x-amz-request-id", request_id.encode()), (b"content-type", b"application/xml")]

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from emulator.aws.permissions import RequiredPermission
 from emulator.aws.service_models import Place, described
-from emulator.gateway.access.patterns import Arn, Context, Text, Unresolved, matches_any
+from emulator.gateway.access.patterns import Arn, Text, Unresolved, matches_any
 from emulator.gateway.access.policy_conditions import NAMES, Condition
 from emulator.suggestions import did_you_mean
 
@@ -25,15 +26,6 @@ class Decision(enum.Enum):
     ALLOW = enum.auto()
     EXPLICIT_DENY = enum.auto()
     IMPLICIT_DENY = enum.auto()
-
-
-@dataclass(frozen=True)
-class RequiredPermission:
-    """One thing that a request needs to be allowed."""
-
-    action: str  # service:Operation
-    resource: str  # an ARN; * where the action is about no resource
-    context: Context  # condition keys
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import enum
 import functools
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
-Context = Mapping[str, tuple[str, ...]]  # a request's condition keys, in lower case, and their values
+from emulator.aws.permissions import Context
 
 ARN_PARTS = 6  # arn:partition:service:region:account:resource, which may have further colons
 _VARIABLE = re.compile(r"\$\{\s*(?P<name>[^{},']+?)\s*(?:,\s*'(?P<default>[^']*)'\s*)?\}")

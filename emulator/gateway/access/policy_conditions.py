@@ -8,7 +8,8 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
-from emulator.gateway.access.patterns import Arn, Context, Text, matches_any
+from emulator.aws.permissions import Context
+from emulator.gateway.access.patterns import Arn, Text, matches_any
 
 # Says whether a request's value is like the policy's.
 Like = Callable[[str, Context], bool]

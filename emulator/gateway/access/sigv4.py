@@ -18,14 +18,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from emulator.aws.decimals import decimal
+from emulator.aws.request import AwsRequest, decoded
 from emulator.gateway.access import denials
-from emulator.gateway.access.signed_request import QUERY_UNRESERVED, SignedRequest, decoded
 from emulator.services.s3.addressing import LONGEST_PRESIGNED_SECONDS
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 SKEW_MINUTES = 15  # [iam user guide] some services allow 5
 EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
+QUERY_UNRESERVED = "-_.~"
 _TIME = "%Y%m%dT%H%M%SZ"
 _CREDENTIAL = re.compile(r"(?P<key>[^/]+)/(?P<date>\d{8})/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request")
 _PARAMETERS = ("X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature", "X-Amz-SignedHeaders", "X-Amz-Date")
@@ -53,7 +54,7 @@ class Claim:
         return f"{self.date}/{self.region}/{self.service}/aws4_request"
 
 
-def claim(request: SignedRequest) -> Claim:
+def claim(request: AwsRequest) -> Claim:
     """Raises Denial when there is no signature, or none of version 4 that could be verified."""
     authorization = request.headers.get("authorization", "")
     if authorization:
@@ -156,7 +157,7 @@ def check_time(claimed: Claim, now: float) -> None:
         raise denials.too_old(claimed.timestamp, _written(now - skew), _written(now), SKEW_MINUTES)
 
 
-def check_signature(request: SignedRequest, claimed: Claim, secret: str, payload_hash: str) -> None:
+def check_signature(request: AwsRequest, claimed: Claim, secret: str, payload_hash: str) -> None:
     """Raises Denial when the request is not the one that was signed with this secret."""
     must = ["host"]
     must += [name for name in request.headers if name.startswith("x-amz-") and name not in _NEED_NOT_BE_SIGNED]
@@ -169,7 +170,7 @@ def check_signature(request: SignedRequest, claimed: Claim, secret: str, payload
         raise denials.signature_mismatch(claimed.access_key_id, claimed.signature, canonical, to_sign)
 
 
-def canonical_request(request: SignedRequest, claimed: Claim, payload_hash: str) -> str:
+def canonical_request(request: AwsRequest, claimed: Claim, payload_hash: str) -> str:
     """The text that is signed of a request."""
     values: dict[str, list[str]] = {name: [] for name in claimed.signed_headers}
     for raw_name, raw_value in request.raw_headers:

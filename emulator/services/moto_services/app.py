@@ -1,4 +1,4 @@
-"""The HTTP face of the neighbours: moto's WSGI applications in threads, imported at the first call."""
+"""moto's WSGI applications in threads, which are imported at the first call."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from emulator.aws.asgi import Application, Receive, Scope, Send, replayed, send_answer
 from emulator.aws.protocols import CBOR, Refusal, Request, refuse
-from emulator.aws.request import ADMITTED, CALL, header, service_of, signed_region
+from emulator.aws.request import AwsRequest
 from emulator.aws.wsgi import in_threads, whole_body
 from emulator.containers.docker.engine import Engine
 from emulator.errors import SetupError
@@ -41,26 +41,26 @@ class MotoServicesApp:
         self._applications: dict[str, Application] = {}
         self._filling = asyncio.Lock()  # so that lines of log keep their order
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        service = service_of(scope) or ""
-        request = Request(service, header(scope, b"content-type"), header(scope, b"smithy-protocol"))
-        refusal = _refused(request)
+    async def __call__(self, request: AwsRequest, receive: Receive, send: Send) -> None:
+        service = request.named_service
+        asked = Request(service, request.header(b"content-type"), request.header(b"smithy-protocol"))
+        refusal = _refused(asked)
         body = await whole_body(receive, send)
         if body is None:
             return
-        for_moto, data = scope, b""
+        scope, data = request.scope, b""
         if refusal is None:
             try:
                 # What was authorised is what is executed: the same call, not another reading of the same bytes.
-                call = scope.get(CALL) or await read(service, scope, body)
-                refusal = _refused_to_change(scope["method"], call)
+                call = request.content or await read(request, body)
+                refusal = _refused_to_change(request.method, call)
                 if refusal is None:
-                    for_moto, data = call.for_moto(scope)
+                    scope, data = call.for_moto(request)
                     if service in OF_ALL_REGIONS:
-                        _sign_for_region(for_moto, self._region)
-                    await self._fill(await self._open(), call, for_moto)
+                        _sign_for_region(scope, request.signed_region, self._region)
+                    await self._fill(await self._open(), call, request, scope)
             except NotACall as error:
-                code = error.json_code if "json" in request.content_type else error.query_code
+                code = error.json_code if "json" in asked.content_type else error.query_code
                 refusal = Refusal(400, code, str(error))
             except ImportError as error:
                 refusal = _not_installed(service, error)
@@ -68,9 +68,9 @@ class MotoServicesApp:
                 log.exception("%s failed inside the emulator", NAMES[service])
                 refusal = Refusal(500, "InternalFailure", f"localmme cannot answer for {NAMES[service]}: {error}")
         if refusal is None:
-            await self._applications[service](for_moto, replayed(data, receive), send)
+            await self._applications[service](scope, replayed(data, receive), send)
         else:
-            await _send_refusal(request, refusal, send)
+            await _send_refusal(asked, refusal, send)
 
     async def _open(self) -> MotoBackends:
         """Raises ImportError when moto, or what it needs, is not installed."""
@@ -85,25 +85,24 @@ class MotoServicesApp:
             self._applications = {name: in_threads(app) for name, app in moto.applications.items()}
         return moto
 
-    async def _fill(self, moto: MotoBackends, call: ServiceCall, scope: Scope) -> None:
+    async def _fill(self, moto: MotoBackends, call: ServiceCall, request: AwsRequest, scope: Scope) -> None:
         """Give moto, before it answers, what the emulator knows by now. ``scope`` is moto's.
 
         Raises NotACall for a region that there is not.
         """
         service = call.service
-        region = signed_region(scope) or self._region
+        region = request.signed_region or self._region
         if service == "monitoring":
             moto.minutes = self._metrics.minutes()
         elif service == "logs":
             async with self._filling:
                 await asyncio.to_thread(moto.put_lines, list(self._logs.take()))
         elif service in ("sts", "iam"):
-            if (admitted := scope.get(ADMITTED)) is not None:
-                user = admitted.user
-                key = await asyncio.to_thread(moto.introduce_user, user.name, user.access_key_id, region)
-                _sign_as(scope, user.access_key_id, key)
+            if (caller := request.caller) is not None:
+                key = await asyncio.to_thread(moto.introduce_user, caller.name, caller.access_key_id, region)
+                _sign_as(scope, caller.access_key_id, key)
             else:
-                await asyncio.to_thread(moto.introduce_caller, header(scope, b"authorization"), region)
+                await asyncio.to_thread(moto.introduce_caller, AwsRequest(scope).header(b"authorization"), region)
         elif service == "ecr" and not moto.knows(region):
             words = "Credential should be scoped to a valid region."  # [reports]
             raise NotACall("InvalidSignatureException", "SignatureDoesNotMatch", words)
@@ -121,9 +120,8 @@ def _import_moto(region: str) -> MotoBackends:
     return MotoBackends(region)
 
 
-def _sign_for_region(scope: Scope, region: str) -> None:
+def _sign_for_region(scope: Scope, signed: str, region: str) -> None:
     """Put another region into a request whose signature, if it counts, has been verified."""
-    signed = signed_region(scope)
     if signed:
         before, after = f"/{signed}/".encode("latin-1"), f"/{region}/".encode()
         scope["headers"] = [

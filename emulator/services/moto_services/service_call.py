@@ -21,7 +21,7 @@ from typing import Any
 from emulator.aws.asgi import Scope
 from emulator.aws.json_document import NotADocument, parsed
 from emulator.aws.protocols import CBOR
-from emulator.aws.request import FORM, RPC_PREFIX, SERVICES, credential, header
+from emulator.aws.request import FORM, RPC_PREFIX, SERVICES, AwsRequest
 from emulator.errors import EmulatorError
 
 # Signing names, and what botocore calls the models of their APIs.
@@ -54,13 +54,12 @@ class ServiceCall:
         """X-Amz-Target; empty in the query protocol."""
         return f"{TARGETS[self.service]}.{self.operation}" if self.document is not None else ""
 
-    def for_moto(self, scope: Scope) -> tuple[Scope, bytes]:
+    def for_moto(self, request: AwsRequest) -> tuple[Scope, bytes]:
         """The request as moto is to have it, and its body."""
-        headers = [(name, value) for name, value in scope["headers"] if name == b"accept"]
+        headers = [(name, value) for name, value in request.raw_headers if name == b"accept"]
         headers.append((b"host", b"localhost"))  # of an AWS host, moto would take the region, whatever is signed
-        signed = credential(scope)
-        if signed:  # moto takes the region and the caller from here, and a presigned URL has no such header
-            authorization = f"AWS4-HMAC-SHA256 Credential={signed}, SignedHeaders=host, Signature=verified"
+        if request.credential:  # moto takes the region and the caller from here, and a presigned URL has no such header
+            authorization = f"AWS4-HMAC-SHA256 Credential={request.credential}, SignedHeaders=host, Signature=verified"
             headers.append((b"authorization", authorization.encode("latin-1", "replace")))
         if self.document is not None:
             # The query keeps moto from looking for parameters of a query in the document.
@@ -72,24 +71,24 @@ class ServiceCall:
         data = body.encode()
         headers.append((b"content-length", b"%d" % len(data)))
         line = {"method": "POST", "path": "/", "raw_path": b"/", "query_string": query.encode(), "headers": headers}
-        return {**scope, **line}, data
+        return {**request.scope, **line}, data
 
 
-async def read(service: str, scope: Scope, body: bytes) -> ServiceCall:
+async def read(request: AwsRequest, body: bytes) -> ServiceCall:
     """Raises NotACall. Large bodies, and the first call to a service, take their time, so in a thread."""
-    return await asyncio.to_thread(call_of, service, scope, body)
+    return await asyncio.to_thread(call_of, request, body)
 
 
-def call_of(service: str, scope: Scope, body: bytes) -> ServiceCall:
+def call_of(request: AwsRequest, body: bytes) -> ServiceCall:
     """Raises NotACall."""
-    target = header(scope, b"x-amz-target")
-    if service not in MODELS or header(scope, b"smithy-protocol") == CBOR:
+    service, target = request.named_service, request.target
+    if service not in MODELS or request.header(b"smithy-protocol") == CBOR:
         # It is refused as that, whoever asks for it.
-        operation = target.rpartition(".")[2] or scope["path"].partition(RPC_PREFIX)[2].rpartition("/")[2]
+        operation = target.rpartition(".")[2] or request.path.partition(RPC_PREFIX)[2].rpartition("/")[2]
         return ServiceCall(service, operation or "*")
-    if scope["method"] != "POST" and (target or scope["method"] != "GET"):
-        raise NotACall("InvalidAction", "InvalidAction", f"{scope['method']} is no way to call {service}.")
-    query = _pairs(scope["query_string"])
+    if request.method != "POST" and (target or request.method != "GET"):
+        raise NotACall("InvalidAction", "InvalidAction", f"{request.method} is no way to call {service}.")
+    query = _pairs(request.scope["query_string"])
     if target:
         prefix, _, operation = target.partition(".")
         if "Action" in query:
@@ -97,13 +96,13 @@ def call_of(service: str, scope: Scope, body: bytes) -> ServiceCall:
         if SERVICES.get(prefix) != service or operation not in _operations(service):
             raise NotACall("UnknownOperationException", "InvalidAction", f"{target} is no operation of {service}.")
         try:
-            document = parsed(_decompressed(scope, body))
+            document = parsed(_decompressed(request, body))
         except NotADocument as error:
             raise NotACall("SerializationException", "MalformedInput", str(error)) from None
         if not isinstance(document, dict):
             raise NotACall("SerializationException", "MalformedInput", "The request is no JSON object")
         return ServiceCall(service, operation, document)
-    form = _pairs(_decompressed(scope, body))
+    form = _pairs(_decompressed(request, body))
     twice = sorted(query.keys() & form.keys())
     if twice:
         raise _ambiguous(f"The parameter {twice[0][:100]} is in the query of the URL and in the body")
@@ -136,9 +135,9 @@ def _ambiguous(message: str) -> NotACall:
     return NotACall("SerializationException", "MalformedInput", message)
 
 
-def _decompressed(scope: Scope, body: bytes) -> bytes:
+def _decompressed(request: AwsRequest, body: bytes) -> bytes:
     """A body as it was before an SDK compressed it, which they do with metrics. Raises NotACall."""
-    encoding = header(scope, b"content-encoding")
+    encoding = request.header(b"content-encoding")
     if encoding in ("", "identity", "aws-chunked"):
         return body
     try:

@@ -15,6 +15,7 @@ import uuid
 
 from emulator.aws.asgi import BodyBrokenOff, BodyTooLong, Headers, Receive, Scope, Send, read_body, send_answer
 from emulator.aws.eventstream import payload_part, stream_exception
+from emulator.aws.request import AwsRequest
 from emulator.clock import Clock
 from emulator.containers.contract import NEW_SESSION, Answer, Invocation
 from emulator.errors import (
@@ -72,11 +73,11 @@ class RuntimeApp:
         self._throttle = Throttle(limits.invocations_per_second, asyncio.get_running_loop().time)
         self._warned_of_size = False
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, request: AwsRequest, receive: Receive, send: Send) -> None:
         # Not from os.urandom: the id has to be unique, not secret, and there is one for each request.
         request_id = str(uuid.UUID(int=random.getrandbits(128), version=4))
         try:
-            await self._invoke(scope, receive, send, request_id)
+            await self._invoke(request.scope, receive, send, request_id)
         except AwsError as error:
             await _send_error(send, error, request_id)
         except Exception:

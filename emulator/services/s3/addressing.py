@@ -3,76 +3,60 @@
 from __future__ import annotations
 
 import email.utils
-import re
 import time
 import urllib.parse
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta, timezone
 
-from emulator.aws.asgi import Scope
 from emulator.aws.decimals import decimal
-from emulator.aws.request import header, signed_for
+from emulator.aws.request import AwsRequest
 from emulator.services.s3.errors import S3Error, expired, invalid_argument, invalid_uri
 from emulator.storage.checksums import HEADER, LENGTHS
 
-# bucket.localhost, bucket.s3.anything, bucket.s3-region.anything; a bucket's name may have dots.
-VIRTUAL_HOST = re.compile(r"(?P<bucket>[a-z0-9][a-z0-9.-]*?)\.(?:localhost|s3(?:[.-].*)?)", re.ASCII | re.IGNORECASE)
 CHECKSUM_HEADERS = {HEADER + algorithm for algorithm in LENGTHS}
 LONGEST_PRESIGNED_SECONDS = 604_800  # [api] seven days
 
 
-def bucket_of_host(host: str) -> str:
-    """The bucket that a Host header names; empty if it names none."""
-    match = VIRTUAL_HOST.fullmatch(host.rpartition(":")[0] if re.search(r":\d+$", host) else host)
-    return match["bucket"].lower() if match else ""
-
-
-def is_for_s3(scope: Scope, has_bucket: Callable[[str], bool]) -> bool:
+def is_for_s3(request: AwsRequest, has_bucket: Callable[[str], bool]) -> bool:
     """By its signature. One without is for S3 if its host or its path begins with the name of a bucket."""
-    service = signed_for(scope)
-    if service:
-        return service == "s3"
-    if bucket_of_host(header(scope, b"host")):
+    if request.signed_for:
+        return request.signed_for == "s3"
+    if request.bucket_of_host:
         return True
-    bucket = scope["path"][1:].partition("/")[0]
+    bucket = request.path[1:].partition("/")[0]
     return bool(bucket) and has_bucket(bucket)
 
 
-def target(scope: Scope) -> tuple[str, str]:
-    """Bucket and key, each empty if there is none. Raises InvalidURI when the path is not UTF-8."""
-    raw = scope["raw_path"].partition(b"?")[0] or b"/"
+def bucket_and_key(request: AwsRequest) -> tuple[str, str]:
+    """What a request is about, each empty if there is none. Raises InvalidURI when the path is not UTF-8."""
     try:
-        path = urllib.parse.unquote_to_bytes(raw).decode().removeprefix("/")
+        return request.bucket_and_key
     except UnicodeDecodeError:
-        raise invalid_uri(raw.decode("latin-1")) from None
-    bucket = bucket_of_host(header(scope, b"host"))
-    if bucket:
-        return bucket, path
-    bucket, _, key = path.partition("/")
-    return bucket, key
+        raise invalid_uri(request.raw_path) from None
 
 
-def headers_of(scope: Scope, query: Mapping[str, str]) -> dict[str, str]:
+def headers_of(request: AwsRequest) -> dict[str, str]:
     """The headers, and those that SDKs put into the query of a presigned URL; names in lower case.
 
     S3 does not apply checksums from a query: an SDK that signs a URL does not know the data yet, and the one for
     JavaScript writes the checksum of nothing there. [reports]
     """
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.raw_headers}
     lifted = {
         name.lower(): value
-        for name, value in query.items()
+        for name, value in request.query.items()
         if name.lower().startswith("x-amz-") and not name.startswith("X-Amz-")
         if name.lower() not in CHECKSUM_HEADERS
     }
     merged = {**lifted, **headers}
-    if "X-Amz-Content-Sha256" in query:
-        merged["x-amz-content-sha256"] = query["X-Amz-Content-Sha256"]
+    if "X-Amz-Content-Sha256" in request.query:
+        merged["x-amz-content-sha256"] = request.query["X-Amz-Content-Sha256"]
     return merged
 
 
 def check_expiry(query: Mapping[str, str]) -> None:
-    """Raises AccessDenied when a presigned URL is out of date. Signatures are the door's, with --access."""
+    """Raises AccessDenied when a presigned URL is out of date. With --access, its signature is checked as well, and
+    with that its time."""
     now = datetime.now(timezone.utc)
     try:
         if "X-Amz-Expires" in query and "X-Amz-Date" in query:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from emulator.aws.arn import ACCOUNT_ID
-from emulator.aws.asgi import Receive, Scope, Send, send_answer
-from emulator.aws.request import ADMITTED, header, parsed_query, signed_region
+from emulator.aws.asgi import Receive, Send, send_answer
+from emulator.aws.request import AwsRequest
 from emulator.services.s3 import xml_documents
-from emulator.services.s3.addressing import check_expiry, headers_of, target
+from emulator.services.s3.addressing import bucket_and_key, check_expiry, headers_of
 from emulator.services.s3.aws_chunked import AwsChunked
 from emulator.services.s3.body import Body
 from emulator.services.s3.call import S3Answer, S3Call, Sink
@@ -75,26 +75,26 @@ class S3App:
         """Whether there is a bucket of that name now."""
         return is_bucket(self._root, name)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, request: AwsRequest, receive: Receive, send: Send) -> None:
         # Not from os.urandom: the id has to be unique, not secret.
         request_id = f"{random.getrandbits(64):016X}"
         body, answer = Body(receive), S3Answer()
         try:
             try:
-                answer = await self._answer(scope, body)
+                answer = await self._answer(request, body)
             except S3Error as error:
-                answer = _refusal(error, scope, request_id)
+                answer = _refusal(error, request, request_id)
             except StorageError as error:
-                answer = _refusal(s3_error(error), scope, request_id)
+                answer = _refusal(s3_error(error), request, request_id)
             except Exception:
                 log.exception("S3 request %s failed inside the emulator", request_id)
-                answer = _refusal(internal_error(), scope, request_id)
+                answer = _refusal(internal_error(), request, request_id)
             if not body.is_complete:
-                if body.has_begun or not _expects_continue(scope):
+                if body.has_begun or not _expects_continue(request):
                     await body.drop()
                 else:  # the caller was not asked for its body
                     answer.headers.append(("Connection", "close"))
-            await self._send(scope, answer, send, request_id)
+            await self._send(request.method == "HEAD", answer, send, request_id)
         finally:
             if answer.file is not None:
                 answer.file.close()
@@ -112,18 +112,19 @@ class S3App:
         uploads.sweep()
         return store, uploads
 
-    async def _answer(self, scope: Scope, body: Body) -> S3Answer:
-        query = parsed_query(scope["query_string"])
-        bucket, key = target(scope)
-        headers, admitted = headers_of(scope, query), scope.get(ADMITTED)
-        check_expiry(query)
+    async def _answer(self, request: AwsRequest, body: Body) -> S3Answer:
+        (bucket, key), headers = bucket_and_key(request), headers_of(request)
+        if (
+            request.caller is None or "authorization" in headers
+        ):  # else access control has checked it, with the signature
+            check_expiry(request.query)
         if headers.get("x-amz-expected-bucket-owner", ACCOUNT_ID) != ACCOUNT_ID:
             raise not_yours(bucket)
         store, uploads = await self._open()
-        call = S3Call(store, uploads, scope["method"], bucket, key, query, headers, signed_region(scope))
-        if admitted is not None:
-            call.check_key, call.chunk_signatures = admitted.check_key, admitted.chunk_signatures
-        if bucket and scope["method"] not in ("PUT",) and not self.has_bucket(bucket):
+        call = S3Call(store, uploads, request.method, bucket, key, request.query, headers, region=request.signed_region)
+        if request.caller is not None:
+            call.check_key, call.chunk_signatures = request.caller.check_key, request.caller.chunk_signatures
+        if bucket and request.method != "PUT" and not self.has_bucket(bucket):
             raise NoSuchBucket(bucket)
         handler = handler_of(call)
         if takes_data(handler):
@@ -180,12 +181,11 @@ class S3App:
         digests.verify(expectations(about))
         return document
 
-    async def _send(self, scope: Scope, answer: S3Answer, send: Send, request_id: str) -> None:
+    async def _send(self, is_head: bool, answer: S3Answer, send: Send, request_id: str) -> None:
         headers = [(b"x-amz-request-id", request_id.encode()), (b"x-amz-id-2", HOST_ID.encode())]
         headers += [
             (name.encode("latin-1", "replace"), value.encode("latin-1", "replace")) for name, value in answer.headers
         ]
-        is_head = scope["method"] == "HEAD"
         if answer.file is None and not (is_head and not answer.body):
             await send_answer(send, answer.status, headers, answer.body, is_head=is_head)
             return
@@ -240,14 +240,14 @@ def _is_chunked(headers: dict[str, str]) -> bool:
     )
 
 
-def _expects_continue(scope: Scope) -> bool:
-    return header(scope, b"expect").lower() == "100-continue"
+def _expects_continue(request: AwsRequest) -> bool:
+    return request.header(b"expect").lower() == "100-continue"
 
 
-def _refusal(error: S3Error, scope: Scope, request_id: str) -> S3Answer:
+def _refusal(error: S3Error, request: AwsRequest, request_id: str) -> S3Answer:
     if isinstance(error, NotModified):
         return S3Answer(304, error.headers)
     headers = [("Content-Type", "application/xml")]
-    if scope["method"] == "HEAD":
+    if request.method == "HEAD":
         return S3Answer(error.status, headers)
-    return S3Answer(error.status, headers, xml_documents.error(error, scope["path"], request_id, HOST_ID))
+    return S3Answer(error.status, headers, xml_documents.error(error, request.path, request_id, HOST_ID))

@@ -10,9 +10,9 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from emulator.aws.asgi import BodyBrokenOff, BodyTooLong, Receive, Scope, Send, read_body, send_answer
+from emulator.aws.asgi import BodyBrokenOff, BodyTooLong, Receive, Send, read_body, send_answer
 from emulator.aws.json_document import NotADocument, parsed
-from emulator.aws.request import DOCUMENT, header
+from emulator.aws.request import AwsRequest
 from emulator.aws.service_models import input_shape_name, operation_names, shape
 from emulator.services.sagemaker import empty_lists, endpoint_configs, endpoints, models, operation_of, tags
 from emulator.services.sagemaker.control_plane import ControlPlane
@@ -60,13 +60,13 @@ class SageMakerApp:
         self._plane = plane
         self._stopped = False
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, request: AwsRequest, receive: Receive, send: Send) -> None:
         # Not from os.urandom: the id has to be unique, not secret.
         request_id = str(uuid.UUID(int=random.getrandbits(128), version=4))
         refusal: ControlPlaneError | None = None
         body = b""
         try:
-            body = json.dumps(await self._answer(scope, receive)).encode()
+            body = json.dumps(await self._answer(request, receive)).encode()
         except ControlPlaneError as error:
             refusal = error
         except OSError as error:
@@ -80,16 +80,16 @@ class SageMakerApp:
             headers.append((b"x-amzn-errortype", refusal.code.encode()))
         await send_answer(send, 200 if refusal is None else refusal.status, headers, body)
 
-    async def _answer(self, scope: Scope, receive: Receive) -> dict[str, Any]:
+    async def _answer(self, request: AwsRequest, receive: Receive) -> dict[str, Any]:
         body = await _read(receive)
-        name = operation_of(header(scope, b"x-amz-target"))
+        name = operation_of(request.target)
         operation = OPERATIONS.get(name) or empty_lists.OPERATIONS.get(name)
         if operation is None:
             raise not_emulated(name) if name in operation_names() else unknown_operation(name)
         # What was authorised is what is executed: the same object, not another reading of the same bytes.
-        asked = scope[DOCUMENT] if DOCUMENT in scope else _parsed(body)
+        asked = _parsed(body) if request.content is None else request.content
         check(shape(input_shape(name)), asked)
-        if name == "DescribeEndpoint" and is_waiter(header(scope, b"user-agent")):
+        if name == "DescribeEndpoint" and is_waiter(request.header(b"user-agent")):
             await settled(self._plane, asked["EndpointName"])
         if name.startswith(("Describe", "List")):
             return await operation(self._plane, asked)

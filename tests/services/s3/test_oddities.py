@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from emulator.aws.request import AwsRequest
 from emulator.services.s3.app import S3App
 
 MANY = "9" * 5000
@@ -47,7 +48,7 @@ def call(root: Path) -> Call:
             sent.append(message)
 
         s3 = S3App(root)
-        await s3(scope, receive, send)
+        await s3(AwsRequest(scope), receive, send)
         await s3.stop()
         return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
 

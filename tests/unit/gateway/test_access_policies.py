@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from emulator.aws.permissions import RequiredPermission
 from emulator.errors import SetupError
-from emulator.gateway.access import patterns, required_permissions
-from emulator.gateway.access.access_control import User
+from emulator.gateway.access import patterns
 from emulator.gateway.access.iam_policy import (
     Decision,
-    RequiredPermission,
     Statement,
     decide,
     of_document,
@@ -25,9 +23,6 @@ from emulator.gateway.access.iam_policy import (
 )
 from emulator.gateway.access.patterns import Arn, Text
 from emulator.gateway.access.policy_conditions import Condition
-from emulator.hosting.endpoints import Endpoints
-from emulator.services.sagemaker.control_plane import ControlPlane
-from emulator.services.sagemaker.registry import Registry
 from localmme.access_file import MINIMAL_FILE, read
 from tests.support.repository import REPOSITORY
 
@@ -413,21 +408,3 @@ def test_many_wildcards_and_a_long_name_take_no_more_steps_than_that(monkeypatch
     assert not Text("*/*/*/*/*/*x").matches("/" * 1000, {})
     assert Text("*/*/*/*/*/*").matches("/" * 1000, {})
     assert steps <= 10
-
-
-# The region's partition
-
-
-@pytest.mark.parametrize(
-    ("region", "partition"), [("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov"), ("eu-west-1", "aws")]
-)
-def test_a_policy_matches_the_arn_that_was_returned(region: str, partition: str, tmp_path: Path) -> None:
-    plane = ControlPlane(Registry.open(tmp_path / "registry.db"), Endpoints(None), region, tmp_path, None, 1)  # type: ignore[arg-type]
-    returned = plane.arn("endpoint", "My-Endpoint")
-    assert returned.startswith(f"arn:{partition}:sagemaker:{region}:")
-    [ask] = required_permissions.of_sagemaker(
-        SimpleNamespace(target="SageMaker.DeleteEndpoint"), region, {"EndpointName": "My-Endpoint"}
-    )  # type: ignore[arg-type]
-    assert Arn(returned).matches(ask.resource, {})
-    assert User("u", "K", "s", region=region).arn.startswith(f"arn:{partition}:iam::")
-    plane.registry.close()

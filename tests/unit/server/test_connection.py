@@ -16,6 +16,7 @@ from uvicorn.server import ServerState
 
 from emulator.aws.asgi import Receive, Scope, Send
 from emulator.aws.protocols import Refusal
+from emulator.aws.request import AwsRequest
 from emulator.gateway.refusals import send_refusal
 from emulator.server.connection import HEAD_BYTES, Connection
 from emulator.timeouts import in_time
@@ -69,7 +70,7 @@ class Echo:
         await answer(send, scope["raw_path"] + b" " + body)
 
     async def refuse(self, scope: Scope, send: Send, refusal: Refusal) -> None:
-        await send_refusal("", scope, refusal, send)
+        await send_refusal(AwsRequest(scope), refusal, send)
 
 
 class Running:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from emulator.aws.request import AwsRequest
 from emulator.services.s3 import app
 from emulator.services.s3.app import S3App
 from emulator.storage.errors import StorageError
@@ -214,7 +215,7 @@ def test_a_disk_that_takes_no_more_records_is_insufficient_storage_and_what_was_
         async def send(message: dict[str, Any]) -> None:
             sent.append(message)
 
-        await s3(scope, receive, send)
+        await s3(AwsRequest(scope), receive, send)
         return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
 
     async def scenario() -> None:

@@ -1,0 +1,23 @@
+"""What a call of one of moto's services needs to be allowed: its action, about all resources."""
+
+from __future__ import annotations
+
+from emulator.aws.permissions import RequiredPermission
+from emulator.aws.request import AwsRequest
+from emulator.services.moto_services.service_call import read
+
+# The names that requests are signed for, where actions begin with another one.
+PREFIXES = {"monitoring": "cloudwatch"}
+FREE = {"sts:GetCallerIdentity"}  # [api] anybody may
+# What gives keys that nobody would know here.
+GIVE_KEYS = {
+    "AssumeRole", "AssumeRoleWithSAML", "AssumeRoleWithWebIdentity", "AssumeRoot", "GetFederationToken",
+    "GetSessionToken",
+}  # fmt: skip
+
+
+async def required_permissions(request: AwsRequest, region: str, body: bytes) -> list[RequiredPermission]:
+    """The request's content is the call that is executed. Raises NotACall."""
+    request.content = call = await read(request, body)
+    action = f"{PREFIXES.get(call.service, call.service)}:{call.operation}"
+    return [] if action in FREE else [RequiredPermission(action, "*", {})]

@@ -1,0 +1,30 @@
+"""What an invocation needs to be allowed. [service reference]"""
+
+from __future__ import annotations
+
+from emulator.aws.arn import sagemaker_arn
+from emulator.aws.permissions import RequiredPermission
+from emulator.aws.request import AwsRequest
+from emulator.services.runtime.app import INVOKE, INVOKE_ASYNC, INVOKE_STREAM, parts_of
+
+ACTIONS = {
+    INVOKE: "sagemaker:InvokeEndpoint",
+    INVOKE_STREAM: "sagemaker:InvokeEndpointWithResponseStream",
+    INVOKE_ASYNC: "sagemaker:InvokeEndpointAsync",
+}
+# Condition keys, and the headers that they are about. [service reference]
+CONDITION_KEYS = {
+    "sagemaker:targetmodel": "x-amzn-sagemaker-target-model",
+    "sagemaker:targetcontainerhostname": "x-amzn-sagemaker-target-container-hostname",
+}
+
+
+async def required_permissions(request: AwsRequest, region: str, body: bytes) -> list[RequiredPermission]:
+    """Nothing for what is no operation: it is refused as that."""
+    name, operation = parts_of(request.raw_path)
+    action = ACTIONS.get(operation)
+    if action is None:
+        return []
+    values = {key: request.headers.get(header, "") for key, header in CONDITION_KEYS.items()}
+    context = {key: (value,) for key, value in values.items() if value}
+    return [RequiredPermission(action, sagemaker_arn(region, "endpoint", name), context)]

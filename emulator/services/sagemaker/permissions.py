@@ -1,0 +1,66 @@
+"""What an operation of the control plane needs to be allowed. [service reference]"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from emulator.aws.arn import sagemaker_arn
+from emulator.aws.json_document import parsed
+from emulator.aws.permissions import Context, RequiredPermission
+from emulator.aws.request import AwsRequest
+from emulator.services.sagemaker import operation_of
+
+# A member of a request, and the kind of resource that it names.
+NAMED = {
+    "EndpointName": "endpoint",
+    "EndpointConfigName": "endpoint-config",
+    "ModelName": "model",
+    "InferenceComponentName": "inference-component",
+}
+
+
+async def required_permissions(request: AwsRequest, region: str, body: bytes) -> list[RequiredPermission]:
+    """The request's content is the document that is executed. Raises NotADocument."""
+    request.content = parsed(body)
+    return permissions_of(operation_of(request.target), request.content, region)
+
+
+def permissions_of(operation: str, document: Any, region: str) -> list[RequiredPermission]:
+    """All names in a request are resources of it, except where it lists."""
+    members = document if isinstance(document, dict) else {}
+    context = _tags_and_types(members)
+    arns = [sagemaker_arn(region, kind, name) for member, kind in NAMED.items() if (name := _text(members, member))]
+    if operation.startswith("List"):
+        arns = []
+    tagged = _text(members, "ResourceArn")
+    if tagged:
+        arns.append(tagged)
+    required = [RequiredPermission(f"sagemaker:{operation}", arn, context) for arn in arns or ["*"]]
+    role = _text(members, "ExecutionRoleArn")
+    if role:
+        passed_to: Context = {"iam:passedtoservice": ("sagemaker.amazonaws.com",)}
+        required.append(RequiredPermission("iam:PassRole", role, passed_to))
+    return required
+
+
+def _text(members: dict[str, Any], name: str) -> str:
+    value = members.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _tags_and_types(members: dict[str, Any]) -> Context:
+    context: dict[str, tuple[str, ...]] = {}
+    tags = [tag for tag in _list(members, "Tags") if isinstance(tag.get("Key"), str)]
+    if tags:
+        context["aws:tagkeys"] = tuple(tag["Key"] for tag in tags)
+        context |= {f"aws:requesttag/{tag['Key'].lower()}": (str(tag.get("Value", "")),) for tag in tags}
+    variants = [*_list(members, "ProductionVariants"), *_list(members, "ShadowProductionVariants")]
+    types = tuple(str(one["InstanceType"]) for one in variants if "InstanceType" in one)
+    if types:
+        context["sagemaker:instancetypes"] = types
+    return context
+
+
+def _list(members: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    value = members.get(name)
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
