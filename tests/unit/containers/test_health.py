@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from emulator.containers.health import FirstHealth, Outcome, first_health
+from tests.support.virtual_time import in_virtual_time
 
-LONG = 60.0  # seconds that no test takes
+LONG = 60.0  # seconds
 
 
 def waited(*problems: str | None, seconds: float = LONG, ends_at_check: int = 0) -> tuple[FirstHealth, int]:
@@ -25,7 +26,7 @@ def waited(*problems: str | None, seconds: float = LONG, ends_at_check: int = 0)
 
         return await first_health(ended, check, seconds), count
 
-    return asyncio.run(scenario())
+    return in_virtual_time(scenario())
 
 
 def test_a_container_is_healthy_when_nothing_is_wrong_with_it() -> None:
@@ -42,7 +43,7 @@ def test_one_that_is_healthy_and_ends_at_once_was_healthy() -> None:
 
 
 def test_at_the_end_of_the_time_the_last_problem_is_reported() -> None:
-    assert waited("no answer", "500 busy", seconds=0.03)[0] == FirstHealth(Outcome.TIMED_OUT, "500 busy")
+    assert waited("no answer", "500 busy", seconds=5.0)[0] == FirstHealth(Outcome.TIMED_OUT, "500 busy")
 
 
 def test_it_is_checked_once_however_short_the_time_is() -> None:
