@@ -9,6 +9,7 @@ import re
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,16 +17,17 @@ import pytest
 from tests.support.emulator_process import Emulator, localmme
 from tests.support.files import archive
 from tests.support.repository import REPOSITORY
-from tests.support.scripted_models import SCRIPTED_CONTAINER, scripted_model
+from tests.support.scripted_models import SCRIPTED_CONTAINER, SharedEmulator, scripted_model, shared_emulator
 
 HANDLER = "def handle(data, context):\n    return [b'hello']\n"
 
 
-@pytest.fixture
-def emulator(scripted, bucket: Path) -> Emulator:
-    scripted_model(bucket / "a.tar.gz", "I am a", invoke={"echo": True})
-    scripted_model(bucket / "teams" / "b.tar.gz", "I am b")
-    return scripted()
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedEmulator]:
+    with shared_emulator(tmp_path_factory.mktemp("commands")) as emulator:
+        scripted_model(emulator.bucket / "a.tar.gz", "I am a", invoke={"echo": True})
+        scripted_model(emulator.bucket / "teams" / "b.tar.gz", "I am b")
+        yield emulator
 
 
 def wrong(*arguments: str, **options: object) -> str:
@@ -81,8 +83,9 @@ def test_serve_says_that_the_port_is_taken(tmp_path: Path) -> None:
     assert not (tmp_path / "state").exists()
 
 
-def test_serve_says_that_the_state_directory_is_taken(emulator: Emulator, bucket: Path) -> None:
-    line = wrong("serve", "--models", str(bucket), "--port", "0", "--state-dir", str(emulator.state_directory))
+def test_serve_says_that_the_state_directory_is_taken(emulator: SharedEmulator) -> None:
+    state = str(emulator.state_directory)
+    line = wrong("serve", "--models", str(emulator.bucket), "--port", "0", "--state-dir", state)
     assert "Another emulator uses the state directory" in line
     assert emulator.health() == 200
 
@@ -167,7 +170,10 @@ def test_a_command_without_an_emulator_says_how_to_start_one(command: list[str])
     assert "No emulator answers at http://127.0.0.1:9. Start one with localmme serve" in line
 
 
-def test_models_lists_what_is_where(emulator: Emulator) -> None:
+def test_models_lists_what_is_where(scripted, bucket: Path) -> None:
+    scripted_model(bucket / "a.tar.gz")
+    scripted_model(bucket / "teams" / "b.tar.gz")
+    emulator = scripted()
     emulator.invoke("teams/b.tar.gz")
     result = localmme("models", "--json", "--url", emulator.url)
     listed = {model["target_model"]: model for model in json.loads(result.stdout)}

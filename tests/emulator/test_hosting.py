@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,14 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.support.aws_clients import refused
 from tests.support.emulator_process import Emulator
 from tests.support.files import archive, files_below
-from tests.support.scripted_models import Journal, scripted_arguments, scripted_model
+from tests.support.scripted_models import Journal, SharedEmulator, scripted_arguments, scripted_model, shared_emulator
 from tests.support.waiting import eventually
 
 MIB = 2**20
+Calls = Callable[..., list[str]]
 
 
 @pytest.fixture
@@ -28,15 +30,18 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-def refused(emulator: Emulator, target_model: str, **request: Any) -> ClientError:
-    with pytest.raises(ClientError) as caught:
-        emulator.invoke(target_model, **request)
-    return caught.value
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedEmulator]:
+    """For tests whose models do not depend on what else is in memory."""
+    with shared_emulator(tmp_path_factory.mktemp("hosting"), "--limit", "load_seconds=4") as emulator:
+        yield emulator
 
 
-def original(error: ClientError) -> tuple[str, int]:
-    """A ModelError's code and what the container answered."""
-    return error.response["Error"]["Code"], error.response["OriginalStatusCode"]
+@pytest.fixture
+def calls_of(emulator: SharedEmulator) -> Calls:
+    """The names of the calls of these kinds that the shared emulator's container got since the test began."""
+    before = len(emulator.journal.entries())
+    return lambda *calls: [e["call"] for e in emulator.journal.entries()[before:] if e.get("call") in calls]
 
 
 def models(bucket: Path, *names: str, **script: Any) -> None:
@@ -62,28 +67,23 @@ def stored_files(emulator: Emulator) -> list[Path]:
 
 
 def test_many_callers_of_a_cold_model_cause_one_download_and_one_load(
-    scripted, bucket: Path, journal: Journal, pool: ThreadPoolExecutor
+    emulator: SharedEmulator, calls_of: Calls, pool: ThreadPoolExecutor
 ) -> None:
-    models(bucket, "a.tar.gz", load={"delay": 0.5})
-    emulator = scripted()
-    calls = [pool.submit(emulator.invoke, "a.tar.gz", str(n)) for n in range(100)]
+    name = emulator.model_of("cold", load={"delay": 0.5})
+    calls = [pool.submit(emulator.invoke, name, str(n)) for n in range(100)]
     answers = [call.result() for call in calls]
     assert [answer["body"] for answer in answers] == [str(n) for n in range(100)]
-    assert {answer["answer"] for answer in answers} == {"I am a.tar.gz"}
-    assert len(journal.entries("load")) == 1
-    model = emulator.model("a.tar.gz")
+    assert {answer["answer"] for answer in answers} == {name}
+    assert calls_of("load") == ["load"]
+    model = emulator.model(name)
     assert (model["downloads"], model["loads"], model["invocations"]) == (1, 1, 100)
 
 
-def test_different_models_load_at_the_same_time(
-    scripted, bucket: Path, journal: Journal, pool: ThreadPoolExecutor
-) -> None:
-    names = [f"{n}.tar.gz" for n in range(4)]
-    models(bucket, *names, load={"delay": 1.5})
-    emulator = scripted()
+def test_different_models_load_at_the_same_time(emulator: SharedEmulator, pool: ThreadPoolExecutor) -> None:
+    names = [emulator.model_of("together", load={"delay": 1.5}) for _ in range(4)]
     answers = list(pool.map(emulator.invoke, names))
-    assert [answer["answer"] for answer in answers] == [f"I am {name}" for name in names]
-    loads = journal.entries("load")
+    assert [answer["answer"] for answer in answers] == names
+    loads = emulator.journal.entries("load")[-4:]
     assert max(load["time"] - load["seconds"] for load in loads) < min(load["time"] for load in loads)
 
 
@@ -101,7 +101,7 @@ def test_a_container_that_wrongly_says_that_it_has_a_model_is_not_believed(
     scripted, bucket: Path, journal: Journal
 ) -> None:
     models(bucket, "a", load={"status": 409})
-    assert original(refused(scripted(), "a")) == ("ModelError", 409)
+    assert refused(scripted().invoke, "a").from_the_container == ("ModelError", 409)
     assert not journal.entries("invoke")
 
 
@@ -117,25 +117,24 @@ def test_a_container_that_wrongly_says_that_it_has_a_model_is_not_believed(
     ids=["500", "400", "hang", "garbage", "close"],
 )
 def test_a_load_that_fails_is_a_model_error_and_is_tried_afresh(
-    scripted, bucket: Path, journal: Journal, cue: dict[str, Any], status: int, words: str
+    emulator: SharedEmulator, calls_of: Calls, cue: dict[str, Any], status: int, words: str
 ) -> None:
-    models(bucket, "a.tar.gz", load={"times": 1, **cue})
-    emulator = scripted("--limit", "load_seconds=2")
-    error = refused(emulator, "a.tar.gz")
-    assert original(error) == ("ModelError", status)
-    assert words in str(error) and words in error.response["OriginalMessage"]
-    eventually(lambda: journal.calls("load", "unload") == ["load", "unload"], what="the failed model is forgotten")
-    assert emulator.invoke("a.tar.gz")["answer"] == "I am a.tar.gz"
-    model = emulator.model("a.tar.gz")
+    name = emulator.model_of("failing", load={"times": 1, **cue})
+    error = refused(emulator.invoke, name)
+    assert error.from_the_container == ("ModelError", status)
+    assert words in error.message and words in error.response["OriginalMessage"]
+    eventually(lambda: calls_of("load", "unload") == ["load", "unload"], what="the failed model is forgotten")
+    assert emulator.invoke(name)["answer"] == name
+    model = emulator.model(name)
     assert (model["downloads"], model["failed_loads"], model["loads"], model["unloads"]) == (1, 1, 1, 0)
 
 
 def test_a_load_that_outlasts_the_call_goes_on_and_the_next_call_finds_the_model(scripted, bucket: Path) -> None:
     models(bucket, "a.tar.gz", load={"delay": 2.5})
     emulator = scripted("--limit", "invocation_seconds=1")
-    error = refused(emulator, "a.tar.gz")
-    assert error.response["Error"]["Code"] == "ModelNotReadyException"
-    assert error.response["ResponseMetadata"]["HTTPStatusCode"] == 429
+    error = refused(emulator.invoke, "a.tar.gz")
+    assert error.code == "ModelNotReadyException"
+    assert error.status == 429
     assert emulator.instance()["memory"]["loading"] == ["a.tar.gz"]
     eventually(lambda: emulator.in_memory() == {"a.tar.gz"})
     assert emulator.invoke("a.tar.gz")["answer"] == "I am a.tar.gz"
@@ -148,7 +147,7 @@ def test_a_load_that_takes_too_long_fails_and_the_next_call_tries_afresh(
 ) -> None:
     models(bucket, "a.tar.gz", load={"times": 1, "delay": 3})
     emulator = scripted("--limit", "load_seconds=1.5", "--limit", "invocation_seconds=1")
-    assert refused(emulator, "a.tar.gz").response["Error"]["Code"] == "ModelNotReadyException"
+    assert refused(emulator.invoke, "a.tar.gz").code == "ModelNotReadyException"
     eventually(lambda: emulator.model("a.tar.gz")["failed_loads"] == 1)
     eventually(lambda: "unload" in journal.calls("unload"), what="the model is forgotten")
     eventually(lambda: "load" in journal.calls("load"), what="the first load has come to its end in the container")
@@ -201,7 +200,7 @@ def test_a_model_that_never_gets_room_is_refused_in_the_end(scripted, bucket: Pa
     emulator = scripted("--max-loaded-models", "1", "--limit", "load_seconds=1")
     slow = pool.submit(emulator.invoke, "a")
     eventually(lambda: in_flight(emulator, "a"))
-    assert refused(emulator, "b").response["Error"]["Code"] == "ServiceUnavailable"
+    assert refused(emulator.invoke, "b").code == "ServiceUnavailable"
     assert slow.result()["answer"] == "I am a"
     assert emulator.invoke("b")["answer"] == "I am b"
 
@@ -262,8 +261,8 @@ def test_out_of_memory_with_nothing_left_to_unload_is_a_model_error_and_the_mode
     models(bucket, "large", load={"times": 2, "status": 507, "keep": True, "body": "CUDA out of memory"})
     emulator = scripted()
     emulator.invoke("a")
-    error = refused(emulator, "large")
-    assert original(error) == ("ModelError", 507)
+    error = refused(emulator.invoke, "large")
+    assert error.from_the_container == ("ModelError", 507)
     assert error.response["OriginalMessage"] == "CUDA out of memory"
     assert emulator.in_memory() == set()
     eventually(lambda: journal.entries("unload")[-1]["model"] == journal.entries("load")[-1]["model"])
@@ -283,7 +282,7 @@ def test_out_of_memory_at_an_invocation_is_a_model_error_and_an_idle_model_is_un
     models(bucket, "a", invoke={"times": 1, "status": 507})
     emulator = scripted()
     emulator.invoke("idle")
-    assert original(refused(emulator, "a")) == ("ModelError", 507)
+    assert refused(emulator.invoke, "a").from_the_container == ("ModelError", 507)
     eventually(lambda: emulator.in_memory() == {"a"})
     assert emulator.invoke("a")["answer"] == "I am a"
 
@@ -349,9 +348,9 @@ def test_a_volume_full_of_models_in_flight_is_waited_for(scripted, bucket: Path,
 def test_a_model_larger_than_the_volume_is_refused_and_nothing_of_it_stays(scripted, bucket: Path) -> None:
     sized(bucket, "large", kib=1100)
     emulator = scripted("--storage", "1MB")
-    error = refused(emulator, "large")
-    assert error.response["Error"]["Code"] == "ValidationError"
-    assert "unpacks to more than 1048576 bytes" in str(error)
+    error = refused(emulator.invoke, "large")
+    assert error.code == "ValidationError"
+    assert "unpacks to more than 1048576 bytes" in error.message
     assert emulator.instance()["volume"]["used_bytes"] == 0
     assert not stored_files(emulator)
 
@@ -379,8 +378,8 @@ def test_a_disk_that_is_really_full_is_treated_as_a_full_volume(
         for name in ("a", "b", "c", "a"):
             assert emulator.invoke(name)["answer"] == f"I am {name}"
         assert emulator.on_disk() == {"c", "a"}
-        error = refused(emulator, "large")
-        assert error.response["Error"]["Code"] == "ServiceUnavailable" and "no space left" in str(error)
+        error = refused(emulator.invoke, "large")
+        assert error.code == "ServiceUnavailable" and "no space left" in error.message
         assert emulator.invoke("b")["answer"] == "I am b"
     finally:
         emulator.stop()
@@ -436,11 +435,11 @@ def test_an_invocation_that_takes_too_long_is_a_model_error_and_the_model_stays(
 ) -> None:
     models(bucket, "a", invoke={"times": 1, "delay": 3})
     emulator = scripted("--limit", "invocation_seconds=1")
-    error = refused(emulator, "a")
-    assert original(error) == ("ModelError", 0)
+    error = refused(emulator.invoke, "a")
+    assert error.from_the_container == ("ModelError", 0)
     assert (
         "Your invocation timed out while waiting for a response from container primary. Review the latency metrics "
-        "for each container in Amazon CloudWatch, resolve the issue, and try again." in str(error)
+        "for each container in Amazon CloudWatch, resolve the issue, and try again." in error.message
     )
     assert emulator.in_memory() == {"a"} and in_flight(emulator, "a") == 0
     # Were the connection used again, these would get the late answer of the first.
@@ -450,13 +449,12 @@ def test_an_invocation_that_takes_too_long_is_a_model_error_and_the_model_stays(
 
 
 def test_a_model_that_the_container_forgot_is_loaded_again_and_the_call_succeeds(
-    scripted, bucket: Path, journal: Journal
+    emulator: SharedEmulator, calls_of: Calls
 ) -> None:
-    models(bucket, "a", invoke={"times": 2, "forget": True})
-    emulator = scripted()
-    assert original(refused(emulator, "a")) == ("ModelError", 404)
-    assert emulator.invoke("a")["answer"] == "I am a"
-    assert len(journal.entries("load")) == 3
+    name = emulator.model_of("forgetful", invoke={"times": 2, "forget": True})
+    assert refused(emulator.invoke, name).from_the_container == ("ModelError", 404)
+    assert emulator.invoke(name)["answer"] == name
+    assert len(calls_of("load")) == 3
 
 
 def test_many_callers_of_a_model_that_the_container_forgot_are_all_answered(
@@ -484,13 +482,12 @@ def http_delete(port: int, path: str) -> None:
     connection.close()
 
 
-def test_a_handlers_own_404_is_a_model_error_and_the_model_stays(scripted, bucket: Path, journal: Journal) -> None:
-    models(bucket, "a", invoke={"status": 404, "body": "no such house"})
-    emulator = scripted()
+def test_a_handlers_own_404_is_a_model_error_and_the_model_stays(emulator: SharedEmulator, calls_of: Calls) -> None:
+    name = emulator.model_of("own-404", invoke={"status": 404, "body": "no such house"})
     for _ in range(2):
-        error = refused(emulator, "a")
-        assert original(error) == ("ModelError", 404) and "no such house" in str(error)
-    assert journal.calls("load", "invoke", "unload") == ["load", "invoke", "invoke"]
+        error = refused(emulator.invoke, name)
+        assert error.from_the_container == ("ModelError", 404) and "no such house" in error.message
+    assert calls_of("load", "invoke", "unload") == ["load", "invoke", "invoke"]
 
 
 # Archives that change

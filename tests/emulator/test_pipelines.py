@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
+from tests.support.aws_clients import invalid, refused
 from tests.support.emulator_process import Emulator
 from tests.support.endpoint_files import described, many, scripted_container, variant
 from tests.support.files import archive, files_below
@@ -27,12 +27,6 @@ def invoked(journal: Journal) -> list[dict[str, Any]]:
 
 def call(emulator: Emulator, body: bytes | str = b"{}", **request: Any) -> dict[str, Any]:
     return emulator.client().invoke_endpoint(EndpointName="local", Body=body, **request)
-
-
-def refused(emulator: Emulator, **request: Any) -> dict[str, Any]:
-    with pytest.raises(ClientError) as caught:
-        call(emulator, **request)
-    return caught.value.response
 
 
 def environment(emulator: Emulator, **request: Any) -> dict[str, str]:
@@ -120,17 +114,17 @@ def test_an_error_names_its_container_and_ends_the_pipeline(
     three, bucket: Path, journal: Journal, names: bool, blamed: str
 ) -> None:
     scripted_model(bucket / "a.tar.gz", invoke={"status": 500})
-    response = refused(three(names=names), TargetModel="a.tar.gz")
-    assert response["Error"]["Code"] == "ModelError" and response["OriginalStatusCode"] == 500
-    assert f"Received server error (500) from {blamed} with message" in response["Error"]["Message"]
+    response = refused(call, three(names=names), TargetModel="a.tar.gz")
+    assert response.code == "ModelError" and response.response["OriginalStatusCode"] == 500
+    assert f"Received server error (500) from {blamed} with message" in response.message
     assert len(invoked(journal)) == 2
 
 
 def test_all_containers_together_have_the_time_of_one_invocation(three, bucket: Path) -> None:
     scripted_model(bucket / "a.tar.gz")
     emulator = three({"invoke": {"delay": 0.8}}, {}, {"invoke": {"delay": 0.8}}, "--limit", "invocation_seconds=1.2")
-    response = refused(emulator, TargetModel="a.tar.gz")
-    assert "timed out while waiting for a response from container after" in response["Error"]["Message"]
+    response = refused(call, emulator, TargetModel="a.tar.gz")
+    assert "timed out while waiting for a response from container after" in response.message
 
 
 def test_a_pipeline_streams_what_its_last_container_streams(three, bucket: Path) -> None:
@@ -148,9 +142,9 @@ def test_a_pipeline_streams_what_its_last_container_streams(three, bucket: Path)
 def test_a_container_that_dies_is_replaced_and_the_others_stay(three, bucket: Path) -> None:
     scripted_model(bucket / "a.tar.gz", invoke={"times": 1, "die": "kill"})
     emulator = three()
-    response = refused(emulator, TargetModel="a.tar.gz")
-    assert response["OriginalStatusCode"] == 0
-    assert "could not get a response from the local endpoint" in response["OriginalMessage"]
+    response = refused(call, emulator, TargetModel="a.tar.gz")
+    assert response.response["OriginalStatusCode"] == 0
+    assert "could not get a response from the local endpoint" in response.response["OriginalMessage"]
     eventually(lambda: [c["restarts"] for c in emulator.instance()["containers"]] == [0, 1, 0])
     eventually(lambda: emulator.instance()["healthy"])
     call(emulator, TargetModel="a.tar.gz")
@@ -175,34 +169,41 @@ def test_memory_is_what_all_containers_of_the_instance_take(three) -> None:
 # Which headers go with which models
 
 
-def test_a_pipeline_with_many_models_needs_a_target_model(three) -> None:
-    response = refused(three())
-    assert response["Error"]["Code"] == "ValidationError"
-    assert "is missing a target model header." in response["Error"]["Message"]
+def test_a_pipeline_with_many_models_needs_a_target_model_and_takes_no_container_name(three, bucket: Path) -> None:
+    scripted_model(bucket / "a.tar.gz")
+    emulator = three()
+    assert "is missing a target model header." in invalid(call, emulator)
+    named = invalid(call, emulator, TargetModel="a.tar.gz", TargetContainerHostname="models")
+    assert "not configured for direct invocation" in named
 
 
 def test_a_pipeline_without_many_models_takes_no_target_model(serve: Serve, journal: Journal, tmp_path: Path) -> None:
     containers = [scripted_container(journal), scripted_container(journal)]
     emulator = serve(described(tmp_path / "endpoint.yaml", {"m": containers}))
-    response = refused(emulator, TargetModel="a.tar.gz")
-    assert response["Error"]["Code"] == "ValidationError"
-    assert "does not support target model header" in response["Error"]["Message"]
+    response = refused(call, emulator, TargetModel="a.tar.gz")
+    assert response.code == "ValidationError"
+    assert "does not support target model header" in response.message
     assert call(emulator)["InvokedProductionVariant"] == "m"
 
 
 # Direct
 
 
-@pytest.fixture
-def direct(serve: Serve, bucket: Path, journal: Journal, tmp_path: Path) -> Emulator:
+@pytest.fixture(scope="module")
+def direct(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    directory = tmp_path_factory.mktemp("direct")
+    journal = Journal(directory / "journal.jsonl")
+    scripted_model(directory / "s3" / "a.tar.gz", "I am a")
     one = {**scripted_container(journal, invoke={"body": "one"}), "ContainerHostname": "one"}
     two = {**scripted_container(journal, invoke={"body": "two"}), "ContainerHostname": "two"}
-    several = {**many(scripted_container(journal), bucket), "ContainerHostname": "several"}
-    return serve(described(tmp_path / "endpoint.yaml", {"m": [one, two, several]}, mode="Direct"))
+    several = {**many(scripted_container(journal), directory / "s3"), "ContainerHostname": "several"}
+    file = described(directory / "endpoint.yaml", {"m": [one, two, several]}, mode="Direct")
+    emulator = Emulator(file, state=directory / "state")
+    yield emulator.wait_in_service()
+    emulator.stop()
 
 
-def test_a_direct_invocation_goes_to_the_container_that_is_named(direct: Emulator, bucket: Path) -> None:
-    scripted_model(bucket / "a.tar.gz", "I am a")
+def test_a_direct_invocation_goes_to_the_container_that_is_named(direct: Emulator) -> None:
     assert call(direct, TargetContainerHostname="two")["Body"].read() == b"two"
     assert call(direct, TargetContainerHostname="one")["Body"].read() == b"one"
     answer = call(direct, TargetContainerHostname="several", TargetModel="a.tar.gz")["Body"].read()
@@ -220,15 +221,8 @@ def test_a_direct_invocation_goes_to_the_container_that_is_named(direct: Emulato
     ids=["missing", "unknown", "no-model", "model"],
 )
 def test_a_direct_invocation_is_validated(direct: Emulator, request_: dict[str, str], words: str) -> None:
-    response = refused(direct, **request_)
-    assert response["Error"]["Code"] == "ValidationError" and words in response["Error"]["Message"]
-
-
-def test_a_pipeline_takes_no_container_name(three, bucket: Path) -> None:
-    scripted_model(bucket / "a.tar.gz")
-    response = refused(three(), TargetModel="a.tar.gz", TargetContainerHostname="models")
-    assert response["Error"]["Code"] == "ValidationError"
-    assert "not configured for direct invocation" in response["Error"]["Message"]
+    response = refused(call, direct, **request_)
+    assert response.code == "ValidationError" and words in response.message
 
 
 # One model
@@ -252,7 +246,7 @@ def test_a_single_model_survives_its_container(serve: Serve, journal: Journal, t
     model = archive(tmp_path / "model.tar.gz", {"answer.txt": "I am the model"})
     container = scripted_container(journal, invoke={"times": 1, "die": 1})
     emulator = serve(described(tmp_path / "endpoint.yaml", {"m": [{**container, "ModelDataUrl": str(model)}]}))
-    assert refused(emulator)["OriginalStatusCode"] == 0
+    assert refused(call, emulator).response["OriginalStatusCode"] == 0
     eventually(lambda: emulator.container()["restarts"] == 1 and emulator.container()["healthy"])
     assert json.loads(call(emulator)["Body"].read())["answer"] == "I am the model"
 
