@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from emulator.containers.contract import ContainerContract
+from emulator.limits import Limits
+
 LONGEST_LOG_LINE = 64 * 1024  # bytes; one that is longer is cut into pieces
 LogSink = Callable[[str], None]  # takes one line of a container's output, without its line end
 
@@ -60,6 +63,10 @@ class Container(abc.ABC):
     @abc.abstractmethod
     async def cpu_seconds(self) -> float | None:
         """Seconds of processor time that it has used, all cores together; None where that cannot be told."""
+
+    def contract(self, limits: Limits) -> ContainerContract:
+        """A client of it, once it is started; to be closed by the caller."""
+        return ContainerContract(self.host, self.port, limits, self.socket)
 
     @abc.abstractmethod
     async def deliver(self, model_directory: Path) -> str:

@@ -6,7 +6,7 @@ import abc
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from emulator.clock import Clock
@@ -37,8 +37,6 @@ from emulator.timeouts import in_time
 log = logging.getLogger("localmme")
 LAST_LOG_LINES = 20  # that an error message repeats
 FIRST_RESTART_PAUSE = 0.1  # seconds before a container is replaced that has not lived long
-
-Call = Callable[[ContainerContract, str, Invocation, float], Awaitable[Answer]]
 
 
 @dataclass(slots=True)
@@ -161,7 +159,7 @@ class ContainerSupervisor(abc.ABC):
         ``deadline`` is on the event loop's clock. Raises the AwsError that SageMaker would answer with,
         and InstanceNotReached when nothing of it reached the container.
         """
-        answer, use = await self._exchange(invocation, deadline, ContainerContract.invoke)
+        answer, use = await self._exchange(invocation, deadline)
         self._end(use, answer.status)
         return answer
 
@@ -170,7 +168,7 @@ class ContainerSupervisor(abc.ABC):
 
         The caller must close the answer: the use of the container goes on until then.
         """
-        answer, use = await self._exchange(invocation, deadline, ContainerContract.invoke_stream)
+        answer, use = await self._exchange(invocation, deadline, streamed=True)
         assert isinstance(answer, StreamedAnswer)
         answer.closing.callback(self._end, use, answer.status)
         answer.container = self.name
@@ -178,14 +176,15 @@ class ContainerSupervisor(abc.ABC):
         return answer
 
     async def _exchange(
-        self, invocation: Invocation, deadline: float, call: Call, again: bool = False
+        self, invocation: Invocation, deadline: float, *, streamed: bool = False, again: bool = False
     ) -> tuple[Answer, Use]:
-        """The container's answer to a ``call``, if its status is 2xx. The use goes on until ``_end``."""
+        """The container's answer, if its status is 2xx. The use goes on until ``_end``."""
         while not self._healthy.is_set():  # it may be gone again by the time that those who waited get on
             await self._wait_until_healthy(deadline)
         use = await self._begin(invocation, deadline)
+        call = use.contract.invoke_stream if streamed else use.contract.invoke
         try:
-            answer = await call(use.contract, use.path, invocation, deadline - asyncio.get_running_loop().time())
+            answer = await call(use.path, invocation, deadline - asyncio.get_running_loop().time())
             lost = answer.status == 404 and await self._was_lost(use)
         except ContainerNotReached:
             self._release(use)
@@ -197,7 +196,7 @@ class ContainerSupervisor(abc.ABC):
             return answer, use
         if lost and not again:
             self._release(use)
-            return await self._exchange(invocation, deadline, call, again=True)
+            return await self._exchange(invocation, deadline, streamed=streamed, again=True)
         if answer.status == 507:
             self._out_of_memory(use)
         self._end(use, answer.status)
@@ -236,7 +235,7 @@ class ContainerSupervisor(abc.ABC):
         self._last_lines.clear()
         container = self._container = self._new_container(self._take_log_line)
         await container.start()
-        contract = ContainerContract(container.host, container.port, self._limits, container.socket)
+        contract = container.contract(self._limits)
         try:
             await self._wait_for_first_health(container, contract)
         except BaseException:

@@ -17,6 +17,7 @@ from emulator.hosting.container_supervisor import ContainerSupervisor
 from emulator.hosting.definition import ContainerDefinition, VariantDefinition
 from emulator.hosting.loaded_models import LoadedModel, LoadedModels, MemoryBudget
 from emulator.hosting.metrics_scraping import scrape
+from emulator.hosting.model_files import ModelFiles
 from emulator.hosting.multi_model_container import MultiModelContainer, Residence
 from emulator.hosting.pipeline import DirectContainers, Pipeline
 from emulator.hosting.single_model_container import SingleModelContainer
@@ -208,10 +209,8 @@ class Instance:
                 self._workspace.clock,
             )
         assert definition.model_data is not None
-        bucket = source_of_many(definition.model_data)
-        volume = StorageVolume(
-            setting.models, resources.storage_bytes, bucket, self._limits, events, self._workspace.clock
-        )
+        files = ModelFiles(setting.models, source_of_many(definition.model_data), self._limits.archive_files)
+        volume = StorageVolume(files, resources.storage_bytes, self._limits, events, self._workspace.clock)
         memory = MemoryBudget(resources.memory_bytes, self.memory_used, resources.max_loaded_models)
         return MultiModelContainer(
             launch, volume, memory, resources, definition.caching, self._limits, events, self._workspace.clock

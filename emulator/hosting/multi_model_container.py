@@ -65,6 +65,7 @@ class MultiModelContainer(ContainerSupervisor):
         return Residence.ON_DISK if self.volume.models.get(target_model) else Residence.NOWHERE
 
     async def start(self) -> None:
+        await self.volume.open()
         await super().start()
         self._watch = asyncio.create_task(self._watch_archives())
 
@@ -141,7 +142,7 @@ class MultiModelContainer(ContainerSupervisor):
 
     async def _reload_if_changed(self, target_model: str) -> None:
         stored = self.volume.models.get(target_model)
-        if stored is None or not await asyncio.to_thread(self.volume.changed, [stored]):
+        if stored is None or not await self.volume.changed([stored]):
             return
         if self.loaded is None or self.volume.models.get(target_model) is not stored:
             return  # the container has ended meanwhile, or another caller has found out
@@ -153,7 +154,7 @@ class MultiModelContainer(ContainerSupervisor):
         warned: dict[str, Version] = {}
         while not self._caching.reload:
             await asyncio.sleep(self.volume.watch_seconds)
-            for stored, version in await asyncio.to_thread(self.volume.changed, list(self.volume.models)):
+            for stored, version in await self.volume.changed(list(self.volume.models)):
                 if warned.get(stored.target_model) != version:
                     warned[stored.target_model] = version
                     self._events.publish(ArchiveChanged(stored.target_model, reloaded=False))

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import hashlib
-import itertools
-import shutil
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emulator.archives.extraction import Extracted, extract
-from emulator.archives.source import ModelSource, Version
+from emulator.archives.extraction import Extracted
+from emulator.archives.source import Version
 from emulator.clock import Clock
 from emulator.errors import ArchiveError, VolumeFull, archive_unusable
 from emulator.events import Events, ModelDeleted, ModelDownloaded
+from emulator.hosting.model_files import ModelFiles
 from emulator.hosting.pinned_lru import PinnedEntry, PinnedLru, SingleFlight
 from emulator.limits import Limits
 
@@ -43,48 +41,42 @@ def model_name(target_model: str, generation: int = 0) -> str:
 
 
 class StorageVolume:
-    """Extracted models below ``directory``, each at ``<model name>/model``, up to ``capacity_bytes``.
-
-    Opening a volume empties its directory: a new instance starts with nothing on disk, and what an
-    emulator that was killed left half written is gone.
-    """
+    """Extracted models, up to ``capacity_bytes``. A new instance starts with none, see ``open``."""
 
     def __init__(
         self,
-        directory: Path,
+        files: ModelFiles,
         capacity_bytes: int,
-        bucket: ModelSource,
         limits: Limits,
         events: Events,
         clock: Clock,
     ) -> None:
-        self.directory = directory
         self.capacity_bytes = capacity_bytes
         self.models: PinnedLru[StoredModel] = PinnedLru()
-        self._bucket = bucket
+        self._files = files
         self._limits = limits
         self._events = events
         self._clock = clock
-        # An extraction runs in a thread, which cannot be stopped: it goes on when who wanted it has gone.
         self._downloads: SingleFlight[StoredModel] = SingleFlight(self.models, self._download, self.release)
         self._spares: dict[str, Spare] = {}
         self._retired_bytes = 0
         # How many versions of a model were retired while in use: each has its own name and directory.
         self._generations: Counter[str] = Counter()
-        self._discarded = itertools.count()
         self._removals: set[asyncio.Task[None]] = set()
         self._extractions: set[asyncio.Future[tuple[Extracted, Version]]] = set()
-        shutil.rmtree(directory, ignore_errors=True)
-        directory.mkdir(parents=True)
 
     @property
     def watch_seconds(self) -> float:
         """How often to look whether archives have changed."""
-        return self._limits.s3_watch_seconds if self._bucket.is_remote else self._limits.poll_seconds
+        return self._limits.s3_watch_seconds if self._files.is_remote else self._limits.poll_seconds
 
     @property
     def used_bytes(self) -> int:
         return self.models.used_bytes + self._retired_bytes
+
+    async def open(self) -> None:
+        """Delete what is there from before."""
+        await asyncio.shield(self._delete(self._files.clear()))
 
     async def fetch(self, target_model: str, spare: Spare) -> StoredModel:
         """The model on disk, pinned; downloaded and extracted first if it is not there. See ``release``.
@@ -119,22 +111,18 @@ class StorageVolume:
         else:
             self._remove_soon(stored, reason)
 
-    def changed(self, stored: Iterable[StoredModel]) -> list[tuple[StoredModel, Version]]:
+    async def changed(self, stored: Sequence[StoredModel]) -> list[tuple[StoredModel, Version]]:
         """Those whose archive is no longer the one they were extracted from, with its version now.
 
         One that was deleted is not changed: it is served on, as on SageMaker.
         """
-        changes = []
-        for model in stored:
-            with contextlib.suppress(Exception):
-                version = self._bucket.version(model.target_model)
-                if version != model.version:
-                    changes.append((model, version))
-        return changes
+        versions = await self._files.versions([model.target_model for model in stored])
+        now = [(model, versions.get(model.target_model, model.version)) for model in stored]
+        return [(model, version) for model, version in now if version != model.version]
 
     async def close(self) -> None:
         """Break off downloads; who waits for a model gets an error. Returns once nothing is written any more."""
-        self._bucket.close()
+        self._files.close()
         self._downloads.abandon(VolumeFull("the instance is being stopped"))
         await asyncio.gather(*self._extractions, *self._removals, return_exceptions=True)
 
@@ -143,10 +131,9 @@ class StorageVolume:
     async def _download(self, target_model: str) -> StoredModel:
         spare = self._spares.pop(target_model)
         name = model_name(target_model, self._generations[target_model])
-        directory = self.directory / name / "model"
         started = self._clock.elapsed()
         try:
-            extracted, version = await self._fetch(target_model, directory, spare)
+            extracted, version = await self._fetch(target_model, name, spare)
             while self.used_bytes + extracted.size_bytes > self.capacity_bytes:
                 if not await self._make_room("storage volume full", spare):
                     raise VolumeFull(
@@ -154,15 +141,16 @@ class StorageVolume:
                         f"{self.used_bytes} are taken by models in use"
                     )
         except BaseException:
-            await self._remove(directory.parent)
+            await self._files.delete(name)
             raise
         self._events.publish(ModelDownloaded(target_model, self._clock.elapsed() - started, extracted.size_bytes))
+        directory = self._files.path(name)
         return StoredModel(target_model, extracted.size_bytes, name=name, directory=directory, version=version)
 
-    async def _fetch(self, target_model: str, directory: Path, spare: Spare) -> tuple[Extracted, Version]:
+    async def _fetch(self, target_model: str, name: str, spare: Spare) -> tuple[Extracted, Version]:
         while True:
             try:
-                extraction = asyncio.ensure_future(asyncio.to_thread(self._extract, target_model, directory))
+                extraction = asyncio.ensure_future(self._files.extract(target_model, name, self.capacity_bytes))
                 self._extractions.add(extraction)
                 extraction.add_done_callback(self._extractions.discard)
                 return await asyncio.shield(extraction)
@@ -173,33 +161,25 @@ class StorageVolume:
                     raise
             # The disk below is smaller than the volume claims to be: make room as if the volume were full.
             if not await self._make_room("no space left on device", spare):
-                raise VolumeFull(f"no space left on device below {self.directory}")
-
-    def _extract(self, target_model: str, directory: Path) -> tuple[Extracted, Version]:
-        with self._bucket.open(target_model) as (archive, version):
-            directory.parent.mkdir(exist_ok=True)
-            limits = {"max_bytes": self.capacity_bytes, "max_files": self._limits.archive_files}
-            return extract(archive, directory, **limits), version
+                raise VolumeFull(f"no space left on device below {self._files.directory}")
 
     async def _make_room(self, reason: str, spare: Spare) -> bool:
         stored = self.models.pop_idle()
         if stored is None:
             return await spare(reason)
         self._events.publish(ModelDeleted(stored.target_model, reason))
-        await self._remove(stored.directory.parent)
+        await self._files.delete(stored.name)
         return True
 
     # Out
 
     def _remove_soon(self, stored: StoredModel, reason: str) -> None:
         self._events.publish(ModelDeleted(stored.target_model, reason))
-        removal = asyncio.ensure_future(self._remove(stored.directory.parent))
+        self._delete(self._files.delete(stored.name))
+
+    def _delete(self, deletion: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Something that ``close`` waits for."""
+        removal = asyncio.ensure_future(deletion)
         self._removals.add(removal)
         removal.add_done_callback(self._removals.discard)
-
-    def _remove(self, directory: Path) -> Coroutine[Any, Any, None]:
-        # Out of the way at once, so that the same model can be fetched again meanwhile.
-        discarded = self.directory / f".deleted-{next(self._discarded)}"
-        with contextlib.suppress(FileNotFoundError):
-            directory.rename(discarded)
-        return asyncio.to_thread(shutil.rmtree, discarded, ignore_errors=True)
+        return removal

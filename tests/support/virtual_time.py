@@ -45,11 +45,19 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         """The time of this loop; it began in 1970."""
         return Clock(now=self.time, elapsed=self.time)
 
+    def run(self, main: Coroutine[Any, Any, T]) -> T:
+        """What a coroutine returns. Then the loop is closed, and what is left on it cancelled."""
+        try:
+            return self.run_until_complete(main)
+        finally:
+            left = asyncio.all_tasks(self)
+            for task in left:
+                task.cancel()
+            if left:
+                self.run_until_complete(asyncio.wait(left))
+            self.close()
+
 
 def in_virtual_time(main: Coroutine[Any, Any, T]) -> T:
-    """What a coroutine returns, run on such a loop."""
-    loop = VirtualTimeLoop()
-    try:
-        return loop.run_until_complete(main)
-    finally:
-        loop.close()
+    """What a coroutine returns, run on a loop of its own."""
+    return VirtualTimeLoop().run(main)

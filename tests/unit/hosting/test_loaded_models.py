@@ -22,6 +22,7 @@ from emulator.containers.contract import Answer, ContainerContract
 from emulator.errors import AwsError, ContainerTimeout, ContainerUnreachable, Origin, ValidationError, VolumeFull
 from emulator.events import Event, Events, LoadFailed, ModelDeleted, ModelDownloaded, ModelLoaded, ModelUnloaded
 from emulator.hosting.loaded_models import LoadedModels, MemoryBudget
+from emulator.hosting.model_files import ModelFiles
 from emulator.hosting.pinned_lru import PinnedEntry, PinnedLru, SingleFlight
 from emulator.hosting.storage_volume import StorageVolume, StoredModel
 from emulator.limits import Limits
@@ -185,12 +186,12 @@ class Disk:
         self.happened: list[Event] = []
         events = Events()
         events.subscribe(lambda event, _: self.happened.append(event))
-        self.volume = StorageVolume(
-            Path(directory, "disk"), CAPACITY, DirectorySource(archives), Limits(), events, Clock()
-        )
+        self.directory = Path(directory, "disk")
+        files = ModelFiles(self.directory, DirectorySource(archives), Limits().archive_files)
+        self.volume = StorageVolume(files, CAPACITY, Limits(), events, Clock())
 
     def on_disk(self) -> int:
-        files = files_below(self.volume.directory)
+        files = files_below(self.directory)
         return sum(path.stat().st_size for path in files if ".deleted" not in str(path))
 
     async def settle(self) -> None:
@@ -219,6 +220,7 @@ def test_a_volume_drops_the_least_recently_used_model_that_no_one_uses(
     archives: Path, steps: list[tuple[str, str]]
 ) -> None:
     async def main(disk: Disk) -> None:
+        await disk.volume.open()
         held: list[StoredModel] = []
         order: OrderedDict[str, None] = OrderedDict()  # by last release
         deleted: list[str] = []
@@ -291,6 +293,7 @@ def test_a_volume_serves_any_callers_at_the_same_time(archives: Path, calls: lis
     """Calls are: the model, when they begin and for how long they hold it, in milliseconds; cancelled after that."""
 
     async def main(disk: Disk) -> None:
+        await disk.volume.open()
         freed = asyncio.Event()
 
         async def spare(_: str) -> bool:

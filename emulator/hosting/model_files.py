@@ -1,0 +1,76 @@
+"""The files behind a storage volume: archives extracted into directories, and deleted again, all of it in threads."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import shutil
+from collections.abc import Coroutine, Iterable
+from pathlib import Path
+from typing import Any
+
+from emulator.archives.extraction import Extracted, extract
+from emulator.archives.source import ModelSource, Version
+
+
+class ModelFiles:
+    """Models below ``directory``, each at ``<model name>/model``. A simulation hands in another class without files."""
+
+    def __init__(self, directory: Path, source: ModelSource, most_files: int) -> None:
+        """``most_files`` is how many members an archive may have."""
+        self.directory = directory
+        self._source = source
+        self._most_files = most_files
+        self._discarded = itertools.count()
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether each look at the archives takes its time, and may cost money."""
+        return self._source.is_remote
+
+    def path(self, model_name: str) -> Path:
+        """Where a model is, or will be."""
+        return self.directory / model_name / "model"
+
+    async def clear(self) -> None:
+        """Delete all there is: an instance starts with nothing on disk, whatever an emulator that was killed left."""
+        await asyncio.to_thread(self._clear)
+
+    async def extract(self, target_model: str, model_name: str, max_bytes: int) -> tuple[Extracted, Version]:
+        """Download and extract an archive. A thread cannot be stopped: it goes on when its caller is cancelled.
+
+        Raises AwsError (no such archive), ArchiveError (an unusable one, or of more than ``max_bytes``), OSError.
+        """
+        return await asyncio.to_thread(self._extract, target_model, self.path(model_name), max_bytes)
+
+    def delete(self, model_name: str) -> Coroutine[Any, Any, None]:
+        """Delete a model. It is out of the way at once, so that the name can be extracted to again meanwhile."""
+        discarded = self.directory / f".deleted-{next(self._discarded)}"
+        with contextlib.suppress(FileNotFoundError):
+            (self.directory / model_name).rename(discarded)
+        return asyncio.to_thread(shutil.rmtree, discarded, ignore_errors=True)
+
+    async def versions(self, target_models: Iterable[str]) -> dict[str, Version]:
+        """The versions of these archives now, of those that can be read."""
+        return await asyncio.to_thread(self._versions, target_models)
+
+    def close(self) -> None:
+        """Break off what is being downloaded."""
+        self._source.close()
+
+    def _clear(self) -> None:
+        shutil.rmtree(self.directory, ignore_errors=True)
+        self.directory.mkdir(parents=True)
+
+    def _extract(self, target_model: str, directory: Path, max_bytes: int) -> tuple[Extracted, Version]:
+        with self._source.open(target_model) as (archive, version):
+            directory.parent.mkdir(exist_ok=True)
+            return extract(archive, directory, max_bytes=max_bytes, max_files=self._most_files), version
+
+    def _versions(self, target_models: Iterable[str]) -> dict[str, Version]:
+        versions = {}
+        for target_model in target_models:
+            with contextlib.suppress(Exception):
+                versions[target_model] = self._source.version(target_model)
+        return versions

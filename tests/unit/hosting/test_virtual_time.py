@@ -1,0 +1,257 @@
+"""Hosting at virtual time: with a container, archives and memory that are no more than waiting, hours take seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from collections import OrderedDict
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from emulator.archives.extraction import Extracted
+from emulator.archives.source import Version
+from emulator.containers.container import Container, LogSink
+from emulator.containers.contract import Answer, ContainerContract, Invocation
+from emulator.errors import Origin
+from emulator.events import Event, Events, Invoked, ModelLoaded, ModelUnloaded
+from emulator.hosting.definition import Caching, Resources
+from emulator.hosting.loaded_models import MemoryBudget
+from emulator.hosting.model_files import ModelFiles
+from emulator.hosting.multi_model_container import MultiModelContainer
+from emulator.hosting.storage_volume import StorageVolume
+from emulator.limits import Limits
+from tests.support.virtual_time import VirtualTimeLoop
+
+MODELS, INVOCATIONS, PER_SECOND = 100, 20_000, 5.0
+MODEL_BYTES, MOST_IN_MEMORY, MOST_ON_DISK = 10, 50, 80
+EXTRACT_SECONDS, LOAD_SECONDS, UNLOAD_SECONDS, ANSWER_SECONDS = 3.0, 2.0, 0.5, 0.05
+LIMITS = Limits(memory_watermark=1.0)
+ORIGIN = Origin("endpoint", "variant")
+
+
+class WaitingContract:
+    """A container whose models take up memory, and time to come and go."""
+
+    def __init__(self) -> None:
+        self.loaded: dict[str, str] = {}  # target models by name
+        self.most_loaded = 0
+
+    async def ping(self) -> None: ...
+
+    async def check_list(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    async def load(self, name: str, target_model: str, url: str, timeout: float) -> Answer:
+        assert name not in self.loaded, "it is loaded already"
+        self.loaded[name] = target_model
+        self.most_loaded = max(self.most_loaded, len(self.loaded))
+        await asyncio.sleep(LOAD_SECONDS)
+        return Answer(200, [])
+
+    async def unload(self, name: str, target_model: str) -> Answer:
+        await asyncio.sleep(UNLOAD_SECONDS)
+        del self.loaded[name]
+        return Answer(200, [])
+
+    async def invoke(self, path: str, invocation: Invocation, timeout: float) -> Answer:
+        assert self.loaded[path.split("/")[2]] == invocation.target_model
+        await asyncio.sleep(ANSWER_SECONDS)
+        return Answer(200, [], b"answer")
+
+
+class WaitingContainer(Container):
+    """One that never ends by itself."""
+
+    host, port = "nowhere", 0
+
+    def __init__(self, contract: WaitingContract) -> None:
+        self._contract = contract
+
+    def contract(self, limits: Limits) -> ContainerContract:
+        return cast(ContainerContract, self._contract)
+
+    async def start(self) -> None: ...
+
+    async def wait(self) -> str:
+        await asyncio.Event().wait()
+        return "ended"
+
+    async def stop(self, seconds: float | None = None) -> None: ...
+
+    async def memory_used(self) -> int:
+        return MODEL_BYTES * len(self._contract.loaded)
+
+    async def cpu_seconds(self) -> float | None:
+        return None
+
+    async def deliver(self, model_directory: Path) -> str:
+        return str(model_directory)
+
+
+class WaitingFiles:
+    """Archives that take time to extract, and no disk."""
+
+    directory = Path("nowhere")
+    is_remote = False
+
+    def path(self, model_name: str) -> Path:
+        return self.directory / model_name
+
+    async def clear(self) -> None: ...
+
+    async def extract(self, target_model: str, model_name: str, max_bytes: int) -> tuple[Extracted, Version]:
+        await asyncio.sleep(EXTRACT_SECONDS)
+        return Extracted(MODEL_BYTES, 1), "version"
+
+    async def delete(self, model_name: str) -> None: ...
+
+    async def versions(self, target_models: Any) -> dict[str, Version]:
+        return {}
+
+    def close(self) -> None: ...
+
+
+@dataclass
+class Run:
+    """What a series of invocations met with."""
+
+    events: list[tuple[float, Event]] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)  # of each invocation, from the call to the answer
+    lasted: float = 0.0
+
+    def of(self, kind: type[Event]) -> list[Any]:
+        return [event for _, event in self.events if isinstance(event, kind)]
+
+
+class Hosted:
+    """One container of many models on a loop at virtual time."""
+
+    def __init__(self, most_in_memory: int = MOST_IN_MEMORY) -> None:
+        self.run = Run()
+        self.contract = WaitingContract()
+        self.loop = VirtualTimeLoop()
+        self.clock = self.loop.clock()
+        events = Events(ORIGIN)
+        events.subscribe(lambda event, _: self.run.events.append((self.loop.time(), event)))
+        files = cast(ModelFiles, WaitingFiles())
+        self.volume = StorageVolume(files, MOST_ON_DISK * MODEL_BYTES, LIMITS, events, self.clock)
+
+        def launch(_: LogSink) -> Container:
+            return WaitingContainer(self.contract)
+
+        memory = MemoryBudget(most_in_memory * MODEL_BYTES, self._memory_used)
+        resources = Resources(memory.budget_bytes, self.volume.capacity_bytes, vcpus=2)
+        arguments = (launch, self.volume, memory, resources, Caching(), LIMITS, events, self.clock)
+        self.container = MultiModelContainer(*arguments)
+
+    async def _memory_used(self) -> int:
+        return await self.container.memory_used()
+
+    async def invoke(self, target_model: str) -> None:
+        began = self.loop.time()
+        invocation = Invocation("endpoint", b"", self.clock.elapsed(), target_model=target_model)
+        answer = await self.container.invoke(invocation, began + LIMITS.invocation_seconds)
+        assert answer.body == b"answer"
+        self.run.seconds.append(self.loop.time() - began)
+
+    def in_memory(self) -> list[str]:
+        """The models that are loaded."""
+        loaded = self.container.loaded
+        return [] if loaded is None else [model.target_model for model in loaded.models]
+
+    def over(self, scenario: Coroutine[Any, Any, None]) -> Run:
+        """Run a scenario on the container, from its start to its end."""
+
+        async def life() -> None:
+            await self.container.start()
+            await scenario
+            self.run.lasted = self.loop.time()
+            await self.container.stop()
+
+        self.loop.run(life())
+        return self.run
+
+
+def zipf_like(seed: int, invocations: int) -> list[tuple[float, str]]:
+    """When which model is invoked: a few of them most of the time."""
+    series = random.Random(seed)
+    names = [f"model-{number:02}.tar.gz" for number in range(MODELS)]
+    weights = [1 / rank for rank in range(1, MODELS + 1)]
+    times = itertools.accumulate(series.expovariate(PER_SECOND) for _ in range(invocations))
+    return list(zip(times, series.choices(names, weights, k=invocations), strict=True))
+
+
+def run_of_many(seed: int, invocations: int) -> tuple[Hosted, Run]:
+    hosted = Hosted()
+
+    async def scenario() -> None:
+        calls = []
+        for when, target_model in zipf_like(seed, invocations):
+            await asyncio.sleep(when - hosted.loop.time())
+            calls.append(asyncio.create_task(hosted.invoke(target_model)))
+        await asyncio.gather(*calls)
+
+    return hosted, hosted.over(scenario())
+
+
+def test_two_runs_are_the_same() -> None:
+    (_, first), (_, second), (_, other) = (run_of_many(seed, 2000) for seed in (1, 1, 2))
+    assert first == second
+    assert first != other
+
+
+def test_more_than_an_hour_of_invocations() -> None:
+    hosted, run = run_of_many(3, INVOCATIONS)
+    assert run.lasted > 3600
+    assert len(run.seconds) == INVOCATIONS
+    assert MOST_IN_MEMORY - 5 < hosted.contract.most_loaded <= MOST_IN_MEMORY  # room is made before a load, not after
+    assert hosted.volume.used_bytes <= MOST_ON_DISK * MODEL_BYTES
+    invoked, loaded, unloaded = run.of(Invoked), run.of(ModelLoaded), run.of(ModelUnloaded)
+    assert {round(event.model_latency_us, -1) for event in invoked} == {ANSWER_SECONDS * 1e6}
+    assert {round(event.seconds, 6) for event in loaded} == {LOAD_SECONDS}
+    assert {round(event.seconds, 6) for event in unloaded} == {UNLOAD_SECONDS}
+    assert all(event.load_wait_us == 0 for event in invoked if event.cache_hit)
+    in_memory: set[str] = set()
+    for _, event in run.events:
+        if isinstance(event, ModelLoaded):
+            assert event.target_model not in in_memory
+            in_memory.add(event.target_model)
+        elif isinstance(event, ModelUnloaded):
+            in_memory.remove(event.target_model)
+
+
+def test_however_many_ask_at_once_a_model_is_loaded_once_and_all_wait_as_long_as_that_takes() -> None:
+    hosted = Hosted()
+
+    async def scenario() -> None:
+        await asyncio.gather(*(hosted.invoke("a") for _ in range(50)))
+
+    run = hosted.over(scenario())
+    assert [event.target_model for event in run.of(ModelLoaded)] == ["a"]
+    assert {round(seconds, 6) for seconds in run.seconds} == {EXTRACT_SECONDS + LOAD_SECONDS + ANSWER_SECONDS}
+    assert {event.load_wait_us for event in run.of(Invoked)} == {int((EXTRACT_SECONDS + LOAD_SECONDS) * 1e6)}
+
+
+def test_the_least_recently_used_model_makes_room_and_comes_back_from_disk() -> None:
+    hosted = Hosted(most_in_memory=3)
+    order: OrderedDict[str, None] = OrderedDict()
+
+    async def scenario() -> None:
+        for target_model in "abcadbaeacd":
+            await hosted.invoke(target_model)
+            order[target_model] = None
+            order.move_to_end(target_model)
+            while len(order) > 3:
+                order.popitem(last=False)
+            assert set(hosted.in_memory()) == set(order)
+
+    run = hosted.over(scenario())
+    first_time, from_disk = EXTRACT_SECONDS + LOAD_SECONDS, LOAD_SECONDS
+    waits = [first_time, first_time, first_time, 0, first_time, from_disk, 0, first_time, 0, from_disk, from_disk]
+    evicts = [0, 0, 0, 0, 1, 1, 0, 1, 0, 1, 1]
+    expected = [w + e * UNLOAD_SECONDS + ANSWER_SECONDS for w, e in zip(waits, evicts, strict=True)]
+    assert [round(seconds, 6) for seconds in run.seconds] == [round(seconds, 6) for seconds in expected]
