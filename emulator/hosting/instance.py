@@ -9,7 +9,6 @@ import shutil
 
 from emulator.archives.source_selection import source_of_many
 from emulator.containers.container import Container, LogSink, Setting
-from emulator.containers.contract import Answer, Invocation, StreamedAnswer
 from emulator.containers.launch import Command, new_container
 from emulator.errors import EmulatorError
 from emulator.events import InstanceObserved, MemoryExceeded, Warned
@@ -19,7 +18,7 @@ from emulator.hosting.loaded_models import LoadedModel, LoadedModels, MemoryBudg
 from emulator.hosting.metrics_scraping import scrape
 from emulator.hosting.model_files import ModelFiles
 from emulator.hosting.multi_model_container import MultiModelContainer, Residence
-from emulator.hosting.pipeline import DirectContainers, Pipeline
+from emulator.hosting.pipeline import entry_to
 from emulator.hosting.single_model_container import SingleModelContainer
 from emulator.hosting.storage_volume import StorageVolume
 from emulator.hosting.tasks import together
@@ -30,7 +29,7 @@ log = logging.getLogger("localmme")
 
 
 class Instance:
-    """Callers speak to it through ``start``, ``invoke``, ``invoke_stream``, ``state`` and ``stop``, and may look at
+    """Callers speak to it through ``start``, ``entry``, ``state`` and ``stop``, and may look at
     ``healthy``, ``in_flight`` and ``residence`` to choose one."""
 
     def __init__(self, definition: VariantDefinition, workspace: Workspace) -> None:
@@ -48,7 +47,7 @@ class Instance:
         for position, name in enumerate(definition.model.container_names()):
             self._containers.append(self._host(definition.model.containers[position], position, name))
         self._multi_model = next((c for c in self._containers if isinstance(c, MultiModelContainer)), None)
-        self._way = (DirectContainers if definition.model.direct else Pipeline)(self._containers)
+        self.entry = entry_to(self._containers, definition.model.direct)
 
     async def start(self) -> None:
         """Start the containers and wait until all are healthy. Raises SetupError."""
@@ -85,18 +84,6 @@ class Instance:
     def residence(self, target_model: str) -> Residence:
         """Where this instance has a model."""
         return self._multi_model.residence(target_model) if self._multi_model else Residence.NOWHERE
-
-    async def invoke(self, invocation: Invocation, deadline: float) -> Answer:
-        """The answer of the last container, or of the one that the caller named.
-
-        ``deadline`` is on the event loop's clock. Raises the AwsError that SageMaker would answer with,
-        and InstanceNotReached when nothing of it reached a container.
-        """
-        return await self._way.invoke(invocation, deadline)
-
-    async def invoke_stream(self, invocation: Invocation, deadline: float) -> StreamedAnswer:
-        """The same, streamed. The caller must close the answer."""
-        return await self._way.invoke_stream(invocation, deadline)
 
     async def memory_used(self) -> int:
         """Bytes of memory in use by all containers now: they share the instance's."""

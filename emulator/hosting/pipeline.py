@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Protocol
 
 from emulator.containers.contract import Answer, Invocation, StreamedAnswer
 from emulator.errors import InstanceNotReached
@@ -12,17 +13,36 @@ from emulator.hosting.container_supervisor import ContainerSupervisor
 CONTENT_TYPE, CUSTOM_ATTRIBUTES = b"content-type", b"x-amzn-sagemaker-custom-attributes"
 
 
+class Entry(Protocol):
+    """What takes the invocations of an instance.
+
+    ``deadline`` is on the event loop's clock. Both raise the AwsError that SageMaker would answer with, and
+    InstanceNotReached when nothing of the invocation reached a container.
+    """
+
+    async def invoke(self, invocation: Invocation, deadline: float) -> Answer:
+        """The answer of the last container, or of the one that the caller named."""
+
+    async def invoke_stream(self, invocation: Invocation, deadline: float) -> StreamedAnswer:
+        """The same, streamed. The caller must close the answer."""
+
+
+def entry_to(containers: Sequence[ContainerSupervisor], direct: bool) -> Entry:
+    """The entry to an instance's containers: callers name one if ``direct``; otherwise it is the only one, or several
+    in sequence."""
+    if direct:
+        return DirectContainers(containers)
+    return containers[0] if len(containers) == 1 else Pipeline(containers)
+
+
 class Pipeline:
-    """A serial inference pipeline: the answer of one container is the request of the next. One container is the
-    simplest case of it."""
+    """A serial inference pipeline: the answer of one container is the request of the next."""
 
     def __init__(self, containers: Sequence[ContainerSupervisor]) -> None:
         self._first, self._last = containers[:-1], containers[-1]
 
     async def invoke(self, invocation: Invocation, deadline: float) -> Answer:
-        """The last container's answer. See Instance.invoke."""
-        if not self._first:
-            return await self._last.invoke(invocation, deadline)
+        """The last container's answer. See Entry."""
         invocation = await self._all_but_last(invocation, deadline)
         try:
             return await self._last.invoke(invocation, deadline)
@@ -31,8 +51,6 @@ class Pipeline:
 
     async def invoke_stream(self, invocation: Invocation, deadline: float) -> StreamedAnswer:
         """The same, streamed by the last container; the others have to answer before."""
-        if not self._first:
-            return await self._last.invoke_stream(invocation, deadline)
         invocation = await self._all_but_last(invocation, deadline)
         try:
             return await self._last.invoke_stream(invocation, deadline)
@@ -69,7 +87,7 @@ class DirectContainers:
         self._by_name = {container.name: container for container in containers}
 
     async def invoke(self, invocation: Invocation, deadline: float) -> Answer:
-        """That container's answer. See Instance.invoke."""
+        """That container's answer. See Entry."""
         return await self._by_name[invocation.target_container_hostname].invoke(invocation, deadline)
 
     async def invoke_stream(self, invocation: Invocation, deadline: float) -> StreamedAnswer:

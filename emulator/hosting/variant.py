@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from typing import TypeVar
+from collections.abc import Iterator
 
 from emulator.containers.contract import Answer, Invocation, StreamedAnswer
 from emulator.errors import (
@@ -25,8 +24,6 @@ from emulator.hosting.sessions import OPENED, Sessions
 from emulator.hosting.tasks import drained, together
 from emulator.hosting.workspace import Workspace
 from emulator.state import VariantState
-
-A = TypeVar("A", bound=Answer)
 
 
 class ProductionVariant:
@@ -95,7 +92,7 @@ class ProductionVariant:
         """InvokeEndpoint, for this variant. Raises the AwsError that SageMaker would answer with."""
         try:
             self._check(invocation)
-            answer, instance = await self._routed(invocation, Instance.invoke, self._limits.invocation_seconds)
+            answer, instance = await self._routed(invocation, self._limits.invocation_seconds)
         except AwsError as error:
             self._tell_end(invocation, error)
             raise
@@ -110,7 +107,8 @@ class ProductionVariant:
         try:
             self._check(invocation)
             seconds = self._limits.stream_invocation_seconds
-            answer, instance = await self._routed(invocation, Instance.invoke_stream, seconds)
+            answer, instance = await self._routed(invocation, seconds, streamed=True)
+            assert isinstance(answer, StreamedAnswer)
         except AwsError as error:
             self._tell_end(invocation, error)
             raise
@@ -135,12 +133,7 @@ class ProductionVariant:
             "instances": [await instance.state() for instance in self.instances],
         }
 
-    async def _routed(
-        self,
-        invocation: Invocation,
-        call: Callable[[Instance, Invocation, float], Awaitable[A]],
-        seconds: float,
-    ) -> tuple[A, Instance]:
+    async def _routed(self, invocation: Invocation, seconds: float, streamed: bool = False) -> tuple[Answer, Instance]:
         """The answer of an instance, under way until ``_has_ended``; of another one if the first is unreachable."""
         self._invocations += 1
         deadline = asyncio.get_running_loop().time() + seconds
@@ -150,7 +143,8 @@ class ProductionVariant:
             self.in_flight += 1
             instance.in_flight += 1
             try:
-                return await call(instance, invocation, deadline), instance
+                call = instance.entry.invoke_stream if streamed else instance.entry.invoke
+                return await call(invocation, deadline), instance
             except BaseException as error:
                 self._has_ended(instance)
                 if not isinstance(error, InstanceNotReached):

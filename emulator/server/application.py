@@ -10,7 +10,6 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emulator.aws.asgi import Receive, Scope, Send
 from emulator.clock import Clock
 from emulator.containers.docker.engine import Engine
 from emulator.errors import SetupError
@@ -35,7 +34,6 @@ from emulator.services.sagemaker.registry import Registry
 from emulator.state import EmulatorState
 
 if TYPE_CHECKING:
-    from emulator.aws.protocols import Refusal
     from emulator.gateway.access.access_control import AccessControl
     from emulator.services.s3.app import S3App
     from emulator.services.sagemaker.app import SageMakerApp
@@ -45,7 +43,7 @@ log = logging.getLogger("localmme")
 
 
 class Application:
-    """The ASGI application of one worker: the endpoints, and all that answers for them."""
+    """What one worker serves: the endpoints, and all that answers for them."""
 
     def __init__(self, settings: ServerSettings, given: list[EndpointDefinition], limits: Limits) -> None:
         """``given`` are the endpoints to start with; others come and go through the API."""
@@ -57,7 +55,7 @@ class Application:
         self._instances = settings.state_directory.instances
         self._endpoints: Endpoints
         self._registry: Registry | None = None
-        self._dispatch: Gateway
+        self.gateway: Gateway  # the ASGI application, once it is started
         self._log_files: ContainerLogFiles
         self._sagemaker: SageMakerApp
         self._s3: S3App | None = None
@@ -96,7 +94,7 @@ class Application:
         self._sagemaker = SageMakerApp(plane)
         runtime, access = RuntimeApp(self._endpoints, self._limits, self._events, clock), self._access()
         guard = WebGuard(self._settings.allowed_hosts, self._settings.allowed_origins)
-        self._dispatch = Gateway(runtime, self._sagemaker, self._s3, moto_services, in_threads(web), guard, access)
+        self.gateway = Gateway(runtime, self._sagemaker, self._s3, moto_services, in_threads(web), guard, access)
         given = [self._endpoints.add(definition) for definition in self._given]
         self._starting = asyncio.create_task(self._start_endpoints(plane, given, gave_up, again))
 
@@ -108,7 +106,7 @@ class Application:
         await self._endpoints.stop()
         await self._log_files.flush()
         await self._engine.close()
-        await self._dispatch.end()
+        await self.gateway.end()
         if self._s3 is not None:
             await self._s3.stop()
         await asyncio.get_running_loop().shutdown_default_executor()  # an extraction may be under way
@@ -119,13 +117,6 @@ class Application:
     def abandon(self) -> None:
         """Remove, at once, what would outlive this process: the keepers end local processes, but no one Docker's."""
         self._engine.abandon()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._dispatch(scope, receive, send)
-
-    async def refuse(self, scope: Scope, send: Send, refusal: Refusal) -> None:
-        """Answer so, in the form of the service that the request is for."""
-        await self._dispatch.refuse(scope, send, refusal)
 
     def _plane(self, registry: Registry) -> ControlPlane:
         """The control plane with what it had been told, and with the endpoints that were given. Raises SetupError."""
