@@ -7,7 +7,7 @@ import sys
 
 from tests.benchmarks.report import Report
 
-ALL = ("resources", "extraction", "packing", "s3", "serving")
+ALL = ("resources", "extraction", "packing", "s3", "proxy", "serving")
 
 report = Report()
 for name in sys.argv[1:] or ALL:
