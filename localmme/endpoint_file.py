@@ -25,9 +25,7 @@ Every problem is told with its line, all of the file's at once.
 from __future__ import annotations
 
 import os
-import re
-import urllib.parse
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,13 +35,23 @@ from botocore.model import Shape
 from emulator.archives.model_data_url import ModelData, parse_s3_url
 from emulator.aws.service_models import Place, described, problems, shape
 from emulator.errors import SetupError
-from emulator.hosting.definition import EndpointDefinition, ModelDefinition, VariantDefinition
-from emulator.services.sagemaker.definitions import Arguments, after, member, wanted_data, written
+from emulator.services.sagemaker.definitions import (
+    RequestReader,
+    after,
+    has_many_models,
+    member,
+    variant_problems,
+    wanted_data,
+    with_containers,
+    written,
+)
+from emulator.services.sagemaker.model_data_location import path_of, url_of
+from emulator.services.sagemaker.start_requests import StartRequests
 from emulator.services.sagemaker.supported_members import not_emulated, places_of_our_own
 from emulator.suggestions import did_you_mean
-from localmme.aws_environment import region
 from localmme.yaml_source import NotYaml, YamlSource
 
+REAL_S3 = ("s3://", "https://")  # what URLs of model data in S3 begin with
 MINIMAL_FILE = """\
 Models:
   - ModelName: my-models
@@ -70,13 +78,13 @@ ENDPOINTS = Section("Endpoints", "CreateEndpointInput", "EndpointName")
 SECTIONS = (MODELS, CONFIGS, ENDPOINTS)
 
 
-def read(path: Path) -> list[EndpointDefinition]:
-    """The endpoints that a file describes. Raises SetupError: one line ``FILE:LINE: KEY: MESSAGE`` per problem."""
+def read(path: Path) -> StartRequests:
+    """The requests that create the endpoints of a file. Raises SetupError: ``FILE:LINE: KEY: MESSAGE`` per problem."""
     try:
         source = YamlSource(_text(path))
     except NotYaml as error:
         raise SetupError(f"{path}:{error.line}: {error}") from None
-    return _File(path, source).endpoints()
+    return _File(path, source).requests()
 
 
 def _text(path: Path) -> str:
@@ -100,12 +108,12 @@ class _File:
         self._path = path
         self._directory = path.absolute().parent
         self._source = source
-        self._arguments = Arguments(self._directory, self._locate)
-        self._report, self._is_faulty = self._arguments.report, self._arguments.is_faulty
+        self._reader = RequestReader(self._directory, self._locate)
+        self._report, self._is_faulty = self._reader.report, self._reader.is_faulty
         self._lines = {(place, message): line for line, place, message in source.problems}
-        self._arguments.problems += self._lines
+        self._reader.problems += self._lines
 
-    def endpoints(self) -> list[EndpointDefinition]:
+    def requests(self) -> StartRequests:
         document = self._source.value
         if document is None:
             document = {}
@@ -115,14 +123,27 @@ class _File:
             document = {}
         else:
             self._check_sections(document)
-        models = {name: self._arguments.model(place, asked) for name, place, asked in self._items(document, MODELS)}
-        configs = {name: self._variants(place, asked, models) for name, place, asked in self._items(document, CONFIGS)}
-        endpoints = [self._endpoint(place, asked, configs) for _, place, asked in self._items(document, ENDPOINTS)]
-        if found := self._arguments.problems:
+        models, configs, endpoints = {}, {}, []
+        for name, place, request in self._items(document, MODELS):
+            self._reader.model(place, request)
+            models[name] = request
+        for name, place, request in self._items(document, CONFIGS):
+            self._check_variants((*place, "ProductionVariants"), request, models)
+            configs[name] = request
+        for _, place, request in self._items(document, ENDPOINTS):
+            where = (*place, "EndpointConfigName")
+            self._check_reference(where, member(request, "EndpointConfigName", str), configs, CONFIGS)
+            endpoints.append(request)
+        if found := self._reader.problems:
             lines = [(self._lines.get(problem) or self._source.line(problem[0]), *problem) for problem in found]
             in_order = sorted(lines, key=lambda line: line[0])
             raise SetupError("\n".join(dict.fromkeys(self._told(*line) for line in in_order)))
-        return [endpoint for endpoint in endpoints if endpoint is not None]
+        return StartRequests(
+            [with_containers(model, self._with_url) for model in models.values()],
+            [*configs.values()],
+            endpoints,
+            self._directory,
+        )
 
     # Sections
 
@@ -145,15 +166,15 @@ class _File:
             self._report((section.key,), f"must be a list, not {described(items)}")
             return
         taken: dict[str, Place] = {}
-        for position, asked in enumerate(items):
+        for position, request in enumerate(items):
             place: Place = (section.key, position)
-            self._check(shape(section.arguments), asked, place)
-            if not isinstance(asked, dict):
+            self._check(shape(section.arguments), request, place)
+            if not isinstance(request, dict):
                 continue
-            name = member(asked, section.name, str) or ""
-            # [api] CreateEndpoint is blind to the case of a name.
-            self._check_name((*place, section.name), name.lower() if section is ENDPOINTS else name, taken)
-            yield name, place, asked
+            name = member(request, section.name, str) or ""
+            # Names that differ only in case are one name: in ARNs they are in lower case. [api]
+            self._check_name((*place, section.name), name.lower(), taken)
+            yield name, place, request
 
     def _check_name(self, place: Place, name: str, taken: dict[str, Place]) -> None:
         if name in taken:
@@ -161,14 +182,14 @@ class _File:
         elif name:
             taken[name] = place
 
-    def _check(self, of: Shape, asked: Any, place: Place) -> None:
+    def _check(self, of: Shape, request: Any, place: Place) -> None:
         """Report what the API would refuse, and what is not emulated."""
-        refused = dict(not_emulated(of, asked, place))
+        refused = dict(not_emulated(of, request, place))
         for where, advice in refused.items():
             self._report(where, "is not emulated" + after(advice))
-        own = set(places_of_our_own(of, asked, place))
+        own = set(places_of_our_own(of, request, place))
         unreadable = {where for _, where, _ in self._source.problems}
-        for problem in problems(of, asked, place):
+        for problem in problems(of, request, place):
             where, message = problem.place, problem.message
             if any(where[: len(other)] == other for other in refused):
                 continue  # what is refused as a whole
@@ -181,51 +202,48 @@ class _File:
                 message += f': put it in quotes, "{text}"'
             self._report(where, message)
 
-    # Endpoint configurations and endpoints
+    # Endpoint configurations
 
-    def _variants(
-        self, place: Place, asked: dict[str, Any], models: Mapping[str, ModelDefinition | None]
-    ) -> list[VariantDefinition] | None:
-        place = (*place, "ProductionVariants")
-        variants: list[VariantDefinition | None] = []
+    def _check_variants(self, place: Place, config: dict[str, Any], models: Mapping[str, Any]) -> None:
         taken: dict[str, Place] = {}
-        for position, variant in enumerate(member(asked, "ProductionVariants", list) or ()):
+        for position, variant in enumerate(member(config, "ProductionVariants", list) or ()):
             if not isinstance(variant, dict):
                 continue
             here: Place = (*place, position)
-            self._referred((*here, "ModelName"), member(variant, "ModelName", str), models, MODELS)
-            variants.append(self._arguments.variant(here, variant, models))
+            model_name = member(variant, "ModelName", str)
+            self._check_reference((*here, "ModelName"), model_name, models, MODELS)
+            for problem in variant_problems(here, variant, has_many_models(models.get(model_name or "", {}))):
+                self._report(*problem)
             self._check_name((*here, "VariantName"), member(variant, "VariantName", str) or "", taken)
-        complete = [variant for variant in variants if variant is not None]
-        return None if self._is_faulty(place[:2]) or len(complete) < len(variants) else complete
 
-    def _endpoint(
-        self, place: Place, asked: dict[str, Any], configs: Mapping[str, list[VariantDefinition] | None]
-    ) -> EndpointDefinition | None:
-        name = member(asked, "EndpointConfigName", str)
-        variants = self._referred((*place, "EndpointConfigName"), name, configs, CONFIGS)
-        if self._is_faulty(place) or variants is None:
-            return None
-        return EndpointDefinition(asked["EndpointName"], variants, region(), asked["EndpointConfigName"])
-
-    def _referred(self, place: Place, name: str | None, known: Mapping[str, Any], section: Section) -> Any:
-        """What goes by that name in this file; None, and a problem, if there is nothing."""
+    def _check_reference(self, place: Place, name: str | None, known: Collection[str], section: Section) -> None:
+        """Report a name that nothing in this file goes by."""
         if name is not None and name not in known:
             self._report(place, f"there is no {name} in {section.key}" + after(did_you_mean(name, known)))
-        return known.get(name or "")
+
+    # Model data
+
+    def _with_url(self, container: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The same container, with a URL in place of a path."""
+        path = self._path_of(container["ModelDataUrl"]) if "ModelDataUrl" in container else None
+        if path is None:
+            return container
+        return {
+            **container,
+            "ModelDataUrl": url_of(path.resolve(), is_directory=container.get("Mode") == "MultiModel"),
+        }
 
     def _locate(self, url: str, multi_model: bool) -> ModelData:
         """The model data that a ModelDataUrl of this file names. Raises SetupError."""
         wanted = wanted_data(multi_model)
-        if url.startswith(("s3://", "https://")):
+        if url.startswith(REAL_S3):
             found = parse_s3_url(url)
             if not multi_model and found.is_folder:
                 raise SetupError(f"{url} is no object, and Mode SingleModel takes {wanted}")
             return found
-        named = _path_of(url) if "://" in url else url
-        if named is None:
+        path = self._path_of(url)
+        if path is None:
             raise SetupError(f"must be a path on this machine or an s3:// URL, not {url}: give that of {wanted}")
-        path = self._directory / os.path.expanduser(named)
         if not os.path.exists(path):
             raise SetupError(f"there is no {path}: give {wanted}")
         if multi_model and not path.is_dir():
@@ -234,15 +252,13 @@ class _File:
             raise SetupError(f"{path} is not a file, and Mode SingleModel takes {wanted}")
         return path.resolve()
 
+    def _path_of(self, url: str) -> Path | None:
+        """The path that a ModelDataUrl names; None if it is another URL than a file's."""
+        return path_of(url) if "://" in url else self._directory / os.path.expanduser(url)
+
     # Problems
 
     def _told(self, line: int, place: Place, message: str) -> str:
         # Whose member it is, the line says.
         key = written(place[2:]) or written(place)
         return f"{self._path}:{line}: {key}: {message}" if key else f"{self._path}:{line}: {message}"
-
-
-def _path_of(url: str) -> str | None:
-    """The path of a file URL of this machine; None for other URLs."""
-    match = re.fullmatch(r"file://(localhost)?(/.*)", url, re.DOTALL)
-    return urllib.parse.unquote(match.group(2)) if match else None

@@ -7,26 +7,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from emulator.archives.model_data_url import S3Url, is_url, parse_s3_url
+from emulator.archives.model_data_url import is_url, parse_s3_url
 from emulator.errors import SetupError
-from emulator.hosting.definition import (
-    Caching,
-    ContainerDefinition,
-    EndpointDefinition,
-    ModelDefinition,
-    Resources,
-    VariantDefinition,
-)
-from emulator.hosting.instance_types import resources_of, unfit_for_many_models
-from emulator.hosting.storage_sizes import storage_bytes
-from emulator.services.sagemaker.image import command_of, embedded_server, image_of
+from emulator.hosting.definition import ONLY_VARIANT_NAME
+from emulator.hosting.instance_types import instance_type, unfit_for_many_models
+from emulator.services.sagemaker.image import COMMAND, HANDLER, command_of, embedded_server, image_of
+from emulator.services.sagemaker.local_settings import LocalInstances
+from emulator.services.sagemaker.model_data_location import url_of
+from emulator.services.sagemaker.start_requests import StartRequests
 from emulator.sizes import parse_size
-from localmme.aws_environment import region
 
 ENDPOINT_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")  # [api]
 
 
-def definition(
+def start_requests(
     *,
     models: str,
     handler: str | None,
@@ -43,8 +37,8 @@ def definition(
     cache: bool,
     reload: bool,
     environment: Sequence[str],
-) -> EndpointDefinition:
-    """The endpoint that was asked for. Raises SetupError, in one line, for what cannot work."""
+) -> StartRequests:
+    """The requests that create the endpoint. Raises SetupError, in one line, for what cannot work."""
     if not ENDPOINT_NAME.fullmatch(endpoint_name):
         raise SetupError(
             f"{endpoint_name!r} is not an endpoint name: use up to 63 letters, digits and, between them, hyphens."
@@ -55,55 +49,75 @@ def definition(
         raise SetupError("--gpus goes with --image: a local process sees the machine's GPUs as they are.")
     variables = dict(variable(text) for text in environment)
     if workers_per_model is not None:
-        # By this variable the Inference Toolkit and the embedded server are told alike. SageMaker does not set it.
+        # The Inference Toolkit and the embedded server both read this variable. SageMaker does not set it.
         variables.setdefault("SAGEMAKER_MODEL_SERVER_WORKERS", str(workers_per_model))
-    container = ContainerDefinition(
-        image_of(image) if image else command_of(command) if command else embedded_server(handler),
-        _models_folder(models) if is_url(models) else _models_directory(models),
-        environment=variables,
-        caching=Caching(enabled=cache, reload=reload),
+    container = {
+        "Image": _image(image, command, handler),
+        "Mode": "MultiModel",
+        "ModelDataUrl": _models_folder(models) if is_url(models) else _models_directory(models),
+        "MultiModelConfig": {"ModelCacheSetting": "Enabled" if cache else "Disabled"},
+    }
+    if variables:
+        container["Environment"] = variables
+    local = local_instances(instance_type_name, memory, storage, max_loaded_models, _gpus(gpus))
+    variant = {
+        "VariantName": ONLY_VARIANT_NAME,
+        "ModelName": endpoint_name,
+        "InitialInstanceCount": instances,
+        "InitialVariantWeight": 1.0,
+        **({"InstanceType": instance_type_name} if instance_type_name else {}),
+    }
+    return StartRequests(
+        [{"ModelName": endpoint_name, "PrimaryContainer": container}],
+        [{"EndpointConfigName": endpoint_name, "ProductionVariants": [variant]}],
+        [{"EndpointName": endpoint_name, "EndpointConfigName": endpoint_name}],
+        reload=reload,
+        instances=local,
     )
-    variant = VariantDefinition(
-        ModelDefinition([container], name=endpoint_name),
-        resources(instance_type_name, memory, storage, max_loaded_models, _gpus(gpus)),
-        instance_count=instances,
-        instance_type=instance_type_name or "",
-    )
-    return EndpointDefinition(endpoint_name, [variant], region(), endpoint_name)
 
 
-def _models_folder(text: str) -> S3Url:
+def _image(image: str | None, command: str | None, handler: str | None) -> str:
+    """How the container is written as the member Image. Raises SetupError when it cannot be run."""
+    if image:
+        # An image whose name would mean something else there is written with its registry.
+        registry = "docker.io/library/" if image.startswith((HANDLER, COMMAND)) else ""
+        return registry + image_of(image).reference
+    return command_of(command).image if command else embedded_server(handler).image
+
+
+def _models_folder(text: str) -> str:
     """The place in S3, with the slash at its end that a directory's name needs there. Raises SetupError."""
     url = parse_s3_url(text)
-    return url if url.is_folder else replace(url, key=url.key + "/")
+    return str(url if url.is_folder else replace(url, key=url.key + "/"))
 
 
-def _models_directory(text: str) -> Path:
+def _models_directory(text: str) -> str:
     directory = Path(text).expanduser()
     if not directory.exists():
         raise SetupError(f"There is no directory {text}. Make it, and put model archives (.tar.gz) into it.")
     if not directory.is_dir():
         raise SetupError(f"{text} is not a directory. --models takes the directory that holds the model archives.")
-    return directory.resolve()
+    return url_of(directory.resolve(), is_directory=True)
 
 
-def resources(
+def local_instances(
     instance_type_name: str | None,
     memory: str | None,
     storage: str | None,
     max_loaded_models: int | None = None,
     gpus: int = 0,
-) -> Resources:
-    """What an instance of that type, for many models, has to offer, or this machine; sizes are as people write them.
+) -> LocalInstances:
+    """What the instances of many models have beyond their type; sizes are as people write them.
 
-    Raises SetupError for a type or a size that is none.
+    Raises SetupError for a type or a size that is invalid.
     """
     if problem := unfit_for_many_models(instance_type_name or ""):
         raise SetupError(f"{problem}. Choose another --instance-type.")
-    size = _positive_size("--storage", storage) if storage else storage_bytes(instance_type_name, multi_model=True)
-    offered = resources_of(instance_type_name, size)
-    memory_bytes = _positive_size("--memory", memory) if memory else offered.memory_bytes
-    return replace(offered, memory_bytes=memory_bytes, max_loaded_models=max_loaded_models, gpus=gpus)
+    storage_bytes = _positive_size("--storage", storage) if storage else None
+    if instance_type_name:
+        instance_type(instance_type_name)
+    memory_bytes = _positive_size("--memory", memory) if memory else None
+    return LocalInstances(memory_bytes, storage_bytes, max_loaded_models, gpus)
 
 
 def _gpus(text: str | None) -> int:

@@ -114,4 +114,3 @@ class EndpointDefinition:
     name: str
     variants: Sequence[VariantDefinition]
     region: str = "us-east-1"
-    config_name: str = field(default="", compare=False)

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from emulator.services.s3.app import S3App
     from emulator.services.sagemaker.app import SageMakerApp
     from emulator.services.sagemaker.control_plane import ControlPlane
+    from emulator.services.sagemaker.start_requests import StartRequests
 
 log = logging.getLogger("localmme")
 
@@ -45,10 +46,10 @@ log = logging.getLogger("localmme")
 class Application:
     """What one worker serves: the endpoints, and all that answers for them."""
 
-    def __init__(self, settings: ServerSettings, given: list[EndpointDefinition], limits: Limits) -> None:
-        """``given`` are the endpoints to start with; others come and go through the API."""
+    def __init__(self, settings: ServerSettings, requests: StartRequests, limits: Limits) -> None:
+        """``requests`` create the endpoints to start with; others come and go through the API."""
         self._settings = settings
-        self._given = given
+        self._requests = requests
         self._limits = limits
         self._events = Events()
         self._engine = Engine(settings.state_directory.path, self._events)
@@ -66,18 +67,16 @@ class Application:
     async def start(self, gave_up: asyncio.Event, again: bool = False) -> None:
         """Begin to create the endpoints.
 
-        ``gave_up`` is set when one of those given failed. ``again``: this process takes the place of one that was
-        killed; then none of them takes the others, and S3, with it.
+        ``gave_up`` is set when one of those to start with failed. ``again``: this process takes the place of one that
+        was killed; then none of them takes the others, and S3, with it.
         """
         from emulator.aws.wsgi import in_threads
         from emulator.console.app import console
+        from emulator.services.sagemaker import endpoints_at_start
         from emulator.services.sagemaker.app import SageMakerApp
 
         metrics, container_logs = CloudWatchMetrics(), RecentLogLines()
         self._log_files = ContainerLogFiles(self._settings.state_directory.container_logs)
-        terminal = TerminalLog(self._settings.url, {each.name: _sizes(each) for each in self._given}, again)
-        for listener in (terminal, metrics, container_logs, self._log_files):
-            self._events.subscribe(listener)
         moto_services = MotoServicesApp(metrics, container_logs, self._engine, self._settings.region)
         await asyncio.to_thread(shutil.rmtree, self._instances, ignore_errors=True)
         # A worker's own disks, so that the keepers of one that was killed can clean up without asking.
@@ -85,6 +84,13 @@ class Application:
         self._endpoints = Endpoints(Workspace(disks, self._engine, self._limits, self._events, clock))
         self._registry = await asyncio.to_thread(Registry.open, self._settings.state_directory.registry)
         plane = self._plane(self._registry)
+        definitions = await endpoints_at_start.create(
+            plane, self._requests, self._settings.s3_root, self._settings.state_directory.path
+        )
+        sizes = {definition.name: _sizes(definition) for definition, _ in definitions}
+        terminal = TerminalLog(self._settings.url, sizes, again)
+        for listener in (terminal, metrics, container_logs, self._log_files):
+            self._events.subscribe(listener)
         web = console(self._is_in_service, self._state, self._settings.region, asyncio.get_running_loop())
         if self._settings.s3_root is not None:
             from emulator.services.s3.app import S3App
@@ -95,8 +101,8 @@ class Application:
         runtime, access = RuntimeApp(self._endpoints, self._limits, self._events, clock), self._access()
         guard = WebGuard(self._settings.allowed_hosts, self._settings.allowed_origins)
         self.gateway = Gateway(runtime, self._sagemaker, self._s3, moto_services, in_threads(web), guard, access)
-        given = [self._endpoints.add(definition) for definition in self._given]
-        self._starting = asyncio.create_task(self._start_endpoints(plane, given, gave_up, again))
+        at_start = [(self._endpoints.add(definition), impossible) for definition, impossible in definitions]
+        self._starting = asyncio.create_task(self._start_endpoints(plane, at_start, gave_up, again))
 
     async def stop(self) -> None:
         """Stop everything and leave nothing behind."""
@@ -119,20 +125,11 @@ class Application:
         self._engine.abandon()
 
     def _plane(self, registry: Registry) -> ControlPlane:
-        """The control plane with what it had been told, and with the endpoints that were given. Raises SetupError."""
+        """The control plane, with what an earlier emulator kept."""
         from emulator.services.sagemaker.control_plane import ControlPlane
-        from emulator.services.sagemaker.endpoints_at_start import register
         from emulator.services.sagemaker.model_data_location import locator
 
         settings = self._settings
-        for definition in self._given:
-            if registry.get(EndpointRecord, definition.name) is not None:
-                raise SetupError(
-                    f"An endpoint {definition.name} was created through the API, and {settings.state_directory.path} "
-                    "keeps it. Take another --endpoint-name, or delete that endpoint first: start with --no-endpoint "
-                    "for it."
-                )
-            register(definition, registry, settings.s3_root)
         quota = self._limits.instances_of_a_type
         return ControlPlane(
             registry,
@@ -145,7 +142,7 @@ class Application:
         )
 
     async def _start_endpoints(
-        self, plane: ControlPlane, given: list[Endpoint], gave_up: asyncio.Event, again: bool
+        self, plane: ControlPlane, at_start: list[tuple[Endpoint, str]], gave_up: asyncio.Event, again: bool
     ) -> None:
         from emulator.services.sagemaker.endpoints import restore
 
@@ -157,14 +154,14 @@ class Application:
                 if record.stored:
                     restore(plane, record)
             if again:
-                starts = (endpoint.start(TRIES_AGAIN) for endpoint in given)
+                starts = (_start(endpoint, impossible, TRIES_AGAIN) for endpoint, impossible in at_start)
                 outcomes = await asyncio.gather(*starts, return_exceptions=True)
                 for outcome in outcomes:
                     if isinstance(outcome, Exception) and not isinstance(outcome, SetupError):
                         raise outcome
             else:
-                await together(endpoint.start() for endpoint in given)
-            if not given:
+                await together(_start(endpoint, impossible) for endpoint, impossible in at_start)
+            if not at_start:
                 self._events.publish(Ready())
         except SetupError as error:
             self.failure = error
@@ -191,3 +188,11 @@ class Application:
 
 def _sizes(definition: EndpointDefinition) -> list[VariantSize]:
     return [VariantSize(variant.instance_count, len(variant.model.containers)) for variant in definition.variants]
+
+
+async def _start(endpoint: Endpoint, impossible: str, tries: int = 1) -> None:
+    """Raises SetupError when the endpoint is Failed."""
+    if impossible:
+        endpoint.fail(impossible)
+        raise SetupError(impossible)
+    await endpoint.start(tries)

@@ -13,13 +13,13 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
 from emulator import relied_on
-from emulator.hosting.definition import EndpointDefinition
 from emulator.limits import Limits
 from emulator.open_files import FEW, raise_limit
 from emulator.printable import printable_lines
 from emulator.server.application import Application
 from emulator.server.settings import ServerSettings
 from emulator.server.worker import ENDING_SIGNALS, Worker
+from emulator.services.sagemaker.start_requests import StartRequests
 
 log = logging.getLogger("localmme")
 relied_on.check(__name__)
@@ -74,8 +74,8 @@ class LinesOfOneMessage(logging.Formatter):
 class Server(BaseApplication):  # type: ignore[misc]
     """gunicorn, configured for one worker that is never restarted for being busy."""
 
-    def __init__(self, settings: ServerSettings, definitions: list[EndpointDefinition], limits: Limits) -> None:
-        self._make_application = functools.partial(Application, settings, definitions, limits)
+    def __init__(self, settings: ServerSettings, requests: StartRequests, limits: Limits) -> None:
+        self._make_application = functools.partial(Application, settings, requests, limits)
         self._options = {
             "bind": f"fd://{settings.listener.detach()}",  # gunicorn closes it
             "worker_class": Worker,
@@ -104,7 +104,7 @@ def ends_within_seconds(limits: Limits) -> int:
     return math.ceil(limits.drain_seconds + limits.stop_seconds + 10)
 
 
-def serve(settings: ServerSettings, definitions: list[EndpointDefinition], limits: Limits) -> None:
+def serve(settings: ServerSettings, requests: StartRequests, limits: Limits) -> None:
     """Serve until a signal ends it; leaves by SystemExit, non-zero when an endpoint could not be created."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LinesOfOneMessage("%(message)s"))
@@ -116,4 +116,4 @@ def serve(settings: ServerSettings, definitions: list[EndpointDefinition], limit
             allowed,
             FEW,
         )
-    Server(settings, definitions, limits).run()
+    Server(settings, requests, limits).run()

@@ -19,7 +19,7 @@ from localmme.cli.completion import target_models
 from localmme.cli.emulator_options import NAMED, of_an_emulator, where_an_emulator_is
 
 if TYPE_CHECKING:
-    from emulator.hosting.definition import EndpointDefinition
+    from emulator.services.sagemaker.start_requests import StartRequests
 
 # Of serve, those that concern the emulator, not the endpoint.
 SERVER_OPTIONS = {
@@ -150,7 +150,7 @@ def serve(context: click.Context, file: str | None, **options: Any) -> None:
 
     limits = Limits().override(list(options["limits"]))
     _refuse_beside(context, file, options)
-    endpoints = _endpoints(file, options)
+    requests = _start_requests(file, options)
     s3 = options["s3"] or (None if is_url(options["models"] or "") else options["models"])
     if options["no_endpoint"]:
         s3 = s3 or default_s3()
@@ -175,7 +175,7 @@ def serve(context: click.Context, file: str | None, **options: Any) -> None:
         ends_within_seconds(limits),
         discard_failed=state_directories.is_known_by_name(directory),
     ):
-        serve(settings, endpoints, limits)
+        serve(settings, requests, limits)
 
 
 def _refuse_beside(context: click.Context, file: str | None, options: dict[str, Any]) -> None:
@@ -196,14 +196,19 @@ def _refuse_beside(context: click.Context, file: str | None, options: dict[str, 
         raise SetupError(f"{why}: {', '.join(beside)} cannot be given beside it.")
 
 
-def _endpoints(file: str | None, options: dict[str, Any]) -> list[EndpointDefinition]:
-    """The endpoints to start with. Raises SetupError, or UsageError when nothing says which."""
+def _start_requests(file: str | None, options: dict[str, Any]) -> StartRequests:
+    """The requests that create the endpoints to start with.
+
+    Raises SetupError, or UsageError when nothing says which.
+    """
+    from emulator.services.sagemaker.start_requests import StartRequests
+
     if file:
         from localmme.endpoint_file import read
 
         return read(Path(file))
     if options["no_endpoint"]:
-        return []
+        return StartRequests()
     if options["models"] is None:
         raise click.UsageError(
             "Say where the model archives are: --models DIR. Or describe the endpoint in a FILE; or start with "
@@ -211,25 +216,23 @@ def _endpoints(file: str | None, options: dict[str, Any]) -> list[EndpointDefini
         )
     from localmme import serve_options as parse
 
-    return [
-        parse.definition(
-            models=options["models"],
-            handler=options["handler"],
-            command=options["command"],
-            image=options["image"],
-            gpus=options["gpus"],
-            instances=options["instances"],
-            endpoint_name=options["endpoint_name"],
-            instance_type_name=options["instance_type"],
-            memory=options["memory"],
-            storage=options["storage"],
-            max_loaded_models=options["max_loaded_models"],
-            workers_per_model=options["workers_per_model"],
-            cache=not options["no_cache"],
-            reload=options["reload"],
-            environment=options["environment"],
-        )
-    ]
+    return parse.start_requests(
+        models=options["models"],
+        handler=options["handler"],
+        command=options["command"],
+        image=options["image"],
+        gpus=options["gpus"],
+        instances=options["instances"],
+        endpoint_name=options["endpoint_name"],
+        instance_type_name=options["instance_type"],
+        memory=options["memory"],
+        storage=options["storage"],
+        max_loaded_models=options["max_loaded_models"],
+        workers_per_model=options["workers_per_model"],
+        cache=not options["no_cache"],
+        reload=options["reload"],
+        environment=options["environment"],
+    )
 
 
 def _place_by_name(context: click.Context, options: dict[str, Any]) -> None:

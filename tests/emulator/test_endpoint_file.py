@@ -31,13 +31,16 @@ from emulator.hosting.definition import (
     Resources,
     VariantDefinition,
 )
-from emulator.hosting.instance_types import instance_type, instance_types, unfit_for_many_models
+from emulator.hosting.instance_types import instance_type, instance_types, resources_of, unfit_for_many_models
 from emulator.hosting.storage_sizes import local_disk_bytes
+from emulator.services.sagemaker.image import embedded_server
 from emulator.services.sagemaker.supported_members import MEMBERS, SWITCHED_OFF, Members
-from localmme import endpoint_file, serve_options
-from localmme.endpoint_file import MINIMAL_FILE, read
+from localmme import endpoint_file
+from localmme.aws_environment import region
+from localmme.endpoint_file import MINIMAL_FILE
 from tests.support.emulator_process import Emulator, localmme
 from tests.support.files import archive
+from tests.support.start_requests import definitions
 from tests.support.waiting import eventually
 
 GIB = 1024**3
@@ -91,6 +94,11 @@ def written(folder: Path, text: str) -> Path:
     return file
 
 
+def read(file: Path) -> list[EndpointDefinition]:
+    """What is hosted of a file."""
+    return definitions(endpoint_file.read(file))
+
+
 def told(folder: Path, text: str) -> list[str]:
     """What is said of a file, without the file's name before each line."""
     file = written(folder, text)
@@ -115,7 +123,7 @@ def changed(*replacements: str) -> str:
 
 def test_a_file_says_all_that_the_emulator_can_take(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
-    handler = serve_options.embedded_server(str(folder / "handler.py"))
+    handler = embedded_server(str(folder / "handler.py"))
     many = ModelDefinition(
         [
             ContainerDefinition(
@@ -138,7 +146,7 @@ def test_a_file_says_all_that_the_emulator_can_take(folder: Path, monkeypatch: p
             "e",
             [
                 VariantDefinition(many, Resources(8 * GIB, 20 * GIB, 2), "A", 2, 0.9, True, 120.0),
-                VariantDefinition(pipe, serve_options.resources(None, None, "30GiB"), "B"),
+                VariantDefinition(pipe, resources_of(None, 30 * GIB), "B"),
             ],
             "eu-west-1",
         )
@@ -234,7 +242,7 @@ def test_anchors_aliases_and_merges(folder: Path) -> None:
         ("command", Image("command")),
         ("command:sh -c 'exec server'", Command(["sh", "-c", "exec server"], Path("{folder}"))),
         ("command:./serve.sh --x", Command(["{folder}/serve.sh", "--x"], Path("{folder}"))),
-        ("handler:", serve_options.embedded_server(None)),
+        ("handler:", embedded_server(None)),
         ("handler:handler.py:handle", "{folder}/handler.py:handle"),
         ("handler:{folder}/handler.py", "{folder}/handler.py"),
         ("handler:~/handler.py", "{folder}/handler.py"),
@@ -248,7 +256,7 @@ def test_images(folder: Path, monkeypatch: pytest.MonkeyPatch, image: str, expec
     )
     container = endpoint.variants[0].model.containers[0]
     if isinstance(expected, str):
-        command = serve_options.embedded_server(None)
+        command = embedded_server(None)
         expected = dataclasses.replace(command, words=[*command.words, "--handler", expected])
     if isinstance(expected, Command):
         words = [word.replace("{folder}", str(folder)) for word in expected.words]
@@ -358,7 +366,7 @@ def test_places_of_model_data(folder: Path, monkeypatch: pytest.MonkeyPatch, url
         (["VariantName: B", "VariantName: A"], [
             "25: ProductionVariants[1].VariantName: is the name of another one, on line 17"
         ]),
-        (["ModelName: pipe\n    C", "ModelName: many\n    C"], [
+        (["ModelName: pipe\n    C", "ModelName: Many\n    C"], [
             "9: ModelName: is the name of another one, on line 2",
             "26: ProductionVariants[1].ModelName: there is no pipe in Models",
         ]),
@@ -860,8 +868,8 @@ def containers(draw: st.DrawFn, multi_model: bool, hostname: str) -> ContainerDe
         Image("my-image:1"),
         Image("localhost:5000/a/b@sha256:" + "a" * 64),
         Command(["sh", "-c", "it's"], folder),
-        serve_options.embedded_server(str(folder / "handler.py")),
-        serve_options.embedded_server(f"{folder / 'handler.py'}:handle"),
+        embedded_server(str(folder / "handler.py")),
+        embedded_server(f"{folder / 'handler.py'}:handle"),
     ]
     runs = draw(st.sampled_from(choice))
     environment = draw(ENVIRONMENTS)
@@ -906,7 +914,7 @@ def endpoints(draw: st.DrawFn) -> list[EndpointDefinition]:
                     chosen.name,
                 )
             )
-        result.append(EndpointDefinition(name, variants, serve_options.region()))
+        result.append(EndpointDefinition(name, variants, region()))
     return result
 
 

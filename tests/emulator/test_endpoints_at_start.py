@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
@@ -13,10 +12,8 @@ from emulator.aws.service_models import problems, shape
 from tests.support.aws_clients import invalid
 from tests.support.control_plane_process import ARN, HANDLER, ControlPlane, RawClient
 from tests.support.emulator_process import Emulator, localmme
-from tests.support.endpoint_files import described, many, scripted_container, variant
 from tests.support.files import archive
 from tests.support.repository import REPOSITORY
-from tests.support.scripted_models import Journal, scripted_model
 from tests.support.waiting import eventually
 
 Start = Callable[..., Emulator]
@@ -135,23 +132,6 @@ def test_a_given_endpoint_can_be_changed_tagged_and_deleted_and_is_as_given_afte
     given.restart()
     assert counts_and_weights() == [(1, 1.0)]
     assert given.emulator.invoke("a.tar.gz") == b"I am a"
-
-
-def test_the_endpoints_of_a_file_are_described_as_it_says(
-    start: Start, bucket: Path, journal: Journal, tmp_path: Path
-) -> None:
-    scripted_model(bucket / "a.tar.gz")
-    models = {name: [many(scripted_container(journal), bucket)] for name in ("A", "B")}
-    variants = [variant("A", InitialVariantWeight=3), variant("B", InstanceType="ml.m5.large")]
-    file = described(tmp_path / "endpoint.yaml", models, variants)
-    sagemaker = start(file).wait_in_service().client_of("sagemaker")
-    config = sagemaker.describe_endpoint_config(EndpointConfigName="config")
-    said = [{**each, "InitialVariantWeight": float(each["InitialVariantWeight"])} for each in variants]
-    assert config["ProductionVariants"] == said
-    assert sagemaker.describe_endpoint(EndpointName="local")["EndpointConfigName"] == "config"
-    (container,) = [sagemaker.describe_model(ModelName="A")["PrimaryContainer"]]
-    asked: dict[str, Any] = models["A"][0]
-    assert (container["Image"], container["Environment"]) == (asked["Image"], asked["Environment"])
 
 
 def test_a_name_that_was_created_through_the_api_cannot_be_given(start: Start, tmp_path: Path) -> None:

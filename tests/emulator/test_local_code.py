@@ -14,19 +14,14 @@ from botocore.exceptions import ClientError
 
 from emulator.errors import SetupError
 from emulator.hosting.definition import (
-    ContainerDefinition,
     EndpointDefinition,
-    Image,
-    ModelDefinition,
-    Resources,
-    VariantDefinition,
 )
-from emulator.services.sagemaker import endpoint_configs, endpoints, models
+from emulator.services.sagemaker import endpoint_configs, endpoints, endpoints_at_start, models
 from emulator.services.sagemaker.control_plane import ControlPlane
-from emulator.services.sagemaker.endpoints_at_start import register
 from emulator.services.sagemaker.errors import ControlPlaneError
 from emulator.services.sagemaker.records import EndpointRecord, ModelRecord
 from emulator.services.sagemaker.registry import Registry
+from emulator.services.sagemaker.start_requests import StartRequests
 from localmme.server_setup import set_up_server
 from tests.support.emulator_process import Emulator
 
@@ -103,9 +98,13 @@ def test_what_was_created_while_it_was_allowed_does_not_run_when_it_is_not(tmp_p
 
 def test_what_the_command_line_gave_is_not_concerned(tmp_path: Path) -> None:
     off = plane(tmp_path, local_code=False)
-    container = ContainerDefinition(Image("some/image"), tmp_path / "models")
-    variant = VariantDefinition(ModelDefinition([container], name="local"), Resources(1 << 30, 1 << 30, 1))
-    register(EndpointDefinition("local", [variant], "us-east-1", "local"), off.registry, None)
+    variant = {"VariantName": "v", "ModelName": "m", "InstanceType": "ml.m5.large"}
+    requests = StartRequests(
+        [asked("some/image")],
+        [{"EndpointConfigName": "local", "ProductionVariants": [variant]}],
+        [{"EndpointName": "local", "EndpointConfigName": "local"}],
+    )
+    asyncio.run(endpoints_at_start.create(off, requests, None, tmp_path))
     asyncio.run(endpoints.create(off, {"EndpointName": "second", "EndpointConfigName": "local"}))
     assert [each.name for each, _ in off.endpoints.added] == ["second"]  # type: ignore[attr-defined]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from emulator.limits import Limits
 from emulator.server.gunicorn_app import serve
 from emulator.server.settings import ServerSettings
+from emulator.services.sagemaker.start_requests import StartRequests
 from emulator.state_directory import StateDirectory
 
 root, state = (Path(argument) for argument in sys.argv[1:])
@@ -17,4 +18,4 @@ listener.set_inheritable(True)
 url = f"http://127.0.0.1:{listener.getsockname()[1]}"
 print(url, flush=True)
 state.mkdir(parents=True, exist_ok=True)
-serve(ServerSettings(listener, url, StateDirectory(state), s3_root=root), [], Limits())
+serve(ServerSettings(listener, url, StateDirectory(state), s3_root=root), StartRequests(), Limits())

@@ -85,7 +85,7 @@ class ControlPlane:
             raise not_kept(str(error)) from None
 
 
-def told(asked: dict[str, Any], output: str) -> dict[str, Any]:
-    """The arguments of a call that an answer of the shape ``output`` repeats."""
+def repeated(request: dict[str, Any], output: str) -> dict[str, Any]:
+    """The members of a request that an answer of the shape ``output`` repeats."""
     members = shape(output).members
-    return {name: value for name, value in asked.items() if name in members}
+    return {name: value for name, value in request.items() if name in members}

@@ -1,12 +1,12 @@
-"""From the arguments of create_model and create_endpoint_config to definitions of what to host.
+"""From CreateModel and CreateEndpointConfig requests to definitions of what to host, and what is wrong with them.
 
-The API and the endpoint file say the same things in the same words, and are read here alike. All problems are
-gathered, so that their user sees them at once.
+The requests come from the API, from the endpoint file and from the options of ``serve``. All problems are gathered, so
+that their user sees them at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,23 +25,26 @@ from emulator.hosting.definition import (
 from emulator.hosting.instance_types import instance_types, resources_of, similar_instance_type, unfit_for_many_models
 from emulator.hosting.storage_sizes import storage_bytes
 from emulator.services.sagemaker.image import HANDLER, runnable
+from emulator.services.sagemaker.local_settings import LocalInstances
 from emulator.services.sagemaker.supported_members import ROUTING_STRATEGIES
 
 PUBLISH_SECONDS = (10, 30, 60, 120, 180, 240, 300)  # [api] between two looks at a container's metrics
+STARTUP_SECONDS = "ContainerStartupHealthCheckTimeoutInSeconds"
 ENVIRONMENT_BYTES = 32 * 1024  # [api] of all containers of a model together
 
 # The model data that a ModelDataUrl names; for Mode MultiModel if the flag is set. Raises SetupError.
 Locate = Callable[[str, bool], ModelData]
 
 
-class Arguments:
-    """Reads what has been checked against the API's own model before; ``problems`` are those found there and here."""
+class RequestReader:
+    """Reads requests that conform to the API's own model; ``problems`` are those found there and here."""
 
-    def __init__(self, directory: Path, locate: Locate) -> None:
-        """Paths in Image are relative to ``directory``."""
+    def __init__(self, directory: Path, locate: Locate, reload: bool = False) -> None:
+        """Paths in Image are relative to ``directory``; ``reload`` is that of ``Caching``."""
         self.problems: list[tuple[Place, str]] = []
         self._directory = directory
         self._locate = locate
+        self._reload = reload
 
     def report(self, place: Place, message: str) -> None:
         """Something is wrong there; the message goes on where the place ends."""
@@ -53,66 +56,64 @@ class Arguments:
 
     # Models
 
-    def model(self, place: Place, asked: Mapping[str, Any]) -> ModelDefinition | None:
+    def model(self, place: Place, request: Mapping[str, Any]) -> ModelDefinition | None:
         """None if there is something wrong with it, here and below: it has been reported then."""
-        if ("PrimaryContainer" in asked) == ("Containers" in asked):
-            there = "not both" if "Containers" in asked else "and has none"
+        if ("PrimaryContainer" in request) == ("Containers" in request):
+            there = "not both" if "Containers" in request else "and has none"
             self.report(place, f"takes PrimaryContainer or Containers, {there}")
-        primary, several = member(asked, "PrimaryContainer", dict), member(asked, "Containers", list)
-        containers = [self._container((*place, "PrimaryContainer"), primary)] if primary is not None else []
-        for position, container in enumerate(several or ()):
-            if isinstance(container, dict):
-                containers.append(self._container((*place, "Containers", position), container))
-        environments = [container.environment for container in containers if container is not None]
+        found = [self._container((*place, *where), container) for where, container in containers(request)]
+        definitions = [container for container in found if container is not None]
+        environments = [container.environment for container in definitions]
         if sum(len((name + value).encode()) for one in environments for name, value in one.items()) > ENVIRONMENT_BYTES:
             self.report(place, f"has more than {ENVIRONMENT_BYTES} bytes of Environment, all containers together")
         if self.is_faulty(place):
             return None
         try:
             return ModelDefinition(
-                [container for container in containers if container is not None],
-                direct=asked.get("InferenceExecutionConfig", {}).get("Mode") == "Direct",
-                name=asked.get("ModelName", ""),
+                definitions,
+                direct=request.get("InferenceExecutionConfig", {}).get("Mode") == "Direct",
+                name=request.get("ModelName", ""),
             )
         except SetupError as error:
             self.report(place, str(error))
             return None
 
-    def _container(self, place: Place, asked: Mapping[str, Any]) -> ContainerDefinition | None:
-        multi_model = asked.get("Mode") == "MultiModel"
-        runs = self._runs((*place, "Image"), asked)
-        source = member(member(asked, "ModelDataSource", dict), "S3DataSource", dict)
-        if "ModelDataSource" in asked:
-            model_data = self._model_data_source((*place, "ModelDataSource"), asked, source, multi_model)
+    def _container(self, place: Place, container: Mapping[str, Any]) -> ContainerDefinition | None:
+        multi_model = container.get("Mode") == "MultiModel"
+        runs = self._runs((*place, "Image"), container)
+        source = member(member(container, "ModelDataSource", dict), "S3DataSource", dict)
+        if "ModelDataSource" in container:
+            model_data = self._model_data_source((*place, "ModelDataSource"), container, source, multi_model)
         else:
-            model_data = self._model_data((*place, "ModelDataUrl"), asked, multi_model)
-        if asked.get("Image") == HANDLER and not multi_model and not {"ModelDataUrl", "ModelDataSource"} & {*asked}:
+            model_data = self._model_data((*place, "ModelDataUrl"), container, multi_model)
+        has_data = "ModelDataUrl" in container or "ModelDataSource" in container
+        if container.get("Image") == HANDLER and not multi_model and not has_data:
             self.report((*place, "Image"), "needs an archive that carries the handler: give ModelDataUrl")
-        for position, endpoint in enumerate(asked.get("ContainerMetricsConfig", {}).get("MetricsEndpoints", ())):
+        for position, endpoint in enumerate(container.get("ContainerMetricsConfig", {}).get("MetricsEndpoints", ())):
             seconds = endpoint.get("MetricPublishFrequencyInSeconds", 60)
             if seconds not in PUBLISH_SECONDS:
                 here = ("ContainerMetricsConfig", "MetricsEndpoints", position, "MetricPublishFrequencyInSeconds")
                 self.report((*place, *here), f"must be one of {', '.join(map(str, PUBLISH_SECONDS))}, not {seconds}")
-        if "MultiModelConfig" in asked and not multi_model:
+        if "MultiModelConfig" in container and not multi_model:
             self.report((*place, "MultiModelConfig"), "goes with Mode: MultiModel")
         if self.is_faulty(place) or runs is None:
             return None
-        environment = dict(asked.get("Environment", {}))
+        environment = dict(container.get("Environment", {}))
         return ContainerDefinition(
             runs,
             model_data,
             multi_model,
-            asked.get("ContainerHostname", ""),
+            container.get("ContainerHostname", ""),
             environment,
-            Caching(enabled=asked.get("MultiModelConfig", {}).get("ModelCacheSetting") != "Disabled"),
-            metrics=metrics_endpoint(asked),
+            Caching(container.get("MultiModelConfig", {}).get("ModelCacheSetting") != "Disabled", self._reload),
+            metrics=metrics_endpoint(container),
             compressed=source is None or source.get("CompressionType") != "None",
         )
 
-    def _runs(self, place: Place, asked: Mapping[str, Any]) -> Image | Command | None:
-        if "Image" not in asked and "ModelPackageName" not in asked:
+    def _runs(self, place: Place, container: Mapping[str, Any]) -> Image | Command | None:
+        if "Image" not in container and "ModelPackageName" not in container:
             self.report(place, "is missing: give a Docker image, handler:FILE or command:WORDS")
-        image = member(asked, "Image", str)
+        image = member(container, "Image", str)
         if image is None:
             return None
         try:
@@ -121,10 +122,10 @@ class Arguments:
             self.report(place, str(error))
             return None
 
-    def _model_data(self, place: Place, asked: Mapping[str, Any], multi_model: bool) -> ModelData | None:
-        if "ModelDataUrl" not in asked and multi_model:
+    def _model_data(self, place: Place, container: Mapping[str, Any], multi_model: bool) -> ModelData | None:
+        if "ModelDataUrl" not in container and multi_model:
             self.report(place, f"is missing: Mode MultiModel needs {wanted_data(multi_model)}")
-        url = member(asked, "ModelDataUrl", str)
+        url = member(container, "ModelDataUrl", str)
         if url is None:
             return None
         try:
@@ -134,12 +135,12 @@ class Arguments:
             return None
 
     def _model_data_source(
-        self, place: Place, asked: Mapping[str, Any], source: Any, multi_model: bool
+        self, place: Place, container: Mapping[str, Any], source: Any, multi_model: bool
     ) -> ModelData | None:
         """[api] What goes together of an S3DataSource."""
         if multi_model:
             self.report(place, "cannot be used with Mode MultiModel: give the archives' prefix as ModelDataUrl")
-        if "ModelDataUrl" in asked:
+        if "ModelDataUrl" in container:
             self.report(place, "and ModelDataUrl exclude each other: each says where the model data is")
         url = member(source, "S3Uri", str)
         if self.is_faulty(place) or url is None:
@@ -157,45 +158,70 @@ class Arguments:
                 self.report(here, str(error))
         return None
 
-    # Production variants
 
-    def variant(
-        self, place: Place, asked: Mapping[str, Any], models: Mapping[str, ModelDefinition | None]
-    ) -> VariantDefinition | None:
-        """None if there is something wrong with it or with its model: it has been reported then."""
-        if "ModelName" not in asked:
-            self.report((*place, "ModelName"), "is missing: variants for inference components are not emulated")
-        instance_type = member(asked, "InstanceType", str)
-        if instance_type is not None and instance_type not in instance_types():
-            advice = similar_instance_type(instance_type)
-            self.report((*place, "InstanceType"), f"there is no {described(instance_type)}" + after(advice))
-        routing = member(member(asked, "RoutingConfig", dict), "RoutingStrategy", str)
-        if routing is not None and routing not in ROUTING_STRATEGIES:
-            message = f"{not_among(routing, ROUTING_STRATEGIES)}: others are not emulated"
-            self.report((*place, "RoutingConfig", "RoutingStrategy"), message)
-        model = models.get(asked.get("ModelName", ""))
-        if self.is_faulty(place) or model is None:
-            return None
-        many = model.multi_model is not None
-        if many and (problem := unfit_for_many_models(instance_type or "")):
-            self.report((*place, "InstanceType"), problem)
-            return None
-        startup_seconds = asked.get("ContainerStartupHealthCheckTimeoutInSeconds")
-        return VariantDefinition(
-            model,
-            resources_of(instance_type, storage_bytes(instance_type, many, asked.get("VolumeSizeInGB"))),
-            asked["VariantName"],
-            asked.get("InitialInstanceCount", 1),
-            float(asked.get("InitialVariantWeight", 1.0)),
-            routing == "LEAST_OUTSTANDING_REQUESTS",
-            None if startup_seconds is None else float(startup_seconds),
-            instance_type or "",
-        )
+def variant_problems(place: Place, variant: Mapping[str, Any], many_models: bool) -> Iterator[tuple[Place, str]]:
+    """What is wrong with a production variant; ``many_models``: its model has a multi-model container."""
+    if "ModelName" not in variant:
+        yield (*place, "ModelName"), "is missing: variants for inference components are not emulated"
+    instance_type = member(variant, "InstanceType", str)
+    if instance_type is not None and instance_type not in instance_types():
+        advice = similar_instance_type(instance_type)
+        yield (*place, "InstanceType"), f"there is no {described(instance_type)}" + after(advice)
+    elif many_models and (problem := unfit_for_many_models(instance_type or "")):
+        yield (*place, "InstanceType"), problem
+    routing = member(member(variant, "RoutingConfig", dict), "RoutingStrategy", str)
+    if routing is not None and routing not in ROUTING_STRATEGIES:
+        message = f"{not_among(routing, ROUTING_STRATEGIES)}: others are not emulated"
+        yield (*place, "RoutingConfig", "RoutingStrategy"), message
 
 
-def metrics_endpoint(asked: Mapping[str, Any]) -> MetricsEndpoint | None:
+def variant_definition(
+    variant: Mapping[str, Any], model: ModelDefinition, local: LocalInstances, detailed_observability: bool = True
+) -> VariantDefinition:
+    """A variant that has been checked. Raises SetupError for an instance type that there is no more."""
+    instance_type, startup_seconds = variant.get("InstanceType"), variant.get(STARTUP_SECONDS)
+    storage = storage_bytes(instance_type, model.multi_model is not None, variant.get("VolumeSizeInGB"))
+    return VariantDefinition(
+        model,
+        local.of(resources_of(instance_type, storage)),
+        variant["VariantName"],
+        variant.get("InitialInstanceCount", 1),
+        float(variant.get("InitialVariantWeight", 1.0)),
+        variant.get("RoutingConfig", {}).get("RoutingStrategy") == "LEAST_OUTSTANDING_REQUESTS",
+        None if startup_seconds is None else float(startup_seconds),
+        instance_type or "",
+        detailed_observability,
+    )
+
+
+def containers(model: Mapping[str, Any]) -> list[tuple[Place, Mapping[str, Any]]]:
+    """The containers of a CreateModel request, each with its place there."""
+    primary, several = member(model, "PrimaryContainer", dict), member(model, "Containers", list) or ()
+    found: list[tuple[Place, Any]] = [(("PrimaryContainer",), primary)] if primary is not None else []
+    found += [(("Containers", position), container) for position, container in enumerate(several)]
+    return [(place, container) for place, container in found if isinstance(container, dict)]
+
+
+def with_containers(
+    model: Mapping[str, Any], change: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+) -> dict[str, Any]:
+    """A CreateModel request with each of its containers changed."""
+    changed = dict(model)
+    if "PrimaryContainer" in model:
+        changed["PrimaryContainer"] = change(model["PrimaryContainer"])
+    if "Containers" in model:
+        changed["Containers"] = [change(container) for container in model["Containers"]]
+    return changed
+
+
+def has_many_models(model: Mapping[str, Any]) -> bool:
+    """Whether a CreateModel request has a multi-model container."""
+    return any(container.get("Mode") == "MultiModel" for _, container in containers(model))
+
+
+def metrics_endpoint(container: Mapping[str, Any]) -> MetricsEndpoint | None:
     """What a ContainerMetricsConfig says, with the API's defaults. [api]"""
-    config = member(asked, "ContainerMetricsConfig", dict)
+    config = member(container, "ContainerMetricsConfig", dict)
     if config is None:
         return None
     first = (config.get("MetricsEndpoints") or [{}])[0]
@@ -209,9 +235,9 @@ def wanted_data(multi_model: bool) -> str:
     return "a directory of model archives (.tar.gz)" if multi_model else "one model archive (.tar.gz)"
 
 
-def member(asked: Any, name: str, kind: type) -> Any:
+def member(structure: Any, name: str, kind: type) -> Any:
     """A member of a structure, if it is there and of that type; otherwise that has been reported."""
-    value = asked.get(name) if isinstance(asked, Mapping) else None
+    value = structure.get(name) if isinstance(structure, Mapping) else None
     return value if isinstance(value, kind) else None
 
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
-from emulator.hosting.definition import ModelDefinition, VariantDefinition
-from emulator.services.sagemaker.control_plane import ControlPlane, told
-from emulator.services.sagemaker.definitions import Arguments
+from emulator.aws.service_models import Place
+from emulator.services.sagemaker.control_plane import ControlPlane, repeated
+from emulator.services.sagemaker.definitions import containers, has_many_models, variant_problems
 from emulator.services.sagemaker.errors import (
     not_with_multi_model,
     not_with_several_containers,
     variant_repeated,
 )
 from emulator.services.sagemaker.listing import page
-from emulator.services.sagemaker.models import definition, refuse_not_emulated, wrong
+from emulator.services.sagemaker.models import invalid, refuse_not_emulated
 from emulator.services.sagemaker.records import EndpointConfigRecord, ModelRecord
 
 # [dg] Each names the members of a configuration and of its variants that an endpoint with a multi-model container
@@ -23,26 +22,25 @@ from emulator.services.sagemaker.records import EndpointConfigRecord, ModelRecor
 NOT_WITH_MULTI_MODEL = ("AsyncInferenceConfig", "ShadowProductionVariants", "ServerlessConfig", "AcceleratorType")
 
 
-async def create(plane: ControlPlane, asked: dict[str, Any]) -> dict[str, Any]:
-    asked = {"EnableNetworkIsolation": False, **asked}
-    name = asked["EndpointConfigName"]
+async def create(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
+    name = request["EndpointConfigName"]
     plane.refuse_existing(EndpointConfigRecord, name)
-    variants(plane, asked, used_models(plane, asked))
-    record = await plane.create(EndpointConfigRecord(name, asked))
+    check(request, {name: model.arguments for name, model in used_models(plane, request).items()})
+    record = await plane.create(EndpointConfigRecord(name, with_defaults(request)))
     return {"EndpointConfigArn": plane.arn_of(record)}
 
 
-async def describe(plane: ControlPlane, asked: dict[str, Any]) -> dict[str, Any]:
-    record = plane.get(EndpointConfigRecord, asked["EndpointConfigName"])
+async def describe(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
+    record = plane.get(EndpointConfigRecord, request["EndpointConfigName"])
     return {
-        **told(record.arguments, "DescribeEndpointConfigOutput"),
+        **repeated(record.arguments, "DescribeEndpointConfigOutput"),
         "EndpointConfigArn": plane.arn_of(record),
         "CreationTime": record.created,
     }
 
 
-async def list_(plane: ControlPlane, asked: dict[str, Any]) -> dict[str, Any]:
-    records, more = page(plane.registry.all(EndpointConfigRecord), asked)
+async def list_(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
+    records, more = page(plane.registry.all(EndpointConfigRecord), request)
     configs = [
         {
             "EndpointConfigName": record.name,
@@ -54,47 +52,45 @@ async def list_(plane: ControlPlane, asked: dict[str, Any]) -> dict[str, Any]:
     return {"EndpointConfigs": configs, **more}
 
 
-async def delete(plane: ControlPlane, asked: dict[str, Any]) -> dict[str, Any]:
-    await plane.delete(EndpointConfigRecord, asked["EndpointConfigName"])
+async def delete(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
+    await plane.delete(EndpointConfigRecord, request["EndpointConfigName"])
     return {}
 
 
-def used_models(plane: ControlPlane, config: dict[str, Any]) -> dict[str, ModelRecord]:
+def with_defaults(request: Mapping[str, Any]) -> dict[str, Any]:
+    """What DescribeEndpointConfig repeats: the request, with the defaults of what was left out. [api]"""
+    return {"EnableNetworkIsolation": False, **request}
+
+
+def used_models(plane: ControlPlane, config: Mapping[str, Any]) -> dict[str, ModelRecord]:
     """The models that a configuration's variants name. Raises ControlPlaneError when one of them is not there."""
     names = [variant["ModelName"] for variant in config["ProductionVariants"] if "ModelName" in variant]
     return {name: plane.get(ModelRecord, name) for name in names}
 
 
-def variants(plane: ControlPlane, config: dict[str, Any], models: Mapping[str, ModelRecord]) -> list[VariantDefinition]:
-    """What a configuration describes, with these models. Raises ControlPlaneError, with all that is wrong."""
-    definitions = {name: definition(plane, model) for name, model in models.items()}
-    _refuse_impossible(config, definitions)
+def check(config: dict[str, Any], models: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raises ControlPlaneError, with all that is wrong. ``models`` are the CreateModel requests that it names."""
+    _refuse_impossible(config, models)
     refuse_not_emulated("CreateEndpointConfigInput", config)
-    arguments = Arguments(plane.directory, plane.locate)
-    asked = config["ProductionVariants"]
-    names = [variant["VariantName"] for variant in asked]
+    variants = config["ProductionVariants"]
+    names = [variant["VariantName"] for variant in variants]
     for name in names:
         if names.count(name) > 1:
             raise variant_repeated(name)
-    found = [
-        arguments.variant(("ProductionVariants", position), variant, definitions)
-        for position, variant in enumerate(asked)
-    ]
-    detailed = config.get("MetricsConfig", {}).get("EnableDetailedObservability", True)
-    complete = [replace(variant, detailed_observability=detailed) for variant in found if variant is not None]
-    if len(complete) < len(found):
-        raise wrong(arguments)
-    return complete
+    problems: list[tuple[Place, str]] = []
+    for position, variant in enumerate(variants):
+        many_models = has_many_models(models.get(variant.get("ModelName", ""), {}))
+        problems += variant_problems(("ProductionVariants", position), variant, many_models)
+    if problems:
+        raise invalid(problems)
 
 
-def _refuse_impossible(config: dict[str, Any], models: dict[str, ModelDefinition]) -> None:
+def _refuse_impossible(config: Mapping[str, Any], models: Mapping[str, Mapping[str, Any]]) -> None:
     """Raises ControlPlaneError for what SageMaker refuses too."""
     for variant in config["ProductionVariants"]:
-        model = models.get(variant.get("ModelName", ""))
-        if model is None:
-            continue
+        model = models.get(variant.get("ModelName", ""), {})
         for member in NOT_WITH_MULTI_MODEL:
-            if model.multi_model and (member in config or member in variant):
+            if has_many_models(model) and (member in config or member in variant):
                 raise not_with_multi_model(member)
-        if len(model.containers) > 1 and "ServerlessConfig" in variant:
+        if len(containers(model)) > 1 and "ServerlessConfig" in variant:
             raise not_with_several_containers("ServerlessConfig")

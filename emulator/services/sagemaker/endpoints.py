@@ -14,8 +14,9 @@ from typing import Any
 from emulator.errors import SetupError
 from emulator.hosting.definition import EndpointDefinition, Image, VariantDefinition
 from emulator.hosting.endpoint import TRIES_AGAIN, Endpoint
+from emulator.services.sagemaker import endpoint_configs, models
 from emulator.services.sagemaker.control_plane import ControlPlane
-from emulator.services.sagemaker.endpoint_configs import used_models, variants
+from emulator.services.sagemaker.definitions import variant_definition
 from emulator.services.sagemaker.errors import (
     ControlPlaneError,
     failed_endpoint,
@@ -39,15 +40,15 @@ log = logging.getLogger("localmme")
 FAILURE_REASON_CHARACTERS = 1024  # [api]
 
 
-async def create(plane: ControlPlane, asked: dict[str, Any]) -> dict[str, Any]:
-    name = asked["EndpointName"]
+async def create(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
+    name = request["EndpointName"]
     plane.refuse_existing(EndpointRecord, name)
-    deployment = _deployment(plane, asked["EndpointConfigName"])
-    definition = _definition(plane, name, deployment)
+    record = EndpointRecord(name, request, deployments=Deployments(deployment(plane, request["EndpointConfigName"])))
+    definition = _definition(plane, name, record.deployments.current)
     _refuse_over_quota(plane, definition)
     endpoint = plane.endpoints.add(definition)
     try:
-        record = await plane.create(EndpointRecord(name, asked, deployments=Deployments(deployment)))
+        await plane.create(record)
     except ControlPlaneError:
         await plane.endpoints.remove(endpoint)
         raise
@@ -55,8 +56,8 @@ async def create(plane: ControlPlane, asked: dict[str, Any]) -> dict[str, Any]:
     return {"EndpointArn": plane.arn_of(record)}
 
 
-async def describe(plane: ControlPlane, asked: dict[str, Any]) -> dict[str, Any]:
-    record = plane.get(EndpointRecord, asked["EndpointName"])
+async def describe(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
+    record = plane.get(EndpointRecord, request["EndpointName"])
     endpoint, deployed = _live(plane, record), record.deployments.current
     answer = {
         "EndpointName": record.name,
@@ -77,8 +78,8 @@ async def describe(plane: ControlPlane, asked: dict[str, Any]) -> dict[str, Any]
     return answer
 
 
-async def list_(plane: ControlPlane, asked: dict[str, Any]) -> dict[str, Any]:
-    records, more = page(plane.registry.all(EndpointRecord), asked, lambda record: _live(plane, record).status)
+async def list_(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
+    records, more = page(plane.registry.all(EndpointRecord), request, lambda record: _live(plane, record).status)
     endpoints = [
         {
             "EndpointName": record.name,
@@ -92,14 +93,14 @@ async def list_(plane: ControlPlane, asked: dict[str, Any]) -> dict[str, Any]:
     return {"Endpoints": endpoints, **more}
 
 
-async def update(plane: ControlPlane, asked: dict[str, Any]) -> dict[str, Any]:
-    record = plane.get(EndpointRecord, asked["EndpointName"])
+async def update(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
+    record = plane.get(EndpointRecord, request["EndpointName"])
     endpoint = _changeable(plane, record)
-    retained = record.deployments.current.deployment_config if asked.get("RetainDeploymentConfig") else None
+    retained = record.deployments.current.deployment_config if request.get("RetainDeploymentConfig") else None
     pending = replace(
-        _deployment(plane, asked["EndpointConfigName"]),
-        desired=_retained(endpoint, asked),
-        deployment_config=asked.get("DeploymentConfig", retained),
+        deployment(plane, request["EndpointConfigName"]),
+        desired=_retained(endpoint, request),
+        deployment_config=request.get("DeploymentConfig", retained),
     )
     definition = _definition(plane, record.name, pending)
     _refuse_over_quota(plane, definition)
@@ -109,10 +110,10 @@ async def update(plane: ControlPlane, asked: dict[str, Any]) -> dict[str, Any]:
     return {"EndpointArn": plane.arn_of(record)}
 
 
-async def update_weights_and_capacities(plane: ControlPlane, asked: dict[str, Any]) -> dict[str, Any]:
-    record = plane.get(EndpointRecord, asked["EndpointName"])
+async def update_weights_and_capacities(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
+    record = plane.get(EndpointRecord, request["EndpointName"])
     endpoint = _changeable(plane, record)
-    changes = asked["DesiredWeightsAndCapacities"]
+    changes = request["DesiredWeightsAndCapacities"]
     names, known = [change["VariantName"] for change in changes], {variant.name for variant in endpoint.variants}
     for name in names:
         if names.count(name) > 1:
@@ -139,8 +140,8 @@ async def update_weights_and_capacities(plane: ControlPlane, asked: dict[str, An
     return {"EndpointArn": plane.arn_of(record)}
 
 
-async def delete(plane: ControlPlane, asked: dict[str, Any]) -> dict[str, Any]:
-    record = plane.get(EndpointRecord, asked["EndpointName"])
+async def delete(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
+    record = plane.get(EndpointRecord, request["EndpointName"])
     endpoint = _live(plane, record)
     if endpoint.status not in ("InService", "Failed"):
         raise in_progress(plane.arn_of(record))
@@ -151,14 +152,8 @@ async def delete(plane: ControlPlane, asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def restore(plane: ControlPlane, record: EndpointRecord) -> None:
-    """Host again what an emulator that has ended had been asked for."""
-    failure = record.deployments.failure
-    definition = EndpointDefinition(record.name, (), plane.region)  # a Failed one has nothing
-    try:
-        if not failure:
-            definition = _definition(plane, record.name, record.deployments.current)
-    except ControlPlaneError as error:
-        failure = str(error)
+    """Host again the endpoint that an earlier emulator kept."""
+    definition, failure = definition_of(plane, record)
     endpoint = plane.endpoints.add(definition)
     if failure:
         endpoint.fail(failure)
@@ -166,11 +161,23 @@ def restore(plane: ControlPlane, record: EndpointRecord) -> None:
         plane.endpoints.in_background(_start(plane, record, endpoint, again=True))
 
 
+def definition_of(plane: ControlPlane, record: EndpointRecord) -> tuple[EndpointDefinition, str]:
+    """What a record's endpoint is made from, and the reason if it is impossible: then it has no variants."""
+    failure = record.deployments.failure
+    definition = EndpointDefinition(record.name, (), plane.region)  # a Failed one has nothing
+    try:
+        if not failure:
+            definition = _definition(plane, record.name, record.deployments.current)
+    except ControlPlaneError as error:
+        failure = str(error)
+    return definition, failure
+
+
 # What is done in the background
 
 
 async def _start(plane: ControlPlane, record: EndpointRecord, endpoint: Endpoint, again: bool = False) -> None:
-    """Start the endpoint, and go on with an update that had been asked for."""
+    """Start the endpoint, and go on with an update that had been request for."""
     try:
         await endpoint.start(TRIES_AGAIN if again else 1)
     except SetupError as error:
@@ -258,16 +265,25 @@ def _changed(record: EndpointRecord, deployments: Deployments) -> EndpointRecord
     return record
 
 
-def _deployment(plane: ControlPlane, config_name: str) -> Deployment:
+def deployment(plane: ControlPlane, config_name: str) -> Deployment:
+    """What an endpoint of that configuration is made from. Raises ControlPlaneError when some of it is not there."""
     config = plane.get(EndpointConfigRecord, config_name)
-    return Deployment(config.name, config.arguments, used_models(plane, config.arguments))
+    used = endpoint_configs.used_models(plane, config.arguments)
+    return Deployment(config.name, config.arguments, used, instances=config.instances)
 
 
 def _definition(plane: ControlPlane, name: str, deployment: Deployment) -> EndpointDefinition:
     """What an endpoint is made from. Raises ControlPlaneError for what has become impossible."""
-    found = variants(plane, deployment.config, deployment.models)
-    adjusted = [_adjusted(variant, deployment.desired) for variant in found]
-    return EndpointDefinition(name, adjusted, plane.region, deployment.config_name)
+    config = deployment.config
+    used = {model_name: models.definition(plane, model) for model_name, model in deployment.models.items()}
+    endpoint_configs.check(config, {model_name: model.arguments for model_name, model in deployment.models.items()})
+    detailed = config.get("MetricsConfig", {}).get("EnableDetailedObservability", True)
+    variants = [
+        variant_definition(variant, used[variant["ModelName"]], deployment.instances, detailed)
+        for variant in config["ProductionVariants"]
+    ]
+    adjusted = [_adjusted(variant, deployment.desired) for variant in variants]
+    return EndpointDefinition(name, adjusted, plane.region)
 
 
 def _refuse_over_quota(plane: ControlPlane, definition: EndpointDefinition) -> None:
@@ -294,11 +310,11 @@ def _adjusted(variant: VariantDefinition, desired: Mapping[str, DesiredVariant])
     )
 
 
-def _retained(endpoint: Endpoint, asked: dict[str, Any]) -> dict[str, DesiredVariant]:
+def _retained(endpoint: Endpoint, request: dict[str, Any]) -> dict[str, DesiredVariant]:
     """The weights and counts that an update leaves as they are. [api]"""
-    if not asked.get("RetainAllVariantProperties"):
+    if not request.get("RetainAllVariantProperties"):
         return {}
-    excluded = {each["VariantPropertyType"] for each in asked.get("ExcludeRetainedVariantProperties", ())}
+    excluded = {each["VariantPropertyType"] for each in request.get("ExcludeRetainedVariantProperties", ())}
     return {
         variant.name: DesiredVariant(
             None if "DesiredWeight" in excluded else variant.weight,

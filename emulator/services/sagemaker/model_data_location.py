@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import urllib.parse
 from pathlib import Path
 
 from emulator.archives.model_data_url import LocalS3, ModelData, parse_s3_url
@@ -41,3 +43,18 @@ def locator(s3_root: Path | None) -> Locate:
         return LocalS3(bucket, place)
 
     return locate
+
+
+def path_of(url: str) -> Path | None:
+    """The path of a file URL of this machine; None for other URLs."""
+    match = re.fullmatch(r"file://(?:localhost)?(/.*)", url, re.DOTALL)
+    return Path(os.fsdecode(urllib.parse.unquote_to_bytes(match[1]))) if match else None
+
+
+def url_of(path: Path, s3_root: Path | None = None, *, is_directory: bool = False) -> str:
+    """An absolute path's URL: of S3 if it is in a bucket there, else a file's. A directory's ends with a slash."""
+    if s3_root is not None and path != s3_root and path.is_relative_to(s3_root):
+        url = f"s3://{path.relative_to(s3_root).as_posix()}"
+    else:
+        url = path.as_uri()
+    return f"{url}/" if is_directory and not url.endswith("/") else url

@@ -2,40 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from emulator.aws.service_models import shape
+from emulator.archives.model_data_url import ModelData
+from emulator.aws.service_models import Place, shape
 from emulator.hosting.definition import ModelDefinition
-from emulator.services.sagemaker.control_plane import ControlPlane, told
-from emulator.services.sagemaker.definitions import Arguments, after, written
+from emulator.services.sagemaker.control_plane import ControlPlane, repeated
+from emulator.services.sagemaker.definitions import RequestReader, after, written
 from emulator.services.sagemaker.errors import ControlPlaneError, no_local_code
 from emulator.services.sagemaker.listing import page
+from emulator.services.sagemaker.model_data_location import path_of
 from emulator.services.sagemaker.records import ModelRecord
 from emulator.services.sagemaker.supported_members import not_emulated
 
 
-async def create(plane: ControlPlane, asked: dict[str, Any]) -> dict[str, Any]:
-    asked = {"EnableNetworkIsolation": False, **asked}
-    name = asked["ModelName"]
+async def create(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
+    name = request["ModelName"]
     plane.refuse_existing(ModelRecord, name)
-    record = ModelRecord(name, asked, directory=str(plane.directory))
-    definition(plane, record)
+    record = ModelRecord(name, with_defaults(request), directory=str(plane.directory))
+    definition(plane, record)  # raises what is wrong with it
     await plane.create(record)
     return {"ModelArn": plane.arn_of(record)}
 
 
-async def describe(plane: ControlPlane, asked: dict[str, Any]) -> dict[str, Any]:
-    record = plane.get(ModelRecord, asked["ModelName"])
+async def describe(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
+    record = plane.get(ModelRecord, request["ModelName"])
     return {
-        **told(record.arguments, "DescribeModelOutput"),
+        **repeated(record.arguments, "DescribeModelOutput"),
         "ModelArn": plane.arn_of(record),
         "CreationTime": record.created,
     }
 
 
-async def list_(plane: ControlPlane, asked: dict[str, Any]) -> dict[str, Any]:
-    records, more = page(plane.registry.all(ModelRecord), asked)
+async def list_(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
+    records, more = page(plane.registry.all(ModelRecord), request)
     models = [
         {"ModelName": record.name, "ModelArn": plane.arn_of(record), "CreationTime": record.created}
         for record in records
@@ -43,8 +45,8 @@ async def list_(plane: ControlPlane, asked: dict[str, Any]) -> dict[str, Any]:
     return {"Models": models, **more}
 
 
-async def delete(plane: ControlPlane, asked: dict[str, Any]) -> dict[str, Any]:
-    await plane.delete(ModelRecord, asked["ModelName"])
+async def delete(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
+    await plane.delete(ModelRecord, request["ModelName"])
     return {}
 
 
@@ -53,25 +55,36 @@ def definition(plane: ControlPlane, record: ModelRecord) -> ModelDefinition:
     refuse_not_emulated("CreateModelInput", record.arguments)
     if not plane.local_code and not record.from_start:
         raise no_local_code()
-    arguments = Arguments(Path(record.directory), plane.locate)
-    model = arguments.model((), record.arguments)
+    local = record.local
+
+    def locate(url: str, multi_model: bool) -> ModelData:
+        if url in local.model_data:
+            return local.model_data[url]
+        path = path_of(url) if record.from_start else None
+        return plane.locate(url, multi_model) if path is None else path
+
+    reader = RequestReader(Path(record.directory), locate, local.reload)
+    model = reader.model((), record.arguments)
     if model is None:
-        raise wrong(arguments)
+        raise invalid(reader.problems)
     return model
 
 
-def refuse_not_emulated(of: str, asked: dict[str, Any]) -> None:
+def with_defaults(request: Mapping[str, Any]) -> dict[str, Any]:
+    """What DescribeModel repeats: the request, with the defaults of what was left out. [api]"""
+    return {"EnableNetworkIsolation": False, **request}
+
+
+def refuse_not_emulated(of: str, request: dict[str, Any]) -> None:
     """Raises ControlPlaneError for members that would make a difference, but are not emulated."""
     refused = [
         f"{written(place)} is not emulated by localmme{after(advice)}"
-        for place, advice in not_emulated(shape(of), asked, ())
+        for place, advice in not_emulated(shape(of), request, ())
     ]
     if refused:
         raise ControlPlaneError("; ".join(refused))
 
 
-def wrong(arguments: Arguments) -> ControlPlaneError:
-    """What is wrong with what was asked, as one error."""
-    return ControlPlaneError(
-        "; ".join(" ".join((written(place), message)).strip() for place, message in arguments.problems)
-    )
+def invalid(problems: Sequence[tuple[Place, str]]) -> ControlPlaneError:
+    """All that is wrong with a request, as one error."""
+    return ControlPlaneError("; ".join(f"{written(place)} {message}".strip() for place, message in problems))

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from emulator.services.sagemaker.local_settings import LocalInstances, LocalModel
+
 Kind = Literal["model", "endpoint-config", "endpoint"]  # as in ARNs
 Document = dict[str, Any]  # as JSON takes it
 
@@ -48,6 +50,7 @@ class ModelRecord(Record):
 
     directory: str = ""  # which paths in it are relative to
     from_start: bool = False  # it came with the start of the emulator, not through the API
+    local: LocalModel = field(default_factory=LocalModel, kw_only=True)  # not stored
 
     def details(self) -> Document:
         return {"directory": self.directory, **({"given": True} if self.from_start else {})}
@@ -63,6 +66,8 @@ class ModelRecord(Record):
 @dataclass(eq=False)
 class EndpointConfigRecord(Record):
     kind = "endpoint-config"
+
+    instances: LocalInstances = field(default_factory=LocalInstances, kw_only=True)  # not stored
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,7 @@ class Deployment:
     models: Mapping[str, ModelRecord]
     desired: Mapping[str, DesiredVariant] = field(default_factory=dict)  # by variant name
     deployment_config: Document | None = None  # that of the UpdateEndpoint which it came by
+    instances: LocalInstances = field(default_factory=LocalInstances)  # not stored
 
     def document(self) -> Document:
         models = {name: {"asked": model.arguments, "more": model.details()} for name, model in self.models.items()}

@@ -123,11 +123,11 @@ def test_a_slash_that_is_missing_is_told(tmp_path: Path, prefix: str, target_mod
 
 
 def test_the_command_line_takes_a_prefix_as_a_folder() -> None:
-    asked: dict[str, Any] = dict.fromkeys(inspect.signature(serve_options.definition).parameters)
+    asked: dict[str, Any] = dict.fromkeys(inspect.signature(serve_options.start_requests).parameters)
     asked |= {"instances": 1, "endpoint_name": "local", "storage": "1GiB", "environment": (), "cache": True}
     for url in ("s3://models/europe", "s3://models/europe/"):
-        endpoint = serve_options.definition(**{**asked, "models": url})
-        assert endpoint.variants[0].model.containers[0].model_data == S3Url("models", "europe/")
+        [model] = serve_options.start_requests(**{**asked, "models": url}).models
+        assert model["PrimaryContainer"]["ModelDataUrl"] == "s3://models/europe/"
 
 
 def test_what_it_looks_like_is_what_it_means() -> None:

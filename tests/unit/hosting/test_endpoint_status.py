@@ -35,7 +35,7 @@ def test_each_change_of_the_status_is_one_event(tmp_path: Path) -> None:
         endpoint, statuses = endpoint_and_statuses(tmp_path)
         await endpoint.start()
         endpoint.begin_update()
-        await endpoint.update(EndpointDefinition("e", (), config_name="other"))
+        await endpoint.update(EndpointDefinition("e", ()))
         await endpoint.settle()
         endpoint.begin_update()
         await endpoint.adjust({}, {})

@@ -1,16 +1,12 @@
 """The instance types and their sizes."""
 
-from pathlib import Path
-
 import botocore.session
 import pytest
 
-from emulator.archives.model_data_url import S3Url
 from emulator.errors import SetupError
-from emulator.hosting.definition import ContainerDefinition, Image, ModelDefinition
 from emulator.hosting.instance_types import InstanceType, instance_type, instance_types
 from emulator.hosting.storage_sizes import local_disk_bytes, storage_bytes
-from emulator.services.sagemaker.definitions import Arguments
+from emulator.services.sagemaker.definitions import variant_problems
 from localmme import serve_options
 
 GIB = 1024**3
@@ -108,16 +104,11 @@ def test_every_listed_type_of_a_family_with_disks_has_them():
     ("ml.g5.12xlarge", True, True), ("ml.g5.12xlarge", False, False), ("ml.g5.xlarge", True, False),
 ])  # fmt: skip
 def test_many_models_take_a_type_with_one_gpu_at_most(name, many, refused):
-    container = ContainerDefinition(Image("any"), S3Url("bucket"), multi_model=many)
-    arguments = Arguments(Path(), lambda url, _: S3Url("bucket"))
-    asked = {"VariantName": "A", "ModelName": "m", "InstanceType": name}
-    variant = arguments.variant((), asked, {"m": ModelDefinition([container])})
-    assert (variant is None) == refused
-    told = [(("InstanceType",), "ml.g5.12xlarge has 4 GPUs: multi-model endpoints run on types without GPUs, and on "
-             "those with one")]  # fmt: skip
-    assert arguments.problems == (told if refused else [])
+    variant = {"VariantName": "A", "ModelName": "m", "InstanceType": name}
+    reason = "ml.g5.12xlarge has 4 GPUs: multi-model endpoints run on types without GPUs, and on those with one"
+    assert list(variant_problems((), variant, many)) == ([(("InstanceType",), reason)] if refused else [])
 
 
 def test_the_command_line_refuses_it_too():
     with pytest.raises(SetupError, match="has 4 GPUs: .* Choose another --instance-type"):
-        serve_options.resources("ml.g4dn.12xlarge", None, None)
+        serve_options.local_instances("ml.g4dn.12xlarge", None, None)
