@@ -20,8 +20,8 @@ from pathlib import Path
 import boto3
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
+from gunicorn.arbiter import Arbiter
 
-from emulator.server.worker import BOOT_FAILED
 from tests.support.aws_clients import KEYS
 from tests.support.emulator_process import Emulator, localmme
 from tests.support.endpoint_files import described, scripted_container
@@ -246,7 +246,7 @@ def failed(*arguments: str, environment: dict[str, str]) -> str:
     """What ``serve`` says before it gives up."""
     command = ["serve", "--port", "0", "--handler", "tests/support/emulator_process.py", *arguments]
     result = localmme(*command, env={**os.environ, **environment})
-    assert result.returncode == BOOT_FAILED and "very-secret" not in result.stderr
+    assert result.returncode == Arbiter.WORKER_BOOT_ERROR and "very-secret" not in result.stderr
     return result.stderr
 
 
@@ -319,7 +319,7 @@ def test_the_one_model_of_a_container_has_to_be_there(ours: S3Server, journal: J
     def told(url: str, **environment: str) -> str:
         file = described(tmp_path / "endpoint.yaml", {"m": [{**scripted_container(journal), "ModelDataUrl": url}]})
         result = localmme("serve", file, "--port", "0", *state(tmp_path), env={**os.environ, **environment})
-        assert result.returncode == BOOT_FAILED
+        assert result.returncode == Arbiter.WORKER_BOOT_ERROR
         return result.stderr
 
     missing = told("s3://models/no/such.tar.gz", **settings(ours.url))

@@ -54,6 +54,7 @@ from emulator.services.s3.permissions import ACTIONS as S3_ACTIONS
 from emulator.services.sagemaker import app as sagemaker_app
 from emulator.services.sagemaker.app import OPERATIONS, SageMakerApp, input_shape
 from emulator.services.sagemaker.permissions import permissions_of
+from tests.support.asgi_client import respond
 from tests.support.control_plane_process import ARN, ROLE
 from tests.support.generated_requests import Generator
 
@@ -122,16 +123,8 @@ class Service:
         """Status and body."""
         self.asked.clear()
         self.executed.clear()
-        answered: list[Any] = []
-
-        async def receive() -> Any:
-            return {"type": "http.request", "body": sent.body, "more_body": False}
-
-        async def send(message: Any) -> None:
-            answered.append(message)
-
-        await self.dispatch(scope or sent.scope(), receive, send)
-        return answered[0]["status"], b"".join(message.get("body", b"") for message in answered)
+        response = await respond(self.dispatch, scope or sent.scope(), sent.body)
+        return response.status, response.body
 
 
 @pytest.fixture(scope="module")

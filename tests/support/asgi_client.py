@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
-from emulator.aws.asgi import Application, Scope
+from emulator.aws.asgi import Scope
+from emulator.aws.request import AwsRequest
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,9 @@ def http_scope(
     }
 
 
-async def respond(application: Application, scope: Scope, body: bytes | Iterable[bytes] = b"") -> Response:
+async def respond(
+    application: Callable[..., Awaitable[None]], request: Scope | AwsRequest, body: bytes | Iterable[bytes] = b""
+) -> Response:
     """Run the application for one request, whose body comes at once or in parts; after that the caller is gone."""
     parts = [body] if isinstance(body, bytes) else list(body) or [b""]
     coming = iter([{"type": "http.request", "body": part, "more_body": True} for part in parts])
@@ -64,19 +67,19 @@ async def respond(application: Application, scope: Scope, body: bytes | Iterable
     async def send(message: Any) -> None:
         sent.append(message)
 
-    await application(scope, receive, send)
+    await application(request, receive, send)
     assert sent[0]["type"] == "http.response.start", sent
     assert not sent[-1].get("more_body", False), "the response has ended"
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in sent[0].get("headers", ())}
     return Response(sent[0]["status"], headers, b"".join(message.get("body", b"") for message in sent[1:]))
 
 
-async def request(
-    application: Application,
+async def call_service(
+    service: Callable[..., Awaitable[None]],
     method: str,
     target: str,
     headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
     body: bytes | Iterable[bytes] = b"",
 ) -> Response:
-    """Make one request of an application."""
-    return await respond(application, http_scope(method, target, headers), body)
+    """Make one request of an AWS service's application, which the gateway would have recognized it for."""
+    return await respond(service, AwsRequest(http_scope(method, target, headers)), body)

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from emulator.aws.request import AwsRequest
 from emulator.clock import Clock
 from emulator.containers import launch
 from emulator.containers.container import Container
@@ -26,6 +25,7 @@ from emulator.services.sagemaker.app import SageMakerApp
 from emulator.services.sagemaker.control_plane import ControlPlane
 from emulator.services.sagemaker.model_data_location import locator
 from emulator.services.sagemaker.registry import Registry
+from tests.support.asgi_client import call_service
 
 HEALTHY = b'HTTP/1.1 200 OK\r\ncontent-length: 14\r\n\r\n{"models": []}'
 
@@ -144,17 +144,9 @@ class DirectControlPlane:
 
     async def call(self, operation: str, **asked: Any) -> tuple[int, dict[str, Any]]:
         """The status of the answer, and what it says."""
-        sent: list[dict[str, Any]] = []
-
-        async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": json.dumps(asked).encode()}
-
-        async def send(message: dict[str, Any]) -> None:
-            sent.append(message)
-
-        headers = [(b"x-amz-target", f"{TARGET_PREFIX}{operation}".encode())]
-        await self.application(AwsRequest({"type": "http", "headers": headers}), receive, send)
-        return sent[0]["status"], json.loads(sent[1]["body"])
+        headers = {"x-amz-target": f"{TARGET_PREFIX}{operation}"}
+        response = await call_service(self.application, "POST", "/", headers, json.dumps(asked).encode())
+        return response.status, response.json()
 
     async def status(self, endpoint: str) -> str:
         """As DescribeEndpoint tells it; what is wrong, if it refuses."""

@@ -7,13 +7,12 @@ import os
 import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
-from emulator.aws.request import AwsRequest
 from emulator.services.s3.app import S3App
+from tests.support.asgi_client import call_service
 
 MANY = "9" * 5000
 Call = Callable[..., tuple[int, bytes]]
@@ -30,31 +29,15 @@ def root(tmp_path: Path) -> Path:
 def call(root: Path) -> Call:
     """Makes one request of S3: its status and body."""
 
-    async def ask(method: str, path: str, query: str, headers: dict[str, str], body: bytes) -> tuple[int, bytes]:
-        sent: list[Any] = []
-        scope = {
-            "type": "http",
-            "method": method,
-            "path": path,
-            "raw_path": urllib.parse.quote(path).encode(),
-            "query_string": query.encode(),
-            "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
-        }
-
-        async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": body, "more_body": False}
-
-        async def send(message: Any) -> None:
-            sent.append(message)
-
+    async def ask(method: str, target: str, headers: dict[str, str], body: bytes) -> tuple[int, bytes]:
         s3 = S3App(root)
-        await s3(AwsRequest(scope), receive, send)
+        response = await call_service(s3, method, target, headers, body)
         await s3.stop()
-        return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
+        return response.status, response.body
 
     def make(method: str, path: str, query: str = "", body: bytes = b"", **headers: str) -> tuple[int, bytes]:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return asyncio.run(ask(method, path, query, {"host": "localhost", **named}, body))
+        return asyncio.run(ask(method, f"{urllib.parse.quote(path)}?{query}", named, body))
 
     return make
 

@@ -6,7 +6,6 @@ import asyncio
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -15,7 +14,7 @@ from emulator.aws.request import AwsRequest
 from emulator.services.s3.addressing import headers_of
 from emulator.services.s3.app import S3App
 from emulator.storage.checksums import LENGTHS
-from tests.support.asgi_client import http_scope
+from tests.support.asgi_client import call_service, http_scope
 
 PUT = {"x-amz-sdk-checksum-algorithm": "CRC32", "x-amz-meta-city": "lisbon", "x-amz-tagging": "a=b"}
 
@@ -55,28 +54,11 @@ class Caller:
         return re.sub("<.*?>", "", answer).strip()
 
     async def _call(self, method: str, target: str, region: str, body: bytes = b"") -> tuple[int, str]:
-        path, _, query = target.partition("?")
         signed = f"AWS4-HMAC-SHA256 Credential=k/20260101/{region}/s3/aws4_request, Signature=0" if region else ""
-        scope = {
-            "type": "http",
-            "method": method,
-            "path": path,
-            "raw_path": path.encode(),
-            "query_string": query.encode(),
-            "headers": [(b"authorization", signed.encode())],
-        }
-        sent: list[dict[str, Any]] = []
-
-        async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": body}
-
-        async def send(message: dict[str, Any]) -> None:
-            sent.append(message)
-
         s3 = S3App(self._root)
-        await s3(AwsRequest(scope), receive, send)
+        response = await call_service(s3, method, target, {"authorization": signed}, body)
         await s3.stop()
-        return sent[0]["status"], b"".join(message.get("body", b"") for message in sent).decode()
+        return response.status, response.body.decode()
 
 
 @pytest.fixture
