@@ -76,7 +76,9 @@ class Application:
         from emulator.services.sagemaker.app import SageMakerApp
 
         metrics, container_logs = CloudWatchMetrics(), RecentLogLines()
-        self._log_files = ContainerLogFiles(self._settings.state_directory.container_logs)
+        logs = self._settings.state_directory.container_logs
+        await asyncio.to_thread(logs.mkdir, parents=True, exist_ok=True)  # where it cannot be, nothing starts
+        self._log_files = ContainerLogFiles(logs)
         moto_services = MotoServicesApp(metrics, container_logs, self._engine, self._settings.region)
         await asyncio.to_thread(shutil.rmtree, self._instances, ignore_errors=True)
         # A worker's own disks, so that the keepers of one that was killed can clean up without asking.
