@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from emulator.errors import Origin
-from emulator.events import Event, LogLine
+from emulator.events import ContainerStarted, Event, LogLine
 from emulator.private_files import private_opener
 
 
@@ -28,8 +28,12 @@ class ContainerLogFiles:
     def __call__(self, event: Event, origin: Origin) -> None:
         if isinstance(event, LogLine):
             self._lines[origin].append(event.line)
-            if self._writing is None:
-                self._writing = asyncio.get_running_loop().create_task(self._write())
+        elif isinstance(event, ContainerStarted):
+            self._lines[origin]  # a container that writes nothing has a file, too: an empty one says so
+        else:
+            return
+        if self._writing is None:
+            self._writing = asyncio.get_running_loop().create_task(self._write())
 
     async def flush(self) -> None:
         """Return once all that has come so far is written."""

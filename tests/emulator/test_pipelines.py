@@ -154,7 +154,7 @@ def test_the_log_says_which_container_speaks(three) -> None:
     emulator = three({"start": {"lines": ["hello"]}}, {"start": {"lines": ["hello"]}})
     assert {line for line in emulator.errors if "hello" in line} == {"  before | hello", "  models | hello"}
     logs = emulator.state_directory / "logs" / "local" / "pipe" / "i-1"
-    assert {path.name for path in files_below(logs)} == {"before.log", "models.log", "after.log"}
+    eventually(lambda: {path.name for path in files_below(logs)} == {"before.log", "models.log", "after.log"})
 
 
 def test_memory_is_what_all_containers_of_the_instance_take(three) -> None:

@@ -200,7 +200,7 @@ def test_the_log_says_which_instance(scripted: Serve, bucket: Path) -> None:
     [home] = where(emulator, "a")
     assert f"loaded     a on {home} (" in emulator.log
     logs = emulator.state_directory / "logs" / "local" / "AllTraffic"
-    assert sorted(path.name for path in logs.iterdir()) == ["i-1", "i-2"]
+    eventually(lambda: sorted(path.name for path in logs.glob("*")) == ["i-1", "i-2"])
 
 
 def test_several_endpoints_have_their_own_containers(
