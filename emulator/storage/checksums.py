@@ -72,7 +72,7 @@ def decoded(text: str, length: int) -> bytes | None:
     return digest if len(digest) == length else None
 
 
-class Expected:
+class ExpectedDigests:
     """What a caller says of the data it is going to send."""
 
     def __init__(
@@ -120,7 +120,7 @@ class Digests:
         running = self._running.get(algorithm)
         return None if running is None else encoded(running.digest())
 
-    def verify(self, expected: Expected) -> None:
+    def verify(self, expected: ExpectedDigests) -> None:
         """Raises ChecksumMismatch or ContentHashMismatch when the data is not what the caller meant to send."""
         if expected.md5 is not None and decoded(expected.md5, 16) != self.md5:
             raise ChecksumMismatch("md5", expected.md5, encoded(self.md5))

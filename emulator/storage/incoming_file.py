@@ -35,16 +35,24 @@ class IncomingFile:
     Locked for as long as it is open, so that the next start can tell what a killed emulator has left.
     """
 
-    def __init__(self, directory: Path, algorithms: Iterable[str] = ()) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
-        self.path = directory / uuid.uuid4().hex
+    def __init__(self, path: Path, file: BinaryIO, algorithms: Iterable[str]) -> None:
+        """``create`` makes one."""
+        self.path = path
         self.size = 0
         self.digests = Digests(algorithms)
         # A call that is given up discards the file, perhaps while a thread still writes to it.
         self._writing = threading.Lock()
-        self._file: BinaryIO = open(self.path, "xb", buffering=0)  # noqa: SIM115
+        self._file = file
+
+    @classmethod
+    def create(cls, directory: Path, algorithms: Iterable[str] = ()) -> IncomingFile:
+        """A new file in this directory, which is made. ``algorithms`` are those of its checksums. Raises OSError."""
+        directory.mkdir(parents=True, exist_ok=True)
+        path = directory / uuid.uuid4().hex
+        file = open(path, "xb", buffering=0)  # noqa: SIM115 - the object closes it
         with contextlib.suppress(OSError):  # not every network's file system has locks
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return cls(path, file, algorithms)
 
     def write(self, data: bytes) -> None:
         """Raises OSError when the disk does not take it."""

@@ -17,7 +17,7 @@ from emulator.storage import checksums
 from emulator.storage.errors import ChecksumMismatch, InvalidPart, InvalidPartOrder, NoSuchUpload, PartTooSmall
 from emulator.storage.incoming_file import IncomingFile, next_time_ns
 from emulator.storage.object_records import ObjectAttributes
-from emulator.storage.object_store import BLOCK, Condition, Entry, ObjectStore
+from emulator.storage.object_store import BLOCK, ObjectStore, StoredObject, WriteCondition
 
 PART_BYTES = 5 << 20  # [api] of each part but the last one, at least
 PARTS = 10_000  # [api] of one upload
@@ -37,7 +37,7 @@ class MultipartUpload:
 
 
 @dataclass(frozen=True)
-class Part:
+class UploadedPart:
     """One that has arrived."""
 
     number: int
@@ -49,7 +49,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Asked:
+class RequestedPart:
     """A part as the caller names it to complete the upload."""
 
     number: int
@@ -86,7 +86,7 @@ class MultipartUploads:
         self._store.directory(bucket)
         return sorted(self._select("where bucket = ?", bucket), key=lambda upload: (upload.key, upload.started_ns))
 
-    def parts(self, upload: MultipartUpload) -> list[Part]:
+    def parts(self, upload: MultipartUpload) -> list[UploadedPart]:
         rows = self._records.run(
             "select number, etag, size, mtime_ns, checksums, file from parts where upload = ? order by number",
             upload.id,
@@ -94,14 +94,16 @@ class MultipartUploads:
         found = []
         for number, etag, size, mtime_ns, text, file in rows:
             with contextlib.suppress(ValueError):
-                found.append(Part(number, etag, size, mtime_ns, json.loads(text), file))
+                found.append(UploadedPart(number, etag, size, mtime_ns, json.loads(text), file))
         return found
 
-    def put_part(self, upload: MultipartUpload, number: int, incoming: IncomingFile, values: dict[str, str]) -> Part:
+    def put_part(
+        self, upload: MultipartUpload, number: int, incoming: IncomingFile, values: dict[str, str]
+    ) -> UploadedPart:
         """The part has arrived; it replaces an earlier one of its number. Raises NoSuchUpload if there is no upload."""
         directory = self._directory(upload)
         file = f"{number:05d}-{incoming.path.name}"
-        part = Part(number, incoming.digests.md5.hex(), incoming.size, incoming.stamp(), values, file)
+        part = UploadedPart(number, incoming.digests.md5.hex(), incoming.size, incoming.stamp(), values, file)
         directory.mkdir(parents=True, exist_ok=True)
         incoming.moved_to(directory / file)
         with self._records.together():
@@ -121,8 +123,12 @@ class MultipartUploads:
         return part
 
     def complete(
-        self, upload: MultipartUpload, asked: Sequence[Asked], whole: dict[str, str], condition: Condition | None = None
-    ) -> Entry:
+        self,
+        upload: MultipartUpload,
+        asked: Sequence[RequestedPart],
+        whole: dict[str, str],
+        condition: WriteCondition | None = None,
+    ) -> StoredObject:
         """The object, made of these parts. ``whole`` are the checksums that the caller gives for it.
 
         Raises InvalidPart, InvalidPartOrder, PartTooSmall, ChecksumMismatch, and what committing an object raises.
@@ -169,7 +175,7 @@ class MultipartUploads:
                 if name not in known:
                     shutil.rmtree(self._store.parts_directory / name, ignore_errors=True)
 
-    def _chosen(self, upload: MultipartUpload, asked: Sequence[Asked]) -> list[Part]:
+    def _chosen(self, upload: MultipartUpload, asked: Sequence[RequestedPart]) -> list[UploadedPart]:
         numbers = [one.number for one in asked]
         if any(later <= earlier for earlier, later in itertools.pairwise(numbers)):
             raise InvalidPartOrder(upload.id)
@@ -189,7 +195,7 @@ class MultipartUploads:
         return chosen
 
     def _checksums(
-        self, upload: MultipartUpload, parts: Sequence[Part], whole: dict[str, str]
+        self, upload: MultipartUpload, parts: Sequence[UploadedPart], whole: dict[str, str]
     ) -> tuple[dict[str, str], str]:
         """Of the object that these parts make, and their type."""
         algorithm = upload.algorithm

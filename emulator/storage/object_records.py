@@ -114,13 +114,20 @@ class ObjectRecords:
     """
 
     def __init__(self, path: Path | None) -> None:
-        """Opens or makes the file; with None, records live as long as the emulator (a directory that is read-only)."""
+        """``open`` makes one."""
         self._path = path
         self._lock = threading.RLock()
+        self._connection: sqlite3.Connection
+
+    @classmethod
+    def open(cls, path: Path | None) -> ObjectRecords:
+        """Opens or makes the file; with None, records live as long as the emulator (a directory that is read-only)."""
+        records = cls(path)
         try:
-            self._connection = self._opened()
+            records._connection = records._opened()
         except Damaged as error:
-            self._begin_anew(error)
+            records._begin_anew(error)
+        return records
 
     def _opened(self) -> sqlite3.Connection:
         try:

@@ -27,6 +27,7 @@ from emulator.storage.incoming_file import IncomingFile, next_time_ns, sweep
 from emulator.storage.keys import RESERVED, check_new_bucket, names_of
 from emulator.storage.listing import KeyTree, ListingPage, Scans, list_page
 from emulator.storage.object_files import KeyPaths, existing, is_bucket, is_spelled_otherwise, open_file
+from emulator.storage.object_placement import make_directory, move_to, remove_empty
 from emulator.storage.object_records import ObjectAttributes, ObjectRecords, Version, time_of, version_of
 
 BLOCK = 1 << 20
@@ -35,7 +36,7 @@ BLOCK = 1 << 20
 # upload them in parts, and the entity tag of such an object is none either.
 HASHED_BYTES = 8 << 20
 
-Condition = Callable[["Entry | None"], None]
+WriteCondition = Callable[["StoredObject | None"], None]
 log = logging.getLogger("localmme")
 
 
@@ -49,7 +50,7 @@ class Bucket:
 
 
 @dataclass(frozen=True)
-class Entry:
+class StoredObject:
     """One object, as it was when it was looked at."""
 
     key: str
@@ -69,30 +70,16 @@ class Entry:
 class ObjectStore:
     """Buckets and objects below one directory. Raises StorageError, and OSError for what the disk refuses."""
 
-    def __init__(self, root: Path, region: str) -> None:
-        """``region`` is that of buckets made by hand."""
-        self.root = root.resolve()
+    def __init__(self, root: Path, region: str, records: ObjectRecords) -> None:
+        """``open_store`` makes one."""
+        self.root = root
         self._region = region
-        self._own = self.root / RESERVED
+        self.records = records
         # Held while a file is moved to its place or away from it, which takes microseconds.
         self._moving = threading.RLock()
-        self.records = self._open_records()
         self._scans = Scans()
-        self.incoming_directory = self._own / "incoming"
-        self.parts_directory = self._own / "parts"
-
-    def _open_records(self) -> ObjectRecords:
-        file = self._own / "s3.sqlite3"
-        try:
-            make_private(self._own)
-            return ObjectRecords(file)
-        except OSError as error:
-            log.warning(
-                "%s cannot be used: %s. Until the emulator ends, memory keeps what S3 knows of objects beside their "
-                "bytes: their metadata, tags and checksums, and uploads in parts, are lost then.",
-                file, error.strerror,
-            )  # fmt: skip
-            return ObjectRecords(None)
+        self.incoming_directory = root / RESERVED / "incoming"
+        self.parts_directory = root / RESERVED / "parts"
 
     def close(self) -> None:
         self.records.close()
@@ -167,7 +154,7 @@ class ObjectStore:
             try:
                 shutil.rmtree(directory / RESERVED, ignore_errors=True)
                 # Only empty directories go: what is no object, such as a link to elsewhere, is not S3's to delete.
-                _remove_empty(directory)
+                remove_empty(directory)
                 if (self.root / name).is_symlink():
                     (self.root / name).unlink()
             except OSError as error:
@@ -180,7 +167,7 @@ class ObjectStore:
 
     # Reading
 
-    def open(self, bucket: str, key: str) -> tuple[BinaryIO, Entry]:
+    def open(self, bucket: str, key: str) -> tuple[BinaryIO, StoredObject]:
         """The object's file, which stays whole while it is open, and what is known of it. Raises NoSuchKey."""
         directory = self.directory(bucket)
         if key.endswith("/"):
@@ -192,13 +179,13 @@ class ObjectStore:
             file.close()
             raise
 
-    def entry(self, bucket: str, key: str) -> Entry:
+    def entry(self, bucket: str, key: str) -> StoredObject:
         """What is known of an object. Raises NoSuchKey."""
         file, entry = self.open(bucket, key)
         file.close()
         return entry
 
-    def entry_if_any(self, bucket: str, key: str) -> Entry | None:
+    def entry_if_any(self, bucket: str, key: str) -> StoredObject | None:
         try:
             return self.entry(bucket, key)
         except NoSuchKey:
@@ -211,21 +198,21 @@ class ObjectStore:
         tree = KeyTree(self.directory(bucket), lambda key: self._marker_version(bucket, key), self._scans)
         return list_page(tree, prefix, delimiter, after, skip, limit)
 
-    def entries(self, bucket: str, listed: ListingPage) -> list[Entry]:
+    def entries(self, bucket: str, listed: ListingPage) -> list[StoredObject]:
         """The listed objects, with what is known of each; those deleted since are left out."""
         known = self.records.several(bucket, [one.key for one in listed.objects])
-        new: list[Entry] = []
-        entries: list[Entry] = []
+        new: list[StoredObject] = []
+        entries: list[StoredObject] = []
         places = KeyPaths(self.root / bucket)
         for one in listed.objects:
             attributes = known.get((one.key, one.version))
             if attributes is not None:
-                entries.append(Entry(one.key, one.version, attributes))
+                entries.append(StoredObject(one.key, one.version, attributes))
             elif (file := places.open(one.key)) is not None:
                 with file:
                     found = os.fstat(file.fileno())
                     version = version_of(found)
-                    new.append(Entry(one.key, version, ObjectAttributes(_etag_by_hand(file, version))))
+                    new.append(StoredObject(one.key, version, ObjectAttributes(_etag_by_hand(file, version))))
                 entries.append(new[-1])
         self._remember(bucket, new)
         return entries
@@ -234,7 +221,7 @@ class ObjectStore:
 
     def incoming(self, algorithms: Iterable[str] = ()) -> IncomingFile:
         """Where the data of a new object goes, until it is complete."""
-        return IncomingFile(self.incoming_directory, algorithms)
+        return IncomingFile.create(self.incoming_directory, algorithms)
 
     def commit(
         self,
@@ -242,8 +229,8 @@ class ObjectStore:
         key: str,
         incoming: IncomingFile,
         attributes: ObjectAttributes,
-        condition: Condition | None = None,
-    ) -> Entry:
+        condition: WriteCondition | None = None,
+    ) -> StoredObject:
         """The data is an object from now on.
 
         ``condition`` is called with the object that it replaces, and raises what keeps it from that.
@@ -270,7 +257,7 @@ class ObjectStore:
                 raise
             with contextlib.suppress(OSError):  # the object is there; what it replaced is forgotten at the next start
                 self.records.keep_only(bucket, key, version)
-            return Entry(key, version, attributes)
+            return StoredObject(key, version, attributes)
 
     def change(self, bucket: str, key: str, tags: dict[str, str]) -> None:
         """Give an object other tags. Raises NoSuchKey."""
@@ -278,7 +265,7 @@ class ObjectStore:
             entry = self.entry(bucket, key)
             self.records.put(bucket, key, entry.version, replace(entry.attributes, tags=tags))
 
-    def delete(self, bucket: str, key: str, condition: Condition | None = None) -> None:
+    def delete(self, bucket: str, key: str, condition: WriteCondition | None = None) -> None:
         """There is no such object from now on; it does not matter whether there was."""
         with self._moving:
             directory = self.directory(bucket)
@@ -305,14 +292,14 @@ class ObjectStore:
 
     # Underneath
 
-    def _entry(self, bucket: str, key: str, version: Version, file: BinaryIO) -> Entry:
+    def _entry(self, bucket: str, key: str, version: Version, file: BinaryIO) -> StoredObject:
         attributes = self.records.get(bucket, key, version)
         if attributes is None:
             attributes = ObjectAttributes(_etag_by_hand(file, version))
-            self._remember(bucket, [Entry(key, version, attributes)])
-        return Entry(key, version, attributes)
+            self._remember(bucket, [StoredObject(key, version, attributes)])
+        return StoredObject(key, version, attributes)
 
-    def _remember(self, bucket: str, entries: list[Entry]) -> None:
+    def _remember(self, bucket: str, entries: list[StoredObject]) -> None:
         """Keep what was worked out, if that is possible, of those that are still the same."""
         if not entries:
             return
@@ -330,49 +317,36 @@ class ObjectStore:
         path = existing(Path(os.path.realpath(self.root / bucket)), key)
         return versions[0] if path is not None and path.is_dir() and not path.is_symlink() else None
 
-    def _marker(self, bucket: str, key: str) -> Entry:
+    def _marker(self, bucket: str, key: str) -> StoredObject:
         version = self._marker_version(bucket, key)
         attributes = self.records.get(bucket, key, version) if version else None
         if version is None or attributes is None:
             raise NoSuchKey(key)
-        return Entry(key, version, attributes)
+        return StoredObject(key, version, attributes)
 
     def _commit_marker(
         self, bucket: str, key: str, place: Path, incoming: IncomingFile, attributes: ObjectAttributes
-    ) -> Entry:
+    ) -> StoredObject:
         if incoming.size:
             raise InvalidKey(key, "it ends with a slash, as folders do, so that it cannot have content")
-        self._make_directory(self.directory(bucket), key, place)
+        make_directory(key, place)
         version = (next_time_ns(), 0)
         self.records.put(bucket, key, version, attributes)
         self.records.keep_only(bucket, key, version)
         incoming.discard()
-        return Entry(key, version, attributes)
+        return StoredObject(key, version, attributes)
 
     def _move(self, bucket: str, directory: Path, key: str, place: Path, incoming: IncomingFile) -> None:
-        self._make_directory(directory, key, place.parent)
+        make_directory(key, place.parent)
         if place.is_dir() and not place.is_symlink():
             below = InvalidKey(key, "there are objects below it, so that it is a directory")
             if self.listing(bucket, f"{key}/", limit=1).objects:
                 raise below
             try:
-                _remove_empty(place)
+                remove_empty(place)
             except OSError:
                 raise below from None
-        try:
-            incoming.moved_to(place)
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise
-            _move_across(incoming, directory / RESERVED, place)
-
-    def _make_directory(self, bucket_directory: Path, key: str, directory: Path) -> None:
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError):
-            raise InvalidKey(key, "an object has the name of one of its directories") from None
-        if os.path.realpath(directory) != str(directory):
-            raise InvalidKey(key, "its path leads through a link")
+        move_to(incoming, directory, place)
 
     def _prune(self, bucket: str, bucket_directory: Path, directory: Path) -> None:
         """Remove directories that hold nothing any more: S3 has none. Folder markers keep theirs."""
@@ -399,25 +373,21 @@ def _etag_by_hand(file: BinaryIO, version: Version) -> str:
     return digest.hexdigest()
 
 
-def _remove_empty(directory: Path) -> None:
-    """Remove a directory that holds nothing but empty directories. Raises OSError, and removes nothing, if it does."""
-    folders = []
-    for folder, _, files in os.walk(directory):
-        if files or any(os.path.islink(os.path.join(folder, name)) for name in os.listdir(folder)):
-            raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
-        folders.append(folder)
-    for folder in reversed(folders):
-        os.rmdir(folder)
+def open_store(root: Path, region: str) -> ObjectStore:
+    """The store of this directory; ``region`` is that of buckets made by hand. Blocks: records are opened or made."""
+    root = root.resolve()
+    return ObjectStore(root, region, _open_records(root / RESERVED))
 
 
-def _move_across(incoming: IncomingFile, own: Path, place: Path) -> None:
-    """To a bucket on another disk: by way of a hidden directory there, so that the object is there at once."""
-    copy = IncomingFile(own)
+def _open_records(own: Path) -> ObjectRecords:
+    file = own / "s3.sqlite3"
     try:
-        shutil.copyfile(incoming.path, copy.path)
-        modified = time_of(incoming.path.stat())
-        os.utime(copy.path, ns=(modified, modified))
-        copy.moved_to(place)
-    finally:
-        copy.discard()
-    incoming.discard()
+        make_private(own)
+        return ObjectRecords.open(file)
+    except OSError as error:
+        log.warning(
+            "%s cannot be used: %s. Until the emulator ends, memory keeps what S3 knows of objects beside their "
+            "bytes: their metadata, tags and checksums, and uploads in parts, are lost then.",
+            file, error.strerror,
+        )  # fmt: skip
+        return ObjectRecords.open(None)

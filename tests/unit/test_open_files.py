@@ -14,7 +14,7 @@ import pytest
 from emulator.archives.directory_source import DirectorySource
 from emulator.errors import ServiceUnavailable
 from emulator.storage.listing import KeyTree
-from emulator.storage.object_store import ObjectStore
+from emulator.storage.object_store import open_store
 
 PROBE = """
 import resource
@@ -33,7 +33,7 @@ def test_the_limit_is_raised_as_far_as_it_may(soft: int, hard: int, limit: int) 
 def test_too_many_open_files_are_no_missing_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "bucket").mkdir()
     (tmp_path / "bucket" / "a.tar.gz").write_bytes(b"x")
-    store = ObjectStore(tmp_path, "us-east-1")
+    store = open_store(tmp_path, "us-east-1")
 
     def exhausted(*_: Any, **__: Any) -> Any:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))

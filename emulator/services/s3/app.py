@@ -34,7 +34,7 @@ from emulator.storage.errors import NoSuchBucket, StorageError
 from emulator.storage.keys import RESERVED
 from emulator.storage.multipart_uploads import MultipartUploads
 from emulator.storage.object_files import is_bucket
-from emulator.storage.object_store import ObjectStore
+from emulator.storage.object_store import ObjectStore, open_store
 
 THREADS = 8
 SENT_AT_ONCE = 1 << 20  # bytes read from a file before they are sent
@@ -106,7 +106,7 @@ class S3App:
 
     def _make_store(self) -> tuple[ObjectStore, MultipartUploads]:
         self._root.mkdir(parents=True, exist_ok=True)
-        store = ObjectStore(self._root, self._region)
+        store = open_store(self._root, self._region)
         uploads = MultipartUploads(store)
         store.sweep()
         uploads.sweep()

@@ -21,7 +21,7 @@ from emulator.services.s3.errors import (
 from emulator.services.s3.storage_errors import s3_error
 from emulator.services.s3.xml_documents import Element
 from emulator.storage.errors import BucketExists, StorageError
-from emulator.storage.object_store import Entry
+from emulator.storage.object_store import StoredObject
 
 Encoder = Callable[[str], str]
 
@@ -252,7 +252,7 @@ def list_multipart_uploads(call: S3Call) -> S3Answer:
     return xml(xml_documents.document("ListMultipartUploadsResult", children))
 
 
-def _contents(entry: Entry, encode: Encoder, owner: bool) -> list[Element]:
+def _contents(entry: StoredObject, encode: Encoder, owner: bool) -> list[Element]:
     attributes = entry.attributes
     children: list[Element] = [
         ("Key", encode(entry.key)),

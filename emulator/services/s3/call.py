@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from emulator.services.s3.aws_chunked import Signatures
-from emulator.storage.checksums import Expected
+from emulator.storage.checksums import ExpectedDigests
 from emulator.storage.incoming_file import IncomingFile
 from emulator.storage.multipart_uploads import MultipartUploads
 from emulator.storage.object_store import ObjectStore
@@ -52,7 +52,7 @@ class Sink:
     """Where the data of a call goes as it comes; ``finish`` answers when all of it has come and is as expected."""
 
     incoming: IncomingFile
-    expected: Expected
+    expected: ExpectedDigests
     finish: Callable[[], S3Answer]
 
 

@@ -30,7 +30,7 @@ from emulator.services.s3.preconditions import Unchanged, byte_range, check_read
 from emulator.services.s3.xml_documents import Element
 from emulator.storage import checksums
 from emulator.storage.keys import names_of
-from emulator.storage.multipart_uploads import PARTS, Asked, MultipartUpload
+from emulator.storage.multipart_uploads import PARTS, MultipartUpload, RequestedPart
 from emulator.storage.object_store import BLOCK
 
 
@@ -127,7 +127,7 @@ def complete_multipart_upload(call: S3Call) -> S3Answer:
         number = decimal(xml_documents.child_text(part, "PartNumber").strip())
         if number is None:
             raise malformed_xml()
-        asked.append(Asked(number, xml_documents.child_text(part, "ETag"), values))
+        asked.append(RequestedPart(number, xml_documents.child_text(part, "ETag"), values))
     if not asked or len(asked) > PARTS:
         raise malformed_xml()
     whole = {name: value for name in checksums.LENGTHS if (value := call.headers.get(checksums.HEADER + name))}

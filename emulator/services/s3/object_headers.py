@@ -18,10 +18,10 @@ from emulator.services.s3.errors import (
     too_large,
 )
 from emulator.storage import checksums
-from emulator.storage.checksums import Expected
+from emulator.storage.checksums import ExpectedDigests
 from emulator.storage.keys import names_of
 from emulator.storage.object_records import ObjectAttributes
-from emulator.storage.object_store import Entry
+from emulator.storage.object_store import StoredObject
 
 LARGEST_PUT = 5 << 30  # [api] bytes of one PutObject, UploadPart or CopyObject
 METADATA_BYTES = 2048  # [api] names and values of the caller's own metadata
@@ -113,20 +113,20 @@ def algorithms(headers: Mapping[str, str]) -> set[str]:
     return names
 
 
-def expectations(headers: Mapping[str, str]) -> Expected:
+def expectations(headers: Mapping[str, str]) -> ExpectedDigests:
     """Raises InvalidDigest, InvalidRequest."""
     sha256 = headers.get("x-amz-content-sha256", "")
     values = {name: value for name in checksums.LENGTHS if (value := headers.get(checksums.HEADER + name))}
     if len(values) > 1:
         raise invalid_request("Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.")
-    return Expected(headers.get("content-md5"), sha256 if _is_sha256(sha256) else None, values)
+    return ExpectedDigests(headers.get("content-md5"), sha256 if _is_sha256(sha256) else None, values)
 
 
 def _is_sha256(text: str) -> bool:
     return len(text) == 64 and all(letter in "0123456789abcdefABCDEF" for letter in text)
 
 
-def object_headers(entry: Entry) -> Headers:
+def object_headers(entry: StoredObject) -> Headers:
     """What an answer says of the object itself."""
     attributes = entry.attributes
     headers = [
@@ -146,7 +146,7 @@ def checksum_headers(attributes: ObjectAttributes) -> Headers:
     return [*headers, ("x-amz-checksum-type", attributes.checksum_type)] if headers else []
 
 
-def encryption(entry: Entry) -> Headers:
+def encryption(entry: StoredObject) -> Headers:
     """What S3 says again in its answer to a write."""
     kept = entry.attributes.headers.items()
     return [(name, value) for name, value in kept if name.startswith("x-amz-server-side-encryption")]

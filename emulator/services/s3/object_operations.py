@@ -35,7 +35,7 @@ from emulator.services.s3.preconditions import Unchanged, byte_range, check_read
 from emulator.services.s3.xml_documents import Element
 from emulator.storage import checksums
 from emulator.storage.object_records import ObjectAttributes
-from emulator.storage.object_store import BLOCK, Entry
+from emulator.storage.object_store import BLOCK, StoredObject
 
 OVERRIDES = {
     "response-cache-control": "Cache-Control",
@@ -145,7 +145,7 @@ def head_object(call: S3Call) -> S3Answer:
     return _read(call, call.store.entry(call.bucket, call.key))
 
 
-def _read(call: S3Call, entry: Entry) -> S3Answer:
+def _read(call: S3Call, entry: StoredObject) -> S3Answer:
     attributes = entry.attributes
     headers = object_headers(entry)
     try:
@@ -182,7 +182,7 @@ def _overrides(call: S3Call) -> Headers:
     return [(OVERRIDES[name], value) for name, value in asked.items()]
 
 
-def _part(call: S3Call, entry: Entry) -> tuple[int, int] | None:
+def _part(call: S3Call, entry: StoredObject) -> tuple[int, int] | None:
     """Where the part is that the caller asks for by its number."""
     given = call.query.get("partNumber")
     if given is None:

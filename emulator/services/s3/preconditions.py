@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from emulator.aws.decimals import decimal
 from emulator.services.s3.errors import invalid_range, not_implemented, precondition_failed
 from emulator.storage.errors import NoSuchKey
-from emulator.storage.object_store import Condition, Entry
+from emulator.storage.object_store import StoredObject, WriteCondition
 
 RANGE = re.compile(r"bytes\s*=\s*([0-9]*)\s*-\s*([0-9]*)\s*")
 
@@ -18,7 +18,7 @@ class Unchanged(Exception):
     """A reader has this object already."""
 
 
-def check_reading(entry: Entry, headers: Mapping[str, str], prefix: str = "") -> None:
+def check_reading(entry: StoredObject, headers: Mapping[str, str], prefix: str = "") -> None:
     """Raises PreconditionFailed, and Unchanged; ``prefix`` is that of the headers about a copy's source."""
     if_match, if_none_match = headers.get(f"{prefix}if-match"), headers.get(f"{prefix}if-none-match")
     unmodified_since = seconds(headers.get(f"{prefix}if-unmodified-since"))
@@ -35,7 +35,7 @@ def check_reading(entry: Entry, headers: Mapping[str, str], prefix: str = "") ->
         raise Unchanged
 
 
-def for_writing(headers: Mapping[str, str], key: str) -> Condition | None:
+def for_writing(headers: Mapping[str, str], key: str) -> WriteCondition | None:
     """What the object to be replaced must be like; None if anything will do."""
     if_match, if_none_match = headers.get("if-match"), headers.get("if-none-match")
     if if_match is None and if_none_match is None:
@@ -43,7 +43,7 @@ def for_writing(headers: Mapping[str, str], key: str) -> Condition | None:
     if if_none_match not in (None, "*"):
         raise not_implemented("If-None-Match with an entity tag for a write")
 
-    def condition(present: Entry | None) -> None:
+    def condition(present: StoredObject | None) -> None:
         if if_none_match is not None and present is not None:
             raise precondition_failed("If-None-Match")
         if if_match is not None:
@@ -55,7 +55,7 @@ def for_writing(headers: Mapping[str, str], key: str) -> Condition | None:
     return condition
 
 
-def matches(entry: Entry, tags: str) -> bool:
+def matches(entry: StoredObject, tags: str) -> bool:
     """Whether a list of entity tags, or ``*``, names this object's."""
     wanted = [tag.strip().removeprefix("W/").strip('"') for tag in tags.split(",")]
     return "*" in wanted or entry.attributes.etag in wanted

@@ -20,7 +20,7 @@ from emulator.storage.errors import InvalidBucketName, InvalidKey, KeyTooLong, N
 from emulator.storage.keys import check_new_bucket, is_bucket_name, names_of
 from emulator.storage.object_files import is_spelled_otherwise
 from emulator.storage.object_records import ObjectAttributes
-from emulator.storage.object_store import ObjectStore
+from emulator.storage.object_store import ObjectStore, open_store
 
 COMPOSED, DECOMPOSED = (unicodedata.normalize(form, "modèle") for form in ("NFC", "NFD"))
 
@@ -114,7 +114,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def store(root: Path) -> Iterator[ObjectStore]:
-    store = ObjectStore(root, "us-east-1")
+    store = open_store(root, "us-east-1")
     yield store
     store.close()
 
@@ -199,7 +199,7 @@ def test_a_file_system_that_takes_one_spelling_for_another(
         return folded(path) in map(folded, (tmp_path, *tmp_path.rglob("*")))
 
     monkeypatch.setattr(os.path, "lexists", lexists)
-    store = ObjectStore(tmp_path, "us-east-1")
+    store = open_store(tmp_path, "us-east-1")
     assert store.entry("bucket", there).size == 4
     assert store.entry_if_any("bucket", key) is None
     with pytest.raises(InvalidKey, match="spelt differently"):

@@ -19,7 +19,7 @@ from emulator.services.s3.app import S3App
 from emulator.storage.errors import StorageError
 from emulator.storage.multipart_uploads import MultipartUploads
 from emulator.storage.object_records import ObjectAttributes
-from emulator.storage.object_store import ObjectStore
+from emulator.storage.object_store import ObjectStore, open_store
 
 Spoil = Callable[[Path], None]
 OBJECTS = 100
@@ -36,7 +36,7 @@ def put(store: ObjectStore, key: str, **headers: str) -> None:
 def make(root: Path) -> Path:
     """A directory of S3 with objects and an upload; its file of records, which nobody has open."""
     (root / "bucket").mkdir(parents=True)
-    store = ObjectStore(root, "us-east-1")
+    store = open_store(root, "us-east-1")
     for n in range(OBJECTS):
         put(store, f"folder-{n % 7}/key-{n}", **{"x-amz-meta-text": "so much to remember " * 5})
     MultipartUploads(store).create("bucket", "upload", ObjectAttributes(""), "", "FULL_OBJECT")
@@ -46,7 +46,7 @@ def make(root: Path) -> Path:
 
 def used(root: Path, spoil_now: Spoil | None = None) -> set[str]:
     """The keys that are listed when everything is done that a store can do."""
-    store = ObjectStore(root, "us-east-1")
+    store = open_store(root, "us-east-1")
     uploads = MultipartUploads(store)
     store.sweep()
     uploads.sweep()
@@ -166,7 +166,7 @@ def test_a_file_that_is_damaged_while_it_is_used_is_set_aside_too(
 
 def test_what_is_lost_with_a_file_is_only_what_stood_in_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     SPOILT["of zeros"](make(tmp_path / "s3"))
-    store = ObjectStore(tmp_path / "s3", "us-east-1")
+    store = open_store(tmp_path / "s3", "us-east-1")
     entry = store.entry("bucket", "folder-0/key-0")
     store.close()
     assert (entry.size, entry.attributes.headers) == (len("folder-0/key-0"), {})
@@ -182,7 +182,7 @@ def test_a_directory_that_takes_no_file_is_told(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "mkdir", refuse)
-    store = ObjectStore(tmp_path / "s3", "us-east-1")
+    store = open_store(tmp_path / "s3", "us-east-1")
     assert store.listing("bucket").objects == []
     store.close()
     assert "s3.sqlite3 cannot be used: Permission denied" in caplog.text and "memory keeps" in caplog.text
@@ -241,7 +241,7 @@ def test_a_disk_that_takes_no_more_records_is_insufficient_storage_and_what_was_
 
 
 def test_a_bucket_that_cannot_be_written_down_is_not_made(tmp_path: Path) -> None:
-    store = ObjectStore(tmp_path, "us-east-1")
+    store = open_store(tmp_path, "us-east-1")
     full(store)
     made = []
     with pytest.raises(OSError, match="No space left"):
@@ -260,7 +260,7 @@ def test_a_time_in_the_future_is_told_as_now(tmp_path: Path) -> None:
     file.touch()
     written = int(file.stat().st_mtime)
     os.utime(file, (4e9, 4e9))
-    store = ObjectStore(tmp_path, "us-east-1")
+    store = open_store(tmp_path, "us-east-1")
     assert written <= store.entry("bucket", "key").modified < 4e9
     store.close()
 
