@@ -57,7 +57,7 @@ class Exchange:
     def sent(self) -> str:
         """The request in one line for people."""
         headers = "".join(f" {name}: {_cut(value)}" for name, value in self.request_headers)
-        return f"{self.method} {_cut(self.path)}{headers}{_shown(self.request_body)}"
+        return f"{self.method} {_cut(self.path)}{headers}{_excerpt(self.request_body)}"
 
     @property
     def received(self) -> str:
@@ -66,7 +66,7 @@ class Exchange:
             return self.problem
         content_type = self.header("content-type")
         return (
-            f"{self.status}{f' {content_type}' if content_type else ''}{_shown(self.body)} after {self.seconds:.3f} s"
+            f"{self.status}{f' {content_type}' if content_type else ''}{_excerpt(self.body)} after {self.seconds:.3f} s"
         )
 
 
@@ -131,7 +131,7 @@ class Caller:
         self._pool.close()
 
 
-def _shown(body: bytes) -> str:
+def _excerpt(body: bytes) -> str:
     if not body:
         return ""
     start = body[:SHOWN_CHARACTERS]

@@ -21,13 +21,13 @@ from emulator.printable import printable_lines
 from emulator.services.sagemaker.image import command_of, embedded_server, image_of
 from emulator.sizes import parse_size
 from localmme.check import report
-from localmme.check.bench import Bench, Sample
-from localmme.check.contract import Check, chosen
+from localmme.check.checks import Check, chosen
+from localmme.check.container_under_test import ContainerUnderTest, RunningContainer
 from localmme.check.finding import Verdict
+from localmme.check.harness import Harness, Sample
 from localmme.check.models import Models
 from localmme.check.runner import Result, Runner
-from localmme.check.scratch import Scratch, scratch
-from localmme.check.subject import RunningContainer, Subject
+from localmme.check.working_directory import WorkingDirectory, working_directory
 from localmme.emulator_client import guess_content_type, read_data
 from localmme.serve_options import variable
 
@@ -69,17 +69,17 @@ def check(
             return 0
         archives = _archives(models)
         sample = _sample(data, content_type, accept)
-        with scratch() as own, _shown(as_json) as shown:
-            given = Limits().override(list(limits))
+        with working_directory() as working, _display(as_json) as display:
+            configured = Limits().override(list(limits))
             events = Events()
-            events.subscribe(lambda event, _: shown.tell(_pulling(event)) if isinstance(event, ImagePulling) else None)
-            engine = Engine(own.directory, events)
-            subject = _subject(image, command, handler, url, environment, memory, own.directory, engine)
-            longest = min(given.startup_seconds, RUNNING_STARTUP_SECONDS) if url else given.startup_seconds
-            subject.limits = replace(given, startup_seconds=timeout or longest)
-            results, interrupted_by = asyncio.run(_run(checks, subject, archives, sample, own, shown))
-            if shown.printer:
-                shown.printer.end(bool(interrupted_by), len(checks))
+            events.subscribe(lambda event, _: display.say(_pulling(event)) if isinstance(event, ImagePulling) else None)
+            engine = Engine(working.path, events)
+            under_test = _container_under_test(image, command, handler, url, environment, memory, working.path, engine)
+            longest = min(configured.startup_seconds, RUNNING_STARTUP_SECONDS) if url else configured.startup_seconds
+            under_test.limits = replace(configured, startup_seconds=timeout or longest)
+            results, interrupted_by = asyncio.run(_run(checks, under_test, archives, sample, working, display))
+            if display.printer:
+                display.printer.end(bool(interrupted_by), len(checks))
         if junit:
             report.write_junit(results, Path(junit))
     except SetupError as error:
@@ -101,27 +101,32 @@ def check(
 
 
 async def _run(
-    checks: Sequence[Check], subject: Subject, archives: Sequence[Path], sample: Sample, own: Scratch, shown: Shown
+    checks: Sequence[Check],
+    under_test: ContainerUnderTest,
+    archives: Sequence[Path],
+    sample: Sample,
+    working: WorkingDirectory,
+    display: Display,
 ) -> tuple[list[Result], int]:
     """What was found, and the number of the signal that has ended it; 0 = none."""
     loop = asyncio.get_running_loop()
-    models = Models(archives, subject.models, own.directory / "archives")
+    models = Models(archives, under_test.models, working.path / "archives")
 
     def begins(check: Check, number: int) -> None:
-        shown.tell(f"{check.name} ({number} of {len(checks)})")
+        display.say(f"{check.name} ({number} of {len(checks)})")
 
     def found(result: Result) -> None:
-        if shown.printer:
-            shown.printer.found(result)
+        if display.printer:
+            display.printer.found(result)
 
-    runner = Runner(checks, Bench(subject, models, sample), begins, found)
-    task = asyncio.create_task(_made(runner, subject, models, own, shown))
+    runner = Runner(checks, Harness(under_test, models, sample), begins, found)
+    task = asyncio.create_task(_prepare_and_run(runner, under_test, models, working, display))
     caught: list[int] = []
 
     def interrupt(number: int) -> None:
         if not caught:  # a second one would break off the cleaning up
             caught.append(number)
-            shown.tell("stopping the container")
+            display.say("stopping the container")
             task.cancel()
 
     for number in SIGNALS:
@@ -132,22 +137,24 @@ async def _run(
     return runner.results, caught[0] if caught else 0
 
 
-async def _made(runner: Runner, subject: Subject, models: Models, own: Scratch, shown: Shown) -> None:
+async def _prepare_and_run(
+    runner: Runner, under_test: ContainerUnderTest, models: Models, working: WorkingDirectory, display: Display
+) -> None:
     """Make the checks, with all that they need."""
     try:
-        if own.left_containers:
+        if working.left_containers:
             with contextlib.suppress(SetupError):  # of another engine, perhaps
-                await subject.engine.sweep()
-        shown.tell("finding what is to be checked")
-        await subject.prepare()
-        shown.tell("extracting the models")
+                await under_test.engine.sweep()
+        display.say("finding what is to be checked")
+        await under_test.prepare()
+        display.say("extracting the models")
         await asyncio.to_thread(models.extract)
         await runner.run()
     finally:
-        await subject.engine.close()
+        await under_test.engine.close()
 
 
-def _subject(
+def _container_under_test(
     image: str | None,
     command: str | None,
     handler: str | None,
@@ -156,7 +163,7 @@ def _subject(
     memory: str,
     directory: Path,
     engine: Engine,
-) -> Subject:
+) -> ContainerUnderTest:
     if sum(map(bool, (image, command, handler, url))) > 1:
         raise SetupError("--image, --command, --handler and --url exclude each other: each says what is checked.")
     variables = dict(variable(text) for text in environment)
@@ -164,7 +171,7 @@ def _subject(
         RunningContainer(url)  # whether it is an address
         if variables:
             raise SetupError("--env is for a container that is started here, not for one at --url.")
-    return Subject(
+    return ContainerUnderTest(
         runs=None if url else _runs(image, command, handler),
         url=url or "",
         environment=variables,
@@ -187,9 +194,9 @@ def _archives(models: Sequence[str]) -> list[Path]:
 
 def _sample(data: str | None, content_type: str | None, accept: str | None) -> Sample:
     if data is None:
-        return Sample(DEFAULT_BODY, content_type or DEFAULT_CONTENT_TYPE, accept or "", given=False)
+        return Sample(DEFAULT_BODY, content_type or DEFAULT_CONTENT_TYPE, accept or "", by_user=False)
     body = read_data(data)
-    return Sample(body, content_type or guess_content_type(data, body), accept or "", given=True)
+    return Sample(body, content_type or guess_content_type(data, body), accept or "", by_user=True)
 
 
 def _runs(image: str | None, command: str | None, handler: str | None) -> Image | Command:
@@ -205,15 +212,15 @@ def _pulling(event: ImagePulling) -> str:
 
 
 @dataclass(frozen=True)
-class Shown:
+class Display:
     """What a person sees of it meanwhile."""
 
-    tell: Callable[[str], None]  # what is being done
+    say: Callable[[str], None]  # what is being done
     printer: report.Printer | None  # of the results; None = they are wanted as JSON
 
 
 @contextmanager
-def _shown(as_json: bool) -> Iterator[Shown]:
+def _display(as_json: bool) -> Iterator[Display]:
     """Results go to standard output. What is being done, and for how long already, is shown in a terminal only."""
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -222,9 +229,9 @@ def _shown(as_json: bool) -> Iterator[Shown]:
     printer = None if as_json else report.Printer(out)
     console = out if printer else err  # not beside results that go elsewhere: they come often enough
     if not console.is_terminal:
-        yield Shown(lambda text: None, printer)
+        yield Display(lambda text: None, printer)
         return
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("", total=None)
-        yield Shown(lambda text: progress.reset(task, description=text), printer)
+        yield Display(lambda text: progress.reset(task, description=text), printer)

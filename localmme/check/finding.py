@@ -30,7 +30,7 @@ class Finding:
     exchange: Exchange | None = None  # that which told; None = it was not told by one
 
 
-class Ruling(Exception):
+class CheckEnded(Exception):
     """Ends a check from wherever it is with a finding."""
 
     def __init__(self, finding: Finding) -> None:
@@ -56,9 +56,9 @@ def skipped(detail: str, exchange: Exchange | None = None) -> Finding:
 
 def skip(detail: str, exchange: Exchange | None = None) -> NoReturn:
     """End the check under way: it cannot be told."""
-    raise Ruling(skipped(detail, exchange))
+    raise CheckEnded(skipped(detail, exchange))
 
 
 def fail(detail: str, exchange: Exchange | None = None) -> NoReturn:
     """End the check under way with a failure."""
-    raise Ruling(failed(detail, exchange))
+    raise CheckEnded(failed(detail, exchange))

@@ -20,7 +20,7 @@ from localmme.check.finding import Verdict
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from localmme.check.contract import Check
+    from localmme.check.checks import Check
     from localmme.check.runner import Result
 
 STYLES = {Verdict.PASS: "green", Verdict.FAIL: "bold red", Verdict.WARN: "yellow", Verdict.SKIPPED: "dim"}
@@ -74,7 +74,7 @@ def write_junit(results: Sequence[Result], path: Path) -> None:
         case = ElementTree.SubElement(
             suite, "testcase", classname="localmme.check", name=result.check.name, time=f"{result.seconds:.3f}"
         )
-        text = NOT_XML.sub("\ufffd", told(result))
+        text = NOT_XML.sub("\ufffd", as_text(result))
         if result.finding.verdict is Verdict.FAIL:
             message = NOT_XML.sub("\ufffd", result.finding.detail.partition("\n")[0])
             ElementTree.SubElement(case, "failure", message=message).text = text
@@ -91,7 +91,7 @@ def write_junit(results: Sequence[Result], path: Path) -> None:
         raise SetupError(f"The report cannot be written to {path}: {error.strerror}.") from None
 
 
-def told(result: Result) -> str:
+def as_text(result: Result) -> str:
     """All there is to say of a result, in lines."""
     exchange = result.finding.exchange
     lines = [

@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from emulator.errors import ContainerError, SetupError
 from emulator.sizes import format_size
 from emulator.timeouts import in_time
-from localmme.check.bench import Bench
-from localmme.check.contract import LONG_USE, Check
-from localmme.check.finding import Finding, Ruling, Verdict, failed, passed, skipped, warned
-from localmme.check.subject import END_SECONDS, NotHealthy
+from localmme.check.checks import LONG_USE, Check
+from localmme.check.container_under_test import END_SECONDS, NotHealthy
+from localmme.check.finding import CheckEnded, Finding, Verdict, failed, passed, skipped, warned
+from localmme.check.harness import Harness
 
 BOX_SECONDS = 60.0  # for a check of quick models
 BOX_LOADS, BOX_STARTS = 20, 3  # and that many loads and starts as slow as those seen
@@ -51,12 +51,12 @@ class Runner:
     def __init__(
         self,
         checks: Sequence[Check],
-        bench: Bench,
+        harness: Harness,
         begins: Callable[[Check, int], None],
         found: Callable[[Result], None],
     ) -> None:
         """``begins`` is called with the check's number from 1."""
-        self._checks, self._bench, self._begins, self._found = checks, bench, begins, found
+        self._checks, self._harness, self._begins, self._found = checks, harness, begins, found
         self.results: list[Result] = []  # so far
         self._unusable = ""  # why no further check can be made
         self._incidents: list[Incident] = []
@@ -87,7 +87,7 @@ class Runner:
                     self._has_failed = finding.verdict is Verdict.FAIL
                     self._tell(Result(check, finding, time.monotonic() - began))
         finally:
-            await self._bench.stop()
+            await self._harness.stop()
         if LONG_USE in self._checks or self._incidents:
             self._tell(Result(LONG_USE, self._long_use(), 0.0))
 
@@ -97,14 +97,14 @@ class Runner:
 
     async def _make_ready(self) -> Finding | None:
         """Have a healthy container. Otherwise: note why no check can be made; what that is for the first of them."""
-        run = self._bench.run
+        run = self._harness.run
         if run is not None:
             for _ in range(HEALTH_TRIES):
                 if await run.is_healthy():
                     return None
                 if await run.ended():
                     break
-            if not self._bench.subject.is_ours:
+            if not self._harness.under_test.is_ours:
                 self._unusable = "The container at that address does not answer any more."
                 return None
             if not self._has_failed:
@@ -115,10 +115,10 @@ class Runner:
         try:
             await self._fresh()
         except (NotHealthy, SetupError) as error:
-            if not self._bench.subject.is_ours:
-                raise SetupError(f"No healthy container answers at {self._bench.subject.url}. {error}") from None
-            last_words = f"\n{self._bench.running.last_words()}"
-            await self._bench.stop()
+            if not self._harness.under_test.is_ours:
+                raise SetupError(f"No healthy container answers at {self._harness.under_test.url}. {error}") from None
+            last_words = f"\n{self._harness.running.last_words()}"
+            await self._harness.stop()
             again = "" if first else " again"
             self._unusable = f"The container did not start{again}: {str(error).partition(chr(10))[0]}"
             return failed(f"{error}{last_words}") if first else None
@@ -127,34 +127,34 @@ class Runner:
     async def _fresh(self) -> None:
         """A container that no check has used. Raises NotHealthy and SetupError."""
         self._forget()
-        await self._bench.restart()
+        await self._harness.restart()
         await self._look("")
 
     async def _fairly(self, check: Check) -> Finding:
         """Make a check; if it fails in a container that others have used, make it again in a fresh one."""
-        run, past = self._bench.run, self._past()
+        run, past = self._harness.run, self._past()
         finding = await self._one(check)
         if finding.verdict is not Verdict.FAIL or not check.depends_on_past or not past or run is None:
             await self._used(check, run)
             return finding
-        if not self._bench.subject.is_ours:
+        if not self._harness.under_test.is_ours:
             return finding
         if self._again_seconds > AGAIN_SECONDS:
             return replace(finding, detail=f"{finding.detail}\nThe container had been through {past} before.")
         ended = await run.ended()
         memory = self._growth()
         began = time.monotonic()
-        self._bench.cannot_fill = ""
+        self._harness.cannot_fill = ""
         try:
             await self._fresh()
             again = await self._one(check)
         except (NotHealthy, SetupError) as error:
-            await self._bench.stop()
+            await self._harness.stop()
             self._unusable = f"The container did not start again: {str(error).partition(chr(10))[0]}"
             return finding
         finally:
             self._again_seconds += time.monotonic() - began
-        await self._used(check, self._bench.run)
+        await self._used(check, self._harness.run)
         if again.verdict is Verdict.FAIL:
             return again
         if again.verdict is Verdict.SKIPPED:  # it tells nothing of the container
@@ -166,20 +166,20 @@ class Runner:
 
     async def _one(self, check: Check) -> Finding:
         """Make one check, and clean up after it."""
-        bench = self._bench
-        run = bench.run
+        harness = self._harness
+        run = harness.run
         if run is not None:
             run.caller.last = None
-        box = BOX_SECONDS + BOX_LOADS * bench.slowest_load + BOX_STARTS * bench.started_in
+        box = BOX_SECONDS + BOX_LOADS * harness.slowest_load + BOX_STARTS * harness.started_in
         try:
-            finding = await in_time(check.run(bench), box)
-        except Ruling as ruling:
-            finding = ruling.finding
+            finding = await in_time(check.run(harness), box)
+        except CheckEnded as early:
+            finding = early.finding
         except asyncio.TimeoutError:
             finding = failed(f"It was not through within {box:.0f} s.", run.caller.last if run else None)
         except (ContainerError, SetupError) as error:
             finding = failed(f"The container cannot be spoken to: {error}", run.caller.last if run else None)
-        run = bench.run
+        run = harness.run
         if run is None:
             return finding
         last = finding.exchange or run.caller.last
@@ -188,13 +188,13 @@ class Runner:
         if ended is not None:
             detail = "" if finding.verdict is not Verdict.FAIL else f"{finding.detail}\n"
             finding = failed(f"{detail}The container {ended}. {run.last_words()}", last)
-        elif bench.full is None:
-            await bench.tidy()
+        elif harness.full is None:
+            await harness.tidy()
         return finding
 
     async def _used(self, check: Check, before: object) -> None:
         """Note that the container has been through a check, which had begun with the run ``before``."""
-        if self._bench.run is not before:  # it has had one of its own
+        if self._harness.run is not before:  # it has had one of its own
             self._forget()
         if check.needs_container:
             self._used_by.append(check.name)
@@ -205,8 +205,8 @@ class Runner:
 
     async def _look(self, after: str) -> None:
         now = time.monotonic()
-        if self._bench.subject.is_ours and self._bench.run is not None and now - self._looked >= LOOK_SECONDS:
-            self._memory.append((after, await self._bench.running.container.memory_used()))
+        if self._harness.under_test.is_ours and self._harness.run is not None and now - self._looked >= LOOK_SECONDS:
+            self._memory.append((after, await self._harness.running.container.memory_used()))
             self._looked = now
 
     def _past(self) -> str:
@@ -224,7 +224,7 @@ class Runner:
     def _long_use(self) -> Finding:
         """What containers did that were used by one check after the other."""
         count = sum(each.was_made and each.check.needs_container for each in self.results)
-        if not self._bench.subject.is_ours:
+        if not self._harness.under_test.is_ours:
             return skipped("A container that runs already cannot be compared with a fresh one.")
         if self._unusable and not self._incidents:
             return skipped(self._unusable)

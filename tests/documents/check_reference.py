@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from localmme.check.contract import CHECKS
+from localmme.check.checks import CHECKS
 from tests.support.repository import REPOSITORY
 
 DOCUMENT = REPOSITORY / "docs" / "check.md"

@@ -21,7 +21,7 @@ from rich.console import Console
 
 from localmme.check import report
 from localmme.check.calls import Exchange
-from localmme.check.contract import API, CHECKS, DG, GH, OURS, chosen
+from localmme.check.checks import API, CHECKS, DG, GH, OURS, chosen
 from localmme.check.finding import Finding, failed, passed, skipped, warned
 from localmme.check.runner import Result
 from localmme.cli.main import main

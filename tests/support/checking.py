@@ -14,7 +14,7 @@ from unittest import mock
 
 import pytest
 
-from localmme.check.contract import CHECKS
+from localmme.check.checks import CHECKS
 from localmme.cli.main import main
 
 NAMES = tuple(check.name for check in CHECKS)

@@ -1,1 +1,1 @@
-"""The checks, by subject. Each is a coroutine that takes a Bench, with one model or several to try, and finds."""
+"""The checks, by topic. Each is a coroutine that takes a Harness, tries something, and returns its Finding."""

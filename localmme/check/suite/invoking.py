@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from emulator.limits import FORMER_BODY_BYTES
-from localmme.check.bench import Bench, Clock
 from localmme.check.calls import Exchange
 from localmme.check.finding import Finding, failed, passed, skipped, warned
+from localmme.check.harness import Harness, TimeLimit
 
 EVERY_BYTE = bytes(range(256)) * 4
 MARK = 'localmme-Check="a b;C"'  # a parameter of a content type, which must stay as it is
@@ -16,33 +16,33 @@ FEW_BLANKS = 16
 MOST_LOADS, LOADING_SECONDS = 5, 1.0  # during invocations
 
 
-async def invoke(bench: Bench) -> Finding:
-    model = await bench.model()
-    answer = await bench.invoke(model)
+async def invoke(harness: Harness) -> Finding:
+    model = await harness.model()
+    answer = await harness.invoke(model)
     if answer.ok:
         return passed(exchange=answer)
     if answer.status == 404:
         return failed("404 means that the model is not loaded, but it is.", answer)
     if not answer.status:
         return failed("An invocation must be answered.", answer)
-    if bench.sample.given:
-        return failed(f"The sample request fails. {bench.running.last_words()}", answer)
+    if harness.sample.by_user:
+        return failed(f"The sample request fails. {harness.running.last_words()}", answer)
     return skipped("The model wants another request: give one by --data and --content-type.", answer)
 
 
-async def invoke_headers(bench: Bench) -> Finding:
-    model = await bench.model()
-    sample = await bench.invoked(model)
+async def invoke_headers(harness: Harness) -> Finding:
+    model = await harness.model()
+    sample = await harness.invoked(model)
     # [api] The longest that the API takes.
     longest = [
-        ("X-Amzn-SageMaker-Custom-Attributes", "a" * bench.limits.custom_attributes_characters),
+        ("X-Amzn-SageMaker-Custom-Attributes", "a" * harness.limits.custom_attributes_characters),
         ("X-Amzn-SageMaker-Session-Id", "0f" * 128),
     ]
-    answer = await bench.invoke(model, extra=longest)
+    answer = await harness.invoke(model, extra=longest)
     if not answer.ok:
         return failed("The model answers the sample, but not with the longest headers that there may be.", answer)
     # Callers may leave out both. What the model makes of it is its own affair, but it has to be answered.
-    bare = await bench.invoke(model, plain=True)
+    bare = await harness.invoke(model, plain=True)
     if not bare.status:
         return failed("A request without Content-Type and Accept must be answered.", bare)
     if bare.status == 404:
@@ -52,13 +52,13 @@ async def invoke_headers(bench: Bench) -> Finding:
     return passed(exchange=answer)
 
 
-async def invoke_content_type(bench: Bench) -> Finding:
-    model = await bench.model()
-    sample = await bench.invoked(model)
+async def invoke_content_type(harness: Harness) -> Finding:
+    model = await harness.model()
+    sample = await harness.invoked(model)
     if not sample.header("content-type"):
         return warned("The answer has no Content-Type: callers cannot tell what it is.", sample)
-    marked = f"{bench.sample.content_type}; {MARK}"
-    answer = await bench.invoke(model, content_type=marked)
+    marked = f"{harness.sample.content_type}; {MARK}"
+    answer = await harness.invoke(model, content_type=marked)
     if not answer.status or answer.status == 404:
         return failed("With a parameter added to its content type, the model is not found or not heard.", answer)
     if not answer.ok:  # such as 415, or a handler that compares the whole: nothing that was not in the sample is owed
@@ -69,21 +69,21 @@ async def invoke_content_type(bench: Bench) -> Finding:
     told = answer.body.decode("utf-8", "replace")
     if MARK.partition("=")[0].lower() in told.lower() and MARK not in told.replace('\\"', '"'):
         return failed(f"The content type {marked!r} is not what the model was given.", answer)
-    accept = bench.sample.accept.partition(";")[0].strip().lower()
+    accept = harness.sample.accept.partition(";")[0].strip().lower()
     if accept and "*" not in accept and "," not in accept and not got.lower().startswith(accept):
-        return warned(f"{bench.sample.accept} was to be accepted, but the answer is {got!r}.", answer)
+        return warned(f"{harness.sample.accept} was to be accepted, but the answer is {got!r}.", answer)
     return passed(f"The answer is {sample.header('content-type')}.", answer)
 
 
-async def invoke_binary(bench: Bench) -> Finding:
-    model = await bench.model()
-    answer = await bench.invoke(model, EVERY_BYTE, "application/octet-stream")
+async def invoke_binary(harness: Harness) -> Finding:
+    model = await harness.model()
+    answer = await harness.invoke(model, EVERY_BYTE, "application/octet-stream")
     if not answer.status:
         return failed("A request of every kind of byte must be answered, if only with an error.", answer)
     if answer.status == 404:
         return failed("A loaded model is not found.", answer)
-    sample = await bench.invoke(model)
-    if sample.ok and sample.body == bench.sample.body and answer.ok and answer.body != EVERY_BYTE:
+    sample = await harness.invoke(model)
+    if sample.ok and sample.body == harness.sample.body and answer.ok and answer.body != EVERY_BYTE:
         return failed(
             f"The model answers with what it is sent, but of {len(EVERY_BYTE)} bytes of every kind {len(answer.body)} "
             "came back changed.",
@@ -94,23 +94,23 @@ async def invoke_binary(bench: Bench) -> Finding:
     return passed(f"{len(EVERY_BYTE)} bytes of every kind.", answer)
 
 
-async def invoke_large(bench: Bench) -> Finding:
-    model = await bench.model()
+async def invoke_large(harness: Harness) -> Finding:
+    model = await harness.model()
     limit = FORMER_BODY_BYTES
     # White space is allowed in most of what is text.
-    body = bench.sample.body.ljust(limit)
-    answer = await bench.invoke(model, body)
+    body = harness.sample.body.ljust(limit)
+    answer = await harness.invoke(model, body)
     if not answer.status:
         return failed(f"A request of {limit:,} bytes must be answered.", answer)
     if answer.status in (413, 431):
         return failed(f"A request of {limit:,} bytes is refused as too large; SageMaker sends up to 25 MB.", answer)
-    sample = await bench.invoke(model)
-    if sample.ok and sample.body == bench.sample.body and answer.ok and answer.body != body:
+    sample = await harness.invoke(model)
+    if sample.ok and sample.body == harness.sample.body and answer.ok and answer.body != body:
         return failed(
             f"The model answers with what it is sent, but of {limit:,} bytes {len(answer.body):,} came back.", answer
         )
     if sample.ok and not answer.ok:
-        padded = await bench.invoke(model, bench.sample.body + b" " * FEW_BLANKS)
+        padded = await harness.invoke(model, harness.sample.body + b" " * FEW_BLANKS)
         if not padded.ok:
             return passed("The model refuses blanks, which is its own affair; the container answers.", answer)
         return warned(
@@ -121,8 +121,8 @@ async def invoke_large(bench: Bench) -> Finding:
     return passed(f"{limit:,} bytes in {answer.seconds:.2f} s.", answer)
 
 
-async def unknown_model_invoke(bench: Bench) -> Finding:
-    answer = await bench.invoke(bench.unknown())
+async def unknown_model_invoke(harness: Harness) -> Finding:
+    answer = await harness.invoke(harness.unknown())
     if answer.status == 404:
         return passed(exchange=answer)
     return failed(
@@ -130,9 +130,9 @@ async def unknown_model_invoke(bench: Bench) -> Finding:
     )
 
 
-async def load_while_invoking(bench: Bench) -> Finding:
-    model = await bench.model()
-    before = await bench.invoke(model)
+async def load_while_invoking(harness: Harness) -> Finding:
+    model = await harness.model()
+    before = await harness.invoke(model)
     if not before.status or before.status == 404:
         return skipped("It takes a model that can be invoked: see the check invoke.", before)
     wrong: list[Exchange] = []
@@ -141,7 +141,7 @@ async def load_while_invoking(bench: Bench) -> Finding:
     async def invoke() -> None:
         nonlocal count
         while not done:
-            answer = await bench.invoke(model)
+            answer = await harness.invoke(model)
             count += 1
             if answer.status != before.status:
                 wrong.append(answer)
@@ -150,14 +150,14 @@ async def load_while_invoking(bench: Bench) -> Finding:
     invokers = [asyncio.create_task(invoke()) for _ in range(INVOKERS)]
     try:
         loads: list[Exchange] = []
-        clock = Clock(LOADING_SECONDS)
+        clock = TimeLimit(LOADING_SECONDS)
         while not loads or (loads[-1].ok and len(loads) < MOST_LOADS and not clock.is_up):
-            other = await asyncio.to_thread(bench.models.copy)
-            loads.append(await bench.load(other))
+            other = await asyncio.to_thread(harness.models.copy)
+            loads.append(await harness.load(other))
             await asyncio.sleep(0.05)  # some invocations when it is through, too
     finally:
         done = True
-        await asyncio.wait(invokers, timeout=bench.limits.invocation_seconds)
+        await asyncio.wait(invokers, timeout=harness.limits.invocation_seconds)
         for invoker in invokers:
             invoker.cancel()
     if wrong:

@@ -8,10 +8,10 @@ import time
 from emulator.containers.docker.configuration import BIND_TO_PORT_LABEL, MULTI_MODEL_LABEL
 from emulator.errors import SetupError
 from emulator.timeouts import in_time
-from localmme.check.bench import Bench, Clock
 from localmme.check.calls import Exchange
+from localmme.check.container_under_test import NotHealthy
 from localmme.check.finding import Finding, failed, passed, skipped, warned
-from localmme.check.subject import NotHealthy
+from localmme.check.harness import Harness, TimeLimit
 
 CONNECTIONS = 10  # at once
 PINGS = 5
@@ -22,8 +22,8 @@ NOT_AN_IMAGE = "Only an image has {}: check it with --image."
 NOT_OURS = "A container that runs already is neither started nor stopped here: use --image, --command or --handler."
 
 
-async def labels(bench: Bench) -> Finding:
-    image = bench.subject.image
+async def labels(harness: Harness) -> Finding:
+    image = harness.under_test.image
     if image is None:
         return skipped(NOT_AN_IMAGE.format("labels"))
     missing = [
@@ -40,8 +40,8 @@ async def labels(bench: Bench) -> Finding:
     return passed()
 
 
-async def entry_point(bench: Bench) -> Finding:
-    image = bench.subject.image
+async def entry_point(harness: Harness) -> Finding:
+    image = harness.under_test.image
     if image is None:
         return skipped(NOT_AN_IMAGE.format("an entry point"))
     if image.entrypoint[:2] == ("/bin/sh", "-c"):
@@ -63,39 +63,39 @@ async def entry_point(bench: Bench) -> Finding:
     return passed(" ".join(image.entrypoint))
 
 
-async def starts(bench: Bench) -> Finding:
-    if not bench.subject.is_ours:
+async def starts(harness: Harness) -> Finding:
+    if not harness.under_test.is_ours:
         return skipped(NOT_OURS)
     return passed(
-        f"Healthy after {bench.started_in:.1f} s; SageMaker waits for {bench.limits.startup_seconds:.3g} s.",
-        bench.running.caller.last,
+        f"Healthy after {harness.started_in:.1f} s; SageMaker waits for {harness.limits.startup_seconds:.3g} s.",
+        harness.running.caller.last,
     )
 
 
-async def bind_to_port(bench: Bench) -> Finding:
-    if not bench.subject.is_ours:
+async def bind_to_port(harness: Harness) -> Finding:
+    if not harness.under_test.is_ours:
         return skipped(NOT_OURS)
-    if bench.subject.is_process:  # it was told a port from the start
-        told, port = bench.running.told_port, bench.running.caller.port
+    if harness.under_test.is_process:  # it was told a port from the start
+        told, port = harness.running.told_port, harness.running.caller.port
         if told != port:
             return failed(f"SAGEMAKER_BIND_TO_PORT was {told}, but it listens on port {port}.")
-        return passed(f"It listens on port {port}, as it was told.", bench.running.caller.last)
+        return passed(f"It listens on port {port}, as it was told.", harness.running.caller.last)
     try:
-        await bench.restart(shares_instance=True)  # which the checks after it use as well
-        return passed(f"It listens on port {bench.running.told_port}, as it was told.", bench.running.caller.last)
+        await harness.restart(shares_instance=True)  # which the checks after it use as well
+        return passed(f"It listens on port {harness.running.told_port}, as it was told.", harness.running.caller.last)
     except (NotHealthy, SetupError) as error:
-        run = bench.running
-        await bench.stop()
+        run = harness.running
+        await harness.stop()
         detail = f"With SAGEMAKER_BIND_TO_PORT={run.told_port} it does not come up on that port. {error}"
-        image = bench.subject.image
+        image = harness.under_test.image
         if image is not None and BIND_TO_PORT_LABEL.partition("=")[0] not in image.labels:
             # It does not say that it can, so nobody can ask it to.
             return warned(f"{detail} Without the label, it can only be alone on an instance.", run.caller.last)
         return failed(f"{detail} {run.last_words()}", run.caller.last)
 
 
-async def connect(bench: Bench) -> Finding:
-    caller, limit = bench.running.caller, bench.limits.connect_seconds
+async def connect(harness: Harness) -> Finding:
+    caller, limit = harness.running.caller, harness.limits.connect_seconds
 
     async def one() -> float:
         began = time.perf_counter()
@@ -117,10 +117,10 @@ async def connect(bench: Bench) -> Finding:
     return passed(f"{CONNECTIONS} connections at once, the slowest was accepted in {slowest * 1000:.1f} ms.")
 
 
-async def ping(bench: Bench) -> Finding:
+async def ping(harness: Harness) -> Finding:
     slowest: Exchange | None = None
     for _ in range(PINGS):
-        answer = await bench.ping()
+        answer = await harness.ping()
         if answer.status != 200:
             return failed("A ping must be answered with 200 within 2 s: the container counts as unhealthy.", answer)
         if slowest is None or answer.seconds > slowest.seconds:
@@ -129,29 +129,29 @@ async def ping(bench: Bench) -> Finding:
     return passed(f"The slowest of {PINGS} took {slowest.seconds * 1000:.1f} ms.", slowest)
 
 
-async def ping_while_busy(bench: Bench) -> Finding:
-    model = await bench.model()
-    clock = Clock(BUSY_SECONDS)
+async def ping_while_busy(harness: Harness) -> Finding:
+    model = await harness.model()
+    clock = TimeLimit(BUSY_SECONDS)
     pings: list[Exchange] = []
     counts = {"invocations": 0, "loads": 0}
 
     async def invoke() -> None:
         while not clock.is_up:
-            await bench.invoke(model)
+            await harness.invoke(model)
             counts["invocations"] += 1
 
     async def load() -> None:
         while not clock.is_up:
-            other = await asyncio.to_thread(bench.models.copy)
-            await bench.load(other)
-            await bench.unload(other)
-            await asyncio.to_thread(bench.models.remove, other)
+            other = await asyncio.to_thread(harness.models.copy)
+            await harness.load(other)
+            await harness.unload(other)
+            await asyncio.to_thread(harness.models.remove, other)
             counts["loads"] += 1
 
     work = asyncio.gather(load(), *(invoke() for _ in range(BUSY_INVOKERS)))
     try:
         while not work.done():
-            answer = await bench.ping()
+            answer = await harness.ping()
             pings.append(answer)
             if answer.status != 200:
                 return failed(
@@ -172,13 +172,13 @@ async def ping_while_busy(bench: Bench) -> Finding:
     )
 
 
-async def sigterm(bench: Bench) -> Finding:
-    if not bench.subject.is_ours:
+async def sigterm(harness: Harness) -> Finding:
+    if not harness.under_test.is_ours:
         return skipped(NOT_OURS)
-    limit = bench.limits.stop_seconds
-    await bench.load(await asyncio.to_thread(bench.models.copy))
-    run = bench.running
-    seconds = await bench.stop(limit)
+    limit = harness.limits.stop_seconds
+    await harness.load(await asyncio.to_thread(harness.models.copy))
+    run = harness.running
+    seconds = await harness.stop(limit)
     ended = await run.ended() or "ended"
     if seconds >= limit:
         return failed(

@@ -5,56 +5,56 @@ from __future__ import annotations
 import asyncio
 import secrets
 
-from localmme.check.bench import Bench, Listing
 from localmme.check.calls import Exchange
 from localmme.check.finding import Finding, fail, failed, passed, skipped, warned
+from localmme.check.harness import Harness, Listing
 from localmme.check.models import Model, new_name
 
 MODELS_LISTED = 4  # when a list may have pages
 LOADS_AT_ONCE = 3
 
 
-async def list_empty(bench: Bench) -> Finding:
-    await bench.empty()
-    listing = await bench.listing()
+async def list_empty(harness: Harness) -> Finding:
+    await harness.empty()
+    listing = await harness.listing()
     if listing.problem:
         problem = f"{listing.problem[0].upper()}{listing.problem[1:]}. The platform polls it like the ping"
         if listing.exchange.status == 200:
             return warned(f"{problem}, and looks at the status only.", listing.exchange)
         return failed(f"{problem}: the endpoint does not come InService.", listing.exchange)
-    if listing.entries and bench.ever_loaded:  # whether unloaded models go from the list is a check of its own
-        await bench.fresh()
-        listing = await bench.listing()
+    if listing.entries and harness.ever_loaded:  # whether unloaded models go from the list is a check of its own
+        await harness.fresh()
+        listing = await harness.listing()
     if listing.entries:
         return warned("It lists models though none was loaded yet.", listing.exchange)
     return passed(exchange=listing.exchange)
 
 
-async def load(bench: Bench) -> Finding:
+async def load(harness: Harness) -> Finding:
     seconds = []
-    for number, archive in enumerate(bench.models.archives):
-        model = await asyncio.to_thread(bench.models.copy, number)
-        answer = await bench.load(model)
+    for number, archive in enumerate(harness.models.archives):
+        model = await asyncio.to_thread(harness.models.copy, number)
+        answer = await harness.load(model)
         if not answer.ok:
-            return failed(_why_not(bench, archive.name, answer), answer)
+            return failed(_why_not(harness, archive.name, answer), answer)
         seconds.append(answer.seconds)
-    bench.keep(model)
+    harness.keep(model)
     if answer.status != 200:
         return warned("A load is answered with 200.", answer)
     return passed(f"{len(seconds)} loaded; the slowest took {max(seconds):.2f} s.", answer)
 
 
-def _why_not(bench: Bench, archive: str, answer: Exchange) -> str:
+def _why_not(harness: Harness, archive: str, answer: Exchange) -> str:
     detail = f"{archive} cannot be loaded, so none of its invocations succeeds."
-    if not bench.subject.is_ours:
-        return f"{detail} The container must see the directory {bench.subject.models}, where models are extracted."
-    return f"{detail} {bench.running.last_words()}"
+    if not harness.under_test.is_ours:
+        return f"{detail} The container must see the directory {harness.under_test.models}, where models are extracted."
+    return f"{detail} {harness.running.last_words()}"
 
 
-async def load_duplicate(bench: Bench) -> Finding:
-    model = await bench.model()
-    again = await bench.load(model)
-    after = await bench.get(model)
+async def load_duplicate(harness: Harness) -> Finding:
+    model = await harness.model()
+    again = await harness.load(model)
+    after = await harness.get(model)
     if after.status != 200:
         return failed("After it was loaded a second time, the model is gone.", after)
     if again.status == 409:
@@ -64,49 +64,49 @@ async def load_duplicate(bench: Bench) -> Finding:
     return failed("By a 409 the platform knows that the model is there; this is an error to the caller.", again)
 
 
-async def load_missing(bench: Bench) -> Finding:
-    model, url = await bench.url_of_nothing()
-    answer = await bench.load(model, url)
-    return await _refused(bench, model, answer, "whose directory is not there")
+async def load_missing(harness: Harness) -> Finding:
+    model, url = await harness.url_of_nothing()
+    answer = await harness.load(model, url)
+    return await _refused(harness, model, answer, "whose directory is not there")
 
 
-async def load_broken(bench: Bench) -> Finding:
-    model = await asyncio.to_thread(bench.models.broken)
+async def load_broken(harness: Harness) -> Finding:
+    model = await asyncio.to_thread(harness.models.broken)
     if model is None:
         return skipped("The archive has no file with anything in it, so that a copy cannot be broken.")
-    answer = await bench.load(model)
+    answer = await harness.load(model)
     if answer.ok:
         return warned(
             "A copy of the model in which every file is empty was loaded all the same: what is wrong with a model is "
             "seen at its first invocation only.",
             answer,
         )
-    finding = await _refused(bench, model, answer, "in which every file is empty")
+    finding = await _refused(harness, model, answer, "in which every file is empty")
     if finding.verdict == "pass" and answer.status == 507:
         return warned("507 has the platform unload other models for one that will never load.", answer)
     return finding
 
 
-async def _refused(bench: Bench, model: Model, answer: Exchange, which: str) -> Finding:
+async def _refused(harness: Harness, model: Model, answer: Exchange, which: str) -> Finding:
     """Whether a load failed as it should, and left nothing."""
     if answer.ok:
         return failed(f"A model {which} counts as loaded: all its invocations will fail.", answer)
     if not answer.status:
         return failed(f"The load of a model {which} must be answered with an error.", answer)
-    if (await bench.get(model)).status == 200:
-        return failed(f"A model {which} is still known after its load has failed.", await bench.get(model))
-    listing = await bench.listing()
+    if (await harness.get(model)).status == 200:
+        return failed(f"A model {which} is still known after its load has failed.", await harness.get(model))
+    listing = await harness.listing()
     if model.name in listing.names():
         return failed(f"A model {which} is listed after its load has failed.", listing.exchange)
-    ping = await bench.ping()
+    ping = await harness.ping()
     if ping.status != 200:
         return failed("After a load has failed, pings fail: the platform replaces the whole container.", ping)
     return passed("An error, and nothing of it stays.", answer)
 
 
-async def get(bench: Bench) -> Finding:
-    model = await bench.model()
-    answer = await bench.get(model)
+async def get(harness: Harness) -> Finding:
+    model = await harness.model()
+    answer = await harness.get(model)
     content = answer.json()
     if isinstance(content, list) and len(content) == 1:  # Multi Model Server may answer with one for each version
         content = content[0]
@@ -115,10 +115,10 @@ async def get(bench: Bench) -> Finding:
     return _described(model, content, answer) or passed(exchange=answer)
 
 
-async def list_models(bench: Bench) -> Finding:
-    await bench.empty()
-    model = await bench.model()
-    listing = await _listed(bench)
+async def list_models(harness: Harness) -> Finding:
+    await harness.empty()
+    model = await harness.model()
+    listing = await _listed(harness)
     entry = next((entry for entry in listing.entries if entry.get("modelName") == model.name), None)
     if entry is None and listing.nameless:
         return warned("It lists a model, but does not say which. The platform copes.", listing.exchange)
@@ -140,9 +140,9 @@ def _described(model: Model, content: dict[str, object], answer: Exchange) -> Fi
     return None
 
 
-async def list_pages(bench: Bench) -> Finding:
-    models = [await bench.model(), *await bench.several(MODELS_LISTED - 1)]
-    listing = await _listed(bench)
+async def list_pages(harness: Harness) -> Finding:
+    models = [await harness.model(), *await harness.several(MODELS_LISTED - 1)]
+    listing = await _listed(harness)
     names = listing.names()
     if listing.nameless:
         if len(listing.entries) == len(models):
@@ -162,39 +162,39 @@ async def list_pages(bench: Bench) -> Finding:
     return passed(f"{len(models)} models on {listing.pages} pages.", listing.exchange)
 
 
-async def opaque_names(bench: Bench) -> Finding:
+async def opaque_names(harness: Harness) -> Finding:
     names = (
         "".join(secrets.choice("0123456789") for _ in range(32)),  # as good a hash as any
         "0e" + new_name()[2:],  # and so is this
     )
     for name in names:
-        model = await asyncio.to_thread(bench.models.copy, 0, name)
-        answer = await bench.load(model)
+        model = await asyncio.to_thread(harness.models.copy, 0, name)
+        answer = await harness.load(model)
         if not answer.ok:
-            if (await bench.load(await asyncio.to_thread(bench.models.copy, 0))).ok:
+            if (await harness.load(await asyncio.to_thread(harness.models.copy, 0))).ok:
                 return failed(f"A model of the name {name} is refused, one of another name is not.", answer)
             return skipped("It takes a loaded model, and loading one failed: see the check load.", answer)
-        found = await bench.get(model)
+        found = await harness.get(model)
         if found.status != 200:
             return failed(f"The model was loaded as {name}, and is not found by that name.", found)
-        invoked = await bench.invoke(model)
+        invoked = await harness.invoke(model)
         if invoked.status == 404:
             return failed(f"The model was loaded as {name}, and cannot be invoked by that name.", invoked)
-        listing = await bench.listing()
+        listing = await harness.listing()
         if not listing.nameless and name not in listing.names():
             return failed(f"The model was loaded as {name}, and is not listed by that name.", listing.exchange)
-        unloaded = await bench.unload(model)
+        unloaded = await harness.unload(model)
         if unloaded.status == 404:
             return failed(f"The model was loaded as {name}, and cannot be unloaded by that name.", unloaded)
     return passed(f"{', '.join(names)}")
 
 
-async def concurrent_loads(bench: Bench) -> Finding:
-    models = [await asyncio.to_thread(bench.models.copy) for _ in range(LOADS_AT_ONCE)]
-    answers = await asyncio.gather(*(bench.load(model) for model in models))
+async def concurrent_loads(harness: Harness) -> Finding:
+    models = [await asyncio.to_thread(harness.models.copy) for _ in range(LOADS_AT_ONCE)]
+    answers = await asyncio.gather(*(harness.load(model) for model in models))
     refused = [answer for answer in answers if not answer.ok]
     if len(refused) == len(answers):
-        one = await bench.load(await asyncio.to_thread(bench.models.copy))
+        one = await harness.load(await asyncio.to_thread(harness.models.copy))
         if not one.ok:
             return skipped("It takes models that load, and loading one failed: see the check load.", one)
     if refused and all(answer.status == 507 for answer in refused):
@@ -202,10 +202,10 @@ async def concurrent_loads(bench: Bench) -> Finding:
     if refused:
         return failed(f"Of {LOADS_AT_ONCE} models that were loaded at once, {len(refused)} failed.", refused[0])
     for model in models:
-        found = await bench.get(model)
+        found = await harness.get(model)
         if found.status != 200:
             return failed(f"Of {LOADS_AT_ONCE} models that were loaded at once, one is not there.", found)
-        invoked = await bench.invoke(model)
+        invoked = await harness.invoke(model)
         if invoked.status == 404:
             return failed(f"Of {LOADS_AT_ONCE} models that were loaded at once, one cannot be invoked.", invoked)
     return passed(
@@ -213,27 +213,27 @@ async def concurrent_loads(bench: Bench) -> Finding:
     )
 
 
-async def _listed(bench: Bench) -> Listing:
+async def _listed(harness: Harness) -> Listing:
     """The list. Ends the check if it is none."""
-    listing = await bench.listing()
+    listing = await harness.listing()
     if listing.problem:
         fail(f"{listing.problem[0].upper()}{listing.problem[1:]}.", listing.exchange)
     return listing
 
 
-async def unload(bench: Bench) -> Finding:
-    model = await bench.model()
-    answer = await bench.unload(model)
-    bench.loaded[model.name] = model  # if it was not unloaded, it has to be later
+async def unload(harness: Harness) -> Finding:
+    model = await harness.model()
+    answer = await harness.unload(model)
+    harness.loaded[model.name] = model  # if it was not unloaded, it has to be later
     if not answer.ok:
         return failed("A loaded model is unloaded with 200; this one stays, and takes memory.", answer)
-    found = await bench.get(model)
+    found = await harness.get(model)
     if found.status == 200:
         return failed("The model is still there after it was unloaded.", found)
-    listing = await bench.listing()
+    listing = await harness.listing()
     if model.name in listing.names():
         return failed("The model is still listed after it was unloaded.", listing.exchange)
-    again = await bench.load(model)
+    again = await harness.load(model)
     if not again.ok:
         return failed("A model that was unloaded stays on disk, and must load again. It does not.", again)
     if answer.status != 200:
@@ -241,8 +241,8 @@ async def unload(bench: Bench) -> Finding:
     return passed("Unloaded, gone, and loaded again.", answer)
 
 
-async def unknown_model_get(bench: Bench) -> Finding:
-    answer = await bench.get(bench.unknown())
+async def unknown_model_get(harness: Harness) -> Finding:
+    answer = await harness.get(harness.unknown())
     if answer.status == 404:
         return passed(exchange=answer)
     if answer.ok or not 400 <= answer.status < 500:
@@ -250,8 +250,8 @@ async def unknown_model_get(bench: Bench) -> Finding:
     return warned("A model that is not loaded is told by 404. Another error of the 400s is understood as well.", answer)
 
 
-async def unknown_model_unload(bench: Bench) -> Finding:
-    answer = await bench.unload(bench.unknown())
+async def unknown_model_unload(harness: Harness) -> Finding:
+    answer = await harness.unload(harness.unknown())
     if answer.status == 404:
         return passed(exchange=answer)
     if answer.ok or 400 <= answer.status < 500:

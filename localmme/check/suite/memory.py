@@ -6,10 +6,10 @@ import asyncio
 from dataclasses import dataclass
 
 from emulator.sizes import format_size
-from localmme.check.bench import Bench, Clock, Full
 from localmme.check.calls import Exchange
-from localmme.check.finding import Finding, Ruling, fail, failed, passed, skip, skipped, warned
-from localmme.check.growth import Growth, Trend, is_flat, judge
+from localmme.check.finding import CheckEnded, Finding, fail, failed, passed, skip, skipped, warned
+from localmme.check.harness import FullMemory, Harness, TimeLimit
+from localmme.check.memory_growth import MemoryGrowth, Trend, is_flat, memory_growth
 from localmme.check.models import Model
 
 MEASURABLE_BYTES = 8 * 1024**2  # below that, models cannot be told from what a server takes for itself
@@ -26,7 +26,7 @@ FORETOLD_COPIES, FORETOLD_SECONDS = 10, 2.0  # after which it is plain whether m
 
 
 @dataclass(frozen=True)
-class Given:
+class MemoryGivenBack:
     """What some models took, and what was left of that when they were unloaded; bytes."""
 
     models: int
@@ -46,20 +46,20 @@ class Given:
         return f"{models} took {format_size(self.taken)}; unloading gave {back} back ({share:.0%})."
 
 
-async def unload_frees_memory(bench: Bench) -> Finding:
-    await bench.memory()
-    await bench.fresh()
-    await bench.model()  # one that stays: what comes with the first model is no model's own
-    clock = Clock(MEASURING_SECONDS)
-    best = await _given_back(bench)
+async def unload_frees_memory(harness: Harness) -> Finding:
+    await harness.memory()
+    await harness.fresh()
+    await harness.model()  # one that stays: what comes with the first model is no model's own
+    clock = TimeLimit(MEASURING_SECONDS)
+    best = await _given_back(harness)
     for _ in range(MEASUREMENTS - 1):
         if best.share >= GIVEN_BACK or clock.is_up:
             break
         # A server may take memory for itself the first few times, as a JVM does for its heap; a model's is never given
         # back, however often one looks.
         try:
-            best = max(best, await _given_back(bench), key=lambda each: each.share)
-        except Ruling:  # it takes no more, for it uses what it did not give back: then the first figure stands
+            best = max(best, await _given_back(harness), key=lambda each: each.share)
+        except CheckEnded:  # it takes no more, for it uses what it did not give back: then the first figure stands
             break
     advice = "The platform unloads models to get their memory"
     if best.share >= GIVEN_BACK:
@@ -69,71 +69,71 @@ async def unload_frees_memory(bench: Bench) -> Finding:
     return failed(f"{best} {advice}: in the end there is none for any.", best.answer)
 
 
-async def _given_back(bench: Bench) -> Given:
+async def _given_back(harness: Harness) -> MemoryGivenBack:
     """Load some models and unload them. Ends the check if that does not tell."""
-    clock = Clock(LOADING_SECONDS)
-    base = await bench.memory()
+    clock = TimeLimit(LOADING_SECONDS)
+    base = await harness.memory()
     models: list[Model] = []
     taken = 0
     while taken < MEASURABLE_BYTES and len(models) < MOST_MEASURED and not clock.is_up:
-        model = await asyncio.to_thread(bench.models.copy)
-        answer = await bench.load(model)
+        model = await asyncio.to_thread(harness.models.copy)
+        answer = await harness.load(model)
         if answer.status == 507:
-            bench.loaded.pop(model.name)
-            await bench.unload(model)
+            harness.loaded.pop(model.name)
+            await harness.unload(model)
             break
         if not answer.ok:
             skip("It takes models that load, and loading one failed: see the check load.", answer)
         models.append(model)
-        taken = await bench.memory() - base
+        taken = await harness.memory() - base
     if taken < MEASURABLE_BYTES / 2:
         skip(
             f"{len(models)} models take {format_size(max(taken, 0))} together, which cannot be told from what the "
             "server takes for itself. Check it with a larger model."
         )
     for model in models:
-        answer = await bench.unload(model)
+        answer = await harness.unload(model)
         if not answer.ok:
             skip("It takes models that unload: see the check unload.", answer)
-    settling = Clock(SETTLE_SECONDS)
-    left = await bench.memory() - base
+    settling = TimeLimit(SETTLE_SECONDS)
+    left = await harness.memory() - base
     while left > (1 - GIVEN_BACK) * taken and not settling.is_up:
         await asyncio.sleep(LOOK_SECONDS)
-        left = await bench.memory() - base
-    return Given(len(models), taken, left, answer)
+        left = await harness.memory() - base
+    return MemoryGivenBack(len(models), taken, left, answer)
 
 
-async def load_unload_growth(bench: Bench) -> Finding:
-    await bench.memory()
-    rounds = Rounds(bench, await asyncio.to_thread(bench.models.copy))
+async def load_unload_growth(harness: Harness) -> Finding:
+    await harness.memory()
+    rounds = LoadUnloadRounds(harness, await asyncio.to_thread(harness.models.copy))
     await rounds.make(ROUNDS, ROUNDS_SECONDS)
     if len(rounds.figures) < FEWEST_ROUNDS:
         await rounds.make(FEWEST_ROUNDS - len(rounds.figures), FEWEST_SECONDS - ROUNDS_SECONDS)
     if len(rounds.figures) < FEWEST_ROUNDS:
         return skipped(f"{len(rounds.figures)} rounds in {rounds.seconds:.0f} s are too few to tell.", rounds.answer)
-    growth = judge(rounds.figures, rounds.model_bytes)
-    if growth.trend is Trend.GROWING and await _settles(bench, growth.before):
-        return passed(f"{rounds.told(growth)}. It rises, and falls again when the container rests.", rounds.answer)
+    growth = memory_growth(rounds.figures, rounds.model_bytes)
+    if growth.trend is Trend.GROWING and await _settles(harness, growth.before):
+        return passed(f"{rounds.summary(growth)}. It rises, and falls again when the container rests.", rounds.answer)
     if growth.trend is Trend.GROWING and growth.is_enough:
         # What comes with the first hundred rounds may come to an end; what comes with the next as well does not.
         first = len(rounds.figures)
         await rounds.make(ROUNDS, ROUNDS_SECONDS)
-        growth = judge(rounds.figures[first // 2 :], rounds.model_bytes)
+        growth = memory_growth(rounds.figures[first // 2 :], rounds.model_bytes)
     if growth.trend is Trend.GROWING:
-        detail = f"{rounds.told(growth)}. It rises all the time, by {format_size(max(growth.per_round, 0))} a round"
+        detail = f"{rounds.summary(growth)}. It rises all the time, by {format_size(max(growth.per_round, 0))} a round"
         if growth.is_enough:
             return failed(f"{detail}: in the end the container runs out of memory.", rounds.answer)
         return warned(f"{detail}. So few rounds are no proof: look at more of them.", rounds.answer)
     risen = growth.after - growth.before
     few = " It rises in few steps, not with every round." if risen > TOLD_BYTES else ""
-    return passed(f"{rounds.told(growth)}.{few}", rounds.answer)
+    return passed(f"{rounds.summary(growth)}.{few}", rounds.answer)
 
 
-class Rounds:
+class LoadUnloadRounds:
     """A model that is loaded and unloaded again and again, and the memory in use after each time."""
 
-    def __init__(self, bench: Bench, model: Model) -> None:
-        self._bench, self._model = bench, model
+    def __init__(self, harness: Harness, model: Model) -> None:
+        self._harness, self._model = harness, model
         self.figures: list[int] = []  # bytes
         self.model_bytes = 0  # that one model takes
         self.seconds = 0.0
@@ -144,84 +144,84 @@ class Rounds:
 
         Ends the check where a round does not succeed.
         """
-        bench, clock, before = self._bench, Clock(seconds), len(self.figures)
+        harness, clock, before = self._harness, TimeLimit(seconds), len(self.figures)
         while len(self.figures) - before < count and not clock.is_up and not is_flat(self.figures[before:]):
-            answer = await bench.load(self._model)
+            answer = await harness.load(self._model)
             if not answer.ok and not self.figures:
                 skip("It takes models that load, and loading one failed: see the check load.", answer)
             if not answer.ok:
                 fail(f"In round {len(self.figures) + 1} of load and unload, the load failed.", answer)
-            loaded = 0 if self.figures else await bench.memory()
-            self.answer = await bench.unload(self._model)
+            loaded = 0 if self.figures else await harness.memory()
+            self.answer = await harness.unload(self._model)
             if not self.answer.ok:
                 skip("It takes models that unload: see the check unload.", self.answer)
-            self.figures.append(await bench.memory())
+            self.figures.append(await harness.memory())
             self.model_bytes = self.model_bytes or max(0, loaded - self.figures[-1])
         self.seconds += clock.seconds
 
-    def told(self, growth: Growth) -> str:
+    def summary(self, growth: MemoryGrowth) -> str:
         """What was measured, in words."""
         figures = f"at least {format_size(growth.before)} in use at first, {format_size(growth.after)} at last"
         return f"{len(self.figures)} rounds in {self.seconds:.0f} s: {figures}"
 
 
-async def _settles(bench: Bench, before: int) -> bool:
+async def _settles(harness: Harness, before: int) -> bool:
     """Whether the memory in use goes back to about what it was, if the container is left alone for a moment."""
-    clock = Clock(SETTLE_SECONDS)
-    while await bench.memory() > before + SETTLED_BYTES:
+    clock = TimeLimit(SETTLE_SECONDS)
+    while await harness.memory() > before + SETTLED_BYTES:
         if clock.is_up:
             return False
         await asyncio.sleep(LOOK_SECONDS)
     return True
 
 
-async def memory_full(bench: Bench) -> Finding:
-    full = await fill(bench)
+async def memory_full(harness: Harness) -> Finding:
+    full = await fill(harness)
     if full.answer.status != 507:
         return failed(
             f"With {len(full.loaded)} models in memory, the next load fails with another status than 507: the platform "
             "does not unload models and try again.",
             full.answer,
         )
-    ping = await bench.ping()
+    ping = await harness.ping()
     if ping.status != 200:
         return failed(f"After a load was answered with 507, with {len(full.loaded)} models, pings fail.", ping)
     for model in (full.loaded[0], full.loaded[-1]):
-        found = await bench.get(model)
+        found = await harness.get(model)
         if found.status != 200:
             return failed("After a load was answered with 507, a model that was loaded before is gone.", found)
-        invoked = await bench.invoke(model)
+        invoked = await harness.invoke(model)
         if invoked.status != full.served:
             return failed("After a load was answered with 507, a model that was loaded before is not served.", invoked)
-    bench.full = full
+    harness.full = full
     return passed(f"507 with {len(full.loaded)} models in memory, and it goes on serving.", full.answer)
 
 
-async def reload_after_507(bench: Bench) -> Finding:
-    full = bench.full or await fill(bench)
+async def reload_after_507(harness: Harness) -> Finding:
+    full = harness.full or await fill(harness)
     if full.answer.status != 507:
         return skipped("It takes a container that answers 507: see the check memory-full.", full.answer)
     # The platform unloads what is not in use, one by one, and tries again. It does not unload what was refused.
     loaded = list(full.loaded)
     again = full.answer
     while again.status == 507 and loaded:
-        unloaded = await bench.unload(loaded.pop())
+        unloaded = await harness.unload(loaded.pop())
         if not unloaded.ok:
             return failed("When memory is full, a model cannot be unloaded.", unloaded)
-        again = await bench.load(full.refused)
+        again = await harness.load(full.refused)
         if len(loaded) < len(full.loaded) / 2:
             break
     gone = len(full.loaded) - len(loaded)
     if again.status == 507:
         return failed(f"With {gone} of {len(full.loaded)} models unloaded, the load is still refused.", again)
     if again.ok:
-        invoked = await bench.invoke(full.refused)
+        invoked = await harness.invoke(full.refused)
         if invoked.status != full.served:
             return failed("The model was loaded at the second attempt, and cannot be invoked.", invoked)
         return passed(f"With {gone} of {len(full.loaded)} models unloaded, it was loaded.", again)
     if again.status == 409:
         # It has kept the model that it refused. Then the platform takes it for loaded.
-        invoked = await bench.invoke(full.refused)
+        invoked = await harness.invoke(full.refused)
         if invoked.status == full.served:
             return warned("It says that the model it refused was loaded; it can be invoked at least.", again)
         return failed(
@@ -232,43 +232,43 @@ async def reload_after_507(bench: Bench) -> Finding:
     return failed(f"With {gone} of {len(full.loaded)} models unloaded, the load fails.", again)
 
 
-async def fill(bench: Bench) -> Full:
+async def fill(harness: Harness) -> FullMemory:
     """Load until one is refused. Ends the check if that does not come to be."""
-    if bench.cannot_fill:
-        skip(bench.cannot_fill)
-    await bench.empty()
-    base = await bench.memory()
-    clock = Clock(FILL_SECONDS)
+    if harness.cannot_fill:
+        skip(harness.cannot_fill)
+    await harness.empty()
+    base = await harness.memory()
+    clock = TimeLimit(FILL_SECONDS)
     loaded: list[Model] = []
     served = 0
     while len(loaded) < MOST_COPIES and not clock.is_up:
-        model = await asyncio.to_thread(bench.models.copy)
-        answer = await bench.load(model)
+        model = await asyncio.to_thread(harness.models.copy)
+        answer = await harness.load(model)
         if answer.status != 507 and not answer.ok and loaded:
-            bench.cannot_fill = "It takes a container that answers 507: see the check memory-full."
+            harness.cannot_fill = "It takes a container that answers 507: see the check memory-full."
         if not answer.status:
             fail(f"With {len(loaded)} models in memory, the next load got no answer.", answer)
         if not answer.ok:
             if not loaded:
                 skip("Not even one model can be loaded: see the check load, or give more by --memory.", answer)
-            return Full(loaded, model, answer, served)
+            return FullMemory(loaded, model, answer, served)
         loaded.append(model)
         if len(loaded) == 1:
-            served = (await bench.invoke(model)).status
-        used = await bench.memory()
-        if bench.subject.is_process and used - base > bench.subject.memory_bytes:
+            served = (await harness.invoke(model)).status
+        used = await harness.memory()
+        if harness.under_test.is_process and used - base > harness.under_test.memory_bytes:
             break
         if clock.seconds > FORETOLD_SECONDS and len(loaded) >= FORETOLD_COPIES:
-            share = max(used - base, 1) / max(bench.subject.memory_bytes - base, 1)
+            share = max(used - base, 1) / max(harness.under_test.memory_bytes - base, 1)
             if share * min(FILL_SECONDS / clock.seconds, MOST_COPIES / len(loaded)) < HOPELESS_SHARE:
                 break
-    used = await bench.memory()
+    used = await harness.memory()
     detail = f"{len(loaded)} models took {format_size(max(used - base, 0))} and there was no 507."
-    if bench.subject.is_process:
+    if harness.under_test.is_process:
         advice = (
             "A process has no limit: check it with --image, or give the server a limit of its own, such as by --env."
         )
     else:
         advice = "Check it with larger models, or less --memory."
-    bench.cannot_fill = "See the check memory-full."
+    harness.cannot_fill = "See the check memory-full."
     skip(f"{detail} {advice}")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from emulator.containers.http_connection import Answer
 from emulator.hosting.metrics_scraping import problem_of
-from localmme.check.bench import Bench
 from localmme.check.finding import Finding, failed, passed, warned
+from localmme.check.harness import Harness
 
 METRICS = "/metrics"  # [api] where ContainerMetricsConfig has them read, unless it names another path
 PATHS = (("GET", "/"), ("GET", "/no/such/path"), ("POST", "/no-such-path"), ("DELETE", "/models"), ("PUT", "/models"))
@@ -19,8 +19,8 @@ BROKEN = (
 )
 
 
-async def metrics(bench: Bench) -> Finding:
-    answer = await bench.call("GET", METRICS)
+async def metrics(harness: Harness) -> Finding:
+    answer = await harness.call("GET", METRICS)
     if not answer.status:
         return warned("A container without metrics of its own answers so, with 404 for instance.", answer)
     if not answer.ok:
@@ -30,15 +30,15 @@ async def metrics(bench: Bench) -> Finding:
     return passed("They can be read: ContainerMetricsConfig has SageMaker publish them.", answer)
 
 
-async def unknown_path(bench: Bench) -> Finding:
+async def unknown_path(harness: Harness) -> Finding:
     odd = None
     for method, path in PATHS:
-        answer = await bench.call(method, path)
+        answer = await harness.call(method, path)
         if not answer.status:
             return failed("A path that is not in the contract must be answered, with 404 for instance.", answer)
         if path != "/" and answer.status < 400:
             odd = answer
-    ping = await bench.ping()
+    ping = await harness.ping()
     if ping.status != 200:
         return failed("After calls of paths that are not in the contract, pings fail.", ping)
     if odd is not None:
@@ -46,19 +46,19 @@ async def unknown_path(bench: Bench) -> Finding:
     return passed(exchange=answer)
 
 
-async def broken_json(bench: Bench) -> Finding:
+async def broken_json(harness: Harness) -> Finding:
     odd = None
-    before = await bench.listing()
+    before = await harness.listing()
     for body in BROKEN:
-        answer = await bench.post_models(body)
+        answer = await harness.post_models(body)
         if answer.ok:
             return failed("A load that says nothing of a model is answered as if there were one.", answer)
         if not answer.status:
             odd = answer
-    ping = await bench.ping()
+    ping = await harness.ping()
     if ping.status != 200:
         return failed("After loads in broken JSON, pings fail.", ping)
-    listing = await bench.listing()
+    listing = await harness.listing()
     if len(listing.entries) > len(before.entries):
         return failed("After loads in broken JSON, there are more models in the list.", listing.exchange)
     if odd is not None:

@@ -50,8 +50,8 @@ def test_check_says_what_a_container_answers(status: int, body: bytes, verdict: 
         async def call(self, method: str, path: str) -> Exchange:
             return Exchange(method, path, (), b"", status, (), body, "", 0.0)
 
-    bench: Any = Answering()
-    found = asyncio.run(metrics(bench))
+    harness: Any = Answering()
+    found = asyncio.run(metrics(harness))
     assert (found.verdict, words in found.detail) == (verdict, True), found
     assert found.exchange is not None and found.exchange.sent == "GET /metrics"
 

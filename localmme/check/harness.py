@@ -12,9 +12,9 @@ from urllib.parse import quote
 
 from emulator.errors import ContainerError, SetupError
 from localmme.check.calls import TARGET_MODEL, Exchange
+from localmme.check.container_under_test import STOP_SECONDS, ContainerRun, ContainerUnderTest, NotHealthy
 from localmme.check.finding import fail, skip
 from localmme.check.models import Model, Models, new_name
-from localmme.check.subject import STOP_SECONDS, NotHealthy, Run, Subject
 
 CONTROL_SECONDS = 10.0  # for a list or a get
 MOST_PAGES = 1000
@@ -22,12 +22,12 @@ MOST_PAGES = 1000
 
 @dataclass(frozen=True)
 class Sample:
-    """A request that the models should be able to answer; ``given`` = its user said so."""
+    """A request that the models should be able to answer; ``by_user`` = its user gave it."""
 
     body: bytes
     content_type: str
     accept: str
-    given: bool
+    by_user: bool
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Listing:
 
 
 @dataclass(frozen=True)
-class Full:
+class FullMemory:
     """A container whose memory is full."""
 
     loaded: list[Model]
@@ -59,17 +59,17 @@ class Full:
     served: int  # the status with which the first one answered the sample, when there was room
 
 
-class Bench:
+class Harness:
     """Each check gets the same; what a check has loaded is unloaded after it."""
 
-    def __init__(self, subject: Subject, models: Models, sample: Sample) -> None:
-        self.subject, self.models, self.sample = subject, models, sample
-        self.limits = subject.limits
-        self.run: Run | None = None  # None = nothing runs
+    def __init__(self, under_test: ContainerUnderTest, models: Models, sample: Sample) -> None:
+        self.under_test, self.models, self.sample = under_test, models, sample
+        self.limits = under_test.limits
+        self.run: ContainerRun | None = None  # None = nothing runs
         self.started_in = 0.0  # seconds
         self.slowest_load = 0.0  # seconds
         self.ever_loaded = False  # whether this run has had models
-        self.full: Full | None = None  # left for the next check
+        self.full: FullMemory | None = None  # left for the next check
         self.cannot_fill = ""  # why memory does not come to be full
         self._kept: Model | None = None
         self.loaded: dict[str, Model] = {}
@@ -79,7 +79,7 @@ class Bench:
     async def restart(self, *, shares_instance: bool = False) -> None:
         """A new run in place of the one there is. Raises SetupError and NotHealthy."""
         await self.stop()
-        self.run = run = self.subject.new_run(shares_instance=shares_instance)
+        self.run = run = self.under_test.new_run(shares_instance=shares_instance)
         self.started_in = await run.start()
 
     async def stop(self, kill_seconds: float = STOP_SECONDS) -> float:
@@ -99,13 +99,13 @@ class Bench:
             fail(f"The container could not be started a second time. {error}")
 
     @property
-    def running(self) -> Run:
+    def running(self) -> ContainerRun:
         assert self.run is not None
         return self.run
 
     async def memory(self) -> int:
         """Bytes in use by the container. Ends the check where that cannot be measured."""
-        if not self.subject.is_ours:
+        if not self.under_test.is_ours:
             skip("The memory of a container that runs already cannot be measured from here.")
         return await self.running.container.memory_used()
 
@@ -236,7 +236,9 @@ class Bench:
     def unknown(self) -> Model:
         """A model that was never loaded."""
         name = new_name()
-        return Model(name, self.subject.models / name / "model", f"unknown-{name[:8]}.tar.gz", self.models.archives[0])
+        return Model(
+            name, self.under_test.models / name / "model", f"unknown-{name[:8]}.tar.gz", self.models.archives[0]
+        )
 
     async def invoked(self, model: Model) -> Exchange:
         """The answer to the sample. Ends the check if it does not tell what the container does with a good request."""
@@ -244,7 +246,7 @@ class Bench:
         if not answer.ok:
             skip(
                 "It takes a request that the model answers: "
-                + ("see the check invoke." if self.sample.given else "give one by --data and --content-type."),
+                + ("see the check invoke." if self.sample.by_user else "give one by --data and --content-type."),
                 answer,
             )
         return answer
@@ -269,7 +271,7 @@ class Bench:
             await asyncio.to_thread(self.models.remove, model)
 
 
-class Clock:
+class TimeLimit:
     """A span of time that a check may fill."""
 
     def __init__(self, seconds: float) -> None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from emulator.errors import SetupError
 from emulator.limits import FORMER_BODY_BYTES
 from emulator.suggestions import similar_names
-from localmme.check.bench import Bench
 from localmme.check.finding import Finding, skipped
+from localmme.check.harness import Harness
 from localmme.check.suite import invoking, life, loading, memory, robustness
 
 # Where a sentence is said. DG: "Custom containers contract for multi-model endpoints" and around it
@@ -22,7 +22,7 @@ class Check:
     name: str
     sentence: str  # of the contract, in our words
     sources: tuple[str, ...]
-    run: Callable[[Bench], Awaitable[Finding]]
+    run: Callable[[Harness], Awaitable[Finding]]
     done: str  # what is tried, in a few words
     fix: str  # what to do if it fails
     needs_container: bool = True  # that runs
@@ -36,7 +36,7 @@ class Check:
         return f"{self.sentence} ({', '.join(self.sources)})"
 
 
-async def _of_all(bench: Bench) -> Finding:
+async def _of_all(harness: Harness) -> Finding:
     return skipped("It is told from the other checks.")
 
 

@@ -31,7 +31,7 @@ class Trend(Enum):
 
 
 @dataclass(frozen=True)
-class Growth:
+class MemoryGrowth:
     """What a series of figures says."""
 
     rounds: int
@@ -46,7 +46,7 @@ class Growth:
         return (self.after - self.before) // max(1, self.rounds - _warm_up(self.rounds))
 
 
-def judge(figures: Sequence[int], model_bytes: int = 0) -> Growth:
+def memory_growth(figures: Sequence[int], model_bytes: int = 0) -> MemoryGrowth:
     """The memory after each round, in bytes, of which there must be one; ``model_bytes`` is what a model takes."""
     steady = figures[_warm_up(len(figures)) :]
     lows = [min(part) for part in _parts(steady)]
@@ -64,7 +64,7 @@ def judge(figures: Sequence[int], model_bytes: int = 0) -> Growth:
     # Steps that become smaller come to an end.
     half = len(steps) // 2
     grows = grows and sum(steps[-half:]) * 2 > sum(steps[:half])
-    return Growth(len(figures), Trend.GROWING if grows else Trend.STEADY, floor[0], floor[-1], is_enough)
+    return MemoryGrowth(len(figures), Trend.GROWING if grows else Trend.STEADY, floor[0], floor[-1], is_enough)
 
 
 def is_flat(figures: Sequence[int]) -> bool:

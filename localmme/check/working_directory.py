@@ -20,13 +20,13 @@ from localmme import state_directories
 
 
 @dataclass(frozen=True)
-class Scratch:
-    directory: Path
+class WorkingDirectory:
+    path: Path
     left_containers: bool  # a killed run may have left some on the Docker Engine
 
 
 @contextmanager
-def scratch() -> Iterator[Scratch]:
+def working_directory() -> Iterator[WorkingDirectory]:
     """A new directory, locked for as long as this process lives, and deleted afterwards. Raises SetupError."""
     base = state_directories.base() / ".checks"  # which is no emulator's name
     try:
@@ -42,7 +42,7 @@ def scratch() -> Iterator[Scratch]:
     except OSError as error:
         raise SetupError(f"{base} cannot be written to: {error.strerror}. Name another by XDG_STATE_HOME.") from None
     try:
-        yield Scratch(directory, left_containers)
+        yield WorkingDirectory(directory, left_containers)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
         os.close(lock)

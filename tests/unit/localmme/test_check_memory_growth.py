@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localmme.check.growth import ENOUGH_ROUNDS, GROWTH_BYTES, Trend, is_flat, judge
+from localmme.check.memory_growth import ENOUGH_ROUNDS, GROWTH_BYTES, Trend, is_flat, memory_growth
 
 MB = 2**20
 
@@ -32,23 +32,23 @@ SLOW = mib((268, 1), (281, 1), (286, 1), (290, 1), (293, 1), (295, 1), (297, 2))
 
 @pytest.mark.parametrize("series", [FLASK, MULTI_MODEL_SERVER, mib((31.4, 100)), mib((31.4, 1))])
 def test_series_that_were_recorded_of_correct_code_do_not_grow(series: list[int]) -> None:
-    assert judge(series).trend is Trend.STEADY
-    assert judge(series[: ENOUGH_ROUNDS + 10]).trend is Trend.STEADY
+    assert memory_growth(series).trend is Trend.STEADY
+    assert memory_growth(series[: ENOUGH_ROUNDS + 10]).trend is Trend.STEADY
 
 
 def test_eight_slow_rounds_of_a_server_that_warms_up_do_not_grow() -> None:
-    growth = judge(SLOW, model_bytes=30 * MB)
+    growth = memory_growth(SLOW, model_bytes=30 * MB)
     assert (growth.trend, growth.is_enough) == (Trend.STEADY, False)
 
 
 def test_a_collector_s_sawtooth_does_not_grow() -> None:
     series = [100 * MB + (round_ % 37) * MB for round_ in range(100)]
-    assert judge(series).trend is Trend.STEADY
+    assert memory_growth(series).trend is Trend.STEADY
 
 
 def test_a_heap_that_fills_up_more_and_more_slowly_does_not_grow() -> None:
     series = [int(200 * MB + 60 * MB * (1 - 0.95**round_)) for round_ in range(100)]
-    assert judge(series).trend is Trend.STEADY
+    assert memory_growth(series).trend is Trend.STEADY
 
 
 @given(st.lists(st.integers(0, 99), max_size=5), st.integers(1, 50), st.integers(0, 2**31))
@@ -58,7 +58,7 @@ def test_a_few_steps_do_not_grow_whenever_they_come(steps: list[int], megabytes:
         megabytes * MB * sum(step <= round_ for step in steps) + chance.randrange(GROWTH_BYTES // 4)
         for round_ in range(100)
     ]
-    assert judge(series).trend is Trend.STEADY
+    assert memory_growth(series).trend is Trend.STEADY
 
 
 @given(
@@ -70,7 +70,7 @@ def test_a_few_steps_do_not_grow_whenever_they_come(steps: list[int], megabytes:
 def test_a_leak_grows_however_noisy_it_is(leak: int, rounds: int, seed: int, base: int) -> None:
     chance = random.Random(seed)
     series = [base + round_ * leak + chance.randrange(4 * leak) for round_ in range(rounds)]
-    growth = judge(series)
+    growth = memory_growth(series)
     assert (growth.trend, growth.is_enough) == (Trend.GROWING, True)
     assert growth.per_round == pytest.approx(leak, rel=0.3)
     assert not any(is_flat(series[:count]) for count in range(0, rounds, 10))
@@ -79,20 +79,20 @@ def test_a_leak_grows_however_noisy_it_is(leak: int, rounds: int, seed: int, bas
 @given(st.integers(2 * GROWTH_BYTES, 20 * MB), st.integers(2, 6))
 def test_a_leak_below_a_collector_s_sawtooth_grows(leak: int, tooth: int) -> None:
     series = [round_ * leak + (round_ % tooth) * 5 * MB for round_ in range(100)]
-    assert judge(series).trend is Trend.GROWING
+    assert memory_growth(series).trend is Trend.GROWING
 
 
 def test_what_is_little_beside_a_model_does_not_grow() -> None:
     series = [round_ * 200 * 1024 for round_ in range(100)]
-    assert (judge(series).trend, judge(series, 30 * MB).trend) == (Trend.GROWING, Trend.STEADY)
+    assert (memory_growth(series).trend, memory_growth(series, 30 * MB).trend) == (Trend.GROWING, Trend.STEADY)
 
 
 @pytest.mark.parametrize("rounds", range(4, ENOUGH_ROUNDS))
 def test_with_few_rounds_only_whole_models_that_stay_are_told(rounds: int) -> None:
     whole = [round_ * 30 * MB for round_ in range(rounds)]
     part = [round_ * 10 * MB for round_ in range(rounds)]
-    assert (judge(whole, 30 * MB).trend, judge(whole, 30 * MB).is_enough) == (Trend.GROWING, False)
-    assert judge(part, 30 * MB).trend is Trend.STEADY
+    assert (memory_growth(whole, 30 * MB).trend, memory_growth(whole, 30 * MB).is_enough) == (Trend.GROWING, False)
+    assert memory_growth(part, 30 * MB).trend is Trend.STEADY
 
 
 def test_what_is_flat_for_forty_rounds_needs_no_more() -> None:
@@ -103,8 +103,8 @@ def test_what_is_flat_for_forty_rounds_needs_no_more() -> None:
 
 @given(st.lists(st.integers(0, 2**40), min_size=1, max_size=120))
 def test_any_series_can_be_judged(series: list[int]) -> None:
-    growth = judge(series)
+    growth = memory_growth(series)
     assert growth.rounds == len(series)
     assert growth.before <= growth.after or growth.trend is Trend.STEADY
     # What comes before makes no difference to what goes down again.
-    assert judge([*series, *itertools.repeat(min(series), len(series))]).trend is Trend.STEADY
+    assert memory_growth([*series, *itertools.repeat(min(series), len(series))]).trend is Trend.STEADY

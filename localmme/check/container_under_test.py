@@ -1,4 +1,4 @@
-"""What is checked: an image, a command, or a container that somebody else runs; and one run of it after the other."""
+"""The container under test: an image, a command, or one that somebody else runs; and its runs, one after the other."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class NotHealthy(Exception):
 
 
 @dataclass
-class Subject:
+class ContainerUnderTest:
     """What to run, and how the platform would."""
 
     runs: Image | Command | None  # None = it runs already, at ``url``
@@ -65,7 +65,7 @@ class Subject:
         if isinstance(self.runs, Image):
             self.image = await self.engine.image(self.runs.reference)
 
-    def new_run(self, *, shares_instance: bool = False) -> Run:
+    def new_run(self, *, shares_instance: bool = False) -> ContainerRun:
         """A run that is not started yet; ``shares_instance`` = it must bind to another port than 8080."""
         setting = Setting(
             name="primary",
@@ -79,7 +79,7 @@ class Subject:
             shares_instance=shares_instance,
             scratch=self.directory,
         )
-        return Run(self, setting, self.limits)
+        return ContainerRun(self, setting, self.limits)
 
     def container(self, setting: Setting, limits: Limits, log: LogSink) -> Container:
         if self.runs is None:
@@ -87,13 +87,13 @@ class Subject:
         return new_container(self.runs, setting, limits, self.engine, log, check_labels=False)
 
 
-class Run:
-    """One run of the subject, from its start to its end."""
+class ContainerRun:
+    """One run of it, from its start to its end."""
 
-    def __init__(self, subject: Subject, setting: Setting, limits: Limits) -> None:
-        self._subject, self._limits = subject, limits
+    def __init__(self, under_test: ContainerUnderTest, setting: Setting, limits: Limits) -> None:
+        self._under_test, self._limits = under_test, limits
         self._lines: deque[str] = deque(maxlen=LAST_LINES)
-        self.container = subject.container(setting, limits, self._lines.append)
+        self.container = under_test.container(setting, limits, self._lines.append)
         self.caller = Caller("", 0)
         self.told_port = 0  # where it was to listen; the caller has where it does
         self._watch: asyncio.Task[str] | None = None
@@ -140,7 +140,7 @@ class Run:
 
     def last_words(self) -> str:
         """The end of its log."""
-        if not self._subject.is_ours:
+        if not self._under_test.is_ours:
             return ""
         if not self._lines:
             return "It wrote nothing to its log."
@@ -151,7 +151,7 @@ class Run:
         ping = await self._ping(self.caller)
         if ping.status == 200:
             return None
-        is_silent = self._subject.is_process and not ping.status
+        is_silent = self._under_test.is_process and not ping.status
         if is_silent and time.perf_counter() - began > OTHER_PORT_SECONDS and await self._elsewhere():
             return None
         return ping.received
