@@ -40,6 +40,8 @@ class EmulatorError(Exception):
 class SetupError(EmulatorError):
     """What the user asked for cannot work; the message says what to do, in one line for each thing."""
 
+    exit_code = 1  # of the command that it ends
+
 
 class ArchiveError(EmulatorError):
     """A model archive that cannot be read, or that is not safe to extract."""

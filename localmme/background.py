@@ -14,11 +14,12 @@ from emulator.printable import printable
 from emulator.state_directory import EmulatorRecord, StateDirectory
 from localmme import state_directories
 from localmme.emulator_client import waiting
-from localmme.serve_process import PageRefused, arguments_of, end, launch, page, wait_in_service
+from localmme.serve_process import PageRefused, end, launch, page, wait_in_service
 
 END_MARGIN_SECONDS = 5.0
 STATE_SECONDS = 5.0  # for an emulator to tell its endpoints
 LIST = ", "
+MINUTES = len("2030-01-01T00:00")  # of a time, without its seconds: a table has to fit into 80 columns
 
 
 def detach(arguments: list[str], directory: StateDirectory) -> EmulatorRecord:
@@ -107,21 +108,17 @@ def print_running(emulators: list[dict[str, Any]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=SIMPLE, pad_edge=False)
+    table = Table(box=SIMPLE, pad_edge=False, show_edge=False)
     for heading in ("name", "url", "endpoints", "since", "pid"):
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading, overflow="fold", no_wrap=heading in ("url", "since", "pid"))
     for each in emulators:
-        told = each["endpoints"]
-        endpoints = LIST.join(f"{endpoint['endpoint_name']} {endpoint['status']}" for endpoint in told or []) or "-"
-        cells = (each["name"], each["url"], "?" if told is None else endpoints, each["since"], str(each["pid"]))
+        known = each["endpoints"]
+        endpoints = LIST.join(f"{endpoint['endpoint_name']} {endpoint['status']}" for endpoint in known or []) or "-"
+        since = f"{each['since'][:MINUTES]}Z"
+        cells = (each["name"], each["url"], "?" if known is None else endpoints, since, str(each["pid"]))
         table.add_row(*(Text(printable(cell)) for cell in cells))
     console = Console(width=None if sys.stdout.isatty() else 500)
     console.print(table if emulators else _those_running())
-
-
-def words_for(given: list[tuple[str, Any]], port: int, file: str | None) -> list[str]:
-    """The command line of an emulator to detach: options as they were given, with their names."""
-    return [*arguments_of([*given, ("--port", port)]), *(["--", file] if file else [])]
 
 
 def _those_running() -> str:

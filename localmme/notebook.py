@@ -18,14 +18,13 @@ from IPython.core.magic import no_var_expand
 from emulator.errors import SetupError
 from emulator.printable import printable, printable_lines
 from localmme import tables
-from localmme.cli import main as cli
+from localmme.options import PYTHON_OPTIONS
 from localmme.python_api import Emulator, serve
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
 VARIABLE = "localmme_emulator"  # in the notebook
-NOT_HERE = {"name", "detach", "until_eof"}  # options of serve for emulators that belong to nobody
 EXTENSION = "_localmme"  # the attribute of the shell that holds the notebook's emulator
 
 
@@ -36,7 +35,7 @@ class HandlerFailed(Exception):
         return printable_lines(str(self), indent="").splitlines()
 
 
-class Exported:
+class ExportedVariables:
     """Variables in the environment of this very process, until they are taken back."""
 
     def __init__(self, variables: Mapping[str, str]) -> None:
@@ -69,11 +68,11 @@ class Notebook:
     def __init__(self, shell: InteractiveShell) -> None:
         self._shell = shell
         self._emulator: Emulator | None = None
-        self._exported: Exported | None = None
+        self._exported: ExportedVariables | None = None
         self._cell: str | None = None
         self._commands = click.Group("%localmme", help="An emulator that belongs to this notebook.")
         for command in (
-            click.Command("serve", callback=self._serve, params=_but(cli.serve, NOT_HERE), help=SERVE),
+            click.Command("serve", callback=self._serve, params=[SERVED_FILE, *PYTHON_OPTIONS], help=SERVE),
             click.Command("invoke", callback=self._invoke, params=REQUEST, help=INVOKE),
             click.Command("models", callback=self._models, help="List the models, where they are and how they did."),
             click.Command("state", callback=self._state, help="Show endpoints, instances and models."),
@@ -112,23 +111,19 @@ class Notebook:
 
     def _serve(self, **_: Any) -> Emulator:
         context = click.get_current_context()
-        given = {
-            name: value
-            for name, value in context.params.items()
-            if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        arguments = {
+            option.keyword: option.python_value(context.params[option.name])
+            for option in PYTHON_OPTIONS
+            if option.name and context.get_parameter_source(option.name) is click.core.ParameterSource.COMMANDLINE
         }
-        for option, keyword in (("no_endpoint", "endpoint"), ("no_cache", "cache")):
-            if given.pop(option, False):
-                given[keyword] = False
-        for option, keyword, flag in (("environment", "env", "--env"), ("limits", "limits", "--limit")):
-            if option in given:
-                given[keyword] = dict(_pair(flag, text) for text in given.pop(option))
+        if context.params["file"] is not None:
+            arguments["file"] = context.params["file"]
         self.stop()  # a cell that is run again means the same emulator anew
         if self._emulator is not None and self._emulator.url:
             # Where the clients that the notebook has made look for it.
-            given.setdefault("port", urlsplit(self._emulator.url).port)
-        self._emulator = serve(**given)
-        self._exported = Exported(self._emulator.environment())
+            arguments.setdefault("port", urlsplit(self._emulator.url).port)
+        self._emulator = serve(**arguments)
+        self._exported = ExportedVariables(self._emulator.environment())
         self._shell.user_ns[VARIABLE] = self._emulator
         return self._emulator
 
@@ -172,6 +167,7 @@ class Notebook:
 
 SERVE = "Stand up a multi-model endpoint that belongs to this notebook, on any port that is free."
 INVOKE = "Invoke MODEL (a TargetModel) with --data, or with the text of the cell below %%localmme invoke MODEL."
+SERVED_FILE = click.Argument(["file"], required=False, metavar="[FILE]")
 REQUEST: list[click.Parameter] = [
     click.Argument(["model"]),
     click.Option(["--data"], metavar="@FILE|TEXT", help="The request's body: a file, or a text."),
@@ -192,17 +188,6 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
 def unload_ipython_extension(shell: InteractiveShell) -> None:
     """What ``%unload_ext localmme`` calls: stops the notebook's emulator."""
     getattr(shell, EXTENSION).stop()
-
-
-def _but(command: click.Command, names: set[str]) -> list[click.Parameter]:
-    return [parameter for parameter in command.params if parameter.name not in names]
-
-
-def _pair(flag: str, text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise SetupError(f"{flag} takes NAME=VALUE, not {text!r}.")
-    return name, value
 
 
 def _readable(body: bytes) -> Any:

@@ -26,7 +26,6 @@ DEFAULTS = {
     "memory": "memory for the container and its models, such as 2GiB",
     "max_loaded_models": "most models in memory at a time",
 }
-PATHS = ("file", "models", "handler", "s3", "access", "state_dir")
 # Each says what runs as the container: who says one of them does not mean another one that was said further away.
 CONTAINERS = {"handler", "command", "image"}
 # Emulators that are up at a time, in one process. Each takes about 100 MB, and what its models take. [ours]
@@ -195,9 +194,12 @@ def _check(marker: pytest.Mark) -> None:
 
 def _absolute(options: Mapping[str, Any], base: Path) -> dict[str, Any]:
     """The options with the paths among them as they are from anywhere."""
+    from localmme.options import PYTHON_OPTIONS
+
+    paths = {"file", *(option.keyword for option in PYTHON_OPTIONS if option.is_path)}
     return {
         name: os.path.join(base, os.path.expanduser(value))
-        if name in PATHS and value is not None and not str(value).startswith("s3://")
+        if name in paths and value is not None and not str(value).startswith("s3://")
         else value
         for name, value in options.items()
     }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-import shlex
 import subprocess
 import threading
 import time
@@ -18,7 +17,8 @@ from emulator.state import EmulatorState, ModelState
 from emulator.state_directory import StateDirectory
 from localmme import state_directories
 from localmme.emulator_client import guess_content_type
-from localmme.serve_process import ServeError, arguments_of, end, last_words, launch, log_of, page, wait_in_service
+from localmme.options import command_line
+from localmme.serve_process import ServeError, end, last_words, launch, log_of, page, wait_in_service
 
 StrPath: TypeAlias = "str | os.PathLike[str]"
 
@@ -75,36 +75,10 @@ def serve(
     Raises ServeError, with the last that it wrote, when it is not InService after ``startup_timeout_seconds``, or
     cannot be; and SetupError when its directory cannot be used. Then it has ended, as after a KeyboardInterrupt.
     """
-    options: list[tuple[str, Any]] = [
-        ("--models", _path(models)),
-        ("--handler", _path(handler)),
-        ("--command", command if isinstance(command, str) or command is None else shlex.join(command)),
-        ("--image", image),
-        ("--gpus", gpus),
-        ("--s3", _path(s3)),
-        ("--access", _path(access)),
-        ("--no-endpoint", not endpoint),
-        ("--endpoint-name", endpoint_name),
-        ("--host", host),
-        ("--port", port),
-        ("--allow-host", _several(allow_hosts)),
-        ("--allow-origin", _several(allow_origins)),
-        ("--local-code", local_code),
-        ("--no-local-code", local_code is False),
-        ("--instance-type", instance_type),
-        ("--instances", instances),
-        ("--memory", memory),
-        ("--storage", storage),
-        ("--max-loaded-models", max_loaded_models),
-        ("--workers-per-model", workers_per_model),
-        ("--no-cache", not cache),
-        ("--reload", reload),
-        ("--env", [f"{name}={value}" for name, value in (env or {}).items()]),
-        ("--limit", [f"{name}={value}" for name, value in (limits or {}).items()]),
-        ("--until-eof", True),
-    ]
-    arguments = arguments_of(options) + (["--", os.fspath(file)] if file is not None else [])
-    emulator = Emulator(arguments, StateDirectory(Path(state_dir).expanduser().absolute()) if state_dir else None)
+    arguments = {**locals(), "state_dir": None}  # of which each option finds its own
+    words = [*command_line(arguments), "--until-eof", *(["--", os.fspath(file)] if file is not None else [])]
+    directory = StateDirectory(Path(state_dir).expanduser().absolute()) if state_dir else None
+    emulator = Emulator(words, directory)
     try:
         emulator._wait_in_service(startup_timeout_seconds)
     except BaseException:
@@ -296,14 +270,6 @@ class Emulator:
 
 
 _running: set[Emulator] = set()
-
-
-def _path(path: StrPath | None) -> str | None:
-    return None if path is None else os.fspath(path)
-
-
-def _several(values: str | Sequence[str]) -> list[str]:
-    return [values] if isinstance(values, str) else list(values)
 
 
 def _close(pipe: IO[Any] | None) -> None:

@@ -9,7 +9,6 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -36,18 +35,10 @@ _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 class ServeError(SetupError):
     """An emulator cannot be started, or has ended; the message holds the last that it wrote."""
 
-
-def arguments_of(options: Iterable[tuple[str, Any]]) -> list[str]:
-    """Options as words of a command line; those that are None or False are left out, lists are repeated."""
-    words: list[str] = []
-    for name, value in options:
-        if value is True:
-            words.append(name)
-        elif isinstance(value, (list, tuple)):
-            words += [f"{name}={each}" for each in value]
-        elif value is not None and value is not False:
-            words.append(f"{name}={value}")
-    return words
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        """``exit_code`` is that of its process."""
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 def launch(arguments: list[str], directory: StateDirectory, stdin: int) -> subprocess.Popen[bytes]:
@@ -79,7 +70,8 @@ def wait_in_service(
     pause = POLL_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise ServeError(last_words(directory, f"localmme serve ended with exit code {process.returncode}"))
+            words = last_words(directory, f"localmme serve ended with exit code {process.returncode}")
+            raise ServeError(words, max(1, process.returncode))  # negative: a signal has ended it
         record = directory.record()
         if record is not None and record.pid == process.pid and _is_in_service(record.url, deadline):
             return record

@@ -29,7 +29,7 @@ from localmme.check.models import Models
 from localmme.check.runner import Result, Runner
 from localmme.check.working_directory import WorkingDirectory, working_directory
 from localmme.emulator_client import guess_content_type, read_data
-from localmme.serve_options import variable
+from localmme.options import name_and_value
 
 DEFAULT_BODY, DEFAULT_CONTENT_TYPE = b"{}", "application/json"
 SOME_FAILED, COULD_NOT_RUN, INTERRUPTED = 1, 2, 128  # exit codes; to the last, the signal's number is added
@@ -166,7 +166,7 @@ def _container_under_test(
 ) -> ContainerUnderTest:
     if sum(map(bool, (image, command, handler, url))) > 1:
         raise SetupError("--image, --command, --handler and --url exclude each other: each says what is checked.")
-    variables = dict(variable(text) for text in environment)
+    variables = dict(name_and_value("--env", text) for text in environment)
     if url:
         RunningContainer(url)  # whether it is an address
         if variables:

@@ -1,4 +1,4 @@
-"""What a shell completes: emulators' names, and the models of a running emulator."""
+"""``localmme completion``, and what a shell completes: emulators' names, and the models of a running emulator."""
 
 from __future__ import annotations
 
@@ -13,12 +13,20 @@ from localmme import state_directories
 ANSWER_SECONDS = 2.0  # nobody waits longer for a Tab
 
 
-def script(command: click.Command, shell: str) -> str:
+def _script(command: click.Command, shell: str) -> str:
     """What a shell has to evaluate so that it completes localmme. Raises LookupError for a shell that is not known."""
     completer = get_completion_class(shell)
     if completer is None:
         raise LookupError(shell)
     return completer(command, {}, "localmme", "_LOCALMME_COMPLETE").source()
+
+
+@click.command("completion", short_help="Print what makes a shell complete localmme.")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def command(context: click.Context, shell: str) -> None:
+    """Print what makes a shell complete localmme: eval "$(localmme completion bash)"."""
+    click.echo(_script(context.find_root().command, shell))
 
 
 def emulator_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:

@@ -80,7 +80,7 @@ def test_a_detached_emulator_is_found_by_its_name(served: list[str], leftovers: 
     assert Path(emulator["state_directory"]) == states / "houses"
     assert time.time() - 60 < psutil.Process(emulator["pid"]).create_time() < time.time()
     table = done("ps")
-    assert all(word in table for word in ("houses", emulator["url"], "local InService", emulator["since"]))
+    assert all(word in table for word in ("houses", emulator["url"], "local InService", emulator["since"][:16] + "Z"))
 
     assert done("invoke", "--name", "houses", "a.tar.gz", "--data", "x") == "hello"
     assert "a.tar.gz" in done("models", "--name", "houses")
@@ -192,6 +192,13 @@ def test_a_name_in_use_is_not_served_again(served: list[str]) -> None:
     assert done("invoke", "--name", "houses", "a.tar.gz", "--data", "x") == "hello"
 
 
+def test_a_detached_one_that_cannot_be_fails_with_the_exit_code_of_serve(bucket: Path, leftovers: Leftovers) -> None:
+    failing = ("serve", "--models", str(bucket), "--command", "false", "--port", "0", "--name", "a")
+    attached, detached = localmme(*failing), localmme(*failing, "--detach")
+    assert attached.returncode == detached.returncode == 3
+    assert attached.stderr.splitlines()[-1] == detached.stderr.splitlines()[-1]
+
+
 def test_a_failed_start_leaves_what_was_there_before(served: list[str], states: Path) -> None:
     done("serve", "--detach", "--name", "houses", *served)
     done("stop")
@@ -277,7 +284,13 @@ def test_logs_of_one_container_are_its_own_lines(served: list[str]) -> None:
     endpoint, _, instance, _ = instances[0].split("/")
     assert done("logs", instance).splitlines()[0].startswith("Listening on ")
     assert done("logs", "--endpoint-name", endpoint) == both
-    assert done("logs", "--endpoint-name", "other") == done("logs", "other") == ""
+    assert wrong("logs", "--endpoint-name", "other") == "Error: Emulator houses has no endpoint other. It has: local."
+    unknown = wrong("logs", "other")
+    assert unknown.startswith("Error: Emulator houses has no container, instance or variant other. It has: primary, ")
+    assert unknown.endswith("An emulator is named with --name. There are: houses.")
+    assert (
+        wrong("logs", "--name", "other") == "Error: There is no emulator other, and there was none. There are: houses."
+    )
     done("stop")
     assert done("logs", "--name", "houses").startswith(whole)
 

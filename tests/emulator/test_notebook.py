@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import io
 import json
 import os
@@ -24,8 +23,6 @@ from rich.console import Console
 
 import localmme
 from localmme import tables
-from localmme.cli import main as cli
-from localmme.notebook import NOT_HERE
 from tests.support.files import archive
 from tests.support.repository import REPOSITORY
 from tests.support.waiting import eventually
@@ -163,12 +160,6 @@ def test_the_sample_notebook_runs_from_top_to_bottom(monkeypatch: pytest.MonkeyP
 def test_the_sample_notebook_is_committed_without_outputs() -> None:
     code = [cell for cell in json.loads(SAMPLE.read_text("utf-8"))["cells"] if cell["cell_type"] == "code"]
     assert code and all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code)
-
-
-def test_the_magic_takes_the_options_of_the_command() -> None:
-    renamed = {"no_endpoint": "endpoint", "no_cache": "cache", "environment": "env"}
-    options = {renamed.get(str(option.name), option.name) for option in cli.serve.params} - NOT_HERE
-    assert options <= set(inspect.signature(localmme.serve).parameters)
 
 
 def test_an_emulator_is_served_invoked_shown_and_stopped(kernel: Kernel) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-import click
 import docker
 import psutil
 import pytest
@@ -17,8 +16,7 @@ from botocore.config import Config
 
 import localmme
 from localmme import python_api
-from localmme.background import words_for
-from localmme.cli import main as cli
+from localmme.cli.serve import serve
 from tests.support.emulator_process import Emulator
 from tests.support.files import archive
 from tests.support.real_servers.images import Images
@@ -158,10 +156,5 @@ def test_a_detached_emulator_gets_what_was_written(words: list[str], monkeypatch
         return Found()
 
     monkeypatch.setattr("localmme.background.detach", detach)
-    cli.serve.main(["--no-endpoint", "--detach", "--port", "1234", *words], standalone_mode=False)
-    assert given == [[*words_for([("--no-endpoint", True)], 1234, None)[:1], *words, "--port=1234"]]
-
-
-def test_they_may_stand_beside_a_file() -> None:
-    concerned = {option.name for option in cli.serve.params if isinstance(option, click.Option)}
-    assert {"allow_hosts", "allow_origins", "local_code"} <= concerned & cli.SERVER_OPTIONS
+    serve.main(["--no-endpoint", "--detach", "--port", "1234", *words], standalone_mode=False)
+    assert given == [["--no-endpoint", *words, "--port=1234"]]

@@ -493,7 +493,7 @@ def test_boto3_is_not_imported_before_s3_is_asked() -> None:
 import sys
 from emulator.archives.source_selection import source_of_many
 from emulator.archives.model_data_url import S3Url
-import emulator.server.gunicorn_app, localmme.cli.main, localmme.server_setup, localmme.serve_options
+import emulator.server.gunicorn_app, localmme.cli.main, localmme.server_setup, localmme.endpoint_options
 
 bucket = source_of_many(S3Url("models"))
 print([name for name in ("boto3", "botocore.session", "s3transfer") if name in sys.modules])

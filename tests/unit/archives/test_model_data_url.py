@@ -12,7 +12,7 @@ import pytest
 from emulator.archives.model_data_url import LocalS3, S3Url, is_url, parse_s3_url
 from emulator.archives.source_selection import source_of_many
 from emulator.errors import SetupError, ValidationError
-from localmme import serve_options
+from localmme import endpoint_options
 
 
 @pytest.mark.parametrize(
@@ -123,10 +123,10 @@ def test_a_slash_that_is_missing_is_told(tmp_path: Path, prefix: str, target_mod
 
 
 def test_the_command_line_takes_a_prefix_as_a_folder() -> None:
-    asked: dict[str, Any] = dict.fromkeys(inspect.signature(serve_options.start_requests).parameters)
+    asked: dict[str, Any] = dict.fromkeys(inspect.signature(endpoint_options.start_requests).parameters)
     asked |= {"instances": 1, "endpoint_name": "local", "storage": "1GiB", "environment": (), "cache": True}
     for url in ("s3://models/europe", "s3://models/europe/"):
-        [model] = serve_options.start_requests(**{**asked, "models": url}).models
+        [model] = endpoint_options.start_requests(**{**asked, "models": url}).models
         assert model["PrimaryContainer"]["ModelDataUrl"] == "s3://models/europe/"
 
 

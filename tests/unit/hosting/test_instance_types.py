@@ -7,7 +7,7 @@ from emulator.errors import SetupError
 from emulator.hosting.instance_types import InstanceType, instance_type, instance_types
 from emulator.hosting.storage_sizes import local_disk_bytes, storage_bytes
 from emulator.services.sagemaker.definitions import variant_problems
-from localmme import serve_options
+from localmme import endpoint_options
 
 GIB = 1024**3
 
@@ -111,4 +111,4 @@ def test_many_models_take_a_type_with_one_gpu_at_most(name, many, refused):
 
 def test_the_command_line_refuses_it_too():
     with pytest.raises(SetupError, match="has 4 GPUs: .* Choose another --instance-type"):
-        serve_options.local_instances("ml.g4dn.12xlarge", None, None)
+        endpoint_options.local_instances("ml.g4dn.12xlarge", None, None)

@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from emulator.errors import SetupError
 from emulator.state_directory import StateDirectory
+from localmme import state_directories
 
 FOLLOW_SECONDS = 0.2  # between two looks at the files
 
@@ -39,12 +40,13 @@ def lines(directory: StateDirectory, endpoint_name: str | None, part: str | None
 
     Those of serve itself, in which the containers' are in order of time, if it was detached and nothing is filtered;
     else those of the containers' files, each with its container when there are several. ``part`` is the name of a
-    container, an instance or a variant. With ``follow``, until the emulator ends. Raises SetupError when there is none.
+    container, an instance or a variant. With ``follow``, until the emulator ends. Raises SetupError when there is no
+    such emulator, or nothing of these names in it.
     """
     if not directory.path.is_dir():
-        raise SetupError(
-            f"There is no emulator {directory.path.name}, and there was none: {directory.path} is not there."
-        )
+        raise SetupError(f"There is no emulator {directory.path.name}, and there was none. {_those_with_logs()}")
+    if part is not None or endpoint_name is not None:
+        _refuse_unknown(directory, endpoint_name, part)
     tails: dict[str, Tail] = {}
     while True:
         lives = directory.is_in_use()  # asked before reading, so that the last lines are seen
@@ -53,24 +55,49 @@ def lines(directory: StateDirectory, endpoint_name: str | None, part: str | None
                 tails[name] = Tail(path)
         for name, tail in tails.items():
             for line in tail.lines():
-                yield _told(name, line, len(tails))
+                yield _labelled(name, line, len(tails))
         if not follow or not lives:
             break
         time.sleep(FOLLOW_SECONDS)
     for name, tail in tails.items():
         for line in tail.close():
-            yield _told(name, line, len(tails))
+            yield _labelled(name, line, len(tails))
 
 
 def _files(directory: StateDirectory, endpoint_name: str | None, part: str | None) -> Iterator[tuple[str, Path]]:
     if endpoint_name is None and part is None and directory.serve_log.exists():
         yield "", directory.serve_log
         return
-    for path in sorted(directory.container_logs.rglob("*.log")):
-        names = path.relative_to(directory.container_logs).with_suffix("").parts
+    for names, path in _container_files(directory):
         if endpoint_name in (None, names[0]) and (part is None or part in names[1:]):
             yield "/".join(names), path
 
 
-def _told(name: str, line: str, of: int) -> str:
+def _container_files(directory: StateDirectory) -> Iterator[tuple[tuple[str, ...], Path]]:
+    """Each container's file, with the names of its endpoint, variant and instance and its own."""
+    for path in sorted(directory.container_logs.rglob("*.log")):
+        yield path.relative_to(directory.container_logs).with_suffix("").parts, path
+
+
+def _refuse_unknown(directory: StateDirectory, endpoint_name: str | None, part: str | None) -> None:
+    if any(_files(directory, endpoint_name, part)):
+        return
+    emulator, known = directory.path.name, [names for names, _ in _container_files(directory)]
+    of_endpoint = [names for names in known if endpoint_name in (None, names[0])]
+    if endpoint_name is not None and not of_endpoint:
+        endpoints = ", ".join(dict.fromkeys(names[0] for names in known)) or "none"
+        raise SetupError(f"Emulator {emulator} has no endpoint {endpoint_name}. It has: {endpoints}.")
+    parts = ", ".join(dict.fromkeys(name for names in of_endpoint for name in reversed(names[1:]))) or "none"
+    raise SetupError(
+        f"Emulator {emulator} has no container, instance or variant {part}. It has: {parts}. "
+        f"An emulator is named with --name. {_those_with_logs()}"
+    )
+
+
+def _those_with_logs() -> str:
+    names = [directory.path.name for directory in state_directories.all_known() if directory.record() is not None]
+    return f"There are: {', '.join(names)}." if names else "There are none."
+
+
+def _labelled(name: str, line: str, of: int) -> str:
     return f"{name} | {line}" if of > 1 else line

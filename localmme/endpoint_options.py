@@ -1,4 +1,4 @@
-"""From what a person typed to what the emulator takes: every option of ``serve``, and what can be wrong with it."""
+"""From the options that describe an endpoint to its definition, and what can be wrong with them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from emulator.services.sagemaker.local_settings import LocalInstances
 from emulator.services.sagemaker.model_data_location import url_of
 from emulator.services.sagemaker.start_requests import StartRequests
 from emulator.sizes import parse_size
+from localmme.options import name_and_value
 
 ENDPOINT_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")  # [api]
 
@@ -47,7 +48,7 @@ def start_requests(
         raise SetupError("--handler, --command and --image exclude each other: each says what runs as the container.")
     if gpus and not image:
         raise SetupError("--gpus goes with --image: a local process sees the machine's GPUs as they are.")
-    variables = dict(variable(text) for text in environment)
+    variables = dict(name_and_value("--env", text) for text in environment)
     if workers_per_model is not None:
         # The Inference Toolkit and the embedded server both read this variable. SageMaker does not set it.
         variables.setdefault("SAGEMAKER_MODEL_SERVER_WORKERS", str(workers_per_model))
@@ -135,10 +136,3 @@ def _positive_size(option: str, text: str) -> int:
     if size <= 0:
         raise SetupError(f"{option} must be more than nothing, not {text}.")
     return size
-
-
-def variable(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise SetupError(f"--env takes NAME=VALUE, not {text!r}.")
-    return name, value

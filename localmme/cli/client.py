@@ -1,0 +1,97 @@
+"""The commands for a running emulator's endpoints: ``invoke``, ``models``, ``state``, ``env``."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+from emulator.errors import SetupError
+from emulator.printable import printable
+from localmme.cli.completion import target_models
+from localmme.cli.emulator_options import of_an_emulator, where_an_emulator_is
+
+
+@click.command(short_help="Invoke a model, and print the answer.")
+@click.argument("model", shell_complete=target_models)
+@click.option("--data", metavar="@FILE|TEXT|-", required=True, help="The request's body: a file, a text, or stdin.")
+@click.option("--content-type", help="Of the request. [default: told from the data]")
+@click.option("--accept", help="Content type wanted for the answer.")
+@click.option("--output", metavar="FILE", help="Write the answer's body there instead of to stdout.")
+@of_an_emulator
+def invoke(
+    model: str,
+    data: str,
+    content_type: str | None,
+    accept: str | None,
+    output: str | None,
+    url: str,
+    endpoint_name: str,
+) -> None:
+    """Invoke MODEL (a TargetModel, the archive's path below the models directory) and print the answer."""
+    from localmme import emulator_client
+
+    body = emulator_client.read_data(data)
+    request = {"Accept": accept} if accept else {}
+    request["ContentType"] = content_type or emulator_client.guess_content_type(data, body)
+    answer = emulator_client.invoke(url, endpoint_name, model, body, **request)
+    if output:
+        try:
+            Path(output).write_bytes(answer)
+        except OSError as error:
+            raise SetupError(f"The answer cannot be written to {output}: {error.strerror}.") from None
+        return
+    if _is_terminal():  # which would obey some of it
+        click.echo("\n".join(map(printable, answer.decode("utf-8", "backslashreplace").splitlines())))
+        return
+    sys.stdout.buffer.write(answer)
+    sys.stdout.buffer.flush()
+
+
+def _is_terminal() -> bool:
+    return sys.stdout.isatty()
+
+
+@click.command(short_help="List the models: in S3, on disk, in memory.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
+@of_an_emulator
+def models(as_json: bool, url: str, endpoint_name: str) -> None:
+    """List the models: what is in S3, on disk and in memory, and how often each was used."""
+    from localmme import emulator_client
+
+    listed = emulator_client.endpoint_state(url, endpoint_name)["models"]
+    if as_json:
+        click.echo(json.dumps(listed, indent=2))
+    else:
+        emulator_client.print_models(listed)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@where_an_emulator_is
+def state(as_json: bool, url: str) -> None:
+    """Show an emulator's endpoints, instances and models."""
+    from localmme import emulator_client
+
+    told = emulator_client.state(url)
+    if as_json:
+        click.echo(json.dumps(told, indent=2))
+    else:
+        emulator_client.print_state(told)
+
+
+@click.command(short_help="Print what to export for boto3 and the AWS CLI.")
+@of_an_emulator
+def env(url: str, endpoint_name: str) -> None:
+    """Print what to export so that boto3 and the AWS CLI talk to the emulator: eval "$(localmme env)"."""
+    from localmme.aws_environment import aws_environment
+    from localmme.emulator_client import about
+
+    exports = aws_environment(url, about(url)["region"])
+    if exports.warning:
+        click.echo(f"Warning: {printable(exports.warning)}", err=True)
+    for name, value in exports.variables.items():
+        click.echo(f"export {name}={shlex.quote(value)}")

@@ -1,0 +1,232 @@
+"""Every option of ``localmme serve``, once: for the command line, ``localmme.serve``, the notebook and pytest."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from emulator.errors import SetupError
+
+
+class ServeOption(click.Option):
+    """An option of ``serve``, by which a command line and a Python program say the same."""
+
+    def __init__(
+        self,
+        *names: str,
+        describes_endpoint: bool = False,
+        is_path: bool = False,
+        for_python: bool = True,
+        **attributes: Any,
+    ) -> None:
+        """``describes_endpoint``: it goes with neither a FILE nor --no-endpoint. ``is_path``: it names a file or a
+        directory. ``for_python``: ``localmme.serve`` takes it as well."""
+        super().__init__(names, **attributes)
+        self.describes_endpoint, self.is_path, self.for_python = describes_endpoint, is_path, for_python
+        self.turns_off = (self.name or "").startswith("no_")
+        self.takes_pairs = self.multiple and "=" in (self.metavar or "")
+
+    @property
+    def keyword(self) -> str:
+        """The argument of ``localmme.serve``; that of ``--no-cache`` is ``cache``, which is False with it."""
+        return (self.name or "").removeprefix("no_")
+
+    def python_value(self, typed: Any) -> Any:
+        """What ``localmme.serve`` takes, of a value that came from a command line. Raises SetupError."""
+        if self.turns_off:
+            return not typed
+        if self.takes_pairs:
+            return dict(name_and_value(self.opts[0], text) for text in typed)
+        return list(typed) if self.multiple else typed
+
+    def words(self, value: Any) -> list[str]:
+        """The words of a command line that say what ``localmme.serve`` is called with; none for None."""
+        flag = self.opts[0]
+        if value is None:
+            return []
+        if self.is_flag:
+            if value != self.turns_off:
+                return [flag]
+            return self.secondary_opts[:1]  # of a pair such as --local-code/--no-local-code
+        if isinstance(value, Mapping):
+            value = [f"{name}={text}" for name, text in value.items()]
+        if not self.multiple:
+            value = [value if isinstance(value, (str, int, os.PathLike)) else shlex.join(value)]
+        elif isinstance(value, str):
+            value = [value]
+        return [f"{flag}={each if not self.is_path else os.fspath(each)}" for each in value]
+
+
+def name_and_value(flag: str, text: str) -> tuple[str, str]:
+    """The two parts of ``NAME=VALUE``. Raises SetupError for other texts, which came with that option."""
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise SetupError(f"{flag} takes NAME=VALUE, not {text!r}.")
+    return name, value
+
+
+def command_line(values: Mapping[str, Any]) -> list[str]:
+    """The options of a command line that say the same as these arguments of ``localmme.serve``."""
+    return [word for option in OPTIONS for word in option.words(values.get(option.keyword))]
+
+
+# The order is that of the help and of docs/commands.md.
+OPTIONS = [
+    ServeOption(
+        "--models",
+        metavar="DIR|S3URL",
+        describes_endpoint=True,
+        is_path=True,
+        help="Folder of model archives: a directory, or s3://BUCKET/PREFIX/.",
+    ),
+    ServeOption(
+        "--image",
+        metavar="IMAGE",
+        describes_endpoint=True,
+        help="Docker image to run as the container: a name, a digest or an ECR URI.",
+    ),
+    ServeOption(
+        "--handler",
+        metavar="FILE[:NAME]",
+        describes_endpoint=True,
+        is_path=True,
+        help="Python handler for all models. Without it, each archive carries its own (code/inference.py).",
+    ),
+    ServeOption(
+        "--command",
+        metavar="COMMAND",
+        describes_endpoint=True,
+        help="A multi-model server to run instead of localmme's own.",
+    ),
+    ServeOption("--gpus", metavar="all|N", describes_endpoint=True, help="GPUs for an image's container."),
+    ServeOption("--no-endpoint", is_flag=True, help="Start without an endpoint: create some through the API."),
+    ServeOption(
+        "--s3",
+        metavar="DIR",
+        is_path=True,
+        help="What S3 serves: each directory in it is a bucket. [default: --models, if local; with --no-endpoint ./s3]",
+    ),
+    ServeOption(
+        "--access",
+        metavar="FILE",
+        is_path=True,
+        help="Who may do what, such as access.yaml. [default: anybody everything]",
+    ),
+    ServeOption(
+        "--endpoint-name", default="local", show_default=True, describes_endpoint=True, help="The endpoint's name."
+    ),
+    ServeOption("--host", default="127.0.0.1", show_default=True, help="Address to listen on."),
+    ServeOption(
+        "--port",
+        default=8080,
+        show_default=True,
+        type=click.IntRange(0, 65535),
+        help="Port to listen on; 0 takes any.",
+    ),
+    ServeOption(
+        "--allow-host",
+        "allow_hosts",
+        metavar="NAME",
+        multiple=True,
+        help="A name by which clients reach it, beside localhost and --host; *.NAME: all below it. Repeatable.",
+    ),
+    ServeOption(
+        "--allow-origin",
+        "allow_origins",
+        metavar="ORIGIN",
+        multiple=True,
+        help="Web pages that may call it, such as http://localhost:3000. Repeatable. [default: none]",
+    ),
+    ServeOption(
+        "--local-code/--no-local-code",
+        default=None,
+        help="May CreateModel run images, handlers and commands on this machine? [default: yes, unless others than "
+        "this machine reach --host, without --access]",
+    ),
+    ServeOption(
+        "--instance-type",
+        metavar="ML.TYPE",
+        describes_endpoint=True,
+        help="Its memory and vCPUs are those of the instance.",
+    ),
+    ServeOption(
+        "--instances",
+        metavar="N",
+        type=click.IntRange(1),
+        default=1,
+        show_default=True,
+        describes_endpoint=True,
+        help="Instances, each with a container and memory of its own.",
+    ),
+    ServeOption(
+        "--memory",
+        metavar="SIZE",
+        describes_endpoint=True,
+        help="Memory for the container and its models. [default: the machine's]",
+    ),
+    ServeOption(
+        "--storage",
+        metavar="SIZE",
+        describes_endpoint=True,
+        help="Size of the storage volume. [default: by the type, else 100GiB]",
+    ),
+    ServeOption(
+        "--max-loaded-models",
+        metavar="N",
+        type=click.IntRange(1),
+        describes_endpoint=True,
+        help="Never load more models than that.",
+    ),
+    ServeOption(
+        "--workers-per-model",
+        metavar="N",
+        type=click.IntRange(1),
+        describes_endpoint=True,
+        help="Worker processes for each model. [default: 1; with --image or --command, what its server takes]",
+    ),
+    ServeOption(
+        "--no-cache",
+        is_flag=True,
+        describes_endpoint=True,
+        help="ModelCacheSetting Disabled: unload each model after its invocation.",
+    ),
+    ServeOption(
+        "--reload",
+        is_flag=True,
+        describes_endpoint=True,
+        help="Serve a changed archive at once, which SageMaker does not.",
+    ),
+    ServeOption(
+        "--env",
+        metavar="K=V",
+        multiple=True,
+        describes_endpoint=True,
+        help="Environment of the container. Repeatable.",
+    ),
+    ServeOption("--state-dir", metavar="DIR", is_path=True, help="Where logs and extracted models go."),
+    ServeOption(
+        "--limit",
+        "limits",
+        metavar="NAME=VALUE",
+        multiple=True,
+        help="Change one of the platform's limits, such as invocation_seconds=5. Repeatable.",
+    ),
+    ServeOption(
+        "--name",
+        metavar="NAME",
+        for_python=False,
+        help="By which other commands find it. Its port is then any, unless given.",
+    ),
+    ServeOption(
+        "--detach",
+        is_flag=True,
+        for_python=False,
+        help="Return when it is InService. localmme stop ends it.",
+    ),
+    ServeOption("--until-eof", is_flag=True, hidden=True, for_python=False, help="End when standard input ends."),
+]
+PYTHON_OPTIONS = [option for option in OPTIONS if option.for_python]

@@ -1,0 +1,110 @@
+"""The options of ``serve`` are the same on the command line, in Python, in a notebook and in pytest."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+import localmme
+from emulator.errors import SetupError
+from localmme import endpoint_options, pytest_plugin
+from localmme.cli.main import main
+from localmme.cli.serve import serve
+from localmme.notebook import Notebook
+from localmme.options import OPTIONS, PYTHON_OPTIONS, ServeOption, command_line
+
+BY_KEYWORD = {option.keyword: option for option in OPTIONS}
+# What an option stands for where Python programs differ from the command line: any port that is free.
+DEFAULTS_OF_ITS_OWN = {"port": 0}
+
+
+def test_localmme_serve_takes_every_option_with_its_default() -> None:
+    parameters = dict(inspect.signature(localmme.serve).parameters)
+    assert parameters.pop("file").default is None and parameters.pop("startup_timeout_seconds")
+    assert set(parameters) == {option.keyword for option in PYTHON_OPTIONS}
+    with serve.make_context("serve", []) as context:
+        for name, parameter in parameters.items():
+            option = BY_KEYWORD[name]
+            typed = option.python_value(context.params[str(option.name)])
+            # None, and what is empty: as without the option.
+            assert parameter.default in (None, (), DEFAULTS_OF_ITS_OWN.get(name, typed)), name
+
+
+def test_the_notebook_takes_the_options_of_localmme_serve() -> None:
+    commands = Notebook(shell=None)._commands.commands  # type: ignore[arg-type]
+    assert [each for each in commands["serve"].params if isinstance(each, click.Option)] == PYTHON_OPTIONS
+
+
+def test_the_pytest_plugin_has_defaults_for_options_only() -> None:
+    names = {option.keyword for option in PYTHON_OPTIONS}
+    assert set(pytest_plugin.DEFAULTS) <= names and names >= pytest_plugin.CONTAINERS
+
+
+def test_what_describes_an_endpoint_is_an_argument_of_its_requests() -> None:
+    renamed = {"instance_type": "instance_type_name", "env": "environment"}
+    described = {renamed.get(option.keyword, option.keyword) for option in OPTIONS if option.describes_endpoint}
+    assert described == set(inspect.signature(endpoint_options.start_requests).parameters)
+
+
+@pytest.mark.parametrize(
+    "keyword, value",
+    [
+        ("models", "s3://bucket/models/"),
+        ("command", "python server.py"),
+        ("endpoint", False),
+        ("endpoint", True),
+        ("cache", False),
+        ("reload", True),
+        ("reload", False),
+        ("local_code", True),
+        ("local_code", False),
+        ("local_code", None),
+        ("port", 0),
+        ("instances", 3),
+        ("allow_hosts", ["a.test", "*.b.test"]),
+        ("env", {"A": "1 2", "B": "--detach=x", "C": ""}),
+        ("limits", {"invocation_seconds": "5"}),
+        ("state_dir", "state"),
+        ("detach", True),
+    ],
+)
+def test_what_python_says_is_what_the_command_line_says(keyword: str, value: Any) -> None:
+    option = BY_KEYWORD[keyword]
+    with serve.make_context("serve", command_line({keyword: value})) as context:
+        assert option.python_value(context.params[str(option.name)]) == value
+
+
+@pytest.mark.parametrize(
+    "values, words",
+    [
+        ({"models": Path("s3"), "handler": Path("h.py")}, ["--models=s3", "--handler=h.py"]),
+        ({"command": ["python", "my server.py"]}, ["--command=python 'my server.py'"]),
+        ({"allow_hosts": "a.test"}, ["--allow-host=a.test"]),
+        ({"gpus": 2}, ["--gpus=2"]),
+        ({"limits": {"invocation_seconds": 0.5}}, ["--limit=invocation_seconds=0.5"]),
+        ({"image": None, "env": {}, "allow_origins": ()}, []),
+    ],
+)
+def test_python_may_say_it_in_types_of_its_own(values: dict[str, Any], words: list[str]) -> None:
+    assert command_line(values) == words
+
+
+@pytest.mark.parametrize("text", ["NOVALUE", "=x"])
+def test_what_is_no_pair_is_refused(text: str) -> None:
+    with pytest.raises(SetupError, match="^--env takes NAME=VALUE, not "):
+        BY_KEYWORD["env"].python_value((text,))
+
+
+def test_what_concerns_the_emulator_may_stand_beside_a_file() -> None:
+    beside = {option.keyword for option in OPTIONS if not option.describes_endpoint}
+    assert {"allow_hosts", "allow_origins", "local_code", "s3", "limits", "state_dir"} <= beside
+
+
+def test_every_option_is_on_the_command_line_once() -> None:
+    assert main.commands["serve"] is serve
+    assert [each for each in serve.params if isinstance(each, ServeOption)] == OPTIONS
+    assert len(BY_KEYWORD) == len(OPTIONS)
