@@ -8,6 +8,7 @@ any other, and the application refuses it in the form of the service that it is 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from itertools import chain
 from typing import Any, Protocol
@@ -248,7 +249,9 @@ class Connection(HttpToolsProtocol):
 
         await self._application.refuse(scope, send_without_end, self._refusal)
         self._linger()
-        await self._drained.wait()
+        while not self._drained.is_set():  # within LINGER_SECONDS, also if the end of the emulator cancels it once more
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._drained.wait()
 
     def _linger(self) -> None:
         """There is nothing more to say. What the caller still sends is read, and not looked at."""

@@ -311,6 +311,30 @@ def test_what_is_cut_off_by_the_end_of_the_emulator_is_told_so() -> None:
     assert bodies(answers) == [b"The emulator is ending.\n"]
 
 
+def test_what_was_told_so_is_read_on_until_its_caller_ends_it() -> None:
+    """If the connection were closed while its caller still sends, it would be reset, and the answer lost."""
+
+    async def end_twice(server: Running) -> list[int]:
+        reader, writer = await server.connect()
+        writer.write(GET % b"never")
+        while not server.state.tasks:
+            await asyncio.sleep(0.01)
+        open_ones = []
+        for _ in range(2):
+            await asyncio.sleep(0.01)
+            for task in server.state.tasks:
+                task.cancel()
+            await reader.read()  # to the end of the answer
+            await asyncio.sleep(0.01)
+            open_ones.append(len(server.state.connections))
+        writer.close()
+        while server.state.connections or server.state.tasks:
+            await asyncio.sleep(0.01)
+        return open_ones
+
+    assert run(end_twice) == [1, 1]
+
+
 def test_a_fault_of_the_application_is_an_answer_and_a_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     assert run(lambda server: server.talk(GET % b"fails")).startswith(b"HTTP/1.1 500 ")
     assert [record.message for record in caplog.records] == ["GET /fails failed inside the emulator"]
