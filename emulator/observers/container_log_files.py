@@ -48,6 +48,8 @@ class ContainerLogFiles:
         self._writing = None
 
     def _append(self, lines: dict[Origin, list[str]]) -> None:
+        if not self._directory.is_dir():  # moved away or deleted by its user, who does not want it back
+            return
         for origin, its_lines in lines.items():
             place = self._directory / origin.endpoint_name / origin.variant_name / origin.instance_id
             with contextlib.suppress(OSError):  # a full disk must not end the serving

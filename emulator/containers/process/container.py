@@ -31,7 +31,7 @@ LAST_WORDS_SECONDS = 2.0  # for what is still in the pipes of a container that h
 ORPHAN_SECONDS = 5.0  # for ending what a killed keeper left behind
 # ``python -m`` puts the working directory first on the import path: from here, it finds this package
 # and nothing that a user's own directory may hold (a queue.py, say).
-PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+PACKAGE_ROOT = Path(__file__).resolve().parents[3]
 T = TypeVar("T")
 
 

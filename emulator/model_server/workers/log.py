@@ -9,7 +9,7 @@ import traceback
 
 from emulator.model_server.http.answer import HandlerError
 
-_HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep  # all of the server
 
 
 def start() -> None:
