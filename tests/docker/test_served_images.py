@@ -17,7 +17,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +25,15 @@ import docker
 import pytest
 import yaml
 from botocore.exceptions import ClientError
-from docker.errors import ImageNotFound
 from docker.models.containers import Container
 
 from emulator.containers.docker.leftovers import OWNER_LABEL
+from tests.support.docker_fixtures import tagged
 from tests.support.emulator_process import Emulator
 from tests.support.endpoint_files import described, many, variant
 from tests.support.files import archive
 from tests.support.real_servers import tensors
 from tests.support.real_servers.images import BIND_TO_PORT_LABEL, SAMPLES, SCRIPTED_FILES, SCRIPTED_IMAGE, Images
-from tests.support.real_servers.making import CACHE, lock
 from tests.support.real_servers.models import triton_model
 from tests.support.repository import REPOSITORY
 from tests.support.scripted_models import scripted_model
@@ -772,23 +771,6 @@ def commands(markdown: str) -> Iterator[tuple[str, str]]:
         for line in block.replace("\\\n", "").splitlines():
             command, _, printed = line.partition("    # ")
             yield command.strip(), printed.strip()
-
-
-@contextmanager
-def tagged(engine: docker.DockerClient, image: str, tag: str) -> Iterator[None]:
-    """Let an image have another tag as well; whatever image had that tag gets it back."""
-    with lock(CACHE / f"tag-{tag}.lock"):
-        before = None
-        with suppress(ImageNotFound):
-            before = engine.images.get(tag).id
-        engine.images.get(image).tag(tag)
-        try:
-            yield
-        finally:
-            if before:
-                engine.images.get(before).tag(tag)
-            else:
-                engine.images.remove(tag, noprune=True)
 
 
 def without_aws(home: Path) -> dict[str, str]:

@@ -7,15 +7,15 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack
 from pathlib import Path
 
 import docker
 import pytest
-from docker.errors import ImageNotFound
 
 from tests.documents import command_reference, module_reference
 from tests.documents.reader import Block, Reader, blocks, builds, documents, needs_docker
+from tests.support.docker_fixtures import tagged
 from tests.support.files import archive
 from tests.support.real_servers.images import Images
 from tests.support.repository import REPOSITORY
@@ -96,18 +96,11 @@ def test_what_a_document_tells_to_run_works(document: Path, reader: Reader) -> N
 def test_what_a_document_tells_to_run_on_an_engine_works(
     document: Path, reader: Reader, engine: docker.DockerClient, images: Images
 ) -> None:
-    taken = {tag.partition(":")[0] for image in engine.images.list() for tag in image.tags}
-    if builds(document).keys() & taken:
-        pytest.skip(f"the engine has images of these names, which are somebody's own: {', '.join(builds(document))}")
-    try:
+    with ExitStack() as tags:
         for tag, sample in builds(document).items():
             make = images.pipeline_step if sample == "pipeline" else getattr(images, sample)
-            engine.images.get(make()).tag(tag)
+            tags.enter_context(tagged(engine, make(), tag))
         follow(document, reader)
-    finally:
-        for tag in builds(document):
-            with suppress(ImageNotFound):
-                engine.images.remove(tag, noprune=True)
 
 
 def follow(document: Path, reader: Reader) -> None:

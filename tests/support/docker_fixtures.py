@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 
 import docker
 import pytest
+from docker.errors import ImageNotFound
 
 from tests.support.real_servers.engine import running
 from tests.support.real_servers.images import Images
-from tests.support.real_servers.making import NotProvisioned
+from tests.support.real_servers.making import CACHE, NotProvisioned, lock
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +34,20 @@ def images(engine: docker.DockerClient) -> Images:
     except NotProvisioned as reason:
         pytest.skip(str(reason))
     return images
+
+
+@contextmanager
+def tagged(engine: docker.DockerClient, image: str, tag: str) -> Iterator[None]:
+    """Let an image have another tag as well; whatever image had that tag gets it back."""
+    with lock(CACHE / f"tag-{tag}.lock"):
+        before = None
+        with suppress(ImageNotFound):
+            before = engine.images.get(tag).id
+        engine.images.get(image).tag(tag)
+        try:
+            yield
+        finally:
+            if before:
+                engine.images.get(before).tag(tag)
+            else:
+                engine.images.remove(tag, noprune=True)
