@@ -28,7 +28,7 @@ from emulator.aws.asgi import Scope
 from emulator.aws.json_document import MOST_LEVELS, NotADocument, parsed
 from emulator.aws.permissions import RequiredPermission
 from emulator.aws.request import FORM, AwsRequest
-from emulator.aws.service_models import shape
+from emulator.aws.service_models import input_shape_name, shape
 from emulator.clock import Clock
 from emulator.console.app import console
 from emulator.events import Events
@@ -52,7 +52,7 @@ from emulator.services.s3.call import S3Answer
 from emulator.services.s3.operations import OPERATIONS as S3_OPERATIONS
 from emulator.services.s3.permissions import ACTIONS as S3_ACTIONS
 from emulator.services.sagemaker import app as sagemaker_app
-from emulator.services.sagemaker.app import OPERATIONS, SageMakerApp, input_shape
+from emulator.services.sagemaker.app import OPERATIONS, SageMakerApp
 from emulator.services.sagemaker.permissions import permissions_of
 from tests.support.asgi_client import respond
 from tests.support.control_plane_process import ARN, ROLE
@@ -265,7 +265,7 @@ def sagemaker_request(operation: str, document: bytes) -> Sent:
 
 def document_of(operation: str) -> dict[str, Any]:
     generator = Generator(NAMED, lambda of, member: member in ("PrimaryContainer", "ExecutionRoleArn", "Tags"))
-    return generator.value(shape(input_shape(operation)))
+    return generator.value(shape(input_shape_name(operation)))
 
 
 def moto_request(service: str, operation: str, **parameters: str) -> Sent:

@@ -123,16 +123,15 @@ def _import_moto(region: str) -> MotoBackends:
 def _sign_for_region(scope: Scope, signed: str, region: str) -> None:
     """Put another region into a request whose signature, if it counts, has been verified."""
     if signed:
-        before, after = f"/{signed}/".encode("latin-1"), f"/{region}/".encode()
-        scope["headers"] = [
-            (name, value.replace(before, after, 1) if name == b"authorization" else value)
-            for name, value in scope["headers"]
-        ]
+        _replace_in_authorization(scope, f"/{signed}/".encode("latin-1"), f"/{region}/".encode())
 
 
 def _sign_as(scope: Scope, access_key_id: str, other: str) -> None:
     """Put another access key into a request whose signature has been verified."""
-    before, after = f"Credential={access_key_id}/".encode(), f"Credential={other}/".encode()
+    _replace_in_authorization(scope, f"Credential={access_key_id}/".encode(), f"Credential={other}/".encode())
+
+
+def _replace_in_authorization(scope: Scope, before: bytes, after: bytes) -> None:
     scope["headers"] = [
         (name, value.replace(before, after, 1) if name == b"authorization" else value)
         for name, value in scope["headers"]

@@ -15,7 +15,7 @@ import uuid
 
 from emulator.aws.asgi import BodyBrokenOff, BodyTooLong, Headers, Receive, Scope, Send, read_body, send_answer
 from emulator.aws.eventstream import payload_part, stream_exception
-from emulator.aws.request import AwsRequest
+from emulator.aws.request import AwsRequest, decoded
 from emulator.clock import Clock
 from emulator.containers.contract import NEW_SESSION, Answer, Invocation
 from emulator.errors import (
@@ -151,17 +151,17 @@ class RuntimeApp:
             elif name.startswith(b"x-amzn-sagemaker-"):
                 member = name[17:]
                 if member == b"target-model":
-                    invocation.target_model = _decode(value)
+                    invocation.target_model = decoded(value)
                 elif member == b"accept":
                     invocation.accept = value
                 elif member == b"custom-attributes":
                     invocation.custom_attributes = value
                 elif member == b"target-variant":
-                    invocation.target_variant = _decode(value)
+                    invocation.target_variant = decoded(value)
                 elif member == b"target-container-hostname":
-                    invocation.target_container_hostname = _decode(value)
+                    invocation.target_container_hostname = decoded(value)
                 elif member == b"inference-component":
-                    invocation.inference_component = _decode(value)
+                    invocation.inference_component = decoded(value)
                 elif member == b"session-id":
                     invocation.session_id = value
                 elif member == b"enable-explanations" and value != EXPLANATIONS_OFF:
@@ -245,10 +245,3 @@ async def _send_error(send: Send, error: AwsError, request_id: str) -> None:
 
 def _too_long(member: str, value: str, limit: int) -> AwsError:
     return member_invalid(member, value, f"Member must have length less than or equal to {limit}")
-
-
-def _decode(value: bytes) -> str:
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value.decode("latin-1")

@@ -88,7 +88,7 @@ class SageMakerApp:
             raise not_emulated(name) if name in operation_names() else unknown_operation(name)
         # What was authorised is what is executed: the same object, not another reading of the same bytes.
         asked = _parsed(body) if request.content is None else request.content
-        check(shape(input_shape(name)), asked)
+        check(shape(input_shape_name(name)), asked)
         if name == "DescribeEndpoint" and is_waiter(request.header(b"user-agent")):
             await settled(self._plane, asked["EndpointName"])
         if name.startswith(("Describe", "List")):
@@ -107,11 +107,6 @@ class SageMakerApp:
         self._stopped = True
         async with self._plane.changing:
             pass
-
-
-def input_shape(operation: str) -> str:
-    """The name of the shape of an operation's arguments. [api]"""
-    return input_shape_name(operation)
 
 
 def _parsed(body: bytes) -> Any:
