@@ -37,6 +37,18 @@ RELIED_ON = (
     ),
     Parts(
         *("gunicorn", "gunicorn.arbiter:Arbiter"),
+        "stop LISTENERS WORKERS cfg kill_workers reap_workers wait_for_signals",
+        "end as soon as its worker has ended",
+        ("emulator.server.gunicorn_app",),
+    ),
+    Parts(
+        *("gunicorn", "gunicorn.sock"),
+        "close_sockets",
+        "end as soon as its worker has ended",
+        ("emulator.server.gunicorn_app",),
+    ),
+    Parts(
+        *("gunicorn", "gunicorn.arbiter:Arbiter"),
         "WORKER_BOOT_ERROR",
         "end when an endpoint cannot be created",
         ("emulator.server.worker",),

@@ -135,7 +135,6 @@ class StateDirectory:
         With ``discard_failed``, it is removed as well if nobody ever lived there, and the start has failed. Raises
         SetupError when it cannot be written to.
         """
-        master = os.getpid()
         is_new = not self.record_file.exists()
         self._write_record(url, region, ends_within_seconds)
         try:
@@ -144,12 +143,11 @@ class StateDirectory:
             failed = not isinstance(error, SystemExit) or error.code
             # The error of one that was detached is still to be read from its log there.
             discarded = discard_failed and is_new and not self.serve_log.exists() and not self.keeps_api_records()
-            if failed and discarded and os.getpid() == master:
+            if failed and discarded:
                 self.remove()
             raise
         finally:
-            # The worker, a fork, leaves through here as well.
-            if os.getpid() == master and self.owner_lock.exists() and not is_locked(self.owner_lock):
+            if self.owner_lock.exists() and not is_locked(self.owner_lock):
                 self.remove()
 
     def _write_record(self, url: str, region: str, ends_within_seconds: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import ctypes
 import os
 import signal
@@ -11,6 +12,7 @@ from collections.abc import Generator, Iterator
 import pytest
 
 from emulator.containers.process.keeper import PR_SET_CHILD_SUBREAPER
+from tests.support.repository import REPOSITORY
 
 pytest_plugins = [
     f"tests.support.{module}"
@@ -21,6 +23,16 @@ pytest_plugins = [
 # our own is not inherited.
 signal.signal(signal.SIGHUP, lambda *_: None)
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Compile what the tests start hundreds of times, as pip does when it installs it.
+
+    With PYTHONDONTWRITEBYTECODE set, each of those processes would compile it for itself, for half a second.
+    """
+    if not hasattr(session.config, "workerinput"):  # pytest-xdist's workers are started later
+        for package in ("emulator", "localmme"):
+            compileall.compile_dir(REPOSITORY / package, quiet=1)
 
 
 @pytest.fixture(autouse=True)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Response, abort, jsonify, request
-
+from emulator.aws.asgi import Application, Receive, Scope, Send
 from emulator.aws.request import HEALTH
 from emulator.aws.request import PAGES as PREFIX
+from emulator.aws.wsgi import in_threads
 from emulator.state import EmulatorState
+
+if TYPE_CHECKING:
+    from flask import Flask, Response
 
 POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"  # all of it is JSON
 
@@ -20,8 +24,25 @@ def console(
     state: Callable[[], Coroutine[Any, Any, EmulatorState]],
     region: str,
     loop: asyncio.AbstractEventLoop,
+) -> Application:
+    """The pages, which are made when the first of them is asked for: Flask takes a while to import."""
+    pages = functools.cache(lambda: in_threads(flask_application(is_in_service, state, region, loop)))
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await pages()(scope, receive, send)
+
+    return answer
+
+
+def flask_application(
+    is_in_service: Callable[[], bool],
+    state: Callable[[], Coroutine[Any, Any, EmulatorState]],
+    region: str,
+    loop: asyncio.AbstractEventLoop,
 ) -> Flask:
     """A WSGI application that runs in threads, and asks the event loop for everything that it shows."""
+    from flask import Flask, abort, jsonify, request
+
     app = Flask(__name__, static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.url_map.merge_slashes = False

@@ -70,7 +70,6 @@ class Application:
         ``gave_up`` is set when one of those to start with failed. ``again``: this process takes the place of one that
         was killed; then none of them takes the others, and S3, with it.
         """
-        from emulator.aws.wsgi import in_threads
         from emulator.console.app import console
         from emulator.services.sagemaker import endpoints_at_start
         from emulator.services.sagemaker.app import SageMakerApp
@@ -102,7 +101,7 @@ class Application:
         self._sagemaker = SageMakerApp(plane)
         runtime, access = RuntimeApp(self._endpoints, self._limits, self._events, clock), self._access()
         guard = WebGuard(self._settings.allowed_hosts, self._settings.allowed_origins)
-        self.gateway = Gateway(runtime, self._sagemaker, self._s3, moto_services, in_threads(web), guard, access)
+        self.gateway = Gateway(runtime, self._sagemaker, self._s3, moto_services, web, guard, access)
         at_start = [(self._endpoints.add(definition), impossible) for definition, impossible in definitions]
         self._starting = asyncio.create_task(self._start_endpoints(plane, at_start, gave_up, again))
 

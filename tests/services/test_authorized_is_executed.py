@@ -30,7 +30,7 @@ from emulator.aws.permissions import RequiredPermission
 from emulator.aws.request import FORM, AwsRequest
 from emulator.aws.service_models import input_shape_name, shape
 from emulator.clock import Clock
-from emulator.console.app import console
+from emulator.console.app import flask_application
 from emulator.events import Events
 from emulator.gateway.access import access_control
 from emulator.gateway.access.access_control import AccessControl, AuthorizedCaller, User
@@ -481,7 +481,7 @@ def test_the_state_has_one_path(path: str) -> None:
         return {"seen": True}
 
     loop = asyncio.new_event_loop()
-    pages = console(lambda: True, state, REGION, loop)
+    pages = flask_application(lambda: True, state, REGION, loop)
     environment = {**EnvironBuilder().get_environ(), "PATH_INFO": path}
     loop.close()  # whoever asked it would fail
     body, status, _ = run_wsgi_app(pages, environment)
