@@ -37,17 +37,17 @@ from emulator.aws.service_models import Place, described, problems, shape
 from emulator.errors import SetupError
 from emulator.services.sagemaker.definitions import (
     RequestReader,
-    after,
+    appended,
+    dotted_path,
+    expected_model_data,
     has_many_models,
     member,
     variant_problems,
-    wanted_data,
     with_containers,
-    written,
 )
 from emulator.services.sagemaker.model_data_location import path_of, url_of
 from emulator.services.sagemaker.start_requests import StartRequests
-from emulator.services.sagemaker.supported_members import not_emulated, places_of_our_own
+from emulator.services.sagemaker.supported_members import places_with_own_rules, unsupported_members
 from emulator.suggestions import did_you_mean
 from localmme.yaml_source import NotYaml, YamlSource
 
@@ -184,10 +184,10 @@ class _File:
 
     def _check(self, of: Shape, request: Any, place: Place) -> None:
         """Report what the API would refuse, and what is not emulated."""
-        refused = dict(not_emulated(of, request, place))
+        refused = dict(unsupported_members(of, request, place))
         for where, advice in refused.items():
-            self._report(where, "is not emulated" + after(advice))
-        own = set(places_of_our_own(of, request, place))
+            self._report(where, "is not emulated" + appended(advice))
+        own = set(places_with_own_rules(of, request, place))
         unreadable = {where for _, where, _ in self._source.problems}
         for problem in problems(of, request, place):
             where, message = problem.place, problem.message
@@ -219,7 +219,7 @@ class _File:
     def _check_reference(self, place: Place, name: str | None, known: Collection[str], section: Section) -> None:
         """Report a name that nothing in this file goes by."""
         if name is not None and name not in known:
-            self._report(place, f"there is no {name} in {section.key}" + after(did_you_mean(name, known)))
+            self._report(place, f"there is no {name} in {section.key}" + appended(did_you_mean(name, known)))
 
     # Model data
 
@@ -235,21 +235,21 @@ class _File:
 
     def _locate(self, url: str, multi_model: bool) -> ModelData:
         """The model data that a ModelDataUrl of this file names. Raises SetupError."""
-        wanted = wanted_data(multi_model)
+        expected = expected_model_data(multi_model)
         if url.startswith(REAL_S3):
             found = parse_s3_url(url)
             if not multi_model and found.is_folder:
-                raise SetupError(f"{url} is no object, and Mode SingleModel takes {wanted}")
+                raise SetupError(f"{url} is no object, and Mode SingleModel takes {expected}")
             return found
         path = self._path_of(url)
         if path is None:
-            raise SetupError(f"must be a path on this machine or an s3:// URL, not {url}: give that of {wanted}")
+            raise SetupError(f"must be a path on this machine or an s3:// URL, not {url}: give that of {expected}")
         if not os.path.exists(path):
-            raise SetupError(f"there is no {path}: give {wanted}")
+            raise SetupError(f"there is no {path}: give {expected}")
         if multi_model and not path.is_dir():
-            raise SetupError(f"{path} is not a directory, and Mode MultiModel takes {wanted}")
+            raise SetupError(f"{path} is not a directory, and Mode MultiModel takes {expected}")
         if not multi_model and not path.is_file():
-            raise SetupError(f"{path} is not a file, and Mode SingleModel takes {wanted}")
+            raise SetupError(f"{path} is not a file, and Mode SingleModel takes {expected}")
         return path.resolve()
 
     def _path_of(self, url: str) -> Path | None:
@@ -260,5 +260,5 @@ class _File:
 
     def _told(self, line: int, place: Place, message: str) -> str:
         # Whose member it is, the line says.
-        key = written(place[2:]) or written(place)
+        key = dotted_path(place[2:]) or dotted_path(place)
         return f"{self._path}:{line}: {key}: {message}" if key else f"{self._path}:{line}: {message}"

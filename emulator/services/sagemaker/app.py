@@ -1,4 +1,4 @@
-"""The control plane's HTTP face: JSON 1.1, the operation in a header, as a plain ASGI application."""
+"""SageMaker's control plane over HTTP, an ASGI application: JSON 1.1, the operation named by X-Amz-Target."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ log = logging.getLogger("localmme")
 
 
 class SageMakerApp:
-    """The SageMaker API, as far as hosting goes."""
+    """The operations of the SageMaker API that concern hosting."""
 
     def __init__(self, plane: ControlPlane) -> None:
         self._plane = plane
@@ -86,24 +86,24 @@ class SageMakerApp:
         operation = OPERATIONS.get(name) or empty_lists.OPERATIONS.get(name)
         if operation is None:
             raise not_emulated(name) if name in operation_names() else unknown_operation(name)
-        # What was authorised is what is executed: the same object, not another reading of the same bytes.
-        asked = _parsed(body) if request.content is None else request.content
-        check(shape(input_shape_name(name)), asked)
+        # What was authorised is what is executed: the same document, not the body parsed once more.
+        document = _parsed(body) if request.content is None else request.content
+        check(shape(input_shape_name(name)), document)
         if name == "DescribeEndpoint" and is_waiter(request.header(b"user-agent")):
-            await settled(self._plane, asked["EndpointName"])
+            await settled(self._plane, document["EndpointName"])
         if name.startswith(("Describe", "List")):
-            return await operation(self._plane, asked)
-        # What has begun comes to its end, whether or not its caller is still there to hear of it.
-        return await asyncio.shield(self._change(operation, asked))
+            return await operation(self._plane, document)
+        # A change that has begun is completed, even if its caller has gone.
+        return await asyncio.shield(self._change(operation, document))
 
-    async def _change(self, operation: Operation, asked: dict[str, Any]) -> dict[str, Any]:
+    async def _change(self, operation: Operation, document: dict[str, Any]) -> dict[str, Any]:
         async with self._plane.changing:
             if self._stopped:
                 raise ControlPlaneError("The emulator is ending.", "ServiceUnavailable", 503)
-            return await operation(self._plane, asked)
+            return await operation(self._plane, document)
 
     async def stop(self) -> None:
-        """Let the change that is being made come to its end, and make no other."""
+        """Wait until the change under way is complete, and refuse all later ones."""
         self._stopped = True
         async with self._plane.changing:
             pass
@@ -117,7 +117,7 @@ def _parsed(body: bytes) -> Any:
 
 
 async def _read(receive: Receive) -> bytes:
-    """The request's body. Raises ControlPlaneError when it is too long, or breaks off."""
+    """The request's body. Raises ControlPlaneError when it is too long or ends early."""
     try:
         return await read_body(receive, REQUEST_BYTES)
     except BodyBrokenOff:

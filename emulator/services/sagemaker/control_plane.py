@@ -1,4 +1,4 @@
-"""What all operations of the control plane work on: what was created, what is hosted, and how names become ARNs."""
+"""What all operations of the control plane share: the stored records, the hosted endpoints, ARNs."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from emulator.services.sagemaker.registry import R, Registry
 
 @dataclass(frozen=True)
 class ControlPlane:
-    """The control plane's state. Who changes it holds ``changing``."""
+    """The control plane's state. Hold ``changing`` while you change it."""
 
     registry: Registry
     endpoints: Endpoints
     region: str
-    directory: Path  # which paths in Image are relative to
+    directory: Path  # to which paths in Image are relative
     locate: Locate
     instances_of_a_type: int  # the quota
-    local_code: bool = True  # whether models that are created through the API may run something on this machine
+    local_code: bool = True  # whether models created through the API may run code on this machine
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def arn(self, kind: Kind, name: str) -> str:
@@ -38,42 +38,42 @@ class ControlPlane:
         return self.arn(record.kind, record.name)
 
     def get(self, kind: type[R], name: str) -> R:
-        """Raises ControlPlaneError when there is none."""
+        """The record of that kind and name. Raises ControlPlaneError when it does not exist."""
         record = self.registry.get(kind, name)
         if record is None:
             raise not_found(kind.kind, self.arn(kind.kind, name))
         return record
 
     def by_arn(self, arn: str) -> Record | None:
-        """The record with that ARN."""
+        """The record with that ARN; None if there is no such record."""
         kind, _, name = arn.rpartition(":")[2].partition("/")
         record = self.registry.get(KINDS[kind], name) if kind in KINDS else None
         return record if record is not None and self.arn_of(record) == arn else None
 
     async def create(self, record: R) -> R:
-        """Keep a new record, with the tags of its call, under a name that ``refuse_existing`` let pass.
+        """Store a new record, with the tags of its request. ``refuse_existing`` has checked its name.
 
-        Raises as ``keep``.
+        Raises ControlPlaneError when it cannot be stored.
         """
         record.tags = {tag["Key"]: tag["Value"] for tag in record.arguments.get("Tags", ())}
         await self.keep(record)
         return record
 
     def refuse_existing(self, kind: type[Record], name: str) -> None:
-        """Raises ControlPlaneError when there is one of that name."""
+        """Raises ControlPlaneError when a record of that kind and name exists."""
         if self.registry.get(kind, name) is not None:
             raise already_exists(kind.kind, self.arn(kind.kind, name))
 
     async def keep(self, record: Record) -> None:
-        """Keep a new record, or what has changed of one. Raises ControlPlaneError when the disk does not take it."""
+        """Store a new or changed record. Raises ControlPlaneError when it cannot be written."""
         await self._write(self.registry.put, record)
 
     async def unstore(self, record: Record) -> None:
-        """Let a record not survive a restart. Raises as ``keep``."""
+        """Remove a record from the disk, but not from memory. Raises ControlPlaneError when that cannot be written."""
         await self._write(self.registry.unstore, record)
 
     async def delete(self, kind: type[Record], name: str) -> None:
-        """Raises ControlPlaneError when there is none of that name."""
+        """Delete a record. Raises ControlPlaneError when it does not exist, or when that cannot be written."""
         record = self.get(kind, name)
         await self.unstore(record)
         self.registry.forget(record)
@@ -86,6 +86,6 @@ class ControlPlane:
 
 
 def repeated(request: dict[str, Any], output: str) -> dict[str, Any]:
-    """The members of a request that an answer of the shape ``output`` repeats."""
+    """The members of a request that are also members of the answer's shape ``output``."""
     members = shape(output).members
     return {name: value for name, value in request.items() if name in members}

@@ -1,7 +1,7 @@
-"""From CreateModel and CreateEndpointConfig requests to definitions of what to host, and what is wrong with them.
+"""Turns CreateModel and CreateEndpointConfig requests into definitions of what to host, or lists their problems.
 
-The requests come from the API, from the endpoint file and from the options of ``serve``. All problems are gathered, so
-that their user sees them at once.
+The requests come from the API, from the endpoint file and from the options of ``serve``. All problems are collected, so
+that the user sees them at once.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from emulator.hosting.definition import (
 )
 from emulator.hosting.instance_types import instance_types, resources_of, similar_instance_type, unfit_for_many_models
 from emulator.hosting.storage_sizes import storage_bytes
-from emulator.services.sagemaker.image import HANDLER, runnable
+from emulator.services.sagemaker.image import HANDLER, image_or_command
 from emulator.services.sagemaker.local_settings import LocalInstances
 from emulator.services.sagemaker.supported_members import ROUTING_STRATEGIES
 
-PUBLISH_SECONDS = (10, 30, 60, 120, 180, 240, 300)  # [api] between two looks at a container's metrics
+PUBLISH_SECONDS = (10, 30, 60, 120, 180, 240, 300)  # [api] between two requests for a container's metrics
 STARTUP_SECONDS = "ContainerStartupHealthCheckTimeoutInSeconds"
-ENVIRONMENT_BYTES = 32 * 1024  # [api] of all containers of a model together
+ENVIRONMENT_BYTES = 32 * 1024  # [api] the sum over all containers of a model
 
-# The model data that a ModelDataUrl names; for Mode MultiModel if the flag is set. Raises SetupError.
+# (url, multi_model) -> the model data that a ModelDataUrl names. Raises SetupError.
 Locate = Callable[[str, bool], ModelData]
 
 
 class RequestReader:
-    """Reads requests that conform to the API's own model; ``problems`` are those found there and here."""
+    """Reads requests, checked against botocore's model of the API, and collects their ``problems``."""
 
     def __init__(self, directory: Path, locate: Locate, reload: bool = False) -> None:
         """Paths in Image are relative to ``directory``; ``reload`` is that of ``Caching``."""
@@ -47,22 +47,22 @@ class RequestReader:
         self._reload = reload
 
     def report(self, place: Place, message: str) -> None:
-        """Something is wrong there; the message goes on where the place ends."""
+        """Add a problem. ``message`` is the rest of a sentence whose subject is ``place``."""
         self.problems.append((place, message))
 
     def is_faulty(self, place: Place) -> bool:
-        """Whether something is wrong there or below."""
+        """Whether a problem was reported at ``place`` or below it."""
         return any(where[: len(place)] == place for where, _ in self.problems)
 
     # Models
 
     def model(self, place: Place, request: Mapping[str, Any]) -> ModelDefinition | None:
-        """None if there is something wrong with it, here and below: it has been reported then."""
+        """The definition of the model that a CreateModel request creates; None if problems were reported."""
         if ("PrimaryContainer" in request) == ("Containers" in request):
-            there = "not both" if "Containers" in request else "and has none"
-            self.report(place, f"takes PrimaryContainer or Containers, {there}")
-        found = [self._container((*place, *where), container) for where, container in containers(request)]
-        definitions = [container for container in found if container is not None]
+            found = "not both" if "Containers" in request else "and has none"
+            self.report(place, f"takes PrimaryContainer or Containers, {found}")
+        read = [self._container((*place, *where), container) for where, container in containers(request)]
+        definitions = [container for container in read if container is not None]
         environments = [container.environment for container in definitions]
         if sum(len((name + value).encode()) for one in environments for name, value in one.items()) > ENVIRONMENT_BYTES:
             self.report(place, f"has more than {ENVIRONMENT_BYTES} bytes of Environment, all containers together")
@@ -117,14 +117,14 @@ class RequestReader:
         if image is None:
             return None
         try:
-            return runnable(image, self._directory)
+            return image_or_command(image, self._directory)
         except SetupError as error:
             self.report(place, str(error))
             return None
 
     def _model_data(self, place: Place, container: Mapping[str, Any], multi_model: bool) -> ModelData | None:
         if "ModelDataUrl" not in container and multi_model:
-            self.report(place, f"is missing: Mode MultiModel needs {wanted_data(multi_model)}")
+            self.report(place, f"is missing: Mode MultiModel needs {expected_model_data(multi_model)}")
         url = member(container, "ModelDataUrl", str)
         if url is None:
             return None
@@ -137,7 +137,7 @@ class RequestReader:
     def _model_data_source(
         self, place: Place, container: Mapping[str, Any], source: Any, multi_model: bool
     ) -> ModelData | None:
-        """[api] What goes together of an S3DataSource."""
+        """The model data of an S3DataSource; reports members that contradict each other. [api]"""
         if multi_model:
             self.report(place, "cannot be used with Mode MultiModel: give the archives' prefix as ModelDataUrl")
         if "ModelDataUrl" in container:
@@ -160,13 +160,13 @@ class RequestReader:
 
 
 def variant_problems(place: Place, variant: Mapping[str, Any], many_models: bool) -> Iterator[tuple[Place, str]]:
-    """What is wrong with a production variant; ``many_models``: its model has a multi-model container."""
+    """The problems of a production variant. ``many_models``: its model has a multi-model container."""
     if "ModelName" not in variant:
         yield (*place, "ModelName"), "is missing: variants for inference components are not emulated"
     instance_type = member(variant, "InstanceType", str)
     if instance_type is not None and instance_type not in instance_types():
         advice = similar_instance_type(instance_type)
-        yield (*place, "InstanceType"), f"there is no {described(instance_type)}" + after(advice)
+        yield (*place, "InstanceType"), f"there is no {described(instance_type)}" + appended(advice)
     elif many_models and (problem := unfit_for_many_models(instance_type or "")):
         yield (*place, "InstanceType"), problem
     routing = member(member(variant, "RoutingConfig", dict), "RoutingStrategy", str)
@@ -178,12 +178,12 @@ def variant_problems(place: Place, variant: Mapping[str, Any], many_models: bool
 def variant_definition(
     variant: Mapping[str, Any], model: ModelDefinition, local: LocalInstances, detailed_observability: bool = True
 ) -> VariantDefinition:
-    """A variant that has been checked. Raises SetupError for an instance type that there is no more."""
+    """The definition of a checked variant. Raises SetupError for an instance type that is no longer known."""
     instance_type, startup_seconds = variant.get("InstanceType"), variant.get(STARTUP_SECONDS)
     storage = storage_bytes(instance_type, model.multi_model is not None, variant.get("VolumeSizeInGB"))
     return VariantDefinition(
         model,
-        local.of(resources_of(instance_type, storage)),
+        local.override(resources_of(instance_type, storage)),
         variant["VariantName"],
         variant.get("InitialInstanceCount", 1),
         float(variant.get("InitialVariantWeight", 1.0)),
@@ -195,7 +195,7 @@ def variant_definition(
 
 
 def containers(model: Mapping[str, Any]) -> list[tuple[Place, Mapping[str, Any]]]:
-    """The containers of a CreateModel request, each with its place there."""
+    """The containers of a CreateModel request, each with its place in the request."""
     primary, several = member(model, "PrimaryContainer", dict), member(model, "Containers", list) or ()
     found: list[tuple[Place, Any]] = [(("PrimaryContainer",), primary)] if primary is not None else []
     found += [(("Containers", position), container) for position, container in enumerate(several)]
@@ -220,7 +220,7 @@ def has_many_models(model: Mapping[str, Any]) -> bool:
 
 
 def metrics_endpoint(container: Mapping[str, Any]) -> MetricsEndpoint | None:
-    """What a ContainerMetricsConfig says, with the API's defaults. [api]"""
+    """The endpoint that a ContainerMetricsConfig names, with the API's defaults; None without one. [api]"""
     config = member(container, "ContainerMetricsConfig", dict)
     if config is None:
         return None
@@ -230,22 +230,22 @@ def metrics_endpoint(container: Mapping[str, Any]) -> MetricsEndpoint | None:
     )
 
 
-def wanted_data(multi_model: bool) -> str:
-    """What a ModelDataUrl has to name."""
+def expected_model_data(multi_model: bool) -> str:
+    """What a ModelDataUrl has to name, in words."""
     return "a directory of model archives (.tar.gz)" if multi_model else "one model archive (.tar.gz)"
 
 
 def member(structure: Any, name: str, kind: type) -> Any:
-    """A member of a structure, if it is there and of that type; otherwise that has been reported."""
+    """A member of a structure; None if it is missing or of another type, which has been reported."""
     value = structure.get(name) if isinstance(structure, Mapping) else None
     return value if isinstance(value, kind) else None
 
 
-def after(advice: str) -> str:
-    """Advice as the end of a message."""
+def appended(advice: str) -> str:
+    """Advice as the end of a message; empty if there is no advice."""
     return advice and f": {advice}"
 
 
-def written(place: Place) -> str:
-    """A place as people write it: ``ProductionVariants[0].ModelName``."""
+def dotted_path(place: Place) -> str:
+    """A place within a request, as text: ``ProductionVariants[0].ModelName``."""
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place).lstrip(".")

@@ -1,7 +1,7 @@
-"""What SDKs ask for on their way to an endpoint and away from it, and what cannot be made here: there is none of it.
+"""Operations on resources that cannot be created here: lists are empty, and a named resource is not found.
 
-Predictors of the SageMaker SDK ask for monitoring schedules before an endpoint is deleted, and for its lineage. An
-account without any answers with an empty list, or that there is nothing of that name.
+SDKs call them when they create and delete endpoints: Predictors of the SageMaker SDK list an endpoint's monitoring
+schedules and its lineage before they delete it. Answers are those of an account that has no such resources.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from emulator.services.sagemaker.control_plane import ControlPlane
 from emulator.services.sagemaker.errors import resource_not_found
 
 Operation = Callable[[ControlPlane, dict[str, Any]], Awaitable[dict[str, Any]]]
-# Lists, and the member of the answer that would have them. [api]
+# List operations, and the member of the answer that is the list. [api]
 _LISTS = {
     "ListMonitoringSchedules": "MonitoringScheduleSummaries",
     "ListMonitoringExecutions": "MonitoringExecutionSummaries",
@@ -27,7 +27,7 @@ _LISTS = {
     "ListActions": "ActionSummaries",
     "ListAssociations": "AssociationSummaries",
 }
-# Operations on one thing, and the member of the request that names it. [api]
+# Operations on one resource, and the member of the request that names it. [api]
 _NAMED = {
     "DescribeMonitoringSchedule": "MonitoringScheduleName",
     "DeleteMonitoringSchedule": "MonitoringScheduleName",
@@ -40,15 +40,15 @@ _NAMED = {
 
 
 def _empty(member: str) -> Operation:
-    async def operation(plane: ControlPlane, asked: dict[str, Any]) -> dict[str, Any]:
+    async def operation(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
         return {member: []}
 
     return operation
 
 
 def _not_found(member: str) -> Operation:
-    async def operation(plane: ControlPlane, asked: dict[str, Any]) -> dict[str, Any]:
-        raise resource_not_found(asked[member])
+    async def operation(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
+        raise resource_not_found(request[member])
 
     return operation
 

@@ -17,8 +17,8 @@ from emulator.services.sagemaker.listing import page
 from emulator.services.sagemaker.models import invalid, refuse_not_emulated
 from emulator.services.sagemaker.records import EndpointConfigRecord, ModelRecord
 
-# [dg] Each names the members of a configuration and of its variants that an endpoint with a multi-model container
-# cannot have. Elastic Inference is no longer offered by SageMaker at all.
+# [dg] Members of a configuration or of its variants that cannot be used with a multi-model container.
+# AcceleratorType is Elastic Inference, which SageMaker no longer offers at all.
 NOT_WITH_MULTI_MODEL = ("AsyncInferenceConfig", "ShadowProductionVariants", "ServerlessConfig", "AcceleratorType")
 
 
@@ -58,18 +58,18 @@ async def delete(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]
 
 
 def with_defaults(request: Mapping[str, Any]) -> dict[str, Any]:
-    """What DescribeEndpointConfig repeats: the request, with the defaults of what was left out. [api]"""
+    """The arguments as DescribeEndpointConfig shows them: with the defaults of omitted members. [api]"""
     return {"EnableNetworkIsolation": False, **request}
 
 
 def used_models(plane: ControlPlane, config: Mapping[str, Any]) -> dict[str, ModelRecord]:
-    """The models that a configuration's variants name. Raises ControlPlaneError when one of them is not there."""
+    """The models that a configuration's variants name. Raises ControlPlaneError when one of them does not exist."""
     names = [variant["ModelName"] for variant in config["ProductionVariants"] if "ModelName" in variant]
     return {name: plane.get(ModelRecord, name) for name in names}
 
 
 def check(config: dict[str, Any], models: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raises ControlPlaneError, with all that is wrong. ``models`` are the CreateModel requests that it names."""
+    """Raises ControlPlaneError with all problems. ``models`` are the CreateModel requests of the models it names."""
     _refuse_impossible(config, models)
     refuse_not_emulated("CreateEndpointConfigInput", config)
     variants = config["ProductionVariants"]
@@ -86,7 +86,7 @@ def check(config: dict[str, Any], models: Mapping[str, Mapping[str, Any]]) -> No
 
 
 def _refuse_impossible(config: Mapping[str, Any], models: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raises ControlPlaneError for what SageMaker refuses too."""
+    """Raises ControlPlaneError for combinations that SageMaker refuses too."""
     for variant in config["ProductionVariants"]:
         model = models.get(variant.get("ModelName", ""), {})
         for member in NOT_WITH_MULTI_MODEL:

@@ -1,7 +1,6 @@
 """CreateEndpoint, DescribeEndpoint, ListEndpoints, UpdateEndpoint, UpdateEndpointWeightsAndCapacities, DeleteEndpoint.
 
-An endpoint's record remembers a copy of the configuration and the models that it was made from, as they may be deleted
-while it runs. [dg]
+An endpoint's record has a copy of its configuration and models, as these may be deleted while the endpoint runs. [dg]
 """
 
 from __future__ import annotations
@@ -152,7 +151,7 @@ async def delete(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]
 
 
 def restore(plane: ControlPlane, record: EndpointRecord) -> None:
-    """Host again the endpoint that an earlier emulator kept."""
+    """Host the endpoint of a record that an earlier emulator stored."""
     definition, failure = definition_of(plane, record)
     endpoint = plane.endpoints.add(definition)
     if failure:
@@ -162,9 +161,9 @@ def restore(plane: ControlPlane, record: EndpointRecord) -> None:
 
 
 def definition_of(plane: ControlPlane, record: EndpointRecord) -> tuple[EndpointDefinition, str]:
-    """What a record's endpoint is made from, and the reason if it is impossible: then it has no variants."""
+    """An endpoint's definition, and why it cannot be hosted: empty if it can, else the definition has no variants."""
     failure = record.deployments.failure
-    definition = EndpointDefinition(record.name, (), plane.region)  # a Failed one has nothing
+    definition = EndpointDefinition(record.name, (), plane.region)  # a Failed endpoint has no variants
     try:
         if not failure:
             definition = _definition(plane, record.name, record.deployments.current)
@@ -173,15 +172,18 @@ def definition_of(plane: ControlPlane, record: EndpointRecord) -> tuple[Endpoint
     return definition, failure
 
 
-# What is done in the background
+# Work in the background, after the answer
 
 
 async def _start(plane: ControlPlane, record: EndpointRecord, endpoint: Endpoint, again: bool = False) -> None:
-    """Start the endpoint, and go on with an update that had been request for."""
+    """Start the endpoint, and then continue an update that the emulator's end had interrupted.
+
+    ``again``: it has been InService before, under an earlier emulator.
+    """
     try:
         await endpoint.start(TRIES_AGAIN if again else 1)
     except SetupError as error:
-        # One that has been InService before may be again, when what is missing is there.
+        # One that has been InService before may be so again, once what is missing is back.
         if not again:
             await _remember(plane, record, replace(record.deployments, failure=str(error)))
         return
@@ -229,20 +231,19 @@ async def _adjust(plane: ControlPlane, record: EndpointRecord, endpoint: Endpoin
 
 async def _remove(plane: ControlPlane, record: EndpointRecord, endpoint: Endpoint) -> None:
     await plane.endpoints.remove(endpoint)
-    plane.registry.forget(record)  # in the same step: whoever finds a record finds its endpoint
+    plane.registry.forget(record)  # without an await in between: each record has its endpoint
 
 
 async def _remember(plane: ControlPlane, record: EndpointRecord, deployments: Deployments) -> None:
-    """Keep what a change has come to, before the endpoint can be changed again.
+    """Store the outcome of a change, before the endpoint can be changed again.
 
-    When the disk does not take it, the endpoint goes on nevertheless: the next start goes through the change again.
+    If it cannot be written, the endpoint serves nevertheless, and the next start repeats the change.
     """
-    _changed(record, deployments)  # at once, as the endpoint has changed at once
+    _changed(record, deployments)  # at once, as the endpoint has changed already
     try:
         async with plane.changing:
-            if (
-                plane.registry.get(EndpointRecord, record.name) is record
-            ):  # a Failed one may have been deleted meanwhile
+            # A Failed endpoint may have been deleted meanwhile.
+            if plane.registry.get(EndpointRecord, record.name) is record:
                 await plane.keep(record)
     except ControlPlaneError as error:
         log.warning("Endpoint %s: %s", record.name, error)
@@ -252,6 +253,7 @@ async def _remember(plane: ControlPlane, record: EndpointRecord, deployments: De
 
 
 async def _modify(plane: ControlPlane, record: EndpointRecord, deployments: Deployments) -> None:
+    """Change a record. Raises ControlPlaneError when it cannot be written; the record is then unchanged."""
     before, modified = record.deployments, record.modified
     try:
         await plane.keep(_changed(record, deployments))
@@ -266,14 +268,14 @@ def _changed(record: EndpointRecord, deployments: Deployments) -> EndpointRecord
 
 
 def deployment(plane: ControlPlane, config_name: str) -> Deployment:
-    """What an endpoint of that configuration is made from. Raises ControlPlaneError when some of it is not there."""
+    """Copies of a configuration and its models. Raises ControlPlaneError when one of them does not exist."""
     config = plane.get(EndpointConfigRecord, config_name)
     used = endpoint_configs.used_models(plane, config.arguments)
     return Deployment(config.name, config.arguments, used, instances=config.instances)
 
 
 def _definition(plane: ControlPlane, name: str, deployment: Deployment) -> EndpointDefinition:
-    """What an endpoint is made from. Raises ControlPlaneError for what has become impossible."""
+    """An endpoint's definition. Raises ControlPlaneError if it can no longer be hosted, as its image's file is gone."""
     config = deployment.config
     used = {model_name: models.definition(plane, model) for model_name, model in deployment.models.items()}
     endpoint_configs.check(config, {model_name: model.arguments for model_name, model in deployment.models.items()})
@@ -287,7 +289,7 @@ def _definition(plane: ControlPlane, name: str, deployment: Deployment) -> Endpo
 
 
 def _refuse_over_quota(plane: ControlPlane, definition: EndpointDefinition) -> None:
-    """Raises ControlPlaneError when there would be too many instances of a type, this endpoint's own replaced."""
+    """Raises ControlPlaneError when there would be too many instances of a type. Those it replaces do not count."""
     for instance_type in {variant.instance_type for variant in definition.variants}:
         used = sum(
             len(variant.instances)
@@ -311,7 +313,7 @@ def _adjusted(variant: VariantDefinition, desired: Mapping[str, DesiredVariant])
 
 
 def _retained(endpoint: Endpoint, request: dict[str, Any]) -> dict[str, DesiredVariant]:
-    """The weights and counts that an update leaves as they are. [api]"""
+    """The weights and instance counts that an update retains, by variant. [api]"""
     if not request.get("RetainAllVariantProperties"):
         return {}
     excluded = {each["VariantPropertyType"] for each in request.get("ExcludeRetainedVariantProperties", ())}
@@ -364,7 +366,7 @@ def _summary(endpoint: Endpoint, record: EndpointRecord, definition: VariantDefi
 
 
 def _shortened(reason: str) -> str:
-    """What happened is at the beginning, and the container's last words are at the end."""
+    """A reason without its middle: it begins with what happened, and ends with the container's last lines of log."""
     if len(reason) <= FAILURE_REASON_CHARACTERS:
         return reason
     half = FAILURE_REASON_CHARACTERS // 2

@@ -1,4 +1,4 @@
-"""Runs the requests that create the endpoints which ``serve`` starts with. Nothing of them is stored."""
+"""Executes the requests that create the endpoints which ``serve`` starts with. Their records are not stored."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ ROLE = "localmme"  # [ours] where the request names none
 async def create(
     plane: ControlPlane, requests: StartRequests, s3_root: Path | None, state_directory: Path
 ) -> list[tuple[EndpointDefinition, str]]:
-    """What the endpoints are made from, each with the reason if it is impossible. They are to be hosted.
+    """The definitions of the endpoints to host, each with the reason why it cannot be hosted, or an empty string.
 
-    A model or a configuration stands before a stored one of its name. Raises SetupError when an endpoint of the name
+    A model or a configuration hides a stored one of the same name. Raises SetupError when an endpoint of the same name
     is stored.
     """
     for request in requests.endpoints:
@@ -52,10 +52,10 @@ async def create(
 
 
 def _model(request: Mapping[str, Any], requests: StartRequests, s3_root: Path | None, role: str) -> ModelRecord:
-    """Model data in a bucket of this machine is shown by its URL in S3."""
+    """A model's record. A ``file`` URL below the directory that stands for S3 becomes the ``s3`` URL of that object."""
     model_data: dict[str, ModelData] = {}
 
-    def shown(container: Mapping[str, Any]) -> Mapping[str, Any]:
+    def with_s3_url(container: Mapping[str, Any]) -> Mapping[str, Any]:
         if "ModelDataUrl" in container:
             url = container["ModelDataUrl"]
             path = path_of(url)
@@ -69,7 +69,7 @@ def _model(request: Mapping[str, Any], requests: StartRequests, s3_root: Path | 
 
     return ModelRecord(
         request["ModelName"],
-        models.with_defaults({"ExecutionRoleArn": role, **with_containers(request, shown)}),
+        models.with_defaults({"ExecutionRoleArn": role, **with_containers(request, with_s3_url)}),
         directory=str(requests.directory),
         from_start=True,
         local=LocalModel(model_data, requests.reload),

@@ -1,4 +1,4 @@
-"""What runs as a container, as people write it: a Docker image, ``handler:FILE[:NAME]`` or ``command:WORDS``."""
+"""The values of ``Image``: a Docker image, ``handler:FILE[:NAME]`` or ``command:WORDS``."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ HANDLER, COMMAND = "handler:", "command:"
 EMBEDDED_SERVER = [sys.executable, "-m", "emulator.model_server"]
 
 
-def runnable(text: str, directory: Path) -> Image | Command:
-    """What the member ``Image`` names. Paths are relative to ``directory``, in which commands run as well.
+def image_or_command(text: str, directory: Path) -> Image | Command:
+    """What an ``Image`` names. Paths are relative to ``directory``, in which commands also run.
 
-    Raises SetupError when there is no such file or program.
+    Raises SetupError when it is invalid, or the file or program does not exist.
     """
     try:
         if text.startswith(HANDLER):
@@ -31,7 +31,7 @@ def runnable(text: str, directory: Path) -> Image | Command:
             return replace(embedded_server(str(directory / os.path.expanduser(file)) if file else None), image=text)
         if text.startswith(COMMAND) and text.removeprefix(COMMAND).strip():
             return replace(command_of(text.removeprefix(COMMAND), directory), image=text)
-    except OSError as error:  # such as a name that is too long for a file
+    except OSError as error:  # such as a name too long for a file
         raise SetupError(f"cannot be looked for: {error.strerror}") from None
     if text.startswith(COMMAND) or not is_reference(text):
         raise SetupError(f"takes a Docker image ({IMAGE_NAME}), handler:FILE or command:WORDS, not {described(text)}")
@@ -39,7 +39,7 @@ def runnable(text: str, directory: Path) -> Image | Command:
 
 
 def image_of(text: str) -> Image:
-    """A container of a Docker image. Raises SetupError for what is no name of one."""
+    """A Docker image by its reference. Raises SetupError when the reference is invalid."""
     if not is_reference(text):
         raise SetupError(
             f"{described(text)} is not the name of a Docker image: write {IMAGE_NAME}, or an id, sha256:..."
@@ -48,9 +48,9 @@ def image_of(text: str) -> Image:
 
 
 def command_of(text: str, directory: Path | None = None) -> Command:
-    """A container that is a command, run in that directory, or where the emulator is.
+    """A command that runs as the container, in ``directory`` (default: the working directory).
 
-    Raises SetupError when there is no such program.
+    Raises SetupError when it is invalid, or the program does not exist.
     """
     directory = directory or Path.cwd()
     try:
@@ -69,7 +69,10 @@ def command_of(text: str, directory: Path | None = None) -> Command:
 
 
 def embedded_server(handler: str | None) -> Command:
-    """localmme's own server, with ``FILE[:NAME]`` as its handler. Raises SetupError when there is no such file."""
+    """localmme's own model server, with ``FILE[:NAME]`` as its handler; None: each archive has a handler of its own.
+
+    Raises SetupError when the file does not exist.
+    """
     command, image = [*EMBEDDED_SERVER], HANDLER
     if handler:
         file, colon, name = handler.rpartition(":")
@@ -78,7 +81,7 @@ def embedded_server(handler: str | None) -> Command:
         path = Path(file).expanduser()
         if not path.is_file():
             raise SetupError(f"There is no handler file {file}.")
-        found = f"{path.resolve()}:{name}" if name else str(path.resolve())
-        command += ["--handler", found]
-        image += found
+        resolved = f"{path.resolve()}:{name}" if name else str(path.resolve())
+        command += ["--handler", resolved]
+        image += resolved
     return Command(command, PACKAGE_ROOT, image, takes_socket=True)

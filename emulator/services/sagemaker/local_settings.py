@@ -1,4 +1,4 @@
-"""What an endpoint from the command line has that requests to SageMaker cannot say. It is not stored."""
+"""Settings of an endpoint from the command line that SageMaker's API does not have. They are not stored."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from emulator.hosting.definition import Resources
 
 @dataclass(frozen=True)
 class LocalModel:
-    """Of a model."""
+    """Those of a model."""
 
     model_data: Mapping[str, ModelData] = field(default_factory=dict)  # by the URL that stands for it in the request
     reload: bool = False  # see Caching
@@ -19,15 +19,15 @@ class LocalModel:
 
 @dataclass(frozen=True)
 class LocalInstances:
-    """Of an endpoint configuration: what an instance has, whatever its type. Sizes in bytes; None = as the type."""
+    """Those of an endpoint configuration: resources of its instances. None = those of the instance type."""
 
     memory_bytes: int | None = None
     storage_bytes: int | None = None
     max_loaded_models: int | None = None
-    gpus: int = 0  # for Docker containers; -1 = all there are
+    gpus: int = 0  # for Docker containers; -1 = all of this machine
 
-    def of(self, resources: Resources) -> Resources:
-        """The resources of the type, changed."""
+    def override(self, resources: Resources) -> Resources:
+        """The resources of an instance type, with these in place of the type's."""
         return replace(
             resources,
             memory_bytes=resources.memory_bytes if self.memory_bytes is None else self.memory_bytes,

@@ -1,4 +1,4 @@
-"""Where a ModelDataUrl points to: into the directory that stands for S3, or into real S3 where there is none."""
+"""Where a ModelDataUrl points: into the directory that stands for S3, or into real S3 if no directory does."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from emulator.storage.object_files import is_bucket, is_object
 
 
 def locator(s3_root: Path | None) -> Locate:
-    """What finds the model data of a URL: for Mode MultiModel a directory, which need not be there yet."""
+    """A function that finds the model data of a URL. With Mode MultiModel that is a prefix, which may be empty yet."""
 
     def locate(url: str, multi_model: bool) -> ModelData:
         place = parse_s3_url(url)
@@ -46,13 +46,13 @@ def locator(s3_root: Path | None) -> Locate:
 
 
 def path_of(url: str) -> Path | None:
-    """The path of a file URL of this machine; None for other URLs."""
+    """The path of a ``file`` URL on this machine; None for other URLs."""
     match = re.fullmatch(r"file://(?:localhost)?(/.*)", url, re.DOTALL)
     return Path(os.fsdecode(urllib.parse.unquote_to_bytes(match[1]))) if match else None
 
 
 def url_of(path: Path, s3_root: Path | None = None, *, is_directory: bool = False) -> str:
-    """An absolute path's URL: of S3 if it is in a bucket there, else a file's. A directory's ends with a slash."""
+    """An absolute path's URL: ``s3`` below ``s3_root``, else ``file``. A directory's URL ends with a slash."""
     if s3_root is not None and path != s3_root and path.is_relative_to(s3_root):
         url = f"s3://{path.relative_to(s3_root).as_posix()}"
     else:

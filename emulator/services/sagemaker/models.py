@@ -10,19 +10,19 @@ from emulator.archives.model_data_url import ModelData
 from emulator.aws.service_models import Place, shape
 from emulator.hosting.definition import ModelDefinition
 from emulator.services.sagemaker.control_plane import ControlPlane, repeated
-from emulator.services.sagemaker.definitions import RequestReader, after, written
+from emulator.services.sagemaker.definitions import RequestReader, appended, dotted_path
 from emulator.services.sagemaker.errors import ControlPlaneError, no_local_code
 from emulator.services.sagemaker.listing import page
 from emulator.services.sagemaker.model_data_location import path_of
 from emulator.services.sagemaker.records import ModelRecord
-from emulator.services.sagemaker.supported_members import not_emulated
+from emulator.services.sagemaker.supported_members import unsupported_members
 
 
 async def create(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
     name = request["ModelName"]
     plane.refuse_existing(ModelRecord, name)
     record = ModelRecord(name, with_defaults(request), directory=str(plane.directory))
-    definition(plane, record)  # raises what is wrong with it
+    definition(plane, record)  # raises when it has problems
     await plane.create(record)
     return {"ModelArn": plane.arn_of(record)}
 
@@ -51,7 +51,7 @@ async def delete(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]
 
 
 def definition(plane: ControlPlane, record: ModelRecord) -> ModelDefinition:
-    """What a model's record describes. Raises ControlPlaneError, with all that is wrong."""
+    """The definition of a stored model. Raises ControlPlaneError with all problems."""
     refuse_not_emulated("CreateModelInput", record.arguments)
     if not plane.local_code and not record.from_start:
         raise no_local_code()
@@ -71,20 +71,20 @@ def definition(plane: ControlPlane, record: ModelRecord) -> ModelDefinition:
 
 
 def with_defaults(request: Mapping[str, Any]) -> dict[str, Any]:
-    """What DescribeModel repeats: the request, with the defaults of what was left out. [api]"""
+    """The arguments as DescribeModel shows them: with the defaults of omitted members. [api]"""
     return {"EnableNetworkIsolation": False, **request}
 
 
 def refuse_not_emulated(of: str, request: dict[str, Any]) -> None:
-    """Raises ControlPlaneError for members that would make a difference, but are not emulated."""
+    """Raises ControlPlaneError for members that are not emulated, and would make a difference."""
     refused = [
-        f"{written(place)} is not emulated by localmme{after(advice)}"
-        for place, advice in not_emulated(shape(of), request, ())
+        f"{dotted_path(place)} is not emulated by localmme{appended(advice)}"
+        for place, advice in unsupported_members(shape(of), request, ())
     ]
     if refused:
         raise ControlPlaneError("; ".join(refused))
 
 
 def invalid(problems: Sequence[tuple[Place, str]]) -> ControlPlaneError:
-    """All that is wrong with a request, as one error."""
-    return ControlPlaneError("; ".join(f"{written(place)} {message}".strip() for place, message in problems))
+    """All problems of a request, as one error."""
+    return ControlPlaneError("; ".join(f"{dotted_path(place)} {message}".strip() for place, message in problems))

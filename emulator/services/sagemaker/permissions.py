@@ -1,4 +1,4 @@
-"""What an operation of the control plane needs to be allowed. [service reference]"""
+"""The IAM permissions that an operation of the control plane requires. [service reference]"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from emulator.aws.permissions import Context, RequiredPermission
 from emulator.aws.request import AwsRequest
 from emulator.services.sagemaker import operation_of
 
-# A member of a request, and the kind of resource that it names.
+# Members of a request, and the kind of resource that each names.
 NAMED = {
     "EndpointName": "endpoint",
     "EndpointConfigName": "endpoint-config",
@@ -20,13 +20,16 @@ NAMED = {
 
 
 async def required_permissions(request: AwsRequest, region: str, body: bytes) -> list[RequiredPermission]:
-    """The request's content is the document that is executed. Raises NotADocument."""
+    """The permissions for a request. Sets its ``content`` to the parsed body, which is what is executed.
+
+    Raises NotADocument when the body is not JSON.
+    """
     request.content = parsed(body)
     return permissions_of(operation_of(request.target), request.content, region)
 
 
 def permissions_of(operation: str, document: Any, region: str) -> list[RequiredPermission]:
-    """All names in a request are resources of it, except where it lists."""
+    """Every resource named in a request needs the permission; in a List operation, names are filters only."""
     members = document if isinstance(document, dict) else {}
     context = _tags_and_types(members)
     arns = [sagemaker_arn(region, kind, name) for member, kind in NAMED.items() if (name := _text(members, member))]

@@ -1,4 +1,4 @@
-"""What is kept of each model, endpoint configuration and endpoint, and the JSON document that stands for it."""
+"""The records of models, endpoint configurations and endpoints, and the JSON documents that they are stored as."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from typing import Any, ClassVar, Literal
 from emulator.services.sagemaker.local_settings import LocalInstances, LocalModel
 
 Kind = Literal["model", "endpoint-config", "endpoint"]  # as in ARNs
-Document = dict[str, Any]  # as JSON takes it
+Document = dict[str, Any]  # of JSON's types
 
 
 def now() -> float:
-    """Seconds since 1970, to the millisecond: SDKs keep no more of a time that they hand back as a filter."""
+    """Seconds since 1970, to the millisecond: SDKs round to that when they use a time as a filter."""
     return time.time_ns() // 10**6 / 1000
 
 
 @dataclass(eq=False)
 class Record:
-    """What all kinds have in common."""
+    """What all kinds of record have in common."""
 
     kind: ClassVar[Kind]
 
     name: str
-    arguments: Document  # of the call that created it
+    arguments: Document  # of the request that created it
     created: float = field(default_factory=now)  # seconds since 1970
     modified: float = 0.0
     tags: dict[str, str] = field(default_factory=dict)
-    stored: bool = field(default=True, kw_only=True)  # False: it came with the start, or is being deleted
+    stored: bool = field(default=True, kw_only=True)  # False: created at the start, or being deleted
 
     def __post_init__(self) -> None:
         self.modified = self.modified or self.created
 
     def details(self) -> Document:
-        """What its kind has beyond what all have."""
+        """The fields of this kind alone, as JSON."""
         return {}
 
     @classmethod
     def fields(cls, details: Document) -> dict[str, Any]:
-        """The arguments of the constructor that ``details`` made this from."""
+        """The constructor's arguments for the fields of this kind: the reverse of ``details``."""
         return {}
 
 
@@ -48,8 +48,8 @@ class Record:
 class ModelRecord(Record):
     kind = "model"
 
-    directory: str = ""  # which paths in it are relative to
-    from_start: bool = False  # it came with the start of the emulator, not through the API
+    directory: str = ""  # to which paths in Image are relative
+    from_start: bool = False  # created at the emulator's start, not through the API
     local: LocalModel = field(default_factory=LocalModel, kw_only=True)  # not stored
 
     def details(self) -> Document:
@@ -72,7 +72,7 @@ class EndpointConfigRecord(Record):
 
 @dataclass(frozen=True)
 class DesiredVariant:
-    """What UpdateEndpointWeightsAndCapacities has asked of a variant; None = what the configuration says."""
+    """What UpdateEndpointWeightsAndCapacities has set for a variant; None = as in the configuration."""
 
     weight: float | None = None
     instance_count: int | None = None
@@ -84,13 +84,13 @@ class DesiredVariant:
 
 @dataclass(frozen=True)
 class Deployment:
-    """What an endpoint is made from. The configuration and the models may be deleted while it runs. [dg]"""
+    """Copies of an endpoint's configuration and models, which may be deleted while it runs. [dg]"""
 
     config_name: str
     config: Document  # the arguments of its CreateEndpointConfig
     models: Mapping[str, ModelRecord]
     desired: Mapping[str, DesiredVariant] = field(default_factory=dict)  # by variant name
-    deployment_config: Document | None = None  # that of the UpdateEndpoint which it came by
+    deployment_config: Document | None = None  # DeploymentConfig of the UpdateEndpoint request
     instances: LocalInstances = field(default_factory=LocalInstances)  # not stored
 
     def document(self) -> Document:
@@ -123,11 +123,11 @@ class Deployment:
 
 @dataclass(frozen=True)
 class Deployments:
-    """What an endpoint is now, what it is to become, and why it never became anything."""
+    """What an endpoint serves now, what an update under way will make it serve, or why its creation failed."""
 
     current: Deployment
     pending: Deployment | None = None
-    failure: str = ""  # of its creation; empty = it did not fail
+    failure: str = ""  # reason why its creation failed; empty = it did not fail
 
     def document(self) -> Document:
         document = self.current.document()
@@ -165,7 +165,7 @@ KINDS: Mapping[str, type[Record]] = {cls.kind: cls for cls in (ModelRecord, Endp
 
 
 def document(record: Record) -> Document:
-    """A record as JSON."""
+    """The JSON document of a record. Its keys are those of files that exist: they do not change."""
     return {
         "kind": record.kind,
         "name": record.name,
@@ -178,7 +178,7 @@ def document(record: Record) -> Document:
 
 
 def read(document: Document) -> Record:
-    """The record that a document stands for. Raises LookupError, TypeError or AttributeError when it is invalid."""
+    """The record of a JSON document. Raises LookupError, TypeError or AttributeError when the document is invalid."""
     cls = KINDS[document["kind"]]
     return cls(
         _of_type(str, document["name"]),

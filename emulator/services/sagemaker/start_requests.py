@@ -1,4 +1,4 @@
-"""The requests that create the endpoints which ``serve`` starts with, and what they cannot say."""
+"""The requests that create the endpoints which ``serve`` starts with, and local settings that the API does not have."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Request = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class StartRequests:
-    """CreateModel, CreateEndpointConfig and CreateEndpoint requests, checked, and what they cannot say.
+    """Checked CreateModel, CreateEndpointConfig and CreateEndpoint requests, and settings that the API does not have.
 
-    Model data on this machine has a file URL. Other URLs are of real S3, whatever directory stands for S3 here.
+    Model data on this machine has a ``file`` URL. An ``s3`` URL means real S3, even if a directory stands for S3 here.
     """
 
     models: Sequence[Request] = ()
     endpoint_configs: Sequence[Request] = ()
     endpoints: Sequence[Request] = ()
-    directory: Path = field(default_factory=Path.cwd)  # which paths in Image are relative to
+    directory: Path = field(default_factory=Path.cwd)  # to which paths in Image are relative
     reload: bool = False
     instances: LocalInstances = field(default_factory=LocalInstances)

@@ -1,6 +1,6 @@
-"""Which arguments of the API calls mean something here, which make no difference, and which are refused. [api]
+"""Which members of requests are used here, which are accepted and ignored, and which are refused. [api]
 
-A member that would make the endpoint a different one is refused, rather than left out without a word.
+A member that would change the endpoint's behaviour is refused rather than ignored silently.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from emulator.aws.service_models import Place
 
 @dataclass(frozen=True)
 class Members:
-    """What becomes of the members of one of the API's structures. One that is not listed is refused."""
+    """How the members of one of the API's structures are treated. A member that is not listed is refused."""
 
     used: frozenset[str]
-    ignored: frozenset[str] = frozenset()  # checked, but nothing here could tell whether they are there
-    refused: Mapping[str, str] = field(default_factory=dict)  # with what to do instead, if there is something
+    ignored: frozenset[str] = frozenset()  # validated, but without an effect here
+    refused: Mapping[str, str] = field(default_factory=dict)  # member -> what to do instead; may be empty
 
 
 def _names(text: str) -> frozenset[str]:
@@ -91,49 +91,49 @@ MEMBERS = {
         used=_names("EndpointName EndpointConfigName"), ignored=_names("Tags DeploymentConfig")
     ),
 }
-# Refused members that are accepted where they say that they are off.
+# Refused members that are accepted when they switch themselves off: member -> (switch, value that means off).
 SWITCHED_OFF: Mapping[str, tuple[str, Any]] = {
     "DataCaptureConfig": ("EnableCapture", False),
     "ManagedInstanceScaling": ("Status", "DISABLED"),
 }
-# Strings whose rules are not the API's: other things are allowed, more or fewer of them.
-OF_OUR_OWN = {
+# Strings to which the rules of this emulator apply instead of the API's: (structure, member).
+OWN_RULES = {
     ("ContainerDefinition", "Image"),
     ("ContainerDefinition", "ModelDataUrl"),
     ("ProductionVariant", "InstanceType"),
     ("ProductionVariantRoutingConfig", "RoutingStrategy"),
 }
-ROUTING_STRATEGIES = ("RANDOM", "LEAST_OUTSTANDING_REQUESTS")  # those emulated
+ROUTING_STRATEGIES = ("RANDOM", "LEAST_OUTSTANDING_REQUESTS")  # those that are emulated
 
 
-def not_emulated(of: Shape, asked: Any, place: Place) -> Iterator[tuple[Place, str]]:
-    """Where there is something that is not emulated, and what to do instead."""
-    if isinstance(asked, list) and of.type_name == "list":
-        for position, item in enumerate(asked):
-            yield from not_emulated(of.member, item, (*place, position))
-    members = MEMBERS.get(of.name)
-    if members is None or not isinstance(asked, dict):
+def unsupported_members(shape: Shape, value: Any, place: Place) -> Iterator[tuple[Place, str]]:
+    """The place of each refused member in a value of that shape, and what to do instead (may be empty)."""
+    if isinstance(value, list) and shape.type_name == "list":
+        for position, item in enumerate(value):
+            yield from unsupported_members(shape.member, item, (*place, position))
+    members = MEMBERS.get(shape.name)
+    if members is None or not isinstance(value, dict):
         return
-    for name in asked:
-        if name in members.used and name in of.members:
-            yield from not_emulated(of.members[name], asked[name], (*place, name))
-        elif name in of.members and name not in members.ignored and not _switched_off(name, asked[name]):
+    for name in value:
+        if name in members.used and name in shape.members:
+            yield from unsupported_members(shape.members[name], value[name], (*place, name))
+        elif name in shape.members and name not in members.ignored and not _is_switched_off(name, value[name]):
             yield (*place, name), members.refused.get(name, "")
 
 
-def _switched_off(name: str, asked: Any) -> bool:
+def _is_switched_off(name: str, value: Any) -> bool:
     switch, off = SWITCHED_OFF.get(name, ("", None))
-    return bool(switch) and isinstance(asked, dict) and asked.get(switch) is not None and asked[switch] == off
+    return bool(switch) and isinstance(value, dict) and value.get(switch) is not None and value[switch] == off
 
 
-def places_of_our_own(of: Shape, asked: Any, place: Place) -> Iterator[Place]:
-    """Where the API's rules for a string do not hold."""
-    if isinstance(asked, list) and of.type_name == "list":
-        for position, item in enumerate(asked):
-            yield from places_of_our_own(of.member, item, (*place, position))
-    elif isinstance(asked, dict) and of.type_name == "structure":
-        for name in asked:
-            if (of.name, name) in OF_OUR_OWN:
+def places_with_own_rules(shape: Shape, value: Any, place: Place) -> Iterator[Place]:
+    """The place of each string in a value of that shape to which the API's rules do not apply."""
+    if isinstance(value, list) and shape.type_name == "list":
+        for position, item in enumerate(value):
+            yield from places_with_own_rules(shape.member, item, (*place, position))
+    elif isinstance(value, dict) and shape.type_name == "structure":
+        for name in value:
+            if (shape.name, name) in OWN_RULES:
                 yield (*place, name)
-            elif name in of.members:
-                yield from places_of_our_own(of.members[name], asked[name], (*place, name))
+            elif name in shape.members:
+                yield from places_with_own_rules(shape.members[name], value[name], (*place, name))

@@ -1,4 +1,4 @@
-"""AddTags, ListTags, DeleteTags."""
+"""AddTags, ListTags, DeleteTags: one function an operation."""
 
 from __future__ import annotations
 
@@ -13,38 +13,40 @@ MOST_TAGS = 50  # [api] of one resource
 MAX_RESULTS = 50  # [ours] without MaxResults
 
 
-async def add(plane: ControlPlane, asked: dict[str, Any]) -> dict[str, Any]:
-    record = _tagged(plane, asked)
-    tags = {**record.tags, **{tag["Key"]: tag["Value"] for tag in asked["Tags"]}}
+async def add(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
+    record = _tagged_record(plane, request)
+    tags = {**record.tags, **{tag["Key"]: tag["Value"] for tag in request["Tags"]}}
     if len(tags) > MOST_TAGS:
         raise ControlPlaneError(f"A resource has at most {MOST_TAGS} tags, and {record.name} would have {len(tags)}.")
-    await _put(plane, record, tags)
-    return {"Tags": _listed(tags)}
+    await _set_tags(plane, record, tags)
+    return {"Tags": _tag_list(tags)}
 
 
-async def list_(plane: ControlPlane, asked: dict[str, Any]) -> dict[str, Any]:
-    tags = _listed(_tagged(plane, asked).tags)
-    first = decimal(asked.get("NextToken", "0"))
+async def list_(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
+    tags = _tag_list(_tagged_record(plane, request).tags)
+    first = decimal(request.get("NextToken", "0"))
     if first is None:
         raise bad_token()
-    end = first + asked.get("MaxResults", MAX_RESULTS)
+    end = first + request.get("MaxResults", MAX_RESULTS)
     return {"Tags": tags[first:end], **({"NextToken": str(end)} if end < len(tags) else {})}
 
 
-async def delete(plane: ControlPlane, asked: dict[str, Any]) -> dict[str, Any]:
-    record = _tagged(plane, asked)
-    await _put(plane, record, {key: value for key, value in record.tags.items() if key not in asked["TagKeys"]})
+async def delete(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
+    record = _tagged_record(plane, request)
+    await _set_tags(plane, record, {key: value for key, value in record.tags.items() if key not in request["TagKeys"]})
     return {}
 
 
-def _tagged(plane: ControlPlane, asked: dict[str, Any]) -> Record:
-    record = plane.by_arn(asked["ResourceArn"])
+def _tagged_record(plane: ControlPlane, request: dict[str, Any]) -> Record:
+    """The record that ResourceArn names. Raises ControlPlaneError when there is no such record."""
+    record = plane.by_arn(request["ResourceArn"])
     if record is None:
-        raise ControlPlaneError(f"Could not find the resource {asked['ResourceArn']}.")  # [ours]
+        raise ControlPlaneError(f"Could not find the resource {request['ResourceArn']}.")  # [ours]
     return record
 
 
-async def _put(plane: ControlPlane, record: Record, tags: dict[str, str]) -> None:
+async def _set_tags(plane: ControlPlane, record: Record, tags: dict[str, str]) -> None:
+    """Raises ControlPlaneError when they cannot be stored; the record then keeps its old tags."""
     before, record.tags = record.tags, tags
     try:
         await plane.keep(record)
@@ -53,5 +55,5 @@ async def _put(plane: ControlPlane, record: Record, tags: dict[str, str]) -> Non
         raise
 
 
-def _listed(tags: dict[str, str]) -> list[dict[str, str]]:
+def _tag_list(tags: dict[str, str]) -> list[dict[str, str]]:
     return [{"Key": key, "Value": value} for key, value in tags.items()]

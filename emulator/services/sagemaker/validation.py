@@ -1,4 +1,4 @@
-"""Checks a request against the API's own model, and says what is wrong as SageMaker does. [gh] for the words."""
+"""Checks a request against botocore's model of the API, and reports problems in SageMaker's words. [gh]"""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from emulator.aws.service_models import Place, Problem, problems
 from emulator.services.sagemaker.errors import ControlPlaneError, not_serializable
 
 
-def check(of: StructureShape, asked: Any) -> None:
-    """Raises ControlPlaneError, with all that is wrong. Members that the API does not know are passed over. [run]"""
-    if not isinstance(asked, dict):
+def check(shape: StructureShape, request: Any) -> None:
+    """Raises ControlPlaneError with all problems. Members that the API does not know are ignored. [run]"""
+    if not isinstance(request, dict):
         raise not_serializable("Expected a JSON object")
-    found = [problem for problem in problems(of, asked) if problem.kind != "unknown" and not _is_free(problem)]
+    found = [problem for problem in problems(shape, request) if problem.kind != "unknown" and not _is_allowed(problem)]
     for problem in found:
         if problem.kind == "type":
             raise not_serializable(f"{_path(problem.place)} {problem.message}")
     if found:
-        constraints = "; ".join(_constraint(problem, _value(asked, problem.place)) for problem in found)
+        constraints = "; ".join(_constraint(problem, _value_at(problem.place, request)) for problem in found)
         many = "errors" if len(found) > 1 else "error"
         raise ControlPlaneError(f"{len(found)} validation {many} detected: {constraints}")
 
 
-def _is_free(problem: Problem) -> bool:
-    """Image may be more here than SageMaker allows: see ``emulator.services.sagemaker.image``."""
+def _is_allowed(problem: Problem) -> bool:
+    """Image may have values here that SageMaker does not allow: see ``emulator.services.sagemaker.image``."""
     return problem.kind == "pattern" and problem.place[-1] == "Image"
 
 
 def _constraint(problem: Problem, value: Any) -> str:
-    shown = "null" if problem.kind == "missing" else f"'{_shown(value)}'"
-    return f"Value {shown} at '{_path(problem.place)}' failed to satisfy constraint: {_rule(problem, value)}"
+    text = "null" if problem.kind == "missing" else f"'{_as_text(value)}'"
+    return f"Value {text} at '{_path(problem.place)}' failed to satisfy constraint: {_rule(problem, value)}"
 
 
 def _rule(problem: Problem, value: Any) -> str:
@@ -50,20 +50,20 @@ def _rule(problem: Problem, value: Any) -> str:
     return f"Member must have exactly one of {', '.join(problem.bound)}"
 
 
-def _value(asked: Any, place: Place) -> Any:
+def _value_at(place: Place, value: Any) -> Any:
     for step in place:
-        if isinstance(asked, Mapping):
-            asked = asked.get(step)
-        elif isinstance(asked, list) and isinstance(step, int):
-            asked = asked[step]
-    return asked
+        if isinstance(value, Mapping):
+            value = value.get(step)
+        elif isinstance(value, list) and isinstance(step, int):
+            value = value[step]
+    return value
 
 
-def _shown(value: Any) -> str:
+def _as_text(value: Any) -> str:
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}={_shown(each)}" for key, each in value.items()) + "}"
+        return "{" + ", ".join(f"{key}={_as_text(each)}" for key, each in value.items()) + "}"
     if isinstance(value, list):
-        return f"[{', '.join(_shown(each) for each in value)}]"
+        return f"[{', '.join(_as_text(each) for each in value)}]"
     return str(value)
 
 

@@ -1,7 +1,7 @@
-"""Lets a waiter's question wait for its answer: waiters ask again after 30 s only, and endpoints here take less.
+"""Holds a waiter's DescribeEndpoint until the endpoint has settled.
 
-SDKs that are made from botocore tell that a waiter is asking, by a letter in the user agent. Whoever else asks
-DescribeEndpoint is answered at once.
+Waiters poll every 30 s, and endpoints here start sooner. SDKs that use botocore mark a waiter's requests by a letter in
+the user agent. All other DescribeEndpoint requests are answered at once.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ import time
 from emulator.services.sagemaker.control_plane import ControlPlane
 
 WAITER = re.compile(r"(?:^| )m/(?:[^ ]+,)?B(?:,|$| )")  # "m/" and the features in use; B is botocore's for a waiter
-SECONDS = 20.0  # [ours] a third of how long botocore reads for an answer
-LOOK_SECONDS = 0.05
-PASSING = ("Creating", "Updating", "Deleting")
+SECONDS = 20.0  # [ours] a third of botocore's read time-out
+POLL_SECONDS = 0.05
+TRANSITIONAL = ("Creating", "Updating", "Deleting")
 
 
 def is_waiter(user_agent: str) -> bool:
-    """Whether a User-Agent is that of a waiter."""
+    """Whether a User-Agent is that of a botocore waiter."""
     return WAITER.search(user_agent) is not None
 
 
 async def settled(plane: ControlPlane, name: str) -> None:
-    """Return once an endpoint is in none of the statuses that pass, or has gone; after 20 s in any case."""
+    """Wait until an endpoint's status is not transitional, or it is deleted; at most 20 s."""
     deadline = time.monotonic() + SECONDS
     while time.monotonic() < deadline:
         endpoint = plane.endpoints.get(name)
-        if endpoint is None or endpoint.status not in PASSING:
+        if endpoint is None or endpoint.status not in TRANSITIONAL:
             return
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(POLL_SECONDS)

@@ -9,7 +9,7 @@ import pytest
 from emulator.containers.docker.images import how_to_get
 from emulator.errors import SetupError
 from emulator.hosting.definition import Image
-from emulator.services.sagemaker.image import image_of, runnable
+from emulator.services.sagemaker.image import image_of, image_or_command
 
 DIGEST = "sha256:" + "0f" * 32
 
@@ -31,7 +31,7 @@ DIGEST = "sha256:" + "0f" * 32
     ],
 )
 def test_a_docker_image_has_such_a_name(name: str) -> None:
-    assert image_of(name) == runnable(name, Path()) == Image(name)
+    assert image_of(name) == image_or_command(name, Path()) == Image(name)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_what_is_no_name_of_an_image_is_refused_with_what_one_looks_like(name: s
     with pytest.raises(SetupError, match="is not the name of a Docker image: write REPOSITORY:TAG"):
         image_of(name)
     with pytest.raises(SetupError, match="takes a Docker image .REPOSITORY:TAG, .*command:WORDS, not"):
-        runnable(name, Path())
+        image_or_command(name, Path())
 
 
 def test_an_image_of_somebody_else_is_to_be_pulled_and_one_of_ones_own_to_be_built() -> None:
