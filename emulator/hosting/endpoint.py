@@ -46,7 +46,7 @@ class Endpoint:
         self._history = CountsByModel(workspace.clock)
         self._limits = workspace.limits
         self._workspace, self._events = workspace, workspace.events
-        self._events.subscribe(self._history)
+        self._history.listen_to(self._events)
         self._numbers: defaultdict[str, Iterator[int]] = defaultdict(lambda: itertools.count(1))  # by variant name
         self._variants = self._new_variants(definition)
         self._others: list[ProductionVariant] = []  # on their way in or out, to which nothing is routed

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from emulator.clock import Clock
 from emulator.errors import Origin
-from emulator.events import Event, Invoked, LoadFailed, ModelDownloaded, ModelLoaded, ModelUnloaded
+from emulator.events import Events, Invoked, LoadFailed, ModelDownloaded, ModelLoaded, ModelUnloaded
 
 
 @dataclass(slots=True)
@@ -31,41 +31,51 @@ KEPT_FAILURES = 100  # [ours] names of which nothing but failed loads is known: 
 
 
 class CountsByModel:
-    """A listener of the event stream that keeps ModelCounts per target model."""
+    """Counts the events of a stream per target model."""
 
     def __init__(self, clock: Clock) -> None:
         self.models: dict[str, ModelCounts] = {}
         self._failures: OrderedDict[str, None] = OrderedDict()  # never downloaded; the latest is the last
         self._now = clock.now
 
-    def __call__(self, event: Event, origin: Origin) -> None:
-        if isinstance(event, Invoked):
-            if not event.target_model:  # of a container that hosts one model
-                return
-            counts = self._of(event.target_model)
-            counts.invocations += 1
-            counts.last_used = self._now()
-            counts.model_latency_us = event.model_latency_us
-            if event.cache_hit:
-                counts.cache_hits += 1
-            else:
-                counts.load_wait_us = event.load_wait_us
-            if not 200 <= event.status < 300:
-                counts.model_errors += 1
-        elif isinstance(event, ModelLoaded):
-            counts = self._of(event.target_model)
-            counts.loads += 1
-            counts.last_loaded = self._now()
-        elif isinstance(event, ModelUnloaded):
-            self._of(event.target_model).unloads += 1
-        elif isinstance(event, LoadFailed):
-            counts = self._of(event.target_model)
-            counts.failed_loads += 1
-            if not counts.downloads:
-                self._remember_failure(event.target_model)
-        elif isinstance(event, ModelDownloaded):
-            self._of(event.target_model).downloads += 1
-            self._failures.pop(event.target_model, None)
+    def listen_to(self, events: Events) -> None:
+        events.subscribe(self._invoked, Invoked)
+        events.subscribe(self._downloaded, ModelDownloaded)
+        events.subscribe(self._loaded, ModelLoaded)
+        events.subscribe(self._unloaded, ModelUnloaded)
+        events.subscribe(self._failed, LoadFailed)
+
+    def _invoked(self, event: Invoked, _: Origin) -> None:
+        if not event.target_model:  # of a container that hosts one model
+            return
+        counts = self._of(event.target_model)
+        counts.invocations += 1
+        counts.last_used = self._now()
+        counts.model_latency_us = event.model_latency_us
+        if event.cache_hit:
+            counts.cache_hits += 1
+        else:
+            counts.load_wait_us = event.load_wait_us
+        if not 200 <= event.status < 300:
+            counts.model_errors += 1
+
+    def _downloaded(self, event: ModelDownloaded, _: Origin) -> None:
+        self._of(event.target_model).downloads += 1
+        self._failures.pop(event.target_model, None)
+
+    def _loaded(self, event: ModelLoaded, _: Origin) -> None:
+        counts = self._of(event.target_model)
+        counts.loads += 1
+        counts.last_loaded = self._now()
+
+    def _unloaded(self, event: ModelUnloaded, _: Origin) -> None:
+        self._of(event.target_model).unloads += 1
+
+    def _failed(self, event: LoadFailed, _: Origin) -> None:
+        counts = self._of(event.target_model)
+        counts.failed_loads += 1
+        if not counts.downloads:
+            self._remember_failure(event.target_model)
 
     def _remember_failure(self, target_model: str) -> None:
         self._failures[target_model] = None

@@ -6,12 +6,10 @@ And those on their way there: each comes once, however many wait for it.
 from __future__ import annotations
 
 import asyncio
-import math
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
-
-from cachetools import LRUCache
 
 
 @dataclass(eq=False)
@@ -35,8 +33,7 @@ class PinnedLru(Generic[R]):
 
     def __init__(self) -> None:
         self._all: dict[str, R] = {}
-        # Only idle residents are in here, so that what the policy picks may always leave.
-        self._idle: LRUCache[str, R] = LRUCache(math.inf)
+        self._idle: OrderedDict[str, R] = OrderedDict()  # the one that became so first is the first to leave
         self.used_bytes = 0
 
     def __len__(self) -> int:
@@ -83,7 +80,7 @@ class PinnedLru(Generic[R]):
         """Remove the least recently used idle resident; None if all are pinned."""
         if not self._idle:
             return None
-        _, resident = self._idle.popitem()
+        _, resident = self._idle.popitem(last=False)
         del self._all[resident.target_model]
         self.used_bytes -= resident.size_bytes
         return resident

@@ -12,11 +12,10 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from emulator.errors import Origin
 from emulator.events import (
-    Event,
+    Events,
     InstanceObserved,
     InvocationEnded,
     ModelDownloaded,
@@ -25,6 +24,11 @@ from emulator.events import (
 )
 
 INVOCATIONS, INSTANCES = "AWS/SageMaker", "/aws/sagemaker/Endpoints"
+TIMES = {
+    ModelDownloaded: "ModelDownloadingTime",
+    ModelLoaded: "ModelLoadingTime",
+    ModelUnloaded: "ModelUnloadingTime",
+}
 KEPT_MINUTES = 24 * 60  # [ours] CloudWatch keeps figures of a minute for 15 days
 KEPT_PERCENTILES_MINUTES = 3 * 60  # [ours]
 UNITS = {
@@ -271,24 +275,17 @@ def _over_instances(instances: dict[str, Usage]) -> dict[str, Figure]:
 
 
 class CloudWatchMetrics:
-    """A listener of the event stream. It is on the path of every invocation, so it only adds."""
+    """Listens to the event stream. It is on the path of every invocation, so it only adds."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         """``clock`` tells seconds since 1970."""
         self._clock = clock
         self._minutes: deque[Minute] = deque(maxlen=KEPT_MINUTES)
-        self._listeners: dict[type[Event], Callable[[Any, Origin], None]] = {
-            InvocationEnded: self._invocation_ended,
-            InstanceObserved: self._instance_observed,
-            ModelDownloaded: lambda event, origin: self._took("ModelDownloadingTime", event, origin),
-            ModelLoaded: lambda event, origin: self._took("ModelLoadingTime", event, origin),
-            ModelUnloaded: lambda event, origin: self._took("ModelUnloadingTime", event, origin),
-        }
 
-    def __call__(self, event: Event, origin: Origin) -> None:
-        listener = self._listeners.get(type(event))
-        if listener is not None:
-            listener(event, origin)
+    def listen_to(self, events: Events) -> None:
+        events.subscribe(self._invocation_ended, InvocationEnded)
+        events.subscribe(self._instance_observed, InstanceObserved)
+        events.subscribe(self._took, ModelDownloaded, ModelLoaded, ModelUnloaded)
 
     def minutes(self) -> list[Minute]:
         """The minutes in which something happened, oldest first; what happens later does not change these."""
@@ -304,7 +301,8 @@ class CloudWatchMetrics:
             calls = minute.calls[series] = Calls()
         calls.add(event)
 
-    def _took(self, name: str, event: ModelDownloaded | ModelLoaded | ModelUnloaded, origin: Origin) -> None:
+    def _took(self, event: ModelDownloaded | ModelLoaded | ModelUnloaded, origin: Origin) -> None:
+        name = TIMES[type(event)]
         series = (origin.region, origin.endpoint_name, origin.variant_name)
         self._minute().times.setdefault(series, {}).setdefault(name, Figure()).add_time(event.seconds * 1e6)
 

@@ -9,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from emulator.errors import Origin
-from emulator.events import ContainerStarted, Event, LogLine
+from emulator.events import ContainerStarted, Events, LogLine
 from emulator.private_files import private_opener
 
 
 class ContainerLogFiles:
-    """A listener of the event stream that writes ``ENDPOINT/VARIANT/INSTANCE/CONTAINER.log``.
+    """Writes the lines of the event stream to ``ENDPOINT/VARIANT/INSTANCE/CONTAINER.log``.
 
     It writes in a thread of its own, so that a slow disk holds up nobody: what comes meanwhile is written next.
     """
@@ -25,13 +25,13 @@ class ContainerLogFiles:
         self._thread = ThreadPoolExecutor(1, "container-logs")
         self._writing: asyncio.Task[None] | None = None
 
-    def __call__(self, event: Event, origin: Origin) -> None:
+    def listen_to(self, events: Events) -> None:
+        events.subscribe(self._add, ContainerStarted, LogLine)
+
+    def _add(self, event: ContainerStarted | LogLine, origin: Origin) -> None:
+        lines = self._lines[origin]  # a container that writes nothing has a file, too: an empty one says so
         if isinstance(event, LogLine):
-            self._lines[origin].append(event.line)
-        elif isinstance(event, ContainerStarted):
-            self._lines[origin]  # a container that writes nothing has a file, too: an empty one says so
-        else:
-            return
+            lines.append(event.line)
         if self._writing is None:
             self._writing = asyncio.get_running_loop().create_task(self._write())
 

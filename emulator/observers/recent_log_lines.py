@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from emulator.errors import Origin
-from emulator.events import ONLY_CONTAINER_NAME, Event, LogLine
+from emulator.events import ONLY_CONTAINER_NAME, Events, LogLine
 
 KEPT_LINES = 10_000  # [ours] of a stream. The files in the state directory have all of them
 KEPT_CHARACTERS = 4 * 1024 * 1024  # [ours] of a stream
@@ -33,19 +33,21 @@ class Lines:
 
 
 class RecentLogLines:
-    """A listener of the event stream that keeps lines until they are taken; of too many streams, the oldest goes."""
+    """Keeps the lines of the event stream until they are taken; of too many streams, the oldest goes."""
 
     def __init__(self) -> None:
         self._streams: dict[Origin, Lines] = {}
 
-    def __call__(self, event: Event, origin: Origin) -> None:
-        if isinstance(event, LogLine):
-            lines = self._streams.get(origin)
-            if lines is None:
-                if len(self._streams) >= KEPT_STREAMS:
-                    del self._streams[next(iter(self._streams))]
-                lines = self._streams[origin] = Lines(origin.region, group_name(origin), stream_name(origin))
-            lines.add(time.time_ns() // 1_000_000, event.line)
+    def listen_to(self, events: Events) -> None:
+        events.subscribe(self._add, LogLine)
+
+    def _add(self, event: LogLine, origin: Origin) -> None:
+        lines = self._streams.get(origin)
+        if lines is None:
+            if len(self._streams) >= KEPT_STREAMS:
+                del self._streams[next(iter(self._streams))]
+            lines = self._streams[origin] = Lines(origin.region, group_name(origin), stream_name(origin))
+        lines.add(time.time_ns() // 1_000_000, event.line)
 
     def take(self) -> Iterator[Lines]:
         """What has come since the last time."""

@@ -17,6 +17,7 @@ from emulator.events import (
     ContainerStopped,
     EndpointStatus,
     Event,
+    Events,
     ImagePulling,
     Invoked,
     LoadFailed,
@@ -38,6 +39,24 @@ DIM, YELLOW, RED, RESET = "\x1b[2m", "\x1b[33m", "\x1b[31m", "\x1b[0m"
 
 USUAL_URL = "http://127.0.0.1:8080"  # which commands ask without being told
 PATIENCE_SECONDS = 1.0  # what is done sooner needs no progress shown
+TOLD = (
+    ArchiveChanged,
+    ContainerStarted,
+    ContainerStopped,
+    EndpointStatus,
+    ImagePulling,
+    Invoked,
+    LoadFailed,
+    LoadStarted,
+    LogLine,
+    MemoryExceeded,
+    ModelDeleted,
+    ModelDownloaded,
+    ModelLoaded,
+    ModelUnloaded,
+    Ready,
+    Warned,
+)
 
 
 class VariantSize(NamedTuple):
@@ -48,7 +67,7 @@ class VariantSize(NamedTuple):
 
 
 class TerminalLog:
-    """A listener of the event stream that writes one line for each event worth one."""
+    """Writes one line for each event of the stream that is worth one."""
 
     def __init__(self, url: str, at_start: Mapping[str, Sequence[VariantSize]], again: bool = False) -> None:
         """``at_start`` has, by name, the variants of the endpoints that the emulator is started with.
@@ -64,7 +83,12 @@ class TerminalLog:
         self._progress = Progress()
         self._since: dict[str, float] = {}
 
+    def listen_to(self, events: Events) -> None:
+        events.subscribe(self, *TOLD)
+
     def __call__(self, event: Event, origin: Origin) -> None:
+        if isinstance(event, Invoked) and not event.problem:  # first: each invocation passes here
+            return
         place = self._places.of(origin)
         where = f" on {place}" if place else ""
         if isinstance(event, LogLine):
@@ -86,9 +110,7 @@ class TerminalLog:
             self._progress.end(f"Loading {event.target_model}{where}")
             self._write(f"failed     {event.target_model}{where}: {event.reason}", RED)
         elif isinstance(event, Invoked):
-            if event.problem:
-                what = event.target_model or origin.container
-                self._write(f"failed     {what}{where}: {event.problem}", RED)
+            self._write(f"failed     {event.target_model or origin.container}{where}: {event.problem}", RED)
         elif isinstance(event, ArchiveChanged):
             advice = (
                 "it is loaded anew"

@@ -91,7 +91,7 @@ class Application:
         sizes = {definition.name: _sizes(definition) for definition, _ in definitions}
         terminal = TerminalLog(self._settings.url, sizes, again)
         for listener in (terminal, metrics, container_logs, self._log_files):
-            self._events.subscribe(listener)
+            listener.listen_to(self._events)
         web = console(self._is_in_service, self._state, self._settings.region, asyncio.get_running_loop())
         if self._settings.s3_root is not None:
             from emulator.services.s3.app import S3App

@@ -15,7 +15,6 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 
-from emulator.errors import Origin
 from emulator.events import Events, InstanceObserved, InvocationEnded, Warned
 from emulator.observers.cloudwatch_metrics import (
     INSTANCES,
@@ -325,7 +324,7 @@ def ended(latency_us: int = 100) -> InvocationEnded:
 
 def told(metrics: CloudWatchMetrics, *events: Any, instance: str = "i-1") -> None:
     stream = Events().within(endpoint_name="e", region=REGION, variant_name="v", instance_id=instance)
-    stream.subscribe(metrics)
+    metrics.listen_to(stream)
     for event in events:
         stream.publish(event)
 
@@ -422,5 +421,5 @@ def test_percentiles_are_right_to_a_percent() -> None:
 
 def test_events_of_no_metric_are_passed_over() -> None:
     metrics = CloudWatchMetrics(Clock())
-    metrics(Warned("careful"), Origin("e", REGION))
+    told(metrics, Warned("careful"))
     assert metrics.minutes() == []

@@ -385,7 +385,7 @@ def test_the_oldest_lines_and_streams_give_way() -> None:
     logs = RecentLogLines()
     long = "x" * (KEPT_CHARACTERS // 4)
     events = Events().within(endpoint_name="e", region=REGION, variant_name="v")
-    events.subscribe(logs)
+    logs.listen_to(events)
     for number in range(KEPT_STREAMS + 5):
         instance = events.within(instance_id=f"i-{number}", container="primary")
         instance.publish(LogLine("short"))

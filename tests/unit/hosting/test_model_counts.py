@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from emulator.clock import Clock
 from emulator.errors import Origin
-from emulator.events import Event, Invoked, LoadFailed, ModelDownloaded, ModelLoaded, ModelUnloaded
+from emulator.events import Event, Events, Invoked, LoadFailed, ModelDownloaded, ModelLoaded, ModelUnloaded
 from emulator.hosting.model_counts import KEPT_FAILURES, CountsByModel
-
-SOMEWHERE = Origin("E", "V")
 
 
 def happened(*events: Event) -> CountsByModel:
-    history = CountsByModel(Clock())
+    history, stream = CountsByModel(Clock()), Events(Origin("E", "V"))
+    history.listen_to(stream)
     for event in events:
-        history(event, SOMEWHERE)
+        stream.publish(event)
     return history
 
 
@@ -43,7 +42,8 @@ def test_models_that_were_there_stay_however_many_there_are_and_however_they_fai
 
 def test_loads_failures_evictions_and_times_are_kept_for_each_model() -> None:
     times = iter((10.0, 20.0, 30.0))
-    history = CountsByModel(Clock(now=lambda: next(times)))
+    history, stream = CountsByModel(Clock(now=lambda: next(times))), Events(Origin("E", "V"))
+    history.listen_to(stream)
     for event in (
         LoadFailed("a", "not compressed with gzip"),
         ModelLoaded("a", 0.1),
@@ -52,7 +52,7 @@ def test_loads_failures_evictions_and_times_are_kept_for_each_model() -> None:
         ModelUnloaded("a", "memory pressure", 0.1),
         LoadFailed("b", "its container ended"),
     ):
-        history(event, SOMEWHERE)
+        stream.publish(event)
     a, b = history.models["a"], history.models["b"]
     assert (a.loads, a.failed_loads, a.unloads, a.invocations, a.model_errors) == (1, 1, 1, 2, 1)
     assert (a.last_loaded, a.last_used) == (10.0, 30.0)

@@ -9,21 +9,25 @@ from pathlib import Path
 import pytest
 
 from emulator.errors import Origin
-from emulator.events import LogLine
+from emulator.events import Events, LogLine
 from emulator.observers.container_log_files import ContainerLogFiles
 
-ORIGIN = Origin("E", "us-east-1", "V", "i-1", "primary")
+
+def listening(directory: Path) -> tuple[ContainerLogFiles, Events, Events]:
+    """Files of containers' output, and the streams of two containers."""
+    files, events = ContainerLogFiles(directory), Events(Origin("E", "us-east-1", "V"))
+    files.listen_to(events)
+    first = events.within(instance_id="i-1", container="primary")
+    return files, first, events.within(instance_id="i-2", container="second")
 
 
 def test_lines_are_appended_in_order_to_the_file_of_their_container(tmp_path: Path) -> None:
-    other = Origin("E", "us-east-1", "V", "i-2", "second")
-
     async def run(first: int) -> None:
-        files = ContainerLogFiles(tmp_path)
+        files, first_one, second_one = listening(tmp_path)
         for number in range(first, first + 100):
-            files(LogLine(f"line {number} \udc80é"), ORIGIN)
+            first_one.publish(LogLine(f"line {number} \udc80é"))
             if number % 7 == 0:
-                files(LogLine(f"{number}"), other)
+                second_one.publish(LogLine(f"{number}"))
                 await asyncio.sleep(0)
         await files.flush()
 
@@ -45,9 +49,9 @@ def test_a_disk_that_hangs_does_not_hold_up_the_event_loop(tmp_path: Path, monke
     monkeypatch.setattr(ContainerLogFiles, "_append", slow)
 
     async def run() -> None:
-        files = ContainerLogFiles(tmp_path)
+        files, container, _ = listening(tmp_path)
         for number in range(10):
-            files(LogLine(str(number)), ORIGIN)
+            container.publish(LogLine(str(number)))
             await asyncio.sleep(0.001)
         assert list(tmp_path.iterdir()) == []
         hangs.set()
@@ -61,11 +65,11 @@ def test_a_disk_that_takes_nothing_does_not_end_the_serving(tmp_path: Path) -> N
     (tmp_path / "E").touch()  # where a directory should be
 
     async def run() -> None:
-        files = ContainerLogFiles(tmp_path)
-        files(LogLine("lost"), ORIGIN)
+        files, container, _ = listening(tmp_path)
+        container.publish(LogLine("lost"))
         await files.flush()
         (tmp_path / "E").unlink()
-        files(LogLine("kept"), ORIGIN)
+        container.publish(LogLine("kept"))
         await files.flush()
 
     asyncio.run(run())
