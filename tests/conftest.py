@@ -16,7 +16,14 @@ from tests.support.repository import REPOSITORY
 
 pytest_plugins = [
     f"tests.support.{module}"
-    for module in ("docker_fixtures", "emulator_process", "fake_containers", "leftovers", "scripted_models")
+    for module in (
+        "docker_fixtures",
+        "docker_host",
+        "emulator_process",
+        "fake_containers",
+        "leftovers",
+        "scripted_models",
+    )
 ]
 
 # Under nohup, or in the background of a script, the tests and so all that they start would ignore these; a handler of

@@ -19,6 +19,8 @@ from botocore.session import Session
 from botocore.validate import ParamValidator
 from docker.models.containers import Container
 
+from emulator.containers.docker.leftovers import HOST_LABEL
+from tests.support.docker_fixtures import machine_of_this_run
 from tests.support.real_servers import models, tensors
 from tests.support.real_servers.container import Caller
 from tests.support.real_servers.images import SAMPLES, SCRIPTED_FILES, SCRIPTED_IMAGE, Images
@@ -99,6 +101,7 @@ def run(engine: docker.DockerClient, tmp_path: Path) -> Iterator[Runs]:
                 volumes={str(opt_ml): {"bind": "/opt/ml", "mode": "ro"}},
                 ports={f"{port}/tcp": ("127.0.0.1", None)},
                 mem_limit="2g",
+                labels={HOST_LABEL: machine_of_this_run()},
             )
             stack.callback(container.remove, force=True)
             container.start()

@@ -28,6 +28,7 @@ from botocore.exceptions import ClientError
 from docker.models.containers import Container
 
 from emulator.containers.docker.leftovers import OWNER_LABEL
+from tests.documents.reader import BUILD
 from tests.support.docker_fixtures import tagged
 from tests.support.emulator_process import Emulator
 from tests.support.endpoint_files import described, many, variant
@@ -729,25 +730,17 @@ class TestReadme:
     def test_its_commands_do_what_it_says(
         self, engine: docker.DockerClient, images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        made = {
-            "samples/containers/plain": images.plain,
-            "samples/containers/multi_model_server": images.multi_model_server,
-            "samples/containers/triton": images.triton,
-            "samples/containers/pipeline": images.pipeline_step,
-        }
-        unseen = {f"docker build {directory}" for directory in made} | {"localmme", "serve", "python"}
+        built = dict(BUILD.findall((SAMPLES / "README.md").read_text()))
+        assert set(built.values()) == {path.parent.name for path in SAMPLES.glob("*/Dockerfile")}
+        unseen = {"localmme", "serve", "python"}
         ignored = shutil.ignore_patterns("models", "__pycache__")
         shutil.copytree(SAMPLES, tmp_path / "samples" / "containers", ignore=ignored)
         monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
         monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-        with ExitStack() as tags, ExitStack() as running:
+        with tagged(engine, {tag: images.sample(name) for tag, name in built.items()}), ExitStack() as running:
             for command, printed in commands((SAMPLES / "README.md").read_text()):
                 words = shlex.split(command)
-                if words[:3] == ["docker", "build", "-t"]:
-                    [tag, directory] = words[3:]
-                    tags.enter_context(tagged(engine, made[directory](), tag))
-                    unseen.discard(f"docker build {directory}")
-                elif words[:2] == ["localmme", "serve"]:
+                if words[:2] == ["localmme", "serve"]:
                     running.close()
                     state = tmp_path / f"state-{len(list(tmp_path.iterdir()))}"
                     emulator = running.enter_context(serving(engine, state, *words[2:], directory=tmp_path))

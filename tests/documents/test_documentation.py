@@ -7,7 +7,6 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import docker
@@ -96,10 +95,7 @@ def test_what_a_document_tells_to_run_works(document: Path, reader: Reader) -> N
 def test_what_a_document_tells_to_run_on_an_engine_works(
     document: Path, reader: Reader, engine: docker.DockerClient, images: Images
 ) -> None:
-    with ExitStack() as tags:
-        for tag, sample in builds(document).items():
-            make = images.pipeline_step if sample == "pipeline" else getattr(images, sample)
-            tags.enter_context(tagged(engine, make(), tag))
+    with tagged(engine, {tag: images.sample(sample) for tag, sample in builds(document).items()}):
         follow(document, reader)
 
 

@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
@@ -22,6 +21,7 @@ from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 from nbclient import NotebookClient
 
 from emulator.aws.arn import ACCOUNT_ID
+from tests.support.docker_fixtures import tagged
 from tests.support.emulator_process import Emulator
 from tests.support.files import archive
 from tests.support.real_clients import javascript, sdks
@@ -110,13 +110,9 @@ def test_the_notebook_runs_as_it_is(environment: dict[str, str]) -> None:
 @pytest.mark.docker
 def test_the_notebook_runs_with_an_image_of_ecr(environment: dict[str, str], images: Images) -> None:
     """Its name is one of ECR, its place the Docker Engine of this machine."""
-    repository = f"{ACCOUNT_ID}.dkr.ecr.us-east-1.amazonaws.com/plain"
-    tag = f"localmme-test-{uuid.uuid4().hex}"
-    images.engine.api.tag(images.plain(), repository, tag)
-    try:
-        run_notebook({**environment, "IMAGE": f"{repository}:{tag}"})
-    finally:
-        images.engine.api.remove_image(f"{repository}:{tag}")
+    tag = f"{ACCOUNT_ID}.dkr.ecr.us-east-1.amazonaws.com/plain:localmme-test"
+    with tagged(images.engine, {tag: images.plain()}):
+        run_notebook({**environment, "IMAGE": tag})
 
 
 def test_the_notebook_is_committed_without_outputs() -> None:

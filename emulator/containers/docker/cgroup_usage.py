@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-ROOT = Path("/sys/fs/cgroup")
+ROOT, PROCESSES = Path("/sys/fs/cgroup"), Path("/proc")
 T = TypeVar("T")
 
 
@@ -27,7 +27,7 @@ def _read(
     pid: int, container: str, controller: str, version_1: Callable[[Path], T], version_2: Callable[[Path], T]
 ) -> T | None:
     try:
-        for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+        for line in (PROCESSES / str(pid) / "cgroup").read_text().splitlines():
             _, controllers, path = line.split(":", 2)
             if container not in path:
                 continue

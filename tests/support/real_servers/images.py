@@ -110,6 +110,10 @@ class Images:
                 self._build(tag, context, base)
         return tag
 
+    def sample(self, name: str) -> str:
+        """The image of a directory below ``samples/containers``."""
+        return self.pipeline_step() if name == "pipeline" else getattr(self, name)()
+
     def _sample(self, name: str, base: str) -> str:
         directory = SAMPLES / name
         files = {str(path.relative_to(directory)): path for path in sorted(directory.rglob("*")) if path.is_file()}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from emulator.containers.docker.images import how_to_get
+from emulator.containers.docker.images import how_to_get, local_names, names_elsewhere, repository, similar_images
 from emulator.errors import SetupError
 from emulator.hosting.definition import Image
 from emulator.services.sagemaker.image import image_of, image_or_command
@@ -58,3 +58,22 @@ def test_an_image_of_somebody_else_is_to_be_pulled_and_one_of_ones_own_to_be_bui
     assert f"--region us-west-2 | docker login --username AWS --password-stdin {host}`" in advice
     assert f"`docker pull {host}/pytorch-inference:2.3`" in advice
     assert "docker build" not in advice and "`docker tag MINE pytorch-inference:2.3`" in advice
+
+
+def test_names_of_images_are_taken_apart() -> None:
+    assert local_names("1.dkr.ecr.eu-west-1.amazonaws.com/a") == ["1.dkr.ecr.eu-west-1.amazonaws.com/a"]
+    china = "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/a/b@sha256:1"
+    assert local_names(china) == [china, "a/b@sha256:1"]
+    here, there = (f"123456789012.dkr.ecr.{region}.amazonaws.com/a/b" for region in ("us-east-1", "us-west-2"))
+    awss = "763104351884.dkr.ecr.eu-west-1.amazonaws.com/a/b:latest"
+    names = [awss, f"{there}:latest", f"{there}:v1", f"{there}-c:latest", f"{there}@sha256:1", "a/b:latest"]
+    assert names_elsewhere(here, names) == [f"{there}:latest", awss]
+    assert names_elsewhere(f"{here}:v1", names) == [f"{there}:v1"]
+    assert names_elsewhere(f"{here}@sha256:1", names) == [f"{there}@sha256:1"]
+    assert names_elsewhere(f"{here}:v2", names) == names_elsewhere("a/b:v1", names) == []
+    assert repository("localhost:5000/a/b") == "localhost:5000/a/b"
+    assert repository("localhost:5000/a/b:c") == "localhost:5000/a/b"
+    tags = ["server:v1", "server:v2", "sever:v3", "other:v1"]
+    assert similar_images("server", tags) == ["server:v1", "server:v2"]
+    assert similar_images("servre:v1", tags) == ["server:v1", "server:v2", "sever:v3"]
+    assert similar_images("completely-different", tags) == []
