@@ -171,7 +171,7 @@ SERVED_FILE = click.Argument(["file"], required=False, metavar="[FILE]")
 REQUEST: list[click.Parameter] = [
     click.Argument(["model"]),
     click.Option(["--data"], metavar="@FILE|TEXT", help="The request's body: a file, or a text."),
-    click.Option(["--content-type"], help="Of the request. [default: told from the data]"),
+    click.Option(["--content-type"], help="Content type of the request. [default: detected from the data]"),
     click.Option(["--accept"], help="Content type wanted for the answer."),
     click.Option(["--endpoint-name"], help="The endpoint's name. [default: that of the first one]"),
 ]

@@ -10,10 +10,10 @@ from emulator.printable import printable, without_colors
 from localmme.cli.emulator_options import NAMED
 
 
-@click.command(short_help="List the emulators that run.")
+@click.command(short_help="List the running emulators.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 def ps(as_json: bool) -> None:
-    """List the emulators that run: their names, where they listen, their endpoints."""
+    """List the running emulators: their names, addresses and endpoints."""
     from localmme import background
 
     running = background.listed()
@@ -25,7 +25,7 @@ def ps(as_json: bool) -> None:
 
 @click.command(short_help="Stop an emulator, and wait until it is gone.")
 @click.option("--name", **NAMED)
-@click.option("--all", "everything", is_flag=True, help="All that localmme ps lists.")
+@click.option("--all", "everything", is_flag=True, help="Stop all that localmme ps lists.")
 def stop(name: str | None, everything: bool) -> None:
     """Stop an emulator, and wait until it is gone. Without --name: the only one that runs."""
     from localmme import background, state_directories
@@ -39,14 +39,14 @@ def stop(name: str | None, everything: bool) -> None:
 
 @click.command(short_help="Print what an emulator and its containers wrote.")
 @click.argument("container", required=False)
-@click.option("-f", "--follow", is_flag=True, help="Go on until the emulator ends.")
+@click.option("-f", "--follow", is_flag=True, help="Print new lines as they come, until the emulator ends.")
 @click.option("--name", **NAMED)
-@click.option("--endpoint-name", metavar="NAME", help="Only of this endpoint's containers.")
+@click.option("--endpoint-name", metavar="NAME", help="Only what this endpoint's containers wrote.")
 def logs(container: str | None, follow: bool, name: str | None, endpoint_name: str | None) -> None:
     """Print what an emulator in the background and its containers wrote.
 
-    CONTAINER, the name of a container, an instance or a variant, limits that to its own output. Of an emulator that
-    was not detached, only what its containers wrote is shown.
+    CONTAINER, the name of a container, an instance or a variant, limits that to its own output. If the emulator was
+    not started with --detach, only what its containers wrote is shown.
     """
     from localmme import background, state_directories
     from localmme.cli.log_lines import lines

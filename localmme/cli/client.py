@@ -18,8 +18,8 @@ from localmme.cli.emulator_options import of_an_emulator, where_an_emulator_is
 @click.command(short_help="Invoke a model, and print the answer.")
 @click.argument("model", shell_complete=target_models)
 @click.option("--data", metavar="@FILE|TEXT|-", required=True, help="The request's body: a file, a text, or stdin.")
-@click.option("--content-type", help="Of the request. [default: told from the data]")
-@click.option("--accept", help="Content type wanted for the answer.")
+@click.option("--content-type", help="Content type of the request. [default: detected from the data]")
+@click.option("--accept", help="Content type that the answer should have.")
 @click.option("--output", metavar="FILE", help="Write the answer's body there instead of to stdout.")
 @of_an_emulator
 def invoke(
@@ -44,7 +44,7 @@ def invoke(
         except OSError as error:
             raise SetupError(f"The answer cannot be written to {output}: {error.strerror}.") from None
         return
-    if _is_terminal():  # which would obey some of it
+    if _is_terminal():  # which would obey control characters
         click.echo("\n".join(map(printable, answer.decode("utf-8", "backslashreplace").splitlines())))
         return
     sys.stdout.buffer.write(answer)
@@ -59,7 +59,7 @@ def _is_terminal() -> bool:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 @of_an_emulator
 def models(as_json: bool, url: str, endpoint_name: str) -> None:
-    """List the models: what is in S3, on disk and in memory, and how often each was used."""
+    """List the models: where each is (S3, disk, memory), and how often it was used."""
     from localmme import emulator_client
 
     listed = emulator_client.endpoint_state(url, endpoint_name)["models"]
@@ -76,17 +76,17 @@ def state(as_json: bool, url: str) -> None:
     """Show an emulator's endpoints, instances and models."""
     from localmme import emulator_client
 
-    told = emulator_client.state(url)
+    current = emulator_client.state(url)
     if as_json:
-        click.echo(json.dumps(told, indent=2))
+        click.echo(json.dumps(current, indent=2))
     else:
-        emulator_client.print_state(told)
+        emulator_client.print_state(current)
 
 
-@click.command(short_help="Print what to export for boto3 and the AWS CLI.")
+@click.command(short_help="Print the environment for boto3 and the AWS CLI.")
 @of_an_emulator
 def env(url: str, endpoint_name: str) -> None:
-    """Print what to export so that boto3 and the AWS CLI talk to the emulator: eval "$(localmme env)"."""
+    """Print the environment with which boto3 and the AWS CLI talk to the emulator: eval "$(localmme env)"."""
     from localmme.aws_environment import aws_environment
     from localmme.emulator_client import about
 

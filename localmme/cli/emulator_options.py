@@ -17,7 +17,7 @@ VARIABLES = ("LOCALMME_URL", "AWS_ENDPOINT_URL")
 NAMED: dict[str, Any] = {
     "metavar": "NAME",
     "shell_complete": emulator_names,
-    "help": "The emulator of that name: see localmme ps.",
+    "help": "The emulator's name: see localmme ps.",
 }
 
 
@@ -39,7 +39,7 @@ def where_an_emulator_is(function: Any) -> Any:
             raise click.UsageError("--name and --url exclude each other: each says which emulator.")
         if name is not None or source is click.core.ParameterSource.DEFAULT:
             url = address_of(name)
-        _refuse_what_is_no_address(url)
+        _check_url(url)
         function(url=url, **options)
 
     command = click.option("--name", **NAMED)(command)
@@ -48,18 +48,18 @@ def where_an_emulator_is(function: Any) -> Any:
         envvar=VARIABLES,
         default=DEFAULT_URL,
         show_default=True,
-        help="Where the emulator listens; also LOCALMME_URL, AWS_ENDPOINT_URL. Without one: the only one that runs.",
+        help="The emulator's address; also LOCALMME_URL, AWS_ENDPOINT_URL. Default: the only running emulator.",
     )(command)
 
 
-def _refuse_what_is_no_address(url: str) -> None:
-    """Raises SetupError, whether it was given as an option or stands in the environment."""
+def _check_url(url: str) -> None:
+    """Raises SetupError, which names the option or the variable that has the invalid URL."""
     try:
         parts = urllib.parse.urlsplit(url)
         if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
             return
-    except ValueError:  # brackets without an end, a port that is none
+    except ValueError:  # a missing bracket, an invalid port
         pass
     variables = [name for name in VARIABLES if os.environ.get(name) == url]
-    given = f"{variables[0]} is" if variables else "--url is"
-    raise SetupError(f"{given} {url!r}, which is no address. Write it as in {DEFAULT_URL}.")
+    source = variables[0] if variables else "--url"
+    raise SetupError(f"{source} is {url!r}, which is not a valid address. Write it as in {DEFAULT_URL}.")

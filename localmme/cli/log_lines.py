@@ -11,7 +11,7 @@ from emulator.errors import SetupError
 from emulator.state_directory import StateDirectory
 from localmme import state_directories
 
-FOLLOW_SECONDS = 0.2  # between two looks at the files
+FOLLOW_SECONDS = 0.2  # between two reads of the files
 
 
 class Tail:
@@ -22,34 +22,34 @@ class Tail:
         self._rest = b""
 
     def lines(self) -> Iterator[str]:
-        """Those that were completed since the last time."""
+        """Lines that were completed since the last call."""
         while chunk := self._file.read(1024 * 1024):
             *complete, self._rest = (self._rest + chunk).split(b"\n")
             for line in complete:
                 yield line.decode("utf-8", "replace")
 
     def close(self) -> Iterator[str]:
-        """What comes after the last line's end."""
+        """The text after the last line feed."""
         self._file.close()
         if self._rest:
             yield self._rest.decode("utf-8", "replace")
 
 
 def lines(directory: StateDirectory, endpoint_name: str | None, part: str | None, follow: bool) -> Iterator[str]:
-    """The lines of the emulator that lives in that state directory, or of the last one.
+    """The lines of the emulator that uses that state directory, or of the last one that did.
 
-    Those of serve itself, in which the containers' are in order of time, if it was detached and nothing is filtered;
-    else those of the containers' files, each with its container when there are several. ``part`` is the name of a
-    container, an instance or a variant. With ``follow``, until the emulator ends. Raises SetupError when there is no
-    such emulator, or nothing of these names in it.
+    If it was detached and nothing is filtered, these are the lines of ``serve``, with those of containers in order of
+    time; else those of the containers' files, each with its container's name if there are several. ``part`` is the
+    name of a container, an instance or a variant. With ``follow``, until the emulator ends. Raises SetupError when
+    there is no such emulator, or it has no such endpoint or part.
     """
     if not directory.path.is_dir():
-        raise SetupError(f"There is no emulator {directory.path.name}, and there was none. {_those_with_logs()}")
+        raise SetupError(f"There is no emulator {directory.path.name}, and no log of one. {_those_with_logs()}")
     if part is not None or endpoint_name is not None:
         _refuse_unknown(directory, endpoint_name, part)
     tails: dict[str, Tail] = {}
     while True:
-        lives = directory.is_in_use()  # asked before reading, so that the last lines are seen
+        lives = directory.is_in_use()  # before reading, so that its last lines are not missed
         for name, path in _files(directory, endpoint_name, part):
             if name not in tails:
                 tails[name] = Tail(path)
@@ -96,7 +96,7 @@ def _refuse_unknown(directory: StateDirectory, endpoint_name: str | None, part: 
 
 def _those_with_logs() -> str:
     names = [directory.path.name for directory in state_directories.all_known() if directory.record() is not None]
-    return f"There are: {', '.join(names)}." if names else "There are none."
+    return f"There are logs of: {', '.join(names)}." if names else "There are no logs at all."
 
 
 def _labelled(name: str, line: str, of: int) -> str:

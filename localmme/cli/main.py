@@ -1,4 +1,4 @@
-"""The command line: every command, and how what went wrong is shown."""
+"""The command line: all commands, and how their errors are shown."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from localmme.cli.serve import serve
 
 
 class Commands(click.Group):
-    """Shows what went wrong as one line, and leaves with the error's exit code."""
+    """Shows an error as one line, and exits with the error's exit code."""
 
     def invoke(self, context: click.Context) -> Any:
         try:

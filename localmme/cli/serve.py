@@ -14,22 +14,22 @@ if TYPE_CHECKING:
     from emulator.services.sagemaker.start_requests import StartRequests
 
 NO_LOCAL_CODE = (
-    "Others than this machine reach --host {host}, so CreateModel may not run code here: "
-    "--local-code lets it, --access says who may do what."
+    "Other machines can reach --host {host}, so CreateModel may not run code on this machine. "
+    "--local-code allows it; --access limits who may do what."
 )
-# Options that a detached emulator gets in another way: its port and its state directory stand for its name.
-SAID_OTHERWISE = {"detach", "name", "port", "state_dir"}
+# Options that are not passed on to a detached emulator: it gets its port, and its state directory, by other means.
+NOT_PASSED_ON = {"detach", "name", "port", "state_dir"}
 
 
 @click.command(
     params=[click.Argument(["file"], required=False, metavar="[FILE]"), *OPTIONS],
-    short_help="Stand up a multi-model endpoint, and the AWS around it.",
+    short_help="Run a multi-model endpoint, and the AWS services around it.",
 )
 @click.pass_context
 def serve(context: click.Context, file: str | None, **options: Any) -> None:
-    """Stand up a multi-model endpoint on localhost, and the AWS around it, until Ctrl-C.
+    """Run a multi-model endpoint on localhost, and the AWS services around it, until Ctrl-C.
 
-    FILE, such as endpoint.yaml, describes what options cannot say: pipelines, variants, several endpoints.
+    FILE, such as endpoint.yaml, describes what options cannot: pipelines, variants, several endpoints.
     """
     if options["name"] is not None:
         _place_by_name(context, options)
@@ -73,7 +73,7 @@ def serve(context: click.Context, file: str | None, **options: Any) -> None:
 
 
 def _refuse_beside(context: click.Context, file: str | None, options: dict[str, Any]) -> None:
-    """Raises SetupError for options that describe the endpoint where something else does, or where there is none."""
+    """Raises SetupError for options that describe the endpoint if FILE describes it, or no endpoint is started."""
     if not file and not options["no_endpoint"]:
         return
     beside = sorted(
@@ -85,14 +85,14 @@ def _refuse_beside(context: click.Context, file: str | None, options: dict[str, 
     if file and options["no_endpoint"]:
         beside = ["--no-endpoint"]
     if beside:
-        why = f"{file} describes the endpoints" if file else "--no-endpoint starts none"
-        raise SetupError(f"{why}: {', '.join(beside)} cannot be given beside it.")
+        why = f"{file} describes the endpoints" if file else "--no-endpoint starts no endpoint"
+        raise SetupError(f"{why}: {', '.join(beside)} cannot be used with it.")
 
 
 def _start_requests(file: str | None, options: dict[str, Any]) -> StartRequests:
     """The requests that create the endpoints to start with.
 
-    Raises SetupError, or UsageError when nothing says which.
+    Raises SetupError when they are invalid, and UsageError when there is neither a FILE nor --models.
     """
     from emulator.services.sagemaker.start_requests import StartRequests
 
@@ -132,7 +132,7 @@ def _place_by_name(context: click.Context, options: dict[str, Any]) -> None:
     from localmme import background, state_directories
 
     if options["state_dir"] is not None:
-        raise click.UsageError("--name and --state-dir exclude each other: each says where its files go.")
+        raise click.UsageError("--name and --state-dir exclude each other: each names the state directory.")
     options["state_dir"] = str(state_directories.named(options["name"]).path)
     if context.get_parameter_source("port") is not click.core.ParameterSource.COMMANDLINE:
         options["port"] = background.port_of(options["name"], options["host"])
@@ -143,11 +143,11 @@ def _detach(context: click.Context, file: str | None, options: dict[str, Any]) -
     from localmme import background, state_directories
 
     if not options["port"] and options["state_dir"] is None:
-        raise click.UsageError("--detach with --port 0 needs a --name, by which to find it again.")
+        raise click.UsageError("--detach with --port 0 needs a --name, so that other commands can find the emulator.")
     typed = [
         word
         for option in OPTIONS
-        if option.name not in SAID_OTHERWISE
+        if option.name not in NOT_PASSED_ON
         and context.get_parameter_source(option.name or "") is click.core.ParameterSource.COMMANDLINE
         for word in option.words(option.python_value(options[option.name]))
     ]

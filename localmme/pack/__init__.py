@@ -1,1 +1,1 @@
-"""``localmme pack``: makes model archives that work, and tells of archives made elsewhere whether they do."""
+"""``localmme pack``: makes model archives that work, and verifies archives made elsewhere."""

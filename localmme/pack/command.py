@@ -1,6 +1,6 @@
 """What ``localmme pack`` does, from its arguments to its exit code.
 
-0: the archive is made, or works. 1: it is not, or does not, because of what is in it. 2: it could not be tried.
+Exit codes: 0 = the archive was written, or works; 1 = its content does not work; 2 = localmme could not try.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from emulator.printable import printable, printable_lines
 from emulator.sizes import format_size, parse_size
 from localmme.pack import report
 from localmme.pack.contents import Contents, contents_of
-from localmme.pack.mistakes import Finding
+from localmme.pack.mistakes import Mistake
 from localmme.pack.verifying import Verified, verify
 from localmme.pack.writing import time_of_members, write
 
@@ -34,10 +34,10 @@ def run(
     strict: bool,
     as_json: bool,
 ) -> int:
-    """Do it, and print what came of it; the exit code."""
-    # As Ctrl-C does: what is unfinished goes before the process does.
+    """Pack, list or verify, and print the outcome. Returns the exit code."""
+    # As Ctrl-C does: the unfinished archive is deleted before the process ends.
     for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, signal.default_int_handler)
     try:
         if list_only and verify_only:
@@ -66,7 +66,7 @@ def _pack(directory: Path, output: str | None, max_bytes: int, compressed: bool,
     time_seconds = time_of_members(os.environ.get("SOURCE_DATE_EPOCH"))
     contents = _contents(directory, max_bytes)
     size = None
-    if not _failed(contents.findings, strict):
+    if not _failed(contents.mistakes, strict):
         with report.progress(f"Packing {archive.name}", contents.size_bytes) as progress:
             size = write(
                 directory,
@@ -83,11 +83,11 @@ def _pack(directory: Path, output: str | None, max_bytes: int, compressed: bool,
             "unpacked_bytes": contents.size_bytes,
             "entries": report.entries_as_json(contents.entries),
             "left_out": contents.left_out,
-            "findings": report.findings_as_json(contents.findings),
+            "findings": report.mistakes_as_json(contents.mistakes),
         }
         click.echo(json.dumps(result, indent=2))
     else:
-        report.print_findings(contents.findings, err=True)
+        report.print_mistakes(contents.mistakes, err=True)
         if contents.left_out:
             report.print_left_out(contents.left_out)
         if size is not None:
@@ -96,7 +96,7 @@ def _pack(directory: Path, output: str | None, max_bytes: int, compressed: bool,
 
 
 def _check_output(archive: Path, directory: Path) -> None:
-    """Refuse what cannot be written, and what would be packed into itself the next time."""
+    """Raises SetupError when the archive cannot be written there, or would become a part of itself the next time."""
     if archive.is_dir():
         raise SetupError(f"{archive} is a directory. Name the archive: -o {archive / 'name.tar.gz'}")
     if not archive.name.endswith(".tar.gz"):
@@ -112,15 +112,15 @@ def _check_output(archive: Path, directory: Path) -> None:
 
 def _list(source: Path, max_bytes: int, as_json: bool) -> int:
     if source.is_dir():
-        looked: Contents | Verified = _contents(source, max_bytes)
+        examined: Contents | Verified = _contents(source, max_bytes)
     else:
-        looked = _verified(source, max_bytes)
+        examined = _verified(source, max_bytes)
     if as_json:
-        click.echo(json.dumps(report.entries_as_json(looked.entries), indent=2))
+        click.echo(json.dumps(report.entries_as_json(examined.entries), indent=2))
     else:
-        report.print_entries(looked.entries)
-    failed = [finding for finding in looked.findings if finding.verdict == "fail"]  # to list is not to judge
-    report.print_findings(failed, err=True)
+        report.print_entries(examined.entries)
+    failed = [mistake for mistake in examined.mistakes if mistake.verdict == "fail"]  # a warning is for --verify
+    report.print_mistakes(failed, err=True)
     return 1 if failed else 0
 
 
@@ -128,7 +128,7 @@ def _verify(archive: Path, max_bytes: int, strict: bool, as_json: bool) -> int:
     if archive.is_dir():
         raise SetupError(f"{archive} is a directory. See what would be packed: localmme pack --list {archive}")
     verified = _verified(archive, max_bytes)
-    works = not _failed(verified.findings, strict=False)
+    works = not _failed(verified.mistakes, strict=False)
     if as_json:
         result = {
             "archive": str(archive),
@@ -136,14 +136,14 @@ def _verify(archive: Path, max_bytes: int, strict: bool, as_json: bool) -> int:
             "size_bytes": verified.size_bytes,
             "unpacked_bytes": sum(entry.size_bytes for entry in verified.entries),
             "entries": report.entries_as_json(verified.entries),
-            "findings": report.findings_as_json(verified.findings),
+            "findings": report.mistakes_as_json(verified.mistakes),
         }
         click.echo(json.dumps(result, indent=2))
     else:
-        report.print_findings(verified.findings, err=False)
+        report.print_mistakes(verified.mistakes, err=False)
         outcome = "can be extracted" if works else "does not work"
         click.echo(f"{printable(str(archive))}: {outcome} ({report.totals(verified.entries)}).")
-    return 1 if _failed(verified.findings, strict) else 0
+    return 1 if _failed(verified.mistakes, strict) else 0
 
 
 def _contents(directory: Path, max_bytes: int) -> Contents:
@@ -155,5 +155,5 @@ def _verified(archive: Path, max_bytes: int) -> Verified:
         return verify(archive, max_bytes=max_bytes, max_files=Limits().archive_files, progress=progress)
 
 
-def _failed(findings: list[Finding], strict: bool) -> bool:
-    return any(strict or finding.verdict == "fail" for finding in findings)
+def _failed(mistakes: list[Mistake], strict: bool) -> bool:
+    return any(strict or mistake.verdict == "fail" for mistake in mistakes)

@@ -1,4 +1,4 @@
-"""What a directory is packed to: every file below it, links followed, in an order that is always the same."""
+"""Which files of a directory are packed: all below it, links followed, in an order that is always the same."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 from emulator.archives.extraction import DEPTH, NAMES_BYTES
 from emulator.sizes import format_size
 from localmme.pack.entry import Entry
-from localmme.pack.mistakes import Finding, is_macos_metadata, mistakes, such_as
+from localmme.pack.mistakes import Mistake, is_macos_metadata, mistakes_in, such_as
 
-_NAME_BYTES = 3000  # [ours] the system's paths end at 4,096 bytes, and models are extracted below a path of their own
+_NAME_BYTES = 3000  # [ours] the system allows paths of 4,096 bytes, and a model is extracted below a path of its own
 
-# What can be wrong with a path: name and verdict of the finding, what is said of such paths, and what to do.
+# What can be wrong with a path: name -> verdict, what the message says of such paths, what to do.
 _PROBLEMS = {
     "unreadable": ("fail", "This cannot be read", "Change its permissions or its owner."),
     "broken-links": ("fail", "These links lead nowhere", "Delete them, or put there what they lead to."),
@@ -34,46 +34,46 @@ _PROBLEMS = {
 
 @dataclass
 class Contents:
-    """What is to be packed, and what speaks against it.
+    """The entries to pack, and the mistakes among them.
 
     entries: files and directories, each directory before what is in it.
     left_out: paths that are not packed, as they are no part of a model.
-    findings: the archive must not be made while one of them is a "fail".
+    mistakes: the archive must not be written if the verdict of one of them is "fail".
     """
 
     entries: list[Entry] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
+    mistakes: list[Mistake] = field(default_factory=list)
 
     @property
     def size_bytes(self) -> int:
-        """Of all files, unpacked."""
+        """The size of all files, unpacked."""
         return sum(entry.size_bytes for entry in self.entries)
 
 
 def contents_of(directory: Path, *, max_bytes: int, max_files: int) -> Contents:
-    """Look through a directory, without reading its files.
+    """Examine a directory, without reading the content of its files.
 
-    ``max_bytes`` and ``max_files`` are those that the archive is going to be extracted with.
+    ``max_bytes`` and ``max_files`` are the limits with which the archive will be extracted.
     """
     walk = _Walk(directory, max_files)
     with suppress(_TooMany):
         walk.enter("", ())
     found = walk.found
-    found.findings = [*walk.problems(), *too_large(found.size_bytes, max_bytes), *mistakes(found.entries)]
+    found.mistakes = [*walk.problems(), *too_large(found.size_bytes, max_bytes), *mistakes_in(found.entries)]
     return found
 
 
-def too_large(size_bytes: int, max_bytes: int) -> list[Finding]:
-    """The finding that it does not fit onto the storage volume, if it does not."""
+def too_large(size_bytes: int, max_bytes: int) -> list[Mistake]:
+    """The mistake that the files do not fit onto the storage volume; empty if they fit."""
     if size_bytes <= max_bytes:
         return []
     detail = f"It unpacks to {format_size(size_bytes)}; the storage volume has {format_size(max_bytes)}."
-    return [Finding("size", "fail", detail, "Make it smaller, or name the volume's size with --storage.")]
+    return [Mistake("size", "fail", detail, "Make it smaller, or name the volume's size with --storage.")]
 
 
 class _TooMany(Exception):
-    """More than an archive may hold: there is no use in looking at the rest."""
+    """More files than an archive may hold: the walk ends."""
 
 
 class _Walk:
@@ -85,26 +85,26 @@ class _Walk:
         self._too_many = False
         self.found = Contents()
 
-    def problems(self) -> list[Finding]:
-        """What was in the way."""
-        findings = []
+    def problems(self) -> list[Mistake]:
+        """The mistakes that the walk has found."""
+        mistakes = []
         for name, paths in self._wrong.items():
             verdict, what, remedy = _PROBLEMS[name]
-            findings.append(Finding(name, verdict, f"{what}: {such_as(paths)}.", remedy))  # type: ignore[arg-type]
+            mistakes.append(Mistake(name, verdict, f"{what}: {such_as(paths)}.", remedy))  # type: ignore[arg-type]
         if self._too_many:
             detail = f"There are more than {self._max_files} files, or their names are too long together."
-            findings.append(Finding("files", "fail", detail, "Put small files together, such as into a zip file."))
-        return findings
+            mistakes.append(Mistake("files", "fail", detail, "Put small files together, such as into a zip file."))
+        return mistakes
 
     def enter(self, directory: str, above: tuple[tuple[int, int], ...]) -> None:
-        """Take what is in a directory; ``above`` are the directories that it is in, as the system knows them."""
+        """Add the content of a directory. ``above``: device and inode number of each directory that it is in."""
         path = os.path.join(self._root, directory)
         try:
             status = os.stat(path)
             if (status.st_dev, status.st_ino) in above:
                 self._wrong["endless-links"].append(directory)
                 return
-            # Bytes sort the same whatever the locale and the file system.
+            # The order of bytes depends on neither the locale nor the file system.
             names = sorted(os.listdir(path), key=os.fsencode)
         except OSError:
             self._wrong["unreadable"].append(directory or self._root)
@@ -139,7 +139,7 @@ class _Walk:
             self._add(Entry(name, "file", status.st_size, mode))
 
     def _is_name(self, name: str) -> bool:
-        """Whether it can be extracted everywhere."""
+        """Whether a path can be extracted everywhere."""
         try:
             length = len(name.encode())
         except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""What is in a model archive, or is to be: an entry for each member."""
+"""Entries of a model archive: one for each member."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Entry:
-    """A file, a directory, or what else an archive can hold.
+    """A file, a directory or another member of an archive.
 
-    name: its path in the archive, without ``./`` before and ``/`` after it.
+    name: its path in the archive, without a leading ``./`` and a trailing ``/``.
     kind: "file", "directory", "symbolic link", "hard link", or "special file": a device, a pipe or a socket.
-    size_bytes: of a file, unpacked; 0 of anything else.
+    size_bytes: a file's size, unpacked; 0 for all other kinds.
     mode: its permissions.
-    target: where a link leads, as it is written in the archive.
+    target: a link's target, as the archive spells it.
     """
 
     name: str
@@ -25,7 +25,7 @@ class Entry:
 
     @classmethod
     def of_member(cls, member: tarfile.TarInfo) -> Entry:
-        """A member of an archive that somebody else made."""
+        """The entry of a member, whichever tool made the archive."""
         root = "/" if member.name.startswith("/") else ""
         name = root + "/".join(step for step in member.name.split("/") if step not in ("", "."))
         if member.isreg():

@@ -1,4 +1,4 @@
-"""A gzip stream whose bytes depend on nothing but what is written to it, and on how."""
+"""A gzip stream whose bytes depend only on the data and the compression: no time, no name, no system."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import BinaryIO
 
 from isal import isal_zlib
 
-# Deflate; no flags, so no name; no time; no hint at the level; from an unknown system.
+# Deflate; no flags, so no name; no time; no level; unknown operating system.
 _HEADER = b"\x1f\x8b\x08\x00" + bytes(4) + b"\x00\xff"
 _STORED_BYTES = 65_535  # the most that a stored block of deflate can hold
 _BLOCK_BYTES = 16 * _STORED_BYTES
-# ISA-L's level 1 does the same on every x86-64 CPU with SSE4.2; higher ones have ways of their own for AVX-512.
+# ISA-L's level 1 gives the same bytes on every x86-64 CPU with SSE4.2; higher levels differ with AVX-512.
 _LEVEL = 1
 _RAW_DEFLATE = -15
 
 
 class GzipStream:
-    """Compresses to an open file, forwards only; ``close`` ends the stream, and not the file.
+    """Compresses to an open file, without seeking. ``close`` ends the stream, but does not close the file.
 
-    compressed: by ISA-L. Another version of it, or another kind of CPU, may compress to other bytes. If False,
-        the data is stored as it is, and the bytes are the same everywhere.
+    compressed: True = by ISA-L, of which another version or another kind of CPU may give other bytes; False = stored
+        uncompressed, with the same bytes everywhere.
     """
 
     def __init__(self, file: BinaryIO, *, compressed: bool) -> None:
@@ -33,14 +33,14 @@ class GzipStream:
         file.write(_HEADER)
 
     def write(self, data: bytes) -> None:
-        """Take more data; of any length, as blocks always go to the compression in one length."""
+        """Add data of any length; the compression always gets blocks of one length."""
         self._pending += data
         while len(self._pending) >= _BLOCK_BYTES:
             self._take(bytes(self._pending[:_BLOCK_BYTES]))
             del self._pending[:_BLOCK_BYTES]
 
     def close(self) -> None:
-        """Write what is left, and the checksum."""
+        """Write the rest of the data, and the checksum."""
         self._take(bytes(self._pending))
         self._pending.clear()
         self._file.write(self._end() + struct.pack("<LL", self._crc, self._size & 0xFFFFFFFF))

@@ -1,4 +1,4 @@
-"""The usual mistakes in a model archive, told from the list of what is in it; each with what to do about it."""
+"""The usual mistakes in a model archive, recognized by its entries; each with a remedy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from emulator.printable import printable
 from emulator.sizes import format_size
 from localmme.pack.entry import Entry
 
-# Where a container looks for a handler, or a model server for what describes one.
+# Where containers look for a handler, and model servers for its description.
 ENTRY_POINTS = ("code/inference.py", "inference.py", "code/model_handler.py", "model_handler.py")
 MANIFEST = "MAR-INF/MANIFEST.json"
 _MACOS_NAMES = (".DS_Store", "__MACOSX")
@@ -18,10 +18,10 @@ _PACKED = (".tar.gz", ".tgz", ".tar", ".zip")
 
 
 @dataclass(frozen=True)
-class Finding:
-    """Something that is wrong with an archive.
+class Mistake:
+    """One thing that is wrong with an archive.
 
-    name: of the mistake; docs/pack.md lists them.
+    name: docs/pack.md lists all names.
     verdict: "fail" when the archive does not work, "warn" when it may not, or not everywhere.
     detail: what is wrong, in a sentence.
     remedy: what to do about it, in a sentence.
@@ -33,30 +33,30 @@ class Finding:
     remedy: str
 
 
-def mistakes(entries: Sequence[Entry]) -> list[Finding]:
-    """What is wrong with an archive that holds these, though it can be extracted."""
-    meant = [entry for entry in entries if entry.name and not is_macos_metadata(entry.name)]
-    findings = (mistake(meant) for mistake in _MISTAKES)
-    return [finding for finding in (_macos_metadata(entries), *findings) if finding]
+def mistakes_in(entries: Sequence[Entry]) -> list[Mistake]:
+    """The mistakes in an archive of these entries, which can be extracted."""
+    own = [entry for entry in entries if entry.name and not is_macos_metadata(entry.name)]
+    found = (look_for(own) for look_for in _MISTAKES)
+    return [mistake for mistake in (_macos_metadata(entries), *found) if mistake]
 
 
 def is_macos_metadata(name: str) -> bool:
-    """Whether a path is what macOS puts beside the files that a person means."""
+    """Whether a path is metadata that macOS adds beside a person's own files."""
     return any(step in _MACOS_NAMES or step.startswith("._") for step in name.split("/"))
 
 
 def such_as(names: Iterable[str]) -> str:
-    """The first names, and how many there are besides."""
+    """The first names, and how many more there are."""
     listed = list(names)
     first = ", ".join(printable(name) for name in listed[:3])
     return first if len(listed) <= 3 else f"{first} and {len(listed) - 3} more"
 
 
-def _macos_metadata(entries: Sequence[Entry]) -> Finding | None:
+def _macos_metadata(entries: Sequence[Entry]) -> Mistake | None:
     names = [entry.name for entry in entries if is_macos_metadata(entry.name)]
     if not names:
         return None
-    return Finding(
+    return Mistake(
         "macos-metadata",
         "warn",
         f"It holds metadata of macOS: {such_as(names)}.",
@@ -64,13 +64,13 @@ def _macos_metadata(entries: Sequence[Entry]) -> Finding | None:
     )
 
 
-def _empty(entries: Sequence[Entry]) -> Finding | None:
+def _empty(entries: Sequence[Entry]) -> Mistake | None:
     if any(entry.kind != "directory" for entry in entries):
         return None
-    return Finding("empty", "fail", "There is no file in it.", "Put the model's files into it.")
+    return Mistake("empty", "fail", "There is no file in it.", "Put the model's files into it.")
 
 
-def _wrapping_folder(entries: Sequence[Entry]) -> Finding | None:
+def _wrapping_folder(entries: Sequence[Entry]) -> Mistake | None:
     folders = {entry.name.partition("/")[0] for entry in entries}
     below = [entry.name.partition("/")[2] for entry in entries]
     if len(folders) != 1 or not any(below):
@@ -86,10 +86,10 @@ def _wrapping_folder(entries: Sequence[Entry]) -> Finding | None:
     if wrapped:
         detail += f", where containers do not look for {such_as(wrapped)}"
     remedy = f"Pack what is in the folder, not the folder: localmme pack .../{printable(folder)}."
-    return Finding("wrapping-folder", "warn", f"{detail}.", remedy)
+    return Mistake("wrapping-folder", "warn", f"{detail}.", remedy)
 
 
-def _code_without_entry_point(entries: Sequence[Entry]) -> Finding | None:
+def _code_without_entry_point(entries: Sequence[Entry]) -> Mistake | None:
     names = {entry.name for entry in entries}
     if not any(name == "code" or name.startswith("code/") for name in names):
         return None
@@ -98,14 +98,14 @@ def _code_without_entry_point(entries: Sequence[Entry]) -> Finding | None:
     programs = sorted(name for name in names if name.startswith("code/") and name.endswith(".py"))
     detail = f"code/ has {such_as(programs)}, but no inference.py." if programs else "code/ has no inference.py."
     remedy = "Name the handler code/inference.py, or set SAGEMAKER_PROGRAM; a handler of the container's own is fine."
-    return Finding("code-without-entry-point", "warn", detail, remedy)
+    return Mistake("code-without-entry-point", "warn", detail, remedy)
 
 
-def _symbolic_links(entries: Sequence[Entry]) -> Finding | None:
+def _symbolic_links(entries: Sequence[Entry]) -> Mistake | None:
     names = [entry.name for entry in entries if entry.kind == "symbolic link"]
     if not names:
         return None
-    return Finding(
+    return Mistake(
         "symbolic-links",
         "warn",
         f"It holds symbolic links: {such_as(names)}. SageMaker may not extract it.",
@@ -113,11 +113,11 @@ def _symbolic_links(entries: Sequence[Entry]) -> Finding | None:
     )
 
 
-def _hard_links(entries: Sequence[Entry]) -> Finding | None:
+def _hard_links(entries: Sequence[Entry]) -> Mistake | None:
     names = [entry.name for entry in entries if entry.kind == "hard link"]
     if not names:
         return None
-    return Finding(
+    return Mistake(
         "hard-links",
         "warn",
         f"It holds hard links: {such_as(names)}. SageMaker may not extract it.",
@@ -125,12 +125,12 @@ def _hard_links(entries: Sequence[Entry]) -> Finding | None:
     )
 
 
-def _unreadable(entries: Sequence[Entry]) -> Finding | None:
+def _unreadable(entries: Sequence[Entry]) -> Mistake | None:
     needed = {"file": 0o444, "directory": 0o555}
     names = [entry.name for entry in entries if entry.kind in needed and needed[entry.kind] & ~entry.mode & 0o777]
     if not names:
         return None
-    return Finding(
+    return Mistake(
         "unreadable",
         "warn",
         f"Not everybody may read {such_as(names)}: a container that is not root's cannot load it.",
@@ -138,11 +138,11 @@ def _unreadable(entries: Sequence[Entry]) -> Finding | None:
     )
 
 
-def _version_control(entries: Sequence[Entry]) -> Finding | None:
+def _version_control(entries: Sequence[Entry]) -> Mistake | None:
     repository = [entry for entry in entries if ".git" in entry.name.split("/")]
     if not repository:
         return None
-    return Finding(
+    return Mistake(
         "version-control",
         "warn",
         f"It holds a .git directory, of {format_size(sum(entry.size_bytes for entry in repository))}.",
@@ -150,15 +150,15 @@ def _version_control(entries: Sequence[Entry]) -> Finding | None:
     )
 
 
-def _archive_in_archive(entries: Sequence[Entry]) -> Finding | None:
+def _archive_in_archive(entries: Sequence[Entry]) -> Mistake | None:
     names = [entry.name for entry in entries if entry.kind != "directory"]
     if len(names) != 1 or not names[0].endswith(_PACKED):
         return None
     detail = f"All it holds is another archive, {printable(names[0])}, which nobody extracts."
-    return Finding("archive-in-archive", "warn", detail, "Pack what is in that one instead.")
+    return Mistake("archive-in-archive", "warn", detail, "Pack what is in that one instead.")
 
 
-_MISTAKES: tuple[Callable[[Sequence[Entry]], Finding | None], ...] = (
+_MISTAKES: tuple[Callable[[Sequence[Entry]], Mistake | None], ...] = (
     _empty,
     _wrapping_folder,
     _code_without_entry_point,

@@ -1,4 +1,4 @@
-"""Shows what is in an archive, what is wrong with it, and how far its packing has come."""
+"""Prints an archive's entries, its mistakes, and the progress of packing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 from emulator.printable import printable
 from emulator.sizes import format_size
 from localmme.pack.entry import Entry
-from localmme.pack.mistakes import Finding, such_as
+from localmme.pack.mistakes import Mistake, such_as
 
 
 def print_entries(entries: Sequence[Entry]) -> None:
@@ -32,7 +32,7 @@ def print_entries(entries: Sequence[Entry]) -> None:
             name += f" -> {printable(entry.target)}"
         size = format_size(entry.size_bytes) if entry.kind == "file" else entry.kind
         table.add_row(Text(name), "" if entry.kind == "directory" else size)
-    # In a pipe there is no screen to fit into.
+    # A pipe has no width to fit into.
     console = Console(width=None if sys.stdout.isatty() else 500)
     if entries:
         console.print(table)
@@ -40,7 +40,7 @@ def print_entries(entries: Sequence[Entry]) -> None:
 
 
 def entries_as_json(entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    """A dictionary for each; ``target`` is there for links only."""
+    """A dictionary for each entry; only links have ``target``."""
     return [
         {"name": entry.name, "kind": entry.kind, "size_bytes": entry.size_bytes}
         | ({"target": entry.target} if entry.target else {})
@@ -49,30 +49,30 @@ def entries_as_json(entries: Sequence[Entry]) -> list[dict[str, Any]]:
 
 
 def totals(entries: Sequence[Entry]) -> str:
-    """How many files there are, and their size together."""
+    """The number of files and their total size, in words."""
     count = sum(entry.kind != "directory" for entry in entries)
     return f"{count} {'file' if count == 1 else 'files'}, {format_size(sum(entry.size_bytes for entry in entries))}"
 
 
-def print_findings(findings: Sequence[Finding], *, err: bool) -> None:
-    """A line for each: how bad, which mistake, what is wrong, what to do."""
-    for finding in findings:
-        click.echo(printable(f"{finding.verdict}: {finding.name}: {finding.detail} {finding.remedy}"), err=err)
+def print_mistakes(mistakes: Sequence[Mistake], *, err: bool) -> None:
+    """A line for each mistake: verdict, name, what is wrong, what to do."""
+    for mistake in mistakes:
+        click.echo(printable(f"{mistake.verdict}: {mistake.name}: {mistake.detail} {mistake.remedy}"), err=err)
 
 
 def print_left_out(names: Sequence[str]) -> None:
-    """What was not packed, for those who look for it."""
+    """The paths that were not packed."""
     click.echo(printable(f"Left out: {such_as(names)}."), err=True)
 
 
-def findings_as_json(findings: Sequence[Finding]) -> list[dict[str, str]]:
-    """A dictionary for each."""
-    return [asdict(finding) for finding in findings]
+def mistakes_as_json(mistakes: Sequence[Mistake]) -> list[dict[str, str]]:
+    """A dictionary for each mistake."""
+    return [asdict(mistake) for mistake in mistakes]
 
 
 @contextmanager
 def progress(what: str, total_bytes: int) -> Iterator[Callable[[int], None]]:
-    """A bar that is told how many bytes more are done; in a terminal only."""
+    """A progress bar, in a terminal only. Call what it yields with the number of further bytes that are done."""
     if not sys.stderr.isatty():
         yield lambda count: None
         return

@@ -1,4 +1,4 @@
-"""Tells of an archive made elsewhere whether it works: extracts it as the emulator does, and looks for mistakes."""
+"""Verifies an archive made elsewhere: extracts it as the emulator does, without writing, and looks for mistakes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any
 from emulator.archives.extraction import examine
 from emulator.errors import ArchiveError, SetupError
 from localmme.pack.entry import Entry
-from localmme.pack.mistakes import Finding, mistakes
+from localmme.pack.mistakes import Mistake, mistakes_in
 
-# What to do, by a word of the reason for which an archive is refused.
+# Remedies, by a word in the reason why an archive cannot be extracted.
 _REMEDIES = {
     "zip file": "Unzip it, and make it anew: localmme pack DIR.",
     "not compressed": "Compress it (gzip FILE), or make it anew: localmme pack DIR.",
@@ -31,24 +31,24 @@ _REMEDY = "Make it anew from the directory with the model's files: localmme pack
 
 @dataclass
 class Verified:
-    """An archive that was looked through.
+    """An archive that was examined.
 
-    size_bytes: of the archive itself.
-    entries: what is in it, up to where it cannot be extracted.
-    findings: what is wrong with it.
+    size_bytes: the size of the archive itself.
+    entries: its entries, up to the first that cannot be extracted.
+    mistakes: what is wrong with it.
     """
 
     size_bytes: int
     entries: list[Entry] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
+    mistakes: list[Mistake] = field(default_factory=list)
 
 
 def verify(
     archive: Path, *, max_bytes: int, max_files: int, progress: Callable[[int], object] = lambda count: None
 ) -> Verified:
-    """Look through an archive, all of it.
+    """Examine a whole archive.
 
-    ``max_bytes`` and ``max_files`` are what it may come to. ``progress`` is told how many bytes more of it are read.
+    ``max_bytes`` and ``max_files`` limit its content. ``progress`` is called with the number of further bytes read.
     Raises SetupError when the file cannot be read.
     """
     with _opened(archive) as file:
@@ -56,18 +56,18 @@ def verify(
         try:
             for member in examine(file, max_bytes=max_bytes, max_files=max_files):
                 entry = Entry.of_member(member)
-                if entry.name:  # tar's "./" is the model itself
+                if entry.name:  # tar's "./" is the root
                     verified.entries.append(entry)
                 position = file.tell()
                 progress(position - read)
                 read = position
         except ArchiveError as error:
-            verified.findings.append(Finding("extracts", "fail", str(error), _remedy(str(error))))
+            verified.mistakes.append(Mistake("extracts", "fail", str(error), _remedy(str(error))))
         else:
-            verified.findings += mistakes(verified.entries)
+            verified.mistakes += mistakes_in(verified.entries)
     if not archive.name.endswith(".tar.gz"):
-        verified.findings.append(
-            Finding("file-name", "warn", "Its name does not end with .tar.gz, as SageMaker wants it to.", "Rename it.")
+        verified.mistakes.append(
+            Mistake("file-name", "warn", "Its name does not end with .tar.gz, as SageMaker wants it to.", "Rename it.")
         )
     return verified
 

@@ -1,4 +1,4 @@
-"""Writes a model archive: whole or not at all, and the same bytes for the same files."""
+"""Writes a model archive: completely or not at all, and with the same bytes for the same files."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from emulator.printable import printable
 from localmme.pack.entry import Entry
 from localmme.pack.gzip_stream import GzipStream
 
-# 1980: the first time that zip files know. GNU tar warns of 1970, as of a clock that was not set.
+# 1980, the earliest time that zip files can hold. GNU tar warns of 1970: it looks like a clock that was not set.
 EARLIEST_SECONDS = 315_532_800
-UNFINISHED_PREFIX = ".packing-"  # hidden, so that no emulator takes it for a model
+UNFINISHED_PREFIX = ".packing-"  # hidden, so that no emulator lists it as a model
 
-_LATEST_SECONDS = 0o77777777777  # what a tar header holds
+_LATEST_SECONDS = 0o77777777777  # the most that a tar header can hold
 _READ_BYTES = 1024 * 1024
 
 
@@ -30,13 +30,13 @@ def write(
     time_seconds: int = EARLIEST_SECONDS,
     progress: Callable[[int], object] = lambda count: None,
 ) -> int:
-    """Write the ``entries`` of a directory to ``archive``, in place of what is there; its size in bytes.
+    """Write the ``entries`` of a directory to ``archive``, which is replaced. Returns its size in bytes.
 
     The bytes depend on the entries, the files' content, ``time_seconds`` and ``compressed`` (see GzipStream).
-    ``progress`` is told of each block's length in bytes as it is packed.
+    ``progress`` is called with each packed block's length in bytes.
 
-    Raises SetupError when a file cannot be read or has changed since it was looked at, or when the archive cannot
-    be written. Then, and when it is interrupted, what was at ``archive`` is still there, and nothing else is.
+    Raises SetupError when a file cannot be read, a file has changed since it was examined, or the archive cannot be
+    written. In these cases, and when interrupted, a file that was at ``archive`` is unchanged, and nothing is left.
     """
     unfinished = archive.with_name(UNFINISHED_PREFIX + secrets.token_hex(8))
     try:
@@ -58,7 +58,7 @@ def write(
 
 
 def time_of_members(environment: str | None) -> int:
-    """What the archive's files are dated: SOURCE_DATE_EPOCH in seconds, if that is set. Raises SetupError."""
+    """The modification time of all members: SOURCE_DATE_EPOCH, else 1980; in seconds since 1970. Raises SetupError."""
     if not environment:
         return EARLIEST_SECONDS
     if not (environment.isascii() and environment.isdecimal()) or int(environment) > _LATEST_SECONDS:
@@ -69,7 +69,7 @@ def time_of_members(environment: str | None) -> int:
 def _add(
     stream: GzipStream, entry: Entry, directory: Path, time_seconds: int, progress: Callable[[int], object]
 ) -> int:
-    """Write one member; its length in the tar."""
+    """Write one member. Returns its length in the tar."""
     header = _header(entry, time_seconds)
     stream.write(header)
     if entry.kind == "directory":
@@ -83,7 +83,7 @@ def _add(
 
 
 def _blocks(directory: Path, entry: Entry) -> Iterator[bytes]:
-    """A file's content. Raises SetupError, also when there is not as much as the entry says."""
+    """A file's content. Raises SetupError when it cannot be read, or its size is not that of the entry."""
     left = entry.size_bytes
     try:
         with open(directory / entry.name, "rb", buffering=0) as file:
@@ -99,7 +99,7 @@ def _blocks(directory: Path, entry: Entry) -> Iterator[bytes]:
 
 
 def _header(entry: Entry, time_seconds: int) -> bytes:
-    """POSIX's format of 2001, which has no limits to sizes and names; the owner is 0, without a name."""
+    """A header in the POSIX format of 2001, without limits on sizes and names; the owner is 0, without a name."""
     member = tarfile.TarInfo(entry.name)
     member.type = tarfile.DIRTYPE if entry.kind == "directory" else tarfile.REGTYPE
     member.size = entry.size_bytes

@@ -172,7 +172,7 @@ def test_of_several_it_has_to_be_said_which(served: list[str], leftovers: Leftov
         (["models", "--name", "a", "--url", "http://127.0.0.1:1"], "--name and --url exclude each other"),
         (["stop", "--name", "a", "--all"], "--name and --all exclude each other"),
         (["stop"], "No emulator is running. Start one with localmme serve --detach."),
-        (["logs", "--name", "a"], "There is no emulator a, and there was none"),
+        (["logs", "--name", "a"], "There is no emulator a, and no log of one"),
     ],
 )
 def test_what_cannot_be_is_said_and_leaves_nothing(
@@ -287,9 +287,10 @@ def test_logs_of_one_container_are_its_own_lines(served: list[str]) -> None:
     assert wrong("logs", "--endpoint-name", "other") == "Error: Emulator houses has no endpoint other. It has: local."
     unknown = wrong("logs", "other")
     assert unknown.startswith("Error: Emulator houses has no container, instance or variant other. It has: primary, ")
-    assert unknown.endswith("An emulator is named with --name. There are: houses.")
+    assert unknown.endswith("An emulator is named with --name. There are logs of: houses.")
     assert (
-        wrong("logs", "--name", "other") == "Error: There is no emulator other, and there was none. There are: houses."
+        wrong("logs", "--name", "other")
+        == "Error: There is no emulator other, and no log of one. There are logs of: houses."
     )
     done("stop")
     assert done("logs", "--name", "houses").startswith(whole)

@@ -1012,7 +1012,7 @@ def test_serve_tells_what_is_wrong_and_ends(folder: Path) -> None:
 def test_options_of_an_endpoint_do_not_go_beside_a_file(folder: Path, option: list[str]) -> None:
     result = localmme("serve", str(written(folder, GOOD)), *option)
     assert result.returncode == 1
-    assert f"endpoint.yaml describes the endpoints: {option[0]} cannot be given beside it." in result.stderr
+    assert f"endpoint.yaml describes the endpoints: {option[0]} cannot be used with it." in result.stderr
 
 
 def test_several_endpoints_of_one_file_are_served(folder: Path, serve: Callable[..., Emulator]) -> None:

@@ -181,13 +181,13 @@ def test_a_model_that_was_created_through_the_api_outlives_a_given_one_of_its_na
 def test_options_of_an_endpoint_do_not_go_without_one(option: tuple[str, ...]) -> None:
     result = localmme("serve", "--no-endpoint", *option)
     assert result.returncode == 1
-    assert result.stderr == f"Error: --no-endpoint starts none: {option[0]} cannot be given beside it.\n"
+    assert result.stderr == f"Error: --no-endpoint starts no endpoint: {option[0]} cannot be used with it.\n"
 
 
 def test_a_file_does_not_go_with_no_endpoint(tmp_path: Path) -> None:
     result = localmme("serve", str(tmp_path / "endpoint.yaml"), "--no-endpoint")
     assert result.returncode == 1
-    assert result.stderr.endswith("endpoint.yaml describes the endpoints: --no-endpoint cannot be given beside it.\n")
+    assert result.stderr.endswith("endpoint.yaml describes the endpoints: --no-endpoint cannot be used with it.\n")
 
 
 def test_without_an_endpoint_and_without_s3_the_buckets_are_in_a_directory_that_is_made(tmp_path: Path) -> None:

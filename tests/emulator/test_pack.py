@@ -31,7 +31,7 @@ from emulator.errors import ArchiveError, SetupError
 from emulator.printable import printable
 from localmme.pack.contents import Contents, contents_of
 from localmme.pack.gzip_stream import GzipStream
-from localmme.pack.mistakes import Finding, is_macos_metadata
+from localmme.pack.mistakes import Mistake, is_macos_metadata
 from localmme.pack.verifying import verify
 from localmme.pack.writing import UNFINISHED_PREFIX, time_of_members, write
 from tests.support.emulator_process import Emulator, localmme
@@ -62,7 +62,7 @@ def contents(directory: Path, **limits: int) -> Contents:
 
 def packed(directory: Path, archive: Path, *, compressed: bool = True) -> Path:
     found = contents(directory)
-    assert not [finding for finding in found.findings if finding.verdict == "fail"]
+    assert not [finding for finding in found.mistakes if finding.verdict == "fail"]
     write(directory, found.entries, archive, compressed=compressed)
     return archive
 
@@ -99,7 +99,7 @@ def member(name: str, data: bytes = b"", kind: bytes = tarfile.REGTYPE, target: 
     return information, data
 
 
-def found_in(findings: list[Finding]) -> dict[str, str]:
+def found_in(findings: list[Mistake]) -> dict[str, str]:
     """Verdicts by the names of the mistakes. Each says, in sentences, what to do."""
     for finding in findings:
         assert finding.detail.endswith(".") and finding.remedy.endswith(".")
@@ -141,7 +141,7 @@ def test_any_tree_comes_out_of_the_emulators_extraction_as_it_went_in(model, com
         (work / "in").mkdir()
         count = make(str(work / "in"), model)
         found = contents(work / "in")
-        assert ("empty" in found_in(found.findings)) == (count == 0)
+        assert ("empty" in found_in(found.mistakes)) == (count == 0)
         write(work / "in", found.entries, work / "a.tar.gz", compressed=compressed)
         assert snapshot(extracted(work / "a.tar.gz", work / "out")) == snapshot(work / "in")
         with tarfile.open(work / "a.tar.gz") as tar:  # nothing but what every tar can extract
@@ -167,8 +167,8 @@ def test_what_links_lead_to_is_packed(tmp_path):
     (model / "same").symlink_to("real")
     os.link(model / "real", model / "hard")
     found = contents(model)
-    assert found_in(found.findings) == {"outside-links": "warn"}
-    assert "tokenizer, weights.bin" in found.findings[0].detail
+    assert found_in(found.mistakes) == {"outside-links": "warn"}
+    assert "tokenizer, weights.bin" in found.mistakes[0].detail
     out = extracted(packed(model, tmp_path / "a.tar.gz"), tmp_path / "out")
     files = {name: data for name, (_, data) in snapshot(out).items() if (out / name).is_file()}
     assert files == {
@@ -356,7 +356,7 @@ def test_what_cannot_be_packed_is_told_all_at_once(tmp_path):
     with open(os.fsencode(model) + b"/\xff", "wb"):
         pass
     expected = {"broken-links", "endless-links", "special-files", "names"}
-    assert found_in(contents(model).findings) == dict.fromkeys(expected, "fail")
+    assert found_in(contents(model).mistakes) == dict.fromkeys(expected, "fail")
     result = localmme("pack", str(model), "-o", str(tmp_path / "a.tar.gz"))
     assert result.returncode == 1 and result.stdout == ""
     assert {line.split(": ")[1] for line in result.stderr.splitlines()} == expected
@@ -365,13 +365,13 @@ def test_what_cannot_be_packed_is_told_all_at_once(tmp_path):
 
 def test_too_much_for_the_volume_or_for_one_archive_is_not_packed(tmp_path):
     model = tree(tmp_path / "model", {f"{number}": "123" for number in range(10)})
-    assert contents(model, max_files=10, max_bytes=30).findings == []
-    assert found_in(contents(model, max_files=9).findings) == {"files": "fail"}
-    assert found_in(contents(model, max_bytes=29).findings) == {"size": "fail"}
+    assert contents(model, max_files=10, max_bytes=30).mistakes == []
+    assert found_in(contents(model, max_files=9).mistakes) == {"files": "fail"}
+    assert found_in(contents(model, max_bytes=29).mistakes) == {"size": "fail"}
     result = localmme("pack", str(model), "-o", str(tmp_path / "a.tar.gz"), "--storage", "29")
     assert result.returncode == 1 and "fail: size: It unpacks to 30 B" in result.stderr
     deep = tree(tmp_path / "deep", {"d/" * 99 + "file": "", "d/" * 100 + "file": ""})
-    assert found_in(contents(deep).findings) == {"depth": "fail", "wrapping-folder": "warn"}
+    assert found_in(contents(deep).mistakes) == {"depth": "fail", "wrapping-folder": "warn"}
 
 
 def test_what_may_not_be_read_is_told(tmp_path):
@@ -382,7 +382,7 @@ def test_what_may_not_be_read_is_told(tmp_path):
         model = tree(Path(name) / "model", {"weights": "1", "secret": "2", "closed/file": "3"})
         os.chmod(model / "secret", 0o600)
         os.chmod(model / "closed", 0o700)
-        assert as_nobody(lambda: contents(model).findings[0].detail) == "This cannot be read: closed, secret."
+        assert as_nobody(lambda: contents(model).mistakes[0].detail) == "This cannot be read: closed, secret."
 
 
 def as_nobody(look: Callable[[], str]) -> str:
@@ -497,15 +497,15 @@ def test_each_usual_mistake_is_found_and_no_other(tmp_path, archive):
     members, expected = ARCHIVES[archive]
     made = tar_gz(tmp_path / "a.tar.gz", *members)
     before = made.read_bytes()
-    assert found_in(verify(made, **LIMITS).findings) == expected
+    assert found_in(verify(made, **LIMITS).mistakes) == expected
     assert [path.name for path in tmp_path.iterdir()] == ["a.tar.gz"] and made.read_bytes() == before
 
 
 def test_a_directory_is_told_of_the_same_mistakes(tmp_path):
     model = tree(tmp_path / "model", {"m/code/serve.py": "", "m/.git/lfs/w": "12"})
-    assert found_in(contents(model).findings) == {"wrapping-folder": "warn", "version-control": "warn"}
-    assert found_in(contents(model / "m").findings) == {"code-without-entry-point": "warn", "version-control": "warn"}
-    assert found_in(contents(tree(tmp_path / "empty", {"sub/": ""})).findings) == {"empty": "fail"}
+    assert found_in(contents(model).mistakes) == {"wrapping-folder": "warn", "version-control": "warn"}
+    assert found_in(contents(model / "m").mistakes) == {"code-without-entry-point": "warn", "version-control": "warn"}
+    assert found_in(contents(tree(tmp_path / "empty", {"sub/": ""})).mistakes) == {"empty": "fail"}
 
 
 def zip_file(path: Path) -> None:
@@ -543,14 +543,14 @@ def damaged(path: Path) -> None:
 def test_what_cannot_be_extracted_comes_with_what_to_do(tmp_path, make, words):
     archive = tmp_path / "a.tar.gz"
     make(archive)
-    findings = verify(archive, max_bytes=4000 if words == "--storage" else GIB, max_files=10).findings
+    findings = verify(archive, max_bytes=4000 if words == "--storage" else GIB, max_files=10).mistakes
     assert found_in(findings) == {"extracts": "fail"}
     assert words in findings[0].remedy
 
 
 def test_another_name_than_sagemaker_wants_is_told(tmp_path):
     archive = tar_gz(tmp_path / "a.tgz", member("weights", b"1"))
-    assert found_in(verify(archive, **LIMITS).findings) == {"file-name": "warn"}
+    assert found_in(verify(archive, **LIMITS).mistakes) == {"file-name": "warn"}
 
 
 PATHS = st.lists(st.sampled_from(["a", "b", "c", "..", ".", ""]), min_size=1, max_size=3).map("/".join)

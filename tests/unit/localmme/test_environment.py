@@ -215,7 +215,7 @@ def test_a_command_finds_the_only_emulator_that_runs(monkeypatch: pytest.MonkeyP
 def test_what_is_no_address_is_refused_with_what_is_one(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.delenv("LOCALMME_URL", raising=False)
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    rule = f"is {url!r}, which is no address. Write it as in {DEFAULT_URL}."
+    rule = f"is {url!r}, which is not a valid address. Write it as in {DEFAULT_URL}."
     assert asked_for("--url", url) == f"Error: --url {rule}"
     monkeypatch.setenv("AWS_ENDPOINT_URL", url)
     assert asked_for() == f"Error: AWS_ENDPOINT_URL {rule}"
