@@ -46,9 +46,16 @@ log = logging.getLogger("localmme")
 class Application:
     """What one worker serves: the endpoints, and all that answers for them."""
 
-    def __init__(self, settings: ServerSettings, requests: StartRequests, limits: Limits) -> None:
+    def __init__(
+        self,
+        settings: ServerSettings,
+        requests: StartRequests,
+        limits: Limits,
+        terminal: type[TerminalLog] = TerminalLog,
+    ) -> None:
         """``requests`` create the endpoints to start with; others come and go through the API."""
         self._settings = settings
+        self._terminal = terminal
         self._requests = requests
         self._limits = limits
         self._events = Events()
@@ -89,7 +96,7 @@ class Application:
             plane, self._requests, self._settings.s3_root, self._settings.state_directory.path
         )
         sizes = {definition.name: _sizes(definition) for definition, _ in definitions}
-        terminal = TerminalLog(self._settings.url, sizes, again)
+        terminal = self._terminal(self._settings.url, sizes, again)
         for listener in (terminal, metrics, container_logs, self._log_files):
             listener.listen_to(self._events)
         web = console(self._is_in_service, self._state, self._settings.region, asyncio.get_running_loop())

@@ -102,7 +102,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         if self.wsgi.until_eof:
             self.loop.add_reader(STDIN, self._read_stdin)
         watch = asyncio.create_task(self._end_after(gave_up.wait()))
-        async with _listening(self.wsgi.gateway, [wrapped.sock for wrapped in self.sockets]):
+        async with listening(self.wsgi.gateway, [wrapped.sock for wrapped in self.sockets]):
             await self._over.wait()
         watch.cancel()
 
@@ -149,7 +149,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
 
 
 @contextlib.asynccontextmanager
-async def _listening(gateway: Gateway, sockets: list[socket.socket]) -> AsyncIterator[None]:
+async def listening(gateway: Gateway, sockets: list[socket.socket]) -> AsyncIterator[None]:
     """Take connections. At the end, requests that are still under way get an answer that says so."""
     config = Config(
         gateway,

@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
@@ -21,91 +21,40 @@ from tests.support.processes import wait_until_ended
 from tests.support.repository import REPOSITORY
 from tests.support.waiting import eventually
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
-class Emulator:
-    """One ``localmme serve``."""
 
-    def __init__(
-        self,
-        *arguments: str,
-        state: Path,
-        environment: Mapping[str, str] | None = None,
-        directory: Path = REPOSITORY,
-    ) -> None:
-        """Started in ``directory``, to which the arguments' paths are relative."""
+class RunningEmulator:
+    """What tests ask of an emulator, wherever it runs."""
+
+    def __init__(self, state: Path) -> None:
         self.state_directory = state
         self.output: list[str] = []
         self.errors: list[str] = []
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "localmme", "serve", "--port", "0", "--state-dir", str(state), *arguments],
-            cwd=directory,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **(environment or {})},
-        )
-        self._readers = [
-            threading.Thread(target=self._read, args=(stream, lines), daemon=True)
-            for stream, lines in ((self._process.stdout, self.output), (self._process.stderr, self.errors))
-        ]
-        for reader in self._readers:
-            reader.start()
         self.url = ""
         self._client: Any = None
 
-    @staticmethod
-    def _read(stream: Any, lines: list[str]) -> None:
-        for line in stream:
-            lines.append(line.rstrip("\n"))
-
     # Life
 
-    def wait_in_service(self, seconds: float = 60.0) -> Emulator:
+    def runs(self) -> bool:
+        """Whether it has not ended."""
+        raise NotImplementedError
+
+    def wait_in_service(self, seconds: float = 60.0) -> Self:
         eventually(lambda: self.output or not self.runs(), seconds, "InService")
-        assert self.output, "\n".join(self.errors)
+        assert self.output, self.log
         assert "is InService at" in self.output[0], self.output
         self.url = self.output[0].split(" at ")[1].split()[0]
         return self
 
-    def wait_ready(self, seconds: float = 60.0) -> Emulator:
+    def wait_ready(self, seconds: float = 60.0) -> Self:
         """Of one that is started without an endpoint."""
         eventually(lambda: self.output or not self.runs(), seconds, "ready")
-        assert self.output, "\n".join(self.errors)
+        assert self.output, self.log
         assert self.output[0].startswith("localmme is ready at "), self.output
         self.url = self.output[0].split(" at ")[1].split()[0]
         return self
-
-    def runs(self) -> bool:
-        """Whether its first process has not ended."""
-        return self._process.poll() is None
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    def worker(self) -> psutil.Process:
-        """The process that holds the hosting state."""
-        return psutil.Process(self.pid).children()[0]
-
-    def processes(self) -> list[psutil.Process]:
-        """All of it, containers included."""
-        me = psutil.Process(self.pid)
-        return [me, *me.children(recursive=True)]
-
-    def signal(self, number: int) -> None:
-        self._process.send_signal(number)
-
-    def wait(self, seconds: float = 60.0) -> int:
-        """The exit code."""
-        code = self._process.wait(seconds)
-        for reader in self._readers:
-            reader.join(5)
-        return code
-
-    def stop(self) -> int:
-        if self.runs():
-            self._process.terminate()
-        return self.wait()
 
     @property
     def log(self) -> str:
@@ -171,6 +120,73 @@ class Emulator:
                 return answer.status
         except urllib.error.HTTPError as error:
             return error.code
+
+
+class Emulator(RunningEmulator):
+    """One ``localmme serve``, a process."""
+
+    def __init__(
+        self,
+        *arguments: str,
+        state: Path,
+        environment: Mapping[str, str] | None = None,
+        directory: Path = REPOSITORY,
+    ) -> None:
+        """Started in ``directory``, to which the arguments' paths are relative."""
+        super().__init__(state)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "localmme", "serve", "--port", "0", "--state-dir", str(state), *arguments],
+            cwd=directory,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **(environment or {})},
+        )
+        self._readers = [
+            threading.Thread(target=self._read, args=(stream, lines), daemon=True)
+            for stream, lines in ((self._process.stdout, self.output), (self._process.stderr, self.errors))
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    @staticmethod
+    def _read(stream: Any, lines: list[str]) -> None:
+        for line in stream:
+            lines.append(line.rstrip("\n"))
+
+    # Life
+
+    def runs(self) -> bool:
+        """Whether its first process has not ended."""
+        return self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def worker(self) -> psutil.Process:
+        """The process that holds the hosting state."""
+        return psutil.Process(self.pid).children()[0]
+
+    def processes(self) -> list[psutil.Process]:
+        """All of it, containers included."""
+        me = psutil.Process(self.pid)
+        return [me, *me.children(recursive=True)]
+
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    def wait(self, seconds: float = 60.0) -> int:
+        """The exit code."""
+        code = self._process.wait(seconds)
+        for reader in self._readers:
+            reader.join(5)
+        return code
+
+    def stop(self) -> int:
+        if self.runs():
+            self._process.terminate()
+        return self.wait()
 
 
 def localmme(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
-from tests.support.emulator_process import Emulator
+from tests.support.emulator_in_process import InProcessEmulator
+from tests.support.emulator_process import Emulator, RunningEmulator
 from tests.support.files import archive
 from tests.support.processes import wait_until_ended
 from tests.support.repository import REPOSITORY
@@ -48,14 +49,11 @@ def scripted_arguments(bucket: Path | str, journal: Journal, script: dict[str, A
     return ["--models", str(bucket), "--command", SCRIPTED_CONTAINER, *settings]
 
 
-class SharedEmulator(Emulator):
+class Shared(RunningEmulator):
     """An emulator of several tests, each of which has models of its own names below ``bucket``."""
 
-    def __init__(self, directory: Path, *arguments: str) -> None:
-        self.bucket = directory / "s3"
-        self.bucket.mkdir()
-        self.journal = Journal(directory / "journal.jsonl")
-        super().__init__(*scripted_arguments(self.bucket, self.journal, {}), *arguments, state=directory / "state")
+    bucket: Path
+    journal: Journal
 
     def model_of(self, test: str, **script: Any) -> str:
         """Write the archive of a test's model; its name, by which it also answers."""
@@ -64,17 +62,35 @@ class SharedEmulator(Emulator):
         return name
 
 
+class SharedEmulator(Shared, Emulator):
+    """One that is a process."""
+
+
+class SharedInProcessEmulator(Shared, InProcessEmulator):
+    """One in the tests' process."""
+
+
+S = TypeVar("S", SharedEmulator, SharedInProcessEmulator)
+
+
 @contextmanager
-def shared_emulator(directory: Path, *arguments: str) -> Iterator[SharedEmulator]:
+def shared(kind: type[S], directory: Path, *arguments: str) -> Iterator[S]:
     """Start an emulator for several tests; afterwards nothing of it is left."""
-    emulator = SharedEmulator(directory, *arguments)
+    bucket, journal = directory / "s3", Journal(directory / "journal.jsonl")
+    bucket.mkdir()
+    emulator = kind(*scripted_arguments(bucket, journal, {}), *arguments, state=directory / "state")
+    emulator.bucket, emulator.journal = bucket, journal
     try:
-        emulator.wait_in_service()
-        yield emulator
+        yield emulator.wait_in_service()
     finally:
-        processes = emulator.processes() if emulator.runs() else []
+        processes = emulator.processes() if isinstance(emulator, Emulator) and emulator.runs() else []
         emulator.stop()
         wait_until_ended(processes)
+
+
+def shared_emulator(directory: Path, *arguments: str) -> AbstractContextManager[SharedEmulator]:
+    """Start an emulator, a process, for several tests."""
+    return shared(SharedEmulator, directory, *arguments)
 
 
 @pytest.fixture
@@ -83,10 +99,10 @@ def journal(tmp_path: Path) -> Journal:
 
 
 @pytest.fixture
-def scripted(serve: Callable[..., Emulator], bucket: Path, journal: Journal) -> Callable[..., Emulator]:
+def scripted(serve: Callable[..., RunningEmulator], bucket: Path, journal: Journal) -> Callable[..., RunningEmulator]:
     """An emulator whose container is the scripted one; keyword arguments are the container's cues."""
 
-    def scripted(*arguments: str, **script: Any) -> Emulator:
+    def scripted(*arguments: str, **script: Any) -> RunningEmulator:
         return serve(*scripted_arguments(bucket, journal, script), *arguments)
 
     return scripted

@@ -15,9 +15,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.support.aws_clients import refused
-from tests.support.emulator_process import Emulator
+from tests.support.emulator_in_process import InProcessEmulator
 from tests.support.files import archive, files_below
-from tests.support.scripted_models import Journal, SharedEmulator, scripted_arguments, scripted_model, shared_emulator
+from tests.support.scripted_models import Journal, SharedInProcessEmulator, scripted_arguments, scripted_model, shared
 from tests.support.waiting import eventually
 
 MIB = 2**20
@@ -31,14 +31,14 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 
 @pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedEmulator]:
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedInProcessEmulator]:
     """For tests whose models do not depend on what else is in memory."""
-    with shared_emulator(tmp_path_factory.mktemp("hosting"), "--limit", "load_seconds=4") as emulator:
+    with shared(SharedInProcessEmulator, tmp_path_factory.mktemp("hosting"), "--limit", "load_seconds=4") as emulator:
         yield emulator
 
 
 @pytest.fixture
-def calls_of(emulator: SharedEmulator) -> Calls:
+def calls_of(emulator: SharedInProcessEmulator) -> Calls:
     """The names of the calls of these kinds that the shared emulator's container got since the test began."""
     before = len(emulator.journal.entries())
     return lambda *calls: [e["call"] for e in emulator.journal.entries()[before:] if e.get("call") in calls]
@@ -49,17 +49,17 @@ def models(bucket: Path, *names: str, **script: Any) -> None:
         scripted_model(bucket / name, f"I am {name}", **script)
 
 
-def journal_names(emulator: Emulator) -> dict[str, str]:
+def journal_names(emulator: InProcessEmulator) -> dict[str, str]:
     """Target models by the names that the container knows them by."""
     return {m["model_name"]: m["target_model"] for m in emulator.instance()["memory"]["models"]}
 
 
-def in_flight(emulator: Emulator, target_model: str) -> int:
+def in_flight(emulator: InProcessEmulator, target_model: str) -> int:
     loaded = emulator.instance()["memory"]["models"]
     return sum(model["in_flight"] for model in loaded if model["target_model"] == target_model)
 
 
-def stored_files(emulator: Emulator) -> list[Path]:
+def stored_files(emulator: InProcessEmulator) -> list[Path]:
     return files_below(emulator.state_directory / "instances")
 
 
@@ -67,7 +67,7 @@ def stored_files(emulator: Emulator) -> list[Path]:
 
 
 def test_many_callers_of_a_cold_model_cause_one_download_and_one_load(
-    emulator: SharedEmulator, calls_of: Calls, pool: ThreadPoolExecutor
+    emulator: SharedInProcessEmulator, calls_of: Calls, pool: ThreadPoolExecutor
 ) -> None:
     name = emulator.model_of("cold", load={"delay": 0.5})
     calls = [pool.submit(emulator.invoke, name, str(n)) for n in range(100)]
@@ -79,7 +79,7 @@ def test_many_callers_of_a_cold_model_cause_one_download_and_one_load(
     assert (model["downloads"], model["loads"], model["invocations"]) == (1, 1, 100)
 
 
-def test_different_models_load_at_the_same_time(emulator: SharedEmulator, pool: ThreadPoolExecutor) -> None:
+def test_different_models_load_at_the_same_time(emulator: SharedInProcessEmulator, pool: ThreadPoolExecutor) -> None:
     names = [emulator.model_of("together", load={"delay": 1.5}) for _ in range(4)]
     answers = list(pool.map(emulator.invoke, names))
     assert [answer["answer"] for answer in answers] == names
@@ -117,7 +117,7 @@ def test_a_container_that_wrongly_says_that_it_has_a_model_is_not_believed(
     ids=["500", "400", "hang", "garbage", "close"],
 )
 def test_a_load_that_fails_is_a_model_error_and_is_tried_afresh(
-    emulator: SharedEmulator, calls_of: Calls, cue: dict[str, Any], status: int, words: str
+    emulator: SharedInProcessEmulator, calls_of: Calls, cue: dict[str, Any], status: int, words: str
 ) -> None:
     name = emulator.model_of("failing", load={"times": 1, **cue})
     error = refused(emulator.invoke, name)
@@ -372,7 +372,7 @@ def test_a_disk_that_is_really_full_is_treated_as_a_full_volume(
 ) -> None:
     sized(bucket, "a", "b", "c", kib=3000)
     sized(bucket, "large", kib=9000)
-    emulator = Emulator(*scripted_arguments(bucket, journal, {}), state=small_disk)
+    emulator = InProcessEmulator(*scripted_arguments(bucket, journal, {}), state=small_disk)
     try:
         emulator.wait_in_service()
         for name in ("a", "b", "c", "a"):
@@ -449,7 +449,7 @@ def test_an_invocation_that_takes_too_long_is_a_model_error_and_the_model_stays(
 
 
 def test_a_model_that_the_container_forgot_is_loaded_again_and_the_call_succeeds(
-    emulator: SharedEmulator, calls_of: Calls
+    emulator: SharedInProcessEmulator, calls_of: Calls
 ) -> None:
     name = emulator.model_of("forgetful", invoke={"times": 2, "forget": True})
     assert refused(emulator.invoke, name).from_the_container == ("ModelError", 404)
@@ -482,7 +482,9 @@ def http_delete(port: int, path: str) -> None:
     connection.close()
 
 
-def test_a_handlers_own_404_is_a_model_error_and_the_model_stays(emulator: SharedEmulator, calls_of: Calls) -> None:
+def test_a_handlers_own_404_is_a_model_error_and_the_model_stays(
+    emulator: SharedInProcessEmulator, calls_of: Calls
+) -> None:
     name = emulator.model_of("own-404", invoke={"status": 404, "body": "no such house"})
     for _ in range(2):
         error = refused(emulator.invoke, name)

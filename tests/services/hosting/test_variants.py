@@ -15,16 +15,16 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.support.emulator_process import Emulator
+from tests.support.emulator_in_process import InProcessEmulator
 from tests.support.endpoint_files import described, many, scripted_container, variant
 from tests.support.losing_an_instance import lose_one_under_load
 from tests.support.scripted_models import Journal, scripted_model
 from tests.support.waiting import eventually
 
-Serve = Callable[..., Emulator]
+Serve = Callable[..., InProcessEmulator]
 
 
-def where(emulator: Emulator, target_model: str) -> set[str]:
+def where(emulator: InProcessEmulator, target_model: str) -> set[str]:
     """The instances that have a model in memory."""
     return {
         instance["instance_id"]
@@ -37,14 +37,14 @@ def where(emulator: Emulator, target_model: str) -> set[str]:
 
 
 @pytest.fixture
-def two_variants(serve: Serve, bucket: Path, journal: Journal, tmp_path: Path) -> Emulator:
+def two_variants(serve: Serve, bucket: Path, journal: Journal, tmp_path: Path) -> InProcessEmulator:
     models = {name: [many(scripted_container(journal, invoke={"body": name}), bucket)] for name in ("A", "B")}
     weights = [variant("A", InitialVariantWeight=9), variant("B", InitialVariantWeight=1)]
     scripted_model(bucket / "a.tar.gz")
     return serve(described(tmp_path / "endpoint.yaml", models, weights))
 
 
-def test_traffic_is_divided_by_weight(two_variants: Emulator) -> None:
+def test_traffic_is_divided_by_weight(two_variants: InProcessEmulator) -> None:
     def invoke(_: int) -> str:
         response = two_variants.client().invoke_endpoint(EndpointName="local", TargetModel="a.tar.gz", Body=b"")
         answer, named = response["Body"].read().decode(), response["InvokedProductionVariant"]
@@ -62,7 +62,7 @@ def test_traffic_is_divided_by_weight(two_variants: Emulator) -> None:
     assert {v["variant_name"]: v["weight"] for v in state} == {"A": 9, "B": 1}
 
 
-def test_a_caller_may_name_the_variant(two_variants: Emulator) -> None:
+def test_a_caller_may_name_the_variant(two_variants: InProcessEmulator) -> None:
     for _ in range(5):
         response = two_variants.client().invoke_endpoint(
             EndpointName="local", TargetModel="a.tar.gz", TargetVariant="B", Body=b""
@@ -136,7 +136,7 @@ def test_a_model_spreads_when_its_instance_is_busy(scripted: Serve, bucket: Path
 
 
 def test_instances_fail_and_are_replaced_while_others_serve(scripted: Serve, bucket: Path, journal: Journal) -> None:
-    def kill(_: Emulator, container: dict[str, Any]) -> None:
+    def kill(_: InProcessEmulator, container: dict[str, Any]) -> None:
         port = int(container["address"].rsplit(":", 1)[1])
         starts = [entry for entry in journal.entries() if entry.get("event") == "start"]
         os.kill(next(entry["pid"] for entry in starts if entry["port"] == port), signal.SIGKILL)

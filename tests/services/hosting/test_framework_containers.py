@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import framework_containers
-from tests.support.emulator_process import Emulator
+from tests.support.emulator_in_process import InProcessEmulator
 from tests.support.files import archive
 
 NAMES = [f"{number}.tar.gz" for number in range(7)]
@@ -18,7 +18,7 @@ NAMES = [f"{number}.tar.gz" for number in range(7)]
 
 @pytest.mark.parametrize("framework", ["tensorflow", "xgboost"])
 def test_models_are_loaded_evicted_and_loaded_again(
-    framework: str, serve: Callable[..., Emulator], bucket: Path
+    framework: str, serve: Callable[..., InProcessEmulator], bucket: Path
 ) -> None:
     for number, name in enumerate(NAMES):
         archive(bucket / name, {"model.json": json.dumps({"weights": [number], "bias": 1})})

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from tests.support.aws_clients import invalid, refused
-from tests.support.emulator_process import Emulator
+from tests.support.emulator_in_process import InProcessEmulator
 from tests.support.endpoint_files import described, many, scripted_container, variant
 from tests.support.files import archive, files_below
 from tests.support.scripted_models import Journal, scripted_model
 from tests.support.waiting import eventually
 
-Serve = Callable[..., Emulator]
+Serve = Callable[..., InProcessEmulator]
 
 
 def invoked(journal: Journal) -> list[dict[str, Any]]:
@@ -25,23 +25,23 @@ def invoked(journal: Journal) -> list[dict[str, Any]]:
     return [{**call, "headers": {name.lower(): value for name, value in call["headers"].items()}} for call in calls]
 
 
-def call(emulator: Emulator, body: bytes | str = b"{}", **request: Any) -> dict[str, Any]:
+def call(emulator: InProcessEmulator, body: bytes | str = b"{}", **request: Any) -> dict[str, Any]:
     return emulator.client().invoke_endpoint(EndpointName="local", Body=body, **request)
 
 
-def environment(emulator: Emulator, **request: Any) -> dict[str, str]:
+def environment(emulator: InProcessEmulator, **request: Any) -> dict[str, str]:
     """That of the container that answers."""
     return json.loads(call(emulator, **request)["Body"].read())["environment"]
 
 
 @pytest.fixture
-def three(serve: Serve, bucket: Path, journal: Journal, tmp_path: Path) -> Callable[..., Emulator]:
+def three(serve: Serve, bucket: Path, journal: Journal, tmp_path: Path) -> Callable[..., InProcessEmulator]:
     """An endpoint of three containers in sequence, the one in the middle with many models; arguments are the cues of
     the three."""
 
     def three(
         first: Mapping = {}, middle: Mapping = {}, last: Mapping = {}, *arguments: str, names: bool = True
-    ) -> Emulator:
+    ) -> InProcessEmulator:
         containers = [
             scripted_container(journal, **first),
             many(scripted_container(journal, **middle), bucket),
@@ -190,7 +190,7 @@ def test_a_pipeline_without_many_models_takes_no_target_model(serve: Serve, jour
 
 
 @pytest.fixture(scope="module")
-def direct(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+def direct(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessEmulator]:
     directory = tmp_path_factory.mktemp("direct")
     journal = Journal(directory / "journal.jsonl")
     scripted_model(directory / "s3" / "a.tar.gz", "I am a")
@@ -198,12 +198,12 @@ def direct(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     two = {**scripted_container(journal, invoke={"body": "two"}), "ContainerHostname": "two"}
     several = {**many(scripted_container(journal), directory / "s3"), "ContainerHostname": "several"}
     file = described(directory / "endpoint.yaml", {"m": [one, two, several]}, mode="Direct")
-    emulator = Emulator(file, state=directory / "state")
+    emulator = InProcessEmulator(file, state=directory / "state")
     yield emulator.wait_in_service()
     emulator.stop()
 
 
-def test_a_direct_invocation_goes_to_the_container_that_is_named(direct: Emulator) -> None:
+def test_a_direct_invocation_goes_to_the_container_that_is_named(direct: InProcessEmulator) -> None:
     assert call(direct, TargetContainerHostname="two")["Body"].read() == b"two"
     assert call(direct, TargetContainerHostname="one")["Body"].read() == b"one"
     answer = call(direct, TargetContainerHostname="several", TargetModel="a.tar.gz")["Body"].read()
@@ -220,7 +220,7 @@ def test_a_direct_invocation_goes_to_the_container_that_is_named(direct: Emulato
     ],
     ids=["missing", "unknown", "no-model", "model"],
 )
-def test_a_direct_invocation_is_validated(direct: Emulator, request_: dict[str, str], words: str) -> None:
+def test_a_direct_invocation_is_validated(direct: InProcessEmulator, request_: dict[str, str], words: str) -> None:
     response = refused(call, direct, **request_)
     assert response.code == "ValidationError" and words in response.message
 

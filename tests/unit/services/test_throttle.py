@@ -1,15 +1,8 @@
-"""Calls that come too fast, and how they are answered."""
+"""How many calls are admitted, and when."""
 
 from __future__ import annotations
 
-import http.client
-from pathlib import Path
-
-import pytest
-from botocore.exceptions import ClientError
-
 from emulator.services.runtime.throttle import Throttle
-from tests.support.scripted_models import scripted_model
 
 
 class Clock:
@@ -45,21 +38,3 @@ def test_less_than_one_call_a_second_can_be_admitted_as_well() -> None:
 
 def test_without_a_limit_all_are_admitted() -> None:
     assert admitted(Throttle(float("inf"), Clock()), 1000) == 1000
-
-
-def test_a_call_too_many_is_answered_as_sagemaker_does(scripted, bucket: Path) -> None:
-    scripted_model(bucket / "a", "I am a")
-    emulator = scripted("--limit", "invocations_per_second=0.001")
-    assert emulator.invoke("a")["answer"] == "I am a"
-    with pytest.raises(ClientError) as caught:
-        emulator.invoke("a")
-    assert caught.value.response["Error"]["Code"] == "ThrottlingException"
-    connection = http.client.HTTPConnection(emulator.url.removeprefix("http://"), timeout=30)
-    connection.request("POST", "/endpoints/local/invocations", b"{}")
-    answer = connection.getresponse()
-    assert (answer.status, answer.getheader("x-amzn-errortype"), answer.read()) == (
-        400,
-        "ThrottlingException",
-        b'{"message": null}',
-    )
-    connection.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import time
 from collections.abc import Callable
@@ -15,27 +14,20 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 
-from emulator.events import Events, InstanceObserved, InvocationEnded, Warned
 from emulator.observers.cloudwatch_metrics import (
     INSTANCES,
     INVOCATIONS,
-    KEPT_MINUTES,
-    KEPT_PERCENTILES_MINUTES,
-    CloudWatchMetrics,
-    Datum,
-    Figure,
-    percentile,
 )
-from emulator.services.moto_services.cloudwatch import CloudWatch
 from tests.support.aws_cli import aws_json
-from tests.support.aws_clients import ACCOUNT, REGION
-from tests.support.emulator_process import Emulator
+from tests.support.aws_clients import REGION
+from tests.support.emulator_in_process import InProcessEmulator
 from tests.support.files import archive
 from tests.support.scripted_models import Journal, scripted_model
 from tests.support.waiting import eventually
 
 VARIANT = [{"Name": "EndpointName", "Value": "local"}, {"Name": "VariantName", "Value": "AllTraffic"}]
 ALL = ["SampleCount", "Sum", "Average", "Minimum", "Maximum"]
+Scripted = Callable[..., InProcessEmulator]
 OFTEN = ("--limit", "observe_seconds=0.1")
 
 
@@ -45,7 +37,7 @@ def between() -> dict[str, datetime]:
     return {"StartTime": now - timedelta(minutes=5), "EndTime": now + timedelta(minutes=1)}
 
 
-def statistics(emulator: Emulator, name: str, namespace: str = INVOCATIONS, **more: Any) -> dict[str, float]:
+def statistics(emulator: InProcessEmulator, name: str, namespace: str = INVOCATIONS, **more: Any) -> dict[str, float]:
     """All statistics of a metric, in one period; the metric must be there."""
     request = {"Namespace": namespace, "MetricName": name, "Dimensions": VARIANT, "Statistics": ALL, **between()}
     answer = emulator.client_of("cloudwatch").get_metric_statistics(**request | {"Period": 3600} | more)
@@ -54,7 +46,7 @@ def statistics(emulator: Emulator, name: str, namespace: str = INVOCATIONS, **mo
     return point
 
 
-def newest(emulator: Emulator, name: str, *names: str) -> list[float]:
+def newest(emulator: InProcessEmulator, name: str, *names: str) -> list[float]:
     """Some statistics of an instance's metric, in the last of the minutes that have any; [] as long as none has."""
     request = {"Namespace": INSTANCES, "MetricName": name, "Dimensions": VARIANT, "Statistics": names, **between()}
     points = emulator.client_of("cloudwatch").get_metric_statistics(**request, Period=60)["Datapoints"]
@@ -62,12 +54,12 @@ def newest(emulator: Emulator, name: str, *names: str) -> list[float]:
     return [point[each] for each in names] if point else []
 
 
-def has(emulator: Emulator, name: str) -> bool:
+def has(emulator: InProcessEmulator, name: str) -> bool:
     listed = emulator.client_of("cloudwatch").list_metrics(MetricName=name)["Metrics"]
     return bool(listed)
 
 
-def last(emulator: Emulator, name: str) -> float:
+def last(emulator: InProcessEmulator, name: str) -> float:
     """The newest value of an instance's metric; nan as long as there is none."""
     metric = {"Namespace": INSTANCES, "MetricName": name, "Dimensions": VARIANT}
     query = {"Id": "m", "MetricStat": {"Metric": metric, "Period": 60, "Stat": "Sum"}}
@@ -80,7 +72,7 @@ def last(emulator: Emulator, name: str) -> float:
 # Invocations
 
 
-def test_every_invocation_is_counted(scripted: Callable[..., Emulator], bucket: Path) -> None:
+def test_every_invocation_is_counted(scripted: Scripted, bucket: Path) -> None:
     emulator = scripted()
     for name in ("a.tar.gz", "b.tar.gz"):
         scripted_model(bucket / name)
@@ -98,7 +90,7 @@ def test_every_invocation_is_counted(scripted: Callable[..., Emulator], bucket: 
     assert not has(emulator, "ModelUnloadingTime")
 
 
-def test_an_invocation_counts_for_its_share_of_the_instances(scripted: Callable[..., Emulator], bucket: Path) -> None:
+def test_an_invocation_counts_for_its_share_of_the_instances(scripted: Scripted, bucket: Path) -> None:
     emulator = scripted("--instances", "2", *OFTEN)
     scripted_model(bucket / "a.tar.gz")
     for _ in range(6):
@@ -113,7 +105,7 @@ def test_an_invocation_counts_for_its_share_of_the_instances(scripted: Callable[
     )
 
 
-def test_latencies_are_microseconds_and_those_that_were(scripted: Callable[..., Emulator], bucket: Path) -> None:
+def test_latencies_are_microseconds_and_those_that_were(scripted: Scripted, bucket: Path) -> None:
     emulator = scripted(invoke={"delay": 0.2}, load={"delay": 0.3})
     scripted_model(bucket / "a.tar.gz")
     began = time.perf_counter()
@@ -129,7 +121,7 @@ def test_latencies_are_microseconds_and_those_that_were(scripted: Callable[..., 
     assert statistics(emulator, "OverheadLatency")["Minimum"] < 100_000  # this one did not wait for the model
 
 
-def test_a_fast_model_s_latency_is_not_rounded_to_milliseconds(scripted: Callable[..., Emulator], bucket: Path) -> None:
+def test_a_fast_model_s_latency_is_not_rounded_to_milliseconds(scripted: Scripted, bucket: Path) -> None:
     emulator = scripted()
     scripted_model(bucket / "a.tar.gz")
     for _ in range(20):
@@ -139,7 +131,7 @@ def test_a_fast_model_s_latency_is_not_rounded_to_milliseconds(scripted: Callabl
     assert latency["Minimum"] >= 1
 
 
-def test_errors_are_counted_by_what_the_model_answered(scripted: Callable[..., Emulator], bucket: Path) -> None:
+def test_errors_are_counted_by_what_the_model_answered(scripted: Scripted, bucket: Path) -> None:
     emulator = scripted()
     scripted_model(bucket / "good.tar.gz")
     scripted_model(bucket / "bad.tar.gz", invoke={"status": 400})
@@ -158,7 +150,7 @@ def test_errors_are_counted_by_what_the_model_answered(scripted: Callable[..., E
     assert statistics(emulator, "ModelLatency")["SampleCount"] == 4
 
 
-def test_streams_are_counted_when_they_have_ended(scripted: Callable[..., Emulator], bucket: Path) -> None:
+def test_streams_are_counted_when_they_have_ended(scripted: Scripted, bucket: Path) -> None:
     emulator = scripted()
     scripted_model(bucket / "whole.tar.gz", invoke={"chunks": ["a", "b"], "chunk_delay": 0.2})
     scripted_model(bucket / "broken.tar.gz", invoke={"chunks": ["a", "b", "c"], "break_after": 1})
@@ -189,7 +181,7 @@ def list_of(stream: Any) -> list[Any]:
         return []
 
 
-def test_unloading_is_timed(scripted: Callable[..., Emulator], bucket: Path) -> None:
+def test_unloading_is_timed(scripted: Scripted, bucket: Path) -> None:
     emulator = scripted("--max-loaded-models", "1", *OFTEN, unload={"delay": 0.1})
     for name in ("a.tar.gz", "b.tar.gz"):
         scripted_model(bucket / name)
@@ -199,7 +191,7 @@ def test_unloading_is_timed(scripted: Callable[..., Emulator], bucket: Path) -> 
 
 
 def test_an_invocation_that_another_instance_takes_counts_once(
-    scripted: Callable[..., Emulator], bucket: Path, journal: Journal
+    scripted: Scripted, bucket: Path, journal: Journal
 ) -> None:
     emulator = scripted("--instances", "2")
     for name in ("a.tar.gz", "b.tar.gz"):
@@ -226,7 +218,7 @@ def test_an_invocation_that_another_instance_takes_counts_once(
 # Instances
 
 
-def test_what_an_instance_uses_is_observed(serve: Callable[..., Emulator], bucket: Path) -> None:
+def test_what_an_instance_uses_is_observed(serve: Callable[..., InProcessEmulator], bucket: Path) -> None:
     scripted_model(bucket / "unused.tar.gz")
     busy = "def handle(data, context):\n    x = 0\n    while data is not None:\n        x += 1\n"
     archive(bucket / "busy.tar.gz", {"code/inference.py": busy, "weights": bytes(6_000_000)})
@@ -247,7 +239,7 @@ def test_what_an_instance_uses_is_observed(serve: Callable[..., Emulator], bucke
 # CloudWatch
 
 
-def test_the_metrics_can_be_listed_and_watched(scripted: Callable[..., Emulator], bucket: Path) -> None:
+def test_the_metrics_can_be_listed_and_watched(scripted: Scripted, bucket: Path) -> None:
     emulator = scripted(*OFTEN)
     scripted_model(bucket / "a.tar.gz")
     asked = {"StartTime": datetime.now(timezone.utc), "EndTime": datetime.now(timezone.utc) + timedelta(minutes=3)}
@@ -285,7 +277,7 @@ def test_the_metrics_can_be_listed_and_watched(scripted: Callable[..., Emulator]
     assert [point["Sum"] for point in printed["Datapoints"]] == [4]
 
 
-def test_own_metrics_have_their_place_beside_sagemaker_s(scripted: Callable[..., Emulator], bucket: Path) -> None:
+def test_own_metrics_have_their_place_beside_sagemaker_s(scripted: Scripted, bucket: Path) -> None:
     emulator = scripted()
     scripted_model(bucket / "a.tar.gz")
     emulator.invoke("a.tar.gz")
@@ -295,7 +287,7 @@ def test_own_metrics_have_their_place_beside_sagemaker_s(scripted: Callable[...,
     assert statistics(emulator, "Invocations")["Sum"] == 1
 
 
-def test_all_regions_are_one(scripted: Callable[..., Emulator], bucket: Path) -> None:
+def test_all_regions_are_one(scripted: Scripted, bucket: Path) -> None:
     emulator = scripted()
     scripted_model(bucket / "a.tar.gz")
     emulator.invoke("a.tar.gz")
@@ -305,121 +297,3 @@ def test_all_regions_are_one(scripted: Callable[..., Emulator], bucket: Path) ->
         assert len(there) == 1
         groups = emulator.client_of("logs", region=region).describe_log_groups()["logGroups"]
         assert [(group["logGroupName"], f":{REGION}:" in group["arn"]) for group in groups] == [("mine", True)]
-
-
-# How they are kept
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 60.0 * 1_000_000
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def ended(latency_us: int = 100) -> InvocationEnded:
-    return InvocationEnded(1, 0, False, latency_us, 10, None, 0)
-
-
-def told(metrics: CloudWatchMetrics, *events: Any, instance: str = "i-1") -> None:
-    stream = Events().within(endpoint_name="e", region=REGION, variant_name="v", instance_id=instance)
-    metrics.listen_to(stream)
-    for event in events:
-        stream.publish(event)
-
-
-def data(metrics: CloudWatchMetrics, name: str) -> list[Datum]:
-    return [datum for minute in metrics.minutes() for datum in minute.data(REGION) if datum.name == name]
-
-
-def test_minutes_are_apart_and_the_oldest_give_way() -> None:
-    clock = Clock()
-    metrics = CloudWatchMetrics(clock)
-    for _ in range(KEPT_MINUTES + 10):
-        told(metrics, ended(), ended())
-        clock.now += 60
-    kept = data(metrics, "Invocations")
-    assert len(kept) == KEPT_MINUTES
-    assert {datum.figure.total for datum in kept} == {2}
-    assert kept[-1].minute - kept[0].minute == 60 * (KEPT_MINUTES - 1)
-    assert sum(bool(d.figure.buckets) for d in data(metrics, "ModelLatency")) == KEPT_PERCENTILES_MINUTES
-
-
-def test_a_metric_is_listed_once_however_many_minutes_have_it() -> None:
-    clock = Clock()
-    metrics = CloudWatchMetrics(clock)
-    for _ in range(3):
-        told(metrics, ended())
-        clock.now += 60
-    cloudwatch = CloudWatch(metrics.minutes, REGION, ACCOUNT)
-    city, team = ({"Name": name, "Value": name} for name in ("city", "team"))
-    for dimensions in ([], [city], [city, team], [team, city], [city, {**team, "Value": "other"}]):
-        for value in (1, 2):
-            cloudwatch.put_metric_data("own", [{"MetricName": "n", "Value": value, "Dimensions": dimensions}])
-
-    _, invocations = cloudwatch.list_metrics(None, INVOCATIONS, "Invocations", [])
-    assert [[(each.name, each.value) for each in one.dimensions] for one in invocations] == [
-        [("EndpointName", "e"), ("VariantName", "v")]
-    ]
-    own = cloudwatch.list_metrics(None, "own", "n", [])[1]
-    assert [[each.value for each in one.dimensions] for one in own] == [
-        [], ["city"], ["city", "team"], ["city", "other"],
-    ]  # fmt: skip
-    assert len(cloudwatch.list_metrics(None, "own", "n", [team])[1]) == 1
-
-
-def test_what_was_handed_out_does_not_change() -> None:
-    metrics = CloudWatchMetrics(Clock())
-    told(metrics, ended())
-    (before,) = data(metrics, "Invocations")
-    minutes = metrics.minutes()
-    told(metrics, ended(), InstanceObserved(1.0, 1.0, 1.0, 1.0, None))
-    assert before.figure.total == 1
-    assert {datum.name for minute in minutes for datum in minute.data(REGION)} >= {"Invocations"}
-    assert not any(datum.namespace == INSTANCES for minute in minutes for datum in minute.data(REGION))
-
-
-def test_each_instance_sends_one_value_a_minute() -> None:
-    metrics = CloudWatchMetrics(Clock())
-    told(metrics, InstanceObserved(1.0, 2.0, 10.0, 5.0, 1), InstanceObserved(3.0, 0.0, 30.0, 5.0, 4))
-    told(metrics, InstanceObserved(1.0, None, 50.0, 5.0, 2), instance="i-2")
-    told(metrics, InstanceObserved(0.0, None, 50.0, 5.0, 2, in_flight=7), instance="i-2")
-    (loaded,) = data(metrics, "LoadedModelCount")
-    assert (loaded.figure.count, loaded.figure.total) == (2, 6)
-    (concurrent,) = data(metrics, "ConcurrentRequestsPerModel")
-    assert (concurrent.namespace, concurrent.unit) == (INVOCATIONS, "None")
-    assert (concurrent.figure.count, concurrent.figure.minimum, concurrent.figure.maximum) == (4, 0, 7)
-    (memory,) = data(metrics, "MemoryUtilization")
-    assert (memory.figure.minimum, memory.figure.maximum) == (30, 50)
-    (cpu,) = data(metrics, "CPUUtilization")  # of i-1 alone: two seconds of processor time in four
-    assert (cpu.figure.count, cpu.figure.total) == (1, 50)
-
-
-def test_a_clock_that_is_set_back_opens_no_second_minute() -> None:
-    clock = Clock()
-    metrics = CloudWatchMetrics(clock)
-    told(metrics, ended())
-    clock.now -= 3600
-    told(metrics, ended())
-    assert [datum.figure.total for datum in data(metrics, "Invocations")] == [2]
-
-
-def test_percentiles_are_right_to_a_percent() -> None:
-    chance = random.Random(7)
-    figures = [Figure() for _ in range(3)]
-    times = [chance.lognormvariate(7, 2) for _ in range(3000)]
-    for number, microseconds in enumerate(times):
-        figures[number % 3].add_time(microseconds)
-    times.sort()
-    for percent in (1, 50, 90, 99):
-        exact = times[max(0, -(-len(times) * percent // 100) - 1)]
-        assert percentile(figures, percent) == pytest.approx(exact, rel=0.011)
-    assert percentile(figures, 100) == pytest.approx(times[-1], rel=0.011)
-    assert percentile([Figure()], 50) is None
-
-
-def test_events_of_no_metric_are_passed_over() -> None:
-    metrics = CloudWatchMetrics(Clock())
-    told(metrics, Warned("careful"))
-    assert metrics.minutes() == []

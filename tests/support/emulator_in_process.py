@@ -1,0 +1,136 @@
+"""An emulator in the test's own process: all of ``localmme serve`` but gunicorn, on an event loop in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from unittest import mock
+
+import psutil
+import uvloop
+from gunicorn.arbiter import Arbiter
+
+from emulator.observers.terminal import TerminalLog
+from emulator.server import gunicorn_app
+from emulator.server.application import Application
+from emulator.server.worker import listening
+from localmme.cli.main import main
+from tests.support.emulator_process import RunningEmulator
+from tests.support.processes import wait_until_ended
+
+_mine: contextvars.ContextVar[object] = contextvars.ContextVar("the emulator that logs")
+
+
+class InProcessEmulator(RunningEmulator):
+    """Of the options of ``localmme serve``: the same endpoints, at a port of its own, without a process of its own.
+
+    The containers are processes as ever. What depends on the emulator's own process (signals, its death, its output as
+    a pipe, environment variables) needs an ``Emulator``.
+    """
+
+    def __init__(self, *arguments: str, state: Path) -> None:
+        """Started when this returns, which need not be InService."""
+        super().__init__(state)
+        with mock.patch.object(gunicorn_app, "serve") as serve:
+            main(["serve", "--port", "0", "--state-dir", str(state), *arguments], standalone_mode=False)
+        settings, requests, limits = serve.call_args.args
+        self._listener = settings.listener
+        self._application = Application(settings, requests, limits, self._terminal())
+        self._loop = uvloop.new_event_loop()
+        self._end = asyncio.Event()
+        self._gave_up = asyncio.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def runs(self) -> bool:
+        return self._thread.is_alive()
+
+    def wait(self, seconds: float = 60.0) -> int:
+        """The exit code that its process would have."""
+        self._thread.join(seconds)
+        assert not self.runs(), "it has ended"
+        return 0 if self._application.failure is None else Arbiter.WORKER_BOOT_ERROR
+
+    def processes(self) -> list[psutil.Process]:
+        """Those of its containers."""
+        keepers = [child for child in psutil.Process().children() if self._is_ours(child)]
+        return [process for keeper in keepers for process in (keeper, *keeper.children(recursive=True))]
+
+    def stop(self) -> int:
+        """End it; afterwards none of its containers is left."""
+        containers = self.processes()
+        if self.runs():
+            self._loop.call_soon_threadsafe(self._end.set)
+        code = self.wait()
+        wait_until_ended(containers)
+        return code
+
+    def _run(self) -> None:
+        _mine.set(self)
+        handler = _Lines(self)
+        logging.getLogger("localmme").addHandler(handler)
+        try:
+            self._loop.run_until_complete(self._serve())
+        finally:
+            logging.getLogger("localmme").removeHandler(handler)
+            self._loop.close()
+
+    async def _serve(self) -> None:
+        await self._application.start(self._gave_up)
+        ends = [asyncio.ensure_future(event.wait()) for event in (self._end, self._gave_up)]
+        async with listening(self._application.gateway, [self._listener]):
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            await self._application.stop()
+        for end in ends:
+            end.cancel()
+        if self._application.failure is not None:
+            self.errors.append(f"Error: {self._application.failure}")
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        try:
+            return any(word.startswith(str(self.state_directory)) for word in process.cmdline())
+        except psutil.Error:
+            return False
+
+    def _terminal(self) -> type[TerminalLog]:
+        output, errors = self.output, self.errors
+
+        class Terminal(TerminalLog):
+            def _announce(self, text: str, since: float) -> None:
+                output.append(text)
+
+            def _write(self, line: str, color: str = "") -> None:
+                errors.extend(line.splitlines())
+
+        return Terminal
+
+
+class _Lines(logging.Handler):
+    """What is logged in the thread of an emulator, and in those that it starts."""
+
+    def __init__(self, emulator: RunningEmulator) -> None:
+        super().__init__()
+        self._emulator = emulator
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if _mine.get(None) is self._emulator:
+            self._emulator.errors.extend(self.format(record).splitlines())
+
+
+@contextmanager
+def in_process_emulators(directory: Path) -> Iterator[Callable[..., InProcessEmulator]]:
+    """Start emulators with these arguments, without waiting until they are InService; all are stopped afterwards."""
+    emulators: list[InProcessEmulator] = []
+
+    def start(*arguments: str) -> InProcessEmulator:
+        emulators.append(InProcessEmulator(*arguments, state=directory / f"state-{len(emulators)}"))
+        return emulators[-1]
+
+    yield start
+    for emulator in emulators:
+        emulator.stop()

@@ -1,0 +1,137 @@
+"""SageMaker's metrics as they are kept: by minute, by instance, and with percentiles."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from emulator.events import Events, InstanceObserved, InvocationEnded, Warned
+from emulator.observers.cloudwatch_metrics import (
+    INSTANCES,
+    INVOCATIONS,
+    KEPT_MINUTES,
+    KEPT_PERCENTILES_MINUTES,
+    CloudWatchMetrics,
+    Datum,
+    Figure,
+    percentile,
+)
+from emulator.services.moto_services.cloudwatch import CloudWatch
+from tests.support.aws_clients import ACCOUNT, REGION
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 60.0 * 1_000_000
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def ended(latency_us: int = 100) -> InvocationEnded:
+    return InvocationEnded(1, 0, False, latency_us, 10, None, 0)
+
+
+def told(metrics: CloudWatchMetrics, *events: Any, instance: str = "i-1") -> None:
+    stream = Events().within(endpoint_name="e", region=REGION, variant_name="v", instance_id=instance)
+    metrics.listen_to(stream)
+    for event in events:
+        stream.publish(event)
+
+
+def data(metrics: CloudWatchMetrics, name: str) -> list[Datum]:
+    return [datum for minute in metrics.minutes() for datum in minute.data(REGION) if datum.name == name]
+
+
+def test_minutes_are_apart_and_the_oldest_give_way() -> None:
+    clock = Clock()
+    metrics = CloudWatchMetrics(clock)
+    for _ in range(KEPT_MINUTES + 10):
+        told(metrics, ended(), ended())
+        clock.now += 60
+    kept = data(metrics, "Invocations")
+    assert len(kept) == KEPT_MINUTES
+    assert {datum.figure.total for datum in kept} == {2}
+    assert kept[-1].minute - kept[0].minute == 60 * (KEPT_MINUTES - 1)
+    assert sum(bool(d.figure.buckets) for d in data(metrics, "ModelLatency")) == KEPT_PERCENTILES_MINUTES
+
+
+def test_a_metric_is_listed_once_however_many_minutes_have_it() -> None:
+    clock = Clock()
+    metrics = CloudWatchMetrics(clock)
+    for _ in range(3):
+        told(metrics, ended())
+        clock.now += 60
+    cloudwatch = CloudWatch(metrics.minutes, REGION, ACCOUNT)
+    city, team = ({"Name": name, "Value": name} for name in ("city", "team"))
+    for dimensions in ([], [city], [city, team], [team, city], [city, {**team, "Value": "other"}]):
+        for value in (1, 2):
+            cloudwatch.put_metric_data("own", [{"MetricName": "n", "Value": value, "Dimensions": dimensions}])
+
+    _, invocations = cloudwatch.list_metrics(None, INVOCATIONS, "Invocations", [])
+    assert [[(each.name, each.value) for each in one.dimensions] for one in invocations] == [
+        [("EndpointName", "e"), ("VariantName", "v")]
+    ]
+    own = cloudwatch.list_metrics(None, "own", "n", [])[1]
+    assert [[each.value for each in one.dimensions] for one in own] == [
+        [], ["city"], ["city", "team"], ["city", "other"],
+    ]  # fmt: skip
+    assert len(cloudwatch.list_metrics(None, "own", "n", [team])[1]) == 1
+
+
+def test_what_was_handed_out_does_not_change() -> None:
+    metrics = CloudWatchMetrics(Clock())
+    told(metrics, ended())
+    (before,) = data(metrics, "Invocations")
+    minutes = metrics.minutes()
+    told(metrics, ended(), InstanceObserved(1.0, 1.0, 1.0, 1.0, None))
+    assert before.figure.total == 1
+    assert {datum.name for minute in minutes for datum in minute.data(REGION)} >= {"Invocations"}
+    assert not any(datum.namespace == INSTANCES for minute in minutes for datum in minute.data(REGION))
+
+
+def test_each_instance_sends_one_value_a_minute() -> None:
+    metrics = CloudWatchMetrics(Clock())
+    told(metrics, InstanceObserved(1.0, 2.0, 10.0, 5.0, 1), InstanceObserved(3.0, 0.0, 30.0, 5.0, 4))
+    told(metrics, InstanceObserved(1.0, None, 50.0, 5.0, 2), instance="i-2")
+    told(metrics, InstanceObserved(0.0, None, 50.0, 5.0, 2, in_flight=7), instance="i-2")
+    (loaded,) = data(metrics, "LoadedModelCount")
+    assert (loaded.figure.count, loaded.figure.total) == (2, 6)
+    (concurrent,) = data(metrics, "ConcurrentRequestsPerModel")
+    assert (concurrent.namespace, concurrent.unit) == (INVOCATIONS, "None")
+    assert (concurrent.figure.count, concurrent.figure.minimum, concurrent.figure.maximum) == (4, 0, 7)
+    (memory,) = data(metrics, "MemoryUtilization")
+    assert (memory.figure.minimum, memory.figure.maximum) == (30, 50)
+    (cpu,) = data(metrics, "CPUUtilization")  # of i-1 alone: two seconds of processor time in four
+    assert (cpu.figure.count, cpu.figure.total) == (1, 50)
+
+
+def test_a_clock_that_is_set_back_opens_no_second_minute() -> None:
+    clock = Clock()
+    metrics = CloudWatchMetrics(clock)
+    told(metrics, ended())
+    clock.now -= 3600
+    told(metrics, ended())
+    assert [datum.figure.total for datum in data(metrics, "Invocations")] == [2]
+
+
+def test_percentiles_are_right_to_a_percent() -> None:
+    chance = random.Random(7)
+    figures = [Figure() for _ in range(3)]
+    times = [chance.lognormvariate(7, 2) for _ in range(3000)]
+    for number, microseconds in enumerate(times):
+        figures[number % 3].add_time(microseconds)
+    times.sort()
+    for percent in (1, 50, 90, 99):
+        exact = times[max(0, -(-len(times) * percent // 100) - 1)]
+        assert percentile(figures, percent) == pytest.approx(exact, rel=0.011)
+    assert percentile(figures, 100) == pytest.approx(times[-1], rel=0.011)
+    assert percentile([Figure()], 50) is None
+
+
+def test_events_of_no_metric_are_passed_over() -> None:
+    metrics = CloudWatchMetrics(Clock())
+    told(metrics, Warned("careful"))
+    assert metrics.minutes() == []
