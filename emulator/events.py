@@ -6,7 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from emulator.errors import Origin
+
+@dataclass(frozen=True)
+class Origin:
+    """Who an error or an event is about. Without names below the endpoint's, it is the endpoint itself."""
+
+    endpoint_name: str
+    region: str
+    variant_name: str = ""
+    instance_id: str = ""
+    container: str = ""
+
 
 NOWHERE = Origin("", "")  # of what concerns the emulator as a whole
 ONLY_CONTAINER_NAME = "primary"  # what SageMaker calls the container of a model that has only one

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
-from emulator.errors import SetupError, words_of
+from emulator.containers.errors import words_of
+from emulator.errors import SetupError
 from emulator.printable import printable
 from emulator.state import EmulatorState, EndpointState, ModelState
 from localmme import state_directories

@@ -10,10 +10,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
+from emulator.archives.errors import ArchiveNotFound, too_many_open_files
 from emulator.archives.model_data_url import S3Url, slash_missing
 from emulator.archives.source import OPENED_WITH, Version
-from emulator.errors import AwsError, ServiceUnavailable, SetupError, archive_not_found
-from emulator.open_files import EXHAUSTED, too_many
+from emulator.errors import SetupError
+from emulator.open_files import EXHAUSTED
 from emulator.storage.errors import NoSuchKey
 from emulator.storage.listing import KeyTree
 from emulator.storage.object_files import open_file, stat_file
@@ -45,20 +46,20 @@ class DirectorySource:
     def open(self, target_model: str) -> Iterator[tuple[BufferedReader[Any], Version]]:
         """The archive's file.
 
-        Raises ValidationError as SageMaker does when S3 has no such object. That includes what
+        Raises ArchiveNotFound when S3 has no such object. That includes what
         cannot be an object of this directory: absolute paths, ``..`` and directories.
         """
         try:
             file = open_file(self.directory, self._key(target_model), holds_buckets=self._holds_buckets)
         except (NoSuchKey, OSError) as error:
             if isinstance(error, OSError) and error.errno in EXHAUSTED:
-                raise ServiceUnavailable(f"{too_many()}.") from None
+                raise too_many_open_files() from None
             raise self._not_found(target_model)  # noqa: B904 - it has a cause of its own
         with BufferedReader(cast(FileIO, file), OPENED_WITH) as archive:
             yield archive, version_of(os.fstat(file.fileno()))
 
     def version(self, target_model: str) -> Version:
-        """What changes when the archive changes. Raises ValidationError if there is none."""
+        """What changes when the archive changes. Raises ArchiveNotFound if there is none."""
         try:
             return version_of(stat_file(self.directory, self._key(target_model), holds_buckets=self._holds_buckets))
         except NoSuchKey:
@@ -86,8 +87,8 @@ class DirectorySource:
     def _key(self, target_model: str) -> str:
         return self._prefix + target_model
 
-    def _not_found(self, target_model: str) -> AwsError:
-        error = archive_not_found(self._bucket, self._key(target_model))
+    def _not_found(self, target_model: str) -> ArchiveNotFound:
+        error = ArchiveNotFound(self._bucket, self._key(target_model))
         error.__cause__ = slash_missing(self._prefix, target_model) or self._near_miss(target_model)
         return error
 

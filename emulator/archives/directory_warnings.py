@@ -6,7 +6,7 @@ from itertools import islice
 
 from emulator.archives.directory_source import DirectorySource
 from emulator.archives.source import ModelSource
-from emulator.errors import AwsError
+from emulator.aws.errors import AwsError
 
 ARCHIVES = (".tar.gz", ".tgz")
 # What frameworks and people save models as, without an archive around it. [ours]

@@ -13,10 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from emulator.archives.errors import ArchiveNotFound, ArchiveUnavailable
 from emulator.archives.model_data_url import S3Url, slash_missing
 from emulator.archives.s3_failures import is_not_there, is_refused, problem
 from emulator.archives.source import OPENED_WITH, Version
-from emulator.errors import AwsError, InternalDependencyException, SetupError, ValidationError, archive_not_found
+from emulator.aws.errors import AwsError
+from emulator.errors import SetupError
 
 CONNECT_SECONDS, READ_SECONDS = 10, 20  # without an answer, before it is tried again
 ATTEMPTS = 5  # of a connection that broke before it brought anything
@@ -44,12 +46,12 @@ class S3Source:
     def open(self, target_model: str) -> Iterator[tuple[io.BufferedReader[Any], Version]]:
         """The object's bytes as they come.
 
-        Raises ValidationError as SageMaker does when there is no such object, or when these credentials may not
-        read it; InternalDependencyException when S3 cannot be asked. Reading raises the same.
+        Raises ArchiveNotFound when there is no such object, or when these credentials may not
+        read it; ArchiveUnavailable when S3 cannot be reached. Reading raises the same.
         """
         try:
             download = _Download(self._bucket, self._key(target_model), self._closed)
-        except ValidationError as error:
+        except ArchiveNotFound as error:
             error.__cause__ = error.__cause__ or slash_missing(self._prefix, target_model)
             raise
         with io.BufferedReader(download, OPENED_WITH) as file:
@@ -113,7 +115,7 @@ class _Download(io.RawIOBase):
             return 0
         for attempt in range(1, ATTEMPTS + 1):
             if self._broken_off.is_set():
-                raise InternalDependencyException(f"The download of s3://{self._bucket}/{self._key} was broken off.")
+                raise ArchiveUnavailable(f"The download of s3://{self._bucket}/{self._key} was broken off.")
             try:
                 data = self._body.read(min(len(buffer), self._size - self._position))
                 if data:
@@ -172,8 +174,8 @@ def _endpoint() -> str:
 def _failure(error: Exception, bucket: str, key: str) -> AwsError:
     """What an invocation is answered with."""
     if is_not_there(error) or is_refused(error):
-        return archive_not_found(bucket, key)
-    return InternalDependencyException(problem(error, S3Url(bucket, key), _endpoint()))
+        return ArchiveNotFound(bucket, key)
+    return ArchiveUnavailable(problem(error, S3Url(bucket, key), _endpoint()))
 
 
 def _cause(error: Exception, bucket: str, key: str) -> Exception | None:

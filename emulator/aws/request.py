@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import random
 import re
 import urllib.parse
+import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
@@ -55,6 +57,14 @@ class AwsRequest:
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
+
+    @functools.cached_property
+    def id(self) -> str:
+        """By what the answer names the request, in the form of its service."""
+        # Not from os.urandom: it has to be unique, not secret.
+        if self.service == "s3":
+            return f"{random.getrandbits(64):016X}"
+        return str(uuid.UUID(int=random.getrandbits(128), version=4))
 
     @property
     def method(self) -> str:

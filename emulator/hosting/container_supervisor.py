@@ -14,14 +14,11 @@ from emulator.containers.container import Container, LogSink
 from emulator.containers.contract import Answer, AnswerTooLong, ContainerContract, Invocation, Spent, StreamedAnswer
 from emulator.containers.health import Outcome, first_health
 from emulator.containers.http_connection import AnswerBrokenOff
-from emulator.errors import (
-    ContainerError,
-    ContainerNotReached,
-    ContainerTimeout,
-    ContainerUnreachable,
+from emulator.errors import ContainerError, ContainerNotReached, ContainerTimeout, ContainerUnreachable, SetupError
+from emulator.events import ContainerStarted, ContainerStopped, Events, Invoked, LogLine
+from emulator.hosting.errors import (
     InstanceNotReached,
     ModelError,
-    SetupError,
     answer_too_long,
     container_failed,
     container_too_slow,
@@ -29,7 +26,6 @@ from emulator.errors import (
     no_response,
     ping_failed,
 )
-from emulator.events import ContainerStarted, ContainerStopped, Events, Invoked, LogLine
 from emulator.limits import Limits
 from emulator.state import ContainerState
 from emulator.timeouts import in_time

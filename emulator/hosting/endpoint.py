@@ -14,16 +14,16 @@ from emulator.archives.directory_warnings import bare_models
 from emulator.archives.source import ModelSource
 from emulator.archives.source_selection import source_of_many
 from emulator.containers.contract import Invocation
-from emulator.errors import (
-    SetupError,
+from emulator.errors import SetupError
+from emulator.events import EndpointStatus, Warned
+from emulator.hosting import routing
+from emulator.hosting.definition import EndpointDefinition
+from emulator.hosting.errors import (
     endpoint_not_in_service,
     inference_component_not_supported,
     session_not_found,
     variant_not_found,
 )
-from emulator.events import EndpointStatus, Warned
-from emulator.hosting import routing
-from emulator.hosting.definition import EndpointDefinition
 from emulator.hosting.model_counts import CountsByModel, ModelCounts
 from emulator.hosting.tasks import drained, together
 from emulator.hosting.variant import ProductionVariant

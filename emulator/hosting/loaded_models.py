@@ -10,20 +10,18 @@ from pathlib import Path
 
 from emulator.clock import Clock
 from emulator.containers.contract import ContainerContract
-from emulator.errors import (
-    ContainerError,
-    ContainerTimeout,
-    ContainerUnreachable,
-    ServiceUnavailable,
+from emulator.containers.errors import refusal_explained
+from emulator.errors import ContainerError, ContainerTimeout, ContainerUnreachable
+from emulator.events import Events, LoadFailed, LoadStarted, ModelLoaded, ModelUnloaded, Warned
+from emulator.hosting.errors import (
     VolumeFull,
     container_failed,
     container_too_slow,
     model_not_ready,
     no_response,
+    no_room_in_memory,
     no_room_on_volume,
-    refusal_explained,
 )
-from emulator.events import Events, LoadFailed, LoadStarted, ModelLoaded, ModelUnloaded, Warned
 from emulator.hosting.pinned_lru import PinnedEntry, PinnedLru, SingleFlight
 from emulator.hosting.storage_volume import StorageVolume, StoredModel
 from emulator.limits import Limits
@@ -292,10 +290,7 @@ class LoadedModels:
                     self._moves += 1
                     return used, expected
                 if not (await self.unload_one(obstacle) or await self._wait_until_freed(deadline)):
-                    raise ServiceUnavailable(
-                        f"Model {stored.target_model} was not loaded: all models in memory were busy for "
-                        f"{self._limits.load_seconds:.3g} s."
-                    )
+                    raise no_room_in_memory(stored.target_model, self._limits.load_seconds)
 
     def _obstacle(self, wanted: int) -> str | None:
         """What is in the way of a memory use of ``wanted`` bytes by one model more; None if nothing is."""

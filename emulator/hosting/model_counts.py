@@ -6,8 +6,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from emulator.clock import Clock
-from emulator.errors import Origin
-from emulator.events import Events, Invoked, LoadFailed, ModelDownloaded, ModelLoaded, ModelUnloaded
+from emulator.events import Events, Invoked, LoadFailed, ModelDownloaded, ModelLoaded, ModelUnloaded, Origin
 
 
 @dataclass(slots=True)

@@ -11,10 +11,11 @@ from emulator.archives.source import Version
 from emulator.clock import Clock
 from emulator.containers.container import Container, LogSink
 from emulator.containers.contract import ContainerContract, Invocation, invocation_path
-from emulator.errors import ContainerError, no_response
+from emulator.errors import ContainerError
 from emulator.events import ArchiveChanged, Events
 from emulator.hosting.container_supervisor import ContainerSupervisor, Use
 from emulator.hosting.definition import Caching, Resources
+from emulator.hosting.errors import no_response
 from emulator.hosting.loaded_models import LoadedModel, LoadedModels, MemoryBudget
 from emulator.hosting.storage_volume import StorageVolume
 from emulator.limits import Limits

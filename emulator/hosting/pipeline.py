@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from emulator.containers.contract import Answer, Invocation, StreamedAnswer
-from emulator.errors import InstanceNotReached
 from emulator.hosting.container_supervisor import ContainerSupervisor
+from emulator.hosting.errors import InstanceNotReached
 
 CONTENT_TYPE, CUSTOM_ATTRIBUTES = b"content-type", b"x-amzn-sagemaker-custom-attributes"
 

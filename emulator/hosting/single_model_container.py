@@ -8,24 +8,20 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from emulator.archives.errors import ArchiveUnavailable
 from emulator.archives.extraction import extract
 from emulator.archives.model_data_url import ModelData
 from emulator.archives.source import ModelSource
 from emulator.archives.source_selection import is_prefix, source_of_many, source_of_one
 from emulator.archives.uncompressed_model_data import copy_objects
+from emulator.aws.errors import AwsError
 from emulator.clock import Clock
 from emulator.containers.container import Container, LogSink
 from emulator.containers.contract import INVOCATIONS, ContainerContract, Invocation
-from emulator.errors import (
-    ArchiveError,
-    AwsError,
-    InternalDependencyException,
-    SetupError,
-    model_data_broken,
-    model_data_not_found,
-)
+from emulator.errors import ArchiveError, SetupError
 from emulator.events import Events
 from emulator.hosting.container_supervisor import ContainerSupervisor, Use
+from emulator.hosting.errors import model_data_broken, model_data_not_found
 from emulator.limits import Limits
 
 
@@ -95,7 +91,7 @@ class SingleModelContainer(ContainerSupervisor):
                 self._size_bytes = extract(archive, self._directory, **limits).size_bytes
         except AwsError as error:
             told = model_data_not_found(self.name, str(self._model_data))
-            why = error.__cause__ or (error if isinstance(error, InternalDependencyException) else None)
+            why = error.__cause__ or (error if isinstance(error, ArchiveUnavailable) else None)
             raise SetupError(f"{told} {why}" if why else told) from None
         except ArchiveError as error:
             raise SetupError(f"{model_data_broken(self.name, str(self._model_data))} {error}") from None

@@ -14,8 +14,9 @@ from typing import Any
 from emulator.archives.extraction import Extracted
 from emulator.archives.source import Version
 from emulator.clock import Clock
-from emulator.errors import ArchiveError, VolumeFull, archive_unusable
+from emulator.errors import ArchiveError
 from emulator.events import Events, ModelDeleted, ModelDownloaded
+from emulator.hosting.errors import VolumeFull, archive_unusable
 from emulator.hosting.model_files import ModelFiles
 from emulator.hosting.pinned_lru import PinnedEntry, PinnedLru, SingleFlight
 from emulator.limits import Limits

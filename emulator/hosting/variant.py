@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 
+from emulator.aws.errors import AwsError
 from emulator.containers.contract import Answer, Invocation, StreamedAnswer
-from emulator.errors import (
-    AwsError,
+from emulator.events import InvocationEnded, Warned
+from emulator.hosting import routing
+from emulator.hosting.definition import VariantDefinition
+from emulator.hosting.errors import (
     InstanceNotReached,
     ModelError,
     target_container_missing,
@@ -16,9 +19,6 @@ from emulator.errors import (
     target_model_missing,
     target_model_not_supported,
 )
-from emulator.events import InvocationEnded, Warned
-from emulator.hosting import routing
-from emulator.hosting.definition import VariantDefinition
 from emulator.hosting.instance import Instance
 from emulator.hosting.sessions import OPENED, Sessions
 from emulator.hosting.tasks import drained, together

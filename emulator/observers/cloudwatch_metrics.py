@@ -13,7 +13,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from emulator.errors import Origin
 from emulator.events import (
     Events,
     InstanceObserved,
@@ -21,6 +20,7 @@ from emulator.events import (
     ModelDownloaded,
     ModelLoaded,
     ModelUnloaded,
+    Origin,
 )
 
 INVOCATIONS, INSTANCES = "AWS/SageMaker", "/aws/sagemaker/Endpoints"

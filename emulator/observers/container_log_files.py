@@ -8,8 +8,7 @@ from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from emulator.errors import Origin
-from emulator.events import ContainerStarted, Events, LogLine
+from emulator.events import ContainerStarted, Events, LogLine, Origin
 from emulator.private_files import private_opener
 
 

@@ -7,8 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from emulator.errors import Origin
-from emulator.events import ONLY_CONTAINER_NAME, Events, LogLine
+from emulator.events import ONLY_CONTAINER_NAME, Events, LogLine, Origin
 
 KEPT_LINES = 10_000  # [ours] of a stream. The files in the state directory have all of them
 KEPT_CHARACTERS = 4 * 1024 * 1024  # [ours] of a stream

@@ -10,7 +10,6 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from emulator.errors import Origin
 from emulator.events import (
     ArchiveChanged,
     ContainerStarted,
@@ -28,6 +27,7 @@ from emulator.events import (
     ModelDownloaded,
     ModelLoaded,
     ModelUnloaded,
+    Origin,
     Ready,
     Warned,
 )

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from emulator.archives.directory_source import DirectorySource
-from emulator.errors import ServiceUnavailable
+from emulator.aws.errors import AwsError
 from emulator.storage.listing import KeyTree
 from emulator.storage.object_store import open_store
 
@@ -44,6 +44,6 @@ def test_too_many_open_files_are_no_missing_objects(tmp_path: Path, monkeypatch:
         store.open("bucket", "a.tar.gz")
     with pytest.raises(OSError):
         list(KeyTree(tmp_path / "bucket").keys("", ""))
-    with pytest.raises(ServiceUnavailable, match="ulimit -n"), DirectorySource(tmp_path / "bucket").open("a.tar.gz"):
+    with pytest.raises(AwsError, match="ulimit -n"), DirectorySource(tmp_path / "bucket").open("a.tar.gz"):
         pass
     store.close()

@@ -11,8 +11,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from emulator.errors import Origin, SetupError, refusal_explained
-from emulator.events import Event, Invoked, LoadFailed, LogLine, ModelLoaded, ModelUnloaded, Warned
+from emulator.containers.errors import refusal_explained
+from emulator.errors import SetupError
+from emulator.events import Event, Invoked, LoadFailed, LogLine, ModelLoaded, ModelUnloaded, Origin, Warned
 from emulator.observers.terminal import TerminalLog
 from emulator.printable import printable, printable_lines, without_colors
 from emulator.server.gunicorn_app import LinesOfOneMessage

@@ -36,7 +36,8 @@ from emulator.containers.docker.failures import EngineError, describe_end, expla
 from emulator.containers.docker.images import Client, Image
 from emulator.containers.docker.log_stream import LogFeed, attach, read_lines
 from emulator.containers.docker.tar_stream import packed
-from emulator.errors import ContainerError, SetupError, label_missing
+from emulator.containers.errors import label_missing
+from emulator.errors import ContainerError, SetupError
 from emulator.limits import Limits
 from emulator.sizes import format_size
 

@@ -8,26 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import re
 import urllib.parse
-import uuid
 
 from emulator.aws.asgi import BodyBrokenOff, BodyTooLong, Headers, Receive, Scope, Send, read_body, send_answer
+from emulator.aws.errors import AwsError
 from emulator.aws.eventstream import payload_part, stream_exception
+from emulator.aws.protocols import send_error
 from emulator.aws.request import AwsRequest, decoded
 from emulator.clock import Clock
 from emulator.containers.contract import NEW_SESSION, Answer, Invocation
-from emulator.errors import (
-    AwsError,
-    ContainerError,
-    ContainerTimeout,
-    InternalFailure,
+from emulator.errors import ContainerError, ContainerTimeout
+from emulator.events import Events, Warned
+from emulator.hosting.endpoints import Endpoints
+from emulator.hosting.sessions import CLOSED, OPENED, SESSION_ID
+from emulator.hosting.variant import ProductionVariant
+from emulator.limits import FORMER_BODY_BYTES, Limits
+from emulator.services.runtime.errors import (
     body_incomplete,
     body_too_long,
     endpoint_not_asynchronous,
     endpoint_not_found,
     explanations_not_computed,
+    internal_failure,
     member_invalid,
     operation_not_emulated,
     prefix_aware_routing_not_emulated,
@@ -35,11 +38,6 @@ from emulator.errors import (
     throttled,
     unknown_operation,
 )
-from emulator.events import Events, Warned
-from emulator.hosting.endpoints import Endpoints
-from emulator.hosting.sessions import CLOSED, OPENED, SESSION_ID
-from emulator.hosting.variant import ProductionVariant
-from emulator.limits import FORMER_BODY_BYTES, Limits
 from emulator.services.runtime.throttle import Throttle
 
 PREFIX = "/endpoints/"
@@ -74,15 +72,13 @@ class RuntimeApp:
         self._warned_of_size = False
 
     async def __call__(self, request: AwsRequest, receive: Receive, send: Send) -> None:
-        # Not from os.urandom: the id has to be unique, not secret, and there is one for each request.
-        request_id = str(uuid.UUID(int=random.getrandbits(128), version=4))
         try:
-            await self._invoke(request.scope, receive, send, request_id)
+            await self._invoke(request.scope, receive, send, request.id)
         except AwsError as error:
-            await _send_error(send, error, request_id)
+            await send_error(request, error, send)
         except Exception:
-            log.exception("request %s failed inside the emulator", request_id)
-            await _send_error(send, InternalFailure("The emulator failed; see its log."), request_id)
+            log.exception("request %s failed inside the emulator", request.id)
+            await send_error(request, internal_failure(), send)
 
     async def _invoke(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         # The body first, even of a request that is going to be refused: a caller that is still
@@ -231,16 +227,6 @@ def _answer_headers(answer: Answer, variant: ProductionVariant, content_type_hea
         elif name == CUSTOM_ATTRIBUTES or name in SESSION_HEADERS:
             headers.append((name, value))
     return headers
-
-
-async def _send_error(send: Send, error: AwsError, request_id: str) -> None:
-    headers = [
-        (b"x-amzn-requestid", request_id.encode()),
-        (b"content-type", b"application/json"),
-    ]
-    if error.code:
-        headers.append((b"x-amzn-errortype", error.code.encode()))
-    await send_answer(send, error.status, headers, error.body())
 
 
 def _too_long(member: str, value: str, limit: int) -> AwsError:

@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from emulator.errors import Origin
-from emulator.events import Event, MemoryExceeded
+from emulator.events import Event, MemoryExceeded, Origin
 from emulator.hosting.pinned_lru import PinnedEntry, PinnedLru, SingleFlight
 from emulator.timeouts import in_time
 from tests.support.fake_containers import DirectControlPlane, FakeContainers

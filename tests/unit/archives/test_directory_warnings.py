@@ -8,8 +8,8 @@ import pytest
 
 from emulator.archives.directory_source import DirectorySource
 from emulator.archives.directory_warnings import bare_models
+from emulator.archives.errors import ArchiveNotFound
 from emulator.archives.s3_source import S3Source
-from emulator.errors import ValidationError
 from tests.support.files import archive
 
 
@@ -55,16 +55,16 @@ def test_real_s3_is_not_asked() -> None:
 
 def test_an_archive_that_is_not_there_brings_one_of_nearly_that_name_to_mind(tmp_path: Path) -> None:
     bucket = filled(tmp_path, "europe/lisbon.tar.gz", "asia/osaka.tar.gz")
-    with pytest.raises(ValidationError, match="^Failed to download model data") as refused:
+    with pytest.raises(ArchiveNotFound, match="^Failed to download model data") as refused:
         bucket.version("europe/lisbno.tar.gz")
     assert str(refused.value.__cause__).endswith("europe/lisbno.tar.gz: did you mean europe/lisbon.tar.gz?")
 
 
 def test_a_models_name_without_its_ending_brings_the_archive_to_mind(tmp_path: Path) -> None:
     bucket = filled(tmp_path, "a.tar.gz", "osaka.tar.gz")
-    with pytest.raises(ValidationError) as refused:
+    with pytest.raises(ArchiveNotFound) as refused:
         bucket.version("a")
     assert str(refused.value.__cause__).endswith("a: did you mean a.tar.gz?")
-    with pytest.raises(ValidationError) as refused:
+    with pytest.raises(ArchiveNotFound) as refused:
         bucket.version("nothing-like-it")
     assert refused.value.__cause__ is None

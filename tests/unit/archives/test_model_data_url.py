@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from emulator.archives.errors import ArchiveNotFound
 from emulator.archives.model_data_url import LocalS3, S3Url, is_url, parse_s3_url
 from emulator.archives.source_selection import source_of_many
-from emulator.errors import SetupError, ValidationError
+from emulator.errors import SetupError
 from localmme import endpoint_options
 
 
@@ -117,7 +118,7 @@ def test_a_slash_that_is_missing_is_told(tmp_path: Path, prefix: str, target_mod
     (tmp_path / "models" / "a.tar.gz").touch()
     bucket = source_of_many(LocalS3(tmp_path, S3Url("bucket", prefix)))
     words = re.escape(f"(bucket: bucket, key: {key})")
-    with pytest.raises(ValidationError, match=words) as caught, bucket.open(target_model):
+    with pytest.raises(ArchiveNotFound, match=words) as caught, bucket.open(target_model):
         pass
     assert ("SageMaker puts nothing between" in str(caught.value.__cause__)) == told
 

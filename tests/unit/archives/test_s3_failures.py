@@ -8,9 +8,9 @@ import pytest
 from botocore import exceptions
 
 from emulator.archives import s3_source
+from emulator.archives.errors import ArchiveNotFound, ArchiveUnavailable
 from emulator.archives.model_data_url import S3Url
 from emulator.archives.s3_failures import problem
-from emulator.errors import InternalDependencyException, ValidationError
 
 AMAZON = "https://s3.eu-west-1.amazonaws.com"
 LOCAL = "http://127.0.0.1:9000"
@@ -115,16 +115,16 @@ def test_callers_hear_of_a_model_that_may_not_be_read_what_they_hear_of_a_missin
     client = Refusing(refusal(code, 403 if code == "AccessDenied" else 404))
     monkeypatch.setattr(s3_source, "_client", lambda: client)
     bucket = s3_source.S3Source("models", "a/")
-    with pytest.raises(ValidationError) as caught, bucket.open("m.tar.gz"):
+    with pytest.raises(ArchiveNotFound) as caught, bucket.open("m.tar.gz"):
         pass
     assert caught.value.message.startswith("Failed to download model data(bucket: models, key: a/m.tar.gz). Please")
     # The log says more than callers hear.
     assert ("denies access" in str(caught.value.__cause__)) == (code == "AccessDenied")
-    with pytest.raises(ValidationError):
+    with pytest.raises(ArchiveNotFound):
         bucket.version("m.tar.gz")
 
 
 def test_callers_hear_when_it_is_not_their_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(s3_source, "_client", lambda: Refusing(refusal("ExpiredToken", 400)))
-    with pytest.raises(InternalDependencyException, match="does not accept the AWS credentials"):
+    with pytest.raises(ArchiveUnavailable, match="does not accept the AWS credentials"):
         s3_source.S3Source("models").version("m.tar.gz")

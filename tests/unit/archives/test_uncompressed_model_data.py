@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from emulator.archives.directory_source import DirectorySource
+from emulator.archives.errors import ArchiveNotFound
 from emulator.archives.model_data_url import LocalS3, S3Url
 from emulator.archives.source_selection import is_prefix, source_of_many, source_of_one
 from emulator.archives.uncompressed_model_data import copy_objects
-from emulator.errors import ArchiveError, ValidationError
+from emulator.errors import ArchiveError
 
 LIMITS = {"max_bytes": 100, "max_files": 3}
 
@@ -61,7 +62,7 @@ def test_too_many_are_refused(bucket: DirectorySource, tmp_path: Path) -> None:
 
 
 def test_an_object_that_is_not_there_is_the_sources_to_refuse(bucket: DirectorySource, tmp_path: Path) -> None:
-    with pytest.raises(ValidationError, match="key: nothing"):
+    with pytest.raises(ArchiveNotFound, match="key: nothing"):
         copy_objects(bucket, [("nothing", "a")], tmp_path / "model", **LIMITS)
 
 

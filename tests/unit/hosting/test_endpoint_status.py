@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from emulator.errors import Origin, SetupError
-from emulator.events import EndpointStatus, Event
+from emulator.errors import SetupError
+from emulator.events import EndpointStatus, Event, Origin
 from emulator.hosting.definition import EndpointDefinition
 from emulator.hosting.endpoint import Endpoint
 from tests.support.fake_containers import workspace

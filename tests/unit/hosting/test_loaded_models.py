@@ -17,10 +17,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from emulator.archives.directory_source import DirectorySource
+from emulator.aws.errors import AwsError
 from emulator.clock import Clock
 from emulator.containers.contract import Answer, ContainerContract
-from emulator.errors import AwsError, ContainerTimeout, ContainerUnreachable, Origin, ValidationError, VolumeFull
-from emulator.events import Event, Events, LoadFailed, ModelDeleted, ModelDownloaded, ModelLoaded, ModelUnloaded
+from emulator.errors import ContainerTimeout, ContainerUnreachable
+from emulator.events import Event, Events, LoadFailed, ModelDeleted, ModelDownloaded, ModelLoaded, ModelUnloaded, Origin
+from emulator.hosting.errors import VolumeFull
 from emulator.hosting.loaded_models import LoadedModels, MemoryBudget
 from emulator.hosting.model_files import ModelFiles
 from emulator.hosting.pinned_lru import PinnedEntry, PinnedLru, SingleFlight
@@ -251,7 +253,7 @@ def test_a_volume_drops_the_least_recently_used_model_that_no_one_uses(
                 used += sum(stored.size_bytes for stored in set(held) if stored.retired)
                 error: type[Exception] | None = None
                 if SIZES[name] > CAPACITY:
-                    error = ValidationError
+                    error = AwsError
                 elif name not in order:
                     while used + SIZES[name] > CAPACITY and error is None:
                         victim = next((other for other in order if not pins(other)), None)
@@ -304,7 +306,7 @@ def test_a_volume_serves_any_callers_at_the_same_time(archives: Path, calls: lis
         async def hold(name: str, holds: int) -> None:
             try:
                 stored = await disk.volume.fetch(name, spare)
-            except ValidationError:
+            except AwsError:
                 assert SIZES[name] > CAPACITY
                 return
             try:

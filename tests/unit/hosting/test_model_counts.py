@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from emulator.clock import Clock
-from emulator.errors import Origin
-from emulator.events import Event, Events, Invoked, LoadFailed, ModelDownloaded, ModelLoaded, ModelUnloaded
+from emulator.events import Event, Events, Invoked, LoadFailed, ModelDownloaded, ModelLoaded, ModelUnloaded, Origin
 from emulator.hosting.model_counts import KEPT_FAILURES, CountsByModel
 
 

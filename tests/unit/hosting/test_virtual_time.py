@@ -15,8 +15,7 @@ from emulator.archives.extraction import Extracted
 from emulator.archives.source import Version
 from emulator.containers.container import Container, LogSink
 from emulator.containers.contract import Answer, ContainerContract, Invocation
-from emulator.errors import Origin
-from emulator.events import Event, Events, Invoked, ModelLoaded, ModelUnloaded
+from emulator.events import Event, Events, Invoked, ModelLoaded, ModelUnloaded, Origin
 from emulator.hosting.definition import Caching, Resources
 from emulator.hosting.loaded_models import MemoryBudget
 from emulator.hosting.model_files import ModelFiles

@@ -16,8 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 from click.testing import CliRunner
 
-from emulator.errors import Origin
-from emulator.events import EndpointStatus
+from emulator.events import EndpointStatus, Origin
 from emulator.observers.terminal import TerminalLog
 from emulator.state_directory import EmulatorRecord
 from localmme import background, emulator_client

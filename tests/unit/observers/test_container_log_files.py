@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from emulator.errors import Origin
-from emulator.events import Events, LogLine
+from emulator.events import Events, LogLine, Origin
 from emulator.observers.container_log_files import ContainerLogFiles
 
 

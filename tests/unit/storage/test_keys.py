@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.archives.directory_source import DirectorySource
+from emulator.archives.errors import ArchiveNotFound
 from emulator.archives.model_data_url import S3Url
-from emulator.errors import SetupError, ValidationError
+from emulator.errors import SetupError
 from emulator.services.sagemaker.model_data_location import locator
 from emulator.storage.errors import InvalidBucketName, InvalidKey, KeyTooLong, NameTooLong, NoSuchKey
 from emulator.storage.keys import check_new_bucket, is_bucket_name, names_of
@@ -138,9 +139,9 @@ def test_an_object_of_s3_is_an_archive_and_the_other_way_round(
                 assert file.read() in (b"data", b"outside")
             assert archives.version(target_model) == version
         else:
-            with pytest.raises(ValidationError):
+            with pytest.raises(ArchiveNotFound):
                 archives.version(target_model)
-            with pytest.raises(ValidationError), archives.open(target_model):
+            with pytest.raises(ArchiveNotFound), archives.open(target_model):
                 pass
     located = False
     with suppress(SetupError):
@@ -174,7 +175,7 @@ def test_a_bucket_may_be_a_link_and_so_may_the_top_of_a_directory_that_holds_buc
     assert DirectorySource(root).version("linked/outside")
     assert "linked/outside" in DirectorySource(root).objects()
     assert DirectorySource(root / "bucket").version("link-to-folder/model.tar.gz")
-    with pytest.raises(ValidationError):
+    with pytest.raises(ArchiveNotFound):
         DirectorySource(root / "bucket").version("loop/link-to-folder/model.tar.gz")
 
 
@@ -208,7 +209,7 @@ def test_a_file_system_that_takes_one_spelling_for_another(
     assert (bucket / there).read_text() == "data"
     archives = DirectorySource(bucket, S3Url("bucket"))
     assert archives.version(there)
-    with pytest.raises(ValidationError):
+    with pytest.raises(ArchiveNotFound):
         archives.version(key)
     store.close()
 

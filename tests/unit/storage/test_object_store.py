@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulator.archives.directory_source import DirectorySource
-from emulator.errors import ValidationError
+from emulator.archives.errors import ArchiveNotFound
 from emulator.storage import listing
 from emulator.storage.object_records import ObjectAttributes
 from emulator.storage.object_store import ObjectStore, open_store
@@ -187,7 +187,7 @@ def test_what_is_an_object_is_an_archive(store: ObjectStore, tmp_path: Path, bel
         assert archives.version(name)
     deep = {"": "models/deep/", "models": "deep/", "models/deep": "er/"}[below]
     for name in ("folder-link/large", "loop/file-link", "gone", "pipe", "folder-link"):
-        with pytest.raises(ValidationError):
+        with pytest.raises(ArchiveNotFound):
             archives.version(deep + name)
     shown = {name for name in expected if "/." not in f"/{name}"}
     found = {name for name, _ in archives.archives()}
