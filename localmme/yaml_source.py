@@ -21,7 +21,7 @@ class NotYaml(Exception):
         self.line = line
 
 
-class _JsonLoader(yaml.SafeLoader):  # type: ignore[misc]
+class _JsonLoader(yaml.SafeLoader):
     """Reads the numbers of JSON that YAML 1.1 takes for strings: 1e-05."""
 
 

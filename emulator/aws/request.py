@@ -78,7 +78,7 @@ class AwsRequest:
     @property
     def raw_path(self) -> str:
         """As it was sent."""
-        return self.scope["raw_path"].partition(b"?")[0].decode("latin-1") or "/"  # type: ignore[no-any-return]
+        return self.scope["raw_path"].partition(b"?")[0].decode("latin-1") or "/"
 
     @property
     def raw_headers(self) -> Sequence[tuple[bytes, bytes]]:
@@ -87,7 +87,7 @@ class AwsRequest:
     @property
     def client(self) -> str:
         """The caller's address."""
-        return (self.scope.get("client") or ("",))[0]  # type: ignore[no-any-return]
+        return (self.scope.get("client") or ("",))[0]
 
     @property
     def is_secure(self) -> bool:

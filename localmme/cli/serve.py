@@ -26,7 +26,7 @@ NOT_PASSED_ON = {"detach", "name", "port", "state_dir"}
     short_help="Run a multi-model endpoint, and the AWS services around it.",
 )
 @click.pass_context
-def serve(context: click.Context, file: str | None, **options: Any) -> None:
+def serve(context: click.Context, /, file: str | None, **options: Any) -> None:
     """Run a multi-model endpoint on localhost, and the AWS services around it, until Ctrl-C.
 
     FILE, such as endpoint.yaml, describes what options cannot: pipelines, variants, several endpoints.

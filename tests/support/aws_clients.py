@@ -66,7 +66,7 @@ def refused(call: Callable[..., Any], *arguments: Any, **members: Any) -> Refusa
     """Make a call that has to be answered with an error of AWS; that error."""
     with pytest.raises(ClientError) as caught:
         call(*arguments, **members)
-    return Refusal(caught.value.response)  # type: ignore[arg-type]
+    return Refusal(caught.value.response)
 
 
 def invalid(call: Callable[..., Any], *arguments: Any, **members: Any) -> str:

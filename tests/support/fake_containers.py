@@ -83,7 +83,7 @@ class FakeContainer(Container):
         await asyncio.wait([self._living])
         return "ended with exit code 1"
 
-    async def stop(self) -> None:
+    async def stop(self, seconds: float | None = None) -> None:
         await asyncio.sleep(0)
         if self._living is not None:
             self._living.cancel()

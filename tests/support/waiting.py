@@ -10,7 +10,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def eventually(check: Callable[[], T], seconds: float = 20.0, what: str = "") -> T:
+def eventually(check: Callable[[], T | None], seconds: float = 20.0, what: str = "") -> T:
     """Poll until ``check`` returns something true; its value."""
     deadline = time.monotonic() + seconds
     while not (value := check()):
@@ -19,7 +19,7 @@ def eventually(check: Callable[[], T], seconds: float = 20.0, what: str = "") ->
     return value
 
 
-async def until(check: Callable[[], T], seconds: float = 20.0, what: str = "") -> T:
+async def until(check: Callable[[], T | None], seconds: float = 20.0, what: str = "") -> T:
     """``eventually`` on the event loop, which goes on meanwhile."""
     deadline = time.monotonic() + seconds
     while not (value := check()):

@@ -12,12 +12,11 @@ from typing import Any
 
 from emulator.archives.model_data_url import ModelData
 from emulator.aws.service_models import Place, described, not_among
+from emulator.containers.launch import Command, Image
 from emulator.errors import SetupError
 from emulator.hosting.definition import (
     Caching,
-    Command,
     ContainerDefinition,
-    Image,
     MetricsEndpoint,
     ModelDefinition,
     VariantDefinition,

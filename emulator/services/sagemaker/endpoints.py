@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from emulator.containers.launch import Image
 from emulator.errors import SetupError
-from emulator.hosting.definition import EndpointDefinition, Image, VariantDefinition
+from emulator.hosting.definition import EndpointDefinition, VariantDefinition
 from emulator.hosting.endpoint import TRIES_AGAIN, Endpoint
 from emulator.services.sagemaker import endpoint_configs, models
 from emulator.services.sagemaker.control_plane import ControlPlane

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from emulator.aws.service_models import described
 from emulator.containers.docker.images import is_reference
+from emulator.containers.launch import Command, Image
 from emulator.containers.process.container import PACKAGE_ROOT
 from emulator.errors import SetupError
-from emulator.hosting.definition import Command, Image
 
 IMAGE_NAME = "REPOSITORY:TAG, with the repository in lower case"
 HANDLER, COMMAND = "handler:", "command:"

@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 from tests.support.emulator_process import Emulator
-from tests.support.real_servers.provision import NotProvisioned
+from tests.support.real_servers.making import NotProvisioned
 
 
 def command_of(server: ModuleType) -> list[str]:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from emulator.containers.docker.images import how_to_get, local_names, names_elsewhere, repository, similar_images
+from emulator.containers.launch import Image
 from emulator.errors import SetupError
-from emulator.hosting.definition import Image
 from emulator.services.sagemaker.image import image_of, image_or_command
 
 DIGEST = "sha256:" + "0f" * 32

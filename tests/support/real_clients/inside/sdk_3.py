@@ -56,7 +56,7 @@ saw["status"] = endpoint.endpoint_status
 saw["variants"] = [variant.variant_name for variant in endpoint.production_variants]
 
 
-def predict(target_model):
+def predict(target_model: str) -> list[float]:
     answer = endpoint.invoke(
         body=json.dumps({"features": [[1, 1], [0, -2]]}), content_type="application/json", target_model=target_model
     )

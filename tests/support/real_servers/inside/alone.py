@@ -41,5 +41,5 @@ def take_over(*configured: tuple[ModuleType, str]) -> None:
     """Have toolkits' modules, of which each has a constant of that name for the configuration, use the directory."""
     for module, constant in configured:
         setattr(module, constant, CONFIGURATION)
-    psutil.process_iter = own_processes
+    psutil.process_iter = own_processes  # type: ignore[assignment]
     os.chdir(SCRATCH.name)

@@ -7,13 +7,14 @@ request. JSON can also ask it to ``sleep`` for some seconds, or to run ``out_of_
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 
-model = {}
+model: dict[str, Any] = {}
 
 
-def load(directory):
+def load(directory: str) -> None:
     """Take the model's number and its ballast, or run out of memory as its archive asks."""
     settings = json.loads(Path(directory, "model.json").read_text())
     if settings["out_of_memory"]:
@@ -21,7 +22,7 @@ def load(directory):
     model.update(settings, ballast=b"\x01" * (settings["megabytes"] * 2**20))
 
 
-def answer(body, content_type, headers):
+def answer(body: bytes, content_type: str, headers: dict[str, str]) -> bytes | str:
     """What this model, and no other, says to a request."""
     if content_type == "application/octet-stream":
         return body
@@ -34,7 +35,7 @@ def answer(body, content_type, headers):
     return json.dumps({"number": model["number"], "answer": request["x"] * model["number"], "headers": headers})
 
 
-def handle(data, context):
+def handle(data: Any, context: Any) -> list[bytes | str] | None:
     """What the server calls: once without data to load, then for each request."""
     if data is None:
         load(context.system_properties["model_dir"])

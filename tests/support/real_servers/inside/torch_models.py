@@ -14,7 +14,7 @@ from transformers import BertConfig, BertForSequenceClassification, BertTokenize
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "fine")
 
 
-class Multiply(torch.nn.Module):
+class Multiply(torch.nn.Module):  # type: ignore[misc]
     """Multiplies by its one weight."""
 
     def __init__(self, number: float) -> None:
