@@ -1,4 +1,4 @@
-"""The server's command line, its start and its end."""
+"""The model server's command line."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import os
 import sys
 
 if __name__ == "__main__" and not getattr(sys.flags, "safe_path", sys.flags.isolated):
-    # The working directory, which python -m puts first. A queue.py in it is not the one that is meant here, and on
-    # SageMaker there is no such directory for handlers to import from.
+    # python -m puts the working directory first. A queue.py there would hide the standard library's; and on SageMaker,
+    # handlers cannot import from such a directory.
     del sys.path[0]
 
 import argparse
@@ -15,13 +15,13 @@ import argparse
 from emulator.model_server.handlers import styles
 from emulator.model_server.workers import spawner, worker
 
-_MODEL_DIR = "/opt/ml/model"  # where the platform puts a single model
+_MODEL_DIR = "/opt/ml/model"  # where SageMaker puts a single model
 
 
 def main() -> int:
-    """Serve until SIGTERM or SIGINT; the exit code says whether it went well."""
+    """Serve until SIGTERM or SIGINT. Returns the exit code, see ``run.serve``."""
     arguments = _arguments()
-    # First of all, so that what is forked for the models holds no event loop and no sockets.
+    # Before anything else, so that the workers it forks inherit no event loop and no sockets.
     workers = spawner.start(worker.work)
 
     from emulator.model_server import run
@@ -34,7 +34,7 @@ def _arguments() -> argparse.Namespace:
         prog="python -m emulator.model_server",
         description="Serve models with Python handlers, on 127.0.0.1 at port $SAGEMAKER_BIND_TO_PORT (default 8080), "
         "or at the Unix socket $LOCALMME_BIND_TO_SOCKET instead: "
-        "with SAGEMAKER_MULTI_MODEL=true those that it is told to load, else the one in $SM_MODEL_DIR (default "
+        "with SAGEMAKER_MULTI_MODEL=true the models that POST /models loads, else the one in $SM_MODEL_DIR (default "
         f"{_MODEL_DIR}).",
     )
     parser.add_argument(
@@ -42,7 +42,7 @@ def _arguments() -> argparse.Namespace:
         metavar="FILE[:NAME]",
         type=_handler,
         help="the handler of all models; NAME is a function handle(data, context) or a class with such a method. "
-        "Without it each model's archive carries its own, code/inference.py or inference.py.",
+        "Without it, each model's archive contains its own, code/inference.py or inference.py.",
     )
     parser.add_argument(
         "--workers-per-model",
@@ -63,17 +63,17 @@ def _arguments() -> argparse.Namespace:
         metavar="S",
         type=float,
         default=os.environ.get("SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS", "60"),
-        help="how long a handler may take to begin its answer before its worker is killed "
+        help="how long a handler may take to begin its response before its worker is killed "
         "(default: $SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS, or 60)",
     )
     arguments = parser.parse_args()
     port = os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080")
     if not port.isdecimal() or int(port) > 65535:
-        parser.error(f"SAGEMAKER_BIND_TO_PORT is a port number, not {port!r}")
+        parser.error(f"SAGEMAKER_BIND_TO_PORT must be a port number, not {port!r}")
     arguments.port = int(port)
     arguments.socket_path = os.environ.get("LOCALMME_BIND_TO_SOCKET")
-    several = os.environ.get("SAGEMAKER_MULTI_MODEL") == "true"
-    arguments.model_dir = None if several else os.environ.get("SM_MODEL_DIR") or _MODEL_DIR
+    multi_model = os.environ.get("SAGEMAKER_MULTI_MODEL") == "true"
+    arguments.model_dir = None if multi_model else os.environ.get("SM_MODEL_DIR") or _MODEL_DIR
     return arguments
 
 

@@ -1,4 +1,4 @@
-"""The server's life: it listens, serves, and on SIGTERM or SIGINT finishes what is under way and ends."""
+"""Runs the server: it listens, serves, and on SIGTERM or SIGINT finishes the invocations under way and ends."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from typing import Any
 
 import uvloop
 
-from emulator.model_server.http.answer import Refusal
 from emulator.model_server.http.connection import Connection
 from emulator.model_server.http.multi_model import MultiModelServer
+from emulator.model_server.http.response import RequestError
 from emulator.model_server.http.server import Server
 from emulator.model_server.http.single_model import SingleModelServer
 from emulator.model_server.workers.models import Models
 from emulator.model_server.workers.spawner import Spawner
 
 _log = logging.getLogger(__name__)
-_MAX_BODY = 100 << 20  # bytes; far above what a SageMaker endpoint takes, it only bounds the damage
+_MAX_BODY = 100 << 20  # bytes; far above what a SageMaker endpoint accepts
 
 
 def serve(
@@ -35,9 +35,10 @@ def serve(
     grace_seconds: float,
     invocation_seconds: float,
 ) -> int:
-    """Serve the model in ``model_dir``, or many if that is None, until a signal to stop.
+    """Serve the model in ``model_dir``, or, if that is None, many models, until SIGTERM or SIGINT.
 
-    Return 0; or 1 when the port is taken, the spawner died, or the one model does not load or has died.
+    Returns 0; or 1 when the port is taken, the handler cannot be used, the spawner died, or the only model could not be
+    loaded or has died.
     """
     logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.INFO)
     settings = handler, workers_per_model, grace_seconds, invocation_seconds
@@ -50,9 +51,9 @@ def serve(
 
 
 def _bound(path: str) -> socket.socket:
-    """A Unix socket at which this user alone can call. Raises OSError."""
+    """A Unix socket to which only this user can connect. Raises OSError."""
     directory, name = os.path.split(path)
-    # A path as long as it likes: sockets take a hundred bytes only.
+    # The path may be of any length, but sockets take only about 100 bytes.
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     listener = socket.socket(socket.AF_UNIX)
     try:
@@ -93,7 +94,7 @@ async def _serve(spawner: Spawner, port: int, socket_path: str | None, server: S
     if not preparing.done() or preparing.exception():
         preparing.cancel()
         failure = (await asyncio.gather(preparing, return_exceptions=True))[0]
-        if isinstance(failure, Refusal):
+        if isinstance(failure, RequestError):
             _log.error("The handler cannot be used: %s", failure)
         spawner.close()
         return 1 if isinstance(failure, Exception) else 0

@@ -165,9 +165,9 @@ def test_a_function_or_a_class_of_the_handler_file_can_be_named(serve: Serve, na
         ("from json import jump", "ImportError: cannot import name 'jump' from 'json'"),
         ("from mms.service import PredictionException", "-m pip install multi-model-server"),
         ("from sagemaker_inference import errors", "-m pip install sagemaker-inference"),
-        ("def model_fn(d): raise MemoryError('no room')", "MemoryError: no room. The toolkit answers 500 to that"),
+        ("def model_fn(d): raise MemoryError('no room')", "MemoryError: no room. For this the toolkit answers 500"),
         ("x = 1", "no model_fn(model_dir). Write one of these, or one class with initialize(context)"),
-        ("class A: pass\nclass B: pass", "Of its classes (A, B), name the one that is meant: --handler FILE:NAME."),
+        ("class A: pass\nclass B: pass", "Of its classes (A, B), name the handler class: --handler FILE:NAME."),
         ("def input_handler(data, context): pass\ndef output_handler(data, context): pass", "TensorFlow Serving"),
         ("def handler(data, context): pass", "It has handler, which SageMaker's TensorFlow Serving container calls"),
         ("def handle(data, context): return [data[0]]", "is called once with data=None"),
@@ -177,7 +177,7 @@ def test_a_function_or_a_class_of_the_handler_file_can_be_named(serve: Serve, na
             "def model_fn(d): pass\ndef transform_fn(m, b, c, a): pass\ndef input_fn(b, c): pass",
             "Cannot use transform_fn implementation in conjunction with input_fn, predict_fn, and/or output_fn",
         ),
-        ("def model_fn(a, b, c): pass", "model_fn is to take 1 arguments, or 2 with the context, not 3"),
+        ("def model_fn(a, b, c): pass", "model_fn must take 1 arguments, or 2 with the context, not 3"),
     ],
 )
 def test_a_handler_that_cannot_be_used_says_why(shared: Embedded, inference: str, complaint: str) -> None:

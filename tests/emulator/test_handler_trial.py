@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from emulator.model_server.handlers import styles
-from emulator.model_server.http.answer import HandlerError
+from emulator.model_server.http.response import HandlerError
 from emulator.model_server.workers import log
 from tests.support.emulator_process import localmme
 from tests.support.model_server_process import COMMAND
@@ -61,14 +61,14 @@ class Idle:
         ("def handle(data): pass", "", "handle(data) cannot be called as handle(data, context)"),
         ("def handle(a, b, c): pass", "", "handle(a, b, c) cannot be called"),
         ("def predict_fn(data, model): pass", "", "Please provide a model_fn implementation"),
-        ("def model_fn(d): pass\ndef predict_fn(data): pass", "", "predict_fn is to take 2 arguments, or 3 with the"),
+        ("def model_fn(d): pass\ndef predict_fn(data): pass", "", "predict_fn must take 2 arguments, or 3 with the"),
         ("x = 1", "", "has no function handle(data, context), and no model_fn(model_dir)."),
         ("def input_handler(d, c): pass", "", "input_handler, which SageMaker's TensorFlow Serving container calls"),
         (CLASSES, "absent", "my_handler.py has no function or class absent."),
         (CLASSES, "number", "my_handler.py has no function or class number."),
         (CLASSES, "Deaf", "The class Deaf has no method handle(data, context) to answer."),
         (CLASSES, "Idle", "The class Idle has no method initialize(context) to load the model."),
-        (CLASSES, "", "Of its classes (Deaf, Idle), name the one that is meant: --handler FILE:NAME."),
+        (CLASSES, "", "Of its classes (Deaf, Idle), name the handler class: --handler FILE:NAME."),
     ],
 )
 def test_what_can_never_work_is_said_with_what_to_do(try_out: Try, text: str, name: str, complaint: str) -> None:
@@ -99,7 +99,7 @@ def test_what_may_work_is_let_pass(try_out: Try, text: str, name: str) -> None:
 def test_a_module_that_archives_may_bring_is_warned_of(try_out: Try, caplog: pytest.LogCaptureFixture) -> None:
     try_out("import of_each_archive\n")
     (told,) = caplog.messages
-    assert told.startswith("Unless every archive brings it, no model can be loaded: ModuleNotFoundError: ")
+    assert told.startswith("Unless every archive contains it, no model can be loaded: ModuleNotFoundError: ")
     assert told.endswith("-m pip install of_each_archive")
 
 

@@ -224,7 +224,7 @@ def test_a_server_ends_when_its_worker_dies_and_all_who_wait_are_told(start: Sta
 def test_a_server_ends_when_its_handler_never_answers(start: Start) -> None:
     server = start("--invocation-seconds", "0.5")
     answer = invoke(server, "while True: pass")
-    assert answer.status == 500 and "had not begun to answer within 0.5 s" in answer.json()["message"]
+    assert answer.status == 500 and "had not begun its response within 0.5 s" in answer.json()["message"]
     assert server.container.process.wait(10) == 1
 
 

@@ -1,4 +1,4 @@
-"""JSON, CSV and NPY to arrays and back, as SageMaker's inference toolkit does when a handler does not.
+"""Decodes and encodes JSON, CSV and NPY as SageMaker's inference toolkit does for handlers without functions for it.
 
 numpy is imported when the first request needs it. Where it is not installed, JSON and CSV are lists instead of arrays.
 """
@@ -13,11 +13,11 @@ from types import ModuleType
 from typing import Any
 
 JSON, CSV, NPY, NPZ = "application/json", "text/csv", "application/x-npy", "application/x-npz"
-TEXT = (JSON, CSV)  # handlers are given these as str
+TEXT = (JSON, CSV)  # handlers get these as str
 
 
 class UnsupportedFormatError(Exception):
-    """The request's content type, or none of the accepted ones, is one that can be dealt with."""
+    """The request's content type, or every accepted content type, is not supported."""
 
     def __init__(self, content_type: str | None) -> None:
         super().__init__(
@@ -27,9 +27,9 @@ class UnsupportedFormatError(Exception):
 
 
 def decode(body: Any, content_type: str | None) -> Any:
-    """``body`` as an array. The content type must be named exactly: parameters such as a charset make it another.
+    """``body`` as an array. The content type must match exactly: with parameters, such as a charset, it does not.
 
-    Raises UnsupportedFormatError, or what parsing raises.
+    Raises UnsupportedFormatError, or whatever parsing raises.
     """
     decoder = _DECODERS.get(content_type)
     if decoder is None:
@@ -38,7 +38,7 @@ def decode(body: Any, content_type: str | None) -> Any:
 
 
 def encode(prediction: Any, accept: str) -> tuple[Any, str]:
-    """The prediction in the first of the accepted content types that can be made, and that content type.
+    """The prediction in the first accepted content type that is supported, and that content type.
 
     Raises UnsupportedFormatError.
     """
@@ -85,7 +85,7 @@ def _number(cell: str) -> Any:
 
 
 def _decode_npy(body: bytes) -> Any:
-    # The toolkit also unpickles arrays of objects, and so runs what a request says. This does not.
+    # Unlike the toolkit, this does not unpickle arrays of objects: that would run code from a request.
     return _needed_numpy().load(io.BytesIO(body))
 
 

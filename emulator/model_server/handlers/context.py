@@ -1,4 +1,4 @@
-"""The ``context`` that a handler is given: the same names, and the same behaviour, as Multi Model Server's."""
+"""The ``context`` argument of handlers: the same names and behaviour as Multi Model Server's."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ from typing import Any
 
 from emulator.model_server.handlers.metrics import Metrics
 
-_SERVER = {"server_name": "MMS", "server_version": "1.1.11"}  # whose context this is; some handlers ask
+_SERVER = {
+    "server_name": "MMS",
+    "server_version": "1.1.11",
+}  # what this context imitates; some handlers check
 
 
 class RequestProcessor:
-    """The headers of one request, and what the handler says of the response to it.
+    """The headers of one request, and the status and headers that the handler sets for its response.
 
-    A request's headers are looked up as the caller spelt them. Beside them stands ``{"content-type": ...}`` under the
-    name of each part of the request (``body``, or the fields of a form).
+    Names of request headers are those that the caller sent, in the same case. Beside them there is
+    ``{"content-type": ...}`` under the name of each part of the request (``body``, or the fields of a form).
     """
 
     def __init__(self, headers: dict[str, Any]) -> None:
@@ -48,7 +51,7 @@ class RequestProcessor:
 
 
 class Context:
-    """One per worker. It is there when the model is loaded, then carries each request in turn.
+    """One for each worker: first for loading the model, then for one request after the other.
 
     ``request_processor`` and ``request_ids`` are None until the first request, as in Multi Model Server.
     """
@@ -62,7 +65,7 @@ class Context:
         self.metrics = Metrics(model_name, None)
 
     def begin(self, request_id: str, headers: dict[str, Any]) -> RequestProcessor:
-        """Turn to the next request."""
+        """Begin the next request."""
         processor = RequestProcessor(headers)
         self.request_ids = {0: request_id}
         self.request_processor = [processor]

@@ -1,4 +1,4 @@
-"""``context.metrics``: what a handler counts and measures, logged in the form that Multi Model Server logs it."""
+"""``context.metrics``: what a handler counts and measures, logged in Multi Model Server's format."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class _Metric:
 
 @dataclass
 class Metrics:
-    """The metrics of one request, or of the loading of the model, when ``request_id`` is None.
+    """The metrics of one request, or, if ``request_id`` is None, of the model's load.
 
-    ``idx`` is always 0: requests are never batched. A dimension is whatever ``str`` makes ``Name:Value`` of.
+    ``idx`` is always 0, as requests are not batched. A dimension is any object whose ``str`` is ``Name:Value``.
     """
 
     model_name: str
@@ -84,7 +84,7 @@ class Metrics:
         self._set(name, value, unit, dimensions)
 
     def log(self) -> None:
-        """Log each metric, and forget them."""
+        """Log all metrics, and clear them."""
         for metric in self._metrics.values():
             _log.info("[METRICS]%s", metric)
         self._metrics.clear()
@@ -104,5 +104,5 @@ class Metrics:
 
 def _one_of(units: tuple[str, ...], unit: str) -> str:
     if unit not in units:
-        raise ValueError(f"the unit is one of {', '.join(units)}, not {unit!r}")
+        raise ValueError(f"the unit must be one of {', '.join(units)}, not {unit!r}")
     return unit

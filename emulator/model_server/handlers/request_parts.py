@@ -1,4 +1,4 @@
-"""A request as Multi Model Server presents it to a handler: its parts by name, each as the bytes that came."""
+"""Splits a request into the parts that Multi Model Server passes to a handler, by name, as undecoded bytes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class _Part(NamedTuple):
 
 
 def split(body: bytearray, query: str, headers: Headers) -> tuple[dict[str, bytearray], dict[str, dict[str, str]]]:
-    """The parts by name, and the content type of each as the context has it.
+    """The parts by name, and each part's content type in the form that ``Context`` needs.
 
-    The parts are the query's parameters, and then ``body``, or the fields of a form. None is decoded, not even text or
-    JSON: so it is where SageMaker's inference toolkit has configured the server.
+    The parts are the query's parameters, then ``body`` or the fields of a form. No part is decoded, not even text or
+    JSON: SageMaker's inference toolkit configures Multi Model Server so.
     """
     content_type = next((value for name, value in headers if name.lower() == "content-type"), "")
     mime_type = content_type.partition(";")[0].strip()

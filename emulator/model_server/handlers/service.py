@@ -1,7 +1,7 @@
-"""One request through a handler: what its result, or what it raises, becomes for the caller.
+"""Runs one request through a handler, and makes a response of its result or its exception.
 
-Statuses and messages are Multi Model Server's, but for a handler that raises: there, that one says 503 and
-``Prediction failed``, and this one 500 and what was raised.
+Statuses and messages are Multi Model Server's, except for a handler that raises: Multi Model Server responds with 503
+and ``Prediction failed``, this server with 500 and the exception.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Any
 
 from emulator.model_server.handlers.context import Context, RequestProcessor
 from emulator.model_server.handlers.request_parts import split
-from emulator.model_server.http.answer import Answer, describe
+from emulator.model_server.http.response import Response, describe
 from emulator.model_server.workers import log
 
 Handle = Callable[[Any, Context], Any]
 
 _log = logging.getLogger(__name__)
 _BODILESS = (204, 304)
-_FRAMING = {"content-length", "transfer-encoding", "connection"}  # the server's to set
+_FRAMING = {"content-length", "transfer-encoding", "connection"}  # set by the server
 
 
 class Service:
@@ -31,15 +31,15 @@ class Service:
         self._handle = handle
         self._context = context
 
-    def answer(self, body: bytearray, request_id: str, query: str, headers: list[tuple[str, str]]) -> Answer:
-        """The answer to one invocation; its body is an iterator where the handler streams.
+    def invoke(self, body: bytearray, request_id: str, query: str, headers: list[tuple[str, str]]) -> Response:
+        """The response to one invocation; its body is an iterator if the handler streams.
 
-        Whatever the handler raises becomes an answer too, and goes to the log.
+        An exception of the handler is logged, and becomes an error response.
         """
         try:
             parts, types = split(body, query, headers)
             processor = self._context.begin(request_id, {**types, **dict(headers)})
-            return _answer(self._handle([parts], self._context), processor)
+            return _response(self._handle([parts], self._context), processor)
         except _InvalidOutput as error:
             _log.warning("Model %s: %s", self._context.model_name, error.__cause__ or error)
             return _failed(503, str(error))
@@ -47,28 +47,28 @@ class Service:
             log.failure(f"Model {self._context.model_name}: invocation {request_id} failed")
             if isinstance(error, MemoryError):
                 return _failed(507, describe(error))
-            # Multi Model Server's own exception for handlers; they can raise it only where it is installed.
+            # Multi Model Server's exception for handlers, which they can raise only if that server is installed.
             if type(error).__name__ == "PredictionException":
                 return _failed(getattr(error, "error_code", 500), str(getattr(error, "message", error)))
             return _failed(500, describe(error))
 
     def finish(self) -> None:
-        """To be called when the answer is sent: log what the handler measured."""
+        """Log the handler's metrics. To be called when the response has been sent."""
         self._context.metrics.log()
 
 
 class _InvalidOutput(Exception):
-    """The handler returned what cannot be sent. The messages are Multi Model Server's."""
+    """The handler's result cannot be sent. The messages are Multi Model Server's."""
 
 
-def _answer(results: Any, processor: RequestProcessor) -> Answer:
+def _response(results: Any, processor: RequestProcessor) -> Response:
     if isinstance(results, Iterator):
         results = [results]
     if not isinstance(results, list):
         raise _InvalidOutput("Invalid model predict output")
     if len(results) != 1:
         raise _InvalidOutput("number of batch response mismatched")
-    body = _body(results[0])  # before the headers: a generator sets them no sooner than it runs
+    body = _body(results[0])  # before the headers, as a generator sets them when it first runs
     status = processor.get_response_status_code()
     if not 200 <= status <= 599:
         raise _InvalidOutput(f"Invalid response status: {status}")
@@ -78,7 +78,7 @@ def _answer(results: Any, processor: RequestProcessor) -> Answer:
         if key.lower() not in _FRAMING
     ]
     phrase = _one_line(processor.get_response_status_phrase() or "")
-    return Answer(status, phrase, headers, b"" if status in _BODILESS else body)
+    return Response(status, phrase, headers, b"" if status in _BODILESS else body)
 
 
 def as_chunk(piece: Any) -> bytes:
@@ -87,11 +87,11 @@ def as_chunk(piece: Any) -> bytes:
         return piece.encode()
     if isinstance(piece, (bytes, bytearray, memoryview)):
         return bytes(piece)
-    raise TypeError(f"a streamed answer is made of bytes or str, not of {type(piece).__name__}")
+    raise TypeError(f"a handler must stream bytes or str, not {type(piece).__name__}")
 
 
-def _failed(status: int, message: str) -> Answer:
-    return Answer.error(status, "InternalServerException", message)
+def _failed(status: int, message: str) -> Response:
+    return Response.error(status, "InternalServerException", message)
 
 
 def _one_line(text: Any) -> str:
@@ -99,23 +99,23 @@ def _one_line(text: Any) -> str:
 
 
 def _body(result: Any) -> Any:
-    """The body that a handler's result stands for: bytes, or an iterator that has begun."""
+    """A handler's result as a body: bytes, or an iterator that has been started."""
     if isinstance(result, (bytes, bytearray)):
         return bytes(result)
     if isinstance(result, str):
         return result.encode()
     if isinstance(result, Iterator):
-        # Run it up to its first piece: what fails until then can still be answered with an error.
+        # Up to its first piece, so that an exception before that still becomes an error response.
         first = [as_chunk(piece) for piece in itertools.islice(result, 1)]
-        return _Begun(first, result)
+        return _StartedIterator(first, result)
     try:
         return json.dumps(result, indent=2).encode()
     except TypeError as error:
         raise _InvalidOutput("Unsupported model output data type.") from error
 
 
-class _Begun(Iterator[Any]):
-    """An iterator whose first piece was taken already."""
+class _StartedIterator(Iterator[Any]):
+    """An iterator whose first piece has been taken already."""
 
     def __init__(self, first: list[bytes], rest: Iterator[Any]) -> None:
         self._pieces = itertools.chain(first, rest)

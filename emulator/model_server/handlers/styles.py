@@ -1,4 +1,4 @@
-"""Finds a model's handler, and makes one service of it, whichever of the styles that people write it is in.
+"""Finds a model's handler, in any of the styles in which people write them, and makes a ``Service`` of it.
 
 - a service function ``handle(data, context)`` of the module; called once with ``data=None`` to load
 - a class with ``initialize(context)`` to load, and ``handle(data, context)``; the module's only one
@@ -21,19 +21,19 @@ from typing import Any
 from emulator.model_server.handlers import toolkit
 from emulator.model_server.handlers.context import Context
 from emulator.model_server.handlers.service import Handle, Service
-from emulator.model_server.http.answer import HandlerError, describe
+from emulator.model_server.http.response import HandlerError, describe
 from emulator.model_server.workers import log
 
 _log = logging.getLogger(__name__)
-# Modules that come with a package, never in an archive beside a model. Another one that is missing may be of the
-# archives: these are on the import path once there is a model. [ours]
+# Modules that come from packages, never from an archive. Another module that is missing may be in the archives, which
+# are on the import path when a model is loaded. [ours]
 _FROM_PACKAGES = frozenset((
     "PIL", "boto3", "botocore", "catboost", "cv2", "joblib", "keras", "lightgbm", "mms", "mxnet", "nltk", "numpy",
     "onnx", "onnxruntime", "pandas", "pyarrow", "requests", "safetensors", "sagemaker", "sagemaker_inference", "scipy",
     "sentence_transformers", "sklearn", "spacy", "tensorflow", "tokenizers", "torch", "torchvision", "transformers",
     "ultralytics", "xgboost",
 ))  # fmt: skip
-# What those are called that are not called as their module is.
+# Module -> package, where the names differ.
 _PACKAGES = {
     "PIL": "pillow",
     "cv2": "opencv-python-headless",
@@ -45,20 +45,20 @@ _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 
 
 def load(model_name: str, model_dir: str, handler: str | None, gpu: int | None) -> Service:
-    """The service that serves ``model_dir``, loaded.
+    """A service for the model in ``model_dir``, which is loaded.
 
-    ``handler`` is ``FILE`` or ``FILE:NAME``; None takes the one that the model's archive carries. Raises HandlerError,
-    or whatever importing the handler or loading the model with it raises.
+    ``handler`` is ``FILE`` or ``FILE:NAME``; None = the handler in the model's archive. Raises HandlerError, or
+    whatever importing the handler or loading the model raises.
     """
-    file, name = split(handler) if handler else (_carried(model_dir), None)
-    _tell_what_is_not_installed(model_dir)
+    file, name = split(handler) if handler else (_handler_in(model_dir), None)
+    _warn_of_missing_packages(model_dir)
     context = Context(model_name, model_dir, _manifest(model_dir), gpu)
-    # Ahead of what the server's own process finds, as in Multi Model Server: the handler's siblings, then the model's.
+    # Before the server's own import path, as in Multi Model Server: the handler's directory, then the model's.
     sys.path[:0] = [os.path.dirname(file), model_dir]
     try:
         module = _import(file)
     except ModuleNotFoundError as error:
-        if _of_a_package(error):
+        if _comes_with_a_package(error):
             raise HandlerError(f"{describe(error)}. {_how_to_install(error.name)}") from error
         raise
     handle = _handle(module, name, context)
@@ -67,22 +67,21 @@ def load(model_name: str, model_dir: str, handler: str | None, gpu: int | None) 
 
 
 def try_out(handler: str) -> None:
-    """Import a handler that serves all models, and look whether it can be called, before there is a model.
+    """Import a handler for all models before there is a model, and check that it can be called.
 
-    Raises HandlerError when it never can. What else goes wrong may be right once it has a model's directory to work
-    in, and is only told in the log.
+    Raises HandlerError when it can never work. What may work with a model's directory is only logged.
     """
     file, name = split(handler)
     sys.path.insert(0, os.path.dirname(file))
     try:
         _find(_import(file), name)
     except ImportError as error:
-        told = f"{describe(error)}. {_how_to_install(error.name)}"
-        if isinstance(error, ModuleNotFoundError) and not _of_a_package(error):
+        message = f"{describe(error)}. {_how_to_install(error.name)}"
+        if isinstance(error, ModuleNotFoundError) and not _comes_with_a_package(error):
             log.failure(f"{file} cannot be imported without a model:")
-            _log.warning("Unless every archive brings it, no model can be loaded: %s", told)
+            _log.warning("Unless every archive contains it, no model can be loaded: %s", message)
         else:
-            raise HandlerError(told) from error
+            raise HandlerError(message) from error
     except SyntaxError as error:
         raise HandlerError(describe(error)) from error
     except HandlerError:
@@ -92,12 +91,13 @@ def try_out(handler: str) -> None:
 
 
 def split(handler: str) -> tuple[str, str | None]:
-    """``FILE:NAME`` as file and name; the name is None when there is none."""
+    """``FILE`` or ``FILE:NAME`` as file and name; the name is None if it is omitted."""
     file, colon, name = handler.rpartition(":")
     return (file, name) if colon and name.isidentifier() else (handler, None)
 
 
-def _carried(model_dir: str) -> str:
+def _handler_in(model_dir: str) -> str:
+    """The handler file in an archive. Raises HandlerError when there is none."""
     program = os.environ.get("SAGEMAKER_PROGRAM", "inference.py").removesuffix(".py") + ".py"
     for file in (os.path.join(model_dir, "code", program), os.path.join(model_dir, program)):
         if os.path.isfile(file):
@@ -105,7 +105,7 @@ def _carried(model_dir: str) -> str:
     inside = _inside_one_folder(model_dir, program)
     if inside:
         raise HandlerError(
-            f"All of the archive is inside the folder {inside}/, so that code/{program} is not where it is looked for. "
+            f"All of the archive is inside the folder {inside}/, so code/{program} is not found. "
             f"Pack what is in the folder: localmme pack .../{inside}"
         )
     raise HandlerError(
@@ -115,7 +115,7 @@ def _carried(model_dir: str) -> str:
 
 
 def _inside_one_folder(model_dir: str, program: str) -> str:
-    """The only folder of an archive, if the handler is in that; else nothing."""
+    """The only folder of an archive, if the handler is in it; else an empty string."""
     try:
         names = [name for name in os.listdir(model_dir) if not name.startswith(".")]
     except OSError:
@@ -126,8 +126,8 @@ def _inside_one_folder(model_dir: str, program: str) -> str:
     return names[0] if any(map(os.path.isfile, found)) else ""
 
 
-def _tell_what_is_not_installed(model_dir: str) -> None:
-    """Say in the log which of the packages that an archive names in requirements.txt are not there."""
+def _warn_of_missing_packages(model_dir: str) -> None:
+    """Log which packages of an archive's requirements.txt are not installed."""
     for file in ("code/requirements.txt", "requirements.txt"):
         try:
             with open(os.path.join(model_dir, file), encoding="utf-8", errors="replace") as lines:
@@ -137,7 +137,7 @@ def _tell_what_is_not_installed(model_dir: str) -> None:
         missing = [name for name in names if not _is_installed(name)]
         if missing:
             _log.warning(
-                "%s names packages that are not installed: %s. Nothing installs them here. %s",
+                "%s names packages that are not installed: %s. localmme does not install them. %s",
                 file, ", ".join(missing), _how_to_install(*missing),
             )  # fmt: skip
 
@@ -152,15 +152,15 @@ def _is_installed(package: str) -> bool:
     return True
 
 
-def _of_a_package(error: ModuleNotFoundError) -> bool:
-    """Whether what is missing comes with a package, never in an archive."""
+def _comes_with_a_package(error: ModuleNotFoundError) -> bool:
+    """Whether the missing module comes from a package, never from an archive."""
     return (error.name or "").partition(".")[0] in _FROM_PACKAGES
 
 
 def _how_to_install(*names: str | None) -> str:
     tops = (_PACKAGES.get(name.partition(".")[0], name) for name in names if name)
     what = " ".join(tops) or "what is missing"
-    return f"Handlers run in {sys.executable}; for it to be found there: {sys.executable} -m pip install {what}"
+    return f"Handlers run in {sys.executable}. Install there: {sys.executable} -m pip install {what}"
 
 
 def _manifest(model_dir: str) -> Any:
@@ -177,22 +177,23 @@ def _import(file: str) -> ModuleType:
     if spec is None or spec.loader is None:
         raise HandlerError(f"{file} is not a Python file.")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # pickled models name their classes by it
+    sys.modules[name] = module  # pickled models refer to their classes by this name
     spec.loader.exec_module(module)
     return module
 
 
-Found = tuple[Callable[[Any, Context], Handle], Any]  # what makes a handler load a model, and the handler
+# A function that loads the model with a handler, and that handler: a function, a class or a module.
+Found = tuple[Callable[[Any, Context], Handle], Any]
 
 
 def _handle(module: ModuleType, name: str | None, context: Context) -> Handle:
-    """Decide on a style, and have the handler load its model."""
+    """Find the handler, and load the model with it."""
     load, found = _find(module, name)
     return load(found, context)
 
 
 def _find(module: ModuleType, name: str | None) -> Found:
-    """The module's handler, and what has it load a model. Raises HandlerError."""
+    """The module's handler, and the function that loads a model with it. Raises HandlerError."""
     if name is not None:
         named = getattr(module, name, None)
         if not callable(named):
@@ -224,7 +225,7 @@ def _no_handler(module: ModuleType, classes: list[type]) -> str:
         )
     if classes:
         found = ", ".join(member.__name__ for member in classes)
-        return f"{text} Of its classes ({found}), name the one that is meant: --handler FILE:NAME."
+        return f"{text} Of its classes ({found}), name the handler class: --handler FILE:NAME."
     return f"{text} Write one of these, or one class with initialize(context) and handle(data, context)."
 
 
@@ -234,9 +235,9 @@ def _checked_function(function: Any) -> Found:
     except TypeError:
         raise HandlerError(
             f"{function.__name__}{inspect.signature(function)} cannot be called as {function.__name__}(data, context), "
-            "which is how a service function is called. Let it take these two arguments."
+            "which is how a service function is called. Give it these two parameters."
         ) from None
-    except ValueError:  # it does not tell what it takes
+    except ValueError:  # its signature is not known
         pass
     return _from_function, function
 
@@ -257,9 +258,9 @@ def _from_function(function: Any, context: Context) -> Handle:
         if "NoneType" not in str(error):
             raise
         raise HandlerError(
-            f"{describe(error)}. Mind that {function.__name__} is called once with data=None, to load the model."
+            f"{describe(error)}. Note that {function.__name__} is called once with data=None, to load the model."
         ) from error
-    if isinstance(loaded, Iterator):  # a generator function does not run before it is asked
+    if isinstance(loaded, Iterator):  # a generator function runs only when iterated
         for _ in loaded:
             pass
     handle: Handle = function

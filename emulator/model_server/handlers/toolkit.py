@@ -1,7 +1,7 @@
-"""The style of SageMaker's inference toolkit: a module with ``model_fn``, ``predict_fn`` and their kin.
+"""Handlers in the style of SageMaker's inference toolkit: a module with ``model_fn``, ``predict_fn`` and the like.
 
-What is missing is as the toolkit has it, but for ``predict_fn``: there the toolkit leaves it to each framework's
-container, and here it is ``model.predict(data)``, or ``model(data)`` for a model without that method.
+Functions that the module does not define do what the toolkit does. The toolkit leaves ``predict_fn`` to each
+framework's container; here it is ``model.predict(data)``, or ``model(data)`` for a model without that method.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any
 
 from emulator.model_server.handlers import content
 from emulator.model_server.handlers.context import Context
-from emulator.model_server.http.answer import HandlerError, describe
+from emulator.model_server.http.response import HandlerError, describe
 from emulator.model_server.workers import log
 
 _FUNCTIONS = ("model_fn", "input_fn", "predict_fn", "output_fn", "transform_fn")
-# How many arguments the toolkit gives to each; one that takes one more gets the context as well.
+# How many arguments the toolkit passes to each function; a function with one more parameter gets the context, too.
 _ARGUMENTS = {
     "pre_model_fn": 1,
     "model_fn": 1,
@@ -31,14 +31,14 @@ _ARGUMENTS = {
 
 
 def is_for(module: ModuleType) -> bool:
-    """Whether a module is written in this style."""
+    """Whether a module has functions of this style."""
     return any(callable(getattr(module, name, None)) for name in _FUNCTIONS)
 
 
 def check(module: ModuleType) -> dict[str, Callable[..., Any] | None]:
     """The module's functions by the toolkit's names.
 
-    Raises ValueError, NotImplementedError or TypeError when they do not make a whole, or take other arguments.
+    Raises ValueError, NotImplementedError or TypeError when they do not fit together, or have other parameters.
     """
     functions = {name: getattr(module, name, None) for name in _ARGUMENTS}
     if functions["transform_fn"] and any(functions[name] for name in ("input_fn", "predict_fn", "output_fn")):
@@ -47,7 +47,7 @@ def check(module: ModuleType) -> dict[str, Callable[..., Any] | None]:
             "input_fn, predict_fn, and/or output_fn implementation"
         )
     if not functions["model_fn"]:
-        raise NotImplementedError(f"Please provide a model_fn implementation: {module.__file__} has none.")
+        raise NotImplementedError(f"Please provide a model_fn implementation: {module.__file__} does not have it.")
     for name, function in functions.items():
         if function:
             _takes_context(name, function)
@@ -55,9 +55,9 @@ def check(module: ModuleType) -> dict[str, Callable[..., Any] | None]:
 
 
 def load(module: ModuleType, context: Context) -> Callable[[Any, Context], list[Any]]:
-    """Load the model with the module's ``model_fn``, and return the ``handle(data, context)`` that serves it.
+    """Load the model with the module's ``model_fn``. Returns the ``handle(data, context)`` that serves it.
 
-    Raises what ``check`` raises.
+    Raises what ``check`` raises, HandlerError when memory runs out, and whatever the module's functions raise.
     """
     functions = check(module)
 
@@ -74,8 +74,8 @@ def load(module: ModuleType, context: Context) -> Callable[[Any, Context], list[
         prepared("model_warmup_fn", lambda model_dir, model: None)(model_dir, model)
     except MemoryError as error:
         raise HandlerError(
-            f"{describe(error)}. The toolkit answers 500 to that, so that no other model is unloaded; "
-            "of a service function, handle(data, context), it would be 507."
+            f"{describe(error)}. For this the toolkit answers 500, so that no other model is unloaded; "
+            "a service function, handle(data, context), would get 507."
         ) from error
 
     decode = prepared("input_fn", content.decode)
@@ -90,11 +90,11 @@ def load(module: ModuleType, context: Context) -> Callable[[Any, Context], list[
     def handle(data: Any, context: Context) -> list[Any]:
         try:
             return [_transform(transform, model, data[0].get("body"), context)]
-        except Exception as error:  # a MemoryError too: in the toolkit, it is no 507
+        except Exception as error:  # also a MemoryError, for which the toolkit does not answer 507
             log.failure(f"Model {context.model_name}: invocation {context.get_request_id()} failed")
-            status, message = _said_by(error)
+            status, message = _status_and_message(error)
             context.set_response_status(status)
-            return [f"{message}\n{log.of_handler()}"]  # as the toolkit: the caller gets the traceback
+            return [f"{message}\n{log.handler_traceback()}"]  # as in the toolkit, the caller gets the traceback
 
     return handle
 
@@ -113,8 +113,8 @@ def _transform(transform: Callable[..., Any], model: Any, body: Any, context: Co
     return result
 
 
-def _said_by(error: Exception) -> tuple[int, str]:
-    """The status and the message that an exception asks for: the toolkit has one that carries them."""
+def _status_and_message(error: Exception) -> tuple[int, str]:
+    """An exception's status and message: those in the toolkit's own exception, else 500 and its text."""
     if any(kind.__name__ == "BaseInferenceToolkitError" for kind in type(error).__mro__):
         return error.status_code, error.message  # type: ignore[attr-defined]
     return 500, str(error)
@@ -125,18 +125,18 @@ def _is_content_type(name: str) -> bool:
 
 
 def _takes_context(name: str, function: Callable[..., Any]) -> bool:
-    """Whether a function takes the context as well. Raises TypeError if it takes another number of arguments."""
+    """Whether a function also takes the context. Raises TypeError for another number of parameters."""
     arguments, parameters = _ARGUMENTS[name], len(inspect.signature(function).parameters)
     if parameters not in (arguments, arguments + 1):
         raise TypeError(
-            f"{function.__name__} is to take {arguments} arguments, or {arguments + 1} with the context, "
+            f"{function.__name__} must take {arguments} arguments, or {arguments + 1} with the context, "
             f"not {parameters}"
         )
     return parameters > arguments
 
 
 def _with_context(function: Callable[..., Any], context: Context) -> Callable[..., Any]:
-    return lambda *given: function(*given, context)
+    return lambda *arguments: function(*arguments, context)
 
 
 def _predict(data: Any, model: Any) -> Any:
@@ -145,7 +145,7 @@ def _predict(data: Any, model: Any) -> Any:
     if callable(model):
         return model(data)
     raise NotImplementedError(
-        "Please provide a predict_fn implementation: what model_fn returned has no method predict and is no function."
+        "Please provide a predict_fn implementation: what model_fn returned has no method predict, and is not callable."
     )
 
 

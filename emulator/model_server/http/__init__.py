@@ -1,1 +1,1 @@
-"""The HTTP side of the model server: connections, routes of the two contracts, and who may call."""
+"""The HTTP side of the model server: connections, the routes of both contracts, and which callers are accepted."""

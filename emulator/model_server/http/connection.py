@@ -1,4 +1,4 @@
-"""HTTP/1.1 on one connection: requests in, answers out, one after another."""
+"""HTTP/1.1 on one connection: reads requests, and sends their responses in order."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from typing import Any
 
 import httptools
 
-from emulator.model_server.http.answer import Answer, BrokenStream, Refusal, bad_request
+from emulator.model_server.http.response import BrokenStream, RequestError, Response, bad_request
 
 _log = logging.getLogger(__name__)
 _PHRASES = {status.value: status.phrase for status in http.HTTPStatus}
-_CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # of which a header, which handlers may set, would break out
-_WITHOUT_LENGTH = (204, 304)  # they have no body, and are known for that
+_CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # a handler may set headers, which must not contain line breaks
+_WITHOUT_LENGTH = (204, 304)  # statuses that never have a body
 
 
 @dataclass(slots=True)
 class Request:
-    """A request. The headers' names are spelt as the caller spelt them; ``path`` is still percent-encoded."""
+    """A request. Header names are in the case in which the caller sent them; ``path`` is still percent-encoded."""
 
     method: str
     path: str
@@ -31,13 +31,13 @@ class Request:
     headers: list[tuple[str, str]]
     body: bytes
     keep_alive: bool
-    chunked: bool  # whether the caller knows chunked answers: from HTTP/1.1 on
+    chunked: bool  # whether the caller supports chunked responses: HTTP/1.1 and later
 
 
 class Connection(asyncio.Protocol):
-    """One connection. ``closed`` is done when it is."""
+    """One connection. ``closed`` is done when it is closed."""
 
-    def __init__(self, respond: Callable[[Request], Awaitable[Answer]], max_body: int) -> None:
+    def __init__(self, respond: Callable[[Request], Awaitable[Response]], max_body: int) -> None:
         """``respond`` must not raise. A request body over ``max_body`` bytes is refused."""
         self._loop = asyncio.get_running_loop()
         self._respond, self._max_body = respond, max_body
@@ -50,12 +50,12 @@ class Connection(asyncio.Protocol):
         self.closed: asyncio.Future[None] = self._loop.create_future()
 
     def finish(self) -> None:
-        """Close when the answer under way is sent; at once when there is none."""
+        """Close once the response under way has been sent; at once if there is none."""
         self._finishing = True
         if self._task is None:
             self._transport.close()
 
-    # What the transport calls.
+    # Called by the transport.
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
@@ -66,10 +66,10 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            pass  # an offer that need not be taken up: the request itself has been read
+            pass  # the request has been read; the offered upgrade is ignored
         except httptools.HttpParserError as error:
             cause = error.__context__
-            self._refuse(cause if isinstance(cause, Refusal) else bad_request(f"Not HTTP: {error}"))
+            self._refuse(cause if isinstance(cause, RequestError) else bad_request(f"Not HTTP: {error}"))
 
     def connection_lost(self, error: Exception | None) -> None:
         if self._task is not None:
@@ -84,7 +84,7 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._writable.set()
 
-    # What the parser calls.
+    # Called by the parser.
 
     def on_message_begin(self) -> None:
         self._url = b""
@@ -127,83 +127,83 @@ class Connection(asyncio.Protocol):
         if self._task is None:
             self._next()
         elif not self._paused:
-            self._paused = True  # the caller sends ahead of the answers; it may have to wait
+            self._paused = True  # the caller pipelines requests: it has to wait
             self._transport.pause_reading()
 
-    # Answering.
+    # Responses.
 
     def _next(self) -> None:
         if self._finishing:
             self._task = None
             self._transport.close()
         elif self._requests:
-            self._task = self._loop.create_task(self._answer(self._requests.popleft()))
+            self._task = self._loop.create_task(self._handle(self._requests.popleft()))
         else:
             self._task = None
             if self._paused:
                 self._paused = False
                 self._transport.resume_reading()
 
-    async def _answer(self, request: Request) -> None:
+    async def _handle(self, request: Request) -> None:
         try:
-            answer = await self._respond(request)
+            response = await self._respond(request)
             keep_alive = request.keep_alive and not self._finishing
-            if isinstance(answer.body, bytes):
-                self._transport.write(_whole(answer, keep_alive, request.method == "HEAD"))
+            if isinstance(response.body, bytes):
+                self._transport.write(_whole(response, keep_alive, request.method == "HEAD"))
                 await self._writable.wait()
             else:
-                keep_alive = await self._send_stream(answer, keep_alive, request.chunked)
+                keep_alive = await self._send_stream(response, keep_alive, request.chunked)
         except Exception:
-            _log.exception("%s %s was not answered", request.method, request.path)
+            _log.exception("%s %s got no response", request.method, request.path)
             keep_alive = False
         if not keep_alive:
             self._finishing = True
         self._next()
 
-    async def _send_stream(self, answer: Answer, keep_alive: bool, chunked: bool) -> bool:
-        """Send a body as it comes; return whether the connection can be kept."""
-        assert not isinstance(answer.body, (bytes, Iterator))
-        keep_alive = keep_alive and chunked  # else the body's end is the connection's
+    async def _send_stream(self, response: Response, keep_alive: bool, chunked: bool) -> bool:
+        """Send a body as it is produced. Returns whether the connection can be kept."""
+        assert not isinstance(response.body, (bytes, Iterator))
+        keep_alive = keep_alive and chunked  # without chunks, the body ends with the connection
         framing = [("Transfer-Encoding", "chunked")] if chunked else []
-        self._transport.write(_head(answer, keep_alive, framing))
+        self._transport.write(_head(response, keep_alive, framing))
         try:
-            async for chunk in answer.body:
+            async for chunk in response.body:
                 if not chunk:
                     continue  # an empty chunk would mean the end
                 self._transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
                 await self._writable.wait()
         except BrokenStream as error:
-            _log.error("A streamed answer broke off: %s", error)
-            return False  # closing without the last chunk is how the caller learns of it
+            _log.error("A streamed response broke off: %s", error)
+            return False  # the caller sees it by the missing last chunk
         finally:
-            answer.body.close()
+            response.body.close()
         if chunked:
             self._transport.write(b"0\r\n\r\n")
         return keep_alive
 
-    def _refuse(self, refusal: Refusal) -> None:
-        """Answer what is no request, or not an acceptable one, and read no further."""
+    def _refuse(self, error: RequestError) -> None:
+        """Send the error for an invalid or too large request, and stop reading."""
         self._finishing = True
         if self._task is None:
-            self._transport.write(_whole(refusal.answer(), keep_alive=False, head_only=False))
+            self._transport.write(_whole(error.response(), keep_alive=False, head_only=False))
             self._transport.close()
 
 
-def _whole(answer: Answer, keep_alive: bool, head_only: bool) -> bytes:
-    assert isinstance(answer.body, bytes)
-    framing = [] if answer.status in _WITHOUT_LENGTH else [("Content-Length", str(len(answer.body)))]
-    head = _head(answer, keep_alive, framing)
-    return head if head_only else head + answer.body
+def _whole(response: Response, keep_alive: bool, head_only: bool) -> bytes:
+    assert isinstance(response.body, bytes)
+    framing = [] if response.status in _WITHOUT_LENGTH else [("Content-Length", str(len(response.body)))]
+    head = _head(response, keep_alive, framing)
+    return head if head_only else head + response.body
 
 
-def _head(answer: Answer, keep_alive: bool, framing: list[tuple[str, str]]) -> bytes:
-    phrase = _CONTROLS.sub(" ", answer.phrase or "") or _PHRASES.get(answer.status, "")
-    lines = [f"HTTP/1.1 {answer.status} {phrase}"]
-    lines += [_CONTROLS.sub(" ", f"{name}: {value}") for name, value in (*answer.headers, *framing)]
+def _head(response: Response, keep_alive: bool, framing: list[tuple[str, str]]) -> bytes:
+    phrase = _CONTROLS.sub(" ", response.phrase or "") or _PHRASES.get(response.status, "")
+    lines = [f"HTTP/1.1 {response.status} {phrase}"]
+    lines += [_CONTROLS.sub(" ", f"{name}: {value}") for name, value in (*response.headers, *framing)]
     if not keep_alive:
         lines.append("Connection: close")
     return "\r\n".join((*lines, "\r\n")).encode("latin-1", "replace")
 
 
-def _too_large(limit: int) -> Refusal:
-    return Refusal(413, "RequestEntityTooLargeException", f"The request body is over the limit of {limit} bytes.")
+def _too_large(limit: int) -> RequestError:
+    return RequestError(413, "RequestEntityTooLargeException", f"The request body is over the limit of {limit} bytes.")

@@ -1,4 +1,4 @@
-"""The contract of a container that hosts many models: which path and method does what."""
+"""The contract of a multi-model container: which path and method does what."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import json
 from typing import Any
 from urllib.parse import parse_qs
 
-from emulator.model_server.http.answer import Answer, bad_request
 from emulator.model_server.http.connection import Request
+from emulator.model_server.http.response import Response, bad_request
 from emulator.model_server.http.server import Action, Server, invoke, ping
 from emulator.model_server.workers.models import Models
 
-_PAGE = 100  # models in one answer to GET /models, unless the caller asks for fewer with ?limit=N
+_PAGE = 100  # models in one response to GET /models, unless ?limit=N is lower
 
 
 class MultiModelServer(Server):
-    """Answers requests with what ``models`` do."""
+    """Serves the models of ``models``."""
 
     def __init__(self, models: Models) -> None:
         self._models = models
@@ -40,39 +40,39 @@ class MultiModelServer(Server):
                 return {"POST": lambda request: invoke(self._models.get(name), request)}
         return {}
 
-    async def _load(self, request: Request) -> Answer:
+    async def _load(self, request: Request) -> Response:
         try:
-            order = json.loads(request.body)
+            parameters = json.loads(request.body)
         except ValueError as error:
             raise bad_request(f"The request body is not JSON: {error}") from None
         for key in ("model_name", "url"):
-            if not isinstance(order, dict) or not isinstance(order.get(key), str) or not order[key]:
+            if not isinstance(parameters, dict) or not isinstance(parameters.get(key), str) or not parameters[key]:
                 raise bad_request(f"Parameter {key} is required.")
-        await self._models.load(order["model_name"], order["url"])
-        return Answer.json({"status": f'Model "{order["model_name"]}" loaded'})
+        await self._models.load(parameters["model_name"], parameters["url"])
+        return Response.json({"status": f'Model "{parameters["model_name"]}" loaded'})
 
-    async def _list(self, request: Request) -> Answer:
+    async def _list(self, request: Request) -> Response:
         query = parse_qs(request.query)
         after = _name_of(query.get("next_page_token", [""])[0])
         limit = query.get("limit", [str(_PAGE)])[0]
         if not (limit.isdecimal() and int(limit)):
-            raise bad_request(f"limit is a number of models, not {limit!r}.")
+            raise bad_request(f"limit must be a number of models, not {limit!r}.")
         models, more = self._models.page(after, min(int(limit), _PAGE))
         listing: dict[str, Any] = {"models": [{"modelName": model.name, "modelUrl": model.url} for model in models]}
         if more:
             listing["nextPageToken"] = _token_of(models[-1].name)
-        return Answer.json(listing)
+        return Response.json(listing)
 
-    async def _get(self, name: str) -> Answer:
+    async def _get(self, name: str) -> Response:
         model = self._models.get(name)
-        return Answer.json({"modelName": model.name, "modelUrl": model.url})
+        return Response.json({"modelName": model.name, "modelUrl": model.url})
 
-    async def _unload(self, name: str) -> Answer:
+    async def _unload(self, name: str) -> Response:
         await self._models.unload(name)
-        return Answer.json({"status": f'Model "{name}" unloaded'})
+        return Response.json({"status": f'Model "{name}" unloaded'})
 
 
-# A page's token is the name of the last model before it: that stays meaningful whatever is loaded or unloaded.
+# A page's token is the name of the last model before it. So it stays valid whatever is loaded or unloaded.
 
 
 def _token_of(name: str) -> str:
@@ -83,4 +83,4 @@ def _name_of(token: str) -> str:
     try:
         return base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
-        raise bad_request(f"{token!r} is no next_page_token of this server.") from None
+        raise bad_request(f"{token!r} is not a next_page_token of this server.") from None

@@ -1,4 +1,4 @@
-"""The contract of a container that hosts one model, which is there before it starts."""
+"""The contract of a single-model container, whose model is on its disk before it starts."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from emulator.model_server.http.answer import Answer, Refusal
 from emulator.model_server.http.connection import Request
+from emulator.model_server.http.response import RequestError, Response
 from emulator.model_server.http.server import Action, Server, invoke, ping
 from emulator.model_server.workers.model import Model, State
 from emulator.model_server.workers.models import gpus
 from emulator.model_server.workers.spawner import Spawner
 
 _log = logging.getLogger(__name__)
-_NAME = "model"  # of the model, as SageMaker's inference toolkit calls it
+_NAME = "model"  # the model's name in SageMaker's inference toolkit
 
 
 class SingleModelServer(Server):
-    """Loads the one model, and answers requests with it.
+    """Loads its one model, and serves it.
 
-    It does not outlive its model. The platform then replaces the container at once and callers wait for the new one,
-    whereas it would learn of a model that is being loaded again only by failing invocations and health checks.
+    It ends when its model's workers have died: then the platform replaces the container at once, and callers wait for
+    the new one. If it reloaded the model itself, invocations and health checks would fail meanwhile.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class SingleModelServer(Server):
         grace_seconds: float,
         invocation_seconds: float,
     ) -> None:
-        """``directory`` need not be there: a step before or after a model may be a handler alone."""
+        """``directory`` may be missing: a pipeline's step before or after a model may be a handler alone."""
         self._spawner, self._handler, self._workers = spawner, handler, workers
         self._grace_seconds = grace_seconds
         self._model = Model(_NAME, directory, self._on_lost, invocation_seconds)
@@ -53,22 +53,22 @@ class SingleModelServer(Server):
                 return {"POST": self._invoke}
         return {}
 
-    async def _ping(self, request: Request) -> Answer:
+    async def _ping(self, request: Request) -> Response:
         self._check_loaded()
         return await ping(request)
 
-    async def _invoke(self, request: Request) -> Answer:
+    async def _invoke(self, request: Request) -> Response:
         self._check_loaded()
         try:
             return await invoke(self._model, request)
-        except Refusal as refusal:
-            if refusal.status == 404:  # it was still in the queue when the last worker died
+        except RequestError as error:
+            if error.status == 404:  # it was still in the queue when the last worker died
                 self._check_loaded()
             raise
 
     def _check_loaded(self) -> None:
         if self._model.state is not State.LOADED:
-            raise Refusal(503, "ServiceUnavailableException", f"The model is {self._model.state.value}.")
+            raise RequestError(503, "ServiceUnavailableException", f"The model is {self._model.state.value}.")
 
     async def _load(self) -> None:
         try:

@@ -1,1 +1,1 @@
-"""The processes in which models run: forked, fed with jobs over a socket, watched, ended."""
+"""The processes in which models run: how they are forked, get invocations over a socket, are watched and end."""

@@ -4,15 +4,15 @@
 kind         goes to            means
 ===========  =================  ===========================================================
 ``LOAD``     the worker         load this model
-``LOADED``   the server         done, ready for invocations
-``FAILED``   the server         it could not be loaded: ``status``, ``message``
+``LOADED``   the server         the model is loaded; ready for invocations
+``FAILED``   the server         the model could not be loaded: ``status``, ``message``
 ``INVOKE``   the worker         an invocation: ``id``, ``query``, ``headers``, body
-``ANSWER``   the server         its answer: ``status``, ``phrase``, ``headers``, body
-``STREAM``   the server         the same, but the body follows in ``CHUNK`` frames
-``CHUNK``    the server         a piece of that body
-``END``      the server         the body is complete
-``BROKEN``   the server         the handler raised in the middle of it
-``CANCEL``   the worker         nobody reads that body any more
+``RESPONSE`` the server         its response: ``status``, ``phrase``, ``headers``, body
+``STREAM``   the server         its response without the body, which follows in ``CHUNK`` frames
+``CHUNK``    the server         a piece of a streamed body
+``END``      the server         a streamed body is complete
+``BROKEN``   the server         the handler raised in the middle of a streamed body
+``CANCEL``   the worker         nobody reads the streamed body any more
 ===========  =================  ===========================================================
 """
 
@@ -25,7 +25,7 @@ from io import BufferedReader
 from typing import Any, NamedTuple
 
 LOAD, LOADED, FAILED = b"L", b"R", b"F"
-INVOKE, ANSWER = b"I", b"A"
+INVOKE, RESPONSE = b"I", b"A"
 STREAM, CHUNK, END, BROKEN, CANCEL = b"S", b"C", b"E", b"B", b"X"
 
 _HEADER = struct.Struct("!cII")  # kind, length of the fields, length of the body
@@ -40,15 +40,15 @@ class Frame(NamedTuple):
 
 
 def head(kind: bytes, fields: dict[str, Any] | None = None, body_length: int = 0) -> bytes:
-    """All of a frame but its body, which is to follow as it is."""
+    """A frame without its body, which has to follow."""
     text = json.dumps(fields).encode() if fields else b""
     return _HEADER.pack(kind, len(text), body_length) + text
 
 
 def read(file: BufferedReader) -> Frame | None:
-    """The next frame of a buffered file, or None when the other side is gone.
+    """The next frame of a buffered file, or None when the other side has gone.
 
-    The body is a ``bytearray`` of its own, read straight from the socket: handlers are given it without a copy.
+    The body is a new ``bytearray``, read straight from the socket, which handlers get without a copy.
     """
     header = file.read(_HEADER.size)
     if len(header) < _HEADER.size:
@@ -62,7 +62,7 @@ def read(file: BufferedReader) -> Frame | None:
 
 
 class Decoder:
-    """Puts frames together from the pieces that a transport delivers."""
+    """Assembles frames from the pieces that a transport delivers."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()

@@ -1,4 +1,4 @@
-"""What a worker says in the log: each message in one write, so that the lines of several workers do not mix."""
+"""A worker's log: each message is one write, so that the lines of several workers do not mix."""
 
 from __future__ import annotations
 
@@ -7,41 +7,41 @@ import os
 import sys
 import traceback
 
-from emulator.model_server.http.answer import HandlerError
+from emulator.model_server.http.response import HandlerError
 
-_HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep  # all of the server
+_HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep  # the model server's own code
 
 
 def start() -> None:
-    """Have what the handler prints and logs come out line by line, whatever characters are in it."""
+    """Write what the handler prints and logs line by line, whatever characters are in it."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
-    # As in Multi Model Server, a handler's logging.info() is seen without further ado.
+    # As in Multi Model Server, a handler's logging.info() is seen without configuration.
     logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.INFO)
 
 
 def failure(what: str) -> None:
-    """Say ``what`` failed, with the traceback of the exception being handled, from where the handler's code begins."""
-    sys.stderr.write(f"{what}\n{of_handler()}")
+    """Log what failed, with the traceback of the exception being handled, without the server's own frames."""
+    sys.stderr.write(f"{what}\n{handler_traceback()}")
 
 
-def of_handler() -> str:
-    """The traceback of the exception being handled, without the frames of this server that come first."""
+def handler_traceback() -> str:
+    """The traceback of the exception being handled, without the server's own frames at its beginning."""
     error = sys.exc_info()[1]
     assert error is not None
-    while error.__cause__ is not None and error.__traceback__ is not None and _is_ours_alone(error):
-        error = error.__cause__  # what we say of it is said elsewhere
+    while error.__cause__ is not None and error.__traceback__ is not None and _is_server_code_only(error):
+        error = error.__cause__  # the server's own message is logged elsewhere
     frames = error.__traceback__
-    while frames is not None and _is_ours(frames.tb_frame.f_code.co_filename):
+    while frames is not None and _is_server_code(frames.tb_frame.f_code.co_filename):
         frames = frames.tb_next
     if frames is None and isinstance(error, HandlerError):
-        return f"{error}\n"  # all that there is to know: none of it happened in the handler's code
+        return f"{error}\n"  # it did not happen in the handler's code
     return "".join(traceback.format_exception(type(error), error, frames))
 
 
-def _is_ours_alone(error: BaseException) -> bool:
-    return all(_is_ours(frame.filename) for frame in traceback.extract_tb(error.__traceback__))
+def _is_server_code_only(error: BaseException) -> bool:
+    return all(_is_server_code(frame.filename) for frame in traceback.extract_tb(error.__traceback__))
 
 
-def _is_ours(file: str) -> bool:
+def _is_server_code(file: str) -> bool:
     return file.startswith((_HERE, "<frozen importlib"))

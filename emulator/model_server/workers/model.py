@@ -1,4 +1,4 @@
-"""One model: its worker processes, and the queue of invocations before them."""
+"""One model: its worker processes, and its queue of invocations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from emulator.model_server.http.answer import Answer, not_found
+from emulator.model_server.http.response import Response, not_found
 from emulator.model_server.workers.spawner import Spawner
 from emulator.model_server.workers.worker_process import WorkerProcess
 
@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 class State(enum.Enum):
-    """Where a model is between its load and its unload."""
+    """A model's state, in words for messages."""
 
     LOADING = "being loaded"
     LOADED = "loaded"
@@ -26,7 +26,7 @@ class State(enum.Enum):
 
 
 class _Job(NamedTuple):
-    answer: asyncio.Future[Answer]
+    response: asyncio.Future[Response]
     fields: dict[str, Any]
     body: bytes
 
@@ -35,22 +35,22 @@ class Model:
     """One model. Its workers share its invocations, first come, first served."""
 
     def __init__(self, name: str, url: str, lost: Callable[[Model], None], invocation_seconds: float) -> None:
-        """``lost`` is called when the last worker has died."""
+        """``url`` is the model's directory. ``lost`` is called when the last worker has died."""
         self.name, self.url, self._lost, self._invocation_seconds = name, url, lost, invocation_seconds
         self.state = State.LOADING
         self.unload: asyncio.Task[None] | None = None  # the unload under way
         self._workers: set[WorkerProcess] = set()
         self._idle: deque[WorkerProcess] = deque()
         self._queue: deque[_Job] = deque()
-        self._settled = asyncio.Event()  # nobody waits for an answer
+        self._settled = asyncio.Event()  # set while nobody waits for a response
 
     async def load(self, spawner: Spawner, workers: int, handler: str | None, gpu: int | None) -> None:
-        """Start the workers and have each load the model. Raises Refusal, and then none is left."""
+        """Start the workers, each of which loads the model. Raises RequestError; no worker is left then."""
         self._workers = {
             WorkerProcess(spawner, self._on_idle, self._on_death, self._invocation_seconds) for _ in range(workers)
         }
-        order = {"model_name": self.name, "model_dir": os.path.abspath(self.url), "handler": handler, "gpu": gpu}
-        loads = [asyncio.ensure_future(worker.load(order)) for worker in self._workers]
+        fields = {"model_name": self.name, "model_dir": os.path.abspath(self.url), "handler": handler, "gpu": gpu}
+        loads = [asyncio.ensure_future(worker.load(fields)) for worker in self._workers]
         try:
             await asyncio.gather(*loads)
         except Exception:
@@ -58,40 +58,40 @@ class Model:
             await asyncio.gather(*loads, return_exceptions=True)
             raise
 
-    async def invoke(self, fields: dict[str, Any], body: bytes) -> Answer:
-        """The answer to an invocation, by the first worker that is idle. Raises Refusal.
+    async def invoke(self, fields: dict[str, Any], body: bytes) -> Response:
+        """The response to an invocation, from the first idle worker. Raises RequestError.
 
-        When this is cancelled, an invocation that is still in the queue leaves it.
+        When this is cancelled, an invocation that is still in the queue is removed.
         """
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        response: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         self._settled.clear()
         if self._idle:
-            self._idle.popleft().run(answer, fields, body)
+            self._idle.popleft().run(response, fields, body)
         else:
-            self._queue.append(_Job(answer, fields, body))
+            self._queue.append(_Job(response, fields, body))
         try:
-            return await answer
+            return await response
         except asyncio.CancelledError:
             self._settle()
-            if answer.done() and not answer.cancelled() and answer.exception() is None:
-                answer.result().discard()  # it came too late for whoever waited
+            if response.done() and not response.cancelled() and response.exception() is None:
+                response.result().discard()  # the caller has gone
             raise
 
     async def stop(self, grace_seconds: float) -> None:
-        """End the workers, and wait until their memory is back.
+        """End the workers, and wait until their memory is released.
 
-        Invocations under way that somebody waits for are finished first, for as long as the grace lasts; a load
-        under way is stopped.
+        Invocations under way whose callers wait are finished first, for up to ``grace_seconds``; a load under way is
+        stopped.
         """
         loading, self.state = self.state is State.LOADING, State.UNLOADING
         if loading:
             await self.kill()
         else:
             await self._settled_within(grace_seconds)
-            await self._let_go()
+            await self._end_workers()
 
     async def _settled_within(self, seconds: float) -> None:
-        """Wait until nobody waits for an answer any more, but no longer than that."""
+        """Wait until nobody waits for a response, but no longer than that."""
         settled = asyncio.ensure_future(self._settled.wait())
         try:
             await asyncio.wait([settled], timeout=seconds)
@@ -100,37 +100,37 @@ class Model:
         if not self._settled.is_set():
             _log.warning("Model %s: cutting off what is still under way after %g s", self.name, seconds)
 
-    async def _let_go(self) -> None:
-        """End the workers, the idle ones gently, and wait until their memory is back."""
+    async def _end_workers(self) -> None:
+        """Shut down idle workers, kill busy ones, and wait until their memory is released."""
         for worker in self._workers:
             if worker in self._idle:
-                worker.let_go()
+                worker.shut_down()
             else:
                 worker.kill()
-        await self._gone()
+        await self._wait_ended()
 
     async def kill(self) -> None:
-        """End the workers at once, and wait until their memory is back."""
+        """Kill the workers, and wait until their memory is released."""
         for worker in self._workers:
             worker.kill()
-        await self._gone()
+        await self._wait_ended()
 
-    async def _gone(self) -> None:
+    async def _wait_ended(self) -> None:
         await asyncio.gather(*(worker.ended for worker in self._workers))
         self._abandon_queue()
 
     def _on_idle(self, worker: WorkerProcess) -> None:
         while self._queue:
             job = self._queue.popleft()
-            if not job.answer.done():
+            if not job.response.done():
                 worker.run(*job)
                 return
         self._idle.append(worker)
         self._settle()
 
     def _on_death(self, worker: WorkerProcess) -> None:
-        # It is not replaced: workers mostly die for want of memory, and when the last one has died the platform
-        # loads the model, or starts the server of a single one, again, with all its workers.
+        # It is not replaced: workers mostly die because memory runs out. When the last one has died, the platform loads
+        # the model again, or restarts a single-model container, with all workers.
         self._workers.discard(worker)
         if worker in self._idle:
             self._idle.remove(worker)
@@ -141,12 +141,12 @@ class Model:
         self._settle()
 
     def _settle(self) -> None:
-        queued = any(not job.answer.done() for job in self._queue)
-        if not queued and not any(worker.awaited for worker in self._workers):
+        queued = any(not job.response.done() for job in self._queue)
+        if not queued and not any(worker.is_awaited for worker in self._workers):
             self._settled.set()
 
     def _abandon_queue(self) -> None:
         for job in self._queue:
-            if not job.answer.done():
-                job.answer.set_exception(not_found(self.name))
+            if not job.response.done():
+                job.response.set_exception(not_found(self.name))
         self._queue.clear()

@@ -1,4 +1,4 @@
-"""All models of the server: loading them, finding them, unloading them."""
+"""All models of a multi-model server: loads, finds and unloads them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import os
 from collections.abc import Coroutine
 from typing import Any
 
-from emulator.model_server.http.answer import Refusal, conflict, failure, not_found
+from emulator.model_server.http.response import RequestError, conflict, failure, not_found
 from emulator.model_server.workers.model import Model, State
 from emulator.model_server.workers.spawner import Spawner
 from emulator.model_server.workers.worker_process import WorkerProcess
 
 
 class Models:
-    """The models by name. A load or an unload goes on when the caller who asked for it leaves."""
+    """The models by name. A load or an unload continues when its caller goes away."""
 
     def __init__(
         self,
@@ -28,8 +28,8 @@ class Models:
         grace_seconds: float,
         invocation_seconds: float,
     ) -> None:
-        """``grace_seconds`` is how long an unload waits for invocations under way; ``invocation_seconds``
-        is how long a handler may take to begin its answer."""
+        """An unload waits up to ``grace_seconds`` for invocations under way; a handler may take up to
+        ``invocation_seconds`` to begin its response."""
         self._spawner, self._handler = spawner, handler
         self._workers_per_model, self._grace_seconds = workers_per_model, grace_seconds
         self._invocation_seconds = invocation_seconds
@@ -38,7 +38,7 @@ class Models:
         self._gpus = itertools.cycle(gpus())
 
     async def try_handler(self) -> None:
-        """Have a worker import the handler of all models, if there is one. Raises Refusal when it cannot be used."""
+        """Import the handler for all models, if there is one. Raises RequestError when it cannot be used."""
         if self._handler is None:
             return
         worker = WorkerProcess(self._spawner, lambda worker: None, lambda worker: None, self._invocation_seconds)
@@ -49,20 +49,20 @@ class Models:
             await worker.ended
 
     async def load(self, name: str, url: str) -> None:
-        """Load the model of the directory ``url``. Raises Refusal; the model is not there after that."""
+        """Load the model in the directory ``url``. Raises RequestError; the model is not known then."""
         if name in self._models:
             raise conflict(f"Model {name} is {self._models[name].state.value}.")
         if not os.path.isdir(url):
-            raise Refusal(404, "ModelNotFoundException", f"Model not found in model store: {url}")
+            raise RequestError(404, "ModelNotFoundException", f"Model not found in model store: {url}")
         model = self._models[name] = Model(name, url, self._forget, self._invocation_seconds)
         await asyncio.shield(self._task(self._load(model)))
 
     async def unload(self, name: str) -> None:
-        """Unload a model, and return when its processes are gone.
+        """Unload a model, and return when its processes have ended.
 
-        Invocations under way that somebody waits for are finished first, for as long as the grace lasts; a load
-        under way is stopped.
-        Raises Refusal when there is no such model.
+        Invocations under way whose callers wait are finished first, for up to ``grace_seconds``; a load under way is
+        stopped.
+        Raises RequestError when there is no such model.
         """
         model = self._models.get(name)
         if model is None:
@@ -72,16 +72,16 @@ class Models:
         await asyncio.shield(model.unload)
 
     def get(self, name: str) -> Model:
-        """A loaded model. Raises Refusal when there is no such model, or when it is not loaded."""
+        """A loaded model. Raises RequestError when it does not exist or is not loaded."""
         model = self._models.get(name)
         if model is None or model.state is not State.LOADED:
             raise not_found(name)
         return model
 
     def page(self, after: str, limit: int) -> tuple[list[Model], bool]:
-        """Up to ``limit`` loaded models whose names come after that one, and whether there are more.
+        """Up to ``limit`` loaded models whose names sort after ``after``, and whether there are more.
 
-        Other models coming and going in between makes no page lose or repeat a model that stays.
+        A model that stays loaded is on exactly one page, whatever is loaded or unloaded meanwhile.
         """
         names = sorted(name for name, model in self._models.items() if model.state is State.LOADED)
         start = bisect.bisect_right(names, after)
@@ -92,7 +92,7 @@ class Models:
         """Unload all models."""
 
         async def unload(name: str) -> None:
-            with contextlib.suppress(Refusal):  # its workers were told to end as well, and were faster
+            with contextlib.suppress(RequestError):  # its workers got the signal as well, and have ended
                 await self.unload(name)
 
         await asyncio.gather(*(unload(name) for name in list(self._models)))
@@ -124,7 +124,7 @@ class Models:
 
 
 def gpus() -> list[int | None]:
-    """The GPUs that models are spread over; None stands for the CPU."""
+    """The numbers of the GPUs that models are spread over; [None] = the CPU."""
     count = len(glob.glob("/dev/nvidia[0-9]*"))
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:

@@ -1,4 +1,4 @@
-"""The process of one worker: it loads one model, then answers one invocation after another until it is let go."""
+"""The process of one worker: it loads one model, then serves one invocation after another until it is shut down."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any, cast
 
 from emulator.model_server.handlers import styles
 from emulator.model_server.handlers.service import Service, as_chunk
-from emulator.model_server.http.answer import Answer, HandlerError, describe
+from emulator.model_server.http.response import HandlerError, Response, describe
 from emulator.model_server.workers import frames, log
 
 
 def work(connection: socket.socket) -> None:
-    """Obey the server at the other end of ``connection`` until it closes it."""
+    """Execute what the server sends over ``connection``, until the server closes it."""
     with connection, cast(BufferedReader, connection.makefile("rb", 65536)) as incoming:
         request = frames.read(incoming)
         if request is None:
@@ -30,23 +30,23 @@ def work(connection: socket.socket) -> None:
                 log.failure(f"Model {request.fields['model_name']} could not be loaded")
             elif not explained or error.__cause__ is not None:
                 log.failure(f"{request.fields['handler']} cannot be imported")
-            said = str(error) if explained else describe(error)
-            fields = {"status": 507 if isinstance(error, MemoryError) else 500, "message": said}
+            message = str(error) if explained else describe(error)
+            fields = {"status": 507 if isinstance(error, MemoryError) else 500, "message": message}
             connection.sendall(frames.head(frames.FAILED, fields))
             return
         connection.sendall(frames.head(frames.LOADED))
 
         while (frame := frames.read(incoming)) is not None:
-            # A CANCEL that crossed the end of its stream on the way has nothing left to stop.
+            # A CANCEL that arrives after its stream has ended is ignored.
             if frame.kind == frames.INVOKE and service is not None:
-                _send(connection, service.answer(frame.body, **frame.fields))
+                _send(connection, service.invoke(frame.body, **frame.fields))
                 service.finish()
 
 
 def _load(model_name: str, model_dir: str | None, handler: str | None, gpu: int | None) -> Service | None:
-    """Make this process look as a worker of Multi Model Server does, then find the handler and have it load.
+    """Prepare this process as Multi Model Server prepares a worker, then load the model with its handler.
 
-    Without a model, only try the handler out.
+    Without a model, only import the handler and check it.
     """
     log.start()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -54,24 +54,24 @@ def _load(model_name: str, model_dir: str | None, handler: str | None, gpu: int 
         assert handler is not None
         styles.try_out(handler)
         return None
-    with contextlib.suppress(FileNotFoundError):  # the handler may be all there is
+    with contextlib.suppress(FileNotFoundError):  # a pipeline's step may have a handler alone
         os.chdir(model_dir)
     return styles.load(model_name, model_dir, handler, gpu)
 
 
-def _send(connection: socket.socket, answer: Answer) -> None:
-    fields: dict[str, Any] = {"status": answer.status, "phrase": answer.phrase, "headers": answer.headers}
-    if isinstance(answer.body, Iterator):
+def _send(connection: socket.socket, response: Response) -> None:
+    fields: dict[str, Any] = {"status": response.status, "phrase": response.phrase, "headers": response.headers}
+    if isinstance(response.body, Iterator):
         connection.sendall(frames.head(frames.STREAM, fields))
-        _send_chunks(connection, answer.body)
+        _send_chunks(connection, response.body)
         return
-    assert isinstance(answer.body, bytes)
-    head = frames.head(frames.ANSWER, fields, len(answer.body))
-    if len(answer.body) < 65536:
-        connection.sendall(head + answer.body)
+    assert isinstance(response.body, bytes)
+    head = frames.head(frames.RESPONSE, fields, len(response.body))
+    if len(response.body) < 65536:
+        connection.sendall(head + response.body)
     else:
         connection.sendall(head)
-        connection.sendall(answer.body)
+        connection.sendall(response.body)
 
 
 def _send_chunks(connection: socket.socket, chunks: Iterator[Any]) -> None:
@@ -85,7 +85,7 @@ def _send_chunks(connection: socket.socket, chunks: Iterator[Any]) -> None:
         if hasattr(chunks, "close"):
             chunks.close()
     except Exception:
-        log.failure("A streamed answer broke off")
+        log.failure("A streamed response broke off")
         connection.sendall(frames.head(frames.BROKEN))
     else:
         connection.sendall(frames.head(frames.END))

@@ -1,4 +1,4 @@
-"""One worker process, as the server sees it: it starts, loads its model, takes one job after another, and ends."""
+"""A worker process as the server sees it: its start, load, invocations and end."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from emulator.model_server.http.answer import Answer, BrokenStream, Refusal, failure
+from emulator.model_server.http.response import BrokenStream, RequestError, Response, failure
 from emulator.model_server.workers import frames
 from emulator.model_server.workers.spawner import Spawner
 
 _log = logging.getLogger(__name__)
-_EXIT_SECONDS = 2.0  # for a worker to leave by itself; its handler may have atexit functions
-_LAST_WORDS_SECONDS = 0.5  # for reading what a dead worker had sent, should its socket still be held by a child of its
-_STREAM_BUFFER = 1 << 18  # bytes of a streamed answer that may wait for the caller before the handler has to
+_EXIT_SECONDS = 2.0  # for a worker to exit by itself; its handler may have atexit functions
+_DRAIN_SECONDS = 0.5  # for reading what a dead worker had sent, if a child of it still holds the socket
+_STREAM_BUFFER = 1 << 18  # bytes of a streamed response to buffer for a slow caller before the handler has to wait
 
 
 class WorkerProcess(asyncio.Protocol):
-    """A worker process. ``ended`` is done once it is gone and reaped."""
+    """A worker process. ``ended`` is done once the process has ended."""
 
     def __init__(
         self,
@@ -31,10 +31,10 @@ class WorkerProcess(asyncio.Protocol):
         dead: Callable[[WorkerProcess], None],
         invocation_seconds: float,
     ) -> None:
-        """``idle`` is called whenever the worker is ready for a job; ``dead`` once, when it dies unasked.
+        """``idle`` is called whenever the worker is ready for an invocation; ``dead`` once, if it dies unexpectedly.
 
-        One that takes longer than ``invocation_seconds`` to begin an answer is killed: it may never end, and
-        nobody else could use its model.
+        A worker that takes longer than ``invocation_seconds`` to begin a response is killed: it may never finish,
+        and its model would be blocked.
         """
         self._loop = asyncio.get_running_loop()
         self._spawner, self._idle, self._dead = spawner, idle, dead
@@ -43,7 +43,7 @@ class WorkerProcess(asyncio.Protocol):
         self._overdue: asyncio.TimerHandle | None = None
         self._reply: asyncio.Future[Any] | None = None
         self._stream: _Stream | None = None
-        self._loaded = self._let_go = self._disconnected = False
+        self._loaded = self._ending = self._disconnected = False
         self._wait_status: int | None = None
         self._pid = 0
         self._task = "starting"
@@ -51,9 +51,9 @@ class WorkerProcess(asyncio.Protocol):
         self.ended: asyncio.Future[None] = self._loop.create_future()
 
     async def load(self, model: dict[str, Any]) -> None:
-        """Start the process and have it load a model.
+        """Start the process, which loads a model.
 
-        Raises Refusal when that fails; the process is then gone or on its way out.
+        Raises RequestError when that fails; the process then has ended or is about to.
         """
         try:
             ours, theirs = socket.socketpair()
@@ -64,7 +64,7 @@ class WorkerProcess(asyncio.Protocol):
             raise failure(f"No process for the model: {error.strerror}", 507) from None
         await self._loop.create_unix_connection(lambda: self, sock=ours)
         exited.add_done_callback(self._on_exit)
-        if self._let_go:
+        if self._ending:
             self.kill()
         self._reply = self._loop.create_future()
         self._task = "loading the model" if model["model_dir"] is not None else "importing the handler"
@@ -74,30 +74,30 @@ class WorkerProcess(asyncio.Protocol):
         self._idle(self)
 
     @property
-    def awaited(self) -> bool:
-        """Whether anybody waits for what the worker is doing."""
+    def is_awaited(self) -> bool:
+        """Whether a caller waits for what the worker is doing."""
         if self._stream is not None:
             return not self._stream.closed
         return self._reply is not None and not self._reply.done()
 
-    def run(self, reply: asyncio.Future[Answer], fields: dict[str, Any], body: bytes) -> None:
-        """Put an idle worker to work; ``reply`` will be done with the answer, or with a Refusal."""
+    def run(self, reply: asyncio.Future[Response], fields: dict[str, Any], body: bytes) -> None:
+        """Start an invocation on an idle worker; ``reply`` gets the response, or a RequestError."""
         self._reply = reply
         self._overdue = self._loop.call_later(self._invocation_seconds, self._kill_overdue)
         self._transport.writelines([frames.head(frames.INVOKE, fields, len(body)), body])
 
-    def let_go(self) -> None:
-        """End an idle worker; it is given a little time to leave by itself."""
-        self._let_go = True
+    def shut_down(self) -> None:
+        """End an idle worker; it gets a little time to exit by itself."""
+        self._ending = True
         self._transport.close()
 
     def kill(self) -> None:
-        """End the worker, whatever it is doing."""
-        self._let_go = True
+        """Kill the worker, whatever it is doing."""
+        self._ending = True
         self._kill_if_left()
 
     def _kill_overdue(self) -> None:
-        _log.error("Killing a worker that has not answered for %g s", self._invocation_seconds)
+        _log.error("Killing a worker that has not begun its response for %g s", self._invocation_seconds)
         self._overdue = None
         self._was_overdue = True
         self._spawner.kill(self._pid)
@@ -114,16 +114,16 @@ class WorkerProcess(asyncio.Protocol):
         if self._wait_status is not None:
             self._end()
         else:
-            self._loop.call_later(_EXIT_SECONDS, self._kill_if_left)  # it may be on its way out
+            self._loop.call_later(_EXIT_SECONDS, self._kill_if_left)  # it may be about to exit
 
     def _take(self, frame: frames.Frame) -> None:
         kind, fields = frame.kind, frame.fields
-        if kind == frames.ANSWER:
-            self._resolve(_answer(fields, bytes(frame.body)))
+        if kind == frames.RESPONSE:
+            self._resolve(_response(fields, bytes(frame.body)))
             self._idle(self)
         elif kind == frames.STREAM:
             self._stream = _Stream(self._transport)
-            if not self._resolve(_answer(fields, self._stream)):
+            if not self._resolve(_response(fields, self._stream)):
                 self._stream.close()
         elif kind == frames.CHUNK and self._stream:
             self._stream.feed(bytes(frame.body))
@@ -134,18 +134,18 @@ class WorkerProcess(asyncio.Protocol):
         elif kind == frames.LOADED:
             self._resolve(None)
         elif kind == frames.FAILED:
-            self._let_go = True
+            self._ending = True
             self._resolve(failure(fields["message"], fields["status"]))
 
-    def _resolve(self, result: Answer | Refusal | None) -> bool:
-        """Give the one who waits what they wait for; False when they have left."""
+    def _resolve(self, result: Response | RequestError | None) -> bool:
+        """Pass a result to the caller that waits for it. Returns False if the caller has gone."""
         reply, self._reply = self._reply, None
         if self._overdue is not None:
             self._overdue.cancel()
             self._overdue = None
         if reply is None or reply.done():
             return False
-        if isinstance(result, Refusal):
+        if isinstance(result, RequestError):
             reply.set_exception(result)
         else:
             reply.set_result(result)
@@ -160,7 +160,7 @@ class WorkerProcess(asyncio.Protocol):
         if self._disconnected:
             self._end()
         else:
-            self._loop.call_later(_LAST_WORDS_SECONDS, self._end)
+            self._loop.call_later(_DRAIN_SECONDS, self._end)
 
     def _end(self) -> None:
         if self.ended.done() or self._wait_status is None:
@@ -170,7 +170,7 @@ class WorkerProcess(asyncio.Protocol):
         reason, out_of_memory = _cause_of_death(self._wait_status)
         if self._was_overdue:
             reason = (
-                f"it was killed because it had not begun to answer within {self._invocation_seconds:g} s, the limit "
+                f"it was killed because it had not begun its response within {self._invocation_seconds:g} s, the limit "
                 "SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS"
             )
         if self._loaded:
@@ -180,12 +180,12 @@ class WorkerProcess(asyncio.Protocol):
             self._resolve(failure(message, 507 if out_of_memory else 500))
         if self._stream:
             self._stream.end(BrokenStream(f"the worker process died: {reason}"))
-        if self._loaded and not self._let_go:
+        if self._loaded and not self._ending:
             self._dead(self)
 
 
 class _Stream:
-    """The body of a streamed answer on its way from the worker to the caller. The slower of both sets the pace."""
+    """The body of a streamed response on its way from the worker to the caller, at the pace of the slower of both."""
 
     def __init__(self, worker: asyncio.Transport) -> None:
         self._worker = worker
@@ -196,7 +196,7 @@ class _Stream:
         self._error: BrokenStream | None = None
 
     def feed(self, chunk: bytes) -> None:
-        """A chunk from the worker."""
+        """Add a chunk from the worker."""
         if self.closed:
             return
         self._chunks.append(chunk)
@@ -206,12 +206,12 @@ class _Stream:
         self._more.set()
 
     def end(self, error: BrokenStream | None) -> None:
-        """There is no more, because it is complete or because of ``error``."""
+        """End the body: it is complete, or broken by ``error``."""
         self._ended, self._error = True, error
         self._more.set()
 
     def close(self) -> None:
-        """Nobody reads on: have the handler stop, and drop what comes until it does."""
+        """Stop the handler, as nobody reads the body any more; chunks that still come are dropped."""
         if self.closed:
             return
         self.closed = True
@@ -238,13 +238,13 @@ class _Stream:
         return chunk
 
 
-def _answer(fields: dict[str, Any], body: bytes | _Stream) -> Answer:
+def _response(fields: dict[str, Any], body: bytes | _Stream) -> Response:
     headers = [(name, value) for name, value in fields["headers"]]
-    return Answer(fields["status"], fields["phrase"], headers, body)
+    return Response(fields["status"], fields["phrase"], headers, body)
 
 
 def _cause_of_death(wait_status: int) -> tuple[str, bool]:
-    """In words, and whether it looks like the work of an out-of-memory killer."""
+    """The cause in words, and whether it looks like an out-of-memory kill."""
     code = os.waitstatus_to_exitcode(wait_status)
     if code < 0:
         names = {number.value: number.name for number in signal.Signals}

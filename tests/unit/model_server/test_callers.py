@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from emulator.model_server.http.answer import Answer
 from emulator.model_server.http.connection import Connection, Request
+from emulator.model_server.http.response import Response
 from emulator.model_server.http.server import Action, Server
 
 OWN = [("Host", "127.0.0.1:10000")]
@@ -22,9 +22,9 @@ class Recording(Server):
     async def stop(self) -> None: ...
 
     def _actions(self, path: list[str]) -> dict[str, Action]:
-        async def load(_: Request) -> Answer:
+        async def load(_: Request) -> Response:
             self.calls += 1
-            return Answer.json({"status": "loaded"})
+            return Response.json({"status": "loaded"})
 
         return dict.fromkeys(("GET", "POST", "DELETE", "OPTIONS"), load)
 
@@ -69,9 +69,9 @@ def test_nor_is_a_target_with_a_host_of_its_own() -> None:
 
 def test_a_handlers_header_stays_in_its_line() -> None:
     evil = "a\r\nSet-Cookie: b\r\n\r\nHTTP/1.1 200 OK\x00"
-    answer = Answer(200, evil, [("X-Any", evil), (evil, "value")], b"body")
+    answer = Response(200, evil, [("X-Any", evil), (evil, "value")], b"body")
 
-    async def respond(_: Request) -> Answer:
+    async def respond(_: Request) -> Response:
         return answer
 
     head, _, body = sent(respond).partition(b"\r\n\r\n")
@@ -83,7 +83,7 @@ def test_a_handlers_header_stays_in_its_line() -> None:
     ]
 
 
-def sent(respond: Callable[[Request], Awaitable[Answer]]) -> bytes:
+def sent(respond: Callable[[Request], Awaitable[Response]]) -> bytes:
     """What a connection sends in answer to one request."""
 
     class Transport:
