@@ -887,7 +887,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
         (["--handler", "nowhere.py:handle"], {}, "there is no file nowhere.py"),
         (["--workers-per-model", "0"], {}, "'0' is not a number of processes"),
         ([], {"SAGEMAKER_MODEL_SERVER_WORKERS": "many"}, "'many' is not a number of processes"),
-        ([], {"SAGEMAKER_BIND_TO_PORT": "http"}, "SAGEMAKER_BIND_TO_PORT is a port number, not 'http'"),
+        ([], {"SAGEMAKER_BIND_TO_PORT": "http"}, "SAGEMAKER_BIND_TO_PORT must be a port number, not 'http'"),
     ],
 )
 def test_arguments_that_make_no_sense_are_named(
