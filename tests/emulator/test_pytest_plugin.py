@@ -43,7 +43,9 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Path:
     Its tests, in ``tests``, run from another directory than that of the handler and the models.
     """
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
-    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    # Neither the plugins that happen to be installed, some of which take a second to import, nor a user's options.
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p localmme.pytest_plugin -p no:cacheprovider")
     for worker in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
         monkeypatch.delenv(worker, raising=False)
     directory = pytester.path / "tests"
@@ -64,15 +66,24 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def run(pytester: pytest.Pytester, project: Path):
-    """Run pytest on a file with these tests."""
+    """Run pytest on a file with these tests; in a process of its own, if they count those below it."""
 
-    def run(tests: str, *arguments: str, configuration: str = "") -> pytest.RunResult:
+    def run(tests: str, *arguments: str, configuration: str = "", in_process: bool = False) -> pytest.RunResult:
         (project / "test_user.py").write_text("import pytest\nserved = pytest.mark.localmme\n" + tests)
         if configuration:
             (project / "pytest.ini").write_text("[pytest]\n" + configuration)
+        if in_process:
+            return pytester.runpytest_inprocess(*arguments, "tests", "--strict-markers")
         return pytester.runpytest_subprocess(*arguments, "tests", "--strict-markers", timeout=120)
 
     return run
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for users: pytest finds the plugin by its entry point, as it finds all others."""
+    monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:cacheprovider")
 
 
 @pytest.fixture
@@ -86,6 +97,7 @@ def told(pytester: pytest.Pytester):
     return told
 
 
+@pytest.mark.usefixtures("installed")
 def test_a_handlers_test_is_three_lines(run) -> None:
     result = run(
         """
@@ -97,6 +109,7 @@ def test_upper(localmme):
     result.assert_outcomes(passed=1)
 
 
+@pytest.mark.usefixtures("installed")
 def test_without_the_plugin_there_is_no_fixture(pytester: pytest.Pytester, project: Path) -> None:
     (project / "test_user.py").write_text("def test(localmme):\n    pass\n")
     result = pytester.runpytest_subprocess("tests", "-p", "no:localmme", timeout=120)
@@ -218,7 +231,8 @@ def described(request):
     ],
 )
 def test_what_cannot_be_served_is_an_error_at_the_test_that_asked_for_it(run, marker: str, words: list[str]) -> None:
-    result = run(f"@served({marker})\ndef test_it(localmme):\n    pass\n\ndef test_another():\n    pass\n")
+    tests = f"@served({marker})\ndef test_it(localmme):\n    pass\n\ndef test_another():\n    pass\n"
+    result = run(tests, in_process=True)
     result.assert_outcomes(errors=1, passed=1)
     result.stdout.fnmatch_lines([f"*{line}" for line in words])
     result.stdout.no_fnmatch_line("*Traceback*")
@@ -240,15 +254,16 @@ def test_another_handler(localmme, tell):
     (pytester.path / "tests" / "other.py").write_text("def handle(data, context):\n    return ['other']\n")
     archive(pytester.path / "elsewhere" / "a.tar.gz", {"model.txt": "a"})
     configuration = "localmme_models = s3\nlocalmme_command = no-such-server\nlocalmme_max_loaded_models = 1\n"
-    run(tests, "--localmme-handler=tests/handler.py", configuration=configuration).assert_outcomes(passed=2)
-    run(tests, "--localmme-handler=tests/handler.py", "--localmme-models=elsewhere", "-k", "test_it").assert_outcomes(
-        passed=1, deselected=1
-    )
+    words = ["--localmme-handler=tests/handler.py"]
+    run(tests, *words, configuration=configuration, in_process=True).assert_outcomes(passed=2)
+    words += ["--localmme-models=elsewhere", "-k", "test_it"]
+    run(tests, *words, in_process=True).assert_outcomes(passed=1, deselected=1)
     assert told() == [[["a.tar.gz", "b.tar.gz"], "X"], ["other"], [["a.tar.gz"], "X"]]
 
 
 def test_a_number_that_is_none_is_an_error_that_says_so(run) -> None:
-    result = run("def test_it(localmme): pass", "--localmme-models=tests/s3", "--localmme-max-loaded-models=few")
+    wrong = ("--localmme-models=tests/s3", "--localmme-max-loaded-models=few")
+    result = run("def test_it(localmme): pass", *wrong, in_process=True)
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines("*localmme_max_loaded_models takes a number, not 'few'.*")
 
@@ -304,9 +319,9 @@ import time
 def test_each(localmme, tell, number, worker_id):
     assert localmme.invoke("a.tar.gz", b"x") == b"X"
     tell(worker_id, localmme.url)
-    time.sleep(0.3)  # so that no worker does all of it
+    time.sleep(0.1)  # so that no worker does all of it
 """,
-        "-n2",
+        *("-p", "xdist", "-n2"),
     )
     result.assert_outcomes(passed=6)
     pairs = {tuple(pair) for pair in told()}
@@ -350,7 +365,7 @@ def test_nothing_is_left_when_pytest_is_killed(pytester: pytest.Pytester, endles
 
 
 def test_nothing_is_left_when_pytest_is_killed_at_any_moment(pytester: pytest.Pytester, endless, run) -> None:
-    moments = [0.3 + 4.7 * (turn + random.random()) / KILLS for turn in range(KILLS)]
+    moments = [0.3 + 2.7 * (turn + random.random()) / KILLS for turn in range(KILLS)]
     began = time.monotonic()
     running = [endless() for _ in moments]
     for moment, process in zip(moments, running):
