@@ -1,1 +1,1 @@
-"""Model archives: where they come from, and how they get onto a volume."""
+"""Model archives: where they are stored, and how they are extracted onto a volume."""

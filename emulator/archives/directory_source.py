@@ -1,4 +1,4 @@
-"""A local directory that stands for the S3 prefix ``ModelDataUrl``: its archives are the objects that S3 has there."""
+"""Reads model archives from a local directory, which stands for the S3 prefix ``ModelDataUrl``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from emulator.storage.object_files import open_file, stat_file
 from emulator.storage.object_records import version_of
 from emulator.suggestions import did_you_mean
 
-LOOKED_AT = 300  # names, when one that is not there is requested: each time takes some milliseconds
+LOOKED_AT = 300  # names, to find one similar to a missing one: that takes some milliseconds
 
 
 class DirectorySource:
@@ -33,14 +33,14 @@ class DirectorySource:
     is_remote = False
 
     def __init__(self, directory: Path, url: S3Url | None = None) -> None:
-        """``url``: the directory is this bucket's; the archives are those with its prefix."""
+        """``url``: the directory is its bucket, and the archives are those with its prefix."""
         self.directory = directory.resolve()
         self._holds_buckets = url is None
         url = url or S3Url(self.directory.name)
         self._bucket, self._prefix = url.bucket, url.key
 
     def check(self) -> None:
-        """The directory may come later."""
+        """Nothing to check: the directory may be created later."""
 
     @contextmanager
     def open(self, target_model: str) -> Iterator[tuple[BufferedReader[Any], Version]]:
@@ -59,7 +59,7 @@ class DirectorySource:
             yield archive, version_of(os.fstat(file.fileno()))
 
     def version(self, target_model: str) -> Version:
-        """What changes when the archive changes. Raises ArchiveNotFound if there is none."""
+        """A value that changes with the archive. Raises ArchiveNotFound."""
         try:
             return version_of(stat_file(self.directory, self._key(target_model), holds_buckets=self._holds_buckets))
         except NoSuchKey:
@@ -70,11 +70,11 @@ class DirectorySource:
         return self._files(hidden=False)
 
     def objects(self) -> Iterator[str]:
-        """What is left of the key of every file without the prefix."""
+        """The keys of all files below the prefix, relative to it."""
         return (name for name, _ in self._files(hidden=True))
 
     def close(self) -> None:
-        """A file needs no breaking off: nothing keeps it waiting."""
+        """Nothing to do: reading a file does not wait."""
 
     def _files(self, hidden: bool) -> Iterator[tuple[str, int]]:
         tree = KeyTree(self.directory, hidden=hidden, holds_buckets=self._holds_buckets)
@@ -93,7 +93,7 @@ class DirectorySource:
         return error
 
     def _near_miss(self, target_model: str) -> SetupError | None:
-        """What to do about an archive that is not there, if another one has nearly that name."""
+        """Advice for a missing archive: one with a similar name; may be empty."""
         names = [name for name, _ in islice(self.archives(), LOOKED_AT)]
         whole = f"{target_model}.tar.gz"
         advice = did_you_mean(whole if whole in names else target_model, names)

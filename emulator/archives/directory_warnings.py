@@ -1,4 +1,4 @@
-"""A look at what is in a directory of models when an endpoint begins, before the first call says it less plainly."""
+"""Warnings about a directory of models, when an endpoint starts: clearer than the errors of its first invocations."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ GZIP = b"\x1f\x8b"
 
 
 def bare_models(bucket: ModelSource) -> str:
-    """What to tell of files there that look like models and are no archives; nothing if all is well.
+    """A warning about files that look like models but are not archives; empty if all is well.
 
-    Of a place where nothing is an archive, all files count. Real S3 is not asked: its answers take time.
+    If there is no archive at all, every file counts. Real S3 is not listed, as that takes time.
     """
     if not isinstance(bucket, DirectorySource):
         return ""
@@ -46,5 +46,5 @@ def _is_compressed(bucket: DirectorySource, name: str) -> bool:
     try:
         with bucket.open(name) as (file, _):
             return file.read(len(GZIP)) == GZIP
-    except (AwsError, OSError):  # it has gone, or is not ours to read
+    except (AwsError, OSError):  # it does not exist, or is not readable
         return True

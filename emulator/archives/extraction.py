@@ -1,4 +1,4 @@
-"""model.tar.gz to a directory: whole or not at all, and never a byte outside it.
+"""Extracts model.tar.gz to a directory: completely or not at all, and never outside of it.
 
 What makes escape impossible is the order of work, not a list of known attacks:
 
@@ -46,7 +46,7 @@ _short.maxstring = 200
 
 @dataclass(frozen=True)
 class Extracted:
-    """What an archive came to.
+    """The outcome of an extraction.
 
     size_bytes: of all its files, holes included.
     files: its members, and the directories that only the names of its members imply.
@@ -86,7 +86,7 @@ def extract(archive: BufferedReader[Any], directory: Path, *, max_bytes: int, ma
 
 
 def examine(archive: BufferedReader[Any], *, max_bytes: int, max_files: int) -> Iterator[tarfile.TarInfo]:
-    """Go through a model.tar.gz as ``extract`` does, and yield each member before it is looked at.
+    """Examine a model.tar.gz as ``extract`` does, without writing; yields each member before it is examined.
 
     What files hold is read, but not written; their names are, to a temporary directory that is gone afterwards.
 
@@ -104,7 +104,7 @@ def examine(archive: BufferedReader[Any], *, max_bytes: int, max_files: int) -> 
 
 
 def linked(source: str, target: str) -> bool:
-    """Whether a hard link was made. If not, ``target`` is a copy: file systems count so many links (ext4: 65,000)."""
+    """Whether a hard link was made. If not, ``target`` is a copy: file systems limit links to a file (ext4: 65,000)."""
     try:
         os.link(source, target)
     except OSError as error:
@@ -128,7 +128,7 @@ def _check_gzip(start: bytes) -> None:
 
 
 class _Stream:
-    """The tar inside the gzip, forwards only, with bounds on what it can make its reader do."""
+    """The tar inside the gzip, read forwards only, with limits on what it can cost its reader."""
 
     def __init__(self, unzipped: BinaryIO, max_bytes: int, max_files: int) -> None:
         self._unzipped = unzipped
@@ -304,7 +304,7 @@ class _Tree:
         target = _name(member.linkname)
         if target not in self._links and not os.path.isfile(self._path(target)):
             raise ArchiveError(f"{_short.repr(name)} is linked to {_short.repr(target)}, which is no file before it.")
-        if target == name:  # tar writes this when it was told to pack a file twice
+        if target == name:  # tar writes this when a file was named twice
             return
         path = self._place(name)
         if target in self._links:
@@ -359,7 +359,7 @@ class _Tree:
 
 
 def _name(path: str) -> str:
-    """A member's path as its name in a tree. Raises ArchiveError when it is none."""
+    """A member's path as a name in a tree. Raises ArchiveError when it is invalid."""
     steps = [step for step in path.split("/") if step not in ("", ".")]
     if path.startswith("/") or ".." in steps:
         raise ArchiveError(f"{_short.repr(path)} is outside the model.")
@@ -383,7 +383,7 @@ def _time_ns(member: tarfile.TarInfo) -> int:
 
 @contextmanager
 def _explained(name: str) -> Iterator[None]:
-    """Turn the system's errors that are the archive's fault into an ArchiveError."""
+    """Raises ArchiveError for errors of the system that the archive has caused."""
     try:
         yield
     except (FileExistsError, IsADirectoryError, NotADirectoryError):

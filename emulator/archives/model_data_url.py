@@ -1,4 +1,4 @@
-"""The URLs that ModelDataUrl may be: S3's, in each of their spellings, taken apart."""
+"""Parses the URLs that a ModelDataUrl may be: those of S3, in each spelling."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class S3Url:
 
 @dataclass(frozen=True)
 class LocalS3:
-    """A place in S3, where a directory of this machine stands for S3."""
+    """A place in S3, for which a directory of this machine stands."""
 
     directory: Path  # the bucket's
     url: S3Url
@@ -50,7 +50,7 @@ ModelData = Path | S3Url | LocalS3  # where a container's model data is
 
 
 def is_url(text: str) -> bool:
-    """Whether a text is meant as a URL, not as a path."""
+    """Whether a text is a URL, not a path."""
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) is not None
 
 
@@ -76,7 +76,7 @@ def parse_s3_url(text: str) -> S3Url:
 
 
 def slash_missing(prefix: str, target_model: str) -> SetupError | None:
-    """What to do about an archive that is not there, if that is for want of a slash."""
+    """Advice for a missing archive, if the cause is a missing slash; may be empty."""
     if S3Url("", prefix).is_folder or target_model.startswith("/"):
         return None
     return SetupError(

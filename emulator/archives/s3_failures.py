@@ -1,4 +1,4 @@
-"""What went wrong with real S3, told to who can do something about it. No secret is ever part of it."""
+"""Explains errors of real S3 to users: cause and remedy, never with a secret."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def is_refused(error: Exception) -> bool:
 
 
 def problem(error: Exception, url: S3Url, endpoint: str) -> str:
-    """What is wrong, and what to do. ``endpoint`` is where S3 was asked; empty if there is no telling."""
+    """Cause and remedy of an error. ``endpoint`` is the address of S3; empty if it is not known."""
     from botocore import exceptions
 
     name, code, place = type(error).__name__, _code(error), _place(endpoint)
@@ -75,7 +75,7 @@ def _no_s3(url: S3Url, place: str) -> str:
 
 
 def _environment() -> str:
-    """The variables that name an endpoint: localmme env makes people set one of them."""
+    """The set variables that name an endpoint, which ``localmme env`` may have set."""
     names = [name for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL") if os.environ.get(name)]
     if not names:
         return ""
@@ -85,7 +85,7 @@ def _environment() -> str:
 
 
 def _place(endpoint: str) -> str:
-    """`` at HOST``, if it is not Amazon's."""
+    """`` at HOST`` for a host that is not Amazon's; else an empty string."""
     split = urlsplit(endpoint)
     host = split.hostname or ""
     if not host or host.endswith((".amazonaws.com", ".amazonaws.com.cn")):

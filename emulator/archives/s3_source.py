@@ -1,7 +1,7 @@
-"""Real S3 as the place of model archives, by boto3 and with its user's own settings.
+"""Reads model archives from real S3, by boto3 and with the user's own settings.
 
 An archive goes from its connection straight into the extraction: it is never whole in memory or on the disk.
-boto3 is imported when S3 is first asked for something.
+boto3 is imported at the first request to S3.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from emulator.aws.errors import AwsError
 from emulator.errors import SetupError
 
 CONNECT_SECONDS, READ_SECONDS = 10, 20  # without an answer, before it is tried again
-ATTEMPTS = 5  # of a connection that broke before it brought anything
+ATTEMPTS = 5  # for a connection that broke before it delivered data
 CONNECTIONS = 32  # kept to one place
 
 _making = threading.Lock()
@@ -38,7 +38,7 @@ class S3Source:
         self._closed = threading.Event()
 
     def check(self) -> None:
-        """Look whether the prefix can be listed. Raises SetupError."""
+        """Check that the prefix can be listed. Raises SetupError."""
         with self._explained(self._prefix):
             _client().list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
 
@@ -58,7 +58,7 @@ class S3Source:
             yield file, download.entity_tag
 
     def version(self, target_model: str) -> Version:
-        """The object's entity tag. Raises the same as ``open``."""
+        """The object's entity tag. Raises what ``open`` raises."""
         key = self._key(target_model)
         try:
             found: tuple[int, int] | str = _client().head_object(Bucket=self._bucket, Key=key)["ETag"]
@@ -77,11 +77,11 @@ class S3Source:
                         yield target_model, found["Size"]
 
     def objects(self) -> Iterator[str]:
-        """What is left of the key of every object without the prefix. Raises SetupError."""
+        """The keys of all objects below the prefix, relative to it. Raises SetupError."""
         return (name for name, _ in self.archives())
 
     def close(self) -> None:
-        """Break off downloads. One whose connection is silent notices when its time is up."""
+        """Cancel downloads. One that waits for data ends when its time-out does."""
         self._closed.set()
 
     def _key(self, target_model: str) -> str:
@@ -96,7 +96,7 @@ class S3Source:
 
 
 class _Download(io.RawIOBase):
-    """The bytes of one object. A connection that breaks is replaced by one that goes on where it ended."""
+    """The bytes of one object. A broken connection is replaced by one that continues at the same position."""
 
     def __init__(self, bucket: str, key: str, closed: threading.Event) -> None:
         super().__init__()
@@ -163,7 +163,7 @@ def _client() -> Any:
 
 
 def _endpoint() -> str:
-    """Where S3 is; empty if that cannot be told."""
+    """The address of S3; empty if it is not known."""
     try:
         text: str = _client().meta.endpoint_url
         return text
@@ -172,14 +172,14 @@ def _endpoint() -> str:
 
 
 def _failure(error: Exception, bucket: str, key: str) -> AwsError:
-    """What an invocation is answered with."""
+    """The error with which an invocation is answered."""
     if is_not_there(error) or is_refused(error):
         return ArchiveNotFound(bucket, key)
     return ArchiveUnavailable(problem(error, S3Url(bucket, key), _endpoint()))
 
 
 def _cause(error: Exception, bucket: str, key: str) -> Exception | None:
-    """What the log tells beyond that."""
+    """Details for the log."""
     if is_refused(error):
         return SetupError(problem(error, S3Url(bucket, key), _endpoint()))
     return None

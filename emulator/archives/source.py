@@ -1,4 +1,4 @@
-"""Where model archives come from: the interface of a local directory (directory_source) and of real S3 (s3_source)."""
+"""The interface to model archives, in a local directory (directory_source) or in real S3 (s3_source)."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ OPENED_WITH = 256 * 1024  # bytes of buffer
 class ModelSource(Protocol):
     """The archives below a prefix; a TargetModel is the rest of an archive's key. All calls block."""
 
-    is_remote: bool  # whether each question takes its time, and may cost money
+    is_remote: bool  # whether each call takes time, and may cost money
 
     def check(self) -> None:
-        """Look whether there is such a place. Raises SetupError, with what to do, if it is of no use."""
+        """Check that the place can be used. Raises SetupError, with a remedy."""
 
     def open(self, target_model: str) -> AbstractContextManager[tuple[BufferedReader[Any], Version]]:
-        """The archive's bytes, and its version. Raises the AwsError that SageMaker answers with if there is none."""
+        """The archive's bytes, and its version. Raises SageMaker's AwsError if the archive does not exist."""
 
     def version(self, target_model: str) -> Version:
-        """What changes when the archive changes. Raises AwsError if there is none."""
+        """A value that changes with the archive. Raises AwsError if the archive does not exist."""
 
     def archives(self) -> Iterator[tuple[str, int]]:
-        """TargetModel and size in bytes of all that is there. Raises SetupError."""
+        """TargetModel and size in bytes of all archives. Raises SetupError."""
 
     def objects(self) -> Iterator[str]:
-        """What is left of the keys of all objects without the prefix. Raises SetupError."""
+        """The keys of all objects below the prefix, relative to it. Raises SetupError."""
 
     def close(self) -> None:
-        """Break off what is being read. May be called at any time, by any thread."""
+        """Cancel all reads under way. May be called at any time, by any thread."""

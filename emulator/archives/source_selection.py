@@ -1,4 +1,4 @@
-"""From where a container's model data is to the bucket that it is read from."""
+"""Chooses the source from which a container's model data is read."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def is_prefix(model_data: ModelData) -> bool:
 
 
 def source_of_one(model_data: ModelData) -> tuple[ModelSource, str]:
-    """Where the one archive of a container is, and its name there."""
+    """The source of a single-model container's archive, and the archive's name there."""
     if isinstance(model_data, S3Url):
         return S3Source(model_data.bucket), model_data.key
     if isinstance(model_data, LocalS3):

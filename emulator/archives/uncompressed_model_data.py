@@ -1,4 +1,4 @@
-"""Model data that is no archive: objects copied as they are, for an S3DataSource with CompressionType None."""
+"""Copies model data that is not an archive: objects, for an S3DataSource with CompressionType None."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from emulator.storage.keys import path_names
 def copy_objects(
     bucket: ModelSource, names: Iterable[tuple[str, str]], directory: Path, *, max_bytes: int, max_files: int
 ) -> int:
-    """Write objects below ``directory``, which is made; the bytes that they take.
+    """Copy objects to ``directory``, which is created. Returns their size in bytes.
 
     ``names`` are those of each object in the bucket and below the directory. Blocks. Raises ArchiveError for a name
     that cannot be a file's, and when there are too many or too much of them; what the bucket raises.

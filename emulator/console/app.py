@@ -25,7 +25,7 @@ def console(
     region: str,
     loop: asyncio.AbstractEventLoop,
 ) -> Application:
-    """The pages, which are made when the first of them is asked for: Flask takes a while to import."""
+    """The pages, created with the first request for one: importing Flask takes a while."""
     pages = functools.cache(lambda: in_threads(flask_application(is_in_service, state, region, loop)))
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
@@ -40,7 +40,7 @@ def flask_application(
     region: str,
     loop: asyncio.AbstractEventLoop,
 ) -> Flask:
-    """A WSGI application that runs in threads, and asks the event loop for everything that it shows."""
+    """A WSGI application that runs in threads, and gets everything that it shows from the event loop."""
     from flask import Flask, abort, jsonify, request
 
     app = Flask(__name__, static_folder=None)
@@ -49,7 +49,7 @@ def flask_application(
 
     @app.before_request
     def refuse_other_spellings() -> None:
-        # Werkzeug takes //_localmme/state for /_localmme/state. Who let the request pass did not, and asked nobody.
+        # Werkzeug routes //_localmme/state as /_localmme/state, for which access control has checked no permission.
         if request.url_rule is not None and request.environ["PATH_INFO"] != request.url_rule.rule:
             abort(404)
 

@@ -1,4 +1,4 @@
-"""What the emulator's own pages need to be allowed. [ours]"""
+"""The permissions that the emulator's own pages require. [ours]"""
 
 from __future__ import annotations
 

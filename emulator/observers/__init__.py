@@ -1,1 +1,1 @@
-"""Listeners to the event stream: the terminal, CloudWatch metrics, the last lines of containers."""
+"""Listeners to the event stream: the terminal, CloudWatch metrics, and the containers' output."""

@@ -29,7 +29,7 @@ TIMES = {
     ModelLoaded: "ModelLoadingTime",
     ModelUnloaded: "ModelUnloadingTime",
 }
-KEPT_MINUTES = 24 * 60  # [ours] CloudWatch keeps figures of a minute for 15 days
+KEPT_MINUTES = 24 * 60  # [ours] CloudWatch keeps one-minute data points for 15 days
 KEPT_PERCENTILES_MINUTES = 3 * 60  # [ours]
 UNITS = {
     "ModelLatency": "Microseconds",
@@ -76,14 +76,14 @@ class Figure:
             self.maximum = value
 
     def add_time(self, microseconds: float) -> None:
-        """The same, for percentiles as well."""
+        """Values with the buckets that percentiles need."""
         self.add(microseconds)
         bucket = int(math.log(microseconds) / _STEP) if microseconds > 1 else 0
         self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
 
 
 def percentile(figures: list[Figure], percent: float) -> float | None:
-    """The time that so many percent of the times are not above; None if none of these figures tells it."""
+    """The time at or below which are that many percent of the times; None if it was not recorded."""
     buckets: Counter[int] = Counter()
     for figure in figures:
         buckets.update(figure.buckets)
@@ -98,13 +98,13 @@ def percentile(figures: list[Figure], percent: float) -> float | None:
 
 @dataclass(slots=True)
 class Calls:
-    """The invocations of a variant in a minute. Numbers that add up fast: each invocation passes here."""
+    """The invocations of a variant in a minute. Plain numbers, as every invocation is counted here."""
 
     count: int = 0
     client_errors: int = 0
     server_errors: int = 0
     model_errors: int = 0
-    to_many_models: int = 0  # those that came to a multi-model container
+    to_many_models: int = 0  # those to a multi-model container
     cache_hits: int = 0
     streams: int = 0  # those whose answer began as a stream
     mid_stream_errors: int = 0
@@ -169,7 +169,7 @@ class Calls:
 
 
 def _ones(ones: int, count: int) -> Figure:
-    """So many times 1 among values of 0 and 1."""
+    """The values of a metric that was 1 that many times, and else 0."""
     figure = Figure()
     figure.count, figure.total = count, ones
     figure.minimum, figure.maximum = int(ones == count), int(ones > 0)
@@ -178,7 +178,7 @@ def _ones(ones: int, count: int) -> Figure:
 
 @dataclass(slots=True)
 class Usage:
-    """What was observed of one instance in a minute: processor time as a whole, else what was seen last."""
+    """One instance in a minute: the sum of its processor time, and the last value of everything else."""
 
     cpu_seconds: float | None = 0.0
     seconds: float = 0.0
@@ -240,7 +240,7 @@ class Minute:
         )
 
     def data(self, region: str) -> Iterator[Datum]:
-        """What there is of a region's endpoints."""
+        """The figures of a region's endpoints in this minute."""
         for series, calls in self.calls.items():
             yield from self._of(INVOCATIONS, series, region, calls.metrics())
         for series, figures in self.times.items():
@@ -278,7 +278,7 @@ class CloudWatchMetrics:
     """Listens to the event stream. It is on the path of every invocation, so it only adds."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
-        """``clock`` tells seconds since 1970."""
+        """``clock`` returns seconds since 1970."""
         self._clock = clock
         self._minutes: deque[Minute] = deque(maxlen=KEPT_MINUTES)
 
@@ -315,7 +315,7 @@ class CloudWatchMetrics:
 
     def _minute(self) -> Minute:
         began = int(self._clock()) // 60 * 60
-        # A clock that is set back does not reopen a minute.
+        # If the clock is set back, no earlier minute is changed.
         if not self._minutes or began > self._minutes[-1].began:
             self._minutes.append(Minute(began))
             if len(self._minutes) > KEPT_PERCENTILES_MINUTES:

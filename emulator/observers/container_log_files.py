@@ -1,4 +1,4 @@
-"""The output of containers in files: one for each container, appended to, so that earlier runs stay readable."""
+"""Writes the output of containers to files: one for each container, appended to, so that earlier runs stay readable."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ContainerLogFiles:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._lines: defaultdict[Origin, list[str]] = defaultdict(list)  # that are not on their way to the disk yet
+        self._lines: defaultdict[Origin, list[str]] = defaultdict(list)  # not yet written
         self._thread = ThreadPoolExecutor(1, "container-logs")
         self._writing: asyncio.Task[None] | None = None
 
@@ -28,14 +28,14 @@ class ContainerLogFiles:
         events.subscribe(self._add, ContainerStarted, LogLine)
 
     def _add(self, event: ContainerStarted | LogLine, origin: Origin) -> None:
-        lines = self._lines[origin]  # a container that writes nothing has a file, too: an empty one says so
+        lines = self._lines[origin]  # a container that writes nothing gets an empty file
         if isinstance(event, LogLine):
             lines.append(event.line)
         if self._writing is None:
             self._writing = asyncio.get_running_loop().create_task(self._write())
 
     async def flush(self) -> None:
-        """Return once all that has come so far is written."""
+        """Wait until all lines so far are written."""
         if self._writing is not None:
             await self._writing
 
@@ -51,7 +51,7 @@ class ContainerLogFiles:
             return
         for origin, its_lines in lines.items():
             place = self._directory / origin.endpoint_name / origin.variant_name / origin.instance_id
-            with contextlib.suppress(OSError):  # a full disk must not end the serving
+            with contextlib.suppress(OSError):  # a full disk must not end the emulator
                 place.mkdir(parents=True, exist_ok=True)
                 path = place / f"{origin.container}.log"
                 with open(path, "a", encoding="utf-8", errors="backslashreplace", opener=private_opener) as file:

@@ -1,4 +1,4 @@
-"""The last lines that containers wrote, as CloudWatch Logs has them: groups, streams, and when each line came."""
+"""The latest lines that containers wrote, with their times, by CloudWatch Logs' groups and streams."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KEPT_STREAMS = 100  # [ours] until they are taken
 
 @dataclass(slots=True)
 class Lines:
-    """Lines of one stream, with the milliseconds since 1970 at which they came; the oldest give way."""
+    """The latest lines of one stream, with their times in milliseconds since 1970."""
 
     region: str
     group: str
@@ -32,7 +32,7 @@ class Lines:
 
 
 class RecentLogLines:
-    """Keeps the lines of the event stream until they are taken; of too many streams, the oldest goes."""
+    """Keeps the lines of the event stream until they are taken. Of too many streams, the oldest is dropped."""
 
     def __init__(self) -> None:
         self._streams: dict[Origin, Lines] = {}
@@ -49,7 +49,7 @@ class RecentLogLines:
         lines.add(time.time_ns() // 1_000_000, event.line)
 
     def take(self) -> Iterator[Lines]:
-        """What has come since the last time."""
+        """The lines since the last call, by group and stream."""
         streams, self._streams = self._streams, {}
         return iter(streams.values())
 

@@ -1,4 +1,4 @@
-"""Tells a person what happens: events as lines on standard error, and the one line of InService."""
+"""Shows events to a person: as lines on standard error, and InService as one line on standard output."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ from emulator.sizes import format_size
 DIM, YELLOW, RED, RESET = "\x1b[2m", "\x1b[33m", "\x1b[31m", "\x1b[0m"
 
 
-USUAL_URL = "http://127.0.0.1:8080"  # which commands ask without being told
-PATIENCE_SECONDS = 1.0  # what is done sooner needs no progress shown
+USUAL_URL = "http://127.0.0.1:8080"  # the default address of commands
+PATIENCE_SECONDS = 1.0  # progress is shown only of what takes longer
 TOLD = (
     ArchiveChanged,
     ContainerStarted,
@@ -60,14 +60,14 @@ TOLD = (
 
 
 class VariantSize(NamedTuple):
-    """How many there are of what a variant consists of."""
+    """The numbers of a variant's instances and containers."""
 
     instances: int
     containers: int  # of each instance
 
 
 class TerminalLog:
-    """Writes one line for each event of the stream that is worth one."""
+    """Writes a line for each event that is of interest to a person."""
 
     def __init__(self, url: str, at_start: Mapping[str, Sequence[VariantSize]], again: bool = False) -> None:
         """``at_start`` has, by name, the variants of the endpoints that the emulator is started with.
@@ -155,14 +155,14 @@ class TerminalLog:
         if event.status == "InService":
             self._announce(f"{name} is InService at {self._url}", self._since[name])
             self._say_what_to_do_next(f"localmme models{self._which} lists what can be invoked")
-        told = self._again or self._places.was_created(endpoint_name)
-        if event.reason and (event.status != "Failed" or told):
-            # Why one that it was started with failed, the emulator's last line tells.
+        emulator_continues = self._again or self._places.was_created(endpoint_name)
+        if event.reason and (event.status != "Failed" or emulator_continues):
+            # Otherwise the failure ends the emulator, whose last line gives the reason.
             what = "is Failed" if event.status == "Failed" else "stays as it was"
             self._write(f"{name} {what}: {event.reason}", RED)
 
     def _say_what_to_do_next(self, what: str) -> None:
-        """Once, to a person at a terminal."""
+        """A hint for a person at a terminal, shown once."""
         if self._has_said_next or not sys.stderr.isatty():
             return
         self._has_said_next = True
@@ -176,20 +176,20 @@ class TerminalLog:
         what = f"Pulling {event.image}"
         if event.fraction < 1:
             self._progress.begin(what)
-            self._progress.tell(what, f"{event.fraction:.0%}")
+            self._progress.update(what, f"{event.fraction:.0%}")
         else:
             self._progress.end(what)
 
     def _write(self, line: str, color: str = "") -> None:
         line = printable_lines(line)
-        with contextlib.suppress(OSError, ValueError):  # no one may read it any more; the serving goes on
+        with contextlib.suppress(OSError, ValueError):  # the reader of the output may have gone; serving continues
             self._progress.make_way()
             sys.stderr.write(f"{color}{line}{RESET}\n" if color and self._color else line + "\n")
             sys.stderr.flush()
 
 
 class Places:
-    """Names that tell apart what there is several of: endpoints, variants, instances, containers."""
+    """Names for endpoints, variants, instances and containers, where there are several of them."""
 
     def __init__(self, at_start: Mapping[str, Sequence[VariantSize]]) -> None:
         """See TerminalLog. Of endpoints that are created later, everything is named."""
@@ -201,7 +201,7 @@ class Places:
         self._several_containers = any(size.containers > 1 for size in sizes)
 
     def of(self, origin: Origin) -> str:
-        """Which instance; nothing where there is only one."""
+        """The instance's name; empty if there is only one."""
         created = self.was_created(origin.endpoint_name)
         names = (
             origin.endpoint_name if created or self._several_endpoints else "",
@@ -211,7 +211,7 @@ class Places:
         return "/".join(filter(None, names))
 
     def with_container(self, origin: Origin) -> str:
-        """Which instance and container; nothing where there is only one."""
+        """The instance's and the container's name; each is empty if there is only one."""
         several = self._several_containers or self.was_created(origin.endpoint_name)
         return "/".join(filter(None, (self.of(origin), origin.container if several else "")))
 
@@ -221,7 +221,7 @@ class Places:
 
 
 class Progress:
-    """Shows, in a terminal only, what is being waited for since more than a second."""
+    """Shows, in a terminal only, what has been waited for for more than a second."""
 
     def __init__(self) -> None:
         self._waits: dict[str, asyncio.TimerHandle] = {}
@@ -230,12 +230,12 @@ class Progress:
         self._status: Any = None
 
     def begin(self, text: str) -> None:
-        """Something is waited for now, and until ``end``."""
+        """Begin to wait for something, until ``end``."""
         if sys.stderr.isatty() and text not in self._waits:
             self._waits[text] = asyncio.get_running_loop().call_later(PATIENCE_SECONDS, self._show, text)
 
-    def tell(self, text: str, how_far: str) -> None:
-        """How far it has come."""
+    def update(self, text: str, how_far: str) -> None:
+        """Show how far it has come."""
         self._how_far[text] = how_far
         if text in self._shown:
             self._update()

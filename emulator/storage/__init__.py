@@ -1,1 +1,1 @@
-"""The directory that stands for S3, without HTTP: which file a key is, what is known of objects, listings, uploads."""
+"""The directory that stands for S3, without HTTP: which file a key is, records of objects, listings, uploads."""

@@ -26,7 +26,7 @@ CAN_BE_FULL = ("crc32", "crc32c", "crc64nvme")  # [api] of a multipart object as
 
 
 class Digest(Protocol):
-    """What hashlib's objects are like."""
+    """The interface of hashlib's objects."""
 
     def update(self, data: Any, /) -> None: ...
 
@@ -49,7 +49,7 @@ class Crc:
 
 
 def new(algorithm: str) -> Digest | None:
-    """A running checksum; None if it cannot be computed here."""
+    """An object that computes a checksum; None if its library is not installed."""
     if algorithm in ("sha1", "sha256", "md5"):
         return hashlib.new(algorithm, usedforsecurity=False)
     if algorithm == "crc32":
@@ -73,7 +73,7 @@ def decoded(text: str, length: int) -> bytes | None:
 
 
 class ExpectedDigests:
-    """What a caller says of the data it is going to send."""
+    """The checksums that a caller states for the data it will send."""
 
     def __init__(
         self, md5: str | None = None, sha256: str | None = None, checksums: dict[str, str] | None = None
@@ -116,12 +116,12 @@ class Digests:
         return self._running["md5"].digest()
 
     def value(self, algorithm: str) -> str | None:
-        """In base64; None if it was not computed."""
+        """A checksum in base64; None if it was not computed."""
         running = self._running.get(algorithm)
         return None if running is None else encoded(running.digest())
 
     def verify(self, expected: ExpectedDigests) -> None:
-        """Raises ChecksumMismatch or ContentHashMismatch when the data is not what the caller meant to send."""
+        """Raises ChecksumMismatch or ContentHashMismatch when the data differs from what the caller stated."""
         if expected.md5 is not None and decoded(expected.md5, 16) != self.md5:
             raise ChecksumMismatch("md5", expected.md5, encoded(self.md5))
         if expected.sha256 is not None:

@@ -10,7 +10,7 @@ StorageError
 │   └── NameTooLong          one of its parts
 ├── InvalidChecksum          what the caller sent cannot be a checksum
 ├── ChecksumMismatch         the data is not what the caller meant to send
-├── ContentHashMismatch      the same, of the SHA-256 that a request is signed with
+├── ContentHashMismatch      the data does not have the SHA-256 in the request's signature
 └── NoSuchUpload, InvalidPart, InvalidPartOrder, PartTooSmall
 """
 

@@ -1,4 +1,4 @@
-"""Data on its way in: a file outside of the buckets, moved to its place when it is complete."""
+"""A file that is being received: outside of the buckets, and moved to its place when it is complete."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _last_time_ns = 0
 
 
 def next_time_ns() -> int:
-    """Now, in nanoseconds, and never the same twice: no two versions of an object have the same time."""
+    """The current time in nanoseconds, never the same twice: no two versions of an object have the same time."""
     global _last_time_ns  # noqa: PLW0603
     now = time.time_ns()
     # A clock that was set back by more than that is followed: its times come again, but hardly to the nanosecond.
@@ -40,7 +40,7 @@ class IncomingFile:
         self.path = path
         self.size = 0
         self.digests = Digests(algorithms)
-        # A call that is given up discards the file, perhaps while a thread still writes to it.
+        # A cancelled request discards the file, perhaps while a thread still writes to it.
         self._writing = threading.Lock()
         self._file = file
 
@@ -55,7 +55,7 @@ class IncomingFile:
         return cls(path, file, algorithms)
 
     def write(self, data: bytes) -> None:
-        """Raises OSError when the disk does not take it."""
+        """Append data. Raises OSError when it cannot be written."""
         with self._writing:
             self.digests.update(data)
             rest = memoryview(data)
@@ -77,13 +77,13 @@ class IncomingFile:
         self.size += size
 
     def stamp(self) -> int:
-        """Give the file its time of modification; that time in nanoseconds, as this file system keeps it."""
+        """Set the file's modification time. Returns it in nanoseconds, as rounded by the file system."""
         now = next_time_ns()
         os.utime(self._file.fileno(), ns=(now, now))
         return os.fstat(self._file.fileno()).st_mtime_ns
 
     def moved_to(self, place: Path) -> None:
-        """The file is at its place, at once and whole; it replaces what was there. Raises OSError."""
+        """Move the file to its place in one step; a file that was there is replaced. Raises OSError."""
         os.replace(self.path, place)
         self._file.close()
 
@@ -91,7 +91,7 @@ class IncomingFile:
         return self._file.fileno()
 
     def discard(self) -> None:
-        """Leave nothing behind. Does no harm to a file that was moved."""
+        """Delete the file, unless it was moved."""
         with self._writing:
             if not self._file.closed:
                 self._file.close()
@@ -111,7 +111,7 @@ def _copy(source: int, target: int, count: int, position: int) -> int:
 
 
 def sweep(directory: Path) -> None:
-    """Remove what killed emulators have left; what another one is writing stays."""
+    """Remove the unfinished files of killed emulators; those that another emulator is writing stay."""
     try:
         leftovers = list(directory.iterdir())
     except OSError:

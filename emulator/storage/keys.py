@@ -20,17 +20,17 @@ ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+")
 # All that SDKs are willing to ask for, except that none begins with a dot: as a directory, .. would be the one above.
 # New buckets have stricter names; old ones, those of other servers and directories made by hand may not.
 BUCKET = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}")
-# Paths of the emulator's other services, which a bucket of that name could not be told from.
+# Paths of the emulator's other services: a bucket of such a name would be ambiguous.
 TAKEN = {"endpoints"}
 
 
 def is_bucket_name(name: str) -> bool:
-    """Whether a bucket that is there may have this name."""
+    """Whether a directory with this name can be a bucket."""
     return BUCKET.fullmatch(name) is not None
 
 
 def check_new_bucket(name: str) -> None:
-    """Raise InvalidBucketName unless S3, and this emulator, let a bucket have this name."""
+    """Raises InvalidBucketName unless S3 and this emulator allow a bucket of this name."""
     if name in TAKEN:
         raise InvalidBucketName(name, f"The emulator serves something else at /{name}/.")
     if not NEW_BUCKET.fullmatch(name) or ".." in name or ADDRESS.fullmatch(name):

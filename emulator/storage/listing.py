@@ -18,14 +18,14 @@ from emulator.storage.errors import InvalidKey
 from emulator.storage.keys import KEY_BYTES, RESERVED, names_of
 from emulator.storage.object_records import Version, version_of
 
-KEPT_NAMES = 2000  # of a directory that is worth keeping: two pages
+KEPT_NAMES = 2000  # fewest names of a directory that are cached: two pages
 KEPT_DIRECTORIES = 4
 SETTLED_NS = 2_000_000_000  # a file system's times may be that coarse
 
 
 @dataclass(frozen=True)
 class ListedObject:
-    """One object of a listing."""
+    """One object in a listing."""
 
     key: str
     version: Version
@@ -42,7 +42,7 @@ class ListingPage:
 
 
 class Scans:
-    """The names in large directories, kept from one page of a listing to the next while none comes or goes there."""
+    """Caches the names in large directories from one page of a listing to the next, while none is added or removed."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -55,7 +55,7 @@ class Scans:
         return names if state and state == _state(directory) else None
 
     def keep(self, directory: str, state: tuple[int, ...], names: list[str]) -> None:
-        """``state`` is from before it was read. One that has changed just now may change again at the same time."""
+        """``state`` was read before the names. Not cached if it is recent: the next change may have the same time."""
         if len(names) >= KEPT_NAMES and time.time_ns() - state[0] > SETTLED_NS:
             with self._lock:
                 self._kept[directory] = (state, names)
@@ -94,7 +94,7 @@ class KeyTree:
         self._scanned: dict[str, list[str]] = {}
 
     def keys(self, prefix: str, after: str, skip: str = "") -> Iterator[ListedObject]:
-        """Those with the prefix that come after ``after``, in order, without those that start with ``skip``."""
+        """The keys with the prefix that sort after ``after``, in order, without those that start with ``skip``."""
         folder = prefix[: prefix.rfind("/") + 1]
         if folder:
             try:
@@ -142,7 +142,7 @@ class KeyTree:
         if scanned is None:
             try:
                 scanned = self._read(folder)
-            except OSError as error:  # deleted since, or closed to us
+            except OSError as error:  # deleted since, or not readable
                 if error.errno in EXHAUSTED:
                     raise
                 scanned = []
@@ -161,14 +161,14 @@ class KeyTree:
         return names
 
     def _name(self, folder: str, entry: os.DirEntry[str]) -> str:
-        """As the key has it; empty for what is no object."""
+        """The name as in the key; empty for what is not an object."""
         name = entry.name
         if name == RESERVED or (name.startswith(".") and not self._hidden):
             return ""
         try:
             if len((folder + name).encode()) > KEY_BYTES:
                 return ""
-        except UnicodeEncodeError:  # not UTF-8: no key can say it
+        except UnicodeEncodeError:  # not UTF-8, so in no key
             return ""
         if entry.is_symlink() and not (self._holds_buckets and not folder and entry.is_dir()):
             return name  # whatever it leads to when its turn comes
@@ -178,7 +178,7 @@ class KeyTree:
 
 
 def list_page(tree: KeyTree, prefix: str, delimiter: str, after: str, skip: str, limit: int) -> ListingPage:
-    """At most ``limit`` keys and common prefixes; what both are is S3's to say. [api]"""
+    """At most ``limit`` keys and common prefixes, as S3 defines them. [api]"""
     result, keys = ListingPage(), tree.keys(prefix, after, skip)
     last, last_is_prefix = "", False
     while True:

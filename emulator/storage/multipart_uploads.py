@@ -1,4 +1,4 @@
-"""Multipart uploads: parts wait beside the buckets until they are put together. They survive a restart, as S3's do."""
+"""Multipart uploads: parts are stored beside the buckets until they are joined. They survive a restart, as in S3."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ PARTS = 10_000  # [api] of one upload
 
 @dataclass(frozen=True)
 class MultipartUpload:
-    """One that was begun; ``attributes`` are those the object will have."""
+    """A multipart upload under way; ``attributes`` are those of the future object."""
 
     id: str
     bucket: str
     key: str
     started_ns: int
     attributes: ObjectAttributes
-    algorithm: str  # of its checksums; empty if there are none
+    algorithm: str  # of its checksums; empty = no checksums
     checksum_type: str
 
 
 @dataclass(frozen=True)
 class UploadedPart:
-    """One that has arrived."""
+    """A part that has been uploaded."""
 
     number: int
     etag: str
@@ -50,7 +50,7 @@ class UploadedPart:
 
 @dataclass(frozen=True)
 class RequestedPart:
-    """A part as the caller names it to complete the upload."""
+    """A part that the caller lists when it completes the upload."""
 
     number: int
     etag: str
@@ -58,7 +58,7 @@ class RequestedPart:
 
 
 class MultipartUploads:
-    """The uploads of one store. Blocking, as the store is."""
+    """The uploads of one store. All methods block."""
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
@@ -82,7 +82,7 @@ class MultipartUploads:
         return found[0]
 
     def of_bucket(self, bucket: str) -> list[MultipartUpload]:
-        """In S3's order: by key, then by time. Raises NoSuchBucket."""
+        """The uploads in S3's order: by key, then by time. Raises NoSuchBucket."""
         self._store.directory(bucket)
         return sorted(self._select("where bucket = ?", bucket), key=lambda upload: (upload.key, upload.started_ns))
 
@@ -100,7 +100,7 @@ class MultipartUploads:
     def put_part(
         self, upload: MultipartUpload, number: int, incoming: IncomingFile, values: dict[str, str]
     ) -> UploadedPart:
-        """The part has arrived; it replaces an earlier one of its number. Raises NoSuchUpload if there is no upload."""
+        """Store a part, in place of an earlier one of its number. Raises NoSuchUpload."""
         directory = self._directory(upload)
         file = f"{number:05d}-{incoming.path.name}"
         part = UploadedPart(number, incoming.digests.md5.hex(), incoming.size, incoming.stamp(), values, file)
@@ -125,17 +125,17 @@ class MultipartUploads:
     def complete(
         self,
         upload: MultipartUpload,
-        asked: Sequence[RequestedPart],
-        whole: dict[str, str],
+        requested: Sequence[RequestedPart],
+        expected: dict[str, str],
         condition: WriteCondition | None = None,
     ) -> StoredObject:
-        """The object, made of these parts. ``whole`` are the checksums that the caller gives for it.
+        """Make the object of these parts. ``expected`` are the whole object's checksums that the caller states.
 
         Raises InvalidPart, InvalidPartOrder, PartTooSmall, ChecksumMismatch, and what committing an object raises.
         """
-        parts = self._chosen(upload, asked)
+        parts = self._requested_parts(upload, requested)
         etag = hashlib.md5(b"".join(bytes.fromhex(part.etag) for part in parts), usedforsecurity=False).hexdigest()
-        values, kind = self._checksums(upload, parts, whole)
+        values, kind = self._checksums(upload, parts, expected)
         attributes = replace(
             upload.attributes,
             etag=f"{etag}-{len(parts)}",
@@ -159,14 +159,14 @@ class MultipartUploads:
         return entry
 
     def abort(self, upload: MultipartUpload) -> None:
-        """Forget the upload and its parts."""
+        """Delete the upload and its parts."""
         with self._records.together():
             self._records.run("delete from parts where upload = ?", upload.id)
             self._records.run("delete from uploads where id = ?", upload.id)
         shutil.rmtree(self._directory(upload), ignore_errors=True)
 
     def sweep(self) -> None:
-        """Remove parts of uploads that are known no more."""
+        """Delete the parts of uploads that no longer exist."""
         known = {upload.id for upload in self._select("")}
         with contextlib.suppress(OSError):
             self._records.run("delete from parts where upload not in (select id from uploads)")
@@ -175,13 +175,13 @@ class MultipartUploads:
                 if name not in known:
                     shutil.rmtree(self._store.parts_directory / name, ignore_errors=True)
 
-    def _chosen(self, upload: MultipartUpload, asked: Sequence[RequestedPart]) -> list[UploadedPart]:
-        numbers = [one.number for one in asked]
+    def _requested_parts(self, upload: MultipartUpload, requested: Sequence[RequestedPart]) -> list[UploadedPart]:
+        numbers = [one.number for one in requested]
         if any(later <= earlier for earlier, later in itertools.pairwise(numbers)):
             raise InvalidPartOrder(upload.id)
         arrived = {part.number: part for part in self.parts(upload)}
         chosen = []
-        for one in asked:
+        for one in requested:
             part = arrived.get(one.number)
             if part is None or part.etag != one.etag.strip('"'):
                 raise InvalidPart(upload.id, one.number, one.etag)
@@ -195,12 +195,12 @@ class MultipartUploads:
         return chosen
 
     def _checksums(
-        self, upload: MultipartUpload, parts: Sequence[UploadedPart], whole: dict[str, str]
+        self, upload: MultipartUpload, parts: Sequence[UploadedPart], expected: dict[str, str]
     ) -> tuple[dict[str, str], str]:
-        """Of the object that these parts make, and their type."""
+        """The checksums of the object made of these parts, and their type."""
         algorithm = upload.algorithm
         if not algorithm:
-            return whole, "FULL_OBJECT"
+            return expected, "FULL_OBJECT"
         if upload.checksum_type == "COMPOSITE":
             of_parts = [part.checksums.get(algorithm) for part in parts]
             digest = checksums.new(algorithm)
@@ -209,20 +209,20 @@ class MultipartUploads:
             for value in of_parts:
                 digest.update(checksums.decoded(value or "", checksums.LENGTHS[algorithm]) or b"")
             computed = f"{checksums.encoded(digest.digest())}-{len(parts)}"
-            given = whole.get(algorithm)
-            if given is not None and given.partition("-")[0] != computed.partition("-")[0]:
-                raise ChecksumMismatch(algorithm, given, computed)
+            stated = expected.get(algorithm)
+            if stated is not None and stated.partition("-")[0] != computed.partition("-")[0]:
+                raise ChecksumMismatch(algorithm, stated, computed)
             return {algorithm: computed}, "COMPOSITE"
         full = checksums.new(algorithm)
         if full is None:
-            return whole, "FULL_OBJECT"
+            return expected, "FULL_OBJECT"
         for part in parts:
             with open(self._directory(upload) / part.file, "rb", buffering=0) as file:
                 while block := file.read(BLOCK):
                     full.update(block)
         value = checksums.encoded(full.digest())
-        if whole.get(algorithm, value) != value:
-            raise ChecksumMismatch(algorithm, whole[algorithm], value)
+        if expected.get(algorithm, value) != value:
+            raise ChecksumMismatch(algorithm, expected[algorithm], value)
         return {algorithm: value}, "FULL_OBJECT"
 
     def _directory(self, upload: MultipartUpload) -> Path:

@@ -1,4 +1,4 @@
-"""The file of a key, for whoever reads the directory: S3's objects and the archives of models are the same files.
+"""Finds the file of a key. S3's objects and the archives of models are the same files.
 
 Links to directories are not followed. A link to a file is an object, wherever that file is: who made the link wanted
 it there, and S3 can make none. Nothing is ever written through a link: a new object takes its place. A bucket itself
@@ -23,7 +23,7 @@ from emulator.storage.object_records import Version, version_of
 
 
 def is_bucket(root: Path, name: str) -> bool:
-    """Whether there is a bucket of that name below ``root``: a directory, or a link to one."""
+    """Whether ``root`` has a bucket of that name: a directory, or a link to one."""
     return is_bucket_name(name) and (root / name).is_dir() and not is_spelled_otherwise(root, [name])
 
 
@@ -45,7 +45,7 @@ def existing(directory: Path, key: str, *, holds_buckets: bool = False) -> Path 
 
 
 def stat_file(directory: Path, key: str, *, holds_buckets: bool = False) -> os.stat_result:
-    """Of the key's file. Raises NoSuchKey."""
+    """The status of the key's file. Raises NoSuchKey."""
     path = None if key.endswith("/") else existing(directory, key, holds_buckets=holds_buckets)
     try:
         found = os.stat(path) if path is not None else None
@@ -57,7 +57,7 @@ def stat_file(directory: Path, key: str, *, holds_buckets: bool = False) -> os.s
 
 
 def is_object(directory: Path, key: str) -> bool:
-    """Whether there is an object of this key."""
+    """Whether an object of this key exists."""
     try:
         stat_file(directory, key)
     except NoSuchKey:
@@ -82,7 +82,7 @@ def open_file(directory: Path, key: str, *, holds_buckets: bool = False) -> Bina
 
 
 def is_spelled_otherwise(directory: Path, names: list[str]) -> bool:
-    """Whether the disk takes these names for others that are there."""
+    """Whether the file system treats these names as other names that exist."""
     for name in names:
         if not os.path.lexists(directory / name):
             return False
@@ -94,7 +94,7 @@ def is_spelled_otherwise(directory: Path, names: list[str]) -> bool:
 
 
 def _spellings(name: str) -> set[str]:
-    """What some file systems take for the same name."""
+    """A form that is equal for names which some file systems do not distinguish."""
     swapped = "".join(other if len(other := letter.swapcase()) == 1 else letter for letter in name)
     return {swapped, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name)} - {name}
 
@@ -110,7 +110,7 @@ class KeyPaths:
         self._folders: dict[str, bool] = {}
 
     def version(self, key: str) -> Version | None:
-        """Of the file that is there now; None if there is none."""
+        """The status of the key's file now; None if it does not exist."""
         path = self._path(key)
         try:
             found = os.stat(path) if path is not None else None
@@ -136,7 +136,7 @@ class KeyPaths:
 
 
 def _opened(path: Path | str) -> BinaryIO | None:
-    """None for what is no file. Raises OSError."""
+    """The opened file; None for what is not a file. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a named pipe would wait for its writer
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""A new object goes to its place on the disk: its directories are made, and its file is there at once and whole."""
+"""Puts a new object's file in its place: makes its directories, and moves the complete file in one step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from emulator.storage.object_records import time_of
 
 
 def make_directory(key: str, directory: Path) -> None:
-    """A directory that a key leads through. Raises InvalidKey when that is an object, or a link; OSError."""
+    """Make a directory of a key's path. Raises InvalidKey when an object or a link is there; OSError."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
@@ -24,7 +24,7 @@ def make_directory(key: str, directory: Path) -> None:
 
 
 def move_to(incoming: IncomingFile, bucket_directory: Path, place: Path) -> None:
-    """The file is at its place in a bucket's directory, and replaces what was there. Raises OSError."""
+    """Move the file to its place in a bucket's directory; a file there is replaced. Raises OSError."""
     try:
         incoming.moved_to(place)
     except OSError as error:
@@ -34,7 +34,7 @@ def move_to(incoming: IncomingFile, bucket_directory: Path, place: Path) -> None
 
 
 def remove_empty(directory: Path) -> None:
-    """Remove a directory that holds nothing but empty directories. Raises OSError, and removes nothing, if it does."""
+    """Remove a directory that contains only empty directories. Otherwise raises OSError, and removes nothing."""
     folders = []
     for folder, _, files in os.walk(directory):
         if files or any(os.path.islink(os.path.join(folder, name)) for name in os.listdir(folder)):
@@ -45,7 +45,7 @@ def remove_empty(directory: Path) -> None:
 
 
 def _move_across(incoming: IncomingFile, own: Path, place: Path) -> None:
-    """To a bucket on another disk: by way of a hidden directory there, so that the object is there at once."""
+    """Move to a bucket on another disk, through a hidden directory there, so that the object appears in one step."""
     copy = IncomingFile.create(own)
     try:
         shutil.copyfile(incoming.path, copy.path)

@@ -1,4 +1,4 @@
-"""What S3 knows of an object beside its bytes, kept in a SQLite file that stands beside the buckets.
+"""What S3 knows of an object besides its bytes, in a SQLite file beside the buckets.
 
 A record belongs to one version of a file: its time of modification in nanoseconds and its size. A file
 that was changed by hand is another version, of which nothing is known yet.
@@ -72,7 +72,7 @@ COLUMNS: dict[str, dict[str, str]] = {
 
 
 def time_of(found: os.stat_result) -> int:
-    """A file's time of modification in nanoseconds, from 1677 to 2262: others are no integers of SQLite's."""
+    """A file's modification time in nanoseconds, limited to 1677 to 2262: SQLite has no larger integers."""
     return max(-(2**63), min(found.st_mtime_ns, 2**63 - 1))
 
 
@@ -82,10 +82,10 @@ def version_of(found: os.stat_result) -> Version:
 
 @dataclass(frozen=True)
 class ObjectAttributes:
-    """Of one object: all that its answers say beside its key, size and time."""
+    """What responses say of one object, besides its key, size and time."""
 
     etag: str  # without quotes
-    headers: dict[str, str] = field(default_factory=dict)  # given back as they came, x-amz-meta-* among them
+    headers: dict[str, str] = field(default_factory=dict)  # returned as received, including x-amz-meta-*
     checksums: dict[str, str] = field(default_factory=dict)  # algorithm → base64
     checksum_type: str = "FULL_OBJECT"  # or COMPOSITE
     parts: list[int] = field(default_factory=list)  # sizes of the parts that it was uploaded in, if it was
@@ -96,7 +96,7 @@ class ObjectAttributes:
 
     @classmethod
     def loaded(cls, text: str) -> ObjectAttributes:
-        """Raises ValueError when that is not what ``dumped`` has made."""
+        """The attributes of a text that ``dumped`` has made. Raises ValueError for another text."""
         try:
             return cls(**json.loads(text))
         except TypeError as error:
@@ -114,14 +114,14 @@ class ObjectRecords:
     """
 
     def __init__(self, path: Path | None) -> None:
-        """``open`` makes one."""
+        """Use ``open``."""
         self._path = path
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection
 
     @classmethod
     def open(cls, path: Path | None) -> ObjectRecords:
-        """Opens or makes the file; with None, records live as long as the emulator (a directory that is read-only)."""
+        """Open or create the file; None = in memory, for a read-only directory."""
         records = cls(path)
         try:
             records._connection = records._opened()
@@ -137,7 +137,7 @@ class ObjectRecords:
         except sqlite3.Error as error:
             raise self._explained(error) from None
         try:
-            # What a power cut may lose can be computed again from the files, or asked for again by the caller.
+            # What a power cut may lose can be computed again from the files, or repeated by the caller.
             connection.execute("pragma journal_mode = wal")
             connection.execute("pragma synchronous = off")
             connection.executescript(SCHEMA)
@@ -154,18 +154,18 @@ class ObjectRecords:
         return connection
 
     def _explained(self, error: sqlite3.Error) -> Exception:
-        """Damaged, an OSError, or the error itself, which is then a mistake of ours."""
+        """The error to raise for one of SQLite: Damaged, an OSError, or else the error itself, which is a bug."""
         text = str(error)
         is_there = self._path is not None and os.path.lexists(self._path)
         for words, number in DISK_ERRORS.items():
-            if words in text and not (number == errno.EACCES and is_there):  # a directory, or closed to us
+            if words in text and not (number == errno.EACCES and is_there):  # a directory, or not readable
                 return OSError(number, os.strerror(number))
         if type(error) is sqlite3.DatabaseError or any(words in text for words in (*DAMAGES, "unable to open")):
             return Damaged(text)
         return error
 
     def _begin_anew(self, damage: Damaged) -> None:
-        """Set the file aside, and open a new one."""
+        """Rename the damaged file, and create a new one."""
         assert self._path is not None
         aside = f".damaged-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
         for suffix in ("", "-wal", "-shm"):
@@ -185,7 +185,7 @@ class ObjectRecords:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """All or none of what is written inside."""
+        """A transaction."""
         with self._lock:
             self.run("begin immediate")
             try:
@@ -194,11 +194,11 @@ class ObjectRecords:
                 if self._connection.in_transaction:  # SQLite itself ends it when the disk is full
                     self._connection.execute("rollback")
                 raise
-            if self._connection.in_transaction:  # in a file that was begun anew meanwhile there is none
+            if self._connection.in_transaction:  # not in a file that was created anew meanwhile
                 self.run("commit")
 
     def run(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        """Execute one statement; its rows."""
+        """The rows of one statement."""
         with self._lock:
             try:
                 return self._execute(statement, values)
@@ -223,7 +223,7 @@ class ObjectRecords:
         return _read(rows[0][0]) if rows else None
 
     def several(self, bucket: str, keys: Sequence[str]) -> dict[tuple[str, Version], ObjectAttributes]:
-        """What is known of some keys, by key and version."""
+        """The records of some keys, by key and version."""
         found = {}
         for start in range(0, len(keys), KEYS_AT_ONCE):
             some = keys[start : start + KEYS_AT_ONCE]
@@ -242,7 +242,7 @@ class ObjectRecords:
         self.run("insert or replace into objects values (?, ?, ?, ?, ?)", bucket, key, *version, attributes.dumped())
 
     def keep_only(self, bucket: str, key: str, version: Version) -> None:
-        """Forget the key's other versions."""
+        """Delete the records of the key's other versions."""
         self.run(
             "delete from objects where bucket = ? and key = ? and not (mtime_ns = ? and size = ?)",
             bucket, key, *version,
@@ -268,7 +268,7 @@ class ObjectRecords:
 
 
 def _read(text: Any) -> ObjectAttributes | None:
-    """None for what a fault of the disk has made of it, as if nothing were known."""
+    """The attributes in a record; None if it is damaged, as if it did not exist."""
     try:
         return ObjectAttributes.loaded(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The directory as a store of objects: plain blocking code that knows nothing of HTTP.
+"""The directory as a store of objects: blocking code, without HTTP.
 
 ROOT/<bucket>/<key>              an object: a plain file, there at once or not at all
 ROOT/.localmme/s3.sqlite3        what S3 knows of objects beside their bytes
@@ -42,7 +42,7 @@ log = logging.getLogger("localmme")
 
 @dataclass(frozen=True)
 class Bucket:
-    """A directory of objects; ``created_ns`` is since the epoch."""
+    """A directory of objects; ``created_ns`` is in nanoseconds since 1970."""
 
     name: str
     region: str
@@ -51,7 +51,7 @@ class Bucket:
 
 @dataclass(frozen=True)
 class StoredObject:
-    """One object, as it was when it was looked at."""
+    """One object, as it was when it was read."""
 
     key: str
     version: Version
@@ -59,7 +59,7 @@ class StoredObject:
 
     @property
     def modified(self) -> int:
-        """Seconds since the epoch: S3 tells no more. Never in the future, where a clock may have been once."""
+        """Whole seconds since 1970, as S3 reports. Never in the future, even if a clock was wrong once."""
         return min(self.version[0], time.time_ns()) // 1_000_000_000
 
     @property
@@ -71,7 +71,7 @@ class ObjectStore:
     """Buckets and objects below one directory. Raises StorageError, and OSError for what the disk refuses."""
 
     def __init__(self, root: Path, region: str, records: ObjectRecords) -> None:
-        """``open_store`` makes one."""
+        """Use ``open_store``."""
         self.root = root
         self._region = region
         self.records = records
@@ -85,7 +85,7 @@ class ObjectStore:
         self.records.close()
 
     def sweep(self) -> None:
-        """Remove what killed emulators have left, and records of files that are gone."""
+        """Remove the unfinished files of killed emulators, and records of files that no longer exist."""
         sweep(self.incoming_directory)
         for bucket in self.buckets():
             sweep(self.root / bucket.name / RESERVED)
@@ -132,7 +132,7 @@ class ObjectStore:
         return rows[0][0] if rows else self._region
 
     def create_bucket(self, name: str, region: str) -> None:
-        """Raises InvalidBucketName, BucketExists."""
+        """Create a bucket. Raises InvalidBucketName, BucketExists."""
         check_new_bucket(name)
         with self._moving:
             try:
@@ -146,7 +146,7 @@ class ObjectStore:
                 raise
 
     def delete_bucket(self, name: str) -> None:
-        """Raises NoSuchBucket, BucketNotEmpty."""
+        """Delete a bucket. Raises NoSuchBucket, BucketNotEmpty."""
         with self._moving:
             directory = self.directory(name)
             if self.listing(name, limit=1).objects:
@@ -168,7 +168,7 @@ class ObjectStore:
     # Reading
 
     def open(self, bucket: str, key: str) -> tuple[BinaryIO, StoredObject]:
-        """The object's file, which stays whole while it is open, and what is known of it. Raises NoSuchKey."""
+        """The object's open file, which does not change while it is open, and its record. Raises NoSuchKey."""
         directory = self.directory(bucket)
         if key.endswith("/"):
             return open(os.devnull, "rb", buffering=0), self._marker(bucket, key)
@@ -180,7 +180,7 @@ class ObjectStore:
             raise
 
     def entry(self, bucket: str, key: str) -> StoredObject:
-        """What is known of an object. Raises NoSuchKey."""
+        """An object's record. Raises NoSuchKey."""
         file, entry = self.open(bucket, key)
         file.close()
         return entry
@@ -194,12 +194,12 @@ class ObjectStore:
     def listing(
         self, bucket: str, prefix: str = "", delimiter: str = "", after: str = "", skip: str = "", limit: int = 1000
     ) -> ListingPage:
-        """Keys after ``after``, without those that start with ``skip``."""
+        """A page of keys that sort after ``after``, without those that start with ``skip``."""
         tree = KeyTree(self.directory(bucket), lambda key: self._marker_version(bucket, key), self._scans)
         return list_page(tree, prefix, delimiter, after, skip, limit)
 
     def entries(self, bucket: str, listed: ListingPage) -> list[StoredObject]:
-        """The listed objects, with what is known of each; those deleted since are left out."""
+        """The listed objects with their records; those deleted since are left out."""
         known = self.records.several(bucket, [one.key for one in listed.objects])
         new: list[StoredObject] = []
         entries: list[StoredObject] = []
@@ -220,7 +220,7 @@ class ObjectStore:
     # Writing
 
     def incoming(self, algorithms: Iterable[str] = ()) -> IncomingFile:
-        """Where the data of a new object goes, until it is complete."""
+        """A file for the data of a new object, until it is complete."""
         return IncomingFile.create(self.incoming_directory, algorithms)
 
     def commit(
@@ -231,7 +231,7 @@ class ObjectStore:
         attributes: ObjectAttributes,
         condition: WriteCondition | None = None,
     ) -> StoredObject:
-        """The data is an object from now on.
+        """Make the received data an object.
 
         ``condition`` is called with the object that it replaces, and raises what keeps it from that.
         Raises NoSuchBucket, and InvalidKey for a key that cannot be a file.
@@ -260,13 +260,13 @@ class ObjectStore:
             return StoredObject(key, version, attributes)
 
     def change(self, bucket: str, key: str, tags: dict[str, str]) -> None:
-        """Give an object other tags. Raises NoSuchKey."""
+        """Replace an object's tags. Raises NoSuchKey."""
         with self._moving:
             entry = self.entry(bucket, key)
             self.records.put(bucket, key, entry.version, replace(entry.attributes, tags=tags))
 
     def delete(self, bucket: str, key: str, condition: WriteCondition | None = None) -> None:
-        """There is no such object from now on; it does not matter whether there was."""
+        """Delete an object, whether or not it exists."""
         with self._moving:
             directory = self.directory(bucket)
             if condition is not None:
@@ -280,7 +280,7 @@ class ObjectStore:
             except (FileNotFoundError, IsADirectoryError):
                 return
             except OSError:
-                if path.is_dir():  # as macOS says it
+                if path.is_dir():  # the error of macOS
                     return
                 raise
             try:
@@ -300,7 +300,7 @@ class ObjectStore:
         return StoredObject(key, version, attributes)
 
     def _remember(self, bucket: str, entries: list[StoredObject]) -> None:
-        """Keep what was worked out, if that is possible, of those that are still the same."""
+        """Store computed records, if possible, of the objects that have not changed meanwhile."""
         if not entries:
             return
         with contextlib.suppress(OSError), self._moving, self.records.together():
@@ -349,7 +349,7 @@ class ObjectStore:
         move_to(incoming, directory, place)
 
     def _prune(self, bucket: str, bucket_directory: Path, directory: Path) -> None:
-        """Remove directories that hold nothing any more: S3 has none. Folder markers keep theirs."""
+        """Remove directories that have become empty, as S3 has none; those of folder markers stay."""
         while directory != bucket_directory:
             key = f"{directory.relative_to(bucket_directory).as_posix()}/"
             if self.records.versions(bucket, key):
@@ -362,7 +362,7 @@ class ObjectStore:
 
 
 def _etag_by_hand(file: BinaryIO, version: Version) -> str:
-    """The entity tag of a file that did not come through S3."""
+    """The entity tag of a file that was not uploaded through S3."""
     if version[1] > HASHED_BYTES:
         return hashlib.md5("{}:{}".format(*version).encode(), usedforsecurity=False).hexdigest() + "-1"
     digest = hashlib.md5(usedforsecurity=False)
@@ -374,7 +374,7 @@ def _etag_by_hand(file: BinaryIO, version: Version) -> str:
 
 
 def open_store(root: Path, region: str) -> ObjectStore:
-    """The store of this directory; ``region`` is that of buckets made by hand. Blocks: records are opened or made."""
+    """The store of this directory; ``region`` is that of buckets that users make as directories. Blocks."""
     root = root.resolve()
     return ObjectStore(root, region, _open_records(root / RESERVED))
 

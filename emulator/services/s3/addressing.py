@@ -1,4 +1,4 @@
-"""Is a request for S3, and what is it about: the bucket by host or path."""
+"""Whether a request is for S3, and its bucket and key, by host or path."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LONGEST_PRESIGNED_SECONDS = 604_800  # [api] seven days
 
 
 def is_for_s3(request: AwsRequest, has_bucket: Callable[[str], bool]) -> bool:
-    """By its signature. One without is for S3 if its host or its path begins with the name of a bucket."""
+    """Whether a request is for S3: by its signature, else if its host or its path begins with the name of a bucket."""
     if request.signed_for:
         return request.signed_for == "s3"
     if request.bucket_of_host:
@@ -28,7 +28,7 @@ def is_for_s3(request: AwsRequest, has_bucket: Callable[[str], bool]) -> bool:
 
 
 def bucket_and_key(request: AwsRequest) -> tuple[str, str]:
-    """What a request is about, each empty if there is none. Raises InvalidURI when the path is not UTF-8."""
+    """A request's bucket and key; each may be empty. Raises InvalidURI when the path is not UTF-8."""
     try:
         return request.bucket_and_key
     except UnicodeDecodeError:
@@ -36,7 +36,7 @@ def bucket_and_key(request: AwsRequest) -> tuple[str, str]:
 
 
 def headers_of(request: AwsRequest) -> dict[str, str]:
-    """The headers, and those that SDKs put into the query of a presigned URL; names in lower case.
+    """A request's headers, and those that are in a presigned URL's query; names in lower case.
 
     S3 does not apply checksums from a query: an SDK that signs a URL does not know the data yet, and the one for
     JavaScript writes the checksum of nothing there. [reports]

@@ -1,4 +1,4 @@
-"""S3's HTTP face, as a plain ASGI application: data streams both ways, files are touched in threads only."""
+"""S3 over HTTP, an ASGI application: bodies are streamed both ways, and only threads touch files."""
 
 from __future__ import annotations
 
@@ -37,26 +37,26 @@ from emulator.storage.object_files import is_bucket
 from emulator.storage.object_store import ObjectStore, open_store
 
 THREADS = 8
-SENT_AT_ONCE = 1 << 20  # bytes read from a file before they are sent
+SENT_AT_ONCE = 1 << 20  # bytes read from a file and sent at a time
 DOCUMENT_BYTES = 4 << 20  # the longest: CompleteMultipartUpload with 10,000 parts and their checksums
 HOST_ID = "localmme"
-PATIENCE_SECONDS = 1.0  # what takes longer is told
+PATIENCE_SECONDS = 1.0  # what takes longer is logged
 
 log = logging.getLogger("localmme")
 T = TypeVar("T")
 
 
 class S3App:
-    """The S3 API over a directory of buckets. Nothing is written there before the first call of S3."""
+    """The S3 API over a directory of buckets. Nothing is written there before the first request to S3."""
 
     def __init__(self, root: Path, region: str = "us-east-1") -> None:
-        """``region`` is that of buckets made by hand."""
+        """``region`` is the region of buckets that users make as directories."""
         self._root, self._region = root, region
         self._opening: asyncio.Future[tuple[ObjectStore, MultipartUploads]] | None = None
         self._threads = ThreadPoolExecutor(THREADS, "s3")
 
     async def start(self) -> None:
-        """Remove what a killed emulator has left."""
+        """Remove the unfinished files of a killed emulator."""
         if (self._root / RESERVED).exists():
             opening = asyncio.ensure_future(self._open())
             done, _ = await asyncio.wait([opening], timeout=PATIENCE_SECONDS)
@@ -65,14 +65,14 @@ class S3App:
             await opening
 
     async def stop(self) -> None:
-        """Give back the threads and the file of records. No request may be under way."""
+        """Close the threads and the file of records. No request may be under way."""
         store = (await self._open())[0] if self._opening else None
         await asyncio.get_running_loop().run_in_executor(None, self._threads.shutdown)
         if store is not None:
             store.close()
 
     def has_bucket(self, name: str) -> bool:
-        """Whether there is a bucket of that name now."""
+        """Whether a bucket of that name exists now."""
         return is_bucket(self._root, name)
 
     async def __call__(self, request: AwsRequest, receive: Receive, send: Send) -> None:
@@ -92,7 +92,7 @@ class S3App:
             if not body.is_complete:
                 if body.has_begun or not _expects_continue(request):
                     await body.drop()
-                else:  # the caller was not asked for its body
+                else:  # the caller has not sent its body
                     answer.headers.append(("Connection", "close"))
             await self._send(request.method == "HEAD", answer, send, request_id)
         finally:
@@ -141,7 +141,7 @@ class S3App:
         return answer
 
     async def _receive(self, call: S3Call, body: Body, sink: Sink) -> None:
-        """Write the body while the next batch of it comes."""
+        """Write a batch of the body while the next one is received."""
         chunked = AwsChunked(call.chunk_signatures) if _is_chunked(call.headers) else None
         writing: asyncio.Future[None] | None = None
         try:
@@ -206,7 +206,7 @@ class S3App:
                     reading = self._read(descriptor, position, end)
                 block = await reading
                 reading = None
-                if not block:  # someone cut the file by hand: an answer without its end breaks the connection
+                if not block:  # a user has truncated the file: the incomplete response ends the connection
                     return
                 position += len(block)
                 if position < end:
@@ -214,7 +214,7 @@ class S3App:
                 await send({"type": "http.response.body", "body": block, "more_body": True})
             await send({"type": "http.response.body"})
         finally:
-            if reading is not None:  # the file must not be closed, and its number given to another, meanwhile
+            if reading is not None:  # meanwhile the file must not be closed, or its descriptor reused
                 await asyncio.wait([reading])
 
     def _read(self, descriptor: int, position: int, end: int) -> asyncio.Future[bytes]:
@@ -222,7 +222,7 @@ class S3App:
         return asyncio.get_running_loop().run_in_executor(self._threads, os.pread, descriptor, count, position)
 
     async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Run blocking code; what the file system refuses becomes an error of S3."""
+        """Run blocking code in a thread. An error of the file system is raised as one of S3."""
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
         except OSError as error:

@@ -21,7 +21,7 @@ TRAILER_SIGNATURE = "x-amz-trailer-signature"
 
 
 class Signatures(Protocol):
-    """The signatures of a body, one after the other."""
+    """Verifies the signatures of a body's chunks, in order."""
 
     has_trailer: bool
 
@@ -31,10 +31,10 @@ class Signatures(Protocol):
 
 
 class AwsChunked:
-    """Takes a body apart as it comes; ``trailers`` are complete when ``is_complete``."""
+    """Decodes a body piece by piece; ``trailers`` are complete when ``is_complete``."""
 
     def __init__(self, signatures: Signatures | None = None) -> None:
-        """``signatures``: those that have to be there; without, none is looked at."""
+        """``signatures`` verifies those of the chunks; None = they are not verified."""
         self._signatures = signatures
         self._signature = ""  # of the chunk under way
         self._sha256 = hashlib.sha256()
@@ -45,7 +45,7 @@ class AwsChunked:
         self._state = "size"  # or data, end (of a chunk), trailers
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The pieces of the body in what has come.
+        """The decoded pieces of the body in ``data``.
 
         Raises InvalidRequest when it is not framed so, and SignatureDoesNotMatch.
         """
@@ -73,7 +73,7 @@ class AwsChunked:
         return pieces
 
     def finish(self) -> None:
-        """The body has ended. Raises IncompleteBody when its last chunk has not come, SignatureDoesNotMatch."""
+        """To be called at the body's end. Raises IncompleteBody (no last chunk), SignatureDoesNotMatch."""
         # Some clients leave out the empty line at the very end.
         if not self.is_complete and self._state != "trailers":
             raise incomplete_body()

@@ -1,4 +1,4 @@
-"""A request's body, no faster than it is written: what has not been asked for stays with the sender."""
+"""Reads a request's body only as fast as it is written; the rest waits at the sender."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Body:
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
-        self.has_begun = False  # to be read: a caller that waits for that (Expect: 100-continue) sends it then
+        self.has_begun = False  # whether reading has begun: a caller with Expect: 100-continue sends its body only then
         self.is_complete = False
 
     async def batch(self) -> bytes:
-        """About a megabyte, or what is left of it. Raises IncompleteBody when the caller has gone."""
+        """The next megabyte or so, or the rest. Raises IncompleteBody when the caller has gone."""
         parts: list[bytes] = []
         size = 0
         while size < BATCH_BYTES and not self.is_complete:
@@ -31,7 +31,7 @@ class Body:
         return b"".join(parts)
 
     async def document(self, limit: int) -> bytes:
-        """All of it. Raises MaxMessageLengthExceeded, when all has been read, and IncompleteBody."""
+        """The whole body. Raises MaxMessageLengthExceeded, after reading to its end, and IncompleteBody."""
         try:
             return await read_body(self._receive_next, limit)
         except BodyTooLong:
@@ -40,7 +40,7 @@ class Body:
             raise incomplete_body() from None
 
     async def drop(self) -> None:
-        """Read what is left: a caller that is still sending would not see the answer, but a broken connection."""
+        """Read and drop the rest: a caller that still sends would see a broken connection instead of the response."""
         with contextlib.suppress(S3Error):
             while not self.is_complete:
                 await self.batch()

@@ -66,7 +66,7 @@ def create_bucket(call: S3Call) -> S3Answer:
     try:
         call.store.create_bucket(call.bucket, region)
     except BucketExists:
-        if region != "us-east-1":  # where S3 takes the same request twice [api]
+        if region != "us-east-1":  # where S3 accepts a repeated CreateBucket [api]
             raise
     return S3Answer(200, [("Location", f"/{call.bucket}")])
 
@@ -111,7 +111,7 @@ def get_bucket_versioning(call: S3Call) -> S3Answer:
 
 
 def get_acl(call: S3Call) -> S3Answer:
-    """The truth about a bucket or an object here: its owner may do everything, and no one else is granted anything."""
+    """The access control list of every bucket and object: full control for its owner, and no other grants."""
     if call.key:
         call.store.entry(call.bucket, call.key)
     else:
@@ -127,7 +127,7 @@ def get_acl(call: S3Call) -> S3Answer:
 
 
 def list_objects(call: S3Call) -> S3Answer:
-    """Version 1: a page begins after a key, ``marker``."""
+    """ListObjects, version 1: a page begins after the key ``marker``."""
     marker, prefix, delimiter = call.query.get("marker", ""), call.query.get("prefix", ""), _delimiter(call)
     # A marker that is a common prefix stands for all keys that have it.
     skip = marker if delimiter and marker.endswith(delimiter) and len(marker) > len(prefix) else ""
@@ -152,7 +152,7 @@ def list_objects(call: S3Call) -> S3Answer:
 
 
 def list_objects_v2(call: S3Call) -> S3Answer:
-    """Version 2: a page begins where a token of the last one says."""
+    """ListObjectsV2: a page begins where the previous page's token says."""
     prefix, delimiter = call.query.get("prefix", ""), _delimiter(call)
     start_after, token = call.query.get("start-after", ""), call.query.get("continuation-token")
     after, is_prefix = _token(call, "continuation-token") if token is not None else (start_after, False)
@@ -279,12 +279,12 @@ def _encoder(call: S3Call) -> Encoder:
 
 
 def _number(call: S3Call, name: str, default: int, most: int, least: int = 0) -> int:
-    given = call.query.get(name)
-    if not given:
+    text = call.query.get(name)
+    if not text:
         return default
-    number = decimal(given)
+    number = decimal(text)
     if number is None or not least <= number <= 2**31 - 1:
-        raise invalid_argument(f"Provided {name} not an integer or within integer range", name, given)
+        raise invalid_argument(f"Provided {name} not an integer or within integer range", name, text)
     return min(number, most)
 
 
@@ -293,12 +293,12 @@ def _packed(last: str, is_prefix: bool) -> str:
 
 
 def _token(call: S3Call, name: str) -> tuple[str, bool]:
-    """The last name of the page before, and whether that is a common prefix. Raises InvalidArgument."""
-    given = call.query.get(name)
-    if given is None:
+    """The last name of the previous page, and whether it is a common prefix. Raises InvalidArgument."""
+    text = call.query.get(name)
+    if text is None:
         return "", False
     try:
-        last, is_prefix = json.loads(base64.urlsafe_b64decode(given))
+        last, is_prefix = json.loads(base64.urlsafe_b64decode(text))
     except (ValueError, TypeError):
-        raise invalid_argument("The continuation token provided is incorrect", name, given) from None
+        raise invalid_argument("The continuation token provided is incorrect", name, text) from None
     return str(last), bool(is_prefix)

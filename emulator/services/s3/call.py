@@ -1,4 +1,4 @@
-"""What a call of the S3 API is made of, on its way in and out."""
+"""An operation's request and response, as the operations of the S3 API see them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _anyone_may(action: str, bucket: str, key: str) -> None: ...
 
 @dataclass
 class S3Call:
-    """One request, and the store that it is about. ``body`` is there for operations that take a document."""
+    """One request, and the store that it works on. Only operations that take a document have a ``body``."""
 
     store: ObjectStore
     uploads: MultipartUploads
@@ -37,7 +37,7 @@ class S3Call:
 
 @dataclass
 class S3Answer:
-    """``file`` goes out instead of ``body``: ``count`` bytes from ``start``; whoever sends it closes it."""
+    """With ``file``, its ``count`` bytes from ``start`` are sent instead of ``body``; the sender closes it."""
 
     status: int = 200
     headers: Headers = field(default_factory=list)
@@ -49,7 +49,7 @@ class S3Answer:
 
 @dataclass
 class Sink:
-    """Where the data of a call goes as it comes; ``finish`` answers when all of it has come and is as expected."""
+    """Where an upload's data is written; ``finish`` makes the response when all data is there and verified."""
 
     incoming: IncomingFile
     expected: ExpectedDigests

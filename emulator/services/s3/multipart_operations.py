@@ -61,7 +61,7 @@ def upload_part(call: S3Call) -> Sink:
     check_length(call.headers)
     expected = expectations(call.headers)
     _check_algorithm(upload, expected.checksums)
-    # The object's checksum may be asked for when all parts are there: those that we can, we compute.
+    # The object's checksum may be requested once all parts are there, so all that can be computed are.
     incoming = call.store.incoming({*algorithms(call.headers), *([upload.algorithm] if upload.algorithm else [])})
 
     def finish() -> S3Answer:
@@ -84,20 +84,20 @@ def upload_part_copy(call: S3Call) -> S3Answer:
             check_reading(source, call.headers, "x-amz-copy-source-")
         except Unchanged:
             raise precondition_failed("x-amz-copy-source-If-None-Match") from None
-        asked = call.headers.get("x-amz-copy-source-range")
+        range_header = call.headers.get("x-amz-copy-source-range")
         start, count = 0, source.size
-        if asked is not None:
-            found = byte_range(asked, source.size)
+        if range_header is not None:
+            found = byte_range(range_header, source.size)
             if found is None:
                 raise invalid_argument(
                     "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are "
                     "the zero-based offsets of the first and last bytes to copy",
                     "x-amz-copy-source-range",
-                    asked,
+                    range_header,
                 )
-            last = decimal(asked.rpartition("-")[2].strip())
+            last = decimal(range_header.rpartition("-")[2].strip())
             if last is not None and last >= source.size:
-                raise invalid_range(asked, source.size)
+                raise invalid_range(range_header, source.size)
             start, count = found
         incoming = call.store.incoming([upload.algorithm] if upload.algorithm else [])
         try:
@@ -121,17 +121,17 @@ def upload_part_copy(call: S3Call) -> S3Answer:
 
 def complete_multipart_upload(call: S3Call) -> S3Answer:
     upload = _upload(call)
-    asked = []
+    requested = []
     for part in xml_documents.parsed(call.body, "CompleteMultipartUpload").findall("Part"):
         values = {name: found for name in checksums.LENGTHS if (found := part.findtext(f"Checksum{name.upper()}"))}
         number = decimal(xml_documents.child_text(part, "PartNumber").strip())
         if number is None:
             raise malformed_xml()
-        asked.append(RequestedPart(number, xml_documents.child_text(part, "ETag"), values))
-    if not asked or len(asked) > PARTS:
+        requested.append(RequestedPart(number, xml_documents.child_text(part, "ETag"), values))
+    if not requested or len(requested) > PARTS:
         raise malformed_xml()
     whole = {name: value for name in checksums.LENGTHS if (value := call.headers.get(checksums.HEADER + name))}
-    entry = call.uploads.complete(upload, asked, whole, for_writing(call.headers, call.key))
+    entry = call.uploads.complete(upload, requested, whole, for_writing(call.headers, call.key))
     attributes = entry.attributes
     location = f"http://{call.headers.get('host', 'localhost')}/{call.bucket}/{urllib.parse.quote(call.key)}"
     children: list[Element] = [
@@ -152,10 +152,10 @@ def abort_multipart_upload(call: S3Call) -> S3Answer:
 
 def list_parts(call: S3Call) -> S3Answer:
     upload = _upload(call)
-    given = call.query.get("max-parts") or "1000"
-    marker, most = decimal(call.query.get("part-number-marker") or "0"), decimal(given)
+    max_parts = call.query.get("max-parts") or "1000"
+    marker, most = decimal(call.query.get("part-number-marker") or "0"), decimal(max_parts)
     if marker is None or most is None:
-        raise invalid_argument("Provided max-parts or part-number-marker is not an integer", "max-parts", given)
+        raise invalid_argument("Provided max-parts or part-number-marker is not an integer", "max-parts", max_parts)
     limit = min(most, 1000)
     parts = [part for part in call.uploads.parts(upload) if part.number > marker]
     listed = parts[:limit]
@@ -189,7 +189,7 @@ def _upload(call: S3Call) -> MultipartUpload:
 
 
 def _check_algorithm(upload: MultipartUpload, values: dict[str, str]) -> None:
-    """Raises InvalidRequest when a part has another checksum than the upload was begun with."""
+    """Raises InvalidRequest when a part's checksum algorithm is not that of the upload."""
     for algorithm in values:
         if upload.algorithm and algorithm != upload.algorithm:
             raise invalid_request(

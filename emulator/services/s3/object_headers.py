@@ -1,4 +1,4 @@
-"""What the headers of requests and answers say of an object and its data."""
+"""The headers of requests and responses that describe an object and its data."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from emulator.storage.object_store import StoredObject
 
 LARGEST_PUT = 5 << 30  # [api] bytes of one PutObject, UploadPart or CopyObject
 METADATA_BYTES = 2048  # [api] names and values of the caller's own metadata
-# Kept with an object, and given back with it. Encryption, storage classes and redirects change nothing here.
+# Stored with an object, and returned with it. Encryption, storage classes and redirects have no effect here.
 KEPT = {
     "cache-control",
     "content-disposition",
@@ -52,7 +52,7 @@ NOT_IMPLEMENTED = {
 
 
 def check_key(call: S3Call) -> None:
-    """Raises what keeps an object of this key, or this size, from being written, before its data is read."""
+    """Raises the error for an object that cannot be written, by its key or its size, before its data is read."""
     call.store.directory(call.bucket)
     names_of(call.key)
     check_length(call.headers)
@@ -69,7 +69,7 @@ def check_length(headers: Mapping[str, str]) -> None:
 
 
 def attributes_of(headers: Mapping[str, str]) -> ObjectAttributes:
-    """What the caller wants to be kept with the object. Raises MetadataTooLarge, InvalidArgument."""
+    """The headers to store with the object. Raises MetadataTooLarge, InvalidArgument."""
     kept = {name: value for name, value in headers.items() if name in KEPT or name.startswith(METADATA)}
     for name, value in kept.items():
         check_header(name, value)
@@ -96,13 +96,13 @@ def attributes_of(headers: Mapping[str, str]) -> ObjectAttributes:
 
 
 def check_header(name: str, value: str) -> None:
-    """Raises InvalidArgument for what would break out of its header. [ours] as S3 words it of letters unknown to it."""
+    """Raises InvalidArgument for a value that would end its header. [ours] In S3's words for unknown characters."""
     if CONTROLS.search(value) or not HEADER_NAME.fullmatch(name):
         raise not_latin(name, value)
 
 
 def algorithms(headers: Mapping[str, str]) -> set[str]:
-    """Those that are to be computed while data comes: what the headers give, and what they announce for the trailer."""
+    """The checksums to compute while data is read: those in the headers, and those announced for the trailer."""
     names = {name for name in checksums.LENGTHS if checksums.HEADER + name in headers}
     for trailer in headers.get("x-amz-trailer", "").split(","):
         name = trailer.strip().lower().removeprefix(checksums.HEADER)
@@ -127,7 +127,7 @@ def _is_sha256(text: str) -> bool:
 
 
 def object_headers(entry: StoredObject) -> Headers:
-    """What an answer says of the object itself."""
+    """The response headers that describe the object."""
     attributes = entry.attributes
     headers = [
         ("ETag", f'"{attributes.etag}"'),
@@ -147,7 +147,7 @@ def checksum_headers(attributes: ObjectAttributes) -> Headers:
 
 
 def encryption(entry: StoredObject) -> Headers:
-    """What S3 says again in its answer to a write."""
+    """The headers that S3 repeats in its response to a write."""
     kept = entry.attributes.headers.items()
     return [(name, value) for name, value in kept if name.startswith("x-amz-server-side-encryption")]
 

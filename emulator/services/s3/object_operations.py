@@ -105,7 +105,7 @@ def copy_object(call: S3Call) -> S3Answer:
                 while block := file.read(BLOCK):
                     incoming.write(block)
                 etag = incoming.digests.md5.hex()
-            if incoming.size != source.size:  # someone writes to the file by hand
+            if incoming.size != source.size:  # a user has changed the file meanwhile
                 raise incomplete_body()
             values = {name: value for name in needed if (value := incoming.digests.value(name))} or kept
             attributes = ObjectAttributes(etag, headers, values, tags=tags)
@@ -152,13 +152,13 @@ def _read(call: S3Call, entry: StoredObject) -> S3Answer:
         check_reading(entry, call.headers)
     except Unchanged:
         raise NotModified([(name, value) for name, value in headers if name in ("ETag", "Last-Modified")]) from None
-    asked = _part(call, entry) or byte_range(call.headers.get("range"), entry.size)
-    if asked is None:
+    requested_range = _part(call, entry) or byte_range(call.headers.get("range"), entry.size)
+    if requested_range is None:
         start, count, status = 0, entry.size, 200
         if call.headers.get("x-amz-checksum-mode", "").upper() == "ENABLED":
             headers += checksum_headers(attributes)
     else:
-        (start, count), status = asked, 206
+        (start, count), status = requested_range, 206
         headers.append(("Content-Range", f"bytes {start}-{start + count - 1}/{entry.size}"))
     if "partNumber" in call.query and attributes.parts:
         headers.append(("x-amz-mp-parts-count", str(len(attributes.parts))))
@@ -170,26 +170,26 @@ def _read(call: S3Call, entry: StoredObject) -> S3Answer:
 
 
 def _overrides(call: S3Call) -> Headers:
-    """The headers that the caller wants instead of the object's. Raises InvalidRequest, InvalidArgument."""
-    asked = {name: call.query[name] for name in OVERRIDES if name in call.query}
+    """The headers that the query sets in place of the object's. Raises InvalidRequest, InvalidArgument."""
+    overrides = {name: call.query[name] for name in OVERRIDES if name in call.query}
     is_signed = "authorization" in call.headers or {"X-Amz-Credential", "AWSAccessKeyId"} & call.query.keys()
-    if asked and not is_signed:  # [api]
+    if overrides and not is_signed:  # [api]
         raise invalid_request("Request specific response headers cannot be used for anonymous GET requests.")
-    for name, value in asked.items():
+    for name, value in overrides.items():
         check_header(name, value)
         if any(ord(letter) > 0xFF for letter in value):
             raise not_latin(name, value)
-    return [(OVERRIDES[name], value) for name, value in asked.items()]
+    return [(OVERRIDES[name], value) for name, value in overrides.items()]
 
 
 def _part(call: S3Call, entry: StoredObject) -> tuple[int, int] | None:
-    """Where the part is that the caller asks for by its number."""
-    given = call.query.get("partNumber")
-    if given is None:
+    """First byte and count of the part that ``partNumber`` names; None without it."""
+    text = call.query.get("partNumber")
+    if text is None:
         return None
     if "range" in call.headers:
         raise invalid_request("Cannot specify both Range header and partNumber query parameter")
-    number = part_number(given)
+    number = part_number(text)
     sizes = entry.attributes.parts or [entry.size]
     if number > len(sizes):
         raise S3Error(416, "InvalidPartNumber", "The requested partnumber is not satisfiable",

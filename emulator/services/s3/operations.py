@@ -1,4 +1,4 @@
-"""Which operation a request is. Those that are not there are refused by their name, which botocore's model knows."""
+"""Finds a request's operation. One that is not emulated is refused by its name, from botocore's model."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def handler_of(call: S3Call) -> Handler:
 def operation_of(
     method: str, bucket: str, key: str, query: Mapping[str, str], headers: Mapping[str, str]
 ) -> tuple[str, str, str]:
-    """The method, what it is about (service, bucket or object), and what the query or a header names of that."""
+    """The method, what it applies to (service, bucket or object), and the subresource in the query or a header."""
     level = "object" if key else "bucket" if bucket else "service"
     named = next((name for name in query if name in SUBRESOURCES), "")
     if not named and level == "object" and "uploadId" in query:
@@ -103,7 +103,7 @@ def operation_of(
 
 
 def takes_data(handler: Handler) -> bool:
-    """Whether the body of a request is an object's data, not a document."""
+    """Whether a request's body is an object's data, and not a document."""
     return handler in (object_operations.put_object, multipart_operations.upload_part)
 
 

@@ -1,4 +1,4 @@
-"""What an operation of S3 needs to be allowed. [s3 user guide]"""
+"""The IAM permissions that an operation of S3 requires. [s3 user guide]"""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ACTIONS: dict[tuple[str, str, str], tuple[str, ...]] = {
     ("GET", "bucket", "lifecycle"): ("GetLifecycleConfiguration",),
     ("GET", "bucket", "cors"): ("GetBucketCORS",),
     ("GET", "bucket", "publicAccessBlock"): ("GetBucketPublicAccessBlock",),
-    ("POST", "bucket", "delete"): (),  # asked for each key
+    ("POST", "bucket", "delete"): (),  # checked for each key
     ("PUT", "object", ""): ("PutObject",),
     ("PUT", "object", "copy"): ("PutObject",),
     ("HEAD", "object", ""): ("GetObject",),
@@ -47,7 +47,7 @@ def required_permissions(request: AwsRequest, region: str) -> Iterator[RequiredP
     level, named = operation[1:]
     actions = ACTIONS.get(operation)
     if actions is None:
-        # What is no operation is refused as that; until then, who may do all of S3 may do it.
+        # An unknown operation is refused later; until then, it requires the right to everything in S3.
         actions = tuple(operation_names(*operation)[:1]) or ("*",)
     context = {f"s3:{name}": (value,) for name, value in headers.items() if name.startswith("x-amz-")}
     if "ListBucket" in actions:

@@ -15,7 +15,7 @@ RANGE = re.compile(r"bytes\s*=\s*([0-9]*)\s*-\s*([0-9]*)\s*")
 
 
 class Unchanged(Exception):
-    """A reader has this object already."""
+    """The reader already has this object."""
 
 
 def check_reading(entry: StoredObject, headers: Mapping[str, str], prefix: str = "") -> None:
@@ -36,7 +36,7 @@ def check_reading(entry: StoredObject, headers: Mapping[str, str], prefix: str =
 
 
 def for_writing(headers: Mapping[str, str], key: str) -> WriteCondition | None:
-    """What the object to be replaced must be like; None if anything will do."""
+    """A test for the object that will be replaced; None if there is no condition."""
     if_match, if_none_match = headers.get("if-match"), headers.get("if-none-match")
     if if_match is None and if_none_match is None:
         return None
@@ -62,7 +62,7 @@ def matches(entry: StoredObject, tags: str) -> bool:
 
 
 def seconds(date: str | None) -> int | None:
-    """Since the epoch; None for what is no date, which HTTP has us overlook."""
+    """Seconds since 1970; None for an invalid date, which HTTP says to ignore."""
     if date is None:
         return None
     try:
@@ -71,23 +71,23 @@ def seconds(date: str | None) -> int | None:
         return None
 
 
-def byte_range(asked: str | None, size: int) -> tuple[int, int] | None:
-    """First byte and count of what a Range header asks for; None for all of it.
+def byte_range(range_header: str | None, size: int) -> tuple[int, int] | None:
+    """First byte and count of the range in a Range header; None for the whole object.
 
     Raises InvalidRange when nothing of the object is in it. What cannot be understood, such as several
     ranges, is overlooked, as S3 does.
     """
-    match = RANGE.fullmatch(asked) if asked else None
-    if asked is None or match is None or not (match[1] or match[2]):
+    match = RANGE.fullmatch(range_header) if range_header else None
+    if range_header is None or match is None or not (match[1] or match[2]):
         return None
     begins, ends = decimal(match[1]), decimal(match[2])
     if begins is None:
         count = min(ends or 0, size)
         if count == 0:
-            raise invalid_range(asked, size)
+            raise invalid_range(range_header, size)
         return size - count, count
     if ends is not None and ends < begins:
         return None
     if begins >= size:
-        raise invalid_range(asked, size)
+        raise invalid_range(range_header, size)
     return begins, (size if ends is None else min(ends + 1, size)) - begins

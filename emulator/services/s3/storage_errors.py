@@ -1,4 +1,4 @@
-"""What the storage and its disk refuse, as S3's errors: the one place that knows the code and status of each. [api]"""
+"""Errors of the storage and its disk as S3's errors: the only place with the code and status of each. [api]"""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from emulator.storage.checksums import HEADER
 
 
 def s3_error(error: errors.StorageError | OSError) -> S3Error:
-    """How S3 answers with this error."""
+    """The S3 error for an error of the storage."""
     return _of_the_disk(error) if isinstance(error, OSError) else _of_the_storage(error)
 
 

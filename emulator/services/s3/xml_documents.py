@@ -1,4 +1,4 @@
-"""S3's XML: written for answers and errors, read from requests."""
+"""S3's XML documents: written for responses and errors, read from requests."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def text(value: str) -> str:
 
 
 def url_encoded(value: str) -> str:
-    """A key as ``encoding-type=url`` has it: slashes stay."""
+    """A key encoded for ``encoding-type=url``: slashes stay."""
     return urllib.parse.quote(value, safe="/-_.~*")
 
 
@@ -58,7 +58,7 @@ def xml_time(seconds: int) -> str:
 
 
 def parsed(body: bytes, root: str) -> ElementTree.Element:
-    """The root element of a request's document, namespaces apart. Raises MalformedXML."""
+    """The root element of a request's document, without namespaces. Raises MalformedXML."""
     try:
         element = ElementTree.fromstring(body)
     except (ElementTree.ParseError, ValueError, LookupError):
