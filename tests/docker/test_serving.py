@@ -28,7 +28,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from emulator.containers.docker.leftovers import HOST_LABEL, OWNER_LABEL, PID_LABEL, machine
-from tests.support.emulator_process import Emulator, localmme
+from tests.support.command_line import localmme
+from tests.support.emulator_process import Emulator
 from tests.support.endpoint_files import described
 from tests.support.files import archive, files_below
 from tests.support.losing_an_instance import lose_one_under_load

@@ -16,10 +16,10 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.support.emulator_process import localmme
+from tests.support.command_line import localmme, localmme_process
 from tests.support.files import archive
 from tests.support.leftovers import Leftovers
-from tests.support.processes import free_port
+from tests.support.processes import free_port, wait_until_ended
 from tests.support.repository import REPOSITORY
 from tests.support.waiting import eventually
 
@@ -194,7 +194,7 @@ def test_a_name_in_use_is_not_served_again(served: list[str]) -> None:
 
 def test_a_detached_one_that_cannot_be_fails_with_the_exit_code_of_serve(bucket: Path, leftovers: Leftovers) -> None:
     failing = ("serve", "--models", str(bucket), "--command", "false", "--port", "0", "--name", "a")
-    attached, detached = localmme(*failing), localmme(*failing, "--detach")
+    attached, detached = localmme_process(*failing), localmme(*failing, "--detach")
     assert attached.returncode == detached.returncode == 3
     assert attached.stderr.splitlines()[-1] == detached.stderr.splitlines()[-1]
 
@@ -233,7 +233,9 @@ def test_one_whose_master_was_killed_is_served_again_at_once_at_the_same_port(
 ) -> None:
     done("serve", "--detach", "--name", "houses", *served)
     (before,) = running()
-    psutil.Process(before["pid"]).kill()
+    master = psutil.Process(before["pid"])
+    master.kill()
+    wait_until_ended([master])
     done("serve", "--detach", "--name", "houses", *served)
     (after,) = running()
     assert after["url"] == before["url"] and after["pid"] != before["pid"]

@@ -14,17 +14,25 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.emulator_process import Emulator, localmme
-from tests.support.files import archive
+from tests.support.command_line import localmme
+from tests.support.emulator_in_process import InProcessEmulator, in_process_emulators
 from tests.support.repository import REPOSITORY
-from tests.support.scripted_models import SCRIPTED_CONTAINER, SharedEmulator, scripted_model, shared_emulator
+from tests.support.scripted_models import (
+    SCRIPTED_CONTAINER,
+    Journal,
+    Shared,
+    SharedInProcessEmulator,
+    scripted_arguments,
+    scripted_model,
+    shared,
+)
 
 HANDLER = "def handle(data, context):\n    return [b'hello']\n"
 
 
 @pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedEmulator]:
-    with shared_emulator(tmp_path_factory.mktemp("commands")) as emulator:
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    with shared(SharedInProcessEmulator, tmp_path_factory.mktemp("commands")) as emulator:
         scripted_model(emulator.bucket / "a.tar.gz", "I am a", invoke={"echo": True})
         scripted_model(emulator.bucket / "teams" / "b.tar.gz", "I am b")
         yield emulator
@@ -83,7 +91,7 @@ def test_serve_says_that_the_port_is_taken(tmp_path: Path) -> None:
     assert not (tmp_path / "state").exists()
 
 
-def test_serve_says_that_the_state_directory_is_taken(emulator: SharedEmulator) -> None:
+def test_serve_says_that_the_state_directory_is_taken(emulator: Shared) -> None:
     state = str(emulator.state_directory)
     line = wrong("serve", "--models", str(emulator.bucket), "--port", "0", "--state-dir", state)
     assert "Another emulator uses the state directory" in line
@@ -110,26 +118,26 @@ def test_help_names_every_command_and_option() -> None:
     assert all(option in text for option in options.split())
 
 
-def test_in_service_is_one_line(emulator: Emulator) -> None:
+def test_in_service_is_one_line(emulator: Shared) -> None:
     assert len(emulator.output) == 1
-    assert emulator.output[0].startswith(f"Endpoint local is InService at {emulator.url} (")
+    assert emulator.output[0].startswith(f"Endpoint local is InService at {emulator.url}")
 
 
-def test_nothing_is_coloured_in_a_pipe(emulator: Emulator) -> None:
+def test_nothing_is_coloured_in_a_pipe(emulator: Shared) -> None:
     localmme("invoke", "none", "--data", "x", "--url", emulator.url)
     result = localmme("models", "--url", emulator.url)
     assert "\x1b" not in emulator.log + result.stdout + result.stderr
 
 
 @pytest.mark.parametrize("how", ["text", "file", "stdin"])
-def test_invoke_takes_its_data_as_text_file_or_stdin(emulator: Emulator, tmp_path: Path, how: str) -> None:
+def test_invoke_takes_its_data_as_text_file_or_stdin(emulator: Shared, tmp_path: Path, how: str) -> None:
     (tmp_path / "request.csv").write_bytes(b"1,2\n")
     data = {"text": "1,2\n", "file": f"@{tmp_path / 'request.csv'}", "stdin": "-"}[how]
     result = localmme("invoke", "a.tar.gz", "--data", data, "--url", emulator.url, input="1,2\n")
     assert (result.returncode, result.stdout, result.stderr) == (0, "1,2\n", "")
 
 
-def test_invoke_writes_binary_answers_to_a_file(emulator: Emulator, tmp_path: Path) -> None:
+def test_invoke_writes_binary_answers_to_a_file(emulator: Shared, tmp_path: Path) -> None:
     body = bytes(range(256))
     (tmp_path / "in").write_bytes(body)
     output = tmp_path / "out"
@@ -140,7 +148,7 @@ def test_invoke_writes_binary_answers_to_a_file(emulator: Emulator, tmp_path: Pa
     assert output.read_bytes() == body
 
 
-def test_invoke_sends_content_type_and_accept(emulator: Emulator) -> None:
+def test_invoke_sends_content_type_and_accept(emulator: Shared) -> None:
     def headers(*arguments: str) -> dict[str, str]:
         result = localmme("invoke", "teams/b.tar.gz", "--url", emulator.url, *arguments)
         return {name.lower(): value for name, value in json.loads(result.stdout)["headers"].items()}
@@ -160,7 +168,7 @@ def test_invoke_sends_content_type_and_accept(emulator: Emulator) -> None:
         (["a.tar.gz", "--data", "x", "--output", "/no/such/file"], "cannot be written"),
     ],
 )
-def test_invoke_says_in_one_line_what_went_wrong(emulator: Emulator, arguments: list[str], words: str) -> None:
+def test_invoke_says_in_one_line_what_went_wrong(emulator: Shared, arguments: list[str], words: str) -> None:
     assert words in wrong("invoke", "--url", emulator.url, *arguments)
 
 
@@ -170,29 +178,34 @@ def test_a_command_without_an_emulator_says_how_to_start_one(command: list[str])
     assert "No emulator answers at http://127.0.0.1:9. Start one with localmme serve" in line
 
 
-def test_models_lists_what_is_where(scripted, bucket: Path) -> None:
-    scripted_model(bucket / "a.tar.gz")
-    scripted_model(bucket / "teams" / "b.tar.gz")
-    emulator = scripted()
-    emulator.invoke("teams/b.tar.gz")
+def test_models_lists_what_is_where(emulator: Shared) -> None:
+    scripted_model(emulator.bucket / "never" / "invoked.tar.gz")
+    scripted_model(emulator.bucket / "once" / "invoked.tar.gz")
+    emulator.invoke("once/invoked.tar.gz")
     result = localmme("models", "--json", "--url", emulator.url)
     listed = {model["target_model"]: model for model in json.loads(result.stdout)}
-    assert set(listed) == {"a.tar.gz", "teams/b.tar.gz"}
+    assert {"never/invoked.tar.gz", "once/invoked.tar.gz"} <= set(listed)
     wanted = {"target_model", "in_s3", "on_disk", "in_memory", "size_bytes", "loads", "invocations"}
     assert all(wanted <= set(model) for model in listed.values())
-    b = listed["teams/b.tar.gz"]
-    assert (b["in_s3"], b["on_disk"], b["in_memory"], b["loads"], b["invocations"]) == (True, True, True, 1, 1)
-    a = listed["a.tar.gz"]
-    assert (a["in_s3"], a["on_disk"], a["in_memory"], a["loads"]) == (True, False, False, 0)
+    once = listed["once/invoked.tar.gz"]
+    assert [once[name] for name in ("in_s3", "on_disk", "in_memory", "loads", "invocations")] == [
+        True,
+        True,
+        True,
+        1,
+        1,
+    ]
+    never = listed["never/invoked.tar.gz"]
+    assert [never[name] for name in ("in_s3", "on_disk", "in_memory", "loads")] == [True, False, False, 0]
     table = localmme("models", "--url", emulator.url).stdout
-    assert "teams/b.tar.gz" in table and "calls" in table
+    assert "once/invoked.tar.gz" in table and "calls" in table
 
 
-def test_models_of_an_unknown_endpoint_names_those_there_are(emulator: Emulator) -> None:
+def test_models_of_an_unknown_endpoint_names_those_there_are(emulator: Shared) -> None:
     assert "It has: local." in wrong("models", "--url", emulator.url, "--endpoint-name", "other")
 
 
-def test_the_emulator_is_also_found_by_the_environment(emulator: Emulator) -> None:
+def test_the_emulator_is_also_found_by_the_environment(emulator: Shared) -> None:
     result = localmme("models", "--json", env={**os.environ, "AWS_ENDPOINT_URL": emulator.url})
     assert result.returncode == 0
     assert {"a.tar.gz", "teams/b.tar.gz"} <= {model["target_model"] for model in json.loads(result.stdout)}
@@ -203,7 +216,7 @@ def no_aws_settings(tmp_path: Path) -> dict[str, str]:
     return {**environment, "HOME": str(tmp_path)}
 
 
-def test_env_gives_boto3_and_the_aws_cli_all_they_need(emulator: Emulator, tmp_path: Path) -> None:
+def test_env_gives_boto3_and_the_aws_cli_all_they_need(emulator: Shared, tmp_path: Path) -> None:
     aws = Path(sys.executable).with_name("aws")
     script = f"""
         eval "$({sys.executable} -m localmme env --url {emulator.url})"
@@ -223,7 +236,7 @@ PYTHON
     assert json.loads((tmp_path / "meta").read_text())["InvokedProductionVariant"] == "AllTraffic"
 
 
-def test_the_aws_cli_shows_the_emulators_errors(emulator: Emulator, tmp_path: Path) -> None:
+def test_the_aws_cli_shows_the_emulators_errors(emulator: Shared, tmp_path: Path) -> None:
     aws = str(Path(sys.executable).with_name("aws"))
     command = [aws, "sagemaker-runtime", "invoke-endpoint", "--endpoint-name", "local", "--target-model", "none"]
     environment = {**no_aws_settings(tmp_path), "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
@@ -235,9 +248,9 @@ def test_the_aws_cli_shows_the_emulators_errors(emulator: Emulator, tmp_path: Pa
 
 
 def test_serve_in_a_terminal_shows_what_it_waits_for(bucket: Path, tmp_path: Path) -> None:
-    scripted_model(bucket / "slow.tar.gz", load={"delay": 2.0})
+    scripted_model(bucket / "slow.tar.gz", load={"delay": 1.5})
     master, terminal = pty.openpty()
-    script = json.dumps({"start": {"listen": 2.0}})
+    script = json.dumps({"start": {"listen": 1.5}})
     command = [sys.executable, "-m", "localmme", "serve", "--models", str(bucket), "--port", "0"]
     command += ["--command", SCRIPTED_CONTAINER, "--env", f"SCRIPT={script}", "--state-dir", str(tmp_path / "state")]
     environment = {**os.environ, "TERM": "xterm"}
@@ -271,12 +284,17 @@ def test_serve_in_a_terminal_shows_what_it_waits_for(bucket: Path, tmp_path: Pat
 def test_serve_says_when_it_cannot_write_its_files(bucket: Path, tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "logs").touch()
-    line = wrong("serve", "--models", str(bucket), "--port", "0", "--state-dir", str(tmp_path / "state"))
-    assert "The emulator cannot start: " in line and "logs" in line
+    emulator = InProcessEmulator("--models", str(bucket), state=tmp_path / "state")
+    assert emulator.wait() == 3
+    assert "The emulator cannot start: " in emulator.log and "logs" in emulator.log
 
 
-def test_a_region_of_the_user_shows_in_the_log_address(serve, bucket: Path) -> None:
-    archive(bucket / "a.tar.gz", {"code/inference.py": "def handle(data, context):\n    raise ValueError('no')\n"})
-    emulator = serve("--models", str(bucket), environment={"AWS_REGION": "eu-central-1"})
-    with pytest.raises(emulator.client().exceptions.ModelError, match="https://eu-central-1.console"):
-        emulator.invoke("a.tar.gz")
+def test_a_region_of_the_user_shows_in_the_log_address(
+    bucket: Path, tmp_path: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    scripted_model(bucket / "a.tar.gz", invoke={"status": 500})
+    with in_process_emulators(tmp_path) as start:
+        emulator = start(*scripted_arguments(bucket, journal, {})).wait_in_service()
+        with pytest.raises(emulator.client().exceptions.ModelError, match="https://eu-central-1.console"):
+            emulator.invoke("a.tar.gz")

@@ -38,7 +38,8 @@ from emulator.services.sagemaker.supported_members import MEMBERS, SWITCHED_OFF,
 from localmme import endpoint_file
 from localmme.aws_environment import region
 from localmme.endpoint_file import MINIMAL_FILE
-from tests.support.emulator_process import Emulator, localmme
+from tests.support.command_line import localmme
+from tests.support.emulator_process import Emulator
 from tests.support.files import archive
 from tests.support.start_requests import definitions
 from tests.support.waiting import eventually

@@ -10,8 +10,9 @@ from botocore.exceptions import ClientError
 
 from emulator.aws.service_models import problems, shape
 from tests.support.aws_clients import invalid
+from tests.support.command_line import localmme
 from tests.support.control_plane_process import ARN, HANDLER, ControlPlane, RawClient
-from tests.support.emulator_process import Emulator, localmme
+from tests.support.emulator_process import Emulator
 from tests.support.files import archive
 from tests.support.repository import REPOSITORY
 from tests.support.waiting import eventually

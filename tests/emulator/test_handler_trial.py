@@ -14,7 +14,7 @@ import pytest
 from emulator.model_server.handlers import styles
 from emulator.model_server.http.response import HandlerError
 from emulator.model_server.workers import log
-from tests.support.emulator_process import localmme
+from tests.support.command_line import localmme_process
 from tests.support.model_server_process import COMMAND
 
 Try = Callable[..., None]
@@ -153,7 +153,7 @@ def test_a_handler_that_ends_its_process_is_told_as_such(tmp_path: Path) -> None
 def test_serve_fails_with_the_handlers_own_traceback(tmp_path: Path) -> None:
     (tmp_path / "bad.py").write_text("def handle(data, context)\n    pass\n")
     arguments = ("--models", str(tmp_path), "--handler", str(tmp_path / "bad.py"), "--port", "0")
-    result = localmme("serve", *arguments, "--state-dir", str(tmp_path / "state"))
+    result = localmme_process("serve", *arguments, "--state-dir", str(tmp_path / "state"))
     assert result.returncode == 3 and result.stdout == ""
     error = result.stderr[result.stderr.index("Error: ") :]
     assert "did not pass the ping health check" in error and 'bad.py", line 1\n' in error

@@ -34,7 +34,8 @@ from localmme.pack.gzip_stream import GzipStream
 from localmme.pack.mistakes import Mistake, is_macos_metadata
 from localmme.pack.verifying import verify
 from localmme.pack.writing import UNFINISHED_PREFIX, time_of_members, write
-from tests.support.emulator_process import Emulator, localmme
+from tests.support.command_line import localmme
+from tests.support.emulator_process import Emulator
 from tests.support.repository import REPOSITORY
 from tests.support.waiting import eventually
 

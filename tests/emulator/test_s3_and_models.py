@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.support.emulator_process import Emulator, localmme
+from tests.support.command_line import localmme
+from tests.support.emulator_process import Emulator
 from tests.support.endpoint_files import described, scripted_container
 from tests.support.files import archive, files_below
 from tests.support.s3_process import client

@@ -22,4 +22,4 @@ def start(tmp_path: Path) -> Iterator[Start]:
 @pytest.fixture
 def serve(start: Start) -> Start:
     """Start an emulator in this process, and wait until the endpoint is InService."""
-    return lambda *arguments: start(*arguments).wait_in_service()
+    return lambda *arguments, **options: start(*arguments, **options).wait_in_service()

@@ -10,8 +10,11 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from botocore.session import Session
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
+# Of no profile, whatever the environment says: that may be the one of an emulator in this process.
+_SESSION = boto3.Session(botocore_session=Session(session_vars={"profile": (None, None, None, None)}))
 KEYS = {"aws_access_key_id": "placeholder", "aws_secret_access_key": "placeholder", "region_name": REGION}
 
 
@@ -26,7 +29,7 @@ def aws_client(
     **config: Any,
 ) -> Any:
     """A client of a service at this address, which tries once; ``config`` is botocore's."""
-    return boto3.client(
+    return _SESSION.client(
         service,
         endpoint_url=url,
         region_name=region,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from unittest import mock
 
@@ -15,7 +16,10 @@ import psutil
 import uvloop
 from gunicorn.arbiter import Arbiter
 
+from emulator.archives import s3_source
+from emulator.errors import SetupError
 from emulator.observers.terminal import TerminalLog
+from emulator.printable import printable_lines
 from emulator.server import gunicorn_app
 from emulator.server.application import Application
 from emulator.server.worker import listening
@@ -30,12 +34,15 @@ class InProcessEmulator(RunningEmulator):
     """Of the options of ``localmme serve``: the same endpoints, at a port of its own, without a process of its own.
 
     The containers are processes as ever. What depends on the emulator's own process (signals, its death, its output as
-    a pipe, environment variables) needs an ``Emulator``.
+    a pipe) needs an ``Emulator``.
     """
 
-    def __init__(self, *arguments: str, state: Path) -> None:
-        """Started when this returns, which need not be InService."""
+    def __init__(self, *arguments: str, state: Path, environment: Mapping[str, str] | None = None) -> None:
+        """Started when this returns, which need not be InService. ``environment`` is this process's until it ends."""
         super().__init__(state)
+        self._environment = mock.patch.dict(os.environ, environment or {})
+        self._environment.start()
+        s3_source._made_client.cache_clear()  # which holds what a process began with
         with mock.patch.object(gunicorn_app, "serve") as serve:
             main(["serve", "--port", "0", "--state-dir", str(state), *arguments], standalone_mode=False)
         settings, requests, limits = serve.call_args.args
@@ -54,6 +61,7 @@ class InProcessEmulator(RunningEmulator):
         """The exit code that its process would have."""
         self._thread.join(seconds)
         assert not self.runs(), "it has ended"
+        self._environment.stop()
         return 0 if self._application.failure is None else Arbiter.WORKER_BOOT_ERROR
 
     def processes(self) -> list[psutil.Process]:
@@ -79,9 +87,16 @@ class InProcessEmulator(RunningEmulator):
         finally:
             logging.getLogger("localmme").removeHandler(handler)
             self._loop.close()
+            self._listener.close()
+            _unlock(self.state_directory / "lock")
 
     async def _serve(self) -> None:
-        await self._application.start(self._gave_up)
+        try:
+            await self._application.start(self._gave_up)
+        except Exception as error:
+            self.errors.append(f"Error: The emulator cannot start: {error}.")
+            self._application.failure = SetupError(str(error))
+            return
         ends = [asyncio.ensure_future(event.wait()) for event in (self._end, self._gave_up)]
         async with listening(self._application.gateway, [self._listener]):
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -89,7 +104,7 @@ class InProcessEmulator(RunningEmulator):
         for end in ends:
             end.cancel()
         if self._application.failure is not None:
-            self.errors.append(f"Error: {self._application.failure}")
+            self.errors += f"Error: {printable_lines(str(self._application.failure))}".splitlines()
 
     def _is_ours(self, process: psutil.Process) -> bool:
         try:
@@ -122,15 +137,24 @@ class _Lines(logging.Handler):
             self._emulator.errors.extend(self.format(record).splitlines())
 
 
+def _unlock(lock: Path) -> None:
+    """Close what this process holds a lock with, as its end would do."""
+    for descriptor in range(3, 4096):
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(descriptor), lock.stat()):
+                os.close(descriptor)
+
+
 @contextmanager
 def in_process_emulators(directory: Path) -> Iterator[Callable[..., InProcessEmulator]]:
     """Start emulators with these arguments, without waiting until they are InService; all are stopped afterwards."""
     emulators: list[InProcessEmulator] = []
 
-    def start(*arguments: str) -> InProcessEmulator:
-        emulators.append(InProcessEmulator(*arguments, state=directory / f"state-{len(emulators)}"))
+    def start(*arguments: str, environment: Mapping[str, str] | None = None) -> InProcessEmulator:
+        state = directory / f"state-{len(emulators)}"
+        emulators.append(InProcessEmulator(*arguments, state=state, environment=environment))
         return emulators[-1]
 
     yield start
-    for emulator in emulators:
+    for emulator in reversed(emulators):
         emulator.stop()

@@ -189,12 +189,6 @@ class Emulator(RunningEmulator):
         return self.wait()
 
 
-def localmme(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run another command of localmme to its end."""
-    command = [sys.executable, "-m", "localmme", *arguments]
-    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, **options)
-
-
 @pytest.fixture
 def bucket(tmp_path: Path) -> Path:
     """The directory that stands for the S3 prefix."""
