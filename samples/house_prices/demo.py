@@ -45,12 +45,13 @@ and then, in another terminal:
 
 
 @contextlib.contextmanager
-def emulator() -> Iterator[str]:
-    """Train the models and serve them, on a free port; the emulator's URL."""
+def emulator(cities: int) -> Iterator[str]:
+    """Train the models of so many cities and serve them, on a free port; the emulator's URL."""
     with tempfile.TemporaryDirectory() as directory:
         models = Path(directory, "s3")
         print("Training a model of house prices for each city:")
-        subprocess.run([sys.executable, HERE / "train.py", "--output", models], check=True)
+        train = [sys.executable, HERE / "train.py", "--output", models, "--cities", str(cities)]
+        subprocess.run(train, check=True)
         print(f"\nServing them, at most {MAX_LOADED_MODELS} in memory at a time:")
         command = [sys.executable, "-m", "localmme", "serve", "--models", models, "--port", "0"]
         command += ["--handler", HERE / "handler.py", "--max-loaded-models", str(MAX_LOADED_MODELS)]
@@ -144,7 +145,7 @@ def main() -> None:
     sys.stdout.reconfigure(line_buffering=True)  # who reads it by a pipe wants to see that something happens
     console, url = Console(), ""
     try:
-        with contextlib.nullcontext(asked.url.rstrip("/")) if asked.url else emulator() as url:
+        with contextlib.nullcontext(asked.url.rstrip("/")) if asked.url else emulator(asked.cities) as url:
             show_invocations(sagemaker_runtime(url), TARGET_MODELS[: asked.cities])
             console.print(models(url))
             if asked.keep and not asked.url:

@@ -5,6 +5,7 @@ HTML comments, which readers do not see, say what a test cannot know. Before a b
     <!-- test: skip, WHY -->          the block is not run
     <!-- test: file NAME -->          the block is a file of that name, which is there before anything runs
     <!-- test: without START, WHY --> its lines that begin so are left out
+    <!-- test: prints -->            what stands behind a command, as in ``ls    # name``, is what it prints
 
 at the head of the document:
 
@@ -214,6 +215,8 @@ class Reader:
             return self._run_python(text, block)
         if block.language == "console":
             return "".join(self._look_at(*command, block) for command in CONSOLE.findall(text))
+        if block.directive("prints") is not None:
+            return "".join(self._compare(*line.partition("    # ")[::2], block) for line in text.splitlines())
         return self.shell(text, str(block))
 
     def shell(self, text: str, name: str) -> str:
@@ -244,6 +247,12 @@ class Reader:
         """Run it, and see that it prints what the document shows; lines are broken there where they are long."""
         printed = self.shell(f"{command} || true", str(block))
         assert shown.split() == printed.split(), f"{block}: {command} prints\n{printed}{self._log()}"
+        return printed
+
+    def _compare(self, command: str, expected: str, block: Block) -> str:
+        """Run it, and see that it prints what the document says, if that says anything."""
+        printed = self.shell(command, str(block))
+        assert not expected or printed.strip() == expected, f"{block}: {command} prints\n{printed}{self._log()}"
         return printed
 
     def _run_python(self, text: str, block: Block) -> str:

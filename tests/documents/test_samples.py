@@ -1,6 +1,7 @@
 """The samples, as far as they go without the emulator."""
 
 import importlib
+import io
 import json
 import os
 import subprocess
@@ -27,7 +28,7 @@ def train(output: Path, *options: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def sample():
     """The sample's modules. They import each other by their bare names, as in a model server."""
-    names = ["cities", "handler", "handler_mms"]
+    names = ["cities", "handler", "handler_mms", "train"]
     sys.path.insert(0, str(HOUSE_PRICES))
     yield SimpleNamespace(**{name: importlib.import_module(name) for name in names})
     sys.path.remove(str(HOUSE_PRICES))
@@ -91,9 +92,12 @@ def test_an_archive_has_its_files_at_the_root(trained):
         assert tar.getnames() == ["model.joblib", "about.json"]
 
 
-def test_the_same_seed_trains_the_same_archives(trained, tmp_path):
-    train(tmp_path / "same", "--cities", "2")
-    train(tmp_path / "other", "--cities", "2", "--seed", "1")
+def test_the_same_seed_trains_the_same_archives(sample, trained, tmp_path, monkeypatch):
+    for name, seed in (("same", "0"), ("other", "1")):
+        options = ["--output", str(tmp_path / name), "--cities", "2", "--seed", seed]
+        monkeypatch.setattr(sys, "argv", ["train.py", *options])
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), "utf-8"))
+        sample.train.main()
     archives = [path.relative_to(tmp_path / "same") for path in (tmp_path / "same").rglob("*.tar.gz")]
     assert len(archives) == 2
     for archive in archives:

@@ -200,13 +200,10 @@ def aws(environment: dict[str, str], tmp_path: Path) -> Callable[..., Any]:
 
 
 def test_the_aws_cli_does_all_of_it(archives: Path, aws: Callable[..., Any], tmp_path: Path) -> None:
-    assert aws("sts", "get-caller-identity")["Account"] == ACCOUNT_ID
     aws("s3", "mb", "s3://shelf")
-    aws("s3", "cp", "archives/braga.tar.gz", "s3://shelf/models/braga.tar.gz")
-    aws("s3", "sync", "archives", "s3://shelf/models/cities", "--exclude", "braga*")
+    aws("s3", "sync", "archives", "s3://shelf/models/cities")
     listed = aws("s3", "ls", "s3://shelf/models/", "--recursive").split()
-    cities = [f"models/cities/{city}.tar.gz" for city in CITIES[1:]]
-    assert [word for word in listed if word.endswith(".gz")] == ["models/braga.tar.gz", *cities]
+    assert [word for word in listed if word.endswith(".gz")] == [f"models/cities/{city}.tar.gz" for city in CITIES]
 
     container = {"Image": IMAGE, "Mode": "MultiModel", "ModelDataUrl": "s3://shelf/models/"}
     model = aws(
@@ -220,25 +217,24 @@ def test_the_aws_cli_does_all_of_it(archives: Path, aws: Callable[..., Any], tmp
     endpoint = ("--endpoint-name", "from-the-cli")
     aws("sagemaker", "create-endpoint", *endpoint, *named)
     aws("sagemaker", "wait", "endpoint-in-service", *endpoint)
-    assert aws("sagemaker", "describe-endpoint", *endpoint)["EndpointStatus"] == "InService"
-    names = [each["EndpointName"] for each in aws("sagemaker", "list-endpoints")["Endpoints"]]
-    assert "from-the-cli" in names
+    statuses = {
+        each["EndpointName"]: each["EndpointStatus"] for each in aws("sagemaker", "list-endpoints")["Endpoints"]
+    }
+    assert statuses["from-the-cli"] == "InService"
 
     (tmp_path / "rows.json").write_text(ROWS)
-    for target, city in (("braga.tar.gz", "braga"), ("cities/porto.tar.gz", "porto")):
-        answer = aws(
-            *("sagemaker-runtime", "invoke-endpoint", *endpoint, "--target-model", target),
-            *("--content-type", "application/json", "--body", "fileb://rows.json", "answer.json"),
-        )
-        assert answer["InvokedProductionVariant"] == "AllTraffic"
-        assert json.loads((tmp_path / "answer.json").read_text())["predictions"] == PREDICTIONS[city]
+    answer = aws(
+        *("sagemaker-runtime", "invoke-endpoint", *endpoint, "--target-model", "cities/porto.tar.gz"),
+        *("--content-type", "application/json", "--body", "fileb://rows.json", "answer.json"),
+    )
+    assert answer["InvokedProductionVariant"] == "AllTraffic"
+    assert json.loads((tmp_path / "answer.json").read_text())["predictions"] == PREDICTIONS["porto"]
 
     aws("sagemaker", "delete-endpoint", *endpoint)
     aws("sagemaker", "wait", "endpoint-deleted", *endpoint)
     aws("sagemaker", "delete-endpoint-config", *named)
     aws("sagemaker", "delete-model", "--model-name", "from-the-cli")
     aws("s3", "rb", "s3://shelf", "--force")
-    assert "shelf" not in aws("s3", "ls")
 
 
 def test_boto3s_resources_waiters_and_paginators(archives: Path, session: boto3.session.Session) -> None:

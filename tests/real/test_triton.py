@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.support.aws_clients import refused
 from tests.support.emulator_process import Emulator
 from tests.support.files import archive
 from tests.support.real_servers import tensors, triton
@@ -55,7 +56,7 @@ def test_binary_requests_and_answers_carry_their_parameters_in_the_content_type(
     emulator: Emulator, bucket: Path
 ) -> None:
     triton_model(bucket, "binary.tar.gz", 3)
-    values = [float(number) for number in range(10_000)]
+    values = [float(number) for number in range(100_000)]
     request = tensors.binary_request(values)
     assert "json-header-size=" in request[1]
     assert ask(emulator, "binary.tar.gz", request) == [3 * value for value in values]
@@ -73,24 +74,23 @@ def test_many_callers_of_a_cold_model_load_it_once(emulator: Emulator, bucket: P
 def test_out_of_memory_is_a_model_error_with_507(emulator: Emulator, bucket: Path) -> None:
     triton_model(bucket, "large.tar.gz", 1, out_of_memory=True)
     for _ in range(2):
-        with pytest.raises(emulator.client().exceptions.ModelError) as caught:
-            ask(emulator, "large.tar.gz", tensors.json_request([1.0]))
-        assert caught.value.response["OriginalStatusCode"] == 507
+        code, status = refused(ask, emulator, "large.tar.gz", tensors.json_request([1.0])).from_the_container
+        assert code == "ModelError" and status == 507
         assert not emulator.in_memory()
 
 
 def test_an_archive_that_is_no_model_is_a_model_error(emulator: Emulator, bucket: Path) -> None:
     archive(bucket / "none.tar.gz", {"readme": "nothing to load"})
-    with pytest.raises(emulator.client().exceptions.ModelError) as caught:
-        ask(emulator, "none.tar.gz", tensors.json_request([1.0]))
-    assert 400 <= caught.value.response["OriginalStatusCode"] < 600
+    code, status = refused(ask, emulator, "none.tar.gz", tensors.json_request([1.0])).from_the_container
+    assert code == "ModelError" and 400 <= status < 600
 
 
 def test_a_request_that_the_model_refuses_is_a_model_error(emulator: Emulator, bucket: Path) -> None:
     triton_model(bucket, "strict.tar.gz", 2)
-    with pytest.raises(emulator.client().exceptions.ModelError) as caught:
-        ask(emulator, "strict.tar.gz", (json.dumps({"inputs": []}).encode(), "application/json"))
-    assert caught.value.response["OriginalStatusCode"] == 400
+    code, status = refused(
+        ask, emulator, "strict.tar.gz", (json.dumps({"inputs": []}).encode(), "application/json")
+    ).from_the_container
+    assert code == "ModelError" and status == 400
     assert ask(emulator, "strict.tar.gz", tensors.json_request([2.0])) == [4.0]
 
 

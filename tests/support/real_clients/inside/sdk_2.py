@@ -44,7 +44,9 @@ predictor = models.deploy(
     serializer=JSONSerializer(),
     deserializer=JSONDeserializer(),
     tags=[{"Key": "project", "Value": "prices"}],
+    wait=False,  # which it would do for 30 s before its first look
 )
+session.wait_for_endpoint(predictor.endpoint_name, poll=1)
 saw["listed"] = sorted(models.list_models())
 rows = {"features": [[1, 1], [0, -2]]}
 saw["predictions"] = {model: predictor.predict(rows, target_model=model)["predictions"] for model in saw["listed"]}
