@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from localmme.check.harness import Harness
 from tests.support.checking import NAMES, Report, all_but, checked
 from tests.support.files import archive
 from tests.support.real_servers.images import BIND_TO_PORT_LABEL, FROM, MULTI_MODEL_LABEL, SAMPLES, Images
@@ -54,12 +55,21 @@ FILES = {
 }
 
 
-def settings(switch: str, model: Path, megabytes: int = 100) -> list[str]:
+@pytest.fixture(autouse=True)
+def _no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not given back, or does not end, would still not be after the whole time."""
+    monkeypatch.setattr("localmme.check.suite.memory.SETTLE_SECONDS", 0.5)
+    monkeypatch.setattr(Harness.stop, "__defaults__", (1.0,))
+
+
+def settings(switch: str, model: Path, megabytes: int = 100, stop_seconds: float = 4) -> list[str]:
     """The options of a check: the switch, the memory for models, a model of 10 MB and a request for it."""
     environment = {"BROKEN": switch, "MODEL_MEMORY_MEGABYTES": str(megabytes), "MALLOC_MMAP_THRESHOLD_": "131072"}
     variables = [word for name, value in environment.items() for word in ("--env", f"{name}={value}")]
-    # Whether a process would need 4 s or 30 s makes no difference, other than to how long the tests take.
-    return [*variables, "--model", str(model), "--data", '{"features": [[1, 2]]}', "--limit", "stop_seconds=4"]
+    # How long a process may take that never ends makes no difference, other than to how long the tests take.
+    stop_seconds = 1 if switch == "sigterm" else stop_seconds
+    stop = ("--limit", f"stop_seconds={stop_seconds}")
+    return [*variables, "--model", str(model), "--data", '{"features": [[1, 2]]}', *stop]
 
 
 @pytest.fixture(scope="module")
@@ -103,9 +113,9 @@ class TestImages:
     ) -> str:
         return images.build("broken", f"{FROM}{labels}{DOCKERFILE}{entry}", FILES)
 
-    def report(self, tag: str, switch: str, model: Path, *more: str, megabytes: int = 100) -> Report:
+    def report(self, tag: str, switch: str, model: Path, *more: str, megabytes: int = 100, **limits: float) -> Report:
         image = ("--image", tag, "--memory", "256m", "--timeout", "10")
-        return checked(*image, *settings(switch, model, megabytes), only=(*self.SOME, *more))
+        return checked(*image, *settings(switch, model, megabytes, **limits), only=(*self.SOME, *more))
 
     def test_an_image_without_a_fault_passes(self, images: Images, model: Path) -> None:
         report = checked("--image", self.image(images), "--memory", "256m", *settings("", model))
@@ -125,7 +135,7 @@ class TestImages:
         assert (report.odd(), report.exit_code) == ({"entry-point": "fail"}, 1), report
 
     def test_an_entry_point_in_shell_form_fails_and_so_does_its_end(self, images: Images, model: Path) -> None:
-        report = self.report(self.image(images, entry=SHELL_FORM.format("")), "", model)
+        report = self.report(self.image(images, entry=SHELL_FORM.format("")), "", model, stop_seconds=1)
         assert (report.odd(), report.exit_code) == ({"entry-point": "fail", "sigterm": "fail"}, 1), report
 
     def test_a_shell_that_becomes_the_program_is_warned_of(self, images: Images, model: Path) -> None:
