@@ -23,6 +23,7 @@ pytest_plugins = [
         "fake_containers",
         "leftovers",
         "scripted_models",
+        "container_processes",  # which imports others: they come first, so that their assertions are rewritten
     )
 ]
 
