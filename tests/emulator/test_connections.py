@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.control_plane_process import ControlPlane
+from tests.support.control_plane import ControlPlane
 
 
 @pytest.fixture(scope="module")

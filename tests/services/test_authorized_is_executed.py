@@ -55,7 +55,7 @@ from emulator.services.sagemaker import app as sagemaker_app
 from emulator.services.sagemaker.app import OPERATIONS, SageMakerApp
 from emulator.services.sagemaker.permissions import permissions_of
 from tests.support.asgi_client import respond
-from tests.support.control_plane_process import ARN, ROLE
+from tests.support.control_plane import ARN, ROLE
 from tests.support.generated_requests import Generator
 
 REGION, DAY, NOW = "us-east-1", "20260101", 1767268800.0

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -32,7 +33,7 @@ def localmme(
     redirected = (contextlib.redirect_stdout(out), contextlib.redirect_stderr(err))
     not_here = mock.patch.object(gunicorn_app, "serve", side_effect=AssertionError("serves in a process of its own"))
     stdin = mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(input.encode()), encoding="utf-8"))
-    with redirected[0], redirected[1], stdin, environment, not_here, _signals_kept(), _in_the_repository():
+    with redirected[0], redirected[1], stdin, environment, not_here, _signals_kept(), working_directory(REPOSITORY):
         try:
             main(arguments, prog_name="localmme")
             code: Any = 0
@@ -72,9 +73,10 @@ def _signals_kept() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _in_the_repository() -> Iterator[None]:
+def working_directory(directory: Path) -> Iterator[None]:
+    """Be there, as a process that is started there is."""
     before = os.getcwd()
-    os.chdir(REPOSITORY)
+    os.chdir(directory)
     try:
         yield
     finally:

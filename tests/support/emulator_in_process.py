@@ -24,8 +24,10 @@ from emulator.server import gunicorn_app
 from emulator.server.application import Application
 from emulator.server.worker import listening
 from localmme.cli.main import main
+from tests.support.command_line import working_directory
 from tests.support.emulator_process import RunningEmulator
 from tests.support.processes import wait_until_ended
+from tests.support.repository import REPOSITORY
 
 _mine: contextvars.ContextVar[object] = contextvars.ContextVar("the emulator that logs")
 
@@ -37,22 +39,29 @@ class InProcessEmulator(RunningEmulator):
     a pipe) needs an ``Emulator``.
     """
 
-    def __init__(self, *arguments: str, state: Path, environment: Mapping[str, str] | None = None) -> None:
-        """Started when this returns, which need not be InService. ``environment`` is this process's until it ends."""
+    def __init__(
+        self,
+        *arguments: str,
+        state: Path,
+        environment: Mapping[str, str] | None = None,
+        directory: Path = REPOSITORY,
+    ) -> None:
+        """Started in ``directory`` when this returns, but perhaps not InService. ``environment`` is this process's
+        until it ends."""
         super().__init__(state)
         self._environment = mock.patch.dict(os.environ, environment or {})
         self._environment.start()
         s3_source._made_client.cache_clear()  # which holds what a process began with
-        with mock.patch.object(gunicorn_app, "serve") as serve:
-            main(["serve", "--port", "0", "--state-dir", str(state), *arguments], standalone_mode=False)
-        settings, requests, limits = serve.call_args.args
-        self._listener = settings.listener
-        self._application = Application(settings, requests, limits, self._terminal())
-        self._loop = uvloop.new_event_loop()
-        self._end = asyncio.Event()
-        self._gave_up = asyncio.Event()
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
+        with working_directory(directory):
+            with mock.patch.object(gunicorn_app, "serve") as serve:
+                main(["serve", "--port", "0", "--state-dir", str(state), *arguments], standalone_mode=False)
+            self._settings, requests, limits = serve.call_args.args
+            self._application = Application(self._settings, requests, limits, self._terminal())
+            self._loop = uvloop.new_event_loop()
+            self._has_begun, self._end, self._gave_up = threading.Event(), asyncio.Event(), asyncio.Event()
+            self._thread = threading.Thread(target=self._run)
+            self._thread.start()
+            self._has_begun.wait()
 
     def runs(self) -> bool:
         return self._thread.is_alive()
@@ -87,24 +96,30 @@ class InProcessEmulator(RunningEmulator):
         finally:
             logging.getLogger("localmme").removeHandler(handler)
             self._loop.close()
-            self._listener.close()
-            _unlock(self.state_directory / "lock")
+            self._settings.listener.close()
+            _unlock(self._settings.state_directory.lock)
 
     async def _serve(self) -> None:
         try:
             await self._application.start(self._gave_up)
         except Exception as error:
-            self.errors.append(f"Error: The emulator cannot start: {error}.")
-            self._application.failure = SetupError(str(error))
-            return
+            told = error if isinstance(error, SetupError) else SetupError(f"The emulator cannot start: {error}.")
+            self._application.failure = told
+        else:
+            await self._serve_until_it_ends()
+        finally:
+            self._has_begun.set()
+        if self._application.failure is not None:
+            self.errors += f"Error: {printable_lines(str(self._application.failure))}".splitlines()
+
+    async def _serve_until_it_ends(self) -> None:
+        self._has_begun.set()
         ends = [asyncio.ensure_future(event.wait()) for event in (self._end, self._gave_up)]
-        async with listening(self._application.gateway, [self._listener]):
+        async with listening(self._application.gateway, [self._settings.listener]):
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             await self._application.stop()
         for end in ends:
             end.cancel()
-        if self._application.failure is not None:
-            self.errors += f"Error: {printable_lines(str(self._application.failure))}".splitlines()
 
     def _is_ours(self, process: psutil.Process) -> bool:
         try:

@@ -12,7 +12,7 @@ from typing import Any
 from botocore.model import Shape
 
 from emulator.aws.service_models import Place, compiled_pattern, problems
-from tests.support.control_plane_process import ARN, ROLE
+from tests.support.control_plane import ARN, ROLE
 
 # Tried in turn for a string, until one is what the model takes.
 ARNS = (ROLE, f"{ARN}:x/y", "arn:aws:sns:us-east-1:123456789012:topic")

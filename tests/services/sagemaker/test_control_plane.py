@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.support.aws_clients import invalid
-from tests.support.control_plane_process import ARN, ROLE, ControlPlane, RawClient, variant_of
+from tests.support.control_plane import ARN, ROLE, ControlPlane, RawClient, variant_of
 from tests.support.files import archive, files_below
 from tests.support.scripted_models import SCRIPTED_CONTAINER
 from tests.support.waiting import eventually

@@ -1,4 +1,4 @@
-"""For tests of the control plane: an emulator without endpoints, spoken to with boto3 and with bare HTTP."""
+"""For tests of the control plane: an emulator without endpoints, in their own process, and bare HTTP to it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.support.emulator_process import Emulator
+from tests.support.emulator_in_process import InProcessEmulator
 from tests.support.files import archive
-from tests.support.repository import REPOSITORY
 from tests.support.waiting import eventually
 
 ROLE = "arn:aws:iam::123456789012:role/service-role/hosting"
@@ -39,9 +38,7 @@ class ControlPlane:
     def start(self) -> None:
         """With the same directories each time."""
         arguments = ("--no-endpoint", "--s3", str(self.s3))
-        path = {"PYTHONPATH": str(REPOSITORY)}
-        state = self.directory / "state"
-        self.emulator = Emulator(*arguments, state=state, directory=self.directory, environment=path)
+        self.emulator = InProcessEmulator(*arguments, state=self.directory / "state", directory=self.directory)
         try:
             self.emulator.wait_ready()
         except AssertionError:

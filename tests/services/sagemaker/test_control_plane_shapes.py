@@ -19,7 +19,7 @@ from emulator.aws.service_models import problems
 from emulator.services.sagemaker import empty_lists
 from emulator.services.sagemaker.app import OPERATIONS, REQUEST_BYTES
 from emulator.services.sagemaker.supported_members import MEMBERS
-from tests.support.control_plane_process import ARN, ROLE, ControlPlane, RawClient
+from tests.support.control_plane import ARN, ROLE, ControlPlane, RawClient
 from tests.support.generated_requests import Generator, Takes, Wrong, lacking, mistyped, outside, parts
 from tests.support.waiting import eventually
 

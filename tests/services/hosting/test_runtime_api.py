@@ -12,35 +12,34 @@ from typing import Any
 import pytest
 
 from tests.support.aws_clients import Refusal, refused
-from tests.support.emulator_process import Emulator
 from tests.support.files import archive
-from tests.support.scripted_models import SharedEmulator, scripted_model, shared_emulator
+from tests.support.scripted_models import Shared, SharedInProcessEmulator, scripted_model, shared
 
 BODY_LIMIT = 26_214_400
 
 
 @pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedEmulator]:
-    with shared_emulator(tmp_path_factory.mktemp("runtime")) as emulator:
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    with shared(SharedInProcessEmulator, tmp_path_factory.mktemp("runtime")) as emulator:
         scripted_model(emulator.bucket / "a.tar.gz", "I am a")
         scripted_model(emulator.bucket / "teams" / "blue" / "b.tar.gz", "I am b")
         yield emulator
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedEmulator]:
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
     """Its disk holds 20 MB."""
-    with shared_emulator(tmp_path_factory.mktemp("small"), "--storage", "20MB") as emulator:
+    with shared(SharedInProcessEmulator, tmp_path_factory.mktemp("small"), "--storage", "20MB") as emulator:
         yield emulator
 
 
-def invoke_wrongly(emulator: Emulator, operation: str = "invoke_endpoint", **request: Any) -> Refusal:
+def invoke_wrongly(emulator: Shared, operation: str = "invoke_endpoint", **request: Any) -> Refusal:
     """Invoke with these members, of which those that are None are left out."""
     request = {"EndpointName": "local", "TargetModel": "a.tar.gz", "Body": b"{}", **request}
     return refused(getattr(emulator.client(), operation), **{k: v for k, v in request.items() if v is not None})
 
 
-def raw(emulator: Emulator, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, dict, bytes]:
+def raw(emulator: Shared, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, dict, bytes]:
     host = emulator.url.removeprefix("http://")
     connection = http.client.HTTPConnection(host, timeout=30)
     connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
@@ -50,12 +49,12 @@ def raw(emulator: Emulator, method: str, path: str, body: bytes = b"", **headers
     return result
 
 
-def test_the_answer_is_the_models_own(emulator: Emulator) -> None:
+def test_the_answer_is_the_models_own(emulator: Shared) -> None:
     assert emulator.invoke("a.tar.gz")["answer"] == "I am a"
     assert emulator.invoke("teams/blue/b.tar.gz")["answer"] == "I am b"
 
 
-def test_only_what_the_container_answers_with_2xx_is_an_answer(emulator: SharedEmulator) -> None:
+def test_only_what_the_container_answers_with_2xx_is_an_answer(emulator: Shared) -> None:
     for status in (204, 206, 299, 302, 304):
         scripted_model(emulator.bucket / f"{status}.tar.gz", invoke={"status": status})
     empty = emulator.client().invoke_endpoint(EndpointName="local", TargetModel="204.tar.gz", Body=b"{}")
@@ -69,7 +68,7 @@ def test_only_what_the_container_answers_with_2xx_is_an_answer(emulator: SharedE
         assert (answer[0], answer[1]["x-amzn-errortype"]) == (424, "ModelError")
 
 
-def test_what_a_container_sends_behind_its_answer_reaches_nobody(emulator: SharedEmulator) -> None:
+def test_what_a_container_sends_behind_its_answer_reaches_nobody(emulator: Shared) -> None:
     poison = "HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\npoisoned"
     scripted_model(emulator.bucket / "poison.tar.gz", "I poison", invoke={"behind": poison})
     for _ in range(20):
@@ -77,7 +76,7 @@ def test_what_a_container_sends_behind_its_answer_reaches_nobody(emulator: Share
         assert emulator.invoke("a.tar.gz")["answer"] == "I am a"
 
 
-def test_the_container_gets_the_callers_headers_and_no_others(emulator: Emulator) -> None:
+def test_the_container_gets_the_callers_headers_and_no_others(emulator: Shared) -> None:
     status, _, body = raw(
         emulator,
         "POST",
@@ -105,12 +104,12 @@ def test_the_container_gets_the_callers_headers_and_no_others(emulator: Emulator
     assert answer["target_model"] == "a.tar.gz"
 
 
-def test_the_containers_name_of_a_model_is_opaque(emulator: Emulator) -> None:
+def test_the_containers_name_of_a_model_is_opaque(emulator: Shared) -> None:
     name = emulator.invoke("a.tar.gz")["model_name"]
     assert len(name) == 32 and int(name, 16) >= 0 and "a.tar" not in name
 
 
-def test_answers_carry_variant_custom_attributes_content_type_and_session(emulator: SharedEmulator) -> None:
+def test_answers_carry_variant_custom_attributes_content_type_and_session(emulator: Shared) -> None:
     headers = {
         "X-Amzn-SageMaker-Custom-Attributes": "cost=3",
         "X-Amzn-SageMaker-New-Session-Id": "s1; Expires=2030-01-01T00:00:00Z",
@@ -139,33 +138,33 @@ def test_bodies_pass_through_byte_for_byte_up_to_the_limit(scripted, bucket: Pat
     assert emulator.log.count("A request body has 6,291,457 bytes.") == emulator.log.count("25 MB") == 1
 
 
-def test_a_body_over_the_limit_is_refused(emulator: Emulator) -> None:
+def test_a_body_over_the_limit_is_refused(emulator: Shared) -> None:
     error = invoke_wrongly(emulator, Body=b"x" * (BODY_LIMIT + 1))
     assert (error.code, error.status) == ("413", 413)
     assert error.message == "HTTP content length exceeded 26214400 bytes."
 
 
-def test_an_answer_over_the_limit_is_a_model_error(emulator: SharedEmulator) -> None:
+def test_an_answer_over_the_limit_is_a_model_error(emulator: Shared) -> None:
     error = invoke_wrongly(emulator, TargetModel=emulator.model_of("large", invoke={"size": BODY_LIMIT + 1}))
     assert (error.code, error.status) == ("ModelError", 424)
     assert "could not load the entire response body" in error.message
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-def test_a_call_without_target_model_is_refused(emulator: Emulator, stream: bool) -> None:
+def test_a_call_without_target_model_is_refused(emulator: Shared, stream: bool) -> None:
     operation = "invoke_endpoint_with_response_stream" if stream else "invoke_endpoint"
     error = invoke_wrongly(emulator, operation, TargetModel=None)
     assert (error.code, error.status) == ("ValidationError", 400)
     assert "is missing a target model header." in error.message
 
 
-def test_an_unknown_endpoint_is_refused(emulator: Emulator) -> None:
+def test_an_unknown_endpoint_is_refused(emulator: Shared) -> None:
     error = invoke_wrongly(emulator, EndpointName="other")
     assert (error.code, error.status) == ("ValidationError", 400)
     assert "Endpoint other of account 123456789012 not found." in error.message
 
 
-def test_an_asynchronous_call_is_refused(emulator: Emulator) -> None:
+def test_an_asynchronous_call_is_refused(emulator: Shared) -> None:
     error = invoke_wrongly(
         emulator, "invoke_endpoint_async", TargetModel=None, Body=None, InputLocation="s3://bucket/key"
     )
@@ -188,13 +187,13 @@ def test_an_asynchronous_call_is_refused(emulator: Emulator) -> None:
         ("CustomAttributes", "x" * 1025, "length less than or equal to 1024"),
     ],
 )
-def test_a_member_that_does_not_fit_is_refused(emulator: Emulator, member: str, value: str, words: str) -> None:
+def test_a_member_that_does_not_fit_is_refused(emulator: Shared, member: str, value: str, words: str) -> None:
     error = invoke_wrongly(emulator, **{member: value})
     assert (error.code, error.status) == ("ValidationError", 400)
     assert words in error.message
 
 
-def test_the_endpoints_own_variant_can_be_named(emulator: Emulator) -> None:
+def test_the_endpoints_own_variant_can_be_named(emulator: Shared) -> None:
     assert emulator.invoke("a.tar.gz", TargetVariant="AllTraffic")["answer"] == "I am a"
 
 
@@ -211,7 +210,7 @@ def test_the_endpoints_own_variant_can_be_named(emulator: Emulator) -> None:
         "./a",
     ],
 )
-def test_what_is_no_object_in_s3_is_refused_as_such(emulator: Emulator, target_model: str) -> None:
+def test_what_is_no_object_in_s3_is_refused_as_such(emulator: Shared, target_model: str) -> None:
     error = invoke_wrongly(emulator, TargetModel=target_model)
     assert (error.code, error.status) == ("ValidationError", 400)
     assert f"Failed to download model data(bucket: s3, key: {target_model})" in error.message
@@ -234,7 +233,7 @@ def tar_bomb(path: Path) -> None:
     ],
     ids=["text", "empty", "truncated", "dot-dot", "absolute", "bomb"],
 )
-def test_an_unusable_archive_is_refused_and_leaves_nothing_on_disk(small: SharedEmulator, make) -> None:
+def test_an_unusable_archive_is_refused_and_leaves_nothing_on_disk(small: Shared, make) -> None:
     make(small.bucket / "a.tar.gz")
     error = invoke_wrongly(small)
     assert (error.code, error.status) == ("ValidationError", 400)
@@ -245,7 +244,7 @@ def test_an_unusable_archive_is_refused_and_leaves_nothing_on_disk(small: Shared
 
 
 @pytest.mark.parametrize("status, blame", [(400, "client"), (404, "client"), (500, "server"), (503, "server")])
-def test_a_failed_answer_of_the_container_is_a_model_error(emulator: SharedEmulator, status: int, blame: str) -> None:
+def test_a_failed_answer_of_the_container_is_a_model_error(emulator: Shared, status: int, blame: str) -> None:
     model = emulator.model_of("failing", invoke={"status": status, "body": "it went wrong"})
     error = invoke_wrongly(emulator, TargetModel=model)
     assert (error.code, error.status) == ("ModelError", 424)
@@ -256,7 +255,7 @@ def test_a_failed_answer_of_the_container_is_a_model_error(emulator: SharedEmula
     assert model in emulator.in_memory()
 
 
-def test_a_long_failure_is_cut_to_what_the_api_allows(emulator: SharedEmulator) -> None:
+def test_a_long_failure_is_cut_to_what_the_api_allows(emulator: Shared) -> None:
     model = emulator.model_of("long", invoke={"status": 500, "body": "x" * 100_000})
     error = invoke_wrongly(emulator, TargetModel=model)
     assert len(error.response["OriginalMessage"]) == 2048
@@ -274,21 +273,19 @@ def test_a_long_failure_is_cut_to_what_the_api_allows(emulator: SharedEmulator) 
         ("POST", "/endpoints/local/invocations/more", 404),
     ],
 )
-def test_a_wrong_method_or_path_is_an_unknown_operation(
-    emulator: Emulator, method: str, path: str, status: int
-) -> None:
+def test_a_wrong_method_or_path_is_an_unknown_operation(emulator: Shared, method: str, path: str, status: int) -> None:
     got, headers, body = raw(emulator, method, path)
     assert (got, headers["x-amzn-errortype"]) == (status, "UnknownOperationException")
     assert "POST /endpoints/NAME/invocations" in json.loads(body)["Message"]
 
 
-def test_a_path_that_is_nothing_says_what_there_is(emulator: Emulator) -> None:
+def test_a_path_that_is_nothing_says_what_there_is(emulator: Shared) -> None:
     status, _, body = raw(emulator, "GET", "/")
     assert status == 404
     assert "/_localmme/state" in json.loads(body)["Message"]
 
 
-def test_a_caller_that_hangs_up_harms_no_one(emulator: Emulator) -> None:
+def test_a_caller_that_hangs_up_harms_no_one(emulator: Shared) -> None:
     host, port = emulator.url.removeprefix("http://").split(":")
     head = (
         b"POST /endpoints/local/invocations HTTP/1.1\r\nHost: localhost\r\nX-Amzn-SageMaker-Target-Model: a.tar.gz\r\n"
@@ -300,7 +297,7 @@ def test_a_caller_that_hangs_up_harms_no_one(emulator: Emulator) -> None:
     assert emulator.model("a.tar.gz")["in_memory"]
 
 
-def test_a_chunked_request_body_arrives_whole(emulator: Emulator) -> None:
+def test_a_chunked_request_body_arrives_whole(emulator: Shared) -> None:
     host = emulator.url.removeprefix("http://")
     connection = http.client.HTTPConnection(host, timeout=30)
     connection.request(
@@ -314,7 +311,7 @@ def test_a_chunked_request_body_arrives_whole(emulator: Emulator) -> None:
     connection.close()
 
 
-def test_health_and_state_are_there_once_in_service(emulator: Emulator) -> None:
+def test_health_and_state_are_there_once_in_service(emulator: Shared) -> None:
     assert emulator.health() == 200
     state = emulator.state()
     assert state["status"] == "InService"
@@ -328,7 +325,7 @@ def test_health_and_state_are_there_once_in_service(emulator: Emulator) -> None:
         ("/endpoints/local/openai/v1/chat/completions", "The path of OpenAI's API"),
     ],
 )
-def test_an_operation_that_is_not_emulated_is_named(emulator: Emulator, path: str, name: str) -> None:
+def test_an_operation_that_is_not_emulated_is_named(emulator: Shared, path: str, name: str) -> None:
     status, headers, body = raw(emulator, "POST", path)
     assert (status, headers["x-amzn-errortype"]) == (404, "UnknownOperationException")
     assert json.loads(body)["Message"].startswith(f"{name} is not emulated by localmme.")

@@ -9,15 +9,16 @@ import pytest
 from botocore.exceptions import ClientError
 
 from emulator.aws.service_models import problems, shape
+from emulator.errors import SetupError
+from localmme.server_setup import default_s3
 from tests.support.aws_clients import invalid
-from tests.support.command_line import localmme
-from tests.support.control_plane_process import ARN, HANDLER, ControlPlane, RawClient
-from tests.support.emulator_process import Emulator
+from tests.support.command_line import localmme, working_directory
+from tests.support.control_plane import ARN, HANDLER, ControlPlane, RawClient
+from tests.support.emulator_in_process import InProcessEmulator
 from tests.support.files import archive
-from tests.support.repository import REPOSITORY
 from tests.support.waiting import eventually
 
-Start = Callable[..., Emulator]
+Start = Callable[..., InProcessEmulator]
 
 
 class Given:
@@ -32,7 +33,7 @@ class Given:
     def start(self) -> None:
         s3, handler = self.directory / "s3", self.directory / "handler.py"
         arguments = ("--models", f"{s3}/bucket", "--s3", str(s3), "--handler", str(handler))
-        self.emulator = Emulator(*arguments, state=self.directory / "state").wait_in_service()
+        self.emulator = InProcessEmulator(*arguments, state=self.directory / "state").wait_in_service()
         self.sagemaker = self.emulator.client_of("sagemaker")
 
     def restart(self) -> None:
@@ -192,8 +193,7 @@ def test_a_file_does_not_go_with_no_endpoint(tmp_path: Path) -> None:
 
 
 def test_without_an_endpoint_and_without_s3_the_buckets_are_in_a_directory_that_is_made(tmp_path: Path) -> None:
-    path = {"PYTHONPATH": str(REPOSITORY)}
-    emulator = Emulator("--no-endpoint", state=tmp_path / "state", directory=tmp_path, environment=path).wait_ready()
+    emulator = InProcessEmulator("--no-endpoint", state=tmp_path / "state", directory=tmp_path).wait_ready()
     try:
         assert (tmp_path / "s3").is_dir()
         emulator.client_of("s3").create_bucket(Bucket="bucket")
@@ -205,7 +205,6 @@ def test_without_an_endpoint_and_without_s3_the_buckets_are_in_a_directory_that_
 
 def test_where_no_directory_can_be_made_one_has_to_be_named(tmp_path: Path) -> None:
     (tmp_path / "s3").write_text("a file")
-    path = {"PYTHONPATH": str(REPOSITORY)}
-    emulator = Emulator("--no-endpoint", state=tmp_path / "state", directory=tmp_path, environment=path)
-    assert emulator.wait() == 1
-    assert "The directory ./s3 cannot be made: File exists. Name one with --s3." in emulator.log
+    with working_directory(tmp_path), pytest.raises(SetupError) as error:
+        default_s3()
+    assert str(error.value) == "The directory ./s3 cannot be made: File exists. Name one with --s3."

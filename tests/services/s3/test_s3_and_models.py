@@ -11,13 +11,13 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.support.command_line import localmme
-from tests.support.emulator_process import Emulator
+from tests.support.emulator_in_process import InProcessEmulator
 from tests.support.endpoint_files import described, scripted_container
 from tests.support.files import archive, files_below
 from tests.support.s3_process import client
 from tests.support.scripted_models import Journal
 
-Serve = Callable[..., Emulator]
+Serve = Callable[..., InProcessEmulator]
 
 
 def test_what_is_uploaded_can_be_invoked(scripted: Serve, bucket: Path, tmp_path: Path) -> None:
