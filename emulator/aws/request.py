@@ -11,14 +11,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from emulator.aws.asgi import Receive, Scope, Send
+from emulator.aws.services import SIGNING_NAMES
 
-# X-Amz-Target and the paths of RPC v2 name an operation after the version of a service's API.
-SERVICES = {
-    "SageMaker": "sagemaker",
-    "AmazonEC2ContainerRegistry_V20150921": "ecr",
-    "GraniteServiceVersion20100801": "monitoring",  # CloudWatch
-    "Logs_20140328": "logs",
-}
 RPC_PREFIX = "/service/"
 PAGES = "/_localmme/"  # the emulator's own; requests for them are signed for a service "localmme"
 HEALTH = PAGES + "health"
@@ -154,9 +148,9 @@ class AwsRequest:
         if self.signed_for:
             return self.signed_for.lower()
         if self.target:
-            return SERVICES.get(self.target.partition(".")[0], "")
+            return SIGNING_NAMES.get(self.target.partition(".")[0], "")
         if self.path.startswith(RPC_PREFIX):
-            return SERVICES.get(self.path[len(RPC_PREFIX) :].partition("/")[0], "")
+            return SIGNING_NAMES.get(self.path[len(RPC_PREFIX) :].partition("/")[0], "")
         if self.path == "/" and self.query.get("Action") in UNSIGNED_ACTIONS:
             return "sts"
         if self.path == "/" and self.method == "POST" and self.header(b"content-type").startswith(FORM):

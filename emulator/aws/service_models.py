@@ -11,9 +11,9 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from botocore.loaders import Loader
 from botocore.model import ServiceModel, Shape
 
+from emulator.aws.services import api_model
 from emulator.suggestions import did_you_mean
 
 API_VERSION = "2017-07-24"
@@ -35,9 +35,7 @@ class Problem:
 
 @functools.cache
 def _service_model() -> ServiceModel:
-    # Without the default search paths: a model in ~/.aws/models is not SageMaker's.
-    loader = Loader(extra_search_paths=[Loader.BUILTIN_DATA_PATH], include_default_search_paths=False)
-    return ServiceModel(loader.load_service_model("sagemaker", "service-2", API_VERSION), "sagemaker")
+    return ServiceModel(api_model("sagemaker", API_VERSION), "sagemaker")
 
 
 def shape(name: str) -> Shape:

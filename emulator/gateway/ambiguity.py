@@ -5,7 +5,8 @@ Who reads only the first of two headers, and who reads only the last, would not 
 
 from __future__ import annotations
 
-from emulator.aws.request import SERVICES, AwsRequest
+from emulator.aws.request import AwsRequest
+from emulator.aws.services import SIGNING_NAMES
 from emulator.errors import EmulatorError
 from emulator.services.s3.operations import SUBRESOURCES
 
@@ -49,7 +50,7 @@ def _check_authorization(authorization: str) -> None:
 
 def _check_target(request: AwsRequest) -> None:
     service = request.service
-    named = SERVICES.get(request.target.partition(".")[0])
+    named = SIGNING_NAMES.get(request.target.partition(".")[0])
     signed = request.signed_for.lower() or service
     if named is not None and (named != service or signed != service):
         other = "SageMaker Runtime" if service == "runtime" else signed if signed != named else service

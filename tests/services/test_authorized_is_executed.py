@@ -29,6 +29,7 @@ from emulator.aws.json_document import MOST_LEVELS, NotADocument, parsed
 from emulator.aws.permissions import RequiredPermission
 from emulator.aws.request import FORM, AwsRequest
 from emulator.aws.service_models import input_shape_name, shape
+from emulator.aws.services import MOTO_SERVICES
 from emulator.clock import Clock
 from emulator.console.app import flask_application
 from emulator.events import Events
@@ -44,7 +45,6 @@ from emulator.observers.cloudwatch_metrics import CloudWatchMetrics
 from emulator.observers.recent_log_lines import RecentLogLines
 from emulator.services.moto_services.app import MotoServicesApp
 from emulator.services.moto_services.permissions import GIVE_KEYS
-from emulator.services.moto_services.service_call import TARGETS
 from emulator.services.runtime.app import RuntimeApp
 from emulator.services.s3 import app as s3_app
 from emulator.services.s3.app import S3App
@@ -270,7 +270,8 @@ def document_of(operation: str) -> dict[str, Any]:
 
 def moto_request(service: str, operation: str, **parameters: str) -> Sent:
     if service in ("ecr", "logs"):
-        headers = (("content-type", "application/x-amz-json-1.1"), ("x-amz-target", f"{TARGETS[service]}.{operation}"))
+        target = f"{MOTO_SERVICES[service].target_prefix}.{operation}"
+        headers = (("content-type", "application/x-amz-json-1.1"), ("x-amz-target", target))
         return Sent(service, headers=headers, body=json.dumps(parameters).encode())
     body = urllib.parse.urlencode({"Action": operation, "Version": "2010-05-08", **parameters}).encode()
     return Sent(service, headers=(("content-type", FORM),), body=body)

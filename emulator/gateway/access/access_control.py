@@ -16,6 +16,7 @@ from emulator.aws.asgi import BodyBrokenOff, BodyTooLong, Receive, read_body, re
 from emulator.aws.json_document import NotADocument
 from emulator.aws.permissions import Context, RequiredPermission
 from emulator.aws.request import AwsRequest
+from emulator.aws.services import MOTO_SERVICES
 from emulator.console import permissions as console
 from emulator.gateway.access import denials
 from emulator.gateway.access.denials import Denial, refused
@@ -37,7 +38,7 @@ from emulator.services.s3.errors import S3Error, access_denied
 from emulator.services.sagemaker import permissions as sagemaker
 
 # What requests are signed for, where the service has another name here.
-SIGNING_NAMES = {"runtime": "sagemaker", "cloudwatch": "monitoring"}
+SIGNED_FOR = {"runtime": "sagemaker", **{service.api_name: name for name, service in MOTO_SERVICES.items()}}
 # What their requests need to be allowed; all others are moto's. S3's are worked out of the head alone.
 PERMISSIONS = {
     "runtime": runtime.required_permissions,
@@ -174,7 +175,7 @@ class AccessControl:
 
     def _identified(self, request: AwsRequest) -> tuple[Claim, User]:
         claimed = claim(request)
-        expected = SIGNING_NAMES.get(request.service, request.service)
+        expected = SIGNED_FOR.get(request.service, request.service)
         if claimed.service != expected:
             raise denials.wrong_service(expected)
         # Buckets have regions of their own, and STS and IAM one for the world.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from emulator.aws.asgi import Application, Receive, Scope, Send, replayed, send_answer
 from emulator.aws.protocols import CBOR, Refusal, Request, refuse
 from emulator.aws.request import AwsRequest
+from emulator.aws.services import MOTO_SERVICES
 from emulator.aws.wsgi import in_threads, whole_body
 from emulator.containers.docker.engine import Engine
 from emulator.errors import SetupError
@@ -19,8 +20,6 @@ from emulator.services.moto_services.service_call import NotACall, ServiceCall, 
 if TYPE_CHECKING:
     from emulator.services.moto_services.backends import MotoBackends
 
-# Signing names, and what people call them.
-NAMES = {"sts": "STS", "iam": "IAM", "ecr": "ECR", "monitoring": "CloudWatch", "logs": "CloudWatch Logs"}
 INSTALL = 'pip install "localmme[aws]"'
 READING = ("Get", "List", "Describe")  # how the names of actions begin that change nothing
 IMAGE_CALLS = {"DescribeImages", "ListImages", "BatchGetImage"}
@@ -32,7 +31,7 @@ log = logging.getLogger("localmme")
 
 
 class MotoServicesApp:
-    """STS, IAM, ECR, CloudWatch and CloudWatch Logs; says of every other service that it is not emulated."""
+    """The services that moto answers for; says of every other service that it is not emulated."""
 
     def __init__(self, metrics: CloudWatchMetrics, logs: RecentLogLines, engine: Engine, region: str) -> None:
         """``region`` is that of requests which name none."""
@@ -65,8 +64,9 @@ class MotoServicesApp:
             except ImportError as error:
                 refusal = _not_installed(service, error)
             except Exception as error:
-                log.exception("%s failed inside the emulator", NAMES[service])
-                refusal = Refusal(500, "InternalFailure", f"localmme cannot answer for {NAMES[service]}: {error}")
+                name = MOTO_SERVICES[service].name
+                log.exception("%s failed inside the emulator", name)
+                refusal = Refusal(500, "InternalFailure", f"localmme cannot answer for {name}: {error}")
         if refusal is None:
             await self._applications[service](scope, replayed(data, receive), send)
         else:
@@ -139,18 +139,19 @@ def _replace_in_authorization(scope: Scope, before: bytes, after: bytes) -> None
 
 
 def _refused(request: Request) -> Refusal | None:
-    if request.service not in NAMES:
+    if request.service not in MOTO_SERVICES:
+        names = ", ".join(service.name for service in MOTO_SERVICES.values())
         what = f"The AWS service {request.service!r}" if request.service else "What this request is for"
         return Refusal(
             501,
             "NotImplemented",
-            f"{what} is not emulated by localmme. What is, besides SageMaker and S3: {', '.join(NAMES.values())}.",
+            f"{what} is not emulated by localmme. What is, besides SageMaker and S3: {names}.",
         )
     if request.smithy_protocol == CBOR:
         return Refusal(
             501,
             "NotImplemented",
-            f"moto, which answers for {NAMES[request.service]} here, does not know the protocol {CBOR}. "
+            f"moto, which answers for {MOTO_SERVICES[request.service].name} here, does not know the protocol {CBOR}. "
             "Use an SDK that speaks JSON or query, such as boto3 or the AWS CLI.",
         )
     return None
@@ -165,7 +166,7 @@ def _refused_to_change(method: str, call: ServiceCall) -> Refusal | None:
 
 def _not_installed(service: str, error: ImportError) -> Refusal:
     missing = "" if error.name in (None, "moto") else f" ({error})"
-    return Refusal(501, "NotImplemented", f"{NAMES[service]} needs moto: {INSTALL}{missing}")
+    return Refusal(501, "NotImplemented", f"{MOTO_SERVICES[service].name} needs moto: {INSTALL}{missing}")
 
 
 async def _send_refusal(request: Request, refusal: Refusal, send: Send) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flask
-from moto.cloudwatch.models import cloudwatch_backends
+from moto.backends import get_backend
 from moto.core.config import default_user_config
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.core.responses import BaseResponse
@@ -24,12 +24,12 @@ from werkzeug.exceptions import HTTPException
 from emulator import relied_on
 from emulator.aws.arn import iam_arn, managed_policy_arn, partition_of
 from emulator.aws.protocols import Refusal, Request, refuse
+from emulator.aws.services import MOTO_SERVICES, AwsService
 from emulator.observers.cloudwatch_metrics import Minute
 from emulator.observers.recent_log_lines import KEPT_LINES, Lines
 from emulator.services.moto_services import cloudwatch, ecr
 from emulator.services.moto_services.wrong_parameters import misfit
 
-APPLICATIONS = {"sts": "sts", "iam": "iam", "ecr": "ecr", "monitoring": "cloudwatch", "logs": "logs"}
 # Ours. It looks as SageMaker's console makes such roles, by which its SDK knows them.
 ROLE_PATH, ROLE_NAME = "/service-role/", "AmazonSageMaker-ExecutionRole-localmme"
 SESSION_NAME = "SageMaker"  # as on a notebook instance
@@ -40,6 +40,7 @@ TRUST = {
         {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"},
     ],
 }
+ORDINARY_REGION = "us-east-1"
 NO_KEY = "AKIAEXAMPLE"  # moto's name for an access key that does not look like one
 
 TOKENS = {"Marker", "NextToken", "nextToken"}
@@ -58,7 +59,7 @@ class MotoBackends:
         # Without them, AmazonSageMakerFullAccess cannot be attached to a role. They take a tenth of a second.
         default_user_config["iam"]["load_aws_managed_policies"] = True
         self._partitions: set[str] = set()  # that have the role
-        self.applications = {signing: _application(signing, name) for signing, name in APPLICATIONS.items()}
+        self.applications = {service.signing_name: _application(service) for service in MOTO_SERVICES.values()}
         introduce_region(region)
         cloudwatch.install(lambda: self.minutes)
         ecr.install()
@@ -153,12 +154,16 @@ class MotoBackends:
 
 def introduce_region(region: str) -> None:
     """Have moto know a region, whatever its name."""
-    for backends in (ecr_backends, logs_backends, cloudwatch_backends):
-        if region not in backends[DEFAULT_ACCOUNT_ID]:
-            backends[DEFAULT_ACCOUNT_ID].regions.append(region)
+    for service in MOTO_SERVICES.values():
+        name: Any = service.api_name  # moto has a type of its own for it
+        backends = get_backend(name)[DEFAULT_ACCOUNT_ID]
+        # IAM and STS have partitions instead of regions.
+        if ORDINARY_REGION in backends and region not in backends:
+            backends.regions.append(region)
 
 
-def _application(signing: str, name: Any) -> flask.Flask:
+def _application(service: AwsService) -> flask.Flask:
+    name: Any = service.api_name  # moto has a type of its own for it
     application = create_backend_app(name)
     application.debug = False  # so that errors come to the handler
 
@@ -168,14 +173,14 @@ def _application(signing: str, name: Any) -> flask.Flask:
             refusal = Refusal(501, "NotImplemented", f"moto, which answers for {name} here, says: {error}")
         elif isinstance(error, HTTPException):
             refusal = Refusal(error.code or 500, "InvalidAction", f"moto has nothing there: {error.description}")
-        elif wrong := _misfit(signing, error):
+        elif wrong := _misfit(service.signing_name, error):
             code = "ValidationException" if "json" in flask.request.content_type else "ValidationError"
             refusal = Refusal(400, code, f"moto, which answers for {name} here, cannot take it: {wrong}.")
         else:
             log.exception("moto's %s failed", name, exc_info=error)
             refusal = Refusal(500, "InternalFailure", f"moto's {name} failed: {type(error).__name__}: {error}")
         headers = flask.request.headers
-        request = Request(signing, headers.get("Content-Type", ""), headers.get("smithy-protocol", ""))
+        request = Request(service.signing_name, headers.get("Content-Type", ""), headers.get("smithy-protocol", ""))
         answer_headers, body = refuse(request, refusal)
         return flask.Response(body, refusal.status, answer_headers)
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from emulator.aws.permissions import RequiredPermission
 from emulator.aws.request import AwsRequest
+from emulator.aws.services import MOTO_SERVICES
 from emulator.services.moto_services.service_call import read
 
-# The names that requests are signed for, where actions begin with another one.
-PREFIXES = {"monitoring": "cloudwatch"}
 FREE = {"sts:GetCallerIdentity"}  # [api] anybody may
 # What gives keys that nobody would know here.
 GIVE_KEYS = {
@@ -19,5 +18,6 @@ GIVE_KEYS = {
 async def required_permissions(request: AwsRequest, region: str, body: bytes) -> list[RequiredPermission]:
     """The request's content is the call that is executed. Raises NotACall."""
     request.content = call = await read(request, body)
-    action = f"{PREFIXES.get(call.service, call.service)}:{call.operation}"
+    known = MOTO_SERVICES.get(call.service)
+    action = f"{known.api_name if known else call.service}:{call.operation}"
     return [] if action in FREE else [RequiredPermission(action, "*", {})]

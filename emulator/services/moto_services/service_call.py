@@ -21,12 +21,10 @@ from typing import Any
 from emulator.aws.asgi import Scope
 from emulator.aws.json_document import NotADocument, parsed
 from emulator.aws.protocols import CBOR
-from emulator.aws.request import FORM, RPC_PREFIX, SERVICES, AwsRequest
+from emulator.aws.request import FORM, RPC_PREFIX, AwsRequest
+from emulator.aws.services import MOTO_SERVICES, SIGNING_NAMES, api_model
 from emulator.errors import EmulatorError
 
-# Signing names, and what botocore calls the models of their APIs.
-MODELS = {"sts": "sts", "iam": "iam", "ecr": "ecr", "monitoring": "cloudwatch", "logs": "logs"}
-TARGETS = {service: prefix for prefix, service in SERVICES.items()}
 MOST_BODY_BYTES = 32 << 20  # [ours] of a body that comes compressed
 
 
@@ -52,7 +50,7 @@ class ServiceCall:
     @property
     def target(self) -> str:
         """X-Amz-Target; empty in the query protocol."""
-        return f"{TARGETS[self.service]}.{self.operation}" if self.document is not None else ""
+        return f"{MOTO_SERVICES[self.service].target_prefix}.{self.operation}" if self.document is not None else ""
 
     def for_moto(self, request: AwsRequest) -> tuple[Scope, bytes]:
         """The request as moto is to have it, and its body."""
@@ -82,7 +80,7 @@ async def read(request: AwsRequest, body: bytes) -> ServiceCall:
 def call_of(request: AwsRequest, body: bytes) -> ServiceCall:
     """Raises NotACall."""
     service, target = request.named_service, request.target
-    if service not in MODELS or request.header(b"smithy-protocol") == CBOR:
+    if service not in MOTO_SERVICES or request.header(b"smithy-protocol") == CBOR:
         # It is refused as that, whoever asks for it.
         operation = target.rpartition(".")[2] or request.path.partition(RPC_PREFIX)[2].rpartition("/")[2]
         return ServiceCall(service, operation or "*")
@@ -93,7 +91,7 @@ def call_of(request: AwsRequest, body: bytes) -> ServiceCall:
         prefix, _, operation = target.partition(".")
         if "Action" in query:
             raise _ambiguous("The request names an operation in X-Amz-Target and as Action")
-        if SERVICES.get(prefix) != service or operation not in _operations(service):
+        if SIGNING_NAMES.get(prefix) != service or operation not in _operations(service):
             raise NotACall("UnknownOperationException", "InvalidAction", f"{target} is no operation of {service}.")
         try:
             document = parsed(_decompressed(request, body))
@@ -153,8 +151,4 @@ def _decompressed(request: AwsRequest, body: bytes) -> bytes:
 @functools.cache
 def _operations(service: str) -> Collection[str]:
     """All operations of a service, as its API spells them. [api]"""
-    from botocore.loaders import Loader
-
-    # Without the default search paths: a model in ~/.aws/models is not the service's.
-    loader = Loader(extra_search_paths=[Loader.BUILTIN_DATA_PATH], include_default_search_paths=False)
-    return frozenset(loader.load_service_model(MODELS[service], "service-2")["operations"])
+    return frozenset(api_model(MOTO_SERVICES[service].api_name)["operations"])

@@ -6,13 +6,12 @@ import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from botocore.loaders import Loader
 from botocore.model import ServiceModel, StructureShape
 from botocore.utils import parse_timestamp
 
 from emulator.aws.decimals import decimal
 from emulator.aws.service_models import problems
-from emulator.services.moto_services.service_call import MODELS
+from emulator.aws.services import MOTO_SERVICES, api_model
 
 NUMBERS = {"integer", "long"}
 
@@ -57,6 +56,4 @@ def _of_time(name: str, value: Any) -> Iterator[str]:
 
 @functools.cache
 def _model(service: str) -> ServiceModel:
-    # Without the default search paths: a model in ~/.aws/models is not the service's.
-    loader = Loader(extra_search_paths=[Loader.BUILTIN_DATA_PATH], include_default_search_paths=False)
-    return ServiceModel(loader.load_service_model(MODELS[service], "service-2"))
+    return ServiceModel(api_model(MOTO_SERVICES[service].api_name))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 
+from emulator.aws.services import api_model
 from emulator.services.s3 import bucket_operations, multipart_operations, object_operations
 from emulator.services.s3.call import S3Answer, S3Call, Sink
 from emulator.services.s3.errors import S3Error, method_not_allowed, not_implemented
@@ -129,11 +130,5 @@ def operation_names(method: str, level: str, named: str) -> Sequence[str]:
 
 @functools.cache
 def _operations() -> dict[str, dict[str, dict[str, str]]]:
-    from botocore.loaders import Loader
-
-    # Without the default search paths: a model in ~/.aws/models is not S3's.
-    loader = Loader(extra_search_paths=[Loader.BUILTIN_DATA_PATH], include_default_search_paths=False)
-    found: dict[str, dict[str, dict[str, str]]] = loader.load_service_model("s3", "service-2", "2006-03-01")[
-        "operations"
-    ]
+    found: dict[str, dict[str, dict[str, str]]] = api_model("s3", "2006-03-01")["operations"]
     return found
