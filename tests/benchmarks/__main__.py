@@ -7,7 +7,7 @@ import sys
 
 from tests.benchmarks.report import Report
 
-ALL = ("resources", "extraction", "packing", "s3", "proxy", "serving")
+ALL = ("resources", "extraction", "packing", "s3", "serving")
 
 report = Report()
 for name in sys.argv[1:] or ALL:

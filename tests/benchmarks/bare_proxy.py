@@ -1,6 +1,6 @@
 """What the emulator is measured against: a proxy on uvloop and httptools with a pool of connections, and nothing else.
 
-    python -m tests.benchmarks.bare_proxy HOST PORT PATH
+    python -m tests.benchmarks.bare_proxy HOST:PORT|unix:SOCKET PATH
 
 passes every request's body on to that path. It prints its own port.
 """
@@ -41,7 +41,7 @@ class Caller(asyncio.Protocol):
     """A connection of a caller, who sends one request after the other."""
 
     idle: ClassVar[deque[Upstream]] = deque()
-    host, port, path = "", 0, ""
+    address, path = "", ""
 
     def __init__(self) -> None:
         self._parser = httptools.HttpRequestParser(self)
@@ -57,7 +57,7 @@ class Caller(asyncio.Protocol):
         self._body += body
 
     def on_message_complete(self) -> None:
-        head = f"POST {self.path} HTTP/1.1\r\nHost: {self.host}\r\nContent-Type: text/csv\r\n"
+        head = f"POST {self.path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\n"
         request = f"{head}Content-Length: {len(self._body)}\r\n\r\n".encode() + self._body
         self._body = b""
         if self.idle:
@@ -66,7 +66,12 @@ class Caller(asyncio.Protocol):
             self._task = asyncio.ensure_future(self._connect(request))
 
     async def _connect(self, request: bytes) -> None:
-        _, upstream = await asyncio.get_running_loop().create_connection(Upstream, self.host, self.port)
+        loop = asyncio.get_running_loop()
+        host, _, port = self.address.partition(":")
+        if host == "unix":
+            _, upstream = await loop.create_unix_connection(Upstream, port)
+        else:
+            _, upstream = await loop.create_connection(Upstream, host, int(port))
         self._send(upstream, request)
 
     def _send(self, upstream: Upstream, request: bytes) -> None:
@@ -79,8 +84,8 @@ class Caller(asyncio.Protocol):
             self.transport.write(answer)
 
 
-async def serve(host: str, port: int, path: str) -> None:
-    Caller.host, Caller.port, Caller.path = host, port, path
+async def serve(address: str, path: str) -> None:
+    Caller.address, Caller.path = address, path
     server = await asyncio.get_running_loop().create_server(Caller, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
@@ -88,4 +93,4 @@ async def serve(host: str, port: int, path: str) -> None:
 
 if __name__ == "__main__":
     uvloop.install()
-    asyncio.run(serve(sys.argv[1], int(sys.argv[2]), sys.argv[3]))
+    asyncio.run(serve(*sys.argv[1:]))
