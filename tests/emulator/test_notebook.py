@@ -11,6 +11,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from tests.support.waiting import eventually
 
 SAMPLE = REPOSITORY / "samples" / "notebooks" / "handler_development.ipynb"
 MARK = "LOCALMME_TEST_KERNEL"
-KILLS = 6
+KILLS = 4
 HANDLER = """
 import json
 
@@ -120,20 +121,49 @@ class Kernel:
         self._manager.shutdown_kernel(now=True)
 
 
-@pytest.fixture
-def kernel(tmp_path: Path) -> Iterator[Kernel]:
-    """A kernel in a directory with a handler and models; afterwards nothing is left of it."""
-    (tmp_path / "handler.py").write_text(HANDLER)
+def project(directory: Path) -> Path:
+    """Write a handler and models into a directory, in which a kernel can run."""
+    (directory / "handler.py").write_text(HANDLER)
     for model in ("a", "b"):
-        archive(tmp_path / "s3" / f"{model}.tar.gz", {"model.txt": model})
-    kernel = Kernel(tmp_path)
+        archive(directory / "s3" / f"{model}.tar.gz", {"model.txt": model})
+    return directory
+
+
+@contextlib.contextmanager
+def started(directory: Path) -> Iterator[Kernel]:
+    """A kernel in a directory with a handler and models; afterwards nothing is left of it."""
+    kernel = Kernel(project(directory))
     try:
-        assert kernel.run("%load_ext localmme")["status"] == "ok"
         yield kernel
     finally:
         kernel.stop()
         eventually(lambda: not kernel.processes(), 20, "the kernel has ended, and all that it has started")
-    eventually(lambda: not any(tmp_path.glob("localmme-*/*")), 5, "the emulator's directory is gone")
+    eventually(lambda: not any(directory.glob("localmme-*/*")), 5, "the emulator's directory is gone")
+
+
+@pytest.fixture(scope="module")
+def shared_kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
+    with started(tmp_path_factory.mktemp("kernel")) as kernel:
+        kernel.run("import os; environment_at_first = dict(os.environ)")
+        yield kernel
+
+
+@pytest.fixture
+def kernel(shared_kernel: Kernel) -> Iterator[Kernel]:
+    """One with the extension loaded, for tests that let it live; nothing of what they have set is there afterwards."""
+    assert shared_kernel.run("%load_ext localmme")["status"] == "ok"
+    yield shared_kernel
+    shared_kernel.run("%unload_ext localmme")
+    shared_kernel.run("os.environ.clear(); os.environ.update(environment_at_first)")
+    eventually(lambda: len(shared_kernel.processes()) == 1, 20, "its emulator has ended")
+
+
+@pytest.fixture
+def own_kernel(tmp_path: Path) -> Iterator[Kernel]:
+    """One with the extension loaded, for a test that ends it."""
+    with started(tmp_path) as kernel:
+        assert kernel.run("%load_ext localmme")["status"] == "ok"
+        yield kernel
 
 
 SERVE = "%localmme serve --models s3 --handler handler.py"
@@ -240,31 +270,34 @@ def test_serving_again_replaces_the_emulator_at_the_same_address(kernel: Kernel)
     assert kernel.value("'AWS_ENDPOINT_URL' in __import__('os').environ") is False
 
 
-def test_a_restarted_kernel_leaves_no_emulator(kernel: Kernel) -> None:
-    assert kernel.run(SERVE)["status"] == "ok"
-    kernel.run("%localmme invoke a.tar.gz --data x")
-    assert len(kernel.processes()) > 3  # the kernel, the emulator's two, its container
-    kernel.restart()
-    eventually(lambda: len(kernel.processes()) == 1, 20, "only the kernel is left")
+def test_a_restarted_kernel_leaves_no_emulator(own_kernel: Kernel) -> None:
+    assert own_kernel.run(SERVE)["status"] == "ok"
+    own_kernel.run("%localmme invoke a.tar.gz --data x")
+    assert len(own_kernel.processes()) > 3  # the kernel, the emulator's two, its container
+    own_kernel.restart()
+    eventually(lambda: len(own_kernel.processes()) == 1, 20, "only the kernel is left")
 
 
-def test_a_killed_kernel_leaves_nothing(kernel: Kernel) -> None:
-    assert kernel.run(SERVE)["status"] == "ok"
-    os.kill(kernel.pid, signal.SIGKILL)
-    eventually(lambda: not kernel.processes(), 20, "all of it has ended")
+def test_a_killed_kernel_leaves_nothing(own_kernel: Kernel) -> None:
+    assert own_kernel.run(SERVE)["status"] == "ok"
+    os.kill(own_kernel.pid, signal.SIGKILL)
+    eventually(lambda: not own_kernel.processes(), 20, "all of it has ended")
 
 
 def test_a_kernel_killed_at_any_moment_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "handler.py").write_text(HANDLER)
-    archive(tmp_path / "s3" / "a.tar.gz", {"model.txt": "a"})
-    moments = [2.5 * (turn + random.random()) / KILLS for turn in range(KILLS)]
-    for moment in moments:
-        kernel = Kernel(tmp_path)
+    project(tmp_path)
+    moments = [2.0 * (turn + random.random()) / KILLS for turn in range(KILLS)]
+    with ThreadPoolExecutor(KILLS) as threads:
+        kernels = list(threads.map(Kernel, [tmp_path] * KILLS))
+    began = time.monotonic()
+    for kernel in kernels:
         kernel.begin(f"%load_ext localmme\n{SERVE}\n%localmme invoke a.tar.gz --data x\n%localmme stop")
-        time.sleep(moment)
+    for moment, kernel in zip(moments, kernels, strict=True):
+        time.sleep(max(0.0, began + moment - time.monotonic()))
         os.kill(kernel.pid, signal.SIGKILL)
+    for kernel in kernels:
         kernel.stop()
-    eventually(lambda: not kernel.processes(), 30, f"all have ended that were killed after {moments}")
+    eventually(lambda: not kernels[0].processes(), 30, f"all have ended that were killed after {moments}")
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)
     localmme.serve(models=tmp_path / "s3", handler=tmp_path / "handler.py").stop()

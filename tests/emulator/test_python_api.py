@@ -38,7 +38,7 @@ def handle(data, context):
     print("the handler was called")
     return [b"hello from here"]
 """
-KILLS = 6
+KILLS = 4
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +54,18 @@ def arguments(tmp_path: Path, bucket: Path) -> dict[str, Any]:
     handler = tmp_path / "handler.py"
     handler.write_text(HANDLER)
     return {"models": bucket, "handler": handler}
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[localmme.Emulator]:
+    """One for tests that only look at it."""
+    directory = tmp_path_factory.mktemp("shared")
+    archive(directory / "s3" / "a.tar.gz", {"weights": "1"})
+    (directory / "handler.py").write_text(HANDLER)
+    with localmme.serve(
+        models=directory / "s3", handler=directory / "handler.py", state_dir=directory / "state"
+    ) as emulator:
+        yield emulator
 
 
 def program(text: str, *words: str | Path) -> subprocess.Popen[str]:
@@ -187,38 +199,36 @@ def test_the_users_own_aws_settings_do_not_count(
     assert environment["no_proxy"].startswith("127.0.0.1")
 
 
-def test_another_process_reaches_it_by_its_environment(arguments: dict[str, Any]) -> None:
+def test_another_process_reaches_it_by_its_environment(shared: localmme.Emulator) -> None:
     code = (
         "import boto3; print(boto3.client('sagemaker-runtime').invoke_endpoint("
         "EndpointName='local', TargetModel='a.tar.gz', Body=b'')['Body'].read().decode())"
     )
-    with localmme.serve(**arguments) as emulator:
-        environment = {**os.environ, **emulator.environment()}
-        answer = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    environment = {**os.environ, **shared.environment()}
+    answer = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert answer.stdout == "hello from here\n", answer.stderr
 
 
-def test_a_clients_own_arguments_go_first(arguments: dict[str, Any]) -> None:
+def test_a_clients_own_arguments_go_first(shared: localmme.Emulator) -> None:
     from botocore.config import Config
 
-    with localmme.serve(**arguments) as emulator:
-        client = emulator.client("s3", region_name="eu-west-1", config=Config(read_timeout=3))
-        assert client.meta.region_name == "eu-west-1"
-        assert client.meta.config.read_timeout == 3
-        assert client.meta.endpoint_url == emulator.url
-        with pytest.raises(UnknownServiceError):
-            emulator.client("no-such-service")
+    client = shared.client("s3", region_name="eu-west-1", config=Config(read_timeout=3))
+    assert client.meta.region_name == "eu-west-1"
+    assert client.meta.config.read_timeout == 3
+    assert client.meta.endpoint_url == shared.url
+    with pytest.raises(UnknownServiceError):
+        shared.client("no-such-service")
 
 
-def test_an_invocation_that_is_refused_raises_botos_error(arguments: dict[str, Any]) -> None:
-    with localmme.serve(**arguments) as emulator, pytest.raises(ClientError) as error:
-        emulator.invoke("none.tar.gz", b"")
+def test_an_invocation_that_is_refused_raises_botos_error(shared: localmme.Emulator) -> None:
+    with pytest.raises(ClientError) as error:
+        shared.invoke("none.tar.gz", b"")
     assert error.value.response["Error"]["Code"] == "ValidationError"
 
 
-def test_what_is_never_true_is_an_error_with_the_last_state(arguments: dict[str, Any]) -> None:
-    with localmme.serve(**arguments) as emulator, pytest.raises(TimeoutError, match=r"within 0.2 s.*'a\.tar\.gz'"):
-        emulator.wait_until(lambda state: False, timeout_seconds=0.2)
+def test_what_is_never_true_is_an_error_with_the_last_state(shared: localmme.Emulator) -> None:
+    with pytest.raises(TimeoutError, match=r"within 0.2 s.*'a\.tar\.gz'"):
+        shared.wait_until(lambda state: False, timeout_seconds=0.2)
 
 
 def test_an_emulator_that_has_died_says_what_it_wrote_last(arguments: dict[str, Any]) -> None:
@@ -243,13 +253,13 @@ def test_the_command_line_does_not_import_what_only_the_api_needs() -> None:
 
 
 def test_several_at_once_each_have_a_port_and_a_directory(arguments: dict[str, Any]) -> None:
-    with contextlib.ExitStack() as stack, ThreadPoolExecutor(3) as pool:
-        emulators = list(pool.map(lambda _: localmme.serve(**arguments), range(3)))
+    with contextlib.ExitStack() as stack, ThreadPoolExecutor(2) as pool:
+        emulators = list(pool.map(lambda _: localmme.serve(**arguments), range(2)))
         for emulator in emulators:
             stack.enter_context(emulator)
-        assert len({emulator.url for emulator in emulators}) == 3
-        assert len({emulator.state_directory for emulator in emulators}) == 3
-        assert [emulator.invoke("a.tar.gz", b"") for emulator in emulators] == [b"hello from here"] * 3
+        assert len({emulator.url for emulator in emulators}) == 2
+        assert len({emulator.state_directory for emulator in emulators}) == 2
+        assert [emulator.invoke("a.tar.gz", b"") for emulator in emulators] == [b"hello from here"] * 2
         emulators[0].stop()
         assert emulators[1].invoke("a.tar.gz", b"") == b"hello from here"
 
@@ -431,14 +441,16 @@ def test_killed_at_any_moment_a_program_leaves_nothing(
     """
     started = time.monotonic()
     assert program(script, *arguments.values()).wait(60) == 0
-    whole = time.monotonic() - started
-    for turn in range(KILLS):
-        dying = program(script, *arguments.values())
-        time.sleep(whole * (turn + random.random()) / KILLS)
-        dying.kill()
-        output, _ = dying.communicate()
-        leftovers.are_gone()
-        assert all(refuses_connections(url) for url in output.split())
+    whole = (time.monotonic() - started) * 1.5  # as they are all started at once
+    moments = [whole * (turn + random.random()) / KILLS for turn in range(KILLS)]
+    started = time.monotonic()
+    dying = [program(script, *arguments.values()) for _ in moments]
+    for moment, each in zip(moments, dying, strict=True):
+        time.sleep(max(0.0, started + moment - time.monotonic()))
+        each.kill()
+    urls = [url for each in dying for url in each.communicate()[0].split()]
+    leftovers.are_gone()
+    assert all(map(refuses_connections, urls)), moments
     localmme.serve(**arguments).stop()
     assert leftovers.directories() == []
 
