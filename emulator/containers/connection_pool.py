@@ -56,10 +56,10 @@ class ConnectionPool:
         Raises ContainerNotReached (no connection), ContainerUnreachable (it dropped), ContainerTimeout (no whole answer
         within ``timeout``), AnswerTooLong (more than ``max_body`` bytes), ContainerError (not HTTP).
         """
-        connection = await self._connection()
+        connection = self._idle_connection() or await self._new_connection()
         try:
-            connection.send(head, body, max_body)
-            return await connection.answer(timeout)
+            connection.send(head, body, max_body, timeout)
+            return await connection.answer()
         finally:
             self._put_back(connection)
 
@@ -68,31 +68,31 @@ class ConnectionPool:
 
         ``timeout`` bounds all of it: ``chunks`` raises too.
         """
-        clock = self._loop.time
-        deadline = clock() + timeout
-        connection = await self._connection()
+        connection = self._idle_connection() or await self._new_connection()
         with ExitStack() as until_it_began:
             until_it_began.callback(self._put_back, connection)
-            connection.send(head, body, 0, streaming=True)
-            await connection.head(timeout)
+            connection.send(head, body, 0, timeout, streaming=True)
+            status, headers = await connection.head()
             closing = until_it_began.pop_all()
 
         async def chunks() -> AsyncIterator[bytes]:
-            while (chunk := await connection.part(deadline - clock())) is not None:
+            while (chunk := await connection.part()) is not None:
                 yield chunk
 
-        status, headers = connection.begun()
         return StreamedAnswer(status, headers, chunks=chunks(), closing=closing)
 
-    async def _connection(self) -> HttpConnection:
-        if self._closed:
-            raise ContainerNotReached("the container has ended")
+    def _idle_connection(self) -> HttpConnection | None:
         while self._idle:
             connection = self._idle.pop()
             is_fresh = self._loop.time() - connection.idle_since < IDLE_SECONDS
             if is_fresh and not connection.closed and connection.is_quiet():
                 return connection
             self._drop(connection)
+        return None
+
+    async def _new_connection(self) -> HttpConnection:
+        if self._closed:
+            raise ContainerNotReached("the container has ended")
         opening = self._loop.create_task(self._open_connection())
         try:
             _, connection = await in_time(opening, self._connect_seconds)

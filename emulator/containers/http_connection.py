@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import httptools
 
+from emulator.alarm import Alarm
 from emulator.errors import ContainerError, ContainerTimeout, ContainerUnreachable
 
 # A streamed answer is read from the socket only as fast as its reader takes it.
@@ -54,21 +55,26 @@ class Answer:
 
 
 class HttpConnection(asyncio.Protocol):
-    """One connection, which does one exchange at a time. httptools calls the ``on_`` methods."""
+    """One connection, which does one exchange at a time. httptools calls the ``on_`` methods.
+
+    It is made on the running event loop. All times are in seconds.
+    """
 
     def __init__(self) -> None:
         self.idle_since = 0.0
+        self.closed = False
         self.reusable = False
+        self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
         self._readable = select.poll()
-        self._parser: httptools.HttpResponseParser
+        self._parser = httptools.HttpResponseParser(self)
+        self._deadline = Alarm(self._ran_out)
+        self._timeout = 0.0
         self._waiter: asyncio.Future[None] | None = None
         self._failure: Exception | None = None
-        self._closed = False
         self._begin(0)
 
     def _begin(self, max_body: int) -> None:
-        self._parser = httptools.HttpResponseParser(self)
         self._headers: list[tuple[bytes, bytes]] = []
         self._parts: deque[bytes] = deque()
         self._buffered = 0
@@ -77,19 +83,18 @@ class HttpConnection(asyncio.Protocol):
         self._head_done = self._done = self.reusable = False
         self._streaming = self._framed = self._paused = False
 
-    @property
-    def closed(self) -> bool:
-        return self._closed
-
     def is_quiet(self) -> bool:
         """Whether nothing has come since the last answer: no more of it, and no end of the connection."""
         return not self._readable.poll(0)
 
     # The exchange
 
-    def send(self, head: bytes, body: bytes, max_body: int, streaming: bool = False) -> None:
+    def send(self, head: bytes, body: bytes, max_body: int, timeout: float, streaming: bool = False) -> None:
+        """Send a request, whose whole answer has to come within ``timeout``."""
         self._begin(max_body)
         self._streaming = streaming
+        self._timeout = timeout
+        self._deadline.set(self._loop.time() + timeout)
         # One write for small bodies, so that they travel in one segment with the head.
         if len(body) < 65536:
             self._transport.write(head + body)
@@ -97,26 +102,26 @@ class HttpConnection(asyncio.Protocol):
             self._transport.write(head)
             self._transport.write(body)
 
-    async def head(self, timeout: float) -> None:
+    async def head(self) -> tuple[int, list[tuple[bytes, bytes]]]:
+        """The status and the headers."""
         while not self._head_done:
-            await self._progress(timeout)
+            await self._progress()
+        return self._parser.get_status_code(), self._headers
 
-    async def answer(self, timeout: float) -> Answer:
+    async def answer(self) -> Answer:
+        """All of it."""
         while not self._done:
-            await self._progress(timeout)
+            await self._progress()
         parts = self._parts
         body = parts[0] if len(parts) == 1 else b"".join(parts)
         return Answer(self._parser.get_status_code(), self._headers, body)
 
-    def begun(self) -> tuple[int, list[tuple[bytes, bytes]]]:
-        return self._parser.get_status_code(), self._headers
-
-    async def part(self, timeout: float) -> bytes | None:
+    async def part(self) -> bytes | None:
         """The next part of a streamed body; None at its end."""
         while not self._parts:
             if self._done:
                 return None
-            await self._progress(timeout)
+            await self._progress()
         chunk = self._parts.popleft()
         self._buffered -= len(chunk)
         if self._paused and self._buffered < STREAM_BUFFER_BYTES:
@@ -124,21 +129,18 @@ class HttpConnection(asyncio.Protocol):
             self._transport.resume_reading()
         return chunk
 
-    async def _progress(self, timeout: float) -> None:
+    def _progress(self) -> asyncio.Future[None]:
         if self._failure is not None:
             raise self._failure
-        loop = asyncio.get_running_loop()
-        waiter = self._waiter = loop.create_future()
-        timer = loop.call_later(timeout, self._fail, ContainerTimeout(f"no answer within {timeout:.3g} s"))
-        try:
-            await waiter
-        finally:
-            self._waiter = None
-            timer.cancel()
+        waiter = self._waiter = self._loop.create_future()
+        return waiter
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+    def _ran_out(self) -> None:
+        self._fail(ContainerTimeout(f"no answer within {self._timeout:.3g} s"))
 
     def _fail(self, failure: Exception) -> None:
         self._failure = self._failure or failure
@@ -147,7 +149,8 @@ class HttpConnection(asyncio.Protocol):
         self.close()
 
     def close(self) -> None:
-        self._closed = True
+        self.closed = True
+        self._deadline.close()
         self._transport.abort()
 
     # asyncio
@@ -179,7 +182,8 @@ class HttpConnection(asyncio.Protocol):
         self.close()
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._closed = True
+        self.closed = True
+        self._deadline.close()
         if self._done or self._failure is not None:
             return
         if self._head_done and not self._framed and error is None:
@@ -232,4 +236,5 @@ class HttpConnection(asyncio.Protocol):
 
     def _finish(self) -> None:
         self._done = True
+        self._deadline.clear()
         self._wake()
