@@ -1,4 +1,4 @@
-"""A timer that is set anew again and again, and hardly ever goes off: an exchange's deadline, an idle connection's end."""
+"""A timer that is set anew all the time and hardly ever goes off: an exchange's deadline, an idle connection's end."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from emulator.errors import EmulatorError
 
@@ -13,6 +13,15 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
+
+
+class Response(NamedTuple):
+    """A whole response; its length is not among its headers."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
 
 BODILESS = (204, 304)  # [RFC 9110] statuses of answers without a body, and so without its length
 

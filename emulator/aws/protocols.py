@@ -67,7 +67,8 @@ def written(request: AwsRequest, error: AwsError) -> tuple[Headers, bytes]:
     return id_headers(request) + headers, body
 
 
-def _rest_json(_: AwsRequest, error: AwsError) -> tuple[Headers, bytes]:
+def rest_json(error: AwsError) -> tuple[Headers, bytes]:
+    """Headers and body, but for the request's id."""
     # What stands before the service has another form, and so has an error that says nothing. [reports]
     name = "Message" if error.code and error.message else "message"
     body = json.dumps({name: error.message or None, **error.fields}).encode()
@@ -119,7 +120,7 @@ def _type_header(error: AwsError) -> Headers:
 
 _XML: Headers = [(b"content-type", b"text/xml")]
 _WRITERS = {
-    Protocol.REST_JSON: _rest_json,
+    Protocol.REST_JSON: lambda _, error: rest_json(error),
     Protocol.JSON: _json,
     Protocol.QUERY: _query,
     Protocol.EC2: _ec2,

@@ -6,11 +6,10 @@ import functools
 import random
 import re
 import urllib.parse
-import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-from emulator.aws.asgi import Receive, Scope, Send
+from emulator.aws.asgi import Headers, Receive, Scope, Send
 from emulator.aws.services import SIGNING_NAMES
 
 RPC_PREFIX = "/service/"
@@ -55,10 +54,7 @@ class AwsRequest:
     @functools.cached_property
     def id(self) -> str:
         """By what the answer names the request, in the form of its service."""
-        # Not from os.urandom: it has to be unique, not secret.
-        if self.service == "s3":
-            return f"{random.getrandbits(64):016X}"
-        return str(uuid.UUID(int=random.getrandbits(128), version=4))
+        return f"{random.getrandbits(64):016X}" if self.service == "s3" else new_request_id()
 
     @property
     def method(self) -> str:
@@ -75,13 +71,18 @@ class AwsRequest:
         return self.scope["raw_path"].partition(b"?")[0].decode("latin-1") or "/"
 
     @property
-    def raw_headers(self) -> Sequence[tuple[bytes, bytes]]:
+    def raw_headers(self) -> Headers:
         return self.scope["headers"]  # type: ignore[no-any-return]
 
     @property
     def client(self) -> str:
         """The caller's address."""
         return (self.scope.get("client") or ("",))[0]
+
+    @property
+    def address(self) -> str:
+        """The address of this machine that it has come to."""
+        return (self.scope.get("server") or ("",))[0]  # type: ignore[no-any-return]
 
     @property
     def is_secure(self) -> bool:
@@ -176,6 +177,15 @@ class AwsRequest:
 
 
 Service = Callable[[AwsRequest, Receive, Send], Awaitable[None]]
+
+
+def new_request_id() -> str:
+    """That of a request to another service than S3: a UUID of version 4.
+
+    Not from os.urandom, as it has to be unique, not secret; not by ``uuid``, which takes twice as long.
+    """
+    digits = f"{random.getrandbits(128):032x}"
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
 
 
 def decoded(value: bytes) -> str:

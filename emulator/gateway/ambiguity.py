@@ -5,6 +5,7 @@ Who reads only the first of two headers, and who reads only the last, would not 
 
 from __future__ import annotations
 
+from emulator.aws.asgi import Headers
 from emulator.aws.request import AwsRequest
 from emulator.aws.services import SIGNING_NAMES
 from emulator.errors import EmulatorError
@@ -22,29 +23,34 @@ class Ambiguous(EmulatorError):
 
 def check_head(request: AwsRequest) -> None:
     """Raises Ambiguous."""
-    names = [name for name, _ in request.raw_headers]
-    if len(set(names)) < len(names):
-        _check_headers(names)
-    if b"authorization" in names:
-        _check_authorization(request.header(b"authorization"))
-    if b"x-amz-target" in names:
+    check_headers(request.raw_headers)
+    if request.target:
         _check_target(request)
     if request.scope["query_string"] and request.service:
         _check_query(request)
 
 
-def _check_headers(names: list[bytes]) -> None:
+def check_headers(headers: Headers) -> None:
+    """What a head may say only once, whatever the request is. Raises Ambiguous."""
+    names = {name for name, _ in headers}
+    if len(names) < len(headers):
+        _check_repeated(headers)
+    if b"authorization" in names:
+        _check_authorization(next(value for name, value in headers if name == b"authorization"))
+
+
+def _check_repeated(headers: Headers) -> None:
     seen: set[bytes] = set()
-    for name in names:
+    for name, _ in headers:
         once = name in ONCE or (name.startswith(ONCE_BEGIN) and not name.startswith(REPEATABLE))
         if once and name in seen:
             raise Ambiguous(f"The header {name.decode('latin-1')} is in the request more than once")
         seen.add(name)
 
 
-def _check_authorization(authorization: str) -> None:
+def _check_authorization(authorization: bytes) -> None:
     """By the first Credential a service is told apart from others; by the last one, the signature is verified."""
-    if authorization.startswith("AWS4-") and authorization.count("Credential=") > 1:
+    if authorization.startswith(b"AWS4-") and authorization.count(b"Credential=") > 1:
         raise Ambiguous("The header authorization has the parameter Credential more than once")
 
 

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
-from emulator.aws.asgi import Application, Receive, Scope, Send, send_answer
+from emulator.aws.asgi import Application, Headers, Receive, Response, Scope, Send, send_answer
 from emulator.aws.protocols import Refusal
-from emulator.aws.request import HEALTH, PAGES, AwsRequest, Service
+from emulator.aws.request import HEALTH, PAGES, AwsRequest, Service, new_request_id
 from emulator.gateway.access.denials import Refused, ambiguous_head, not_admitted
-from emulator.gateway.ambiguity import Ambiguous, check_head
+from emulator.gateway.ambiguity import Ambiguous, check_head, check_headers
 from emulator.gateway.refusals import ENDING, send_refusal
-from emulator.gateway.response_headers import NO_PAGE, protected, shared
+from emulator.gateway.response_headers import NO_PAGE, protected, safe, shared
 from emulator.gateway.web_guard import NotAdmitted, WebGuard, preflight
+from emulator.services.runtime.app import INVOKE
 from emulator.services.runtime.app import PREFIX as RUNTIME_PREFIX
 from emulator.services.s3.addressing import is_for_s3
 from emulator.services.sagemaker import TARGET_PREFIX
 
 if TYPE_CHECKING:
     from emulator.gateway.access.access_control import AccessControl
+    from emulator.services.runtime.app import RuntimeApp
     from emulator.services.s3.app import S3App
+
+# InvokeEndpoint, with all that a path may say of it without an escape or a query.
+INVOCATION = re.compile(re.escape(RUNTIME_PREFIX.encode()) + rb"[A-Za-z0-9._~-]+/" + INVOKE.encode())
 
 
 class Gateway:
@@ -27,7 +34,7 @@ class Gateway:
 
     def __init__(
         self,
-        runtime: Service,
+        runtime: RuntimeApp,
         sagemaker: Service,
         s3: S3App | None,
         moto_services: Service,
@@ -50,7 +57,7 @@ class Gateway:
         request = AwsRequest(scope)
         service = self._recognize(request)
         try:
-            page = self._guard.admit(scope)
+            page = self._guard.admit(request.raw_headers, request.address)
         except NotAdmitted as error:
             refused = not_admitted(request, error.status, error.message)
             await refused.send(request, receive, protected(send, NO_PAGE))
@@ -69,6 +76,30 @@ class Gateway:
             await refused.send(request, receive, send)
         else:
             await self._serve(service, request, receive, send)
+
+    def plain_invocation(
+        self, target: bytes, headers: Headers, body: bytes, address: str
+    ) -> Coroutine[Any, Any, Response] | None:
+        """The response to a POST, if it is an InvokeEndpoint that nothing stands in the way of: it needs no ASGI.
+
+        None for all that has to be refused, or looked at more closely: that is for ``__call__``. ``address`` is the one
+        that the request has come to.
+        """
+        if self._access is not None or self._is_ending or INVOCATION.fullmatch(target) is None:
+            return None
+        try:
+            page = self._guard.admit(headers, address)
+            check_headers(headers)
+        except (NotAdmitted, Ambiguous):
+            return None
+        if page or any(name == b"x-amz-target" for name, _ in headers):
+            return None
+        return self._invoke(target.decode(), headers, body)
+
+    async def _invoke(self, raw_path: str, headers: Headers, body: bytes) -> Response:
+        response = await self._runtime.respond(new_request_id(), "POST", raw_path, headers, body)
+        assert response is not None  # as that of a stream, which goes out by ASGI
+        return Response(response.status, safe(response.headers), response.body)
 
     def _recognize(self, request: AwsRequest) -> Service:
         """What serves a request. It has its ``service`` then.

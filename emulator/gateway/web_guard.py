@@ -62,25 +62,28 @@ class WebGuard:
         self._is_ours = functools.lru_cache(256)(self._is_ours_uncached)
         self._warned: set[str] = set()
 
-    def admit(self, scope: Scope) -> bytes:
-        """The origin of the page that a request comes from, if that is allowed; else nothing. Raises NotAdmitted."""
+    def admit(self, headers: Headers, address: str) -> bytes:
+        """The origin of the page that a request comes from, if that is allowed; else nothing. Raises NotAdmitted.
+
+        ``address`` is the one that the request has come to.
+        """
         try:
-            return self._admit(scope)
+            return self._admit(headers, address)
         except NotAdmitted as refusal:
             self._warn(refusal.message)
             raise
 
-    def _admit(self, scope: Scope) -> bytes:
-        watched = [header for header in scope["headers"] if header[0] in WATCHED]
+    def _admit(self, headers: Headers, address: str) -> bytes:
+        watched = [header for header in headers if header[0] in WATCHED]
         hosts = [value for name, value in watched if name == b"host"]
         if len(hosts) != 1:
             raise NotAdmitted(400, f"A request has one Host header, and this one has {len(hosts) or 'none'}.")
         host = hosts[0]
-        if not self._is_ours(host, (scope.get("server") or ("",))[0]):
+        if not self._is_ours(host, address):
             raise _not_ours(host)
         if len(watched) == 1:
             return b""
-        return self._admit_page(watched, scope.get("scheme", "http").encode() + b"://" + host.lower())
+        return self._admit_page(watched, b"http://" + host.lower())
 
     def _admit_page(self, watched: list[tuple[bytes, bytes]], own: bytes) -> bytes:
         """``own`` is the emulator's origin as the page would have it."""

@@ -10,18 +10,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Coroutine
 from itertools import chain
 from typing import Any, Protocol
 
 import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from emulator import relied_on
-from emulator.aws.asgi import Receive, Scope, Send
+from emulator.alarm import Alarm
+from emulator.aws.asgi import Headers, Receive, Response, Scope, Send
 from emulator.aws.protocols import Refusal
 from emulator.gateway.refusals import ENDING, TOO_LONG, not_http
+from emulator.server.plain_call import PlainCall
 
 # [ours] The most of a request line and its headers, and of all else that is not data (trailers, extensions of chunks).
 # S3's limit for headers is 8 KB; credentials of other services alone may be longer.
@@ -41,6 +44,11 @@ class Application(Protocol):
     """An ASGI application that can also refuse what comes to no service."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
+
+    def plain_invocation(
+        self, target: bytes, headers: Headers, body: bytes, address: str
+    ) -> Coroutine[Any, Any, Response] | None:
+        """The response to a POST that needs no ASGI; None if it is for ``__call__``."""
 
     async def refuse(self, scope: Scope, send: Send, refusal: Refusal) -> None:
         """Answer so, in the form of the service that the request is for, as far as its head has come."""
@@ -62,19 +70,22 @@ class Connection(HttpToolsProtocol):
         self._application: Application = self.app
         self.app = self._serve
         self._in_head = False
+        self._held: list[bytes] | None = None  # the body of a POST, until what else has come with it is known
+        self._is_held_whole = False
         self._pending = 0  # bytes that have come since a head or a piece of a body was complete
         self._is_switching = False  # the head that is coming asks for another protocol
         self._refusal: Refusal | None = None  # of the request that is the last: nothing that comes is looked at
         self._is_broken_off = False  # the last request, whose body will not come as a whole
         self._is_half_closed = False
         self._drained = asyncio.Event()  # the caller sends no more
-        self._serving: tuple[asyncio.Task[Any], RequestResponseCycle] | None = None
+        self._unused = Alarm(self.timeout_keep_alive_handler)
+        self._serving: tuple[asyncio.Task[Any], RequestResponseCycle] | tuple[PlainCall, PlainCall] | None = None
 
     # What comes
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+        self._unused.set(self.loop.time() + self.timeout_keep_alive)
 
     def data_received(self, data: bytes) -> None:
         if self._refusal is not None:
@@ -92,6 +103,8 @@ class Connection(HttpToolsProtocol):
             return
         if self._pending > HEAD_BYTES:
             self._refuse(TOO_LONG)
+        elif self._held is not None:
+            self._take_held()
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """The caller sends no more; what it has sent is answered. Whether the connection stays open."""
@@ -106,7 +119,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._drained.set()
-        self._stop_timer()
+        self._unused.close()
         super().connection_lost(exc)
         if self._serving is not None:
             task, cycle = self._serving
@@ -117,8 +130,12 @@ class Connection(HttpToolsProtocol):
     # What is made of it
 
     def on_message_begin(self) -> None:
+        if self._held is not None:
+            self._begin_held()
         self._in_head = True
-        super().on_message_begin()
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
 
     def on_headers_complete(self) -> None:
         if self._refusal is None:
@@ -128,24 +145,81 @@ class Connection(HttpToolsProtocol):
                 return
         self._in_head = False
         self._pending = 0
-        self._stop_timer()
+        if self._may_be_plain():
+            self._held, self._is_held_whole = [], False
+        else:
+            self._begin()
+
+    def _may_be_plain(self) -> bool:
+        """Whether it may be answered without ASGI, which its body is still to show."""
+        return (
+            self.parser.get_method() == b"POST"
+            and self.parser.should_keep_alive()
+            and not self.expect_100_continue
+            and not self.flow.write_paused
+            and not self._is_busy()
+            and self._refusal is None
+            and all(name != b"transfer-encoding" for name, _ in self.headers)
+        )
+
+    def _begin(self) -> None:
+        """Hand a request whose head has come to uvicorn, and so to the application."""
+        self._unused.clear()
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()  # which makes the scope
+        self.url, self.expect_100_continue = url, expects
+        self.headers.extend(headers)
         super().on_headers_complete()
         self.scope[CYCLE] = self.cycle  # type: ignore[literal-required]
         self.headers = []  # for trailers, which are no headers of the request [RFC 9110, 6.5.1]
 
+    def _begin_held(self) -> None:
+        body, self._held = self._held, None
+        self._begin()
+        for part in body or ():
+            super().on_body(part)
+        if self._is_held_whole:
+            super().on_message_complete()
+
+    def _take_held(self) -> None:
+        """What has come ends with the held request, or within it."""
+        if self._is_held_whole and self._held is not None:
+            address = str(self.server[0]) if self.server else ""
+            body = b"".join(self._held)
+            response = self._application.plain_invocation(self.url, self.headers, body, address)
+            if response is not None:
+                self._held = None
+                self._unused.clear()
+                call = PlainCall(self.url, self.headers)
+                self.cycle, self._serving = call, (call, call)  # type: ignore[assignment]
+                self.tasks.add(call)  # type: ignore[arg-type]
+                call.start(response, self._answer_plainly)
+                return
+        self._begin_held()
+
     def on_body(self, body: bytes) -> None:
         self._pending = 0
-        super().on_body(body)
+        if self._held is None:
+            super().on_body(body)
+        else:
+            self._held.append(body)
 
     def on_message_complete(self) -> None:
-        if not self._is_switching:
+        if self._held is not None:
+            self._is_held_whole = True
+        elif not self._is_switching:
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        is_last = not self.pipeline
-        super().on_response_complete()
-        if is_last and (self._is_half_closed or self._is_broken_off):
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif self._is_half_closed or self._is_broken_off:
             self._linger()
+        else:
+            self._unused.set(self.loop.time() + self.timeout_keep_alive)
 
     def _check_head(self) -> None:
         """Raises _Refused for what httptools lets pass, and HttpParserError."""
@@ -183,6 +257,8 @@ class Connection(HttpToolsProtocol):
 
     def _refuse(self, refusal: Refusal) -> None:
         """Refuse the request that is coming, when it is its turn."""
+        if self._held is not None:
+            self._begin_held()
         self._refusal = refusal
         if not self._in_head and self.cycle is not None and self.cycle.more_body:
             self._break_off()  # in its body: its service knows what to say
@@ -191,10 +267,14 @@ class Connection(HttpToolsProtocol):
             self.on_message_begin()
         if not _has_path(self.url):
             self.url = b"/"
+        self._in_head = False
+        self._begin_refusal()
+
+    def _begin_refusal(self) -> None:
         self.app, served = self._send_refusal, self.app
-        self.on_headers_complete()
+        self._begin()
         self.app = served
-        self.on_message_complete()
+        super().on_message_complete()
 
     def _break_off(self) -> None:
         """The rest of a body will not come: its service may still answer, and then the connection ends."""
@@ -224,6 +304,28 @@ class Connection(HttpToolsProtocol):
         except Exception:
             log.exception("%s %s failed inside the emulator", scope["method"], scope["path"])
             raise  # uvicorn answers 500
+
+    def _answer_plainly(self, call: PlainCall, response: Response | None) -> None:
+        self.tasks.discard(call)  # type: ignore[arg-type]
+        if call.disconnected:
+            return
+        if response is None:  # by the end of the emulator
+            self._refusal = ENDING
+            self.url, self.headers = call.target, call.headers
+            self.cycle = None  # type: ignore[assignment]
+            self._begin_refusal()
+            return
+        status, headers, body = response
+        head = [STATUS_LINE[status]]
+        for name, value in (*self.server_state.default_headers, *headers):
+            head += (name, b": ", value, b"\r\n")
+        head.append(b"content-length: %d\r\n" % len(body))
+        head.append(b"\r\n" if call.keep_alive else b"connection: close\r\n\r\n")
+        self.transport.write(b"".join((*head, body)))
+        call.response_complete = True
+        if not call.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
 
     def _until_broken_off(self, receive: Receive) -> Receive:
         """uvicorn's, which for a body that breaks off would wait for the connection to end."""
@@ -260,7 +362,7 @@ class Connection(HttpToolsProtocol):
             return
         self.transport.write_eof()
         self.flow.resume_reading()
-        self._stop_timer()
+        self._unused.clear()
         self.timeout_keep_alive_task = self.loop.call_later(LINGER_SECONDS, self._stop_lingering)
 
     def _stop_lingering(self) -> None:
@@ -269,11 +371,6 @@ class Connection(HttpToolsProtocol):
 
     def _is_busy(self) -> bool:
         return bool(self.pipeline) or (self.cycle is not None and not self.cycle.response_complete)
-
-    def _stop_timer(self) -> None:
-        if self.timeout_keep_alive_task is not None:
-            self.timeout_keep_alive_task.cancel()
-            self.timeout_keep_alive_task = None
 
 
 def _authority(url: bytes) -> bytes:

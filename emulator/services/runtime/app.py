@@ -11,15 +11,16 @@ import logging
 import re
 import urllib.parse
 
-from emulator.aws.asgi import BodyBrokenOff, BodyTooLong, Headers, Receive, Scope, Send, read_body, send_answer
+from emulator.aws.asgi import BodyBrokenOff, BodyTooLong, Headers, Receive, Response, Send, read_body, send_answer
 from emulator.aws.errors import AwsError
 from emulator.aws.eventstream import payload_part, stream_exception
-from emulator.aws.protocols import send_error
+from emulator.aws.protocols import rest_json
 from emulator.aws.request import AwsRequest, decoded
 from emulator.clock import Clock
 from emulator.containers.contract import NEW_SESSION, Answer, Invocation
 from emulator.errors import ContainerError, ContainerTimeout
 from emulator.events import Events, Warned
+from emulator.hosting.endpoint import Endpoint
 from emulator.hosting.endpoints import Endpoints
 from emulator.hosting.sessions import CLOSED, OPENED, SESSION_ID
 from emulator.hosting.variant import ProductionVariant
@@ -72,27 +73,57 @@ class RuntimeApp:
         self._warned_of_size = False
 
     async def __call__(self, request: AwsRequest, receive: Receive, send: Send) -> None:
-        try:
-            await self._invoke(request.scope, receive, send, request.id)
-        except AwsError as error:
-            await send_error(request, error, send)
-        except Exception:
-            log.exception("request %s failed inside the emulator", request.id)
-            await send_error(request, internal_failure(), send)
-
-    async def _invoke(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         # The body first, even of a request that is going to be refused: a caller that is still
         # sending when the answer comes would see a broken connection instead of the answer.
         body: bytes | None
+        response: Response | None
         try:
             body = await read_body(receive, self._limits.body_bytes)
-        except BodyTooLong:
-            body = None
         except BodyBrokenOff as error:
-            raise body_incomplete(error.size) from None
+            response = _refusal(body_incomplete(error.size), request.id)
+        except BodyTooLong:
+            response = await self.respond(request.id, request.method, request.raw_path, request.raw_headers, None)
+        else:
+            head = request.method, request.raw_path, request.raw_headers
+            response = await self.respond(request.id, *head, body, send)
+        if response is not None:
+            await send_answer(send, *response)
+
+    async def respond(
+        self,
+        request_id: str,
+        method: str,
+        raw_path: str,
+        headers: Headers,
+        body: bytes | None,
+        send: Send | None = None,
+    ) -> Response | None:
+        """The response to a request of which all has come; None if it has gone to ``send``, as a stream.
+
+        ``body`` is None if it is over the limit.
+        """
+        try:
+            operation, endpoint, invocation = self._accept(method, raw_path, headers, body, request_id)
+            variant = endpoint.variant_for(invocation)
+            if operation == INVOKE:
+                answer = await variant.invoke(invocation)
+                return Response(200, _answer_headers(answer, variant, b"content-type", request_id), answer.body)
+            assert send is not None
+            await self._stream(variant, invocation, send, request_id)
+            return None
+        except AwsError as error:
+            return _refusal(error, request_id)
+        except Exception:
+            log.exception("request %s failed inside the emulator", request_id)
+            return _refusal(internal_failure(), request_id)
+
+    def _accept(
+        self, method: str, raw_path: str, headers: Headers, body: bytes | None, request_id: str
+    ) -> tuple[str, Endpoint, Invocation]:
+        """The operation, the endpoint and what it is invoked with. Raises AwsError."""
         if not self._throttle.admits():
             raise throttled()
-        name, operation = _route(scope)
+        name, operation = _route(method, raw_path)
         endpoint = self._endpoints.get(name)
         if endpoint is None:
             raise endpoint_not_found(name)
@@ -102,14 +133,9 @@ class RuntimeApp:
             raise body_too_long(self._limits.body_bytes)
         if len(body) > FORMER_BODY_BYTES and not self._warned_of_size:
             self._warn_of_size(len(body))
-        invocation = self._parse(scope["headers"], name, operation, request_id)
+        invocation = self._parse(headers, name, operation, request_id)
         invocation.body = body
-        if operation == INVOKE:
-            variant = endpoint.variant_for(invocation)
-            answer = await variant.invoke(invocation)
-            await send_answer(send, 200, _answer_headers(answer, variant, b"content-type", request_id), answer.body)
-        else:
-            await self._stream(endpoint.variant_for(invocation), invocation, send, request_id)
+        return operation, endpoint, invocation
 
     async def _stream(self, variant: ProductionVariant, invocation: Invocation, send: Send, request_id: str) -> None:
         answer = await variant.invoke_stream(invocation)
@@ -194,12 +220,12 @@ class RuntimeApp:
         )
 
 
-def _route(scope: Scope) -> tuple[str, str]:
-    name, operation = parts_of(scope["raw_path"].decode("latin-1"))
+def _route(method: str, raw_path: str) -> tuple[str, str]:
+    name, operation = parts_of(raw_path)
     if (other := NOT_EMULATED.get(operation.partition("/")[0])) is not None:
         raise operation_not_emulated(other)
-    if scope["method"] != "POST" or operation not in (INVOKE, INVOKE_STREAM, INVOKE_ASYNC):
-        raise unknown_operation(scope["method"], scope["path"])
+    if method != "POST" or operation not in (INVOKE, INVOKE_STREAM, INVOKE_ASYNC):
+        raise unknown_operation(method, urllib.parse.unquote(raw_path))
     return name, operation
 
 
@@ -227,6 +253,11 @@ def _answer_headers(answer: Answer, variant: ProductionVariant, content_type_hea
         elif name == CUSTOM_ATTRIBUTES or name in SESSION_HEADERS:
             headers.append((name, value))
     return headers
+
+
+def _refusal(error: AwsError, request_id: str) -> Response:
+    headers, body = rest_json(error)
+    return Response(error.status, [(b"x-amzn-requestid", request_id.encode()), *headers], body)
 
 
 def _too_long(member: str, value: str, limit: int) -> AwsError:

@@ -14,7 +14,7 @@ import uvloop
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from emulator.aws.asgi import Receive, Scope, Send
+from emulator.aws.asgi import Headers, Receive, Scope, Send
 from emulator.aws.protocols import Refusal
 from emulator.aws.request import AwsRequest
 from emulator.gateway.refusals import send_refusal
@@ -68,6 +68,9 @@ class Echo:
         if scope["path"] == "/fails":
             raise ValueError("a fault of the application's own")
         await answer(send, scope["raw_path"] + b" " + body)
+
+    def plain_invocation(self, target: bytes, headers: Headers, body: bytes, address: str) -> None:
+        return None
 
     async def refuse(self, scope: Scope, send: Send, refusal: Refusal) -> None:
         await send_refusal(AwsRequest(scope), refusal, send)

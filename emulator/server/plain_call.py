@@ -1,0 +1,63 @@
+"""A call that is answered without ASGI and without a task: what runs it, and what it is for uvicorn."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from emulator.aws.asgi import Headers, Response
+
+
+class PlainCall:
+    """Runs a coroutine at once up to its first wait, and on as soon as what it waits for is there.
+
+    Beside a task, that saves an object and a turn of the event loop. It does for what waits for futures and tasks; what
+    looks for the task that it runs in, as ``asyncio.timeout`` does, would find none.
+
+    Among a connection's cycles it is one that has a response under way: the requests behind it wait for their turn.
+    """
+
+    more_body = False  # of the request: it is all there
+    message_event = asyncio.Event()  # which nobody waits for
+
+    def __init__(self, target: bytes, headers: Headers) -> None:
+        self.target = target
+        self.headers = headers
+        self.keep_alive = True
+        self.disconnected = False
+        self.response_complete = False
+        self._is_cancelled = False
+        self._waits_for: asyncio.Future[Any] | None = None
+        self._coroutine: Coroutine[Any, Any, Response]
+        self._ended: Callable[[PlainCall, Response | None], None]
+
+    def start(
+        self, coroutine: Coroutine[Any, Any, Response], ended: Callable[[PlainCall, Response | None], None]
+    ) -> None:
+        """``ended`` is called with the response; with None if the call was cancelled before."""
+        self._coroutine, self._ended = coroutine, ended
+        self._run()
+
+    def cancel(self) -> None:
+        """Raise CancelledError where the coroutine waits."""
+        if self._waits_for is None or not self._waits_for.cancel():
+            self._is_cancelled = True  # it is about to go on
+
+    def _run(self, _: object = None) -> None:
+        try:
+            if self._is_cancelled:
+                self._is_cancelled = False
+                waits_for = self._coroutine.throw(asyncio.CancelledError())
+            else:
+                waits_for = self._coroutine.send(None)
+        except StopIteration as end:
+            self._ended(self, end.value)
+        except asyncio.CancelledError:
+            self._ended(self, None)
+        else:
+            self._waits_for = waits_for
+            if waits_for is None:  # asyncio.sleep(0)
+                asyncio.get_running_loop().call_soon(self._run)
+            else:
+                waits_for.add_done_callback(self._run)
