@@ -82,7 +82,7 @@ class AwsRequest:
     @property
     def address(self) -> str:
         """The address of this machine that it has come to."""
-        return (self.scope.get("server") or ("",))[0]  # type: ignore[no-any-return]
+        return (self.scope.get("server") or ("",))[0]
 
     @property
     def is_secure(self) -> bool:

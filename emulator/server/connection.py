@@ -306,7 +306,7 @@ class Connection(HttpToolsProtocol):
             raise  # uvicorn answers 500
 
     def _answer_plainly(self, call: PlainCall, response: Response | None) -> None:
-        self.tasks.discard(call)  # type: ignore[arg-type]
+        self.tasks.discard(call)
         if call.disconnected:
             return
         if response is None:  # by the end of the emulator

@@ -87,7 +87,7 @@ class RuntimeApp:
             head = request.method, request.raw_path, request.raw_headers
             response = await self.respond(request.id, *head, body, send)
         if response is not None:
-            await send_answer(send, *response)
+            await send_answer(send, *response, is_head=request.method == "HEAD")
 
     async def respond(
         self,
