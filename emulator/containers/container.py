@@ -15,7 +15,7 @@ LogSink = Callable[[str], None]  # takes one line of a container's output, witho
 
 
 @dataclass(frozen=True)
-class Setting:
+class ContainerSettings:
     """What the platform gives a container: the same for each run of it."""
 
     name: str  # as SageMaker calls it: in a model of several containers, its host name

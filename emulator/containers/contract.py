@@ -22,8 +22,8 @@ MAX_CONTROL_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(slots=True)
-class Spent:
-    """What an invocation has met with in its containers. The requests to the containers of a pipeline share it."""
+class InvocationMeasurements:
+    """What was measured of an invocation in its containers. The requests to the containers of a pipeline share it."""
 
     model_latency_us: int = 0  # microseconds; 0 = no container has answered or failed yet
     load_wait_us: int = 0  # microseconds of waiting for its model
@@ -51,7 +51,7 @@ class Invocation:
     custom_attributes: bytes | None = None
     session_id: bytes | None = None
     request_id: str = ""
-    spent: Spent = field(default_factory=Spent)
+    measurements: InvocationMeasurements = field(default_factory=InvocationMeasurements)
 
     @property
     def names_session(self) -> bool:
@@ -166,7 +166,7 @@ __all__ = [
     "AnswerTooLong",
     "ContainerContract",
     "Invocation",
-    "Spent",
+    "InvocationMeasurements",
     "StreamedAnswer",
     "invocation_path",
 ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emulator.containers.container import Container, LogSink, Setting
+from emulator.containers.container import Container, ContainerSettings, LogSink
 from emulator.containers.process.container import ProcessContainer
 from emulator.limits import Limits
 
@@ -34,7 +34,7 @@ class Command:
 
 def new_container(
     runs: Image | Command,
-    setting: Setting,
+    settings: ContainerSettings,
     limits: Limits,
     engine: Engine,
     log: LogSink,
@@ -48,7 +48,7 @@ def new_container(
     is capable of.
     """
     if isinstance(runs, Command):
-        return ProcessContainer(runs.words, runs.directory, setting, limits, log, runs.takes_socket)
+        return ProcessContainer(runs.words, runs.directory, settings, limits, log, runs.takes_socket)
     from emulator.containers.docker.container import DockerContainer
 
-    return DockerContainer(engine, runs.reference, setting, limits, log, warn, check_labels=check_labels)
+    return DockerContainer(engine, runs.reference, settings, limits, log, warn, check_labels=check_labels)

@@ -11,7 +11,14 @@ from dataclasses import dataclass
 
 from emulator.clock import Clock
 from emulator.containers.container import Container, LogSink
-from emulator.containers.contract import Answer, AnswerTooLong, ContainerContract, Invocation, Spent, StreamedAnswer
+from emulator.containers.contract import (
+    Answer,
+    AnswerTooLong,
+    ContainerContract,
+    Invocation,
+    InvocationMeasurements,
+    StreamedAnswer,
+)
 from emulator.containers.health import Outcome, first_health
 from emulator.containers.http_connection import AnswerBrokenOff
 from emulator.errors import ContainerError, ContainerNotReached, ContainerTimeout, ContainerUnreachable, SetupError
@@ -36,15 +43,15 @@ FIRST_RESTART_PAUSE = 0.1  # seconds before a container is replaced that has not
 
 
 @dataclass(slots=True)
-class Use:
-    """One invocation's use of a healthy container. Times are the clock's ``elapsed``."""
+class ContainerInvocation:
+    """One invocation that a healthy container takes. Times are the clock's ``elapsed``."""
 
     contract: ContainerContract
     path: str
     target_model: str
-    spent: Spent
+    measurements: InvocationMeasurements
     cache_hit: bool
-    began: float
+    started: float
     sent: float
 
 
@@ -82,24 +89,24 @@ class ContainerSupervisor(abc.ABC):
     async def _check_health(self, contract: ContainerContract) -> None:
         """One health check as the platform makes it. Raises ContainerError."""
 
-    def _came_up(self, container: Container) -> None:  # noqa: B027
+    def _on_healthy(self, container: Container) -> None:  # noqa: B027
         """A run of the container is healthy; ``self._contract`` speaks to it."""
 
-    def _went_down(self) -> None:  # noqa: B027
+    def _on_unhealthy(self) -> None:  # noqa: B027
         """That run is over."""
 
     @abc.abstractmethod
-    async def _begin(self, invocation: Invocation, deadline: float) -> Use:
+    async def _prepare(self, invocation: Invocation, deadline: float) -> ContainerInvocation:
         """Get ready what the invocation needs, and keep it until ``_release``."""
 
-    def _release(self, use: Use) -> None:  # noqa: B027
-        """The use is over."""
+    def _release(self, begun: ContainerInvocation) -> None:  # noqa: B027
+        """The invocation is over."""
 
-    async def _was_lost(self, use: Use) -> bool:
+    async def _has_lost_model(self, begun: ContainerInvocation) -> bool:
         """Whether a 404 means that the container lost the model, so that invoking it again loads it."""
         return False
 
-    def _out_of_memory(self, use: Use) -> None:  # noqa: B027
+    def _on_out_of_memory(self, begun: ContainerInvocation) -> None:  # noqa: B027
         """The container answered 507 to an invocation."""
 
     # Its life
@@ -117,7 +124,7 @@ class ContainerSupervisor(abc.ABC):
         if self._supervision is not None:
             self._supervision.cancel()
             await asyncio.gather(self._supervision, return_exceptions=True)
-        self._take_down()
+        self._set_unhealthy()
         if self._container is not None:
             await self._container.stop()
 
@@ -155,56 +162,56 @@ class ContainerSupervisor(abc.ABC):
         ``deadline`` is on the event loop's clock. Raises the AwsError that SageMaker would answer with,
         and InstanceNotReached when nothing of it reached the container.
         """
-        answer, use = await self._exchange(invocation, deadline)
-        self._end(use, answer.status)
+        answer, begun = await self._exchange(invocation, deadline)
+        self._end(begun, answer.status)
         return answer
 
     async def invoke_stream(self, invocation: Invocation, deadline: float) -> StreamedAnswer:
         """As ``invoke``, with the body as it comes. Its ``chunks`` raise ContainerError when it breaks off.
 
-        The caller must close the answer: the use of the container goes on until then.
+        The caller must close the answer: the invocation is under way until then.
         """
-        answer, use = await self._exchange(invocation, deadline, streamed=True)
+        answer, begun = await self._exchange(invocation, deadline, streamed=True)
         assert isinstance(answer, StreamedAnswer)
-        answer.closing.callback(self._end, use, answer.status)
+        answer.closing.callback(self._end, begun, answer.status)
         answer.container = self.name
-        use.spent.streamed, use.spent.sent = True, use.sent
+        begun.measurements.streamed, begun.measurements.sent = True, begun.sent
         return answer
 
     async def _exchange(
         self, invocation: Invocation, deadline: float, *, streamed: bool = False, again: bool = False
-    ) -> tuple[Answer, Use]:
-        """The container's answer, if its status is 2xx. The use goes on until ``_end``."""
+    ) -> tuple[Answer, ContainerInvocation]:
+        """The container's answer, if its status is 2xx. It is under way until ``_end``."""
         while not self._healthy.is_set():  # it may be gone again by the time that those who waited get on
             await self._wait_until_healthy(deadline)
-        use = await self._begin(invocation, deadline)
-        call = use.contract.invoke_stream if streamed else use.contract.invoke
+        begun = await self._prepare(invocation, deadline)
+        call = begun.contract.invoke_stream if streamed else begun.contract.invoke
         try:
-            answer = await call(use.path, invocation, deadline - asyncio.get_running_loop().time())
-            lost = answer.status == 404 and await self._was_lost(use)
+            answer = await call(begun.path, invocation, deadline - asyncio.get_running_loop().time())
+            lost = answer.status == 404 and await self._has_lost_model(begun)
         except ContainerNotReached:
-            self._release(use)
+            self._release(begun)
             raise InstanceNotReached(no_response(self._origin)) from None
         except BaseException as error:
-            self._end(use, 0, str(error))
+            self._end(begun, 0, str(error))
             raise self._failure(error) if isinstance(error, ContainerError) else error from None
         if answer.status < 300:
-            return answer, use
+            return answer, begun
         if lost and not again:
-            self._release(use)
+            self._release(begun)
             return await self._exchange(invocation, deadline, streamed=streamed, again=True)
         if answer.status == 507:
-            self._out_of_memory(use)
-        self._end(use, answer.status)
+            self._on_out_of_memory(begun)
+        self._end(begun, answer.status)
         raise container_failed(self._origin, answer.status, answer.body.decode("utf-8", "replace"))
 
-    def _end(self, use: Use, status: int, problem: str = "") -> None:
-        self._release(use)
-        wait_us = int((use.sent - use.began) * 1e6)
-        latency_us = int((self._clock.elapsed() - use.sent) * 1e6)
-        use.spent.load_wait_us += wait_us
-        use.spent.model_latency_us += latency_us
-        self._events.publish(Invoked(use.target_model, status, use.cache_hit, wait_us, latency_us, problem))
+    def _end(self, begun: ContainerInvocation, status: int, problem: str = "") -> None:
+        self._release(begun)
+        wait_us = int((begun.sent - begun.started) * 1e6)
+        latency_us = int((self._clock.elapsed() - begun.sent) * 1e6)
+        begun.measurements.load_wait_us += wait_us
+        begun.measurements.model_latency_us += latency_us
+        self._events.publish(Invoked(begun.target_model, status, begun.cache_hit, wait_us, latency_us, problem))
 
     async def _wait_until_healthy(self, deadline: float) -> None:
         try:
@@ -239,14 +246,14 @@ class ContainerSupervisor(abc.ABC):
             await container.stop()
             raise
         self._contract = contract
-        self._came_up(container)
+        self._on_healthy(container)
         self._healthy.set()
         self._events.publish(ContainerStarted(self._clock.elapsed() - started))
 
-    def _take_down(self) -> None:
+    def _set_unhealthy(self) -> None:
         if self._healthy.is_set():
             self._healthy.clear()
-            self._went_down()
+            self._on_unhealthy()
             self._contract.close()
 
     async def _wait_for_first_health(self, container: Container, contract: ContainerContract) -> None:
@@ -282,7 +289,7 @@ class ContainerSupervisor(abc.ABC):
             assert self._container is not None
             healthy_since = clock()
             reason = await self._wait_for_trouble(self._container)
-            self._take_down()
+            self._set_unhealthy()
             self.restarts += 1
             self._events.publish(ContainerStopped(reason))
             try:

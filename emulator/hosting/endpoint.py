@@ -25,7 +25,7 @@ from emulator.hosting.errors import (
     variant_not_found,
 )
 from emulator.hosting.model_counts import CountsByModel, ModelCounts
-from emulator.hosting.tasks import drained, together
+from emulator.hosting.tasks import drained, gather_or_cancel
 from emulator.hosting.variant import ProductionVariant
 from emulator.hosting.workspace import Workspace
 from emulator.state import EndpointState, ModelState, VariantState
@@ -49,8 +49,8 @@ class Endpoint:
         self._history.listen_to(self._events)
         self._numbers: defaultdict[str, Iterator[int]] = defaultdict(lambda: itertools.count(1))  # by variant name
         self._variants = self._new_variants(definition)
-        self._others: list[ProductionVariant] = []  # on their way in or out, to which nothing is routed
-        self._become("Creating")
+        self._starting_or_draining: list[ProductionVariant] = []  # on their way in or out, to which nothing is routed
+        self._set_status("Creating")
 
     @property
     def status(self) -> str:
@@ -68,9 +68,11 @@ class Endpoint:
         while True:
             tries -= 1
             try:
-                with _for_its_user():
-                    await together(asyncio.to_thread(bucket.check) for bucket in _buckets(self.definition))
-                    await together(variant.start() for variant in self._variants)
+                with _as_setup_errors():
+                    await gather_or_cancel(
+                        asyncio.to_thread(source.check) for source in _model_sources(self.definition)
+                    )
+                    await gather_or_cancel(variant.start() for variant in self._variants)
             except SetupError as error:
                 await self._clear()
                 if not tries:
@@ -78,55 +80,60 @@ class Endpoint:
                     raise
                 self._events.publish(Warned(f"Endpoint {self.definition.name} is tried again: {error}"))
             else:
-                await self._tell_of_bare_models()
-                self._become("InService")
+                await self._warn_of_bare_models()
+                self._set_status("InService")
                 return
             await asyncio.sleep(pause)
             pause *= 2
             self._variants = self._new_variants(self.definition)
 
-    async def _tell_of_bare_models(self) -> None:
-        for bucket in _buckets(self.definition):
-            if told := await asyncio.to_thread(bare_models, bucket):
-                self._events.publish(Warned(told))
+    async def _warn_of_bare_models(self) -> None:
+        for source in _model_sources(self.definition):
+            if warning := await asyncio.to_thread(bare_models, source):
+                self._events.publish(Warned(warning))
 
     def fail(self, reason: str) -> None:
-        """The endpoint cannot be had."""
-        self._become("Failed", reason)
+        """The endpoint is Failed from now on."""
+        self._set_status("Failed", reason)
 
     def begin_update(self) -> None:
-        """The endpoint is Updating from now on, until ``settle``. A change follows: ``update`` or ``adjust``."""
-        self._become("Updating")
+        """The endpoint is Updating from now on, until ``finish_update``.
+
+        ``update`` or ``update_weights_and_capacities`` follows.
+        """
+        self._set_status("Updating")
 
     def begin_deletion(self) -> None:
         """The endpoint takes no more invocations. ``stop`` follows."""
-        self._become("Deleting")
+        self._set_status("Deleting")
 
     async def update(self, definition: EndpointDefinition) -> None:
         """Replace all variants: the new ones are healthy before the old ones take no more.
 
-        Between ``begin_update`` and ``settle``. Raises SetupError when a new one cannot be started: then the old ones
-        go on.
+        Between ``begin_update`` and ``finish_update``. Raises SetupError when a new one cannot be started: then the
+        old ones go on.
         """
-        with _for_its_user():
-            coming = self._new_variants(definition)
-            self._others += coming
-            await together(asyncio.to_thread(bucket.check) for bucket in _buckets(definition))
-            await together(variant.start() for variant in coming)
-        self._others = [variant for variant in self._others if variant not in coming]
-        self._others += self._variants
-        self._variants, self.definition = coming, definition
+        with _as_setup_errors():
+            starting = self._new_variants(definition)
+            self._starting_or_draining += starting
+            await gather_or_cancel(asyncio.to_thread(source.check) for source in _model_sources(definition))
+            await gather_or_cancel(variant.start() for variant in starting)
+        self._starting_or_draining = [variant for variant in self._starting_or_draining if variant not in starting]
+        self._starting_or_draining += self._variants
+        self._variants, self.definition = starting, definition
 
-    async def adjust(self, weights: Mapping[str, float], instance_counts: Mapping[str, int]) -> None:
+    async def update_weights_and_capacities(
+        self, weights: Mapping[str, float], instance_counts: Mapping[str, int]
+    ) -> None:
         """Change, by variant name, shares of the traffic and numbers of instances.
 
-        Between ``begin_update`` and ``settle``. Raises SetupError when a new instance cannot be started: then all is as
-        before.
+        Between ``begin_update`` and ``finish_update``. Raises SetupError when a new instance cannot be started: then
+        all is as before.
         """
         scaled = [variant for variant in self._variants if variant.name in instance_counts]
         try:
-            with _for_its_user():
-                await together(variant.prepare(instance_counts[variant.name]) for variant in scaled)
+            with _as_setup_errors():
+                await gather_or_cancel(variant.prepare(instance_counts[variant.name]) for variant in scaled)
         except SetupError:
             for variant in scaled:
                 variant.scale(len(variant.instances))
@@ -136,30 +143,30 @@ class Endpoint:
         for variant in self._variants:
             variant.weight = weights.get(variant.name, variant.weight)
 
-    async def settle(self, reason: str = "") -> None:
+    async def finish_update(self, reason: str = "") -> None:
         """A change is over: the endpoint is InService, with the reason if it failed. [gh]
 
         Returns once what takes no more invocations is gone: when those that it had have ended, or after
         ``Limits.stream_invocation_seconds``.
         """
-        self._become("InService", reason)
-        going = list(self._others)
-        await asyncio.gather(self._let_go(going), *(variant.let_go() for variant in self._variants))
-        self._others = [variant for variant in self._others if variant not in going]
+        self._set_status("InService", reason)
+        draining = list(self._starting_or_draining)
+        await asyncio.gather(self._stop_drained(draining), *(variant.stop_drained() for variant in self._variants))
+        self._starting_or_draining = [variant for variant in self._starting_or_draining if variant not in draining]
 
-    async def _let_go(self, going: Sequence[ProductionVariant]) -> None:
-        await drained(going, self._limits.stream_invocation_seconds)
-        await asyncio.gather(*(variant.stop() for variant in going))
+    async def _stop_drained(self, draining: Sequence[ProductionVariant]) -> None:
+        await drained(draining, self._limits.stream_invocation_seconds)
+        await asyncio.gather(*(variant.stop() for variant in draining))
 
     async def stop(self) -> None:
         """Refuse new invocations, let those under way end (``Limits.drain_seconds``), stop the containers."""
         self.begin_deletion()
-        await drained([*self._variants, *self._others], self._limits.drain_seconds)
+        await drained([*self._variants, *self._starting_or_draining], self._limits.drain_seconds)
         await self._clear()
 
     async def _clear(self) -> None:
         """End all that runs, and delete the disks."""
-        await asyncio.gather(*(variant.stop() for variant in (*self._variants, *self._others)))
+        await asyncio.gather(*(variant.stop() for variant in (*self._variants, *self._starting_or_draining)))
         await asyncio.to_thread(shutil.rmtree, self._workspace.directory, ignore_errors=True)
 
     @property
@@ -189,7 +196,7 @@ class Endpoint:
         raise session_not_found(self.definition.name, (invocation.session_id or b"").decode())
 
     async def state(self) -> EndpointState:
-        """What is where and how often it was used."""
+        """Where each model is and how often it was used."""
         variants = [await variant.state() for variant in self._variants]
         return {
             "endpoint_name": self.definition.name,
@@ -203,9 +210,9 @@ class Endpoint:
         """Each model of the multi-model containers, wherever it is."""
         instances = [instance for variant in variants for instance in variant["instances"]]
         in_s3: dict[str, int] = {}
-        for bucket in _buckets(self.definition):
+        for source in _model_sources(self.definition):
             try:
-                in_s3 |= dict(await asyncio.to_thread(list, bucket.archives()))
+                in_s3 |= dict(await asyncio.to_thread(list, source.archives()))
             except SetupError as error:
                 self._events.publish(Warned(f"What is in S3 cannot be listed: {error}"))
         on_disk = {
@@ -256,13 +263,13 @@ class Endpoint:
             for variant in definition.variants
         ]
 
-    def _become(self, status: str, reason: str = "") -> None:
+    def _set_status(self, status: str, reason: str = "") -> None:
         if (status, reason) != (self._status, self._failure_reason):
             self._status, self._failure_reason = status, reason
             self._events.publish(EndpointStatus(status, reason))
 
 
-def _buckets(definition: EndpointDefinition) -> list[ModelSource]:
+def _model_sources(definition: EndpointDefinition) -> list[ModelSource]:
     """Where the models of its multi-model containers are, each place once."""
     containers = (variant.model.multi_model for variant in definition.variants)
     places = {container.model_data: None for container in containers if container and container.model_data}
@@ -270,8 +277,8 @@ def _buckets(definition: EndpointDefinition) -> list[ModelSource]:
 
 
 @contextmanager
-def _for_its_user() -> Iterator[None]:
-    """Whatever goes wrong becomes a SetupError: an endpoint always comes out of what it is in."""
+def _as_setup_errors() -> Iterator[None]:
+    """Every exception becomes a SetupError, so that the endpoint leaves Creating or Updating whatever goes wrong."""
     try:
         yield
     except SetupError:

@@ -8,7 +8,7 @@ import logging
 import shutil
 
 from emulator.archives.source_selection import source_of_many
-from emulator.containers.container import Container, LogSink, Setting
+from emulator.containers.container import Container, ContainerSettings, LogSink
 from emulator.containers.launch import Command, new_container
 from emulator.errors import EmulatorError
 from emulator.events import InstanceObserved, MemoryExceeded, Warned
@@ -17,11 +17,11 @@ from emulator.hosting.definition import ContainerDefinition, VariantDefinition
 from emulator.hosting.loaded_models import LoadedModel, LoadedModels, MemoryBudget
 from emulator.hosting.metrics_scraping import scrape
 from emulator.hosting.model_files import ModelFiles
-from emulator.hosting.multi_model_container import MultiModelContainer, Residence
+from emulator.hosting.multi_model_container import ModelLocation, MultiModelContainer
 from emulator.hosting.pipeline import entry_to
 from emulator.hosting.single_model_container import SingleModelContainer
 from emulator.hosting.storage_volume import StorageVolume
-from emulator.hosting.tasks import together
+from emulator.hosting.tasks import gather_or_cancel
 from emulator.hosting.workspace import Workspace
 from emulator.state import InstanceState, LoadedModelState
 
@@ -30,7 +30,7 @@ log = logging.getLogger("localmme")
 
 class Instance:
     """Callers speak to it through ``start``, ``entry``, ``state`` and ``stop``, and may look at
-    ``healthy``, ``in_flight`` and ``residence`` to choose one."""
+    ``healthy``, ``in_flight`` and ``location_of`` to choose one."""
 
     def __init__(self, definition: VariantDefinition, workspace: Workspace) -> None:
         """``workspace`` is the instance's own."""
@@ -52,7 +52,7 @@ class Instance:
     async def start(self) -> None:
         """Start the containers and wait until all are healthy. Raises SetupError."""
         began = self._workspace.clock.elapsed()
-        await together(container.start() for container in self._containers)
+        await gather_or_cancel(container.start() for container in self._containers)
         self._watch = asyncio.create_task(self._observe(began))
         if self._definition.detailed_observability:
             for container, definition in zip(self._containers, self._definition.model.containers, strict=True):
@@ -81,9 +81,9 @@ class Instance:
         loaded = self._multi_model and self._multi_model.loaded
         return len(loaded.models) if loaded else 0
 
-    def residence(self, target_model: str) -> Residence:
+    def location_of(self, target_model: str) -> ModelLocation:
         """Where this instance has a model."""
-        return self._multi_model.residence(target_model) if self._multi_model else Residence.NOWHERE
+        return self._multi_model.location_of(target_model) if self._multi_model else ModelLocation.NOWHERE
 
     async def memory_used(self) -> int:
         """Bytes of memory in use by all containers now: they share the instance's."""
@@ -104,7 +104,7 @@ class Instance:
                 now = self._workspace.clock.elapsed()
                 known = [seconds for seconds in used if seconds is not None]
                 total = sum(known) if len(known) == len(used) else None
-                self._tell_if_exceeded(memory)
+                self._publish_if_exceeded(memory)
                 self._workspace.events.publish(
                     InstanceObserved(
                         seconds=now - since,
@@ -119,7 +119,7 @@ class Instance:
                 since, used_before = now, total or 0.0
             await asyncio.sleep(self._limits.observe_seconds)
 
-    def _tell_if_exceeded(self, used: int) -> None:
+    def _publish_if_exceeded(self, used: int) -> None:
         has = self._definition.resources.memory_bytes
         exceeded = used > has and any(isinstance(each.runs, Command) for each in self._definition.model.containers)
         if exceeded and not self._exceeded:
@@ -165,7 +165,7 @@ class Instance:
         environment = dict(definition.environment)
         if definition.multi_model:
             environment["SAGEMAKER_MULTI_MODEL"] = "true"
-        setting = Setting(
+        settings = ContainerSettings(
             name=name,
             environment=environment,
             multi_model=definition.multi_model,
@@ -179,7 +179,7 @@ class Instance:
         )
 
         def launch(log: LogSink) -> Container:
-            return new_container(definition.runs, setting, self._limits, self._workspace.engine, log, warn)
+            return new_container(definition.runs, settings, self._limits, self._workspace.engine, log, warn)
 
         def warn(text: str) -> None:
             events.publish(Warned(text))
@@ -189,14 +189,14 @@ class Instance:
                 launch,
                 definition.model_data,
                 definition.compressed,
-                setting.models,
+                settings.models,
                 resources.storage_bytes,
                 self._limits,
                 events,
                 self._workspace.clock,
             )
         assert definition.model_data is not None
-        files = ModelFiles(setting.models, source_of_many(definition.model_data), self._limits.archive_files)
+        files = ModelFiles(settings.models, source_of_many(definition.model_data), self._limits.archive_files)
         volume = StorageVolume(files, resources.storage_bytes, self._limits, events, self._workspace.clock)
         memory = MemoryBudget(resources.memory_bytes, self.memory_used, resources.max_loaded_models)
         return MultiModelContainer(

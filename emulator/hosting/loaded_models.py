@@ -1,4 +1,4 @@
-"""The models in a container's memory: loaded once however many ask, least recently used out first."""
+"""The models in a container's memory: loaded once however many invocations wait, least recently used out first."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from emulator.timeouts import in_time
 
 @dataclass(frozen=True)
 class MemoryBudget:
-    """How much a container may take, and how its use is told."""
+    """How much a container may take, and how its use is read."""
 
     budget_bytes: int
     used: Callable[[], Awaitable[int]]  # bytes in use now
@@ -43,13 +43,13 @@ class LoadedModel(PinnedEntry):
 
     name: str
     stored: StoredModel
-    # Set when the model has to leave as soon as it is idle; done when it is.
-    leaving: asyncio.Future[None] | None = None
+    # Set when the model is to be unloaded as soon as it is idle; done when it is.
+    idle: asyncio.Future[None] | None = None
 
 
 @dataclass(eq=False)
-class Departure:
-    """A model on its way out of memory."""
+class Unload:
+    """A model that is being unloaded, or is as soon as it is idle."""
 
     model: LoadedModel
     task: asyncio.Task[None]
@@ -89,13 +89,13 @@ class LoadedModels:
         self._origin = events.origin
         self._cache = cache
         self._load_slots = None if cache else asyncio.Semaphore(load_slots)
-        self._arrivals: SingleFlight[LoadedModel] = SingleFlight(self.models, self._bring_in, self.release)
-        self._departures: dict[str, Departure] = {}  # by the container's name of the model
-        self._room = asyncio.Lock()  # one load at a time decides what has to leave for it
+        self._loads: SingleFlight[LoadedModel] = SingleFlight(self.models, self._fetch_and_load, self.release)
+        self._unloads: dict[str, Unload] = {}  # by the container's name of the model
+        self._making_room = asyncio.Lock()  # one load at a time decides what has to leave for it
         self._freed = asyncio.Event()  # set when something became idle or left, for who waits for room
         self._loading = 0  # loads for which room has been made
         self._reserved = 0  # bytes that they are expected to take
-        self._moves = 0  # counts every load and unload, to tell whether a measurement was disturbed
+        self._changes = 0  # counts every load and unload, to tell whether a measurement was disturbed
         self._footprints: dict[str, int] = {}  # bytes of memory a model took when it was measured
         self._base_bytes = 0  # in use when no model was loaded
         self._warned_of_unload = False
@@ -110,7 +110,7 @@ class LoadedModels:
         if model is not None:
             return model
         pause = max(0.0, deadline - asyncio.get_running_loop().time())
-        model = await self._arrivals.join(target_model, pause)
+        model = await self._loads.join(target_model, pause)
         if model is None:
             raise model_not_ready(target_model)
         return model
@@ -119,7 +119,7 @@ class LoadedModels:
         """Give back what ``use`` returned."""
         self.models.unpin(model)
         if not model.pins:
-            self._became_idle(model)
+            self._on_idle(model)
 
     def lost(self, model: LoadedModel) -> None:
         """The container no longer knows this model: load it again at its next use."""
@@ -128,25 +128,25 @@ class LoadedModels:
             self._volume.release(model.stored)
             self._freed.set()
 
-    def renew(self, stored: StoredModel, reason: str) -> bool:
+    def reload(self, stored: StoredModel, reason: str) -> bool:
         """Fetch the archive of a model anew at its next use, and let what is in use now come to its end.
 
         False while it is on its way into memory.
         """
         model = self.models.get(stored.target_model)
-        if model is None and stored.target_model in self._arrivals:
+        if model is None and stored.target_model in self._loads:
             return False
         self._volume.retire(stored, reason)
         if model is not None:
-            self._retire(model, reason)
+            self._unload_when_idle(model, reason)
         return True
 
     def begin_to_unload(self, reason: str) -> list[asyncio.Task[None]]:
         """Unload the idle model that was used longest ago; the tasks that unload what was not in use by now."""
         model = self.models.pop_idle()
         if model is not None:
-            return [self._depart(model, reason)]
-        return [departure.task for departure in self._departures.values() if not departure.model.pins]
+            return [self._start_unload(model, reason)]
+        return [unload.task for unload in self._unloads.values() if not unload.model.pins]
 
     async def unload_one(self, reason: str) -> bool:
         """Wait until one more model that is not in use has been unloaded; False if there is none."""
@@ -160,19 +160,19 @@ class LoadedModels:
 
         What is being unloaded ends by itself, when its call to the container fails.
         """
-        for target_model in self._arrivals:
+        for target_model in self._loads:
             self._events.publish(LoadFailed(target_model, "its container ended"))
-        self._arrivals.abandon(no_response(self._origin))
+        self._loads.abandon(no_response(self._origin))
         for model in self.models.clear():
             self._volume.release(model.stored)
 
     def has(self, target_model: str) -> bool:
         """Whether a model is in memory or on its way there."""
-        return self.models.get(target_model) is not None or target_model in self._arrivals
+        return self.models.get(target_model) is not None or target_model in self._loads
 
     def in_transit(self) -> tuple[list[str], list[str]]:
         """The target models that are being loaded, and those that are being unloaded."""
-        return list(self._arrivals), [departure.model.target_model for departure in self._departures.values()]
+        return list(self._loads), [unload.model.target_model for unload in self._unloads.values()]
 
     def footprint(self, target_model: str) -> int | None:
         """Bytes of memory that a model took when it was loaded alone; None = it was not measured."""
@@ -180,22 +180,22 @@ class LoadedModels:
 
     # In
 
-    async def _bring_in(self, target_model: str) -> LoadedModel:
+    async def _fetch_and_load(self, target_model: str) -> LoadedModel:
         deadline = asyncio.get_running_loop().time() + self._limits.load_seconds
 
-        async def spare(reason: str) -> bool:
+        async def unpin_one(reason: str) -> bool:
             # What is idle in memory may leave the disk as well, once it is unloaded.
             if await self.unload_one(reason):
                 return True
-            return self._others() > 0 and await self._wait_until_freed(deadline)
+            return self._models_present() > 0 and await self._wait_until_freed(deadline)
 
         self._events.publish(LoadStarted(target_model))
         try:
             # One whose archive has changed is another model by now, and need not be waited for.
-            await self._wait_for_departure(target_model, lambda model: not model.stored.retired)
+            await self._wait_for_unload(target_model, lambda model: not model.stored.retired)
             async with self._load_slots or contextlib.nullcontext():
                 try:
-                    stored = await self._volume.fetch(target_model, spare)
+                    stored = await self._volume.fetch(target_model, unpin_one)
                 except VolumeFull as error:
                     raise no_room_on_volume(target_model, str(error)) from None
                 return await self._load(stored, deadline)
@@ -203,12 +203,12 @@ class LoadedModels:
             self._events.publish(LoadFailed(target_model, str(error.__cause__ or error)))
             raise
 
-    async def _wait_for_departure(self, target_model: str, which: Callable[[LoadedModel], bool]) -> bool:
+    async def _wait_for_unload(self, target_model: str, which: Callable[[LoadedModel], bool]) -> bool:
         """Wait until such a model of that name is gone; False if none is on its way out."""
-        departures = [d for d in self._departures.values() if d.model.target_model == target_model and which(d.model)]
-        if departures:
-            await asyncio.wait([departure.task for departure in departures])
-        return bool(departures)
+        unloads = [u for u in self._unloads.values() if u.model.target_model == target_model and which(u.model)]
+        if unloads:
+            await asyncio.wait([unload.task for unload in unloads])
+        return bool(unloads)
 
     async def _load(self, stored: StoredModel, deadline: float) -> LoadedModel:
         """Takes over the pin of ``stored``."""
@@ -218,19 +218,19 @@ class LoadedModels:
         except BaseException:
             self._volume.release(stored)
             raise
-        moves, started = self._moves, self._clock.elapsed()
+        changes, started = self._changes, self._clock.elapsed()
         try:
             await self._load_into_container(model, deadline)
-            if self._loading == 1 and self._moves == moves and model.target_model not in self._footprints:
+            if self._loading == 1 and self._changes == changes and model.target_model not in self._footprints:
                 after = await self._memory.used()
-                if self._moves == moves:
+                if self._changes == changes:
                     self._footprints[model.target_model] = max(after - before, 0)
         except BaseException:
             # The container may have registered it all the same, or may yet come to load it.
-            self._depart(model)
+            self._start_unload(model)
             raise
         finally:
-            self._moves += 1
+            self._changes += 1
             self._loading -= 1
             self._reserved -= expected
             self._freed.set()
@@ -254,10 +254,10 @@ class LoadedModels:
                         # It may be left over from a load that failed, with nothing behind it: Multi Model Server
                         # can register a model after it has refused it. What the container keeps, is loaded.
                         kept = True
-                        await self._forget(model)
+                        await self._unload_from_container(model)
                         continue
                     # Triton knows a model by its target model: it has the version that is about to leave.
-                    if await self._wait_for_departure(model.target_model, lambda other: other.name != model.name):
+                    if await self._wait_for_unload(model.target_model, lambda other: other.name != model.name):
                         continue
                 if answer.status != 507 or not await self.unload_one("container answered 507"):
                     said = answer.body.decode("utf-8", "replace")
@@ -265,7 +265,7 @@ class LoadedModels:
                         answer.status, said
                     )
                 # A model that was refused may stay registered, as in Multi Model Server: forget it.
-                await self._forget(model)
+                await self._unload_from_container(model)
         except ContainerTimeout:
             raise container_too_slow(self._origin) from None
         except ContainerUnreachable as error:
@@ -279,33 +279,33 @@ class LoadedModels:
         Returns the bytes in use then, and those that are now reserved for the model. A model that is
         alone is always let in: whether it fits is then for the container to say.
         """
-        async with self._room:
+        async with self._making_room:
             while True:
                 used = await self._memory.used()
                 expected = self._expected_bytes(stored, used)
-                obstacle = self._obstacle(used + expected)
-                if obstacle is None:
+                reason = self._reason_to_unload(used + expected)
+                if reason is None:
                     self._loading += 1
                     self._reserved += expected
-                    self._moves += 1
+                    self._changes += 1
                     return used, expected
-                if not (await self.unload_one(obstacle) or await self._wait_until_freed(deadline)):
+                if not (await self.unload_one(reason) or await self._wait_until_freed(deadline)):
                     raise no_room_in_memory(stored.target_model, self._limits.load_seconds)
 
-    def _obstacle(self, wanted: int) -> str | None:
-        """What is in the way of a memory use of ``wanted`` bytes by one model more; None if nothing is."""
-        others = self._others()
-        if not others:
+    def _reason_to_unload(self, wanted: int) -> str | None:
+        """Why a model has to be unloaded before one more takes memory use to ``wanted`` bytes; None if none has to."""
+        present = self._models_present()
+        if not present:
             return None
-        if self._memory.max_models is not None and others >= self._memory.max_models:
+        if self._memory.max_models is not None and present >= self._memory.max_models:
             return f"{self._memory.max_models} models are the most that may be loaded"
         if wanted + self._reserved > self._memory.budget_bytes * self._limits.memory_watermark:
             return "memory pressure"
         return None
 
-    def _others(self) -> int:
+    def _models_present(self) -> int:
         """How many models the container has, or has to do with."""
-        return len(self.models) + self._loading + len(self._departures)
+        return len(self.models) + self._loading + len(self._unloads)
 
     def _expected_bytes(self, stored: StoredModel, used: int) -> int:
         """What a model took last time. The first time: what the others took on average, its size on disk at least."""
@@ -316,7 +316,7 @@ class LoadedModels:
             guess = (used - self._base_bytes) // len(self.models)
         else:
             guess = int(self._memory.budget_bytes * self._limits.memory_guess)
-            if not self._loading and not self._departures:
+            if not self._loading and not self._unloads:
                 self._base_bytes = used
         return max(stored.size_bytes, guess)
 
@@ -331,46 +331,46 @@ class LoadedModels:
 
     # Out
 
-    def _became_idle(self, model: LoadedModel) -> None:
-        if model.leaving is not None:
-            if not model.leaving.done():
-                model.leaving.set_result(None)
+    def _on_idle(self, model: LoadedModel) -> None:
+        if model.idle is not None:
+            if not model.idle.done():
+                model.idle.set_result(None)
         elif not self._cache and self.models.get(model.target_model) is model:
-            self._retire(model, "model cache is disabled")
+            self._unload_when_idle(model, "model cache is disabled")
         self._freed.set()
 
-    def _retire(self, model: LoadedModel, reason: str) -> None:
+    def _unload_when_idle(self, model: LoadedModel, reason: str) -> None:
         self.models.remove(model)
         if model.pins:
-            model.leaving = asyncio.get_running_loop().create_future()
-        self._depart(model, reason)
+            model.idle = asyncio.get_running_loop().create_future()
+        self._start_unload(model, reason)
 
-    def _depart(self, model: LoadedModel, reason: str = "") -> asyncio.Task[None]:
+    def _start_unload(self, model: LoadedModel, reason: str = "") -> asyncio.Task[None]:
         # Registered at once, so that a new caller of this model waits for it to be gone.
         task = asyncio.create_task(self._unload(model, reason))
-        self._departures[model.name] = Departure(model, task)
+        self._unloads[model.name] = Unload(model, task)
         return task
 
     async def _unload(self, model: LoadedModel, reason: str) -> None:
         """Without a reason, it is one that failed to load."""
         try:
-            if model.leaving is not None:
-                await model.leaving
-            self._moves += 1
+            if model.idle is not None:
+                await model.idle
+            self._changes += 1
             started = self._clock.elapsed()
-            confirmed = await self._forget(model)
-            self._moves += 1
+            confirmed = await self._unload_from_container(model)
+            self._changes += 1
             if reason:
                 how = "" if confirmed else "; the container did not confirm it"
                 self._events.publish(ModelUnloaded(model.target_model, reason + how, self._clock.elapsed() - started))
         finally:
-            del self._departures[model.name]
+            del self._unloads[model.name]
             self._volume.release(model.stored)
             if not self._cache:
                 self._volume.retire(model.stored, reason or "it failed to load")
             self._freed.set()
 
-    async def _forget(self, model: LoadedModel) -> bool:
+    async def _unload_from_container(self, model: LoadedModel) -> bool:
         """Tell the container to unload a model; whether it is gone as far as the container says."""
         try:
             answer = await self._contract.unload(model.name, model.target_model)

@@ -13,7 +13,7 @@ from emulator.containers.container import Container, LogSink
 from emulator.containers.contract import ContainerContract, Invocation, invocation_path
 from emulator.errors import ContainerError
 from emulator.events import ArchiveChanged, Events
-from emulator.hosting.container_supervisor import ContainerSupervisor, Use
+from emulator.hosting.container_supervisor import ContainerInvocation, ContainerSupervisor
 from emulator.hosting.definition import Caching, Resources
 from emulator.hosting.errors import no_response
 from emulator.hosting.loaded_models import LoadedModel, LoadedModels, MemoryBudget
@@ -21,7 +21,7 @@ from emulator.hosting.storage_volume import StorageVolume
 from emulator.limits import Limits
 
 
-class Residence(enum.IntEnum):
+class ModelLocation(enum.IntEnum):
     """Where an instance has a model; the more, the sooner it can be invoked."""
 
     NOWHERE = 0
@@ -30,8 +30,8 @@ class Residence(enum.IntEnum):
 
 
 @dataclass(slots=True)
-class ModelUse(Use):
-    """The use of a model in memory, which stays there until it is released."""
+class ModelInvocation(ContainerInvocation):
+    """An invocation of a model in memory, which stays there until it is released."""
 
     loaded: LoadedModels
     model: LoadedModel
@@ -59,11 +59,11 @@ class MultiModelContainer(ContainerSupervisor):
         self._caching = caching
         self._watch: asyncio.Task[None] | None = None
 
-    def residence(self, target_model: str) -> Residence:
+    def location_of(self, target_model: str) -> ModelLocation:
         """Where a model is."""
         if self.loaded is not None and self.loaded.has(target_model):
-            return Residence.IN_MEMORY
-        return Residence.ON_DISK if self.volume.models.get(target_model) else Residence.NOWHERE
+            return ModelLocation.IN_MEMORY
+        return ModelLocation.ON_DISK if self.volume.models.get(target_model) else ModelLocation.NOWHERE
 
     async def start(self) -> None:
         await self.volume.open()
@@ -85,7 +85,7 @@ class MultiModelContainer(ContainerSupervisor):
         await contract.ping()
         await contract.check_list()
 
-    def _came_up(self, container: Container) -> None:
+    def _on_healthy(self, container: Container) -> None:
         self.loaded = LoadedModels(
             self._contract,
             container.deliver,
@@ -98,12 +98,12 @@ class MultiModelContainer(ContainerSupervisor):
             load_slots=self._resources.vcpus,
         )
 
-    def _went_down(self) -> None:
+    def _on_unhealthy(self) -> None:
         if self.loaded is not None:
             self.loaded.close()
             self.loaded = None
 
-    async def _begin(self, invocation: Invocation, deadline: float) -> ModelUse:
+    async def _prepare(self, invocation: Invocation, deadline: float) -> ModelInvocation:
         began = self._clock.elapsed()
         target_model, loaded, contract = invocation.target_model, self.loaded, self._contract
         assert loaded is not None
@@ -112,32 +112,34 @@ class MultiModelContainer(ContainerSupervisor):
             if self.loaded is not loaded:
                 raise no_response(self._origin)
         cache_hit = loaded.models.get(target_model) is not None
-        spent = invocation.spent
-        spent.cache_hit = cache_hit
+        measurements = invocation.measurements
+        measurements.cache_hit = cache_hit
         model = await loaded.use(target_model, deadline)
         path, sent = invocation_path(model.name), self._clock.elapsed()
-        return ModelUse(contract, path, target_model, spent, cache_hit, began, sent, loaded=loaded, model=model)
+        return ModelInvocation(
+            contract, path, target_model, measurements, cache_hit, began, sent, loaded=loaded, model=model
+        )
 
-    def _release(self, use: Use) -> None:
-        assert isinstance(use, ModelUse)
-        use.loaded.release(use.model)
+    def _release(self, begun: ContainerInvocation) -> None:
+        assert isinstance(begun, ModelInvocation)
+        begun.loaded.release(begun.model)
 
-    async def _was_lost(self, use: Use) -> bool:
+    async def _has_lost_model(self, begun: ContainerInvocation) -> bool:
         # If it was not, the 404 is the handler's own answer.
-        assert isinstance(use, ModelUse)
-        if use.loaded.models.get(use.target_model) is not use.model:
+        assert isinstance(begun, ModelInvocation)
+        if begun.loaded.models.get(begun.target_model) is not begun.model:
             return True  # another caller has found out already
         try:
-            if await use.contract.is_loaded(use.model.name, use.target_model):
+            if await begun.contract.is_loaded(begun.model.name, begun.target_model):
                 return False
         except ContainerError:
             return False
-        use.loaded.lost(use.model)
+        begun.loaded.lost(begun.model)
         return True
 
-    def _out_of_memory(self, use: Use) -> None:
-        assert isinstance(use, ModelUse)
-        use.loaded.begin_to_unload("container answered 507 to an invocation")
+    def _on_out_of_memory(self, begun: ContainerInvocation) -> None:
+        assert isinstance(begun, ModelInvocation)
+        begun.loaded.begin_to_unload("container answered 507 to an invocation")
 
     # Archives that change
 
@@ -147,7 +149,7 @@ class MultiModelContainer(ContainerSupervisor):
             return
         if self.loaded is None or self.volume.models.get(target_model) is not stored:
             return  # the container has ended meanwhile, or another caller has found out
-        if self.loaded.renew(stored, "its archive has changed"):
+        if self.loaded.reload(stored, "its archive has changed"):
             self._events.publish(ArchiveChanged(target_model, reloaded=True))
 
     async def _watch_archives(self) -> None:

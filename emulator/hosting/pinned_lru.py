@@ -32,66 +32,66 @@ class PinnedLru(Generic[R]):
     """
 
     def __init__(self) -> None:
-        self._all: dict[str, R] = {}
+        self._entries: dict[str, R] = {}
         self._idle: OrderedDict[str, R] = OrderedDict()  # the one that became so first is the first to leave
         self.used_bytes = 0
 
     def __len__(self) -> int:
-        return len(self._all)
+        return len(self._entries)
 
     def __iter__(self) -> Iterator[R]:
-        return iter(self._all.values())
+        return iter(self._entries.values())
 
     def get(self, target_model: str) -> R | None:
-        """The resident of that name, without counting as a use."""
-        return self._all.get(target_model)
+        """The entry of that name, without counting as a use."""
+        return self._entries.get(target_model)
 
-    def add(self, resident: R) -> None:
-        """Take a resident in; its name must be free. It is idle unless it comes with pins."""
-        assert resident.target_model not in self._all, resident.target_model
-        self._all[resident.target_model] = resident
-        self.used_bytes += resident.size_bytes
-        if not resident.pins:
-            self._idle[resident.target_model] = resident
+    def add(self, entry: R) -> None:
+        """Take an entry in; its name must be free. It is idle unless it comes with pins."""
+        assert entry.target_model not in self._entries, entry.target_model
+        self._entries[entry.target_model] = entry
+        self.used_bytes += entry.size_bytes
+        if not entry.pins:
+            self._idle[entry.target_model] = entry
 
     def pin(self, target_model: str) -> R | None:
-        """Keep the resident of that name until ``unpin``; None if there is none."""
-        resident = self._all.get(target_model)
-        if resident is not None:
-            if not resident.pins:
+        """Keep the entry of that name until ``unpin``; None if there is none."""
+        entry = self._entries.get(target_model)
+        if entry is not None:
+            if not entry.pins:
                 del self._idle[target_model]
-            resident.pins += 1
-        return resident
+            entry.pins += 1
+        return entry
 
-    def unpin(self, resident: R) -> None:
-        """Release one pin. The resident may have been removed since: then only its count changes."""
-        resident.pins -= 1
-        if not resident.pins and self._all.get(resident.target_model) is resident:
-            self._idle[resident.target_model] = resident
+    def unpin(self, entry: R) -> None:
+        """Release one pin. The entry may have been removed since: then only its count changes."""
+        entry.pins -= 1
+        if not entry.pins and self._entries.get(entry.target_model) is entry:
+            self._idle[entry.target_model] = entry
 
-    def remove(self, resident: R) -> None:
-        """Let a resident go, pinned or not."""
-        if self._all.get(resident.target_model) is resident:
-            del self._all[resident.target_model]
-            self._idle.pop(resident.target_model, None)
-            self.used_bytes -= resident.size_bytes
+    def remove(self, entry: R) -> None:
+        """Let an entry go, pinned or not."""
+        if self._entries.get(entry.target_model) is entry:
+            del self._entries[entry.target_model]
+            self._idle.pop(entry.target_model, None)
+            self.used_bytes -= entry.size_bytes
 
     def pop_idle(self) -> R | None:
-        """Remove the least recently used idle resident; None if all are pinned."""
+        """Remove the least recently used idle entry; None if all are pinned."""
         if not self._idle:
             return None
-        _, resident = self._idle.popitem(last=False)
-        del self._all[resident.target_model]
-        self.used_bytes -= resident.size_bytes
-        return resident
+        _, entry = self._idle.popitem(last=False)
+        del self._entries[entry.target_model]
+        self.used_bytes -= entry.size_bytes
+        return entry
 
     def clear(self) -> list[R]:
         """Remove all, pinned or not, and return them."""
-        everyone = list(self._all.values())
-        self._all.clear()
+        everything = list(self._entries.values())
+        self._entries.clear()
         self._idle.clear()
         self.used_bytes = 0
-        return everyone
+        return everything
 
 
 @dataclass(eq=False)
@@ -104,63 +104,63 @@ class Flight(Generic[R]):
 
 
 class SingleFlight(Generic[R]):
-    """The models on their way to join some residents. Each goes on coming when those who wait for it have left."""
+    """The models on their way to the entries of a PinnedLru. A flight goes on when those who wait for it have left."""
 
-    def __init__(self, residents: PinnedLru[R], bring: Callable[[str], Awaitable[R]], release: Callable[[R], None]):
-        """``bring`` makes a resident of a name, and raises when it is cancelled; ``release`` takes back a pin of it."""
-        self._residents = residents
-        self._bring = bring
+    def __init__(self, entries: PinnedLru[R], fetch: Callable[[str], Awaitable[R]], release: Callable[[R], None]):
+        """``fetch`` makes an entry of a name, and raises when it is cancelled; ``release`` takes back a pin of it."""
+        self._entries = entries
+        self._fetch = fetch
         self._release = release
-        self._all: dict[str, Flight[R]] = {}
+        self._flights: dict[str, Flight[R]] = {}
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._all)
+        return iter(self._flights)
 
     def __contains__(self, target_model: str) -> bool:
-        return target_model in self._all
+        return target_model in self._flights
 
     async def join(self, target_model: str, timeout: float | None = None) -> R | None:
-        """The resident, pinned, as soon as it is there; None when ``timeout`` (seconds) passes before.
+        """The entry, pinned, as soon as it is there; None when ``timeout`` (seconds) passes before.
 
-        Raises what bringing it raised. The resident must not be there already.
+        Raises what fetching it raised. The entry must not be there already.
         """
         loop = asyncio.get_running_loop()
-        arrival = self._all.get(target_model)
-        if arrival is None:
-            arrival = self._all[target_model] = Flight(loop.create_future())
-            arrival.outcome.add_done_callback(asyncio.Future.exception)  # noticed, also when no one waits any more
-            arrival.task = loop.create_task(self._run(target_model, arrival))
-        arrival.waiting += 1
+        flight = self._flights.get(target_model)
+        if flight is None:
+            flight = self._flights[target_model] = Flight(loop.create_future())
+            flight.outcome.add_done_callback(asyncio.Future.exception)  # noticed, also when no one waits any more
+            flight.task = loop.create_task(self._run(target_model, flight))
+        flight.waiting += 1
         try:
-            await asyncio.wait([arrival.outcome], timeout=timeout)
+            await asyncio.wait([flight.outcome], timeout=timeout)
         except asyncio.CancelledError:
-            arrival.waiting -= 1
-            if arrival.outcome.done() and not arrival.outcome.exception():
-                self._release(arrival.outcome.result())
+            flight.waiting -= 1
+            if flight.outcome.done() and not flight.outcome.exception():
+                self._release(flight.outcome.result())
             raise
-        if not arrival.outcome.done():
-            arrival.waiting -= 1
+        if not flight.outcome.done():
+            flight.waiting -= 1
             return None
-        return arrival.outcome.result()
+        return flight.outcome.result()
 
     def abandon(self, error: Exception) -> None:
-        """Let none of them come; who waits gets this error."""
-        abandoned, self._all = self._all, {}
-        for arrival in abandoned.values():
-            arrival.task.cancel()
-            arrival.outcome.set_exception(error)
+        """Cancel all flights; who waits gets this error."""
+        abandoned, self._flights = self._flights, {}
+        for flight in abandoned.values():
+            flight.task.cancel()
+            flight.outcome.set_exception(error)
 
-    async def _run(self, target_model: str, arrival: Flight[R]) -> None:
+    async def _run(self, target_model: str, flight: Flight[R]) -> None:
         try:
-            resident = await self._bring(target_model)
+            entry = await self._fetch(target_model)
         except Exception as error:
-            if not arrival.outcome.done():  # abandoned: whoever waited has been told
-                del self._all[target_model]
-                arrival.outcome.set_exception(error)
+            if not flight.outcome.done():  # abandoned: whoever waited has been told
+                del self._flights[target_model]
+                flight.outcome.set_exception(error)
             return
         # One pin for each who waits, and one until all of them have theirs.
-        resident.pins = arrival.waiting + 1
-        del self._all[target_model]
-        self._residents.add(resident)
-        arrival.outcome.set_result(resident)
-        self._release(resident)
+        entry.pins = flight.waiting + 1
+        del self._flights[target_model]
+        self._entries.add(entry)
+        flight.outcome.set_result(entry)
+        self._release(entry)

@@ -24,7 +24,7 @@ class Candidate(Protocol):
     @property
     def loaded_count(self) -> int: ...
 
-    def residence(self, target_model: str) -> int: ...
+    def location_of(self, target_model: str) -> int: ...
 
 
 W = TypeVar("W", bound=Weighted)
@@ -49,8 +49,8 @@ def for_model(instances: Sequence[C], target_model: str, busy: int, without: Col
     if len(instances) == 1:
         return instances[0]
     candidates = _usable(instances, without)
-    closest = max(candidate.residence(target_model) for candidate in candidates)
-    chosen = min((c for c in candidates if c.residence(target_model) == closest), key=_business)
+    closest = max(candidate.location_of(target_model) for candidate in candidates)
+    chosen = min((c for c in candidates if c.location_of(target_model) == closest), key=_business)
     if chosen.in_flight >= busy:
         chosen = min(candidates, key=lambda c: (c.in_flight >= busy and c is not chosen, *_business(c)))
     return chosen

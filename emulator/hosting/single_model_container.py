@@ -20,7 +20,7 @@ from emulator.containers.container import Container, LogSink
 from emulator.containers.contract import INVOCATIONS, ContainerContract, Invocation
 from emulator.errors import ArchiveError, SetupError
 from emulator.events import Events
-from emulator.hosting.container_supervisor import ContainerSupervisor, Use
+from emulator.hosting.container_supervisor import ContainerInvocation, ContainerSupervisor
 from emulator.hosting.errors import model_data_broken, model_data_not_found
 from emulator.limits import Limits
 
@@ -106,6 +106,6 @@ class SingleModelContainer(ContainerSupervisor):
     async def _check_health(self, contract: ContainerContract) -> None:
         await contract.ping()
 
-    async def _begin(self, invocation: Invocation, deadline: float) -> Use:
+    async def _prepare(self, invocation: Invocation, deadline: float) -> ContainerInvocation:
         now = self._clock.elapsed()
-        return Use(self._contract, INVOCATIONS, "", invocation.spent, True, now, now)
+        return ContainerInvocation(self._contract, INVOCATIONS, "", invocation.measurements, True, now, now)

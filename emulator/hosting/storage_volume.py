@@ -21,8 +21,8 @@ from emulator.hosting.model_files import ModelFiles
 from emulator.hosting.pinned_lru import PinnedEntry, PinnedLru, SingleFlight
 from emulator.limits import Limits
 
-# Asked to let go of a model on the disk; the argument says why. Whether it did.
-Spare = Callable[[str], Awaitable[bool]]
+# Unpins a model on the disk, if it can; the argument says why. Returns whether it did.
+UnpinOne = Callable[[str], Awaitable[bool]]
 
 
 @dataclass(eq=False, kw_only=True)
@@ -59,7 +59,7 @@ class StorageVolume:
         self._events = events
         self._clock = clock
         self._downloads: SingleFlight[StoredModel] = SingleFlight(self.models, self._download, self.release)
-        self._spares: dict[str, Spare] = {}
+        self._unpin_one: dict[str, UnpinOne] = {}
         self._retired_bytes = 0
         # How many versions of a model were retired while in use: each has its own name and directory.
         self._generations: Counter[str] = Counter()
@@ -79,16 +79,16 @@ class StorageVolume:
         """Delete what is there from before."""
         await asyncio.shield(self._delete(self._files.clear()))
 
-    async def fetch(self, target_model: str, spare: Spare) -> StoredModel:
+    async def fetch(self, target_model: str, unpin_one: UnpinOne) -> StoredModel:
         """The model on disk, pinned; downloaded and extracted first if it is not there. See ``release``.
 
-        ``spare`` is asked, again and again, when there is no room and all that is on disk is in use.
+        ``unpin_one`` is asked, again and again, when there is no room and all that is on disk is in use.
         Raises ValidationError (no such archive, or an unusable one) and VolumeFull (no room was made).
         """
         stored = self.models.pin(target_model)
         if stored is None:
             if target_model not in self._downloads:
-                self._spares[target_model] = spare
+                self._unpin_one[target_model] = unpin_one
             stored = await self._downloads.join(target_model)
         assert stored is not None
         return stored
@@ -130,13 +130,13 @@ class StorageVolume:
     # In
 
     async def _download(self, target_model: str) -> StoredModel:
-        spare = self._spares.pop(target_model)
+        unpin_one = self._unpin_one.pop(target_model)
         name = model_name(target_model, self._generations[target_model])
         started = self._clock.elapsed()
         try:
-            extracted, version = await self._fetch(target_model, name, spare)
+            extracted, version = await self._fetch(target_model, name, unpin_one)
             while self.used_bytes + extracted.size_bytes > self.capacity_bytes:
-                if not await self._make_room("storage volume full", spare):
+                if not await self._make_room("storage volume full", unpin_one):
                     raise VolumeFull(
                         f"it takes {extracted.size_bytes} bytes, of {self.capacity_bytes} bytes "
                         f"{self.used_bytes} are taken by models in use"
@@ -148,7 +148,7 @@ class StorageVolume:
         directory = self._files.path(name)
         return StoredModel(target_model, extracted.size_bytes, name=name, directory=directory, version=version)
 
-    async def _fetch(self, target_model: str, name: str, spare: Spare) -> tuple[Extracted, Version]:
+    async def _fetch(self, target_model: str, name: str, unpin_one: UnpinOne) -> tuple[Extracted, Version]:
         while True:
             try:
                 extraction = asyncio.ensure_future(self._files.extract(target_model, name, self.capacity_bytes))
@@ -161,13 +161,13 @@ class StorageVolume:
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                     raise
             # The disk below is smaller than the volume claims to be: make room as if the volume were full.
-            if not await self._make_room("no space left on device", spare):
+            if not await self._make_room("no space left on device", unpin_one):
                 raise VolumeFull(f"no space left on device below {self._files.directory}")
 
-    async def _make_room(self, reason: str, spare: Spare) -> bool:
+    async def _make_room(self, reason: str, unpin_one: UnpinOne) -> bool:
         stored = self.models.pop_idle()
         if stored is None:
-            return await spare(reason)
+            return await unpin_one(reason)
         self._events.publish(ModelDeleted(stored.target_model, reason))
         await self._files.delete(stored.name)
         return True

@@ -1,4 +1,4 @@
-"""What is done to several things at once."""
+"""Several coroutines run at once; waiting for invocations to end."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any, Protocol
 PAUSE_SECONDS = 0.02
 
 
-class Busy(Protocol):
-    """What may have invocations under way."""
+class HasInFlight(Protocol):
+    """Takes invocations."""
 
-    in_flight: int
+    in_flight: int  # invocations under way
 
 
-async def together(things: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Do them all at the same time. When one raises, the others are cancelled, waited for, and that is raised."""
-    tasks = [asyncio.ensure_future(thing) for thing in things]
+async def gather_or_cancel(coroutines: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Run them concurrently. When one raises, the others are cancelled and waited for, and its exception is raised."""
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
     try:
         await asyncio.gather(*tasks)
     finally:
@@ -26,7 +26,7 @@ async def together(things: Iterable[Coroutine[Any, Any, None]]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def drained(things: Iterable[Busy], seconds: float) -> None:
+async def drained(things: Iterable[HasInFlight], seconds: float) -> None:
     """Return once none of them has invocations under way, or after that many seconds."""
     things = list(things)
     clock = asyncio.get_running_loop().time

@@ -21,7 +21,7 @@ from emulator.hosting.errors import (
 )
 from emulator.hosting.instance import Instance
 from emulator.hosting.sessions import OPENED, Sessions
-from emulator.hosting.tasks import drained, together
+from emulator.hosting.tasks import drained, gather_or_cancel
 from emulator.hosting.workspace import Workspace
 from emulator.state import VariantState
 
@@ -51,39 +51,39 @@ class ProductionVariant:
             self._hosts_many = {name: container.multi_model for name, container in containers}
         self.instances = [self._new_instance() for _ in range(definition.instance_count)]
         self._sessions: Sessions[Instance] = Sessions(workspace.clock)
-        self._coming: list[Instance] = []  # to which nothing is routed yet
-        self._going: list[Instance] = []  # to which nothing is routed any more
+        self._starting: list[Instance] = []  # to which nothing is routed yet
+        self._draining: list[Instance] = []  # to which nothing is routed any more
 
     async def start(self) -> None:
         """Start all instances. Raises SetupError when one of them cannot be."""
-        await together(instance.start() for instance in self.instances)
+        await gather_or_cancel(instance.start() for instance in self.instances)
 
     async def stop(self) -> None:
         """Stop all instances. May be called at any time."""
-        await asyncio.gather(*(instance.stop() for instance in (*self.instances, *self._coming, *self._going)))
+        await asyncio.gather(*(instance.stop() for instance in (*self.instances, *self._starting, *self._draining)))
 
     async def prepare(self, instance_count: int) -> None:
         """Start the instances that are missing to that many; they take invocations from ``scale`` on.
 
         Raises SetupError when one of them cannot be started.
         """
-        self._coming = [self._new_instance() for _ in range(instance_count - len(self.instances))]
-        await together(instance.start() for instance in self._coming)
+        self._starting = [self._new_instance() for _ in range(instance_count - len(self.instances))]
+        await gather_or_cancel(instance.start() for instance in self._starting)
 
     def scale(self, instance_count: int) -> None:
-        """Have that many instances, of those that there are and those that were prepared. See ``let_go``."""
-        instances = self.instances + self._coming
-        self.instances, self._coming = instances[:instance_count], []
-        self._going += instances[instance_count:]
+        """Have that many instances, of those that there are and those that were prepared. See ``stop_drained``."""
+        instances = self.instances + self._starting
+        self.instances, self._starting = instances[:instance_count], []
+        self._draining += instances[instance_count:]
         for instance in instances[instance_count:]:
             self._sessions.lose(instance)
 
-    async def let_go(self) -> None:
+    async def stop_drained(self) -> None:
         """Stop the instances that ``scale`` left over, once the invocations that they have are over."""
-        going = list(self._going)
-        await drained(going, self._limits.stream_invocation_seconds)
-        await asyncio.gather(*(instance.stop() for instance in going))
-        self._going = [instance for instance in self._going if instance not in going]
+        draining = list(self._draining)
+        await drained(draining, self._limits.stream_invocation_seconds)
+        await asyncio.gather(*(instance.stop() for instance in draining))
+        self._draining = [instance for instance in self._draining if instance not in draining]
 
     def _new_instance(self) -> Instance:
         return Instance(self._definition, self._workspace.instance(f"i-{next(self._numbers)}"))
@@ -94,12 +94,12 @@ class ProductionVariant:
             self._check(invocation)
             answer, instance = await self._routed(invocation, self._limits.invocation_seconds)
         except AwsError as error:
-            self._tell_end(invocation, error)
+            self._publish_end(invocation, error)
             raise
-        self._has_ended(instance)
+        self._remove_in_flight(instance)
         if invocation.session_id is not None:
             self._note_session(answer, instance)
-        self._tell_end(invocation)
+        self._publish_end(invocation)
         return answer
 
     async def invoke_stream(self, invocation: Invocation) -> StreamedAnswer:
@@ -110,13 +110,13 @@ class ProductionVariant:
             answer, instance = await self._routed(invocation, seconds, streamed=True)
             assert isinstance(answer, StreamedAnswer)
         except AwsError as error:
-            self._tell_end(invocation, error)
+            self._publish_end(invocation, error)
             raise
         if invocation.session_id is not None:
             self._note_session(answer, instance)
         of_container = answer.closing.pop_all()
-        answer.closing.callback(self._tell_end, invocation)
-        answer.closing.callback(self._has_ended, instance)
+        answer.closing.callback(self._publish_end, invocation)
+        answer.closing.callback(self._remove_in_flight, instance)
         answer.closing.push(of_container)  # the last to come is the first to go: by it the latency is known
         return answer
 
@@ -134,7 +134,7 @@ class ProductionVariant:
         }
 
     async def _routed(self, invocation: Invocation, seconds: float, streamed: bool = False) -> tuple[Answer, Instance]:
-        """The answer of an instance, under way until ``_has_ended``; of another one if the first is unreachable."""
+        """The answer of an instance, under way until ``_remove_in_flight``; of another if the first is unreachable."""
         self._invocations += 1
         deadline = asyncio.get_running_loop().time() + seconds
         unreachable: list[Instance] = []
@@ -146,7 +146,7 @@ class ProductionVariant:
                 call = instance.entry.invoke_stream if streamed else instance.entry.invoke
                 return await call(invocation, deadline), instance
             except BaseException as error:
-                self._has_ended(instance)
+                self._remove_in_flight(instance)
                 if not isinstance(error, InstanceNotReached):
                     raise
                 unreachable.append(instance)
@@ -163,7 +163,7 @@ class ProductionVariant:
             return routing.for_model(self.instances, target_model, self._limits.busy_invocations, without)
         return routing.for_any(self.instances, self._definition.least_outstanding, without)
 
-    def _has_ended(self, instance: Instance) -> None:
+    def _remove_in_flight(self, instance: Instance) -> None:
         self.in_flight -= 1
         instance.in_flight -= 1
 
@@ -177,9 +177,9 @@ class ProductionVariant:
                 )
             )
 
-    def _tell_end(self, invocation: Invocation, error: AwsError | None = None) -> None:
-        spent = invocation.spent
-        status = 500 if spent.broke_off else 0
+    def _publish_end(self, invocation: Invocation, error: AwsError | None = None) -> None:
+        measurements = invocation.measurements
+        status = 500 if measurements.broke_off else 0
         if error is not None:
             # That of a container without an answer is 0; SageMaker's message calls it a server error.
             status = int(error.fields.get("OriginalStatusCode", error.status))
@@ -189,14 +189,18 @@ class ProductionVariant:
             InvocationEnded(
                 instance_count=len(self.instances),
                 error_status=status,
-                model_error=spent.broke_off or isinstance(error, ModelError),
-                model_latency_us=spent.model_latency_us,
-                overhead_latency_us=max(0, total_us - spent.model_latency_us),
-                cache_hit=spent.cache_hit,
-                load_wait_us=spent.load_wait_us,
-                first_chunk_us=int((spent.first_chunk - invocation.received) * 1e6) if spent.first_chunk else 0,
-                first_chunk_model_us=int((spent.first_chunk - spent.sent) * 1e6) if spent.first_chunk else 0,
-                mid_stream_error=spent.broke_off if spent.streamed else None,
+                model_error=measurements.broke_off or isinstance(error, ModelError),
+                model_latency_us=measurements.model_latency_us,
+                overhead_latency_us=max(0, total_us - measurements.model_latency_us),
+                cache_hit=measurements.cache_hit,
+                load_wait_us=measurements.load_wait_us,
+                first_chunk_us=int((measurements.first_chunk - invocation.received) * 1e6)
+                if measurements.first_chunk
+                else 0,
+                first_chunk_model_us=int((measurements.first_chunk - measurements.sent) * 1e6)
+                if measurements.first_chunk
+                else 0,
+                mid_stream_error=measurements.broke_off if measurements.streamed else None,
             )
         )
 

@@ -19,7 +19,7 @@ from emulator.gateway.web_guard import WebGuard
 from emulator.hosting.definition import EndpointDefinition
 from emulator.hosting.endpoint import TRIES_AGAIN, Endpoint
 from emulator.hosting.endpoints import Endpoints
-from emulator.hosting.tasks import together
+from emulator.hosting.tasks import gather_or_cancel
 from emulator.hosting.workspace import Workspace
 from emulator.limits import Limits
 from emulator.observers.cloudwatch_metrics import CloudWatchMetrics
@@ -71,11 +71,11 @@ class Application:
         self.failure: SetupError | None = None
         self.until_eof = settings.until_eof
 
-    async def start(self, gave_up: asyncio.Event, again: bool = False) -> None:
+    async def start(self, startup_failed: asyncio.Event, again: bool = False) -> None:
         """Begin to create the endpoints.
 
-        ``gave_up`` is set when one of those to start with failed. ``again``: this process takes the place of one that
-        was killed; then none of them takes the others, and S3, with it.
+        ``startup_failed`` is set when one of those to start with failed. ``again``: this process takes the place of
+        one that was killed; then none of them takes the others, and S3, with it.
         """
         from emulator.console.app import console
         from emulator.services.sagemaker import endpoints_at_start
@@ -91,9 +91,9 @@ class Application:
         disks, clock = self._instances / str(os.getpid()), Clock()
         self._endpoints = Endpoints(Workspace(disks, self._engine, self._limits, self._events, clock))
         self._registry = await asyncio.to_thread(Registry.open, self._settings.state_directory.registry)
-        plane = self._plane(self._registry)
+        control_plane = self._control_plane(self._registry)
         definitions = await endpoints_at_start.create(
-            plane, self._requests, self._settings.s3_root, self._settings.state_directory.path
+            control_plane, self._requests, self._settings.s3_root, self._settings.state_directory.path
         )
         sizes = {definition.name: _sizes(definition) for definition, _ in definitions}
         terminal = self._terminal(self._settings.url, sizes, again)
@@ -105,12 +105,12 @@ class Application:
 
             self._s3 = S3App(self._settings.s3_root, self._settings.region)
             await self._s3.start()
-        self._sagemaker = SageMakerApp(plane)
+        self._sagemaker = SageMakerApp(control_plane)
         runtime, access = RuntimeApp(self._endpoints, self._limits, self._events, clock), self._access()
         guard = WebGuard(self._settings.allowed_hosts, self._settings.allowed_origins)
         self.gateway = Gateway(runtime, self._sagemaker, self._s3, moto_services, web, guard, access)
         at_start = [(self._endpoints.add(definition), impossible) for definition, impossible in definitions]
-        self._starting = asyncio.create_task(self._start_endpoints(plane, at_start, gave_up, again))
+        self._starting = asyncio.create_task(self._start_endpoints(control_plane, at_start, startup_failed, again))
 
     async def stop(self) -> None:
         """Stop everything and leave nothing behind."""
@@ -132,7 +132,7 @@ class Application:
         """Remove, at once, what would outlive this process: the keepers end local processes, but no one Docker's."""
         self._engine.abandon()
 
-    def _plane(self, registry: Registry) -> ControlPlane:
+    def _control_plane(self, registry: Registry) -> ControlPlane:
         """The control plane, with what an earlier emulator kept."""
         from emulator.services.sagemaker.control_plane import ControlPlane
         from emulator.services.sagemaker.model_data_location import locator
@@ -150,7 +150,11 @@ class Application:
         )
 
     async def _start_endpoints(
-        self, plane: ControlPlane, at_start: list[tuple[Endpoint, str]], gave_up: asyncio.Event, again: bool
+        self,
+        control_plane: ControlPlane,
+        at_start: list[tuple[Endpoint, str]],
+        startup_failed: asyncio.Event,
+        again: bool,
     ) -> None:
         from emulator.services.sagemaker.endpoints import restore
 
@@ -158,9 +162,9 @@ class Application:
             if self._engine.has_leftovers():
                 with contextlib.suppress(SetupError):  # it does not run now
                     await self._engine.sweep()
-            for record in plane.registry.all(EndpointRecord):
+            for record in control_plane.registry.all(EndpointRecord):
                 if record.stored:
-                    restore(plane, record)
+                    restore(control_plane, record)
             if again:
                 starts = (_start(endpoint, impossible, TRIES_AGAIN) for endpoint, impossible in at_start)
                 outcomes = await asyncio.gather(*starts, return_exceptions=True)
@@ -168,16 +172,16 @@ class Application:
                     if isinstance(outcome, Exception) and not isinstance(outcome, SetupError):
                         raise outcome
             else:
-                await together(_start(endpoint, impossible) for endpoint, impossible in at_start)
+                await gather_or_cancel(_start(endpoint, impossible) for endpoint, impossible in at_start)
             if not at_start:
                 self._events.publish(Ready())
         except SetupError as error:
             self.failure = error
-            gave_up.set()
+            startup_failed.set()
         except Exception as error:
             log.exception("creating the endpoints failed inside the emulator")
             self.failure = SetupError(f"The emulator cannot create its endpoints: {error}.")
-            gave_up.set()
+            startup_failed.set()
 
     def _access(self) -> AccessControl | None:
         if self._settings.users is None:

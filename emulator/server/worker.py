@@ -89,10 +89,10 @@ class Worker(BaseWorker):  # type: ignore[misc]
         # Now that the loop runs, and not before: until then, uvloop would drop them.
         self._over = asyncio.Event()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING_SIGNALS)
-        gave_up = asyncio.Event()
+        startup_failed = asyncio.Event()
         self.loop.add_reader(self.life_of_master[0], self._master_has_gone)
         try:
-            await self.wsgi.start(gave_up, again=self.age > 1)
+            await self.wsgi.start(startup_failed, again=self.age > 1)
         except SetupError as error:
             self.wsgi.failure = error
             return
@@ -101,7 +101,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
             return
         if self.wsgi.until_eof:
             self.loop.add_reader(STDIN, self._read_stdin)
-        watch = asyncio.create_task(self._end_after(gave_up.wait()))
+        watch = asyncio.create_task(self._end_after(startup_failed.wait()))
         async with listening(self.wsgi.gateway, [wrapped.sock for wrapped in self.sockets]):
             await self._over.wait()
         watch.cancel()

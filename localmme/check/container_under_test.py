@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from emulator.containers.container import Container, LogSink, Setting
+from emulator.containers.container import Container, ContainerSettings, LogSink
 from emulator.containers.docker.engine import Engine
 from emulator.containers.docker.images import Image as KnownImage
 from emulator.containers.health import Outcome, first_health
@@ -67,7 +67,7 @@ class ContainerUnderTest:
 
     def new_run(self, *, shares_instance: bool = False) -> ContainerRun:
         """A run that is not started yet; ``shares_instance`` = it must bind to another port than 8080."""
-        setting = Setting(
+        settings = ContainerSettings(
             name="primary",
             environment={"SAGEMAKER_MULTI_MODEL": "true", **self.environment},
             multi_model=True,
@@ -79,21 +79,21 @@ class ContainerUnderTest:
             shares_instance=shares_instance,
             scratch=self.directory,
         )
-        return ContainerRun(self, setting, self.limits)
+        return ContainerRun(self, settings, self.limits)
 
-    def container(self, setting: Setting, limits: Limits, log: LogSink) -> Container:
+    def container(self, settings: ContainerSettings, limits: Limits, log: LogSink) -> Container:
         if self.runs is None:
             return RunningContainer(self.url)
-        return new_container(self.runs, setting, limits, self.engine, log, check_labels=False)
+        return new_container(self.runs, settings, limits, self.engine, log, check_labels=False)
 
 
 class ContainerRun:
     """One run of it, from its start to its end."""
 
-    def __init__(self, under_test: ContainerUnderTest, setting: Setting, limits: Limits) -> None:
+    def __init__(self, under_test: ContainerUnderTest, settings: ContainerSettings, limits: Limits) -> None:
         self._under_test, self._limits = under_test, limits
         self._lines: deque[str] = deque(maxlen=LAST_LINES)
-        self.container = under_test.container(setting, limits, self._lines.append)
+        self.container = under_test.container(settings, limits, self._lines.append)
         self.caller = Caller("", 0)
         self.told_port = 0  # where it was to listen; the caller has where it does
         self._watch: asyncio.Task[str] | None = None

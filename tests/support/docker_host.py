@@ -14,7 +14,7 @@ from typing import Any
 import docker
 import pytest
 
-from emulator.containers.container import Setting
+from emulator.containers.container import ContainerSettings
 from emulator.containers.docker import leftovers
 from emulator.containers.docker.container import DockerContainer
 from emulator.containers.docker.engine import Engine
@@ -51,7 +51,7 @@ print(json.dumps({
 """
 
 
-def setting(directory: Path, **given: Any) -> Setting:
+def container_settings(directory: Path, **given: Any) -> ContainerSettings:
     """That of a container for many models, which has an instance to itself."""
     usual: dict[str, Any] = {
         "name": "primary",
@@ -65,7 +65,7 @@ def setting(directory: Path, **given: Any) -> Setting:
         "shares_instance": False,
         "scratch": directory,
     }
-    return Setting(**{**usual, **given})
+    return ContainerSettings(**{**usual, **given})
 
 
 @dataclass
@@ -87,13 +87,13 @@ class Host:
         environment: Mapping[str, str] | None = None,
         **given: Any,
     ) -> DockerContainer:
-        """A container of the program, not started; ``given`` is what is unusual in its setting."""
+        """A container of the program, not started; ``given`` is what is unusual in its settings."""
         self.directory.joinpath("models").mkdir(exist_ok=True)
         variables = {"PROGRAM": program, **(environment or {})}
         return DockerContainer(
             self.engine,
             image or self.image,
-            setting(self.directory, environment=variables, **given),
+            container_settings(self.directory, environment=variables, **given),
             limits or Limits(stop_seconds=1),
             self.lines.append,
             self.warnings.append,

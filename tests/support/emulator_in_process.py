@@ -58,7 +58,7 @@ class InProcessEmulator(RunningEmulator):
             self._settings, requests, limits = serve.call_args.args
             self._application = Application(self._settings, requests, limits, self._terminal())
             self._loop = uvloop.new_event_loop()
-            self._has_begun, self._end, self._gave_up = threading.Event(), asyncio.Event(), asyncio.Event()
+            self._has_begun, self._end, self._startup_failed = threading.Event(), asyncio.Event(), asyncio.Event()
             self._thread = threading.Thread(target=self._run)
             self._thread.start()
             self._has_begun.wait()
@@ -101,7 +101,7 @@ class InProcessEmulator(RunningEmulator):
 
     async def _serve(self) -> None:
         try:
-            await self._application.start(self._gave_up)
+            await self._application.start(self._startup_failed)
         except Exception as error:
             told = error if isinstance(error, SetupError) else SetupError(f"The emulator cannot start: {error}.")
             self._application.failure = told
@@ -114,7 +114,7 @@ class InProcessEmulator(RunningEmulator):
 
     async def _serve_until_it_ends(self) -> None:
         self._has_begun.set()
-        ends = [asyncio.ensure_future(event.wait()) for event in (self._end, self._gave_up)]
+        ends = [asyncio.ensure_future(event.wait()) for event in (self._end, self._startup_failed)]
         async with listening(self._application.gateway, [self._settings.listener]):
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             await self._application.stop()

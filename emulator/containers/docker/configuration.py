@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from emulator.containers.container import Setting
+from emulator.containers.container import ContainerSettings
 from emulator.containers.docker.discovery import Info
 from emulator.containers.docker.images import Image
 
@@ -20,56 +20,56 @@ MULTI_MODEL_LABEL = "com.amazonaws.sagemaker.capabilities.multi-models=true"  # 
 BIND_TO_PORT_LABEL = "com.amazonaws.sagemaker.capabilities.accept-bind-to-port=true"  # [dg]
 
 
-def configuration(image: Image, setting: Setting, info: Info, mount: bool) -> dict[str, Any]:
+def configuration(image: Image, settings: ContainerSettings, info: Info, mount: bool) -> dict[str, Any]:
     """What the engine is told, in the words of its API."""
-    port = bound_port(setting)
-    environment = {**setting.environment, **platform_environment(setting)}
+    port = bound_port(settings)
+    environment = {**settings.environment, **platform_environment(settings)}
     host: dict[str, Any] = {
-        "Memory": setting.memory_bytes,
-        "MemorySwap": setting.memory_bytes,  # memory and swap together: no swap
-        "NanoCpus": min(setting.vcpus, info.cpus) * 10**9,  # an engine refuses more than it has
+        "Memory": settings.memory_bytes,
+        "MemorySwap": settings.memory_bytes,  # memory and swap together: no swap
+        "NanoCpus": min(settings.vcpus, info.cpus) * 10**9,  # an engine refuses more than it has
         "Init": False,
         "LogConfig": {"Type": "none"},  # the emulator keeps the log; the engine need not write it as well
     }
     if mount:
         # A mount, not a bind: that would make a directory where there is none, on whatever machine.
-        source, target = str(setting.models.resolve()), str(inside(setting))
+        source, target = str(settings.models.resolve()), str(inside(settings))
         host["Mounts"] = [{"Type": "bind", "Source": source, "Target": target, "ReadOnly": True}]
         if info.selinux:
             host["SecurityOpt"] = ["label=disable"]
-    if setting.gpus:
-        host["DeviceRequests"] = [{"Count": setting.gpus, "Capabilities": [["gpu"]]}]
+    if settings.gpus:
+        host["DeviceRequests"] = [{"Count": settings.gpus, "Capabilities": [["gpu"]]}]
     if not info.reachable:
         host["PortBindings"] = {f"{port}/tcp": [{"HostIp": info.publish_at, "HostPort": ""}]}
     return {
         "Image": image.id,
         "Cmd": ["serve"],
-        "Hostname": host_name(setting.name),
+        "Hostname": host_name(settings.name),
         "Env": [f"{name}={value}" for name, value in environment.items()],
         "ExposedPorts": {f"{port}/tcp": {}},
         "HostConfig": host,
     }
 
 
-def bound_port(setting: Setting) -> int:
+def bound_port(settings: ContainerSettings) -> int:
     """The port that the container is to listen at. Multi Model Server refuses those above 32766."""
-    return FIRST_PORT + PORTS_EACH * setting.position if setting.shares_instance else PORT
+    return FIRST_PORT + PORTS_EACH * settings.position if settings.shares_instance else PORT
 
 
-def platform_environment(setting: Setting) -> Mapping[str, str]:
+def platform_environment(settings: ContainerSettings) -> Mapping[str, str]:
     """The ports that SageMaker tells a container, one that is alone too."""
-    if not setting.shares_instance:
+    if not settings.shares_instance:
         return {"SAGEMAKER_SAFE_PORT_RANGE": SAFE_PORTS}
-    port = bound_port(setting)
+    port = bound_port(settings)
     return {
         "SAGEMAKER_BIND_TO_PORT": str(port),
         "SAGEMAKER_SAFE_PORT_RANGE": f"{port + 1}-{port + PORTS_EACH - 1}",
     }
 
 
-def inside(setting: Setting) -> PurePosixPath:
+def inside(settings: ContainerSettings) -> PurePosixPath:
     """Where the container looks for its model or models."""
-    return MODELS if setting.multi_model else MODEL
+    return MODELS if settings.multi_model else MODEL
 
 
 def host_name(name: str) -> str:

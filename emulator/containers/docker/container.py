@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from emulator.containers.container import Container, LogSink, Setting
+from emulator.containers.container import Container, ContainerSettings, LogSink
 from emulator.containers.docker.cgroup_usage import cpu_seconds, working_set
 from emulator.containers.docker.configuration import (
     BIND_TO_PORT_LABEL,
@@ -55,7 +55,7 @@ class DockerContainer(Container):
         self,
         engine: Engine,
         reference: str,
-        setting: Setting,
+        settings: ContainerSettings,
         limits: Limits,
         log: LogSink,
         warn: Callable[[str], None],
@@ -66,8 +66,8 @@ class DockerContainer(Container):
 
         ``check_labels=False`` also runs an image that does not say what it is capable of.
         """
-        self.host, self.port = "", bound_port(setting)
-        self._engine, self._reference, self._setting, self._limits = engine, reference, setting, limits
+        self.host, self.port = "", bound_port(settings)
+        self._engine, self._reference, self._settings, self._limits = engine, reference, settings, limits
         self._log, self._warn = log, warn
         self._check_labels = check_labels
         self._name = ""
@@ -114,7 +114,7 @@ class DockerContainer(Container):
             return None
 
     async def deliver(self, model_directory: Path) -> str:
-        inside = MODELS / model_directory.relative_to(self._setting.models).as_posix()
+        inside = MODELS / model_directory.relative_to(self._settings.models).as_posix()
         try:
             if self._mounted:
                 await asyncio.to_thread(let_everyone_read, model_directory.parent)
@@ -144,17 +144,17 @@ class DockerContainer(Container):
             raise
 
     def _check(self, image: Image) -> None:
-        setting = self._setting
+        settings = self._settings
         for needed, label in (
-            (setting.multi_model, MULTI_MODEL_LABEL),
-            (setting.shares_instance, BIND_TO_PORT_LABEL),
+            (settings.multi_model, MULTI_MODEL_LABEL),
+            (settings.shares_instance, BIND_TO_PORT_LABEL),
         ):
             name, _, value = label.partition("=")
             if needed and self._check_labels and image.labels.get(name) != value:
                 raise SetupError(
                     f"{label_missing(self._reference, label)} Add `LABEL {label}` to its Dockerfile and build it again."
                 )
-        if setting.memory_bytes < LEAST_MEMORY:
+        if settings.memory_bytes < LEAST_MEMORY:
             raise SetupError(f"A Docker container takes at least {format_size(LEAST_MEMORY)} of memory.")
         if image.entrypoint[:2] == ("/bin/sh", "-c") and image.id not in self._engine.warned:
             self._engine.warned.add(image.id)
@@ -166,18 +166,18 @@ class DockerContainer(Container):
 
     def _has_models(self) -> bool:
         """Whether there is a directory to be seen in the container: one without model data has none."""
-        if self._setting.multi_model:
-            self._setting.models.mkdir(parents=True, exist_ok=True)
-        return self._setting.models.is_dir()
+        if self._settings.multi_model:
+            self._settings.models.mkdir(parents=True, exist_ok=True)
+        return self._settings.models.is_dir()
 
     async def _launch(self, image: Image, info: Info, mount: bool) -> bool:
         """Create and start it; False if it is not started, because the engine does not see the directory to mount."""
         self._mounted = mount
-        self._name = f"localmme-{host_name(self._setting.name).lower()}-{secrets.token_hex(4)}"
+        self._name = f"localmme-{host_name(self._settings.name).lower()}-{secrets.token_hex(4)}"
         if mount:
-            await asyncio.to_thread(let_everyone_read, self._setting.models)
+            await asyncio.to_thread(let_everyone_read, self._settings.models)
         try:
-            await self._engine.create(self._name, configuration(image, self._setting, info, mount))
+            await self._engine.create(self._name, configuration(image, self._settings, info, mount))
             if mount and self._engine.binds is None:
                 self._engine.binds = await self._engine.call(self._is_mounted)
                 if not self._engine.binds:
@@ -198,10 +198,10 @@ class DockerContainer(Container):
 
     def _is_mounted(self, client: Client) -> bool:
         """Whether what the container has is this machine's directory: not one of the same name on another machine."""
-        marker = self._setting.models / f".localmme-{secrets.token_hex(8)}"
+        marker = self._settings.models / f".localmme-{secrets.token_hex(8)}"
         marker.touch()
         try:
-            return exists(client, self._name, inside(self._setting) / marker.name)
+            return exists(client, self._name, inside(self._settings) / marker.name)
         finally:
             marker.unlink(missing_ok=True)
 
@@ -209,11 +209,11 @@ class DockerContainer(Container):
 
     def _put_all(self, client: Client) -> None:
         """Put in what there is from the start: the single model, or an empty directory for many."""
-        target = inside(self._setting)
+        target = inside(self._settings)
         missing = [
             str(each)[1:] for each in [*reversed(target.parents), target] if not exists(client, self._name, each)
         ]
-        whole = None if self._setting.multi_model or not self._setting.models.is_dir() else self._setting.models
+        whole = None if self._settings.multi_model or not self._settings.models.is_dir() else self._settings.models
         client.put_archive(self._name, "/", packed(missing, whole, str(target)[1:]))
 
     def _put_model(self, client: Client, directory: Path, target: PurePosixPath) -> None:
@@ -221,7 +221,7 @@ class DockerContainer(Container):
         name, version = directory.parent.name, (about.st_ino, about.st_ctime_ns)
         if self._delivered.get(name) == version:
             return
-        old = [each for each in self._delivered if each == name or not (self._setting.models / each).exists()]
+        old = [each for each in self._delivered if each == name or not (self._settings.models / each).exists()]
         if old:
             self._delete(client, [str(MODELS / each) for each in old])
             for each in old:
@@ -264,7 +264,7 @@ class DockerContainer(Container):
                 self._engine.ask(lambda client: client.wait(container))  # without a timeout
                 state = self._engine.ask(lambda client: client.inspect_container(container))["State"]
                 if state["Status"] in ENDED:
-                    return describe_end(state, self._setting.memory_bytes)
+                    return describe_end(state, self._settings.memory_bytes)
             except EngineError as error:
                 if error.status in (404, 409):
                     return "was removed"
@@ -282,8 +282,8 @@ class DockerContainer(Container):
     def _warn_of_oom(self) -> None:
         if not self._exited.done() and self._stopping is None:
             self._warn(
-                f"The kernel killed a process of the container {self._setting.name}, which takes more than the "
-                f"{format_size(self._setting.memory_bytes)} of memory that there are. The container itself goes on."
+                f"The kernel killed a process of the container {self._settings.name}, which takes more than the "
+                f"{format_size(self._settings.memory_bytes)} of memory that there are. The container itself goes on."
             )
 
     # While it runs

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import psutil
 
-from emulator.containers.container import LONGEST_LOG_LINE, Container, LogSink, Setting
+from emulator.containers.container import LONGEST_LOG_LINE, Container, ContainerSettings, LogSink
 from emulator.containers.process.keeper import PR_SET_CHILD_SUBREAPER
 from emulator.containers.process.ports import free_ports
 from emulator.containers.unix_socket import new_socket_path, remove
@@ -42,19 +42,19 @@ class ProcessContainer(Container):
         self,
         command: Sequence[str],
         directory: Path,
-        setting: Setting,
+        settings: ContainerSettings,
         limits: Limits,
         log: LogSink,
         takes_socket: bool = False,
     ) -> None:
         """``directory`` is the command's working directory. One that ``takes_socket`` gets one, if there can be any."""
-        self.socket = new_socket_path(setting.scratch) if takes_socket else None
+        self.socket = new_socket_path(settings.scratch) if takes_socket else None
         self.host = "127.0.0.1"
         self.port = free_ports(self.host, 1 + SAFE_PORTS)
         self._command = list(command)
-        self._directory, self._scratch = directory, setting.scratch
+        self._directory, self._scratch = directory, settings.scratch
         # The keeper does not get it: what is meant for the container's Python must not change its own.
-        self._environment = {**os.environ, **setting.environment, **self._platform_environment(setting)}
+        self._environment = {**os.environ, **settings.environment, **self._platform_environment(settings)}
         self._limits = limits
         self._log = log
         self._keeper: asyncio.subprocess.Process | None = None
@@ -122,16 +122,16 @@ class ProcessContainer(Container):
     async def deliver(self, model_directory: Path) -> str:
         return str(model_directory)
 
-    def _platform_environment(self, setting: Setting) -> dict[str, str]:
+    def _platform_environment(self, settings: ContainerSettings) -> dict[str, str]:
         variables = {
             PORT_VARIABLE: str(self.port),
             "SAGEMAKER_SAFE_PORT_RANGE": f"{self.port + 1}-{self.port + SAFE_PORTS}",
         }
         if self.socket is not None:
             variables[SOCKET_VARIABLE] = str(self.socket)
-        if not setting.multi_model:
+        if not settings.multi_model:
             # There is no /opt/ml/model for a process; by these the toolkits of SageMaker find it elsewhere.
-            variables |= {"SM_MODEL_DIR": str(setting.models), "SAGEMAKER_BASE_DIR": str(setting.models.parent)}
+            variables |= {"SM_MODEL_DIR": str(settings.models), "SAGEMAKER_BASE_DIR": str(settings.models.parent)}
         return variables
 
     def _wish(self, wish: bytes) -> None:

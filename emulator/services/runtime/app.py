@@ -146,15 +146,15 @@ class RuntimeApp:
             last = b""
             try:
                 async for chunk in answer.chunks:
-                    if not invocation.spent.first_chunk:
-                        invocation.spent.first_chunk = self._clock.elapsed()
+                    if not invocation.measurements.first_chunk:
+                        invocation.measurements.first_chunk = self._clock.elapsed()
                     await send({"type": "http.response.body", "body": payload_part(chunk), "more_body": True})
             except ContainerTimeout:
-                invocation.spent.broke_off = True
+                invocation.measurements.broke_off = True
                 words = stream_too_slow(answer.container)
                 last = stream_exception("ModelStreamError", words, ErrorCode="ModelInvocationTimeExceeded")
             except ContainerError as error:
-                invocation.spent.broke_off = True
+                invocation.measurements.broke_off = True
                 last = stream_exception("ModelStreamError", str(error), ErrorCode="StreamBroken")
             except Exception:
                 log.exception("request %s failed inside the emulator", request_id)

@@ -195,7 +195,7 @@ async def _start(plane: ControlPlane, record: EndpointRecord, endpoint: Endpoint
             definition = _definition(plane, record.name, pending)
         except ControlPlaneError as error:
             await _remember(plane, record, replace(record.deployments, pending=None))
-            await endpoint.settle(str(error))
+            await endpoint.finish_update(str(error))
             return
         await _replace(plane, record, endpoint, definition, pending)
 
@@ -214,7 +214,7 @@ async def _replace(
     except SetupError as error:
         reason = str(error)
     await _remember(plane, record, replace(record.deployments, current=current, pending=None))
-    await endpoint.settle(reason)
+    await endpoint.finish_update(reason)
 
 
 async def _adjust(plane: ControlPlane, record: EndpointRecord, endpoint: Endpoint, before: Deployments) -> None:
@@ -223,11 +223,11 @@ async def _adjust(plane: ControlPlane, record: EndpointRecord, endpoint: Endpoin
     counts = {name: one.instance_count for name, one in desired.items() if one.instance_count is not None}
     deployments, reason = record.deployments, ""
     try:
-        await endpoint.adjust(weights, counts)
+        await endpoint.update_weights_and_capacities(weights, counts)
     except SetupError as error:
         deployments, reason = before, str(error)
     await _remember(plane, record, deployments)
-    await endpoint.settle(reason)
+    await endpoint.finish_update(reason)
 
 
 async def _remove(plane: ControlPlane, record: EndpointRecord, endpoint: Endpoint) -> None:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from emulator.containers.container import Setting
+from emulator.containers.container import ContainerSettings
 from emulator.containers.docker.container import DockerContainer
 from emulator.containers.docker.engine import Engine
 from emulator.containers.launch import Command, Image, new_container
@@ -16,7 +16,7 @@ from emulator.limits import Limits
 
 
 def made(runs: Image | Command, directory: Path) -> ProcessContainer | DockerContainer:
-    setting = Setting(
+    settings = ContainerSettings(
         name="primary",
         environment={},
         multi_model=True,
@@ -28,7 +28,7 @@ def made(runs: Image | Command, directory: Path) -> ProcessContainer | DockerCon
         shares_instance=False,
         scratch=directory,
     )
-    container = new_container(runs, setting, Limits(), Engine(directory, Events()), print)
+    container = new_container(runs, settings, Limits(), Engine(directory, Events()), print)
     assert isinstance(container, (ProcessContainer, DockerContainer))
     return container
 

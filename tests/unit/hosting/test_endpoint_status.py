@@ -36,10 +36,10 @@ def test_each_change_of_the_status_is_one_event(tmp_path: Path) -> None:
         await endpoint.start()
         endpoint.begin_update()
         await endpoint.update(EndpointDefinition("e", ()))
-        await endpoint.settle()
+        await endpoint.finish_update()
         endpoint.begin_update()
-        await endpoint.adjust({}, {})
-        await endpoint.settle("no room")
+        await endpoint.update_weights_and_capacities({}, {})
+        await endpoint.finish_update("no room")
         endpoint.begin_deletion()
         await endpoint.stop()
         assert statuses == [
@@ -63,7 +63,7 @@ def test_an_endpoint_that_cannot_be_started_is_failed_with_the_reason(
 
     async def scenario() -> None:
         endpoint, statuses = endpoint_and_statuses(tmp_path)
-        monkeypatch.setattr("emulator.hosting.endpoint.together", fails)
+        monkeypatch.setattr("emulator.hosting.endpoint.gather_or_cancel", fails)
         with pytest.raises(SetupError):
             await endpoint.start()
         assert statuses == [("Creating", ""), ("Failed", "no container")]

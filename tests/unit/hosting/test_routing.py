@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.hosting import routing
-from emulator.hosting.multi_model_container import Residence
+from emulator.hosting.multi_model_container import ModelLocation
 
 BUSY = 8
 
@@ -21,14 +21,14 @@ class Seen:
     healthy: bool
     in_flight: int
     loaded_count: int
-    where: Residence
+    where: ModelLocation
 
-    def residence(self, _: str) -> Residence:
+    def location_of(self, _: str) -> ModelLocation:
         return self.where
 
 
 INSTANCES = st.lists(
-    st.builds(Seen, st.booleans(), st.integers(0, 2 * BUSY), st.integers(0, 3), st.sampled_from(Residence)),
+    st.builds(Seen, st.booleans(), st.integers(0, 2 * BUSY), st.integers(0, 3), st.sampled_from(ModelLocation)),
     min_size=1,
     max_size=6,
 )
@@ -64,7 +64,7 @@ def test_a_model_stays_where_it_is_unless_that_is_busy(instances: list[Seen]) ->
 @given(INSTANCES)
 def test_a_new_model_goes_to_the_idlest(instances: list[Seen]) -> None:
     for each in instances:
-        each.where = Residence.NOWHERE
+        each.where = ModelLocation.NOWHERE
     chosen = routing.for_model(instances, "a", BUSY)
     candidates = [each for each in instances if each.healthy] or instances
     assert (chosen.in_flight, chosen.loaded_count) == min((each.in_flight, each.loaded_count) for each in candidates)
