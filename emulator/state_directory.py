@@ -7,7 +7,6 @@ import fcntl
 import json
 import os
 import shutil
-import sqlite3
 import sys
 import time
 from collections.abc import Iterator
@@ -173,6 +172,8 @@ class StateDirectory:
         """Whether something that was created through the API is kept there, or may be."""
         if not self.registry.exists():
             return False
+        import sqlite3
+
         try:
             with contextlib.closing(sqlite3.connect(f"{self.registry.as_uri()}?mode=ro", uri=True)) as database:
                 found: bool = database.execute("SELECT count(*) FROM records").fetchone()[0] > 0

@@ -6,7 +6,7 @@ import enum
 import json
 import uuid
 from dataclasses import dataclass
-from xml.sax.saxutils import escape
+from html import escape
 
 from emulator.aws import xml
 from emulator.aws.asgi import Headers, Send, send_answer
@@ -162,7 +162,7 @@ def refuse(request: Request, refusal: Refusal) -> tuple[list[tuple[str, str]], b
     if "json" in request.content_type:
         body = json.dumps({"__type": code, "message": message, "Message": message}).encode()
         return [*headers, ("content-type", request.content_type)], body
-    error = f"<Code>{escape(code)}</Code><Message>{escape(message)}</Message>"
+    error = f"<Code>{escape(code, quote=False)}</Code><Message>{escape(message, quote=False)}</Message>"
     if request.service.startswith("s3"):
         xml = f"<Error>{error}<RequestId>{request_id}</RequestId></Error>"
     elif request.service == "ec2":

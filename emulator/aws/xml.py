@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from html import escape
 from typing import Union
-from xml.sax.saxutils import escape
 
 # What XML 1.0 cannot hold. S3 sends it as a character reference; callers who mind ask for encoding-type=url.
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\ufffe\uffff]")
@@ -23,7 +23,7 @@ def document(name: str, children: Iterable[Element], namespace: str = "") -> byt
 
 def text(value: str) -> str:
     """A text between two tags."""
-    return CONTROL.sub(lambda match: f"&#x{ord(match[0]):X};", escape(value, {'"': "&quot;"}))
+    return CONTROL.sub(lambda match: f"&#x{ord(match[0]):X};", escape(value, quote=False).replace('"', "&quot;"))
 
 
 def _written(children: Iterable[Element]) -> Iterator[str]:

@@ -6,9 +6,9 @@ import re
 import time
 import urllib.parse
 from collections.abc import Iterator
+from html import escape
 from typing import Union
 from xml.etree import ElementTree
-from xml.sax.saxutils import escape
 
 from emulator.services.s3.errors import S3Error, malformed_xml
 
@@ -45,7 +45,7 @@ def _written(children: list[Element]) -> Iterator[str]:
 
 
 def text(value: str) -> str:
-    return CONTROL.sub(lambda match: f"&#x{ord(match[0]):X};", escape(value, {'"': "&quot;"}))
+    return CONTROL.sub(lambda match: f"&#x{ord(match[0]):X};", escape(value, quote=False).replace('"', "&quot;"))
 
 
 def url_encoded(value: str) -> str:
