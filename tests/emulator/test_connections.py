@@ -10,11 +10,12 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.control_plane import ControlPlane
+from tests.support.emulator_process import Emulator
 
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    plane = ControlPlane(tmp_path_factory.mktemp("connections"))
+    plane = ControlPlane(tmp_path_factory.mktemp("connections"), Emulator)
     yield plane
     plane.emulator.stop()
 
@@ -51,6 +52,7 @@ def test_requests_under_way_when_the_emulator_ends_are_told_so(plane: ControlPla
     asked.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\n" + target)
     for number, upload in enumerate(uploads):
         upload.sendall(head % number + bytes(1_500_000))
+    assert isinstance(plane.emulator, Emulator)
     plane.emulator.signal(signal.SIGTERM)
     for upload in uploads:
         answer = b"".join(iter(lambda: upload.recv(65536), b""))  # noqa: B023

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import sqlite3
@@ -17,10 +16,8 @@ import psutil
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
-from emulator.errors import SetupError
-from emulator.services.sagemaker.records import ModelRecord
-from emulator.services.sagemaker.registry import Registry
 from tests.support.cloud import ACCOUNT_ARN, ROLE, Cloud
+from tests.support.emulator_process import Emulator
 from tests.support.files import archive
 from tests.support.processes import free_port, runs
 from tests.support.scripted_models import SCRIPTED_CONTAINER
@@ -31,9 +28,30 @@ ROUNDS = 6  # of being killed
 
 @pytest.fixture
 def cloud(tmp_path: Path) -> Iterator[Cloud]:
+    """An emulator that can be stopped and started again."""
     cloud = Cloud(tmp_path)
     yield cloud
     cloud.close()
+
+
+@pytest.fixture
+def killable(tmp_path: Path) -> Iterator[Cloud]:
+    """An emulator that is a process."""
+    cloud = Cloud(tmp_path, kind=Emulator)
+    yield cloud
+    cloud.close()
+
+
+@pytest.fixture(params=["cloud", "killable"], ids=["stopped", "killed"])
+def ending(request: pytest.FixtureRequest) -> Cloud:
+    """Either of them; see ``end``."""
+    found: Cloud = request.getfixturevalue(request.param)
+    return found
+
+
+def end(cloud: Cloud) -> None:
+    """Stop it, or kill it if that can be."""
+    cloud.end(signal.SIGKILL if isinstance(cloud.emulator, Emulator) else signal.SIGTERM)
 
 
 def names(cloud: Cloud, kind: str) -> set[str]:
@@ -45,9 +63,8 @@ def names(cloud: Cloud, kind: str) -> set[str]:
 # Restarts
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
-def test_everything_is_there_after_a_restart(cloud: Cloud, number: int) -> None:
-    cloud.start()
+def test_everything_is_there_after_a_restart(ending: Cloud) -> None:
+    cloud = ending.start()
     cloud.model("a", invoke={"body": "a"})
     cloud.model("b", invoke={"body": "b"})
     cloud.config("c", ("A", "a", 1.0, 1), ("B", "b", 1.0, 1))
@@ -78,7 +95,7 @@ def test_everything_is_there_after_a_restart(cloud: Cloud, number: int) -> None:
 
     before = told()
     assert "last words" in before[3]["FailureReason"] and before[4] == [{"Key": "team", "Value": "örange"}]
-    cloud.end(number)
+    end(cloud)
     cloud.start()
     assert cloud.status("Failing") == "Failed", "it is not tried again"
     assert told() == before
@@ -87,14 +104,14 @@ def test_everything_is_there_after_a_restart(cloud: Cloud, number: int) -> None:
     cloud.delete("Failing")
 
 
-def test_a_worker_that_is_killed_is_replaced_with_all_that_there_was(cloud: Cloud) -> None:
-    cloud.start()
+def test_a_worker_that_is_killed_is_replaced_with_all_that_there_was(killable: Cloud) -> None:
+    cloud = killable.start()
     cloud.create("E", cloud.simple("m", invoke={"body": "m"}))
     cloud.settled("E")
-    before, worker = cloud.containers(), cloud.emulator.worker()
+    before, worker = cloud.containers(), cloud.process().worker()
     worker.kill()
     worker.wait(10)
-    eventually(lambda: cloud.emulator.processes()[1:])
+    eventually(lambda: cloud.process().processes()[1:])
     cloud.settled("E")
     assert cloud.invoke("E") == "m" and not any(map(runs, before))
     cloud.end()
@@ -102,7 +119,7 @@ def test_a_worker_that_is_killed_is_replaced_with_all_that_there_was(cloud: Clou
 
 
 def test_at_once_after_a_kill_of_the_master_the_same_command_serves_again(tmp_path: Path) -> None:
-    cloud = Cloud(tmp_path, "--port", str(free_port()))
+    cloud = Cloud(tmp_path, "--port", str(free_port()), kind=Emulator)
     cloud.start()
     try:
         cloud.create("E", cloud.simple("m", invoke={"delay": 1.5, "body": "m"}))
@@ -110,7 +127,7 @@ def test_at_once_after_a_kill_of_the_master_the_same_command_serves_again(tmp_pa
         with ThreadPoolExecutor() as pool:
             under_way = pool.submit(cloud.invoke, "E")
             eventually(lambda: cloud.in_flight("E"))
-            cloud.emulator.signal(signal.SIGKILL)
+            cloud.process().signal(signal.SIGKILL)
             cloud.start()
             assert isinstance(under_way.exception(), (BotoCoreError, ClientError))
         cloud.settled("E")
@@ -119,11 +136,11 @@ def test_at_once_after_a_kill_of_the_master_the_same_command_serves_again(tmp_pa
         cloud.close()
 
 
-def test_what_is_left_of_a_killed_emulator_is_waited_for_with_its_endpoint_in_service(cloud: Cloud) -> None:
-    cloud.start()
+def test_what_is_left_of_a_killed_emulator_is_waited_for_with_its_endpoint_in_service(killable: Cloud) -> None:
+    cloud = killable.start()
     cloud.create("e", cloud.simple("m", invoke={"body": "m"}))
     cloud.settled("e")
-    killed = cloud.emulator
+    killed = cloud.process()
     worker, containers = killed.worker(), cloud.containers()
     worker.suspend()  # one that takes long to leave
     killed.signal(signal.SIGKILL)
@@ -138,9 +155,8 @@ def test_what_is_left_of_a_killed_emulator_is_waited_for_with_its_endpoint_in_se
     assert cloud.invoke("e") == "m" and not any(map(runs, containers))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
-def test_what_was_under_way_is_continued(cloud: Cloud, number: int) -> None:
-    cloud.start()
+def test_what_was_under_way_is_continued(ending: Cloud) -> None:
+    cloud = ending.start()
     gate = cloud.directory / "open"
     waits = f"command:sh -c 'until test -e {gate}; do sleep 0.05; done; exec {SCRIPTED_CONTAINER}'"
     cloud.simple("old", invoke={"body": "old", "delay": 0.3})
@@ -154,7 +170,7 @@ def test_what_was_under_way_is_continued(cloud: Cloud, number: int) -> None:
     cloud.update("Updating", "new")
     cloud.adjust("Scaling", {"VariantName": "AllTraffic", "DesiredInstanceCount": 2})
     cloud.api.delete_endpoint(EndpointName="Deleting")
-    cloud.end(number)
+    end(cloud)
     (cloud.directory / "one").rmdir()
     cloud.start()
     assert names(cloud, "endpoint") == {"Updating", "Scaling", "Creating"}
@@ -173,7 +189,7 @@ def test_an_update_that_has_become_impossible_has_failed(cloud: Cloud) -> None:
     cloud.simple("new", data="m.tar.gz", start={"listen": False})
     cloud.settled("E")
     cloud.update("E", "new")
-    cloud.end(signal.SIGKILL)
+    cloud.end()
     (cloud.s3 / "bucket" / "m.tar.gz").unlink()
     cloud.start()
     reason = "Could not find model data at s3://bucket/m.tar.gz"
@@ -294,9 +310,9 @@ def there(cloud: Cloud) -> dict[tuple[str, str], dict[str, str]]:
     return found
 
 
-def test_what_was_acknowledged_survives_a_kill_at_any_moment(cloud: Cloud) -> None:
+def test_what_was_acknowledged_survives_a_kill_at_any_moment(killable: Cloud) -> None:
     chance = random.Random(20261122)
-    cloud.start()
+    cloud = killable.start()
     cloud.simple("ends", image="command:false")
     known: dict[tuple[str, str], dict[str, str]] = {}
     calls = 0
@@ -326,112 +342,7 @@ def test_what_was_acknowledged_survives_a_kill_at_any_moment(cloud: Cloud) -> No
     assert calls > 5 * ROUNDS
 
 
-# The file
-
-
-def write(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
-
-
-def of_another_version(path: Path) -> None:
-    with sqlite3.connect(path) as database:
-        database.execute("PRAGMA user_version = 99")
-    database.close()
-
-
-def of_other_content(path: Path) -> None:
-    with sqlite3.connect(path) as database:
-        database.execute('UPDATE records SET document = \'{"kind": "model", "colour": 1}\'')
-    database.close()
-
-
-def a_directory(path: Path) -> None:
-    path.unlink()
-    path.mkdir()
-
-
-@pytest.mark.parametrize(
-    ("spoil", "words"),
-    [
-        (lambda path: write(path, b"this is no database" * 100), "file is not a database"),
-        (lambda path: write(path, path.read_bytes()[:4096] + b"\xff" * 8192), "cannot be used"),
-        (of_another_version, "is of another version of localmme"),
-        (of_other_content, "cannot be used"),
-        (a_directory, "cannot be used"),
-    ],
-    ids=["no database", "corrupt", "another version", "other content", "a directory"],
-)
-def test_a_file_that_cannot_be_used_is_explained(tmp_path: Path, spoil: Callable[[Path], None], words: str) -> None:
-    path = tmp_path / "registry.db"
-    registry = Registry.open(path)
-    for number in range(50):
-        registry.put(ModelRecord(f"m{number}", {"ModelName": f"m{number}", "Environment": {"A": "x" * 200}}))
-    registry.close()
-    spoil(path)
-    with pytest.raises(SetupError, match=words) as caught:
-        Registry.open(path)
-    assert str(path) in str(caught.value) and "--state-dir" in str(caught.value)
-
-
-def overwritten(seed: int, content: Callable[[random.Random], bytes]) -> Callable[[Path], None]:
-    def spoil(path: Path) -> None:
-        rng = random.Random(seed)
-        with path.open("r+b") as file:
-            file.seek(rng.randrange(path.stat().st_size))
-            file.write(content(rng))
-
-    return spoil
-
-
-DAMAGES: dict[str, Callable[[Path], None]] = {
-    # One of no byte is what SQLite makes first: the emulator was killed when it had just begun.
-    **{f"truncated to {n}": lambda path, n=n: os.truncate(path, n) for n in (1, 99, 100, 4095, 4096, 8192, 20_000)},
-    "of zeros": lambda path: write(path, bytes(path.stat().st_size)),
-    "records of other types": lambda path: _update(path, '{"kind": "model", "name": 5, "asked": {}}'),
-    "records of no kind": lambda path: _update(path, '{"kind": "table", "name": "m1", "asked": {}}'),
-    **{f"zeros {n}": overwritten(n, lambda rng: bytes(rng.randint(1, 4096))) for n in range(12)},
-    **{f"garbage {n}": overwritten(n, lambda rng: rng.randbytes(rng.randint(1, 4096))) for n in range(12)},
-}
-
-
-def _update(path: Path, document: str) -> None:
-    with sqlite3.connect(path) as database:
-        database.execute("UPDATE records SET document = ? WHERE name = 'm1'", (document,))
-    database.close()
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, list[str]]:
-    """The content of a file, and its records as text."""
-    path = tmp_path_factory.mktemp("whole") / "registry.db"
-    registry = Registry.open(path)
-    for number in range(100):
-        registry.put(ModelRecord(f"m{number}", {"ModelName": f"m{number}", "Environment": {"A": "x" * 200}}))
-    records = texts(registry)
-    registry.close()
-    return path.read_bytes(), records
-
-
-def texts(registry: Registry) -> list[str]:
-    return sorted(str(vars(record)) for record in registry.all(ModelRecord))
-
-
-@pytest.mark.parametrize("spoil", DAMAGES.values(), ids=DAMAGES)
-def test_nothing_is_lost_silently_and_a_damaged_file_is_left_as_it_is(
-    tmp_path: Path, whole: tuple[bytes, list[str]], spoil: Callable[[Path], None]
-) -> None:
-    path = tmp_path / "registry.db"
-    path.write_bytes(whole[0])
-    spoil(path)
-    spoilt = path.read_bytes()
-    assert spoilt
-    try:
-        registry = Registry.open(path)
-    except SetupError as error:
-        assert str(path) in str(error) and path.read_bytes() == spoilt
-    else:
-        assert texts(registry) == whole[1]
-        registry.close()
+# A disk that takes nothing
 
 
 def test_serve_ends_with_the_reason_when_its_registry_cannot_be_used(cloud: Cloud) -> None:
@@ -461,7 +372,7 @@ def refusing_database(cloud: Cloud) -> Iterator[None]:
 @contextmanager
 def files_that_cannot_grow(cloud: Cloud) -> Iterator[None]:
     """The emulator cannot write to any file."""
-    worker = cloud.emulator.worker()
+    worker = cloud.process().worker()
     before = worker.rlimit(psutil.RLIMIT_FSIZE)
     worker.rlimit(psutil.RLIMIT_FSIZE, (0, before[1]))
     try:
@@ -470,11 +381,16 @@ def files_that_cannot_grow(cloud: Cloud) -> Iterator[None]:
         worker.rlimit(psutil.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.parametrize("full", [refusing_database, files_that_cannot_grow])
+@pytest.mark.parametrize(
+    ("ending", "full"),
+    [("cloud", refusing_database), ("killable", files_that_cannot_grow)],
+    indirect=["ending"],
+    ids=["refusing database", "files that cannot grow"],
+)
 def test_a_disk_that_takes_nothing_changes_nothing(
-    cloud: Cloud, full: Callable[[Cloud], AbstractContextManager[None]]
+    ending: Cloud, full: Callable[[Cloud], AbstractContextManager[None]]
 ) -> None:
-    cloud.start()
+    cloud = ending.start()
     cloud.create("e", cloud.simple("m", invoke={"body": "m"}))
     cloud.simple("n", invoke={"body": "n"})
     cloud.settled("e")
@@ -505,7 +421,7 @@ def test_a_disk_that_takes_nothing_changes_nothing(
         assert len(cloud.instances_of("e")) == 1 and not cloud.instances_of("x")
     for call in calls[:4]:
         call()
-    cloud.end(signal.SIGKILL)
+    end(cloud)
     cloud.start()
     assert cloud.settled("x") and there(cloud).keys() == before.keys() | {
         ("model", "x"),
@@ -527,7 +443,7 @@ def test_a_disk_that_fills_up_during_an_update_does_not_stop_it(cloud: Cloud) ->
         assert cloud.settled("E")["EndpointConfigName"] == "new" and cloud.invoke("E") == "new"
         eventually(lambda: len(cloud.instances_of("E")) == 1)
         assert "database or disk is full" in cloud.emulator.log
-    cloud.end(signal.SIGKILL)
+    cloud.end()
     cloud.start()
     eventually(lambda: cloud.settled("E")["EndpointConfigName"] == "new")
     assert cloud.invoke("E") == "new"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import urllib.request
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import psutil
 
+from tests.support.emulator_in_process import InProcessEmulator
 from tests.support.emulator_process import Emulator
 from tests.support.files import files_below
 from tests.support.processes import wait_until_ended
@@ -23,16 +25,20 @@ ACCOUNT_ARN = "arn:aws:sagemaker:us-east-1:123456789012"
 class Cloud:
     """One state directory and one S3 directory, and the emulator that runs on them now."""
 
-    def __init__(self, directory: Path, *arguments: str) -> None:
+    def __init__(
+        self, directory: Path, *arguments: str, kind: type[InProcessEmulator] | type[Emulator] = InProcessEmulator
+    ) -> None:
+        """``kind`` of emulator: one in this process can only be stopped."""
         self.directory, self.state, self.s3 = directory, directory / "state", directory / "s3"
         (self.s3 / "bucket").mkdir(parents=True)
         self.arguments = ("--limit", "stop_seconds=2", *arguments)
-        self.emulator: Emulator
+        self.kind = kind
+        self.emulator: InProcessEmulator | Emulator
         self._seen: list[psutil.Process] = []
 
-    def launch(self) -> Emulator:
+    def launch(self) -> InProcessEmulator | Emulator:
         """Start an emulator, without waiting for it."""
-        self.emulator = Emulator("--no-endpoint", "--s3", str(self.s3), *self.arguments, state=self.state)
+        self.emulator = self.kind("--no-endpoint", "--s3", str(self.s3), *self.arguments, state=self.state)
         return self.emulator
 
     def start(self) -> Cloud:
@@ -45,15 +51,23 @@ class Cloud:
         self.api = self.emulator.client_of("sagemaker", read_timeout=30, max_pool_connections=50)
         self.runtime = self.emulator.client_of("sagemaker-runtime", read_timeout=30, max_pool_connections=50)
 
+    def process(self) -> Emulator:
+        """The emulator, of which the test does what can only be done to a process."""
+        assert isinstance(self.emulator, Emulator)
+        return self.emulator
+
     def end(self, number: int = signal.SIGTERM) -> None:
         """End the emulator by a signal; by SIGKILL, its worker as well. Nothing of it is left."""
         processes = self.emulator.processes()
         self._seen += processes
         if number == signal.SIGKILL:
+            assert self.process()
             for process in processes[:2]:
                 process.kill()
-        else:
+        elif isinstance(self.emulator, Emulator):
             self.emulator.signal(number)
+        else:
+            self.emulator.stop()
         self.emulator.wait()
         self.wait_until_gone()
 
@@ -69,19 +83,26 @@ class Cloud:
 
     def containers(self) -> list[psutil.Process]:
         """The processes of the containers, their keepers included."""
-        found = self.emulator.worker().children(recursive=True)
+        if isinstance(self.emulator, Emulator):
+            found = self.emulator.worker().children(recursive=True)
+        else:
+            found = self.emulator.processes()
         self._seen += found
         return found
 
     def disks(self) -> list[Path]:
         """All directories of endpoints, and all files in them."""
-        below = self.state / "instances" / str(self.emulator.worker().pid)
+        below = self._instances()
         return [*(below.iterdir() if below.exists() else ()), *files_below(below)]
 
     def instances_of(self, endpoint: str) -> list[str]:
         """The instances that have a disk."""
-        below = self.state / "instances" / str(self.emulator.worker().pid) / endpoint
+        below = self._instances() / endpoint
         return sorted(path.name for path in below.glob("*/i-*"))
+
+    def _instances(self) -> Path:
+        pid = self.emulator.worker().pid if isinstance(self.emulator, Emulator) else os.getpid()
+        return self.state / "instances" / str(pid)
 
     # Making things
 

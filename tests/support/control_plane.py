@@ -1,4 +1,4 @@
-"""For tests of the control plane: an emulator without endpoints, in their own process, and bare HTTP to it."""
+"""For tests of the control plane: an emulator without endpoints, and bare HTTP to it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.emulator_in_process import InProcessEmulator
+from tests.support.emulator_process import Emulator
 from tests.support.files import archive
+from tests.support.repository import REPOSITORY
 from tests.support.waiting import eventually
 
 ROLE = "arn:aws:iam::123456789012:role/service-role/hosting"
@@ -27,8 +29,8 @@ def transform_fn(model, data, content_type, accept):
 class ControlPlane:
     """An emulator with a bucket ``bucket``, in which ``models/a.tar.gz`` is, and ``handler.py`` where it runs."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path, kind: type[InProcessEmulator] | type[Emulator] = InProcessEmulator) -> None:
+        self.directory, self.kind = directory, kind
         self.s3 = directory / "s3"
         archive(self.s3 / "bucket" / "models" / "a.tar.gz", {"answer.txt": "I am a"})
         self.handler = directory / "handler.py"
@@ -38,7 +40,10 @@ class ControlPlane:
     def start(self) -> None:
         """With the same directories each time."""
         arguments = ("--no-endpoint", "--s3", str(self.s3))
-        self.emulator = InProcessEmulator(*arguments, state=self.directory / "state", directory=self.directory)
+        path = {"PYTHONPATH": str(REPOSITORY)}
+        state = self.directory / "state"
+        self.emulator: InProcessEmulator | Emulator
+        self.emulator = self.kind(*arguments, state=state, directory=self.directory, environment=path)
         try:
             self.emulator.wait_ready()
         except AssertionError:
