@@ -2,6 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# By files, whose tests share emulators and servers; in the order of tests/conftest.py, not by how many tests a file has:
+# those that take longest have few. Three for two cores, as a third of the time is spent waiting.
+WORKERS := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test test-quick lint benchmark clean
 
@@ -10,10 +13,10 @@ demo: $(VENV)/.samples  ## build the sample models, serve them, invoke them, sto
 
 test: $(VENV)/.tests  ## install all that the tests need, and run them
 	$(BIN)/python -m tests.support.real_servers.provision
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest $(WORKERS)
 
 test-quick: $(VENV)/.tests  ## those that need no emulator process, no Docker, no real server
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/unit tests/services
+	$(BIN)/python -m pytest $(WORKERS) tests/unit tests/services
 
 lint: $(VENV)/.tests  ## what CI checks besides
 	$(BIN)/ruff check .

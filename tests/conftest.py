@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +42,17 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if not hasattr(session.config, "workerinput"):  # pytest-xdist's workers are started later
         for package in ("emulator", "localmme"):
             compileall.compile_dir(REPOSITORY / package, quiet=1)
+
+
+# The tiers in the order in which several workers run them: files that take long come first, so that at the end, when
+# one worker may wait for the others, there are only those that take less than a second each.
+TIERS = ("docker", "real", "documents", "emulator", "services", "unit")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One process alone runs the tests in the order of their names."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: TIERS.index(item.path.relative_to(Path(__file__).parent).parts[0]))
 
 
 @pytest.fixture(autouse=True)

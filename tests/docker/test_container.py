@@ -286,3 +286,36 @@ def test_an_entry_point_in_shell_form_is_warned_of_once(run_scenario: Run, image
         assert "arguments:" in host.lines
 
     run_scenario(scenario)
+
+
+def test_an_image_without_an_entry_point_may_have_a_program_serve(run_scenario: Run, images: Images) -> None:
+    dockerfile = FROM + MULTI_MODEL_LABEL + "COPY serve /usr/local/bin/\n"
+    image = images.build("program-serve", dockerfile, {"serve": "#!/bin/sh\necho this is $0\n"})
+
+    async def scenario(host: Host) -> None:
+        container = host.container("", image=image)
+        await container.start()
+        assert await container.wait() == "ended with exit code 0"
+        assert host.lines == ["this is /usr/local/bin/serve"]
+        await container.stop()
+
+    run_scenario(scenario)
+
+
+def test_a_container_need_not_run_as_root(run_scenario: Run, images: Images) -> None:
+    """Whatever the modes of the model's files, and of the emulator's directories."""
+    image = images.build("nobody", FROM + MULTI_MODEL_LABEL + "USER nobody\n" + PROGRAM)
+
+    async def scenario(host: Host) -> None:
+        host.directory.joinpath("models").mkdir(mode=0o700)
+        many = host.container(SERVE, image=image)
+        await many.start()
+        await many.deliver(host.model("m", "one"))
+        assert await fetch(many, "/models/m/model/weights.txt") == b"one"
+        single = host.container(SERVE, image=image, multi_model=False, models=host.directory / "models" / "m" / "model")
+        await single.start()
+        assert await fetch(single, "/model/weights.txt") == b"one"
+        for container in (many, single):
+            await container.stop()
+
+    run_scenario(scenario)

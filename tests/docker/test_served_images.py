@@ -237,19 +237,6 @@ class TestPlain:
         assert sum(emulator.model(f"{number}")["loads"] for number in range(4)) > 20
         assert emulator.instance()["memory"]["used_bytes"] < 100 * MIB
 
-    def test_a_model_larger_than_the_instance_ends_the_container(
-        self, serve: Serve, images: Images, bucket: Path
-    ) -> None:
-        linear_model(bucket / "small", 1, 1)
-        linear_model(bucket / "large", 2, 1, megabytes=400)
-        unlimited = ("--env", "MODEL_MEMORY_MEGABYTES=inf")  # so that it does not refuse with 507
-        emulator = serve("--image", images.plain(), "--models", str(bucket), "--memory", "200MiB", *unlimited)
-        assert emulator.invoke("small", ROWS) == predicted(1)
-        assert refused(emulator, "large")["Error"]["Code"] == "ModelError"
-        eventually(lambda: restarts(emulator) == [1])
-        assert "ran out of memory: the kernel killed it at 200 MiB (exit code 137)" in emulator.log
-        assert emulator.invoke("small", ROWS) == predicted(1)
-
     def test_reload_serves_a_changed_archive(self, serve: Serve, images: Images, bucket: Path) -> None:
         emulator = serve("--image", images.plain(), "--models", str(bucket), "--reload")
         for number in range(1, 6):
