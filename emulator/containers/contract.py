@@ -11,10 +11,10 @@ from pathlib import Path
 
 from emulator.containers.connection_pool import ConnectionPool, StreamedAnswer
 from emulator.containers.http_connection import Answer, AnswerTooLong
+from emulator.containers.session_headers import NEW_SESSION
 from emulator.errors import ContainerError
 from emulator.limits import Limits
 
-NEW_SESSION = b"NEW_SESSION"  # [api] in the place of a session's id: open one
 INVOCATIONS = "/invocations"  # where a container of a single model is invoked
 # What a load, list, get or unload may answer at most; an invocation has SageMaker's own limit.
 METRICS_SECONDS = 10.0  # [ours] for an answer with a container's metrics

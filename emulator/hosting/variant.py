@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from emulator.aws.errors import AwsError
 from emulator.containers.contract import Answer, Invocation, StreamedAnswer
+from emulator.containers.session_headers import closed_session, opened_session
 from emulator.events import InvocationEnded, Warned
 from emulator.hosting import routing
 from emulator.hosting.definition import VariantDefinition
@@ -20,7 +21,7 @@ from emulator.hosting.errors import (
     target_model_not_supported,
 )
 from emulator.hosting.instance import Instance
-from emulator.hosting.sessions import OPENED, Sessions
+from emulator.hosting.sessions import Sessions
 from emulator.hosting.tasks import drained, gather_or_cancel
 from emulator.hosting.workspace import Workspace
 from emulator.state import VariantState
@@ -34,7 +35,6 @@ class ProductionVariant:
         self.name = definition.name
         self.weight = definition.weight
         self.instance_type = definition.instance_type
-        self.wire_name = definition.name.encode()
         self.in_flight = 0
         self._invocations = 0
         self._definition = definition
@@ -168,14 +168,16 @@ class ProductionVariant:
         instance.in_flight -= 1
 
     def _note_session(self, answer: Answer, instance: Instance) -> None:
-        if not self._sessions.answered(answer.header, instance):
-            header = (answer.header(OPENED) or b"")[:300].decode("latin-1")
-            self._events.publish(
-                Warned(
-                    f"A container opened a session by a header that cannot be read, {header!r}: no call will be routed "
-                    "to it. X-Amzn-SageMaker-New-Session-Id takes `ID; Expires=YYYY-MM-DDThh:mm:ssZ`."
-                )
-            )
+        if (closed := closed_session(answer)) is not None:
+            self._sessions.close(closed)
+        try:
+            opened = opened_session(answer)
+        except ValueError as error:
+            self._events.publish(Warned(str(error)))
+        else:
+            if opened is not None:
+                session_id, expires = opened
+                self._sessions.open(session_id, instance, expires)
 
     def _publish_end(self, invocation: Invocation, error: AwsError | None = None) -> None:
         measurements = invocation.measurements

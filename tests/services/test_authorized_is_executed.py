@@ -228,7 +228,7 @@ def spied_endpoints(service: Service) -> Any:
                     )
                     return SimpleNamespace(headers=[], body=b"", chunks=no_chunks(), closing=nullcontext())
 
-                return SimpleNamespace(invoke=invoke, invoke_stream=invoke, wire_name=b"AllTraffic")
+                return SimpleNamespace(invoke=invoke, invoke_stream=invoke, name="AllTraffic")
 
             return SimpleNamespace(variant_for=variant_for)
 

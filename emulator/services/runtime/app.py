@@ -17,12 +17,12 @@ from emulator.aws.eventstream import payload_part, stream_exception
 from emulator.aws.protocols import rest_json
 from emulator.aws.request import AwsRequest, decoded
 from emulator.clock import Clock
-from emulator.containers.contract import NEW_SESSION, Answer, Invocation
+from emulator.containers.contract import Answer, Invocation
+from emulator.containers.session_headers import CLOSED, NEW_SESSION, OPENED, SESSION_ID
 from emulator.errors import ContainerError, ContainerTimeout
 from emulator.events import Events, Warned
 from emulator.hosting.endpoint import Endpoint
 from emulator.hosting.endpoints import Endpoints
-from emulator.hosting.sessions import CLOSED, OPENED, SESSION_ID
 from emulator.hosting.variant import ProductionVariant
 from emulator.limits import FORMER_BODY_BYTES, Limits
 from emulator.services.runtime.errors import (
@@ -246,7 +246,10 @@ def _validate_session(session_id: bytes, may_be_new: bool) -> None:
 
 
 def _answer_headers(answer: Answer, variant: ProductionVariant, content_type_header: bytes, request_id: str) -> Headers:
-    headers = [(b"x-amzn-requestid", request_id.encode()), (b"x-amzn-invoked-production-variant", variant.wire_name)]
+    headers = [
+        (b"x-amzn-requestid", request_id.encode()),
+        (b"x-amzn-invoked-production-variant", variant.name.encode()),
+    ]
     for name, value in answer.headers:
         if name == b"content-type":
             headers.append((content_type_header, value))
