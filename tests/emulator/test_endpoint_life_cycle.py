@@ -16,7 +16,10 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.support.aws_clients import invalid
 from tests.support.cloud import ROLE, Cloud
+from tests.support.emulator_in_process import InProcessEmulator
+from tests.support.emulator_process import Emulator
 from tests.support.files import archive, files_below
 from tests.support.processes import open_files_and_threads
 from tests.support.scripted_models import SCRIPTED_CONTAINER
@@ -59,8 +62,8 @@ def alone(tmp_path: Path) -> Iterator[Callable[..., Cloud]]:
     """An emulator of the test's own."""
     clouds: list[Cloud] = []
 
-    def start(*arguments: str) -> Cloud:
-        clouds.append(Cloud(tmp_path / str(len(clouds)), *arguments))
+    def start(*arguments: str, kind: type[InProcessEmulator] | type[Emulator] = InProcessEmulator) -> Cloud:
+        clouds.append(Cloud(tmp_path / str(len(clouds)), *arguments, kind=kind))
         return clouds[-1].start()
 
     yield start
@@ -114,19 +117,11 @@ def long_invocation(cloud: Cloud, endpoint: str) -> Iterator[Future[str]]:
         yield answer
 
 
-def refused(call: Callable[..., Any], *arguments: Any, **more: Any) -> str:
-    """The message of the ValidationException that a call raises."""
-    with pytest.raises(ClientError) as caught:
-        call(*arguments, **more)
-    assert caught.value.response["Error"]["Code"] == "ValidationException", caught.value
-    return caught.value.response["Error"]["Message"]
-
-
 def assert_in_progress(cloud: Cloud, endpoint: str, config: str) -> None:
     words = f'Cannot update in-progress endpoint "{cloud.arn(endpoint)}".'
-    assert refused(cloud.update, endpoint, config) == words
-    assert refused(cloud.adjust, endpoint, {"VariantName": "AllTraffic", "DesiredWeight": 2}) == words
-    assert refused(cloud.api.delete_endpoint, EndpointName=endpoint) == words
+    assert invalid(cloud.update, endpoint, config) == words
+    assert invalid(cloud.adjust, endpoint, {"VariantName": "AllTraffic", "DesiredWeight": 2}) == words
+    assert invalid(cloud.api.delete_endpoint, EndpointName=endpoint) == words
 
 
 # Creating
@@ -137,7 +132,7 @@ def test_an_endpoint_is_creating_until_its_container_is_healthy(cloud: Cloud) ->
     described = cloud.describe("E")
     assert described["EndpointStatus"] == "Creating" and "ProductionVariants" not in described
     assert_in_progress(cloud, "E", "slow")
-    assert refused(cloud.create, "e", "slow").startswith("Cannot create already existing endpoint")
+    assert invalid(cloud.create, "e", "slow").startswith("Cannot create already existing endpoint")
     with pytest.raises(ClientError, match="Endpoint E is Creating"):
         cloud.invoke("E")
     cloud.api.get_waiter("endpoint_in_service").wait(EndpointName="E", WaiterConfig={"Delay": 1})
@@ -157,8 +152,8 @@ def test_a_container_that_exits_at_once_makes_the_endpoint_failed(cloud: Cloud) 
     assert not cloud.containers() and not cloud.disks()
     assert "ProductionVariants" not in cloud.describe("E")
     words = f'Cannot update failed endpoint "{cloud.arn("E")}".'
-    assert refused(cloud.update, "E", "dying") == words
-    assert refused(cloud.adjust, "E", {"VariantName": "AllTraffic", "DesiredWeight": 2}) == words
+    assert invalid(cloud.update, "E", "dying") == words
+    assert invalid(cloud.adjust, "E", {"VariantName": "AllTraffic", "DesiredWeight": 2}) == words
     with pytest.raises(ClientError, match="Endpoint E is Failed"):
         cloud.invoke("E")
     cloud.delete("E")
@@ -189,7 +184,7 @@ def test_a_single_model_that_cannot_be_had_makes_the_endpoint_failed(cloud: Clou
     )
     gone.chmod(0)
     gone.rename(gone.with_suffix(".away"))
-    assert "Could not find model data at s3://bucket/gone.tar.gz" in refused(cloud.create, "Gone", "gone")
+    assert "Could not find model data at s3://bucket/gone.tar.gz" in invalid(cloud.create, "Gone", "gone")
     assert not cloud.disks()
 
 
@@ -200,7 +195,7 @@ def test_a_program_that_cannot_be_run_makes_the_endpoint_failed(cloud: Cloud) ->
     cloud.create("E", cloud.simple("program", image=f"command:{program}"))
     assert "program" in cloud.settled("E", "Failed")["FailureReason"]
     program.unlink()
-    assert f"There is no program '{program}'" in refused(cloud.create, "F", "program")
+    assert f"There is no program '{program}'" in invalid(cloud.create, "F", "program")
 
 
 # UpdateEndpoint
@@ -338,14 +333,14 @@ def test_a_scale_out_that_fails_leaves_all_as_before(cloud: Cloud) -> None:
     assert "FailureReason" not in cloud.settled("E")
 
 
-def test_variants_that_are_not_there_or_named_twice_are_refused(cloud: Cloud) -> None:
+def test_variants_that_are_not_there_or_named_twice_are_invalid(cloud: Cloud) -> None:
     cloud.create("E", cloud.simple("m"))
     cloud.settled("E")
-    assert refused(cloud.adjust, "E", {"VariantName": "Nope", "DesiredWeight": 1}) == (
+    assert invalid(cloud.adjust, "E", {"VariantName": "Nope", "DesiredWeight": 1}) == (
         'The variant name(s) "Nope" is/are not present within endpoint configuration "m".'
     )
     twice = [{"VariantName": "AllTraffic", "DesiredWeight": weight} for weight in (1, 2)]
-    assert refused(cloud.adjust, "E", *twice) == 'The variant name "AllTraffic" was non-unique within the request.'
+    assert invalid(cloud.adjust, "E", *twice) == 'The variant name "AllTraffic" was non-unique within the request.'
     assert cloud.status("E") == "InService"
 
 
@@ -374,7 +369,7 @@ def test_deleting_lets_invocations_end_and_leaves_nothing(cloud: Cloud) -> None:
         cloud.api.delete_endpoint(EndpointName="E")
         assert cloud.status("E") == "Deleting"
         assert_in_progress(cloud, "E", "m")
-        assert refused(cloud.create, "E", "m") == f'Cannot create already existing endpoint "{cloud.arn("E")}".'
+        assert invalid(cloud.create, "E", "m") == f'Cannot create already existing endpoint "{cloud.arn("E")}".'
         with pytest.raises(ClientError, match="Endpoint E is Deleting"):
             cloud.invoke("E")
         assert answer.result() == "done"
@@ -382,7 +377,7 @@ def test_deleting_lets_invocations_end_and_leaves_nothing(cloud: Cloud) -> None:
     assert not cloud.containers() and not cloud.disks()
     with pytest.raises(ClientError, match="Endpoint E of account 123456789012 not found."):
         cloud.invoke("E")
-    assert refused(cloud.describe, "E") == f'Could not find endpoint "{cloud.arn("E")}".'
+    assert invalid(cloud.describe, "E") == f'Could not find endpoint "{cloud.arn("E")}".'
     cloud.create("E", "m")
     cloud.settled("E")
 
@@ -390,7 +385,7 @@ def test_deleting_lets_invocations_end_and_leaves_nothing(cloud: Cloud) -> None:
 @pytest.mark.parametrize("mode", ["SingleModel", "MultiModel"])
 def test_what_is_still_being_extracted_leaves_nothing_either(alone: Callable[..., Cloud], mode: str) -> None:
     cloud = alone("--limit", "drain_seconds=0.1")
-    many = {f"{number}": b"" for number in range(30_000)}
+    many = {f"{number}": b"" for number in range(30_000 if mode == "MultiModel" else 10_000)}
     archive(cloud.s3 / "bucket" / "many" / "many.tar.gz", many)
     # The second container ends before the model of the first is extracted: nobody waits for it any more.
     data = "s3://bucket/many/" + ("" if mode == "MultiModel" else "many.tar.gz")
@@ -417,7 +412,8 @@ def test_what_is_still_being_extracted_leaves_nothing_either(alone: Callable[...
     assert not cloud.disks()
 
 
-def test_endpoints_that_come_and_go_leave_nothing_open(cloud: Cloud) -> None:
+def test_endpoints_that_come_and_go_leave_nothing_open(alone: Callable[..., Cloud]) -> None:
+    cloud = alone(kind=Emulator)
     cloud.simple("m", count=2)
     cloud.simple("dying", start={"exit": 1})
 
@@ -430,7 +426,7 @@ def test_endpoints_that_come_and_go_leave_nothing_open(cloud: Cloud) -> None:
             cloud.api.delete_endpoint(EndpointName=name)
         eventually(lambda: not cloud.api.list_endpoints()["Endpoints"])
 
-    worker = cloud.emulator.worker()
+    worker = cloud.process().worker()
     round(0)
     eventually(lambda: not cloud.containers())
     files, threads = open_files_and_threads(worker)
@@ -450,7 +446,7 @@ def test_endpoints_that_come_and_go_leave_nothing_open(cloud: Cloud) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
 def test_an_end_in_the_middle_of_everything_leaves_no_process(alone: Callable[..., Cloud], number: int) -> None:
-    cloud = alone("--limit", "drain_seconds=0.5")
+    cloud = alone("--limit", "drain_seconds=0.5", kind=Emulator)
     cloud.simple("quick", invoke={"delay": 30})
     cloud.simple("slow", start={"listen": 60})
     cloud.model("first", image=f"command:sh -c 'mkdir {cloud.directory}/one || sleep 60; exec {SCRIPTED_CONTAINER}'")

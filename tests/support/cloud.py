@@ -31,7 +31,7 @@ class Cloud:
         """``kind`` of emulator: one in this process can only be stopped."""
         self.directory, self.state, self.s3 = directory, directory / "state", directory / "s3"
         (self.s3 / "bucket").mkdir(parents=True)
-        self.arguments = ("--limit", "stop_seconds=2", *arguments)
+        self.arguments = ("--limit", "stop_seconds=1", *arguments)
         self.kind = kind
         self.emulator: InProcessEmulator | Emulator
         self._seen: list[psutil.Process] = []
