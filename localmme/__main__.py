@@ -1,4 +1,4 @@
-"""``python -m localmme``: the same as ``localmme``."""
+"""``python -m localmme``: runs ``localmme``."""
 
 from localmme.cli.main import main
 

@@ -1,8 +1,8 @@
 """``localmme serve --access access.yaml``: the file of the users, their keys, and what they may do.
 
 It lists ``Users``; ``MINIMAL_FILE`` is an example. The keys are those of IAM's API [api]; statements and policy
-documents are IAM's own, which can be pasted as they are: JSON is YAML. Every problem is told with its line, all of the
-file's at once, and none with a secret.
+documents are IAM's own, which can be pasted as they are: JSON is YAML. All problems are reported at once, each with
+its line, and without secrets.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ Users:
 
 
 def read(path: Path) -> tuple[User, ...]:
-    """The users that a file describes. Raises SetupError: one line ``FILE:LINE: KEY: MESSAGE`` per problem."""
+    """The users in a file. Raises SetupError: one line ``FILE:LINE: KEY: MESSAGE`` per problem."""
     try:
         source = YamlSource(path.expanduser().read_bytes().decode("utf-8-sig"))
     except FileNotFoundError:
-        raise SetupError(f"There is no file {path}. --access takes the file of who may do what.") from None
+        raise SetupError(f"There is no file {path}. --access takes a file of users and permissions.") from None
     except OSError as error:
         raise SetupError(f"{path} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:
@@ -70,34 +70,34 @@ class _File:
         self._check_twice(users)
         return tuple(users)
 
-    def _user(self, place: Place, asked: Any) -> User:
-        if not isinstance(asked, dict):
-            self._report(place, f"must be a user, with {', '.join(MEMBERS[:3])}, not {described(asked)}")
-            asked = {}
-        for name in asked:
+    def _user(self, place: Place, user: Any) -> User:
+        if not isinstance(user, dict):
+            self._report(place, f"must be a user, with {', '.join(MEMBERS[:3])}, not {described(user)}")
+            user = {}
+        for name in user:
             if name not in MEMBERS:
                 advice = did_you_mean(name, MEMBERS) or f"there are {', '.join(MEMBERS)}"
                 self._report((*place, name), f"is not a member of a user: {advice}")
-        name, key_id = self._text(asked, "UserName", place), self._text(asked, "AccessKeyId", place)
+        name, key_id = self._text(user, "UserName", place), self._text(user, "AccessKeyId", place)
         if name and not USER_NAME.fullmatch(name):
             self._report((*place, "UserName"), f"takes up to 64 letters, digits and +=,.@-_, not {described(name)}")
         if key_id and not ACCESS_KEY_ID.fullmatch(key_id):
             self._report((*place, "AccessKeyId"), f"takes up to 128 letters and digits, not {described(key_id)}")
-        secret = self._text(asked, "SecretAccessKey", place)
-        token = self._text(asked, "SessionToken", place) if "SessionToken" in asked else None
-        return User(name, key_id, secret, token, self._tags(asked, place), tuple(self._statements(asked, place)))
+        secret = self._text(user, "SecretAccessKey", place)
+        token = self._text(user, "SessionToken", place) if "SessionToken" in user else None
+        return User(name, key_id, secret, token, self._tags(user, place), tuple(self._statements(user, place)))
 
-    def _text(self, asked: dict[str, Any], name: str, place: Place) -> str:
-        """A string that has to be there. Its value is not told: it may be a secret."""
-        value = asked.get(name)
+    def _text(self, user: dict[str, Any], name: str, place: Place) -> str:
+        """A required string. Its value is not shown in messages, as it may be a secret."""
+        value = user.get(name)
         if isinstance(value, str) and value:
             return value
         self._report((*place, name), "must be a string; put it in quotes" if value else "is missing")
         return ""
 
-    def _tags(self, asked: dict[str, Any], place: Place) -> tuple[tuple[str, str], ...]:
-        """A mapping, or IAM's list of Key and Value."""
-        tags = asked.get("Tags", {})
+    def _tags(self, user: dict[str, Any], place: Place) -> tuple[tuple[str, str], ...]:
+        """Tags from a mapping, or from IAM's list of Key and Value."""
+        tags = user.get("Tags", {})
         if isinstance(tags, list) and all(isinstance(tag, dict) and {*tag} == {"Key", "Value"} for tag in tags):
             tags = {str(tag["Key"]): tag["Value"] for tag in tags}
         if not isinstance(tags, dict) or not all(isinstance(value, str) for value in tags.values()):
@@ -105,16 +105,16 @@ class _File:
             return ()
         return tuple(tags.items())
 
-    def _statements(self, asked: dict[str, Any], place: Place) -> list[Statement]:
-        """A user without any may do nothing: that can be meant."""
+    def _statements(self, user: dict[str, Any], place: Place) -> list[Statement]:
+        """A user's statements. A user without statements may do nothing, which may be intended."""
         found: list[Statement] = []
-        if "Statement" in asked:
-            found += of_statements(asked["Statement"], (*place, "Statement"), self._report)
-        if "PolicyDocument" in asked:
-            given, where = asked["PolicyDocument"], (*place, "PolicyDocument")
-            documents = [(where, given)]
-            if isinstance(given, list):
-                documents = [((*where, at), one) for at, one in enumerate(given)]
+        if "Statement" in user:
+            found += of_statements(user["Statement"], (*place, "Statement"), self._report)
+        if "PolicyDocument" in user:
+            policy, where = user["PolicyDocument"], (*place, "PolicyDocument")
+            documents = [(where, policy)]
+            if isinstance(policy, list):
+                documents = [((*where, at), one) for at, one in enumerate(policy)]
             for at, document in documents:
                 found += of_document(document, at, self._report)
         return found

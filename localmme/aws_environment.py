@@ -1,4 +1,4 @@
-"""What has to be in the environment of AWS clients so that they talk to the emulator, with no change to their code."""
+"""The environment variables with which AWS clients use the emulator, without a change to their code."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ KEPT_CREDENTIALS = {"env", "shared-credentials-file", "config-file"}
 
 @dataclass(frozen=True)
 class Exports:
-    """Variables for AWS clients, and what their user has to know: why the user's own settings do not count."""
+    """Variables for AWS clients, and a warning if the user's own settings are not used."""
 
     variables: dict[str, str]
     warning: str = ""
 
 
 def aws_environment(url: str, region: str) -> Exports:
-    """What to export; credentials and defaults of the SageMaker SDKs only where the user has none."""
+    """The variables to export; credentials and SageMaker SDK defaults only if the user has none."""
     url = url.rstrip("/")
     credentials, problem = users_credentials()
     variables = {
@@ -57,11 +57,11 @@ def aws_environment(url: str, region: str) -> Exports:
 
 
 def emulator_environment(url: str, region: str) -> dict[str, str]:
-    """The same, but with credentials and a region that go before the user's own."""
+    """Like ``aws_environment``, but with credentials and a region that override the user's own."""
     return {
         "AWS_ENDPOINT_URL": url,
         **PLACEHOLDERS,
-        "AWS_SESSION_TOKEN": "",  # one of the user's would go with other keys
+        "AWS_SESSION_TOKEN": "",  # the user's own would not match these keys
         "AWS_DEFAULT_REGION": region,
         "AWS_REGION": region,
         **_instead_of_broken_settings(users_credentials()[1]),
@@ -79,23 +79,23 @@ def users_credentials() -> tuple[Any, str]:
     session = Session()
     try:
         session.get_scoped_config()
-    except (BotoCoreError, ValueError, OSError) as error:  # a profile that is not there, a file that is none
+    except (BotoCoreError, ValueError, OSError) as error:  # a missing profile, an invalid file
         return None, f"Your AWS configuration cannot be used: {str(error).rstrip('.')}."
     try:
         for provider in session.get_component("credential_provider").providers:
             if provider.METHOD in KEPT_CREDENTIALS and (found := provider.load()) is not None:
                 return found, ""
-    except (BotoCoreError, ValueError, OSError):  # half of them
+    except (BotoCoreError, ValueError, OSError):  # incomplete credentials
         return None, ""
     return None, ""
 
 
 def _instead_of_broken_settings(problem: str) -> dict[str, str]:
-    """What clients read in place of files that nobody can read, or that lack the profile."""
+    """Empty files for clients to read in place of the user's unusable ones."""
     if not problem:
         return {}
     settings = str(CLIENT_CONFIGURATION / "aws_config")
-    # The variable that goes first for botocore, where it is set.
+    # The variable that botocore reads first, if it is set.
     profiles = [name for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE") if name in os.environ] or ["AWS_PROFILE"]
     return {
         "AWS_CONFIG_FILE": settings,
@@ -105,7 +105,7 @@ def _instead_of_broken_settings(problem: str) -> dict[str, str]:
 
 
 def region() -> str:
-    """The region that the emulator pretends to be in."""
+    """The emulator's region."""
     return next(filter(None, map(os.environ.get, REGION_VARIABLES)), DEFAULT_REGION)
 
 

@@ -17,7 +17,7 @@ from localmme.emulator_client import waiting
 from localmme.serve_process import PageRefused, end, launch, page, wait_in_service
 
 END_MARGIN_SECONDS = 5.0
-STATE_SECONDS = 5.0  # for an emulator to tell its endpoints
+STATE_SECONDS = 5.0  # for an emulator to report its endpoints
 LIST = ", "
 MINUTES = len("2030-01-01T00:00")  # of a time, without its seconds: a table has to fit into 80 columns
 
@@ -25,13 +25,13 @@ MINUTES = len("2030-01-01T00:00")  # of a time, without its seconds: a table has
 def detach(arguments: list[str], directory: StateDirectory) -> EmulatorRecord:
     """Start an emulator that outlives this process, and wait until it is InService.
 
-    Raises SetupError, with why it cannot be. Then nothing of it is left, nor after a KeyboardInterrupt.
+    Raises SetupError with the reason when it fails. Nothing is left running then, nor after a KeyboardInterrupt.
     """
     was_there = directory.path.exists()
     process = launch(arguments, directory, subprocess.DEVNULL)
     try:
         with waiting("Starting the emulator"):
-            return wait_in_service(process, directory, float("inf"))  # images may have to be pulled
+            return wait_in_service(process, directory, float("inf"))  # pulling an image may take long
     except BaseException:
         record = directory.record()
         end(process.pid, directory, END_MARGIN_SECONDS + (record.ends_within_seconds if record else 0))
@@ -41,9 +41,9 @@ def detach(arguments: list[str], directory: StateDirectory) -> EmulatorRecord:
 
 
 def port_of(name: str, host: str) -> int:
-    """The port that the last emulator of that name had, so that its clients find it again; 0 if it is not free now."""
+    """The port of the last emulator of that name, which its clients still use; 0 = any, if it is not free."""
     directory = state_directories.named(name)
-    directory.wait_for_leftovers()  # what is left of one that was killed still has the port
+    directory.wait_for_leftovers()  # the remains of a killed emulator may still hold the port
     last = directory.record()
     port = urlsplit(last.url).port if last else None
     if port:
@@ -56,7 +56,7 @@ def port_of(name: str, host: str) -> int:
 
 
 def find(name: str | None) -> EmulatorRecord:
-    """The emulator of that name; without one, the only one that runs. Raises SetupError, with those there are."""
+    """The emulator of that name; None = the only running one. Raises SetupError, which lists the running ones."""
     if name is not None:
         found = state_directories.named(name).living_emulator()
         if found is None:
@@ -82,13 +82,13 @@ def address_of(name: str | None) -> str:
 
 
 def stop(record: EmulatorRecord) -> None:
-    """End an emulator, in order or, when it takes longer than it may, by force; wait until it is gone."""
+    """Stop an emulator, by force if it does not end in time, and wait until it has ended."""
     with waiting(f"Stopping {record.name}"):
         end(record.pid, record.directory, record.ends_within_seconds + END_MARGIN_SECONDS)
 
 
 def listed() -> list[dict[str, Any]]:
-    """The emulators that run, with the names and statuses of their endpoints; None = it does not say."""
+    """The running emulators, with the names and statuses of their endpoints; None = it did not report them."""
     found = []
     for record in state_directories.all_living():
         endpoints: list[dict[str, str]] | None

@@ -1,4 +1,4 @@
-"""boto3 clients of the emulator on which none of the user's own AWS settings has an effect."""
+"""boto3 clients for the emulator that ignore all of the user's own AWS settings."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from localmme.aws_environment import PLACEHOLDERS
 
 
 def client(service_name: str, url: str, region: str, read_timeout_seconds: float, **arguments: Any) -> Any:
-    """A client that talks to this address; ``arguments`` of ``boto3.client`` go before its own."""
+    """A client for this address; ``arguments`` of ``boto3.client`` override its own."""
     import boto3
     from botocore.config import Config
     from botocore.session import Session
 
     relied_on.check(__name__)
-    # Each of botocore's settings without the names by which it is found in the environment and in files.
+    # botocore's settings, without their names in the environment and in files.
     own = {name: (None, None, default, cast) for name, (_, _, default, cast) in Session.SESSION_VARIABLES.items()}
     for file in ("config_file", "credentials_file"):
         own[file] = (None, None, os.devnull, None)

@@ -17,13 +17,13 @@ from emulator.state import EmulatorState, EndpointState, ModelState
 from localmme import state_directories
 from localmme.serve_process import page
 
-# Longer than the emulator waits for a model to load: what takes too long, it tells by itself.
+# Longer than the emulator waits for a model to load: it reports time-outs itself.
 READ_TIMEOUT_SECONDS = 600
-ANSWER_SECONDS = 5.0  # for the emulator to say that it is there
+ANSWER_SECONDS = 5.0  # for the emulator to answer
 
 
 def read_data(data: str) -> bytes:
-    """The bytes that ``--data`` stands for: ``@FILE``, ``-`` for standard input, or the text itself."""
+    """The bytes of ``--data``: from ``@FILE``, from standard input (``-``), or the text itself. Raises SetupError."""
     if data == "-":
         return sys.stdin.buffer.read()
     if not data.startswith("@"):
@@ -35,7 +35,7 @@ def read_data(data: str) -> bytes:
 
 
 def guess_content_type(data: str, body: bytes) -> str:
-    """By the file's name; else JSON if the body is JSON; else just bytes."""
+    """The content type by the file's name; else application/json for JSON; else application/octet-stream."""
     by_name = mimetypes.guess_type(data)[0] if data.startswith("@") else None
     if by_name:
         return by_name
@@ -47,7 +47,7 @@ def guess_content_type(data: str, body: bytes) -> str:
 
 
 def invoke(url: str, endpoint_name: str, target_model: str, body: bytes, **request: str) -> bytes:
-    """The answer's body. Raises SetupError with the AWS error's code and message."""
+    """The response's body. Raises SetupError with the AWS error's code and message."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     from localmme import boto3_session
@@ -78,7 +78,7 @@ def invoke(url: str, endpoint_name: str, target_model: str, body: bytes, **reque
 
 
 def said_by(error: Any) -> str:
-    """What an error of SageMaker Runtime says to a person: of a container's error, first what the container said.
+    """An error of SageMaker Runtime, in words for a person; for a container's error, the container's message first.
 
     ``error`` is botocore's ClientError.
     """
@@ -91,7 +91,7 @@ def said_by(error: Any) -> str:
 
 
 def _did_you_mean(url: str, endpoint_name: str, target_model: str, error: Any) -> str:
-    """Names like one that is not there."""
+    """Advice for an unknown TargetModel: similar names; may be empty."""
     from emulator.suggestions import did_you_mean
 
     if not error.response["Error"]["Message"].startswith("Failed to download model data"):
@@ -106,30 +106,30 @@ def _did_you_mean(url: str, endpoint_name: str, target_model: str, error: Any) -
 
 
 def about(url: str) -> dict[str, Any]:
-    """What the emulator there says of itself: whether it is in service, and its region. Raises SetupError."""
+    """The emulator's health page: whether it is in service, and its region. Raises SetupError when none answers."""
     try:
-        told = page(url.rstrip("/"), "health", ANSWER_SECONDS)
+        health = page(url.rstrip("/"), "health", ANSWER_SECONDS)
     except OSError:
         raise _not_running(url) from None
-    if not isinstance(told, dict) or "region" not in told:
+    if not isinstance(health, dict) or "region" not in health:
         raise SetupError(f"What answers at {url} is no emulator. Name another address with --url.")
-    return told
+    return health
 
 
 def state(url: str) -> EmulatorState:
-    """What is where and how often it was used. Raises SetupError when there is no such emulator."""
+    """The emulator's state: endpoints, instances and models. Raises SetupError when no emulator answers."""
     try:
         with waiting("Asking the emulator"):
-            told = page(url.rstrip("/"), "state")
+            found = page(url.rstrip("/"), "state")
     except OSError:
         raise _not_running(url) from None
-    if not isinstance(told, dict) or "endpoints" not in told:
+    if not isinstance(found, dict) or "endpoints" not in found:
         raise _not_running(url)
-    return cast(EmulatorState, told)
+    return cast(EmulatorState, found)
 
 
 def endpoint_state(url: str, endpoint_name: str) -> EndpointState:
-    """The state of one endpoint. Raises SetupError when there is no such emulator or endpoint."""
+    """The state of one endpoint. Raises SetupError when no emulator answers, or the endpoint does not exist."""
     endpoints = state(url)["endpoints"]
     for endpoint in endpoints:
         if endpoint["endpoint_name"] == endpoint_name:
@@ -138,14 +138,14 @@ def endpoint_state(url: str, endpoint_name: str) -> EndpointState:
     raise SetupError(f"The emulator at {url} has no endpoint {endpoint_name}. It has: {names}.")
 
 
-def print_state(told: EmulatorState) -> None:
+def print_state(state: EmulatorState) -> None:
     """Tables for people; plain text in a pipe."""
     from localmme import tables
 
     console = _console()
-    shown = tables.state(lambda: told)
-    console.print(printable(shown.line), markup=False, highlight=False)
-    for table in shown.tables:
+    view = tables.state(lambda: state)
+    console.print(printable(view.line), markup=False, highlight=False)
+    for table in view.tables:
         console.print(tables.rich_table(tables.fitting(table, console.width)[0]))
         if table.note:
             console.print(table.note)
@@ -162,8 +162,8 @@ def print_models(models: list[ModelState]) -> None:
         console.print(rich_table(table))
         if left_out:
             console.print(f"In a wider terminal, and with --json: {', '.join(left_out)}.")
-        if told := no_archives(models):
-            console.print(printable(told), markup=False, highlight=False)
+        if warning := no_archives(models):
+            console.print(printable(warning), markup=False, highlight=False)
     else:
         console.print("There are no model archives yet.")
 
@@ -171,13 +171,13 @@ def print_models(models: list[ModelState]) -> None:
 def _console() -> Any:
     from rich.console import Console
 
-    # In a pipe there is no screen to fit into: a cut name would be of no use to grep.
+    # A pipe has no width to fit into, and grep needs whole names.
     return Console(width=None if sys.stdout.isatty() else 500)
 
 
 @contextlib.contextmanager
 def waiting(text: str) -> Iterator[None]:
-    """Show that something is being waited for, in a terminal only."""
+    """Show, in a terminal only, what is waited for."""
     if not sys.stderr.isatty():
         yield
         return

@@ -19,7 +19,7 @@ Different from the API [ours]:
   containers are in that of this machine, even with EnableNetworkIsolation. Members that would make the endpoint a
   different one are refused. ``emulator.services.sagemaker.supported_members`` lists both.
 
-Every problem is told with its line, all of the file's at once.
+All problems are reported at once, each with its line.
 """
 
 from __future__ import annotations
@@ -65,11 +65,11 @@ Endpoints:
 
 @dataclass(frozen=True)
 class Section:
-    """One of the file's lists."""
+    """One of the file's top-level lists."""
 
     key: str
-    arguments: str  # the API's shape that each item has
-    name: str  # the member that tells one item from another
+    arguments: str  # the API's shape of its items
+    name: str  # the member that names an item
 
 
 MODELS = Section("Models", "CreateModelInput", "ModelName")
@@ -93,7 +93,7 @@ def _text(path: Path) -> str:
     except FileNotFoundError:
         raise SetupError(f"There is no file {path}. It would describe the endpoints to serve.") from None
     except IsADirectoryError:
-        raise SetupError(f"{path} is a directory: a directory of models is given as --models {path}.") from None
+        raise SetupError(f"{path} is a directory. For a directory of models, use --models {path}.") from None
     except OSError as error:
         raise SetupError(f"{path} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError as error:
@@ -102,7 +102,7 @@ def _text(path: Path) -> str:
 
 
 class _File:
-    """One file while it is read: problems are gathered on the way and raised together at the end."""
+    """Reads one file: collects all problems, and raises them together at the end."""
 
     def __init__(self, path: Path, source: YamlSource) -> None:
         self._path = path
@@ -158,7 +158,7 @@ class _File:
             self._report((ENDPOINTS.key,), f"there is none. A file needs at least:\n\n{MINIMAL_FILE}\n")
 
     def _items(self, document: dict[str, Any], section: Section) -> Iterator[tuple[str, Place, dict[str, Any]]]:
-        """Name, place and value of each item, once it has been checked. An item without a name has ``""``."""
+        """Name, place and value of each checked item. The name is empty if it is missing."""
         items = document.get(section.key)
         if items is None:
             return
@@ -183,7 +183,7 @@ class _File:
             taken[name] = place
 
     def _check(self, of: Shape, request: Any, place: Place) -> None:
-        """Report what the API would refuse, and what is not emulated."""
+        """Report what the API would refuse, and members that are not emulated."""
         refused = dict(unsupported_members(of, request, place))
         for where, advice in refused.items():
             self._report(where, "is not emulated" + appended(advice))
@@ -192,11 +192,11 @@ class _File:
         for problem in problems(of, request, place):
             where, message = problem.place, problem.message
             if any(where[: len(other)] == other for other in refused):
-                continue  # what is refused as a whole
+                continue  # refused as a whole
             if where in own and problem.kind != "type":
                 continue
             if where in unreadable and problem.kind == "type":
-                continue  # because nothing came of it
+                continue  # already reported
             text = self._source.unquoted(where)
             if problem.kind == "type" and problem.bound == "string" and text:
                 message += f': put it in quotes, "{text}"'
@@ -217,14 +217,14 @@ class _File:
             self._check_name((*here, "VariantName"), member(variant, "VariantName", str) or "", taken)
 
     def _check_reference(self, place: Place, name: str | None, known: Collection[str], section: Section) -> None:
-        """Report a name that nothing in this file goes by."""
+        """Report a name that this file does not define."""
         if name is not None and name not in known:
             self._report(place, f"there is no {name} in {section.key}" + appended(did_you_mean(name, known)))
 
     # Model data
 
     def _with_url(self, container: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The same container, with a URL in place of a path."""
+        """A container whose ModelDataUrl is a URL, also if the file has a path."""
         path = self._path_of(container["ModelDataUrl"]) if "ModelDataUrl" in container else None
         if path is None:
             return container
@@ -239,7 +239,7 @@ class _File:
         if url.startswith(REAL_S3):
             found = parse_s3_url(url)
             if not multi_model and found.is_folder:
-                raise SetupError(f"{url} is no object, and Mode SingleModel takes {expected}")
+                raise SetupError(f"{url} is not an object, and Mode SingleModel takes {expected}")
             return found
         path = self._path_of(url)
         if path is None:
@@ -253,12 +253,12 @@ class _File:
         return path.resolve()
 
     def _path_of(self, url: str) -> Path | None:
-        """The path that a ModelDataUrl names; None if it is another URL than a file's."""
+        """The path that a ModelDataUrl names; None for URLs other than ``file``."""
         return path_of(url) if "://" in url else self._directory / os.path.expanduser(url)
 
     # Problems
 
     def _told(self, line: int, place: Place, message: str) -> str:
-        # Whose member it is, the line says.
+        # Without the names of what it is a member of: the line shows that.
         key = dotted_path(place[2:]) or dotted_path(place)
         return f"{self._path}:{line}: {key}: {message}" if key else f"{self._path}:{line}: {message}"

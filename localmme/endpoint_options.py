@@ -1,4 +1,4 @@
-"""From the options that describe an endpoint to its definition, and what can be wrong with them."""
+"""Makes requests of the options that describe an endpoint, and checks them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def start_requests(
     reload: bool,
     environment: Sequence[str],
 ) -> StartRequests:
-    """The requests that create the endpoint. Raises SetupError, in one line, for what cannot work."""
+    """The requests that create the endpoint. Raises SetupError with one line when an option is invalid."""
     if not ENDPOINT_NAME.fullmatch(endpoint_name):
         raise SetupError(
             f"{endpoint_name!r} is not an endpoint name: use up to 63 letters, digits and, between them, hyphens."
@@ -78,7 +78,7 @@ def start_requests(
 
 
 def _image(image: str | None, command: str | None, handler: str | None) -> str:
-    """How the container is written as the member Image. Raises SetupError when it cannot be run."""
+    """The container as a value of the member ``Image``. Raises SetupError when it cannot be run."""
     if image:
         # An image whose name would mean something else there is written with its registry.
         registry = "docker.io/library/" if image.startswith((HANDLER, COMMAND)) else ""
@@ -87,7 +87,7 @@ def _image(image: str | None, command: str | None, handler: str | None) -> str:
 
 
 def _models_folder(text: str) -> str:
-    """The place in S3, with the slash at its end that a directory's name needs there. Raises SetupError."""
+    """An S3 URL with the slash at its end that a prefix needs. Raises SetupError."""
     url = parse_s3_url(text)
     return str(url if url.is_folder else replace(url, key=url.key + "/"))
 

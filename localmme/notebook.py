@@ -29,14 +29,14 @@ EXTENSION = "_localmme"  # the attribute of the shell that holds the notebook's 
 
 
 class HandlerFailed(Exception):
-    """A model's container answered with an error. IPython shows what it said, and no frames that are not the user's."""
+    """A model's container answered with an error. IPython shows its message, without a traceback."""
 
     def _render_traceback_(self) -> list[str]:
         return printable_lines(str(self), indent="").splitlines()
 
 
 class ExportedVariables:
-    """Variables in the environment of this very process, until they are taken back."""
+    """Sets variables in the environment of this process, and restores them later."""
 
     def __init__(self, variables: Mapping[str, str]) -> None:
         self._variables = dict(variables)
@@ -44,11 +44,11 @@ class ExportedVariables:
         path = variables.get("PYTHONPATH", "").split(os.pathsep)
         self._path = [directory for directory in path if directory and directory not in sys.path]
         os.environ.update(variables)
-        sys.path += self._path  # for a process that runs already, the variable comes too late
+        sys.path += self._path  # PYTHONPATH has no effect on a running process
         self._default_session = getattr(sys.modules.get("boto3"), "DEFAULT_SESSION", None)
 
     def take_back(self) -> None:
-        """Restore what was there before, except where the notebook has set something else since."""
+        """Restore the previous values, except of variables that the notebook has changed since."""
         for name, value in self._variables.items():
             before = self._before[name]
             if os.environ.get(name) != value:
@@ -58,7 +58,7 @@ class ExportedVariables:
             else:
                 os.environ[name] = before
         sys.path[:] = [directory for directory in sys.path if directory not in self._path]
-        if "boto3" in sys.modules:  # a default session that was made meanwhile remembers the placeholder credentials
+        if "boto3" in sys.modules:  # a default session created meanwhile has the placeholder credentials
             sys.modules["boto3"].DEFAULT_SESSION = self._default_session  # type: ignore[attr-defined]
 
 
@@ -81,9 +81,9 @@ class Notebook:
         ):
             self._commands.add_command(command)
 
-    @no_var_expand  # IPython would take the braces of JSON for expressions
+    @no_var_expand  # IPython would evaluate the braces of JSON
     def magic(self, line: str, cell: str | None = None) -> Any:
-        """Stand up a SageMaker endpoint on this machine, for this notebook: see %localmme --help.
+        """Run a SageMaker endpoint on this machine, for this notebook: see %localmme --help.
 
         $name stands for the notebook's variable of that name. The body of %%localmme invoke MODEL is the cell.
         """
@@ -102,7 +102,7 @@ class Notebook:
             raise UsageError(printable_lines(str(error))) from None
 
     def stop(self) -> None:
-        """Stop the emulator, if there is one, and take its environment back."""
+        """Stop the emulator, if there is one, and restore the environment."""
         if self._exported is not None:
             self._exported.take_back()
             self._exported = None
@@ -118,7 +118,7 @@ class Notebook:
         }
         if context.params["file"] is not None:
             arguments["file"] = context.params["file"]
-        self.stop()  # a cell that is run again means the same emulator anew
+        self.stop()  # a cell that is run again restarts the emulator
         if self._emulator is not None and self._emulator.url:
             # Where the clients that the notebook has made look for it.
             arguments.setdefault("port", urlsplit(self._emulator.url).port)
@@ -165,33 +165,33 @@ class Notebook:
         return self._emulator
 
 
-SERVE = "Stand up a multi-model endpoint that belongs to this notebook, on any port that is free."
+SERVE = "Run a multi-model endpoint that belongs to this notebook, on any free port."
 INVOKE = "Invoke MODEL (a TargetModel) with --data, or with the text of the cell below %%localmme invoke MODEL."
 SERVED_FILE = click.Argument(["file"], required=False, metavar="[FILE]")
 REQUEST: list[click.Parameter] = [
     click.Argument(["model"]),
     click.Option(["--data"], metavar="@FILE|TEXT", help="The request's body: a file, or a text."),
     click.Option(["--content-type"], help="Content type of the request. [default: detected from the data]"),
-    click.Option(["--accept"], help="Content type wanted for the answer."),
+    click.Option(["--accept"], help="Content type that the answer should have."),
     click.Option(["--endpoint-name"], help="The endpoint's name. [default: that of the first one]"),
 ]
 LINES = click.Option(["-n", "--lines"], type=click.IntRange(1), default=20, show_default=True, help="How many.")
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
-    """What ``%load_ext localmme`` calls."""
+    """Called by ``%load_ext localmme``."""
     notebook = Notebook(shell)
     setattr(shell, EXTENSION, notebook)
     shell.register_magic_function(notebook.magic, "line_cell", "localmme")  # type: ignore[arg-type]
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
-    """What ``%unload_ext localmme`` calls: stops the notebook's emulator."""
+    """Called by ``%unload_ext localmme``: stops the notebook's emulator."""
     getattr(shell, EXTENSION).stop()
 
 
 def _readable(body: bytes) -> Any:
-    """JSON as what it says, text as text, other bytes as they are."""
+    """A response's body: JSON decoded, text as str, other bytes unchanged."""
     try:
         text = body.decode()
     except UnicodeDecodeError:

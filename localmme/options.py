@@ -13,7 +13,7 @@ from emulator.errors import SetupError
 
 
 class ServeOption(click.Option):
-    """An option of ``serve``, by which a command line and a Python program say the same."""
+    """An option of ``serve``, as an option of the command line and as an argument in Python."""
 
     def __init__(
         self,
@@ -23,7 +23,7 @@ class ServeOption(click.Option):
         for_python: bool = True,
         **attributes: Any,
     ) -> None:
-        """``describes_endpoint``: it goes with neither a FILE nor --no-endpoint. ``is_path``: it names a file or a
+        """``describes_endpoint``: cannot be used with a FILE or --no-endpoint. ``is_path``: it names a file or a
         directory. ``for_python``: ``localmme.serve`` takes it as well."""
         super().__init__(names, **attributes)
         self.describes_endpoint, self.is_path, self.for_python = describes_endpoint, is_path, for_python
@@ -36,7 +36,7 @@ class ServeOption(click.Option):
         return (self.name or "").removeprefix("no_")
 
     def python_value(self, typed: Any) -> Any:
-        """What ``localmme.serve`` takes, of a value that came from a command line. Raises SetupError."""
+        """A value from a command line as ``localmme.serve`` takes it. Raises SetupError."""
         if self.turns_off:
             return not typed
         if self.takes_pairs:
@@ -44,7 +44,7 @@ class ServeOption(click.Option):
         return list(typed) if self.multiple else typed
 
     def words(self, value: Any) -> list[str]:
-        """The words of a command line that say what ``localmme.serve`` is called with; none for None."""
+        """The words of a command line for an argument of ``localmme.serve``; empty for None."""
         flag = self.opts[0]
         if value is None:
             return []
@@ -62,7 +62,7 @@ class ServeOption(click.Option):
 
 
 def name_and_value(flag: str, text: str) -> tuple[str, str]:
-    """The two parts of ``NAME=VALUE``. Raises SetupError for other texts, which came with that option."""
+    """The two parts of ``NAME=VALUE``. Raises SetupError, which names the option ``flag``, for other texts."""
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise SetupError(f"{flag} takes NAME=VALUE, not {text!r}.")
@@ -70,7 +70,7 @@ def name_and_value(flag: str, text: str) -> tuple[str, str]:
 
 
 def command_line(values: Mapping[str, Any]) -> list[str]:
-    """The options of a command line that say the same as these arguments of ``localmme.serve``."""
+    """The command line's options for these arguments of ``localmme.serve``."""
     return [word for option in OPTIONS for word in option.words(values.get(option.keyword))]
 
 
@@ -94,7 +94,7 @@ OPTIONS = [
         metavar="FILE[:NAME]",
         describes_endpoint=True,
         is_path=True,
-        help="Python handler for all models. Without it, each archive carries its own (code/inference.py).",
+        help="Python handler for all models. Without it, each archive contains its own (code/inference.py).",
     ),
     ServeOption(
         "--command",
@@ -103,18 +103,19 @@ OPTIONS = [
         help="A multi-model server to run instead of localmme's own.",
     ),
     ServeOption("--gpus", metavar="all|N", describes_endpoint=True, help="GPUs for an image's container."),
-    ServeOption("--no-endpoint", is_flag=True, help="Start without an endpoint: create some through the API."),
+    ServeOption("--no-endpoint", is_flag=True, help="Start without an endpoint. Create endpoints through the API."),
     ServeOption(
         "--s3",
         metavar="DIR",
         is_path=True,
-        help="What S3 serves: each directory in it is a bucket. [default: --models, if local; with --no-endpoint ./s3]",
+        help="Directory that stands for S3: each directory in it is a bucket. [default: --models, if local; with "
+        "--no-endpoint ./s3]",
     ),
     ServeOption(
         "--access",
         metavar="FILE",
         is_path=True,
-        help="Who may do what, such as access.yaml. [default: anybody everything]",
+        help="File of users and their permissions, such as access.yaml. [default: everybody may do everything]",
     ),
     ServeOption(
         "--endpoint-name", default="local", show_default=True, describes_endpoint=True, help="The endpoint's name."
@@ -125,14 +126,14 @@ OPTIONS = [
         default=8080,
         show_default=True,
         type=click.IntRange(0, 65535),
-        help="Port to listen on; 0 takes any.",
+        help="Port to listen on; 0 = any free port.",
     ),
     ServeOption(
         "--allow-host",
         "allow_hosts",
         metavar="NAME",
         multiple=True,
-        help="A name by which clients reach it, beside localhost and --host; *.NAME: all below it. Repeatable.",
+        help="Host name by which clients call it, besides localhost and --host; *.NAME = all below NAME. Repeatable.",
     ),
     ServeOption(
         "--allow-origin",
@@ -144,14 +145,14 @@ OPTIONS = [
     ServeOption(
         "--local-code/--no-local-code",
         default=None,
-        help="May CreateModel run images, handlers and commands on this machine? [default: yes, unless others than "
-        "this machine reach --host, without --access]",
+        help="May CreateModel run images, handlers and commands on this machine? [default: yes, unless other "
+        "machines can reach --host and there is no --access]",
     ),
     ServeOption(
         "--instance-type",
         metavar="ML.TYPE",
         describes_endpoint=True,
-        help="Its memory and vCPUs are those of the instance.",
+        help="Instance type, which gives each instance's memory and vCPUs.",
     ),
     ServeOption(
         "--instances",
@@ -160,7 +161,7 @@ OPTIONS = [
         default=1,
         show_default=True,
         describes_endpoint=True,
-        help="Instances, each with a container and memory of its own.",
+        help="Number of instances, each with its own container and memory.",
     ),
     ServeOption(
         "--memory",
@@ -172,7 +173,7 @@ OPTIONS = [
         "--storage",
         metavar="SIZE",
         describes_endpoint=True,
-        help="Size of the storage volume. [default: by the type, else 100GiB]",
+        help="Size of the storage volume. [default: that of the instance type, else 100GiB]",
     ),
     ServeOption(
         "--max-loaded-models",
@@ -186,7 +187,7 @@ OPTIONS = [
         metavar="N",
         type=click.IntRange(1),
         describes_endpoint=True,
-        help="Worker processes for each model. [default: 1; with --image or --command, what its server takes]",
+        help="Worker processes for each model. [default: 1; with --image or --command, as their server decides]",
     ),
     ServeOption(
         "--no-cache",
@@ -198,7 +199,7 @@ OPTIONS = [
         "--reload",
         is_flag=True,
         describes_endpoint=True,
-        help="Serve a changed archive at once, which SageMaker does not.",
+        help="Serve a changed archive at once (SageMaker does not).",
     ),
     ServeOption(
         "--env",
@@ -207,7 +208,7 @@ OPTIONS = [
         describes_endpoint=True,
         help="Environment of the container. Repeatable.",
     ),
-    ServeOption("--state-dir", metavar="DIR", is_path=True, help="Where logs and extracted models go."),
+    ServeOption("--state-dir", metavar="DIR", is_path=True, help="Directory for logs and extracted models."),
     ServeOption(
         "--limit",
         "limits",
@@ -219,13 +220,13 @@ OPTIONS = [
         "--name",
         metavar="NAME",
         for_python=False,
-        help="By which other commands find it. Its port is then any, unless given.",
+        help="Name by which other commands find the emulator. With it, --port defaults to any free port.",
     ),
     ServeOption(
         "--detach",
         is_flag=True,
         for_python=False,
-        help="Return when it is InService. localmme stop ends it.",
+        help="Run in the background: return when it is InService. localmme stop ends it.",
     ),
     ServeOption("--until-eof", is_flag=True, hidden=True, for_python=False, help="End when standard input ends."),
 ]

@@ -1,4 +1,4 @@
-"""pytest's fixture ``localmme``: an emulator as a test's marker describes it, shared by all tests that say the same.
+"""pytest's fixture ``localmme``: an emulator as a test's marker describes it, shared by tests with equal markers.
 
 pytest imports this module in every run, whether or not a test uses it: what is heavy is imported when it is first used.
 """
@@ -26,17 +26,17 @@ DEFAULTS = {
     "memory": "memory for the container and its models, such as 2GiB",
     "max_loaded_models": "most models in memory at a time",
 }
-# Each says what runs as the container: who says one of them does not mean another one that was said further away.
+# Each says what runs as the container: one of them in a closer marker overrides the others further away.
 CONTAINERS = {"handler", "command", "image"}
 # Emulators that are up at a time, in one process. Each takes about 100 MB, and what its models take. [ours]
 MOST_EMULATORS = 4
 
-Used = tuple["Emulator", int]  # an emulator, and how long its log was when the test began
+Used = tuple["Emulator", int]  # an emulator, and its log's length when the test began
 USED: pytest.StashKey[Used] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Take ``--localmme-models`` and ``localmme_models``, and so on."""
+    """Add the options ``--localmme-models`` (command line), ``localmme_models`` (ini file), and so on."""
     group = parser.getgroup("localmme", "a local SageMaker endpoint for tests")
     for name, meaning in DEFAULTS.items():
         group.addoption(f"--localmme-{name.replace('_', '-')}", metavar=name.upper(), help=f"localmme: {meaning}")
@@ -44,7 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known."""
+    """Register the marker."""
     config.addinivalue_line(
         "markers",
         "localmme(models=..., handler=..., max_loaded_models=..., shared=True, ...): the emulator that the fixture "
@@ -54,13 +54,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class Emulators:
-    """The emulators of this process, by what they were started with, least recently used first."""
+    """The emulators of this process, by their options, least recently used first."""
 
     def __init__(self) -> None:
         self._kept: dict[str, Emulator] = {}
 
     def serving(self, options: Mapping[str, Any]) -> Emulator:
-        """One with these options, InService: that of an earlier test, or a new one. Raises SetupError."""
+        """An emulator with these options, InService: an earlier test's, or a new one. Raises SetupError."""
         from localmme import serve
 
         key = repr(sorted(options.items()))
@@ -93,7 +93,7 @@ def _localmme_emulators() -> Iterator[Emulators]:
 def localmme(request: pytest.FixtureRequest, _localmme_emulators: Emulators) -> Iterator[Emulator]:
     """An emulator whose endpoint is InService, as ``@pytest.mark.localmme(models=..., handler=...)`` describes it.
 
-    Tests that describe the same share one, in each process, with the models that are in its memory; ``shared=False``
+    Tests with equal options share one, in each process, with the models that are in its memory; ``shared=False``
     gives a test its own. Nobody has to stop it.
     """
     from emulator.errors import SetupError
@@ -119,7 +119,7 @@ def localmme(request: pytest.FixtureRequest, _localmme_emulators: Emulators) -> 
 
 @pytest.fixture
 def localmme_environment(localmme: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulator:
-    """The same emulator, and what ``localmme env`` exports is in the environment while the test runs.
+    """The same emulator, with the variables of ``localmme env`` in the environment while the test runs.
 
     For code that makes AWS clients by itself: they find the emulator, with no change to it.
     """
@@ -131,7 +131,7 @@ def localmme_environment(localmme: Emulator, monkeypatch: pytest.MonkeyPatch) ->
 # Not wrapper=True: that is an error in pytest before 7.4, for whoever has localmme beside it.
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
-    """Show with a failed test what its emulator has logged since the test began."""
+    """Add to a failed test's report what its emulator has logged since the test began."""
     outcome = yield
     report = outcome.get_result()
     if report.failed and USED in item.stash:
@@ -140,12 +140,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
 
 
 def _described(item: pytest.Item) -> dict[str, Any]:
-    """The options for localmme.serve: of the closest marker, where it says nothing of the next one, and so on."""
+    """The options for localmme.serve: each from the closest marker that has it, else from the configuration."""
     options = _defaults(item.config)
     for marker in reversed(list(item.iter_markers("localmme"))):
         _check(marker)
         nearer = _absolute(marker.kwargs, item.path.parent)
-        if "file" in nearer or nearer.get("endpoint") is False:  # these describe all by themselves
+        if "file" in nearer or nearer.get("endpoint") is False:  # these describe all endpoints
             options.clear()
         elif CONTAINERS & nearer.keys():
             options = {name: value for name, value in options.items() if name not in CONTAINERS}
@@ -160,7 +160,7 @@ def _described(item: pytest.Item) -> dict[str, Any]:
 
 
 def _defaults(config: pytest.Config) -> dict[str, Any]:
-    """What the configuration file says, and over that what the command line says."""
+    """The options of the configuration file, overridden by those of the command line."""
     written = {name: config.getini(f"localmme_{name}") for name in DEFAULTS}
     typed = {name: config.getoption(f"localmme_{name}") for name in DEFAULTS}
     configured_in = config.inipath.parent if config.inipath else config.rootpath
@@ -193,7 +193,7 @@ def _check(marker: pytest.Mark) -> None:
 
 
 def _absolute(options: Mapping[str, Any], base: Path) -> dict[str, Any]:
-    """The options with the paths among them as they are from anywhere."""
+    """The options with absolute paths."""
     from localmme.options import PYTHON_OPTIONS
 
     paths = {"file", *(option.keyword for option in PYTHON_OPTIONS if option.is_path)}

@@ -23,9 +23,9 @@ from localmme.serve_process import ServeError, end, last_words, launch, log_of, 
 StrPath: TypeAlias = "str | os.PathLike[str]"
 
 STATE_POLL_SECONDS = 0.05
-STARTING_ENDS_WITHIN_SECONDS = 60.0  # of one that has not told its own figure yet
+STARTING_ENDS_WITHIN_SECONDS = 60.0  # for an emulator that has not reported its own figure yet
 END_MARGIN_SECONDS = 5.0
-# Longer than the emulator waits for a model to load: what takes too long, it tells by itself.
+# Longer than the emulator waits for a model to load: it reports time-outs itself.
 READ_TIMEOUT_SECONDS = 600
 
 
@@ -66,14 +66,14 @@ def serve(
 
     ``endpoint=False`` is ``--no-endpoint``, ``cache=False`` is ``--no-cache``, ``local_code=False`` is
     ``--no-local-code``; ``command`` may be a list of words; ``env`` is the container's environment; ``limits`` are such
-    as ``{"invocation_seconds": 5}``. ``port=0`` takes any that is free. Without ``state_dir``, its files are in a
-    temporary directory, which goes with it.
+    as ``{"invocation_seconds": 5}``. ``port=0`` is any free port. Without ``state_dir``, its files are in a
+    temporary directory, which is removed with it.
 
     The emulator is a process of its own. It ends with ``stop``, at the end of a ``with`` block, and when this program
     ends, however it ends.
 
-    Raises ServeError, with the last that it wrote, when it is not InService after ``startup_timeout_seconds``, or
-    cannot be; and SetupError when its directory cannot be used. Then it has ended, as after a KeyboardInterrupt.
+    Raises ServeError, with its last lines of log, when it is not InService after ``startup_timeout_seconds`` or has
+    ended; and SetupError when its directory cannot be used. It has been stopped then, as after a KeyboardInterrupt.
     """
     arguments = {**locals(), "state_dir": None}  # of which each option finds its own
     words = [*command_line(arguments), "--until-eof", *(["--", os.fspath(file)] if file is not None else [])]
@@ -88,13 +88,13 @@ def serve(
 
 
 class Emulator:
-    """A running emulator. ``serve`` makes it; in a ``with`` statement it is stopped at the end of the block."""
+    """A running emulator, made by ``serve``. In a ``with`` statement it is stopped at the end of the block."""
 
     url: str
-    """Where it listens, such as ``http://127.0.0.1:40123``."""
+    """Its address, such as ``http://127.0.0.1:40123``."""
 
     def __init__(self, arguments: list[str], state_directory: StateDirectory | None) -> None:
-        """Started, but not waited for. Call ``serve`` instead."""
+        """Starts the process, without waiting. Use ``serve``."""
         self.url = ""
         self._region = ""
         self._endpoint_name = ""
@@ -138,17 +138,17 @@ class Emulator:
 
     @property
     def is_running(self) -> bool:
-        """Whether its process lives."""
+        """Whether its process runs."""
         return self._log is None and self._process.poll() is None
 
     @property
     def state_directory(self) -> Path:
-        """Where its files are, such as the containers' logs, below ``logs``."""
+        """The directory of its files, such as the containers' logs below ``logs``."""
         return self._directory.path
 
     @property
     def endpoint_name(self) -> str:
-        """The name of its endpoint; of several, of the first one. Raises ServeError when there is none."""
+        """The name of its endpoint, or of the first of several. Raises ServeError when it has no endpoint."""
         if not self._endpoint_name:  # the state takes time: it lists what is in S3
             endpoints = self.state()["endpoints"]
             if not endpoints:
@@ -157,7 +157,7 @@ class Emulator:
         return self._endpoint_name
 
     def client(self, service_name: str, **arguments: Any) -> Any:
-        """A boto3 client for the emulator, with its address and region, and credentials that stand for none.
+        """A boto3 client for the emulator, with its address, its region and placeholder credentials.
 
         The user's own AWS settings (variables, profiles, proxies) do not count. It calls once, without retries, and
         waits for an answer for up to 600 s. ``arguments`` are those of ``boto3.client``, and replace these. Raises
@@ -168,10 +168,10 @@ class Emulator:
         return client(service_name, self.url, self._region, READ_TIMEOUT_SECONDS, **arguments)
 
     def invoke(self, target_model: str | None, body: bytes | str, **arguments: Any) -> bytes:
-        """The body of the answer to an invocation of a model; None is for an endpoint that has a single one.
+        """Invoke a model, and return the response's body. ``None`` as the model is for a single-model endpoint.
 
         ``arguments`` are InvokeEndpoint's, such as ``ContentType="text/csv"`` or ``EndpointName``, which is otherwise
-        ``endpoint_name``. Without a ContentType, it is told from the body, as by ``localmme invoke``: JSON or bytes;
+        ``endpoint_name``. A missing ContentType is detected from the body, as by ``localmme invoke``: JSON or bytes;
         boto3 itself would send none, and handlers that decode by it refuse that. Raises boto3's ClientError, such as
         ModelError, when it is refused or fails.
         """
@@ -187,10 +187,10 @@ class Emulator:
         return answered
 
     def state(self) -> EmulatorState:
-        """What is where and how often it was used: the emulator's page ``/_localmme/state``.
+        """The emulator's state, from its page ``/_localmme/state``: endpoints, instances, models.
 
-        With ``access``, it is asked for with the user's AWS credentials. Raises ServeError when it does not run, and
-        PageRefused, a SetupError as well, when these may not see it.
+        With ``access``, the request is signed with the user's AWS credentials. Raises ServeError when the emulator does
+        not run, and PageRefused, a SetupError, when these credentials do not allow it.
         """
         try:
             found: EmulatorState = page(self.url, "state")
@@ -201,12 +201,12 @@ class Emulator:
             raise ServeError(f"The emulator at {self.url} does not answer: {error}.") from None
 
     def models(self) -> list[ModelState]:
-        """Of the endpoint (the first of several): each model, where it is, and how often it was used."""
+        """The models of the endpoint (the first of several): where each is, and how often it was used."""
         endpoints = self.state()["endpoints"]
         return endpoints[0]["models"] if endpoints else []
 
     def wait_until(self, predicate: Callable[[EmulatorState], Any], timeout_seconds: float = 30.0) -> EmulatorState:
-        """Wait until ``predicate`` of ``state()`` is true; that state.
+        """Wait until ``predicate(state())`` is true, and return that state.
 
         Raises TimeoutError, with the last state, when it was not after so many seconds, and ServeError when the
         emulator has ended.
@@ -221,11 +221,11 @@ class Emulator:
             time.sleep(STATE_POLL_SECONDS)
 
     def logs(self) -> str:
-        """What it has written so far, the containers' output among it; also after its end."""
+        """Its log so far, including the containers' output; also after its end."""
         return self._log if self._log is not None else log_of(self._directory)
 
     def environment(self) -> dict[str, str]:
-        """Variables for another process, by which AWS clients there talk to this emulator, whatever else is set."""
+        """Variables with which AWS clients in another process use this emulator, whatever else is set there."""
         from localmme.aws_environment import emulator_environment
 
         return emulator_environment(self.url, self._region)
@@ -238,7 +238,7 @@ class Emulator:
         """
         if os.getpid() != self._program:
             return
-        # If this is interrupted, the emulator goes on to end by itself, and removes its directory.
+        # If this is interrupted, the emulator still ends by itself, and removes its directory.
         _close(self._process.stdin)
         with self._stopping:
             if self._log is None:

@@ -19,10 +19,10 @@ from emulator.private_files import private_directory, private_opener
 from emulator.state_directory import EmulatorRecord, StateDirectory
 
 POLL_SECONDS, LONGEST_POLL_SECONDS = 0.02, 0.25
-ANSWER_SECONDS = 5.0  # for a page of an emulator that is still busy starting; then it is asked again
-FORBIDDEN, NOT_IN_SERVICE = 403, 503  # the latter from the page of its health
+ANSWER_SECONDS = 5.0  # for one request to an emulator that is still starting; then it is repeated
+FORBIDDEN, NOT_IN_SERVICE = 403, 503  # the latter from its health page
 UNSIGNED = "MissingAuthenticationTokenException"
-TOLD_LINES = 20  # of the log, in an error
+LAST_LINES = 20  # of the log, in an error
 KILLED_SECONDS = 10.0  # for the processes of one that was killed
 # A directory of the user's must not come first on its import path, as with -m: it may hold a queue.py.
 PROGRAM = (
@@ -33,16 +33,16 @@ _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class ServeError(SetupError):
-    """An emulator cannot be started, or has ended; the message holds the last that it wrote."""
+    """An emulator cannot be started, or has ended; the message has its last lines of log."""
 
     def __init__(self, message: str, exit_code: int = 1) -> None:
-        """``exit_code`` is that of its process."""
+        """``exit_code`` is its process's."""
         super().__init__(message)
         self.exit_code = exit_code
 
 
 def launch(arguments: list[str], directory: StateDirectory, stdin: int) -> subprocess.Popen[bytes]:
-    """``localmme serve`` in a session of its own, whose output goes to the log in its state directory.
+    """Start ``localmme serve`` in a session of its own; its output goes to the log in its state directory.
 
     Raises SetupError when the directory cannot be written to, or another emulator lives there.
     """
@@ -65,7 +65,7 @@ def launch(arguments: list[str], directory: StateDirectory, stdin: int) -> subpr
 def wait_in_service(
     process: subprocess.Popen[bytes], directory: StateDirectory, timeout_seconds: float
 ) -> EmulatorRecord:
-    """Wait until it has opened its port, and all endpoints it was given are InService. Raises ServeError."""
+    """Wait until it listens, and all endpoints that it starts with are InService. Raises ServeError."""
     deadline = time.monotonic() + timeout_seconds
     pause = POLL_SECONDS
     while time.monotonic() < deadline:
@@ -81,7 +81,7 @@ def wait_in_service(
 
 
 def end(pid: int, directory: StateDirectory, seconds: float) -> None:
-    """End the emulator of that master in order, or after so many seconds by force; wait until it is gone."""
+    """Stop the emulator with that master process, by force after ``seconds``; wait until it has ended."""
     import psutil
 
     everything: list[psutil.Process] = []
@@ -99,13 +99,13 @@ def end(pid: int, directory: StateDirectory, seconds: float) -> None:
 
 
 class PageRefused(SetupError):
-    """The emulator's access file does not let the user see one of its pages."""
+    """The emulator's access file does not allow the user to see one of its pages."""
 
 
 def page(url: str, name: str, timeout_seconds: float = 60.0) -> Any:
-    """One of the emulator's own pages. Raises OSError, also for what is no such page, and PageRefused.
+    """One of the emulator's own pages, parsed. Raises OSError when there is no such page, and PageRefused.
 
-    It is asked for with the user's AWS credentials if the emulator wants to know who asks.
+    If the emulator requires it, the request is signed with the user's AWS credentials.
     """
     address = f"{url}/_localmme/{name}"
     try:
@@ -128,7 +128,7 @@ def page(url: str, name: str, timeout_seconds: float = 60.0) -> Any:
 
 
 def _opened(address: str, headers: dict[str, str], timeout_seconds: float) -> Any:
-    """The answer, if it is the page, says why it may not be seen, or that the emulator is not in service yet."""
+    """The response, if its status is 200, 403 (refused) or 503 (not yet in service). Otherwise raises OSError."""
     try:
         return _DIRECT.open(urllib.request.Request(address, headers=headers), timeout=timeout_seconds)
     except urllib.error.HTTPError as error:
@@ -138,7 +138,7 @@ def _opened(address: str, headers: dict[str, str], timeout_seconds: float) -> An
 
 
 def _signature(address: str) -> dict[str, str]:
-    """The headers that say who asks, if the user has credentials."""
+    """The headers that sign a request, if the user has credentials."""
     from botocore.auth import SigV4Auth
     from botocore.awsrequest import AWSRequest
 
@@ -166,7 +166,7 @@ def _refusal(url: str, reason: str) -> str:
 
 
 def log_of(directory: StateDirectory) -> str:
-    """What serve has written to its log."""
+    """The log of ``serve``."""
     try:
         return directory.serve_log.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -174,8 +174,8 @@ def log_of(directory: StateDirectory) -> str:
 
 
 def last_words(directory: StateDirectory, otherwise: str) -> str:
-    """The error that serve ended with; or what is said ``otherwise``, and the last lines of its log."""
-    lines = log_of(directory).splitlines()[-TOLD_LINES:]
+    """The error with which ``serve`` ended; else ``otherwise`` and the last lines of its log."""
+    lines = log_of(directory).splitlines()[-LAST_LINES:]
     errors = [number for number, line in enumerate(lines) if line.startswith("Error: ")]
     if errors:
         first, *others = lines[errors[-1] :]
@@ -192,7 +192,7 @@ def _is_in_service(url: str, deadline: float) -> bool:
 
 
 def _wait_gone(processes: list[Any], directory: StateDirectory, seconds: float) -> bool:
-    """Whether they all end within so many seconds, and so does a worker that has lost its master."""
+    """Whether all processes end within ``seconds``, also a worker whose master has ended."""
     deadline = time.monotonic() + seconds
     while any(map(_runs, processes)) or directory.is_in_use():
         if time.monotonic() > deadline:

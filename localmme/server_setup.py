@@ -1,4 +1,4 @@
-"""Takes what the emulator needs of this machine before it serves: its port, its state directory, S3's directory."""
+"""Prepares what the emulator needs of this machine: its port, its state directory, the directory for S3."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def set_up_server(
 
     What is left of an emulator that was killed, and has one of them, is waited for.
 
-    ``s3`` is the directory of S3's buckets; None = there is no S3. ``access`` is the file of who may do what;
+    ``s3`` is the directory of S3's buckets; None = there is no S3. ``access`` is the file of users and permissions;
     None = anybody may do everything. ``local_code`` None = unless anybody in the network could run something.
     """
     hosts = tuple(map(web_guard.host_name, allow_hosts))
@@ -44,7 +44,7 @@ def set_up_server(
     s3_root = _s3_directory(s3) if s3 is not None else None
     named = StateDirectory(Path(state_dir).expanduser().absolute()) if state_dir else None
     if named or port:
-        (named or state_directories.of_port(port)).wait_for_leftovers()  # which still has the port, too
+        (named or state_directories.of_port(port)).wait_for_leftovers()  # these may still hold the port
     listener = _listen(host, port)
     host_or_name = host
     host, port = listener.getsockname()[:2]
@@ -66,7 +66,7 @@ def _users(text: str) -> tuple[User, ...]:
 
 
 def default_s3() -> str:
-    """The directory of S3's buckets where none is named: ``./s3``, which is made. Raises SetupError."""
+    """The default directory of S3's buckets, ``./s3``, which is created. Raises SetupError."""
     directory = Path("s3")
     try:
         directory.mkdir(exist_ok=True)
@@ -93,7 +93,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.listen(BACKLOG)
     except socket.gaierror:
         raise SetupError(
-            f"There is no address {host!r} on this machine. --host takes one, such as 127.0.0.1."
+            f"There is no address {host!r} on this machine. --host takes an address of this machine, such as 127.0.0.1."
         ) from None
     except OSError as error:
         raise SetupError(

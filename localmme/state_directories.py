@@ -1,4 +1,4 @@
-"""The state directories of a user's emulators: those known by name, and temporary ones that go with their emulator."""
+"""The state directories of a user's emulators: named ones, and temporary ones that are removed with their emulator."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ from emulator.private_files import private_opener
 from emulator.state_directory import EmulatorRecord, StateDirectory, is_locked
 
 DEFAULT_URL = "http://127.0.0.1:8080"  # of an emulator without a name
-KEPT_RUNS = 10  # of emulators without a name, whose logs can still be read [ours]
+KEPT_RUNS = 10  # state directories of unnamed emulators to keep, for their logs [ours]
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,62}")
 
 # Those known by name
 
 
 def base() -> Path:
-    """Where the state directories are that are known by name."""
+    """The directory of all named state directories."""
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "localmme"
 
 
 def named(name: str) -> StateDirectory:
-    """The state directory of a name. Raises SetupError for an invalid name."""
+    """The state directory with that name. Raises SetupError for an invalid name."""
     if not NAME.fullmatch(name):
         raise SetupError(f"{name!r} is not a name: use up to 63 letters, digits, hyphens and underscores.")
     return StateDirectory(base() / name)
 
 
 def of_port(port: int) -> StateDirectory:
-    """The state directory of an emulator without a name, which is known by its port."""
+    """The state directory of an unnamed emulator, whose name is its port."""
     return StateDirectory(base() / str(port))
 
 
 def is_known_by_name(directory: StateDirectory) -> bool:
-    """Whether other commands find its emulator by name."""
+    """Whether other commands can find its emulator by name."""
     return directory.path.parent == base()
 
 
 def all_known() -> list[StateDirectory]:
-    """All that are known by name, in the order of their names, whether or not an emulator lives there."""
+    """All named state directories, sorted, whether or not an emulator uses them."""
     try:
         return [StateDirectory(path) for path in sorted(base().iterdir())]
     except OSError:
@@ -54,7 +54,7 @@ def all_known() -> list[StateDirectory]:
 
 
 def all_living() -> list[EmulatorRecord]:
-    """The emulators that run now and are known by name, in the order of their names."""
+    """The running emulators with names, sorted."""
     return [record for directory in all_known() if (record := directory.living_emulator()) is not None]
 
 
@@ -104,7 +104,7 @@ def temporary() -> tuple[StateDirectory, IO[str]]:
 
 
 def _owned(directory: StateDirectory) -> IO[str]:
-    """The lock of its owner."""
+    """The lock of the program that owns a temporary directory."""
     owner = open(directory.owner_lock, "w", opener=private_opener)  # noqa: SIM115
     fcntl.flock(owner, fcntl.LOCK_EX)
     return owner

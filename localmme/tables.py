@@ -1,4 +1,4 @@
-"""What an emulator does, as tables for people: HTML in a notebook, text wherever there is no HTML."""
+"""An emulator's state as tables: HTML in a notebook, text elsewhere."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ class Table:
         return "left" if number == 0 or self.columns[number] in self.left else "right"
 
     @property
-    def shown(self) -> Sequence[Sequence[str]]:
-        """The rows, if they are not too many."""
+    def shown_rows(self) -> Sequence[Sequence[str]]:
+        """The rows to show: at most ``ROWS``."""
         return self.rows[:ROWS]
 
     @property
     def note(self) -> str:
-        """What is left out."""
-        hidden = len(self.rows) - len(self.shown)
+        """A line about the rows that are not shown; empty if all are."""
+        hidden = len(self.rows) - len(self.shown_rows)
         return f"and {hidden} more" if hidden else ""
 
 
@@ -85,10 +85,10 @@ class Shown:
         printer.text(str(self))
 
 
-def state(ask: Callable[[], EmulatorState]) -> Shown:
-    """An emulator's endpoints, with their instances and models. ``ask`` tells its state; an error is shown as well."""
+def state(read: Callable[[], EmulatorState]) -> Shown:
+    """An emulator's endpoints, instances and models. ``read`` returns its state; an error of it is shown."""
     try:
-        now = ask()
+        now = read()
     except SetupError as error:
         return Shown(str(error))
     tables: list[Table] = []
@@ -104,10 +104,10 @@ def state(ask: Callable[[], EmulatorState]) -> Shown:
 def models(listed: Iterable[ModelState], title: str = "") -> Table:
     """Where each model is, and how often it was used.
 
-    What is nowhere and never was loaded is left out: it is a name that somebody has mistyped.
+    A model that is nowhere and was never loaded is left out: its name was mistyped in an invocation.
     """
-    shown = [model for model in listed if model["loads"] or model["in_s3"] or model["on_disk"] or model["in_memory"]]
-    several = len({instance for model in shown for instance in model["instances"]}) > 1
+    existing = [model for model in listed if model["loads"] or model["in_s3"] or model["on_disk"] or model["in_memory"]]
+    several = len({instance for model in existing for instance in model["instances"]}) > 1
     columns = (*MODEL_COLUMNS, INSTANCES_COLUMN) if several else MODEL_COLUMNS
     rows = [
         [
@@ -124,13 +124,13 @@ def models(listed: Iterable[ModelState], title: str = "") -> Table:
             _ago(model["last_used"]),
             *([", ".join(model["instances"])] if several else []),
         ]
-        for model in shown
+        for model in existing
     ]
     return Table(title, columns, rows, ("is in", INSTANCES_COLUMN))
 
 
 def no_archives(listed: Iterable[ModelState]) -> str:
-    """What to say of files among the models that are none; nothing if there are none."""
+    """A warning about files in S3 that are not model archives; empty if there are none."""
     names = [
         model["target_model"]
         for model in listed
@@ -149,13 +149,13 @@ def _memory(model: ModelState) -> str:
 
 
 def _place(model: ModelState) -> str:
-    """The place from which it can be invoked soonest; a model that was deleted from S3 is served on from there."""
+    """Where a model is, the fastest place first; a model deleted from S3 is still served from memory or disk."""
     place = "memory" if model["in_memory"] else "disk" if model["on_disk"] else "S3" if model["in_s3"] else ""
     return place + ("" if model["in_s3"] else ", not S3" if place else "not S3")
 
 
 def _ago(seconds: float | None) -> str:
-    """How long ago a time was: ``7 s``, ``5 min``, ``2 h``, ``3 d``."""
+    """The age of a time: ``7 s``, ``5 min``, ``2 h``, ``3 d``."""
     if seconds is None:
         return "-"
     passed = max(0, int(time.time() - seconds))
@@ -188,7 +188,7 @@ def _instances(endpoint: EndpointState) -> Iterable[list[str]]:
         for instance in variant["instances"]:
             memory, volume = instance["memory"], instance["volume"]
             for number, container in enumerate(instance["containers"]):
-                # What its containers share is told once.
+                # What its containers share is shown once.
                 shared = [
                     str(instance["in_flight"]),
                     _part(memory["used_bytes"], memory["budget_bytes"]),
@@ -218,13 +218,13 @@ def _html(table: Table) -> str:
     title = f"<b>{html.escape(printable(table.title))}</b>" if table.title else ""
     caption = f'<caption style="text-align: left; color: inherit">{title}</caption>' if title else ""
     head = f"<thead>{cells('th', table.columns)}</thead>"
-    body = f"<tbody>{''.join(cells('td', row) for row in table.shown)}</tbody>"
+    body = f"<tbody>{''.join(cells('td', row) for row in table.shown_rows)}</tbody>"
     note = f"<div>{html.escape(table.note)}</div>" if table.note else ""
     return f'<table style="border-collapse: collapse; margin: 8px 0">{caption}{head}{body}</table>{note}'
 
 
 def rich_table(table: Table) -> Any:
-    """The same for a console; plain text in a pipe."""
+    """A table for a console; plain text in a pipe."""
     import rich.table
     from rich.box import SIMPLE
     from rich.text import Text
@@ -233,6 +233,6 @@ def rich_table(table: Table) -> Any:
     made = rich.table.Table(title=title, title_justify="left", box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
     for number, heading in enumerate(table.columns):
         made.add_column(heading, justify="left" if table.align(number) == "left" else "right", overflow="fold")
-    for row in table.shown:
+    for row in table.shown_rows:
         made.add_row(*(Text(printable(cell)) for cell in row))
     return made

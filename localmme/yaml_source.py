@@ -22,7 +22,7 @@ class NotYaml(Exception):
 
 
 class _JsonLoader(yaml.SafeLoader):
-    """Reads the numbers of JSON that YAML 1.1 takes for strings: 1e-05."""
+    """Also reads numbers of JSON that are strings in YAML 1.1, such as 1e-05."""
 
 
 _JsonLoader.add_implicit_resolver(
@@ -31,7 +31,7 @@ _JsonLoader.add_implicit_resolver(
 
 
 class YamlSource:
-    """One document. Raises NotYaml when the text is none.
+    """One document. Raises NotYaml when the text is not valid YAML.
 
     ``value`` is made of dicts with strings as keys, lists and scalars; None for an empty document.
     ``problems`` are keys that are there twice, and what only a program could make sense of, with their lines.
@@ -46,7 +46,7 @@ class YamlSource:
         self.value = None if self._root is None else self._value(self._root, ())
 
     def line(self, place: Place) -> int:
-        """Where a key or an item stands, from 1; of what is not there, where it would belong."""
+        """The line of a key or an item, from 1; of a missing one, the line where it would belong."""
         node, line = self._root, 1
         for step in place:
             if isinstance(node, yaml.MappingNode) and step in (pairs := self._pairs(node)):
@@ -60,7 +60,7 @@ class YamlSource:
         return line
 
     def unquoted(self, place: Place) -> str:
-        """The text of a scalar as it stands there, if it stands there without quotes; else nothing."""
+        """The text of an unquoted scalar, as written; else an empty string."""
         node = self._root
         for step in place:
             if isinstance(node, yaml.MappingNode) and step in (pairs := self._pairs(node)):
@@ -108,7 +108,7 @@ class YamlSource:
         own: dict[str, tuple[yaml.Node, yaml.Node]] = {}
         for key, value in node.value:
             if key.tag == _TAG + "merge":
-                # Of several mappings the first has the last word.
+                # Of several mappings, the first takes precedence.
                 sources = value.value if isinstance(value, yaml.SequenceNode) else [value]
                 for source in reversed(sources):
                     if isinstance(source, yaml.MappingNode) and id(source) not in merging:

@@ -1,4 +1,4 @@
-"""Calls to the container that is checked, each kept as it was sent and as it was answered. None of them raises."""
+"""Calls to the checked container. Each is recorded as an Exchange, with request and answer; none raises."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Headers = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Exchange:
-    """A request and its answer; status 0 = there was none, for the reason that ``problem`` gives."""
+    """A request and its answer. Status 0 = there was no answer; ``problem`` is the reason."""
 
     method: str
     path: str
@@ -55,13 +55,13 @@ class Exchange:
 
     @property
     def sent(self) -> str:
-        """The request in one line for people."""
+        """The request in one line, for the report."""
         headers = "".join(f" {name}: {_cut(value)}" for name, value in self.request_headers)
         return f"{self.method} {_cut(self.path)}{headers}{_excerpt(self.request_body)}"
 
     @property
     def received(self) -> str:
-        """The answer in one line for people."""
+        """The answer in one line, for the report."""
         if not self.status:
             return self.problem
         content_type = self.header("content-type")
@@ -71,7 +71,7 @@ class Exchange:
 
 
 class Caller:
-    """Speaks to one run of a container, over kept connections as the platform does."""
+    """Calls one run of a container, over kept connections as the platform does."""
 
     def __init__(self, host: str, port: int) -> None:
         self.host, self.port = host, port
@@ -137,11 +137,11 @@ def _excerpt(body: bytes) -> str:
     start = body[:SHOWN_CHARACTERS]
     try:
         text = start.decode("utf-8", "strict" if len(body) <= SHOWN_CHARACTERS else "ignore")
-        readable = "".join(text.split()).isprintable()  # what a terminal takes for orders is not shown as it is
+        readable = "".join(text.split()).isprintable()  # control characters are not shown unescaped
     except UnicodeDecodeError:
         readable = False
-    shown = " ".join(text.split()) if readable else repr(start[:60])
-    return f" {shown}{f' ... ({len(body)} bytes)' if len(body) > SHOWN_CHARACTERS else ''}"
+    excerpt = " ".join(text.split()) if readable else repr(start[:60])
+    return f" {excerpt}{f' ... ({len(body)} bytes)' if len(body) > SHOWN_CHARACTERS else ''}"
 
 
 def _cut(value: str) -> str:

@@ -1,4 +1,4 @@
-"""All checks, in their order: what each is called, its sentence of the contract, and what to do if it fails."""
+"""All checks, in their order: name, sentence of the contract, and what to do if it fails."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from localmme.check.finding import Finding, skipped
 from localmme.check.harness import Harness
 from localmme.check.suite import invoking, life, loading, memory, robustness
 
-# Where a sentence is said. DG: "Custom containers contract for multi-model endpoints" and around it
+# The sources of sentences. DG: "Custom containers contract for multi-model endpoints" and around it
 DG, API, GH = "SageMaker developer guide", "SageMaker API reference", "public reports"
 OURS = "not documented, but nothing works without it"
 
@@ -25,19 +25,19 @@ class Check:
     run: Callable[[Harness], Awaitable[Finding]]
     done: str  # what is tried, in a few words
     fix: str  # what to do if it fails
-    needs_container: bool = True  # that runs
-    is_fast: bool = True  # with --fast, only those that are
+    needs_container: bool = True  # whether it needs a running container
+    is_fast: bool = True  # whether it is made with --fast
     depends_on_past: bool = True  # whether what other checks left in the container may make it fail
-    is_of_memory: bool = False  # so that its failure may be why a container ends later
+    is_of_memory: bool = False  # a failure may be the cause of a container's later end
 
     @property
     def contract(self) -> str:
-        """The sentence and where it is said."""
+        """The sentence and its sources."""
         return f"{self.sentence} ({', '.join(self.sources)})"
 
 
 async def _of_all(harness: Harness) -> Finding:
-    return skipped("It is told from the other checks.")
+    return skipped("Its result follows from the other checks.")
 
 
 LONG_USE = Check(
@@ -139,7 +139,7 @@ CHECKS = (
         "Loading a model that is loaded is answered with 409, and changes nothing.",
         (DG,),
         loading.load_duplicate,
-        done="the same load twice",
+        done="one model is loaded twice",
         fix="Answer 409. 200 is a warning: it is loaded. Another error would reach the caller.",
     ),
     Check(
@@ -222,7 +222,7 @@ CHECKS = (
         (DG,),
         invoking.invoke_content_type,
         done="a content type with a parameter in capitals and blanks",
-        fix="Pass it on as it is. What a model does not give back, or refuses, cannot be seen: then it passes.",
+        fix="Pass it on as it is. If a model refuses it or does not return it, the check passes.",
     ),
     Check(
         "invoke-binary",
@@ -232,7 +232,7 @@ CHECKS = (
         done="all 256 bytes",
         fix=(
             "Do not decode bodies. What the model says to them is its own affair, but it must be answered, and "
-            "not with 404. A model that gives back what it was sent must give back the same."
+            "not with 404. A model that returns its input must return the same bytes."
         ),
     ),
     Check(
@@ -256,7 +256,7 @@ CHECKS = (
         "GET of a model that is not loaded is answered with 404.",
         (DG,),
         loading.unknown_model_get,
-        done="the same",
+        done="GET of a name that was never loaded",
         fix="Answer 404. Another 4xx is a warning.",
     ),
     Check(
@@ -264,7 +264,7 @@ CHECKS = (
         "Unloading a model that is not loaded is answered with 404.",
         (DG,),
         loading.unknown_model_unload,
-        done="the same",
+        done="DELETE of a name that was never loaded",
         fix="Answer 404. Any other but a 5xx is a warning.",
     ),
     Check(
@@ -296,7 +296,7 @@ CHECKS = (
         "A container listens on port 8080, or on $SAGEMAKER_BIND_TO_PORT when that is set.",
         (DG,),
         life.bind_to_port,
-        done="it is told another port; of an image, the container in which the checks go on",
+        done="SAGEMAKER_BIND_TO_PORT is another port; an image's container is then used by the checks after it",
         fix="Listen on `$SAGEMAKER_BIND_TO_PORT`, or 8080. A warning for an image without that label.",
         depends_on_past=False,
         is_fast=False,
@@ -311,7 +311,7 @@ CHECKS = (
             "most, of which the best counts"
         ),
         fix=(
-            "60 % given back is enough, less than 30 % is a failure. With glibc, "
+            "60 % released is enough, less than 30 % is a failure. With glibc, "
             "`MALLOC_MMAP_THRESHOLD_=131072` or `MALLOC_ARENA_MAX=1` helps; or a process for each model."
         ),
         depends_on_past=False,
@@ -393,12 +393,12 @@ CHECKS = (
 
 
 def chosen(only: str | None, fast: bool = False) -> Sequence[Check]:
-    """The checks of these names, separated by commas; all if None, or all that are ``fast``.
+    """The checks with these names, separated by commas; None = all, or with ``fast`` all fast ones.
 
-    Raises SetupError for one that there is not.
+    Raises SetupError for an unknown name.
     """
     if only is not None and fast:
-        raise SetupError("--only and --fast exclude each other: each says which checks are made.")
+        raise SetupError("--only and --fast exclude each other: each selects checks.")
     if only is None:
         return [check for check in CHECKS if check.is_fast or not fast]
     names = [name.strip() for name in only.split(",") if name.strip()]
@@ -406,8 +406,8 @@ def chosen(only: str | None, fast: bool = False) -> Sequence[Check]:
     for name in names:
         if name not in known:
             similar = similar_names(name, known, similarity=0.4)
-            hint = f" Near it: {', '.join(similar)}." if similar else ""
+            hint = f" Similar: {', '.join(similar)}." if similar else ""
             raise SetupError(f"There is no check {name!r}.{hint} `localmme check --list` names all.")
     if not names:
-        raise SetupError("--only takes names of checks; `localmme check --list` names all.")
+        raise SetupError("--only takes names of checks; `localmme check --list` lists them.")
     return [check for check in CHECKS if check.name in names]

@@ -1,4 +1,4 @@
-"""From the options of ``localmme check`` to its report and its exit code."""
+"""Runs ``localmme check``: from its options to its report and exit code."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ def check(
     as_json: bool,
     junit: str | None,
 ) -> int:
-    """Do as the options say; the exit code.
+    """Make the checks, and return the exit code.
 
-    0 = no check failed, 1 = some did, 2 = they could not be made, 128 and a signal's number = it ended them.
+    0 = no check failed, 1 = at least one failed, 2 = they could not be made, 128 + N = signal N ended them.
     """
     try:
         checks = chosen(only, fast)
@@ -85,10 +85,10 @@ def check(
     except SetupError as error:
         print(f"Error: {printable_lines(str(error))}", file=sys.stderr)
         return COULD_NOT_RUN
-    except KeyboardInterrupt:  # before there was anything to end
+    except KeyboardInterrupt:  # before anything was started
         print("Interrupted; nothing is left running.", file=sys.stderr)
         return INTERRUPTED + signal.SIGINT
-    except Exception:  # of the checks themselves: it says nothing of the container
+    except Exception:  # a bug in the checks, which says nothing about the container
         traceback.print_exc()
         print("Error: a check failed inside localmme.", file=sys.stderr)
         return COULD_NOT_RUN
@@ -108,7 +108,7 @@ async def _run(
     working: WorkingDirectory,
     display: Display,
 ) -> tuple[list[Result], int]:
-    """What was found, and the number of the signal that has ended it; 0 = none."""
+    """The results, and the number of the signal that has ended the checks; 0 = none."""
     loop = asyncio.get_running_loop()
     models = Models(archives, under_test.models, working.path / "archives")
 
@@ -124,7 +124,7 @@ async def _run(
     caught: list[int] = []
 
     def interrupt(number: int) -> None:
-        if not caught:  # a second one would break off the cleaning up
+        if not caught:  # a second signal would interrupt the cleanup
             caught.append(number)
             display.say("stopping the container")
             task.cancel()
@@ -133,19 +133,19 @@ async def _run(
         loop.add_signal_handler(number, interrupt, number)
     await asyncio.wait([task])
     if not task.cancelled():
-        task.result()  # what went wrong is raised here
+        task.result()  # raises the exception, if any
     return runner.results, caught[0] if caught else 0
 
 
 async def _prepare_and_run(
     runner: Runner, under_test: ContainerUnderTest, models: Models, working: WorkingDirectory, display: Display
 ) -> None:
-    """Make the checks, with all that they need."""
+    """Prepare the container and the models, and make the checks."""
     try:
         if working.left_containers:
-            with contextlib.suppress(SetupError):  # of another engine, perhaps
+            with contextlib.suppress(SetupError):  # perhaps on another engine
                 await under_test.engine.sweep()
-        display.say("finding what is to be checked")
+        display.say("preparing the container")
         await under_test.prepare()
         display.say("extracting the models")
         await asyncio.to_thread(models.extract)
@@ -165,10 +165,10 @@ def _container_under_test(
     engine: Engine,
 ) -> ContainerUnderTest:
     if sum(map(bool, (image, command, handler, url))) > 1:
-        raise SetupError("--image, --command, --handler and --url exclude each other: each says what is checked.")
+        raise SetupError("--image, --command, --handler and --url exclude each other: each names a container.")
     variables = dict(name_and_value("--env", text) for text in environment)
     if url:
-        RunningContainer(url)  # whether it is an address
+        RunningContainer(url)  # raises for an invalid address
         if variables:
             raise SetupError("--env is for a container that is started here, not for one at --url.")
     return ContainerUnderTest(
@@ -204,7 +204,7 @@ def _runs(image: str | None, command: str | None, handler: str | None) -> Image 
         return image_of(image)
     if command:
         return command_of(command)
-    return replace(embedded_server(handler), takes_socket=False)  # its port is checked, as that of any other
+    return replace(embedded_server(handler), takes_socket=False)  # its port is checked like that of other containers
 
 
 def _pulling(event: ImagePulling) -> str:
@@ -213,21 +213,21 @@ def _pulling(event: ImagePulling) -> str:
 
 @dataclass(frozen=True)
 class Display:
-    """What a person sees of it meanwhile."""
+    """Where progress and results are shown."""
 
     say: Callable[[str], None]  # what is being done
-    printer: report.Printer | None  # of the results; None = they are wanted as JSON
+    printer: report.Printer | None  # of the results; None = they are printed as JSON at the end
 
 
 @contextmanager
 def _display(as_json: bool) -> Iterator[Display]:
-    """Results go to standard output. What is being done, and for how long already, is shown in a terminal only."""
+    """Results go to standard output. The current check and its duration are shown in a terminal only."""
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     out, err = Console(highlight=False), Console(stderr=True)
     printer = None if as_json else report.Printer(out)
-    console = out if printer else err  # not beside results that go elsewhere: they come often enough
+    console = out if printer else err  # the progress line must not mix with results in a file
     if not console.is_terminal:
         yield Display(lambda text: None, printer)
         return

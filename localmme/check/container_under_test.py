@@ -1,4 +1,4 @@
-"""The container under test: an image, a command, or one that somebody else runs; and its runs, one after the other."""
+"""The container under test (an image, a command, or a container that runs already), and its runs."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ from emulator.limits import Limits
 from localmme.check.calls import Caller, Exchange
 
 LAST_LINES = 12  # of the container's log, in a report
-STOP_SECONDS = 5.0  # from SIGTERM to SIGKILL where it is not the stop that is checked
+STOP_SECONDS = 5.0  # from SIGTERM to SIGKILL, except in the check of the stop
 PATIENT_PING_SECONDS = 10.0  # whether pings are fast enough is a check of its own
-OTHER_PORT_SECONDS = 1.0  # without an answer at the port that it was told, before others are tried
+OTHER_PORT_SECONDS = 1.0  # without an answer at the assigned port, before others are tried
 END_SECONDS = 0.5  # for the news that a container has ended, after it dropped a connection
 
 
 class NotHealthy(Exception):
-    """A run did not come to answer its pings; the text says how that was."""
+    """A run did not become healthy; the text says why."""
 
 
 @dataclass
 class ContainerUnderTest:
-    """What to run, and how the platform would."""
+    """What to run, and with which settings of the platform."""
 
-    runs: Image | Command | None  # None = it runs already, at ``url``
+    runs: Image | Command | None  # None = a running container at ``url``
     url: str
     environment: Mapping[str, str]
     memory_bytes: int
     directory: Path
     limits: Limits
     engine: Engine
-    image: KnownImage | None = None  # once it was found
+    image: KnownImage | None = None  # known after ``prepare``
 
     @property
     def models(self) -> Path:
@@ -53,7 +53,7 @@ class ContainerUnderTest:
 
     @property
     def is_ours(self) -> bool:
-        """Whether it is started and stopped here, so that its memory can be measured as well."""
+        """Whether it is started and stopped here; then its memory can be measured, too."""
         return self.runs is not None
 
     @property
@@ -61,12 +61,12 @@ class ContainerUnderTest:
         return isinstance(self.runs, Command)
 
     async def prepare(self) -> None:
-        """Find what is to be run. Raises SetupError when it is not there."""
+        """Find the image, if it is one. Raises SetupError when it does not exist."""
         if isinstance(self.runs, Image):
             self.image = await self.engine.image(self.runs.reference)
 
     def new_run(self, *, shares_instance: bool = False) -> ContainerRun:
-        """A run that is not started yet; ``shares_instance`` = it must bind to another port than 8080."""
+        """A new run, not started yet; ``shares_instance``: it must bind to a port other than 8080."""
         settings = ContainerSettings(
             name="primary",
             environment={"SAGEMAKER_MULTI_MODEL": "true", **self.environment},
@@ -88,14 +88,14 @@ class ContainerUnderTest:
 
 
 class ContainerRun:
-    """One run of it, from its start to its end."""
+    """One run of the container, from its start to its end."""
 
     def __init__(self, under_test: ContainerUnderTest, settings: ContainerSettings, limits: Limits) -> None:
         self._under_test, self._limits = under_test, limits
         self._lines: deque[str] = deque(maxlen=LAST_LINES)
         self.container = under_test.container(settings, limits, self._lines.append)
         self.caller = Caller("", 0)
-        self.told_port = 0  # where it was to listen; the caller has where it does
+        self.assigned_port = 0  # SAGEMAKER_BIND_TO_PORT; ``caller.port`` is where it listens
         self._watch: asyncio.Task[str] | None = None
 
     async def start(self) -> float:
@@ -106,7 +106,7 @@ class ContainerRun:
         began = time.perf_counter()
         await self.container.start()
         self._watch = asyncio.create_task(self.container.wait())
-        self.told_port = self.container.port
+        self.assigned_port = self.container.port
         self.caller = Caller(self.container.host, self.container.port)
         seconds = self._limits.startup_seconds
         health = await first_health(self._watch, lambda: self._problem(began), seconds)
@@ -117,14 +117,14 @@ class ContainerRun:
         return time.perf_counter() - began
 
     async def ended(self, wait: float = 0.0) -> str | None:
-        """How it ended, in words that follow "it"; None while it runs. Waits for so many seconds for its end."""
+        """How it ended, in words that follow "it"; None while it runs. Waits for that for some seconds."""
         if self._watch is None:
             return None
         await asyncio.wait([self._watch], timeout=wait)
         return self._watch.result() if self._watch.done() else None
 
     async def is_healthy(self) -> bool:
-        """Whether it runs and answers its pings, however slowly."""
+        """Whether it runs and answers pings, however slowly."""
         return await self.ended() is None and (await self._ping(self.caller)).status == 200
 
     async def stop(self, kill_seconds: float = STOP_SECONDS) -> float:
@@ -160,7 +160,7 @@ class ContainerRun:
         return await caller.call("GET", "/ping", timeout=PATIENT_PING_SECONDS)
 
     async def _elsewhere(self) -> bool:
-        """Find the port at which a process listens that did not bind to the one that it was told."""
+        """Find the port of a process that did not bind to its assigned port."""
         for port in await asyncio.to_thread(listening_ports):
             caller = Caller(self.container.host, port)
             if (await self._ping(caller)).status == 200:
@@ -171,7 +171,7 @@ class ContainerRun:
 
 
 class RunningContainer(Container):
-    """A container that runs already, and goes on to run: its models' directories are those of this machine."""
+    """A container that somebody else runs. Its models' directories are those of this machine."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url if "//" in url else f"//{url}", scheme="http")
@@ -191,7 +191,7 @@ class RunningContainer(Container):
         return await never
 
     async def stop(self, seconds: float | None = None) -> None:
-        """It is not ours to stop."""
+        """Nothing to do: somebody else stops it."""
 
     async def memory_used(self) -> int:
         raise ContainerError("the memory of a container that runs elsewhere cannot be measured")
@@ -204,12 +204,12 @@ class RunningContainer(Container):
 
 
 def listening_ports() -> list[int]:
-    """Where the processes below this one listen."""
+    """The ports at which the processes below this one listen."""
     ports = set()
     for process in psutil.Process().children(recursive=True):
         try:
             connections = process.net_connections("tcp")
-        except psutil.Error:  # it has ended, or may not be looked at
+        except psutil.Error:  # it has ended, or is not accessible
             continue
         ports |= {connection.laddr.port for connection in connections if connection.status == psutil.CONN_LISTEN}
     return sorted(ports)

@@ -1,4 +1,4 @@
-"""What a check found: its verdict, in which words, and by which exchange."""
+"""What a check has found: a verdict, its explanation, and the exchange that shows it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from localmme.check.calls import Exchange
 
 
 class Verdict(str, Enum):
-    """How it ended.
+    """The outcome of a check.
 
     fail: SageMaker would break on it: an endpoint does not come up, a model cannot be used, an invocation fails.
     warn: the contract's sentence is not kept, but the platform copes.
-    skipped: it could not be told, for the reason in the detail.
+    skipped: it could not be checked; the detail says why.
     """
 
     PASS = "pass"
@@ -25,13 +25,15 @@ class Verdict(str, Enum):
 
 @dataclass(frozen=True)
 class Finding:
+    """What a check has found. (What is wrong with an archive is a ``pack.mistakes.Mistake``.)"""
+
     verdict: Verdict
     detail: str
-    exchange: Exchange | None = None  # that which told; None = it was not told by one
+    exchange: Exchange | None = None  # the exchange that shows it; None = none does
 
 
 class CheckEnded(Exception):
-    """Ends a check from wherever it is with a finding."""
+    """Raised to end a check with a finding."""
 
     def __init__(self, finding: Finding) -> None:
         super().__init__(finding.detail)
@@ -55,7 +57,7 @@ def skipped(detail: str, exchange: Exchange | None = None) -> Finding:
 
 
 def skip(detail: str, exchange: Exchange | None = None) -> NoReturn:
-    """End the check under way: it cannot be told."""
+    """End the check under way as skipped."""
     raise CheckEnded(skipped(detail, exchange))
 
 

@@ -1,4 +1,4 @@
-"""What a check works with: a container that runs, models for it, a sample request, and the calls of the contract."""
+"""What checks work with: a running container, models for it, a sample request, and the calls of the contract."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_PAGES = 1000
 
 @dataclass(frozen=True)
 class Sample:
-    """A request that the models should be able to answer; ``by_user`` = its user gave it."""
+    """A request that the models should be able to answer; ``by_user``: from --data, not the default."""
 
     body: bytes
     content_type: str
@@ -37,21 +37,21 @@ class Listing:
     entries: list[dict[str, Any]]
     pages: int
     exchange: Exchange  # of the last page
-    problem: str  # what is wrong with it; empty = nothing
+    problem: str  # what is wrong with it; empty = it is valid
 
     def names(self) -> list[str]:
-        """What the entries are named; those without a name are left out."""
+        """The names of the entries; those without a name are left out."""
         return [entry["modelName"] for entry in self.entries if "modelName" in entry]
 
     @property
     def nameless(self) -> bool:
-        """Whether it has entries that do not say which model they are of."""
+        """Whether it has entries without a model's name."""
         return len(self.names()) < len(self.entries)
 
 
 @dataclass(frozen=True)
 class FullMemory:
-    """A container whose memory is full."""
+    """A container whose memory is full of models."""
 
     loaded: list[Model]
     refused: Model
@@ -60,7 +60,7 @@ class FullMemory:
 
 
 class Harness:
-    """Each check gets the same; what a check has loaded is unloaded after it."""
+    """Shared by all checks. After each check, the models that it has loaded are unloaded."""
 
     def __init__(self, under_test: ContainerUnderTest, models: Models, sample: Sample) -> None:
         self.under_test, self.models, self.sample = under_test, models, sample
@@ -70,27 +70,27 @@ class Harness:
         self.slowest_load = 0.0  # seconds
         self.ever_loaded = False  # whether this run has had models
         self.full: FullMemory | None = None  # left for the next check
-        self.cannot_fill = ""  # why memory does not come to be full
+        self.cannot_fill = ""  # why memory cannot be filled
         self._kept: Model | None = None
         self.loaded: dict[str, Model] = {}
 
     # Life
 
     async def restart(self, *, shares_instance: bool = False) -> None:
-        """A new run in place of the one there is. Raises SetupError and NotHealthy."""
+        """Stop the container, and start a new run. Raises SetupError and NotHealthy."""
         await self.stop()
         self.run = run = self.under_test.new_run(shares_instance=shares_instance)
         self.started_in = await run.start()
 
     async def stop(self, kill_seconds: float = STOP_SECONDS) -> float:
-        """End what runs, with SIGKILL so many seconds after SIGTERM; the seconds that it took."""
+        """Stop the container, with SIGKILL ``kill_seconds`` after SIGTERM. Returns the seconds that it took."""
         run, self.run, self.full = self.run, None, None
         self.ever_loaded, self._kept = False, None
         self.loaded.clear()
         return await run.stop(kill_seconds) if run is not None else 0.0
 
     async def fresh(self) -> None:
-        """A run without a past, for what must not be disturbed by one. Ends the check if it does not come up."""
+        """Restart the container unless it never had a model. Ends the check if it does not become healthy."""
         if self.run is not None and not self.ever_loaded:
             return
         try:
@@ -122,25 +122,25 @@ class Harness:
         return await self.running.caller.call(method, path, body, headers, timeout=timeout)
 
     async def ping(self) -> Exchange:
-        """As the platform does it, which waits for 2 s."""
+        """GET /ping, with the platform's time-out of 2 s."""
         return await self.call("GET", "/ping", timeout=self.limits.ping_seconds)
 
     async def load(self, model: Model, url: str | None = None) -> Exchange:
-        """POST /models. ``url`` in place of where the model is."""
+        """POST /models. ``url`` replaces the model's directory."""
         if url is None:
             try:
                 url = await self.running.container.deliver(model.directory)
             except ContainerError as error:
                 fail(f"The model could not be brought to the container: {error}.")
         self.ever_loaded = True
-        self.loaded[model.name] = model  # whatever comes of it: it may be there all the same
+        self.loaded[model.name] = model  # also after an error, as it may be loaded nevertheless
         answer = await self.post_models({"model_name": model.name, "url": url}, model.target_model)
         if answer.ok:
             self.slowest_load = max(self.slowest_load, answer.seconds)
         return answer
 
     async def post_models(self, content: Any, target_model: str = "") -> Exchange:
-        """POST /models with that as its JSON; bytes are sent as they are."""
+        """POST /models with a body: JSON, or bytes sent unchanged."""
         body = content if isinstance(content, bytes) else json.dumps(content).encode()
         headers = [("Content-Type", "application/json")]
         if target_model:
@@ -163,11 +163,11 @@ class Harness:
         body: bytes | None = None,
         content_type: str | None = None,
         extra: Iterable[tuple[str, str]] = (),
-        plain: bool = False,
+        no_headers: bool = False,
     ) -> Exchange:
-        """Invoke it with the sample, or another body; ``plain`` = without content type and accept."""
+        """Invoke a model with the sample or another body; ``no_headers``: without Content-Type and Accept."""
         headers = []
-        if not plain:
+        if not no_headers:
             headers.append(("Content-Type", content_type or self.sample.content_type))
             if self.sample.accept:
                 headers.append(("Accept", self.sample.accept))
@@ -203,13 +203,13 @@ class Harness:
     # What checks need before they begin
 
     async def model(self) -> Model:
-        """A loaded model, which checks have in turn as long as it stays loaded. Ends the check if there can be none."""
+        """A loaded model that checks share while it stays loaded. Ends the check if it cannot be loaded."""
         if self._kept is None or self._kept.name not in self.loaded or (await self.get(self._kept)).status != 200:
             self._kept = await self.own_model()
         return self._kept
 
     def keep(self, model: Model) -> None:
-        """Let further checks have this loaded model, too."""
+        """Share this loaded model with further checks."""
         self._kept = model
 
     async def own_model(self) -> Model:
@@ -221,11 +221,11 @@ class Harness:
         return model
 
     async def several(self, count: int) -> list[Model]:
-        """So many loaded models. Ends the check if they cannot be loaded."""
+        """``count`` loaded models. Ends the check if they cannot be loaded."""
         return [await self.own_model() for _ in range(count)]
 
     async def url_of_nothing(self) -> tuple[Model, str]:
-        """A model whose directory is not there, and the url that it would have."""
+        """A model whose directory does not exist, and its url."""
         near = await asyncio.to_thread(self.models.copy)
         url = await self.running.container.deliver(near.directory)
         name = new_name()
@@ -241,7 +241,7 @@ class Harness:
         )
 
     async def invoked(self, model: Model) -> Exchange:
-        """The answer to the sample. Ends the check if it does not tell what the container does with a good request."""
+        """The answer to the sample. Ends the check if the model does not answer it successfully."""
         answer = await self.invoke(model)
         if not answer.ok:
             skip(
@@ -264,7 +264,7 @@ class Harness:
         models = [model for model in self.loaded.values() if model is not self._kept]
         for model in models:
             answer = await self.unload(model)
-            if not answer.status:  # it answers nothing any more
+            if not answer.status:  # it no longer answers
                 break
         self.loaded = {self._kept.name: self._kept} if self._kept is not None else {}
         for model in models:
@@ -272,14 +272,14 @@ class Harness:
 
 
 class TimeLimit:
-    """A span of time that a check may fill."""
+    """A limited time for a part of a check."""
 
     def __init__(self, seconds: float) -> None:
         self._began, self._end = time.monotonic(), time.monotonic() + seconds
 
     @property
     def seconds(self) -> float:
-        """Since it began."""
+        """Seconds since it began."""
         return time.monotonic() - self._began
 
     @property

@@ -1,4 +1,4 @@
-"""Whether the memory of a container grows from round to round of load and unload, told from a series of figures.
+"""Decides from a series of figures whether a container's memory grows with each load and unload.
 
 A leak adds to the memory in every round, for as long as there are rounds. Correct code makes memory rise too:
 allocators keep an arena for each thread, a JVM touches its heap bit by bit, collectors let it rise and fall. That comes
@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from enum import Enum
 
 WARM_UP_ROUNDS = 10  # a quarter of them, if they are few
-ENOUGH_ROUNDS = 50  # for a failure; with fewer, a warning is all that there can be
-EARLY_ROUNDS = 40  # after which a series that is flat needs no more
+ENOUGH_ROUNDS = 50  # for a failure; fewer give a warning at most
+EARLY_ROUNDS = 40  # after which a flat series is complete
 PARTS = 10
 RISING_SHARE = 0.75  # of the steps from part to part, to count as rising all the time
 EVEN_SHARE = 0.25  # of an even step, to count as a step at all
 GROWTH_BYTES, GROWTH_SHARE = 50 * 1024, 0.01  # a round, and of a model: what is less than either is not seen
 FEW_GROWTH_BYTES = 2 * 1024**2  # a round, where there are few of them
-FEW_GROWTH_SHARE = 0.5  # of a model, where there are few rounds: only whole models that stay can be told then
+FEW_GROWTH_SHARE = 0.5  # of a model, for few rounds: then only models that stay in memory can be recognized
 
 
 class Trend(Enum):
@@ -32,7 +32,7 @@ class Trend(Enum):
 
 @dataclass(frozen=True)
 class MemoryGrowth:
-    """What a series of figures says."""
+    """The result for a series of figures."""
 
     rounds: int
     trend: Trend
@@ -68,7 +68,7 @@ def memory_growth(figures: Sequence[int], model_bytes: int = 0) -> MemoryGrowth:
 
 
 def is_flat(figures: Sequence[int]) -> bool:
-    """Whether there are enough rounds to say already that it does not grow."""
+    """Whether there are enough rounds to decide that memory does not grow."""
     if len(figures) < EARLY_ROUNDS:
         return False
     steady = figures[WARM_UP_ROUNDS:]

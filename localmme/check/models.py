@@ -1,4 +1,4 @@
-"""The models to try: archives extracted as an instance does it, and copies of them under names of their own."""
+"""The models for the checks: archives, extracted as on an instance, and copies under other names."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOST_BYTES = SINGLE_MODEL_GIB * GIB  # of one archive
 class Model:
     """One model on the storage volume."""
 
-    name: str  # as the platform makes it up: 32 hexadecimal digits
+    name: str  # like the platform's: 32 hexadecimal digits
     directory: Path  # <models>/<name>/model
     target_model: str  # the caller's name, which is only a header
     archive: Path
@@ -40,7 +40,7 @@ class Models:
         self._numbers = itertools.count(1)
 
     def extract(self) -> None:
-        """Raises SetupError when an archive cannot be read."""
+        """Extract the archives. Raises SetupError when one cannot be read."""
         self._volume.mkdir(parents=True, exist_ok=True)
         for archive, original in zip(self.archives, self._originals):
             original.parent.mkdir(parents=True)
@@ -82,12 +82,12 @@ class Models:
         name = name or new_name()
         source = self.archives[(number if archive is None else archive) % len(self.archives)]
         stem = source.name.removesuffix(".gz").removesuffix(".tar")
-        # Each has a target model of its own: Triton knows a model by it.
+        # Each has a target model of its own, by which Triton identifies models.
         directory = self._volume / name / "model"
         directory.parent.mkdir(parents=True, exist_ok=True)
         return Model(name, directory, f"{stem}-{number}.tar.gz", source)
 
 
 def new_name() -> str:
-    """A name as the platform makes them up."""
+    """A name like the platform's."""
     return secrets.token_hex(16)

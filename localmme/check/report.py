@@ -1,4 +1,4 @@
-"""What was found, for people (as it comes), for programs (JSON) and for the pages of a CI (JUnit XML)."""
+"""Reports of the results: for people (as they come), for programs (JSON) and for CI systems (JUnit XML)."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def as_data(results: Sequence[Result], interrupted: bool = False) -> dict[str, Any]:
-    """Plain data: ``{"interrupted": ..., "checks": [...]}``.
+    """The report for JSON: ``{"interrupted": ..., "checks": [...]}``.
 
-    ``sent`` and ``received`` are empty where no exchange told, ``fix`` where there is nothing to do.
+    ``sent`` and ``received`` are empty without an exchange, ``fix`` if there is nothing to do.
     """
     return {
         "interrupted": interrupted,
@@ -54,12 +54,12 @@ def as_data(results: Sequence[Result], interrupted: bool = False) -> dict[str, A
 
 
 def as_json(results: Sequence[Result], interrupted: bool = False) -> str:
-    """The same as a JSON document."""
+    """The report as a JSON document."""
     return json.dumps(as_data(results, interrupted), indent=2, ensure_ascii=False)
 
 
 def write_junit(results: Sequence[Result], path: Path) -> None:
-    """Write JUnit XML: a warning is a test that passed, and says what it warns of. Raises SetupError."""
+    """Write JUnit XML. A warning is a passed test with the warning as its output. Raises SetupError."""
     counts = Counter(result.finding.verdict for result in results)
     suite = ElementTree.Element(
         "testsuite",
@@ -92,7 +92,7 @@ def write_junit(results: Sequence[Result], path: Path) -> None:
 
 
 def as_text(result: Result) -> str:
-    """All there is to say of a result, in lines."""
+    """A result in full, as lines of text."""
     exchange = result.finding.exchange
     lines = [
         f"{result.finding.verdict.value}: {result.finding.detail}".rstrip(": "),
@@ -118,7 +118,7 @@ class Printer:
         self._not_made: list[Result] = []  # in a row, for the same reason
 
     def found(self, result: Result) -> None:
-        """Print a result; what was not made for one and the same reason is told in one line."""
+        """Print a result. Checks that were not made for the same reason share a line."""
         self._counts[result.finding.verdict] += 1
         if not result.was_made:
             self._not_made.append(result)

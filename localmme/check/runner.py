@@ -1,8 +1,8 @@
 """Runs the checks one after the other, each in a time box, on a container that is healthy when it begins.
 
-Starting a container is what takes the time, so that checks share one. What a check finds may then be the fault of those
-before it: a model that they left in memory, say. So no check fails by a container that others have used: it is made
-again in a fresh one, and what went wrong in the used one is told by the check ``long-use``.
+Checks share a container, because starting one takes most of the time. So a failure may have its cause in earlier
+checks, such as a model that they left in memory. Therefore a check that fails in a used container is made again in a
+fresh one, and the failure in the used one is reported by the check ``long-use``.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from localmme.check.finding import CheckEnded, Finding, Verdict, failed, passed,
 from localmme.check.harness import Harness
 
 BOX_SECONDS = 60.0  # for a check of quick models
-BOX_LOADS, BOX_STARTS = 20, 3  # and that many loads and starts as slow as those seen
+BOX_LOADS, BOX_STARTS = 20, 3  # plus that many of the slowest loads and starts so far
 HEALTH_TRIES = 3
-AGAIN_SECONDS = 45.0  # for all that is made again in fresh containers; a check more may begin when they are not up
-LOOK_SECONDS = 1.0  # between two looks at the memory in use, which take some processor time
+AGAIN_SECONDS = 45.0  # in all, for checks made again; the last may end later
+MEASURE_SECONDS = 1.0  # between two measurements of memory, which take some processor time
 
 
 @dataclass(frozen=True)
@@ -34,19 +34,19 @@ class Result:
     check: Check
     finding: Finding
     seconds: float
-    was_made: bool = True  # False = not tried at all, as there is no container
+    was_made: bool = True  # False = not tried, as there was no container
 
 
 @dataclass(frozen=True)
 class Incident:
-    """Something that a container did which others had used before, and a fresh one did not do."""
+    """A failure in a used container that did not happen in a fresh one."""
 
     text: str  # a sentence
-    is_end: bool  # of the container
+    is_end: bool  # whether the container ended
 
 
 class Runner:
-    """Makes checks, and tells of each as it begins and when it is through."""
+    """Makes checks, and reports the beginning and the result of each."""
 
     def __init__(
         self,
@@ -55,15 +55,15 @@ class Runner:
         begins: Callable[[Check, int], None],
         found: Callable[[Result], None],
     ) -> None:
-        """``begins`` is called with the check's number from 1."""
+        """``begins`` gets a check and its number, from 1; ``found`` gets its result."""
         self._checks, self._harness, self._begins, self._found = checks, harness, begins, found
         self.results: list[Result] = []  # so far
         self._unusable = ""  # why no further check can be made
         self._incidents: list[Incident] = []
-        self._used_by: list[str] = []  # the checks that the container has been through
+        self._used_by: list[str] = []  # the checks made in this container
         self._memory: list[tuple[str, int]] = []  # bytes in use, and the check after which that was; "" = none yet
-        self._has_failed = False  # the last check, so that it has told already what the container did
-        self._looked = 0.0  # when, last
+        self._has_failed = False  # whether the last check failed, and so has reported the container's end
+        self._measured_at = 0.0  # when memory was last measured
         self._again_seconds = 0.0
 
     async def run(self) -> None:
@@ -96,7 +96,7 @@ class Runner:
         self._found(result)
 
     async def _make_ready(self) -> Finding | None:
-        """Have a healthy container. Otherwise: note why no check can be made; what that is for the first of them."""
+        """Make sure of a healthy container. Otherwise no check can be made; returns the finding for the first."""
         run = self._harness.run
         if run is not None:
             for _ in range(HEALTH_TRIES):
@@ -157,7 +157,7 @@ class Runner:
         await self._used(check, self._harness.run)
         if again.verdict is Verdict.FAIL:
             return again
-        if again.verdict is Verdict.SKIPPED:  # it tells nothing of the container
+        if again.verdict is Verdict.SKIPPED:  # it says nothing about the container
             return finding
         how = f"the container {ended}." if ended else f"this was found: {finding.detail}"
         self._incidents.append(Incident(f"{check.name}, after {past}: {how}{memory}", ended is not None))
@@ -193,36 +193,40 @@ class Runner:
         return finding
 
     async def _used(self, check: Check, before: object) -> None:
-        """Note that the container has been through a check, which had begun with the run ``before``."""
-        if self._harness.run is not before:  # it has had one of its own
+        """Record that a check was made in the container; ``before`` is the run when it began."""
+        if self._harness.run is not before:  # it used a container of its own
             self._forget()
         if check.needs_container:
             self._used_by.append(check.name)
             await self._look(check.name)
 
     def _forget(self) -> None:
-        self._used_by, self._memory, self._looked = [], [], 0.0
+        self._used_by, self._memory, self._measured_at = [], [], 0.0
 
     async def _look(self, after: str) -> None:
         now = time.monotonic()
-        if self._harness.under_test.is_ours and self._harness.run is not None and now - self._looked >= LOOK_SECONDS:
+        if (
+            self._harness.under_test.is_ours
+            and self._harness.run is not None
+            and now - self._measured_at >= MEASURE_SECONDS
+        ):
             self._memory.append((after, await self._harness.running.container.memory_used()))
-            self._looked = now
+            self._measured_at = now
 
     def _past(self) -> str:
-        """The checks that the container has been through, in words; empty if there are none."""
+        """The checks made in this container, in words; empty if there are none."""
         names = self._used_by
         return ", ".join(names) if len(names) <= 3 else f"{len(names)} checks (from {names[0]} to {names[-1]})"
 
     def _growth(self) -> str:
-        """How the memory in use has changed meanwhile, in words."""
+        """How the memory in use has changed, in words."""
         if len(self._memory) < 2:
             return ""
         (_, first), *_, (after, last) = self._memory
         return f" Memory in use: {format_size(first)} when it had started, {format_size(last)} after {after}."
 
     def _long_use(self) -> Finding:
-        """What containers did that were used by one check after the other."""
+        """The result of ``long-use``: failures in used containers."""
         count = sum(each.was_made and each.check.needs_container for each in self.results)
         if not self._harness.under_test.is_ours:
             return skipped("A container that runs already cannot be compared with a fresh one.")

@@ -1,4 +1,4 @@
-"""The directory of one run of the checks, and the removal of what killed runs left behind."""
+"""The directory of one run of the checks; directories of killed runs are removed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class WorkingDirectory:
 @contextmanager
 def working_directory() -> Iterator[WorkingDirectory]:
     """A new directory, locked for as long as this process lives, and deleted afterwards. Raises SetupError."""
-    base = state_directories.base() / ".checks"  # which is no emulator's name
+    base = state_directories.base() / ".checks"  # not a valid name of an emulator
     try:
         private_directory(base)
         with _locked(

@@ -427,7 +427,7 @@ def test_places_of_model_data(folder: Path, monkeypatch: pytest.MonkeyPatch, url
             "6: PrimaryContainer.ModelDataUrl: s3:///models names no bucket: write s3://BUCKET/PREFIX."
         ]),
         (["one.tar.gz", "s3://bucket/models/"], [
-            "11: Containers[0].ModelDataUrl: s3://bucket/models/ is no object, and Mode SingleModel takes "
+            "11: Containers[0].ModelDataUrl: s3://bucket/models/ is not an object, and Mode SingleModel takes "
             "one model archive (.tar.gz)"
         ]),
         (["handler:handler.py", "handler:" + "x" * 300], [

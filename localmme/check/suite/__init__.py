@@ -1,1 +1,1 @@
-"""The checks, by topic. Each is a coroutine that takes a Harness, tries something, and returns its Finding."""
+"""The checks, by topic. Each is a coroutine that gets a Harness and returns a Finding."""

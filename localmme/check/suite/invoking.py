@@ -1,4 +1,4 @@
-"""Invocations: what a model is sent, and what comes back."""
+"""Checks of invocations: what a model gets, and what it answers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def invoke_headers(harness: Harness) -> Finding:
     if not answer.ok:
         return failed("The model answers the sample, but not with the longest headers that there may be.", answer)
     # Callers may leave out both. What the model makes of it is its own affair, but it has to be answered.
-    bare = await harness.invoke(model, plain=True)
+    bare = await harness.invoke(model, no_headers=True)
     if not bare.status:
         return failed("A request without Content-Type and Accept must be answered.", bare)
     if bare.status == 404:
@@ -56,19 +56,19 @@ async def invoke_content_type(harness: Harness) -> Finding:
     model = await harness.model()
     sample = await harness.invoked(model)
     if not sample.header("content-type"):
-        return warned("The answer has no Content-Type: callers cannot tell what it is.", sample)
+        return warned("The answer has no Content-Type: callers do not know what it is.", sample)
     marked = f"{harness.sample.content_type}; {MARK}"
     answer = await harness.invoke(model, content_type=marked)
     if not answer.status or answer.status == 404:
-        return failed("With a parameter added to its content type, the model is not found or not heard.", answer)
+        return failed("With a parameter in the content type, the model is not found or does not answer.", answer)
     if not answer.ok:  # such as 415, or a handler that compares the whole: nothing that was not in the sample is owed
         return passed("The model refuses a parameter in its content type, which is its own affair.", answer)
     got = answer.header("content-type") or ""
     if MARK.partition("=")[0].lower() in got.lower() and marked not in got:
         return failed(f"The content type {marked!r} has come back as {got!r}.", answer)
-    told = answer.body.decode("utf-8", "replace")
-    if MARK.partition("=")[0].lower() in told.lower() and MARK not in told.replace('\\"', '"'):
-        return failed(f"The content type {marked!r} is not what the model was given.", answer)
+    text = answer.body.decode("utf-8", "replace")
+    if MARK.partition("=")[0].lower() in text.lower() and MARK not in text.replace('\\"', '"'):
+        return failed(f"The content type {marked!r} is not what the model got.", answer)
     accept = harness.sample.accept.partition(";")[0].strip().lower()
     if accept and "*" not in accept and "," not in accept and not got.lower().startswith(accept):
         return warned(f"{harness.sample.accept} was to be accepted, but the answer is {got!r}.", answer)

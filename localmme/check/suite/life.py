@@ -75,21 +75,22 @@ async def starts(harness: Harness) -> Finding:
 async def bind_to_port(harness: Harness) -> Finding:
     if not harness.under_test.is_ours:
         return skipped(NOT_OURS)
-    if harness.under_test.is_process:  # it was told a port from the start
-        told, port = harness.running.told_port, harness.running.caller.port
-        if told != port:
-            return failed(f"SAGEMAKER_BIND_TO_PORT was {told}, but it listens on port {port}.")
-        return passed(f"It listens on port {port}, as it was told.", harness.running.caller.last)
+    if harness.under_test.is_process:  # it has had an assigned port from the start
+        assigned, port = harness.running.assigned_port, harness.running.caller.port
+        if assigned != port:
+            return failed(f"SAGEMAKER_BIND_TO_PORT was {assigned}, but it listens on port {port}.")
+        return passed(f"It listens on port {port}, as SAGEMAKER_BIND_TO_PORT says.", harness.running.caller.last)
     try:
         await harness.restart(shares_instance=True)  # which the checks after it use as well
-        return passed(f"It listens on port {harness.running.told_port}, as it was told.", harness.running.caller.last)
+        detail = f"It listens on port {harness.running.assigned_port}, as SAGEMAKER_BIND_TO_PORT says."
+        return passed(detail, harness.running.caller.last)
     except (NotHealthy, SetupError) as error:
         run = harness.running
         await harness.stop()
-        detail = f"With SAGEMAKER_BIND_TO_PORT={run.told_port} it does not come up on that port. {error}"
+        detail = f"With SAGEMAKER_BIND_TO_PORT={run.assigned_port} it does not listen on that port. {error}"
         image = harness.under_test.image
         if image is not None and BIND_TO_PORT_LABEL.partition("=")[0] not in image.labels:
-            # It does not say that it can, so nobody can ask it to.
+            # Without the label, the platform never assigns it a port.
             return warned(f"{detail} Without the label, it can only be alone on an instance.", run.caller.last)
         return failed(f"{detail} {run.last_words()}", run.caller.last)
 

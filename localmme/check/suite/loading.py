@@ -1,4 +1,4 @@
-"""Loading models, and what the container says of those that it has."""
+"""Checks of loads and unloads, and of the lists of loaded models."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ async def list_models(harness: Harness) -> Finding:
 
 
 def _described(model: Model, content: dict[str, object], answer: Exchange) -> Finding | None:
-    """What is amiss with how a model is described."""
+    """What is wrong with a model's description; empty if it is valid."""
     missing = [member for member in ("modelName", "modelUrl") if member not in content]
     if missing:
         return warned(f"It lacks {' and '.join(missing)}. The platform copes.", answer)
@@ -214,7 +214,7 @@ async def concurrent_loads(harness: Harness) -> Finding:
 
 
 async def _listed(harness: Harness) -> Listing:
-    """The list. Ends the check if it is none."""
+    """The list of models. Ends the check if it is invalid."""
     listing = await harness.listing()
     if listing.problem:
         fail(f"{listing.problem[0].upper()}{listing.problem[1:]}.", listing.exchange)
@@ -246,8 +246,8 @@ async def unknown_model_get(harness: Harness) -> Finding:
     if answer.status == 404:
         return passed(exchange=answer)
     if answer.ok or not 400 <= answer.status < 500:
-        return failed("A model that is not loaded is told by 404; this does not say so.", answer)
-    return warned("A model that is not loaded is told by 404. Another error of the 400s is understood as well.", answer)
+        return failed("The answer for a model that is not loaded must be 404.", answer)
+    return warned("The answer for a model that is not loaded must be 404. Another 4xx is understood as well.", answer)
 
 
 async def unknown_model_unload(harness: Harness) -> Finding:
@@ -255,7 +255,9 @@ async def unknown_model_unload(harness: Harness) -> Finding:
     if answer.status == 404:
         return passed(exchange=answer)
     if answer.ok or 400 <= answer.status < 500:
-        return warned("A model that is not loaded is told by 404. The platform copes: it is not there.", answer)
+        return warned(
+            "The answer for a model that is not loaded must be 404. The platform copes: the model is gone.", answer
+        )
     return failed(
         "To unload a model that is not loaded is answered with 404; this is an error of the container.", answer
     )

@@ -1,4 +1,4 @@
-"""Memory: given back by unloads, not lost over time, and when there is none left, said so."""
+"""Checks of memory: unloads release it, it is not lost over time, and 507 when it runs out."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from localmme.check.harness import FullMemory, Harness, TimeLimit
 from localmme.check.memory_growth import MemoryGrowth, Trend, is_flat, memory_growth
 from localmme.check.models import Model
 
-MEASURABLE_BYTES = 8 * 1024**2  # below that, models cannot be told from what a server takes for itself
+MEASURABLE_BYTES = 8 * 1024**2  # less than that cannot be distinguished from the server's own memory
 MOST_MEASURED, LOADING_SECONDS = 16, 10.0  # models, and for their loads
-MEASUREMENTS, MEASURING_SECONDS = 3, 15.0  # of what is given back, at most; no further one begins after the latter
-GIVEN_BACK, HALF_GIVEN_BACK = 0.6, 0.3  # shares of what was taken, for pass and warn
-SETTLE_SECONDS, LOOK_SECONDS = 3.0, 0.25  # for memory to go back after the answer
+MEASUREMENTS, MEASURING_SECONDS = 3, 15.0  # of released memory, at most; none begins after that time
+RELEASED, HALF_RELEASED = 0.6, 0.3  # shares of the memory taken, for pass and warn
+SETTLE_SECONDS, LOOK_SECONDS = 3.0, 0.25  # for memory to be released after the answer
 ROUNDS, ROUNDS_SECONDS = 100, 10.0
-FEWEST_ROUNDS, FEWEST_SECONDS = 10, 20.0  # that tell anything; for these there is more time
+FEWEST_ROUNDS, FEWEST_SECONDS = 10, 20.0  # needed for a result; these have more time
 SETTLED_BYTES, TOLD_BYTES = 1024**2, 4 * 1024**2
 MOST_COPIES, FILL_SECONDS = 400, 25.0
 HOPELESS_SHARE = 0.25  # of the memory: a server may refuse long before it is full
-FORETOLD_COPIES, FORETOLD_SECONDS = 10, 2.0  # after which it is plain whether memory will be full in time
+FORETOLD_COPIES, FORETOLD_SECONDS = 10, 2.0  # after which it is clear whether memory will be full in time
 
 
 @dataclass(frozen=True)
 class MemoryGivenBack:
-    """What some models took, and what was left of that when they were unloaded; bytes."""
+    """The memory that some models took, and what remained after they were unloaded; in bytes."""
 
     models: int
     taken: int
@@ -36,7 +36,7 @@ class MemoryGivenBack:
 
     @property
     def share(self) -> float:
-        """Of what was taken, what was given back."""
+        """The share of the taken memory that was released."""
         return (self.taken - self.left) / self.taken
 
     def __str__(self) -> str:
@@ -53,7 +53,7 @@ async def unload_frees_memory(harness: Harness) -> Finding:
     clock = TimeLimit(MEASURING_SECONDS)
     best = await _given_back(harness)
     for _ in range(MEASUREMENTS - 1):
-        if best.share >= GIVEN_BACK or clock.is_up:
+        if best.share >= RELEASED or clock.is_up:
             break
         # A server may take memory for itself the first few times, as a JVM does for its heap; a model's is never given
         # back, however often one looks.
@@ -62,15 +62,15 @@ async def unload_frees_memory(harness: Harness) -> Finding:
         except CheckEnded:  # it takes no more, for it uses what it did not give back: then the first figure stands
             break
     advice = "The platform unloads models to get their memory"
-    if best.share >= GIVEN_BACK:
+    if best.share >= RELEASED:
         return passed(str(best), best.answer)
-    if best.share >= HALF_GIVEN_BACK:
+    if best.share >= HALF_RELEASED:
         return warned(f"{best} {advice}, and gets less of it than it expects.", best.answer)
     return failed(f"{best} {advice}: in the end there is none for any.", best.answer)
 
 
 async def _given_back(harness: Harness) -> MemoryGivenBack:
-    """Load some models and unload them. Ends the check if that does not tell."""
+    """Load some models and unload them. Ends the check if they take too little memory to measure."""
     clock = TimeLimit(LOADING_SECONDS)
     base = await harness.memory()
     models: list[Model] = []
@@ -88,8 +88,8 @@ async def _given_back(harness: Harness) -> MemoryGivenBack:
         taken = await harness.memory() - base
     if taken < MEASURABLE_BYTES / 2:
         skip(
-            f"{len(models)} models take {format_size(max(taken, 0))} together, which cannot be told from what the "
-            "server takes for itself. Check it with a larger model."
+            f"{len(models)} models take {format_size(max(taken, 0))} together, which is too little to "
+            "distinguish from the server's own memory. Check it with a larger model."
         )
     for model in models:
         answer = await harness.unload(model)
@@ -97,7 +97,7 @@ async def _given_back(harness: Harness) -> MemoryGivenBack:
             skip("It takes models that unload: see the check unload.", answer)
     settling = TimeLimit(SETTLE_SECONDS)
     left = await harness.memory() - base
-    while left > (1 - GIVEN_BACK) * taken and not settling.is_up:
+    while left > (1 - RELEASED) * taken and not settling.is_up:
         await asyncio.sleep(LOOK_SECONDS)
         left = await harness.memory() - base
     return MemoryGivenBack(len(models), taken, left, answer)
@@ -110,7 +110,9 @@ async def load_unload_growth(harness: Harness) -> Finding:
     if len(rounds.figures) < FEWEST_ROUNDS:
         await rounds.make(FEWEST_ROUNDS - len(rounds.figures), FEWEST_SECONDS - ROUNDS_SECONDS)
     if len(rounds.figures) < FEWEST_ROUNDS:
-        return skipped(f"{len(rounds.figures)} rounds in {rounds.seconds:.0f} s are too few to tell.", rounds.answer)
+        return skipped(
+            f"{len(rounds.figures)} rounds in {rounds.seconds:.0f} s are too few for a result.", rounds.answer
+        )
     growth = memory_growth(rounds.figures, rounds.model_bytes)
     if growth.trend is Trend.GROWING and await _settles(harness, growth.before):
         return passed(f"{rounds.summary(growth)}. It rises, and falls again when the container rests.", rounds.answer)
@@ -233,7 +235,7 @@ async def reload_after_507(harness: Harness) -> Finding:
 
 
 async def fill(harness: Harness) -> FullMemory:
-    """Load until one is refused. Ends the check if that does not come to be."""
+    """Load models until one is refused. Ends the check if none is."""
     if harness.cannot_fill:
         skip(harness.cannot_fill)
     await harness.empty()

@@ -1,4 +1,4 @@
-"""What the platform does not send, or only if asked to, must not end a container: it holds everybody's models."""
+"""Checks of requests that the platform sends rarely or never: they must not end the container."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from emulator.hosting.metrics_scraping import problem_of
 from localmme.check.finding import Finding, failed, passed, warned
 from localmme.check.harness import Harness
 
-METRICS = "/metrics"  # [api] where ContainerMetricsConfig has them read, unless it names another path
+METRICS = "/metrics"  # [api] the default path of ContainerMetricsConfig
 PATHS = (("GET", "/"), ("GET", "/no/such/path"), ("POST", "/no-such-path"), ("DELETE", "/models"), ("PUT", "/models"))
 BROKEN = (
     b'{"model_name": ',
