@@ -72,7 +72,7 @@ class Limits:
             name, _, text = setting.partition("=")
             if name not in known:
                 similar = similar_names(name, known, similarity=0.3)
-                others = f"Near it: {', '.join(similar)}." if similar else f"The limits are {', '.join(known)}."
+                others = f"Similar: {', '.join(similar)}." if similar else f"The limits are {', '.join(known)}."
                 raise SetupError(f"There is no limit {name!r}. {others}")
             kind = type(getattr(self, name))
             try:

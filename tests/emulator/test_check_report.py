@@ -210,7 +210,7 @@ def test_list_names_every_check_with_its_sentence() -> None:
     [
         ([], "Give a model that the container can load: --model model.tar.gz."),
         (["--model", "missing.tar.gz"], "There is no model archive missing.tar.gz."),
-        (["--only", "load-dupliacte"], "There is no check 'load-dupliacte'. Near it: load-duplicate"),
+        (["--only", "load-dupliacte"], "There is no check 'load-dupliacte'. Similar: load-duplicate"),
         (["--only", "load", "--fast"], "--only and --fast exclude each other"),
         (["--model", "README.md"], "README.md cannot be extracted: It is not compressed with gzip."),
         (["--model", "README.md", "--image", "a", "--url", "b"], "exclude each other"),

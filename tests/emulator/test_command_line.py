@@ -67,7 +67,7 @@ def wrong(*arguments: str, **options: object) -> str:
         (["--models", "{tmp}", "--command", " "], "--command is empty"),
         (["--models", "{tmp}", "--env", "NOVALUE"], "--env takes NAME=VALUE"),
         (["--models", "{tmp}", "--endpoint-name", "-x-"], "is not an endpoint name"),
-        (["--models", "{tmp}", "--limit", "invocation_second=3"], "Near it: invocation_seconds"),
+        (["--models", "{tmp}", "--limit", "invocation_second=3"], "Similar: invocation_seconds"),
         (["--models", "{tmp}", "--limit", "x=3"], "The limits are invocation_seconds, "),
         (["--models", "{tmp}", "--limit", "invocation_seconds=soon"], "takes a number"),
         (["--models", "{tmp}", "--host", "no.such.host.invalid"], "There is no address"),

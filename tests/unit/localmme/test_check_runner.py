@@ -133,7 +133,7 @@ def test_what_fails_first_of_all_is_not_made_again() -> None:
 def test_a_container_that_dies_of_what_came_before_is_not_blamed_on_the_check_it_dies_in(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("localmme.check.runner.LOOK_SECONDS", 0)
+    monkeypatch.setattr("localmme.check.runner.MEASURE_SECONDS", 0)
 
     def leaks(harness: FakeHarness) -> Finding:
         harness.running.bytes_used += 400 * MB
