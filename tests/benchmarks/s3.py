@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.report import Report, run
+from tests.support.emulator_process import Emulator
 from tests.support.processes import most_memory
-from tests.support.s3_process import S3Server, client
+from tests.support.s3_servers import S3Server, client
 from tests.support.waiting import eventually
 
 MEGABYTE = 1 << 20
@@ -107,7 +108,7 @@ def small(url: str, _: Path) -> float:
 def growth(server: S3Server, gigabytes: float) -> float:
     """Megabytes by which the worker grows at most while it takes one upload."""
     size = int(gigabytes * 1024) * MEGABYTE
-    with most_memory(server.worker()) as grown:
+    with most_memory(server.process().worker()) as grown:
         server.client.put_object(Bucket="models", Key="endless", Body=Endless(size), ContentLength=size)
     server.client.delete_object(Bucket="models", Key="endless")
     return grown.bytes / 1e6
@@ -121,7 +122,7 @@ def main(report: Report, megabytes: int = 1024, rounds: int = 3) -> None:
             for _ in range(megabytes):
                 data.write(os.urandom(MEGABYTE))
         (work / "s3" / "models").mkdir(parents=True)
-        server = S3Server(work / "s3", work / "state")
+        server = S3Server(work / "s3", work / "state", Emulator)
         other, other_url = moto()
         try:
             client(other_url).create_bucket(Bucket="models")

@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
+from localmme import background
 from tests.support.command_line import localmme, localmme_process
 from tests.support.files import archive
 from tests.support.leftovers import Leftovers
@@ -250,9 +251,8 @@ def test_one_whose_master_was_killed_is_served_again_at_once_at_the_same_port(
 def test_one_that_does_not_end_is_killed(served: list[str], leftovers: Leftovers, states: Path) -> None:
     done("serve", "--detach", "--name", "stuck", *served, "--limit", "stop_seconds=0.1")
     record = states / "stuck" / "emulator.json"
-    record.write_text(
-        json.dumps({**json.loads(record.read_text()), "ends_within_seconds": 0.5})
-    )  # instead of 11 and more
+    patience = 1 - background.END_MARGIN_SECONDS
+    record.write_text(json.dumps({**json.loads(record.read_text()), "ends_within_seconds": patience}))
     master = psutil.Process(running()[0]["pid"])
     for process in [master, *master.children()]:
         process.suspend()

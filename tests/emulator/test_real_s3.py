@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.support.emulator_process import Emulator
 from tests.support.models_in_s3 import MEGABYTE, NOTHING, large, settings
 from tests.support.processes import most_memory
-from tests.support.s3_process import served
+from tests.support.s3_servers import served
 from tests.support.scripted_models import Journal, scripted_arguments
 
 

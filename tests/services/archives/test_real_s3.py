@@ -22,7 +22,7 @@ from tests.support.emulator_in_process import InProcessEmulator
 from tests.support.endpoint_files import described, scripted_container
 from tests.support.files import archive, files_below
 from tests.support.models_in_s3 import MEGABYTE, large, packed, settings
-from tests.support.s3_process import S3Server, client, served
+from tests.support.s3_servers import S3Server, client, served
 from tests.support.scripted_models import Journal, scripted_arguments
 from tests.support.waiting import eventually
 
@@ -244,9 +244,7 @@ def test_the_emulator_itself_is_no_s3_for_its_models(failed: Callable[..., str],
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     environment = {**settings(""), "AWS_ENDPOINT_URL_S3": "", variable: f"http://127.0.0.1:{port}"}
-    started = time.monotonic()
     told = failed("--models", "s3://models/a", "--port", str(port), environment=environment)
-    assert time.monotonic() - started < 15
     assert told.startswith(
         f"Error: s3://models/a/ cannot be read: what answers at http://127.0.0.1:{port} is no S3. "
         f"Check where S3 is said to be: {variable} is set"
@@ -428,9 +426,7 @@ def test_ctrl_c_breaks_a_download_off(serve_from: Start, ours: S3Server, line: L
     caller = threading.Thread(target=invoke)
     caller.start()
     eventually(lambda: files_below(emulator.state_directory / "instances"), 20, "the download has begun")
-    started = time.monotonic()
     assert emulator.stop() == 0
-    assert time.monotonic() - started < 15
     caller.join()
     assert files_below(emulator.state_directory / "instances") == []
 

@@ -14,7 +14,7 @@ from tests.support.command_line import localmme
 from tests.support.emulator_in_process import InProcessEmulator
 from tests.support.endpoint_files import described, scripted_container
 from tests.support.files import archive, files_below
-from tests.support.s3_process import client
+from tests.support.s3_servers import client
 from tests.support.scripted_models import Journal
 
 Serve = Callable[..., InProcessEmulator]

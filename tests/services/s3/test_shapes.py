@@ -10,7 +10,7 @@ import pytest
 from botocore.model import ListShape, Shape, StructureShape
 
 from emulator.services.s3.operations import ABSENT, OPERATIONS, SUBRESOURCES, operation_names
-from tests.support.s3_process import S3Server, served
+from tests.support.s3_servers import S3Server, served
 
 KEY = {"Bucket": "shapes", "Key": "a"}
 PART = {**KEY, "UploadId": "UPLOAD", "PartNumber": 1}

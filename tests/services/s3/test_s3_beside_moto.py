@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.s3_process import S3Server, client
+from tests.support.s3_servers import S3Server, client
 
 moto_server = pytest.importorskip("moto.server")
 
