@@ -59,7 +59,7 @@ class InProcessEmulator(RunningEmulator):
             self._application = Application(self._settings, requests, limits, self._terminal())
             self._loop = uvloop.new_event_loop()
             self._has_begun, self._end, self._startup_failed = threading.Event(), asyncio.Event(), asyncio.Event()
-            self._thread = threading.Thread(target=self._run)
+            self._thread = threading.Thread(target=self._run, daemon=True)
             self._thread.start()
             self._has_begun.wait()
 

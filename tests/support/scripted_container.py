@@ -21,6 +21,7 @@ all of them. Any call takes:
     after: S            the cue holds only once the container has run for S seconds
     lines: N            print N lines of log
     delay: S            wait before answering
+    until: FILE         wait until there is this file
     hang: true          never answer
     die: CODE           end the process at once with this exit code; "kill" is kill -9
     garbage: true       answer with something that is not HTTP
@@ -303,6 +304,8 @@ class Face(BaseHTTPRequestHandler):
             for line in range(cue.get("lines", 0)):
                 print(f"{call.name} {call.model_name or ''} line {line + 1}", flush=True)
             time.sleep(cue.get("delay", 0))
+            while "until" in cue and not os.path.exists(cue["until"]):
+                time.sleep(0.01)
             for deed in DEEDS:
                 if cue.get(deed):
                     self._journal(call, model, deed)

@@ -30,6 +30,12 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
+@pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    """A file that a model waits for, for which this is its cue ``until``."""
+    return tmp_path / "gate"
+
+
 @pytest.fixture(scope="module")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedInProcessEmulator]:
     """For tests whose models do not depend on what else is in memory."""
@@ -129,13 +135,16 @@ def test_a_load_that_fails_is_a_model_error_and_is_tried_afresh(
     assert (model["downloads"], model["failed_loads"], model["loads"], model["unloads"]) == (1, 1, 1, 0)
 
 
-def test_a_load_that_outlasts_the_call_goes_on_and_the_next_call_finds_the_model(scripted, bucket: Path) -> None:
-    models(bucket, "a.tar.gz", load={"delay": 2.5})
+def test_a_load_that_outlasts_the_call_goes_on_and_the_next_call_finds_the_model(
+    scripted, bucket: Path, gate: Path
+) -> None:
+    models(bucket, "a.tar.gz", load={"until": str(gate)})
     emulator = scripted("--limit", "invocation_seconds=1")
     error = refused(emulator.invoke, "a.tar.gz")
     assert error.code == "ModelNotReadyException"
     assert error.status == 429
     assert emulator.instance()["memory"]["loading"] == ["a.tar.gz"]
+    gate.touch()
     eventually(lambda: emulator.in_memory() == {"a.tar.gz"})
     assert emulator.invoke("a.tar.gz")["answer"] == "I am a.tar.gz"
     model = emulator.model("a.tar.gz")
@@ -143,13 +152,14 @@ def test_a_load_that_outlasts_the_call_goes_on_and_the_next_call_finds_the_model
 
 
 def test_a_load_that_takes_too_long_fails_and_the_next_call_tries_afresh(
-    scripted, bucket: Path, journal: Journal
+    scripted, bucket: Path, journal: Journal, gate: Path
 ) -> None:
-    models(bucket, "a.tar.gz", load={"times": 1, "delay": 3})
+    models(bucket, "a.tar.gz", load={"times": 1, "until": str(gate)})
     emulator = scripted("--limit", "load_seconds=1.5", "--limit", "invocation_seconds=1")
     assert refused(emulator.invoke, "a.tar.gz").code == "ModelNotReadyException"
     eventually(lambda: emulator.model("a.tar.gz")["failed_loads"] == 1)
     eventually(lambda: "unload" in journal.calls("unload"), what="the model is forgotten")
+    gate.touch()
     eventually(lambda: "load" in journal.calls("load"), what="the first load has come to its end in the container")
 
     def answer() -> Any:
@@ -182,25 +192,31 @@ def test_at_most_as_many_models_as_allowed_are_loaded_and_the_least_recently_use
 
 
 def test_a_model_in_flight_is_never_evicted_and_the_next_one_waits_for_it(
-    scripted, bucket: Path, journal: Journal, pool: ThreadPoolExecutor
+    scripted, bucket: Path, journal: Journal, pool: ThreadPoolExecutor, gate: Path
 ) -> None:
-    models(bucket, "a", invoke={"delay": 2})
+    models(bucket, "a", invoke={"until": str(gate)})
     models(bucket, "b")
     emulator = scripted("--max-loaded-models", "1")
     slow = pool.submit(emulator.invoke, "a")
     eventually(lambda: in_flight(emulator, "a"))
-    assert emulator.invoke("b")["answer"] == "I am b"
+    next_one = pool.submit(emulator.invoke, "b")
+    eventually(lambda: emulator.instance()["memory"]["loading"] == ["b"])
+    gate.touch()
+    assert next_one.result()["answer"] == "I am b"
     assert slow.result()["answer"] == "I am a"
     assert journal.calls("load", "unload", "invoke") == ["load", "invoke", "unload", "load", "invoke"]
 
 
-def test_a_model_that_never_gets_room_is_refused_in_the_end(scripted, bucket: Path, pool: ThreadPoolExecutor) -> None:
-    models(bucket, "a", invoke={"delay": 4})
+def test_a_model_that_never_gets_room_is_refused_in_the_end(
+    scripted, bucket: Path, pool: ThreadPoolExecutor, gate: Path
+) -> None:
+    models(bucket, "a", invoke={"until": str(gate)})
     models(bucket, "b")
     emulator = scripted("--max-loaded-models", "1", "--limit", "load_seconds=1")
     slow = pool.submit(emulator.invoke, "a")
     eventually(lambda: in_flight(emulator, "a"))
     assert refused(emulator.invoke, "b").code == "ServiceUnavailable"
+    gate.touch()
     assert slow.result()["answer"] == "I am a"
     assert emulator.invoke("b")["answer"] == "I am b"
 
@@ -293,7 +309,7 @@ def test_a_container_that_does_not_unload_as_it_should_does_not_hold_up_others(
 ) -> None:
     models(bucket, "a", unload=cue)
     models(bucket, "b")
-    emulator = scripted("--max-loaded-models", "1", "--limit", "unload_seconds=1")
+    emulator = scripted("--max-loaded-models", "1", "--limit", "unload_seconds=0.5")
     for name in ("a", "b", "a"):
         assert emulator.invoke(name)["answer"] == f"I am {name}"
     assert emulator.in_memory() == {"a"}
@@ -335,13 +351,18 @@ def test_a_volume_full_of_loaded_models_makes_room_by_unloading(scripted, bucket
     assert emulator.model("large")["downloads"] == 1
 
 
-def test_a_volume_full_of_models_in_flight_is_waited_for(scripted, bucket: Path, pool: ThreadPoolExecutor) -> None:
-    sized(bucket, "a", kib=700, invoke={"delay": 2})
+def test_a_volume_full_of_models_in_flight_is_waited_for(
+    scripted, bucket: Path, pool: ThreadPoolExecutor, gate: Path
+) -> None:
+    sized(bucket, "a", kib=700, invoke={"until": str(gate)})
     sized(bucket, "b", kib=700)
     emulator = scripted("--storage", "1MB")
     slow = pool.submit(emulator.invoke, "a")
     eventually(lambda: in_flight(emulator, "a"))
-    assert emulator.invoke("b")["answer"] == "I am b"
+    next_one = pool.submit(emulator.invoke, "b")
+    eventually(lambda: emulator.instance()["memory"]["loading"] == ["b"])
+    gate.touch()
+    assert next_one.result()["answer"] == "I am b"
     assert slow.result()["answer"] == "I am a"
 
 
@@ -521,15 +542,16 @@ def test_with_reload_an_overwritten_archive_is_served_at_once(scripted, bucket: 
 
 
 def test_with_reload_a_new_version_is_served_while_the_old_one_is_in_flight(
-    scripted, bucket: Path, pool: ThreadPoolExecutor
+    scripted, bucket: Path, pool: ThreadPoolExecutor, gate: Path
 ) -> None:
-    models(bucket, "a", invoke={"delay": 4})
+    models(bucket, "a", invoke={"until": str(gate)})
     emulator = scripted("--reload")
     old = pool.submit(emulator.invoke, "a")
     eventually(lambda: in_flight(emulator, "a"))
     scripted_model(bucket / "a", "I am new")
     assert emulator.invoke("a")["answer"] == "I am new"
     assert not old.done(), "the new version did not wait for the old one"
+    gate.touch()
     assert old.result()["answer"] == "I am a"
     eventually(lambda: len(stored_files(emulator)) == 2)
     assert emulator.invoke("a")["answer"] == "I am new"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.aws_clients import invalid, refused
-from tests.support.emulator_in_process import InProcessEmulator
+from tests.support.emulator_in_process import InProcessEmulator, in_process_emulators
 from tests.support.endpoint_files import described, many, scripted_container, variant
 from tests.support.files import archive, files_below
 from tests.support.scripted_models import Journal, scripted_model
@@ -198,9 +198,8 @@ def direct(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessEmulat
     two = {**scripted_container(journal, invoke={"body": "two"}), "ContainerHostname": "two"}
     several = {**many(scripted_container(journal), directory / "s3"), "ContainerHostname": "several"}
     file = described(directory / "endpoint.yaml", {"m": [one, two, several]}, mode="Direct")
-    emulator = InProcessEmulator(file, state=directory / "state")
-    yield emulator.wait_in_service()
-    emulator.stop()
+    with in_process_emulators(directory) as start:
+        yield start(file).wait_in_service()
 
 
 def test_a_direct_invocation_goes_to_the_container_that_is_named(direct: InProcessEmulator) -> None:
@@ -274,8 +273,8 @@ def test_one_container_that_cannot_start_stops_the_others(start: Serve, journal:
 def test_a_startup_time_of_the_variant_is_kept(start: Serve, journal: Journal, tmp_path: Path) -> None:
     container = scripted_container(journal, start={"listen": False})
     timed = variant("m", ContainerStartupHealthCheckTimeoutInSeconds=60)
-    arguments = [described(tmp_path / "endpoint.yaml", {"m": [container]}, [timed]), "--limit", "startup_seconds=1"]
+    arguments = [described(tmp_path / "endpoint.yaml", {"m": [container]}, [timed]), "--limit", "startup_seconds=0.3"]
     emulator = start(*arguments)
     with pytest.raises(AssertionError):
-        eventually(lambda: emulator.errors, 4)
+        eventually(lambda: emulator.errors, 2)
     emulator.stop()

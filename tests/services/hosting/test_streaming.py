@@ -119,7 +119,7 @@ def test_an_error_before_the_stream_is_a_model_error(emulator: SharedInProcessEm
 
 def test_a_container_that_answers_nothing_is_a_model_error(scripted, bucket: Path) -> None:
     scripted_model(bucket / "a", invoke={"hang": True})
-    emulator = scripted("--limit", "stream_invocation_seconds=1.5")
+    emulator = scripted("--limit", "stream_invocation_seconds=0.7")
     with pytest.raises(ClientError) as caught:
         stream(emulator, "a")
     assert caught.value.response["Error"]["Code"] == "ModelError"

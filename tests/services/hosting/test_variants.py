@@ -6,7 +6,7 @@ import json
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.support.emulator_in_process import InProcessEmulator
+from tests.support.emulator_in_process import InProcessEmulator, in_process_emulators
 from tests.support.endpoint_files import described, many, scripted_container, variant
 from tests.support.losing_an_instance import lose_one_under_load
 from tests.support.scripted_models import Journal, scripted_model
@@ -36,12 +36,15 @@ def where(emulator: InProcessEmulator, target_model: str) -> set[str]:
 # Variants
 
 
-@pytest.fixture
-def two_variants(serve: Serve, bucket: Path, journal: Journal, tmp_path: Path) -> InProcessEmulator:
+@pytest.fixture(scope="module")
+def two_variants(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessEmulator]:
+    directory = tmp_path_factory.mktemp("variants")
+    journal, bucket = Journal(directory / "journal.jsonl"), directory / "s3"
     models = {name: [many(scripted_container(journal, invoke={"body": name}), bucket)] for name in ("A", "B")}
     weights = [variant("A", InitialVariantWeight=9), variant("B", InitialVariantWeight=1)]
     scripted_model(bucket / "a.tar.gz")
-    return serve(described(tmp_path / "endpoint.yaml", models, weights))
+    with in_process_emulators(directory) as start:
+        yield start(described(directory / "endpoint.yaml", models, weights)).wait_in_service()
 
 
 def test_traffic_is_divided_by_weight(two_variants: InProcessEmulator) -> None:
@@ -51,15 +54,17 @@ def test_traffic_is_divided_by_weight(two_variants: InProcessEmulator) -> None:
         assert answer == named
         return named
 
+    def invocations() -> Counter[str]:
+        return Counter({each["variant_name"]: each["invocations"] for each in two_variants.state()["variants"]})
+
     two_variants.client()
-    count = 2000
+    count, before = 1000, invocations()
     with ThreadPoolExecutor(8) as callers:
         share = Counter(callers.map(invoke, range(count)))
-    # 200 expected for B, with a standard deviation of 13.4: five of them leave one false alarm in two million runs.
+    # 100 expected for B, with a standard deviation of 9.5: five of them leave one false alarm in two million runs.
     assert abs(share["B"] - count * 0.1) < 5 * (count * 0.1 * 0.9) ** 0.5
-    state = two_variants.state()["variants"]
-    assert {v["variant_name"]: v["invocations"] for v in state} == dict(share)
-    assert {v["variant_name"]: v["weight"] for v in state} == {"A": 9, "B": 1}
+    assert invocations() - before == share
+    assert {each["variant_name"]: each["weight"] for each in two_variants.state()["variants"]} == {"A": 9, "B": 1}
 
 
 def test_a_caller_may_name_the_variant(two_variants: InProcessEmulator) -> None:
