@@ -25,6 +25,7 @@ from botocore.exceptions import ClientError
 from docker.models.containers import Container
 
 from emulator.containers.docker.leftovers import OWNER_LABEL
+from tests.support.aws_clients import refused
 from tests.support.emulator_process import Emulator
 from tests.support.endpoint_files import described, many, variant
 from tests.support.files import archive
@@ -110,13 +111,6 @@ def predicted(number: float) -> dict[str, list[float]]:
     return {"predictions": [number + 2.5, 3 * number + 4.5]}
 
 
-def refused(emulator: Emulator, target_model: str, body: bytes = ROWS, **request: Any) -> dict[str, Any]:
-    """The error that the caller gets."""
-    with pytest.raises(ClientError) as caught:
-        emulator.invoke(target_model, body, **request)
-    return caught.value.response
-
-
 def restarts(emulator: Emulator) -> list[int]:
     """How often each container was replaced; -1 while it is being replaced."""
     return [each["restarts"] if each["healthy"] else -1 for each in emulator.instance()["containers"]]
@@ -183,19 +177,19 @@ class TestPlain:
         assert (status, json.loads(body)) == (200, {"modelName": name, "modelUrl": f"/opt/ml/models/{name}/model"})
 
     def test_errors_are_those_of_sagemaker(self, plain: Emulator, shared: Path) -> None:
-        response = refused(plain, "lisbon.tar.gz", b"no JSON")
+        response = refused(plain.invoke, "lisbon.tar.gz", b"no JSON").response
         assert response["Error"]["Code"] == "ModelError"
         assert response["OriginalStatusCode"] == 400
         assert "the request cannot be read" in json.loads(response["OriginalMessage"])["error"]
         assert "Received client error (400) from primary with message" in response["Error"]["Message"]
         assert response["LogStreamArn"].endswith(":log-group:/aws/sagemaker/Endpoints/local")
 
-        response = refused(plain, "madrid.tar.gz")
+        response = refused(plain.invoke, "madrid.tar.gz", ROWS).response
         assert response["Error"]["Code"] == "ValidationError"
         assert "Failed to download model data" in response["Error"]["Message"]
 
         archive(shared / "many" / "empty.tar.gz", {"readme.txt": "no model"})
-        response = refused(plain, "empty.tar.gz")
+        response = refused(plain.invoke, "empty.tar.gz", ROWS).response
         assert (response["Error"]["Code"], response["OriginalStatusCode"]) == ("ModelError", 500)
         assert "the model cannot be loaded" in response["OriginalMessage"]
 
@@ -204,7 +198,7 @@ class TestPlain:
         assert caught.value.response["Error"]["Code"] == "ValidationError"
 
     def test_what_it_did_not_expect_is_a_500_and_not_a_lost_connection(self, plain: Emulator) -> None:
-        response = refused(plain, "lisbon.tar.gz", b'{"features": [[1, 1%s]]}' % (b"0" * 400))
+        response = refused(plain.invoke, "lisbon.tar.gz", b'{"features": [[1, 1%s]]}' % (b"0" * 400)).response
         assert response["OriginalStatusCode"] == 500
         assert "OverflowError" in response["OriginalMessage"]
         assert restarts(plain) == [0]
@@ -220,7 +214,7 @@ class TestPlain:
         assert emulator.in_memory() == {"d"}
         assert "  | POST /models 507 d" in emulator.log
         assert all(emulator.model(name)["model_errors"] == 0 for name in "abcd")
-        response = refused(emulator, "huge")
+        response = refused(emulator.invoke, "huge", ROWS).response
         assert (response["Error"]["Code"], response["OriginalStatusCode"]) == ("ModelError", 507)
         assert emulator.in_memory() == set()
         assert emulator.invoke("a", ROWS) == predicted(1)
@@ -305,7 +299,7 @@ class TestMultiModelServer:
         linear_model(shared / "large", 3, 1, megabytes=10**7)
         mms.invoke("small", ROWS)
         for _ in range(2):  # a second time as the first: it did not stay registered
-            response = refused(mms, "large")
+            response = refused(mms.invoke, "large", ROWS).response
             assert (response["Error"]["Code"], response["OriginalStatusCode"]) == ("ModelError", 507)
             # What the server lists is another matter: it may register a model after it has refused and forgotten it.
             assert not mms.in_memory()
@@ -315,11 +309,11 @@ class TestMultiModelServer:
 
     def test_a_handler_that_fails_is_a_503(self, mms: Emulator, shared: Path) -> None:
         linear_model(shared / "fails", 1.5, 1)
-        response = refused(mms, "fails", b'{"features": [[1%s, 1]]}' % (b"0" * 400))
+        response = refused(mms.invoke, "fails", b'{"features": [[1%s, 1]]}' % (b"0" * 400)).response
         assert (response["Error"]["Code"], response["OriginalStatusCode"]) == ("ModelError", 503)
         assert "Prediction failed" in response["OriginalMessage"]
         eventually(lambda: "OverflowError: int too large to convert to float" in mms.log)
-        assert refused(mms, "fails", b"no JSON")["OriginalStatusCode"] == 400
+        assert refused(mms.invoke, "fails", b"no JSON").from_the_container == ("ModelError", 400)
         assert mms.invoke("fails", ROWS) == predicted(1.5)
 
     def test_a_server_that_is_killed_inside_is_replaced(
@@ -355,7 +349,7 @@ class TestMultiModelServer:
         linear_model(bucket / "large", 2, 1, megabytes=900)
         emulator = serve("--image", images.multi_model_server(), "--models", str(bucket), "--memory", "600MiB")
         assert emulator.invoke("small", ROWS) == predicted(1)
-        response = refused(emulator, "large")
+        response = refused(emulator.invoke, "large", ROWS).response
         assert response["OriginalStatusCode"] == 500 and "Failed to start workers" in response["OriginalMessage"]
         eventually(lambda: KERNEL_KILLED_ONE in emulator.log)
         assert emulator.invoke("small", ROWS) == predicted(1)
@@ -372,38 +366,24 @@ def triton(serve_all: Serve, images: Images, shared: Path) -> Emulator:
 class TestTriton:
     MOST = 2
 
-    @staticmethod
-    def ask(emulator: Emulator, target_model: str, request: tuple[bytes, str]) -> Sequence[float]:
-        body, content_type = request
-        response = emulator.client().invoke_endpoint(
-            EndpointName="local", TargetModel=target_model, ContentType=content_type, Accept=content_type, Body=body
-        )
-        return tensors.answered(response["Body"].read(), response["ContentType"])
-
-    @staticmethod
-    def refused(emulator: Emulator, target_model: str) -> dict[str, Any]:
-        with pytest.raises(emulator.client().exceptions.ModelError) as caught:
-            TestTriton.ask(emulator, target_model, tensors.json_request([1.0]))
-        return caught.value.response
-
     def test_models_are_evicted_and_loaded_again_wherever_their_files_are(self, triton: Emulator, shared: Path) -> None:
         names = [f"by/{factor}.tar.gz" for factor in range(1, self.MOST + 2)]
         for factor, name in enumerate(names, 1):
             triton_model(shared, name, factor, subdirectory="" if factor % 2 else "multiplier/")
             for request in (tensors.json_request([1, 2.5]), tensors.binary_request([1, 2.5])):
-                assert self.ask(triton, name, request) == [factor, 2.5 * factor]
+                assert tensors.ask(triton, name, request) == [factor, 2.5 * factor]
         assert triton.in_memory() == set(names[1:])
-        assert self.ask(triton, names[0], tensors.json_request([4])) == [4]
+        assert tensors.ask(triton, names[0], tensors.json_request([4])) == [4]
         model = triton.model(names[0])
         assert (model["loads"], model["downloads"]) == (2, 1)
         assert restarts(triton) == [0]
 
     def test_a_model_that_the_server_no_longer_has_is_loaded_again(self, triton: Emulator, shared: Path) -> None:
         triton_model(shared, "lost", 4)
-        assert self.ask(triton, "lost", tensors.json_request([2])) == [8]
+        assert tensors.ask(triton, "lost", tensors.json_request([2])) == [8]
         header = {"X-Amzn-SageMaker-Target-Model": "lost"}
         assert behind(triton, "DELETE", f"/models/{model_name(triton, 'lost')}", **header)[0] == 200
-        assert self.ask(triton, "lost", tensors.json_request([2])) == [8]
+        assert tensors.ask(triton, "lost", tensors.json_request([2])) == [8]
         assert triton.model("lost")["loads"] == 2
 
     def test_a_model_larger_than_the_instance_costs_its_stub_only(
@@ -412,11 +392,11 @@ class TestTriton:
         triton_model(bucket, "small", 1)
         triton_model(bucket, "large", 2, megabytes=900)
         emulator = serve("--image", images.triton(), "--models", str(bucket), "--memory", "600MiB")
-        assert self.ask(emulator, "small", tensors.json_request([3])) == [3]
-        response = self.refused(emulator, "large")
+        assert tensors.ask(emulator, "small", tensors.json_request([3])) == [3]
+        response = refused(tensors.ask, emulator, "large", tensors.json_request([1.0])).response
         assert response["OriginalStatusCode"] == 400 and "not healthy" in response["OriginalMessage"]
         eventually(lambda: KERNEL_KILLED_ONE in emulator.log)
-        assert self.ask(emulator, "small", tensors.json_request([3])) == [3]
+        assert tensors.ask(emulator, "small", tensors.json_request([3])) == [3]
         assert restarts(emulator) == [0]
 
     def test_a_server_that_is_killed_inside_is_replaced(
@@ -424,10 +404,10 @@ class TestTriton:
     ) -> None:
         triton_model(bucket, "survivor", 5)
         emulator = serve("--image", images.triton(), "--models", str(bucket))
-        assert self.ask(emulator, "survivor", tensors.json_request([3])) == [15]
+        assert tensors.ask(emulator, "survivor", tensors.json_request([3])) == [15]
         container(engine, emulator).kill()
         eventually(lambda: restarts(emulator) == [1], 60)
-        assert self.ask(emulator, "survivor", tensors.json_request([3])) == [15]
+        assert tensors.ask(emulator, "survivor", tensors.json_request([3])) == [15]
         assert emulator.model("survivor")["loads"] == 2
 
     def test_a_507_for_shared_memory_unloads_a_model_and_loads_the_next(
@@ -438,7 +418,7 @@ class TestTriton:
         shared_memory = ("--env", f"TRITON_SHM_DEFAULT_BYTES={40 * MIB}")
         emulator = serve("--image", images.triton(), "--models", str(bucket), *shared_memory)
         for factor in (1, 2, 1):
-            assert self.ask(emulator, f"{factor}", tensors.binary_request([3])) == [3 * factor]
+            assert tensors.ask(emulator, f"{factor}", tensors.binary_request([3])) == [3 * factor]
             assert emulator.in_memory() == {f"{factor}"}
         assert all(emulator.model(name)["model_errors"] == 0 for name in "12")
         assert restarts(emulator) == [0]

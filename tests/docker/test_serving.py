@@ -22,9 +22,9 @@ from typing import Any
 import docker
 import psutil
 import pytest
-from botocore.exceptions import ClientError
 
 from emulator.containers.docker.leftovers import HOST_LABEL, OWNER_LABEL, PID_LABEL, machine
+from tests.support.aws_clients import refused
 from tests.support.command_line import localmme
 from tests.support.emulator_process import Emulator
 from tests.support.endpoint_files import described
@@ -103,12 +103,6 @@ def journal(emulator: Emulator, call: str | None = None) -> list[dict[str, Any]]
     lines = [line.partition("| ")[2] for line in list(emulator.errors)]
     entries = [json.loads(line) for line in lines if line.startswith('{"time"')]
     return [entry for entry in entries if call is None or entry.get("call") == call]
-
-
-def refused(emulator: Emulator, target_model: str) -> dict[str, Any]:
-    with pytest.raises(ClientError) as caught:
-        emulator.invoke(target_model)
-    return caught.value.response
 
 
 def restarts(emulator: Emulator) -> int:
@@ -236,7 +230,7 @@ def test_a_model_larger_than_the_memory_is_killed_and_the_others_are_served(
     scripted_model(bucket / "large", load={"megabytes": 400})
     emulator = run("--memory", "150MB").wait_in_service()
     emulator.invoke("a")
-    response = refused(emulator, "large")
+    response = refused(emulator.invoke, "large").response
     assert (response["Error"]["Code"], response["OriginalStatusCode"]) == ("ModelError", 0)
     assert NO_RESPONSE in response["Error"]["Message"]
     eventually(lambda: restarts(emulator) == 1)
@@ -293,7 +287,7 @@ def test_a_container_that_others_end_is_replaced(
 
 def test_a_container_that_dies_in_a_call_fails_it_and_answers_the_next(often_replaced: Emulator) -> None:
     before, logged = restarts(often_replaced), len(often_replaced.errors)
-    response = refused(often_replaced, "deadly")
+    response = refused(often_replaced.invoke, "deadly").response
     assert NO_RESPONSE in response["Error"]["Message"]
     eventually(lambda: restarts(often_replaced) == before + 1)
     assert often_replaced.invoke("a")["answer"] == "I am a"

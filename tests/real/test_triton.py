@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -33,21 +33,13 @@ def emulator(tmp_path_factory: pytest.TempPathFactory, bucket: Path) -> Iterator
         yield emulator
 
 
-def ask(emulator: Emulator, target_model: str, request: tuple[bytes, str]) -> Sequence[float]:
-    body, content_type = request
-    response = emulator.client().invoke_endpoint(
-        EndpointName="local", TargetModel=target_model, ContentType=content_type, Accept=content_type, Body=body
-    )
-    return tensors.answered(response["Body"].read(), response["ContentType"])
-
-
 def test_models_are_loaded_invoked_evicted_and_loaded_again(emulator: Emulator, bucket: Path) -> None:
     names = [f"by/{factor}.tar.gz" for factor in range(1, MOST + 2)]
     for factor, name in enumerate(names, 1):
         triton_model(bucket, name, factor)
-        assert ask(emulator, name, tensors.json_request([1.0, 2.5])) == [factor, 2.5 * factor]
+        assert tensors.ask(emulator, name, tensors.json_request([1.0, 2.5])) == [factor, 2.5 * factor]
     assert emulator.in_memory() == set(names[1:])
-    assert ask(emulator, names[0], tensors.json_request([4.0])) == [4.0]
+    assert tensors.ask(emulator, names[0], tensors.json_request([4.0])) == [4.0]
     model = emulator.model(names[0])
     assert (model["loads"], model["downloads"]) == (2, 1)
 
@@ -59,14 +51,16 @@ def test_binary_requests_and_answers_carry_their_parameters_in_the_content_type(
     values = [float(number) for number in range(100_000)]
     request = tensors.binary_request(values)
     assert "json-header-size=" in request[1]
-    assert ask(emulator, "binary.tar.gz", request) == [3 * value for value in values]
+    assert tensors.ask(emulator, "binary.tar.gz", request) == [3 * value for value in values]
 
 
 def test_many_callers_of_a_cold_model_load_it_once(emulator: Emulator, bucket: Path) -> None:
     triton_model(bucket, "cold.tar.gz", 7)
     emulator.client()
     with ThreadPoolExecutor(20) as callers:
-        answers = list(callers.map(lambda n: ask(emulator, "cold.tar.gz", tensors.json_request([float(n)])), range(20)))
+        answers = list(
+            callers.map(lambda n: tensors.ask(emulator, "cold.tar.gz", tensors.json_request([float(n)])), range(20))
+        )
     assert answers == [[7.0 * n] for n in range(20)]
     assert emulator.model("cold.tar.gz")["loads"] == 1
 
@@ -74,29 +68,29 @@ def test_many_callers_of_a_cold_model_load_it_once(emulator: Emulator, bucket: P
 def test_out_of_memory_is_a_model_error_with_507(emulator: Emulator, bucket: Path) -> None:
     triton_model(bucket, "large.tar.gz", 1, out_of_memory=True)
     for _ in range(2):
-        code, status = refused(ask, emulator, "large.tar.gz", tensors.json_request([1.0])).from_the_container
+        code, status = refused(tensors.ask, emulator, "large.tar.gz", tensors.json_request([1.0])).from_the_container
         assert code == "ModelError" and status == 507
         assert not emulator.in_memory()
 
 
 def test_an_archive_that_is_no_model_is_a_model_error(emulator: Emulator, bucket: Path) -> None:
     archive(bucket / "none.tar.gz", {"readme": "nothing to load"})
-    code, status = refused(ask, emulator, "none.tar.gz", tensors.json_request([1.0])).from_the_container
+    code, status = refused(tensors.ask, emulator, "none.tar.gz", tensors.json_request([1.0])).from_the_container
     assert code == "ModelError" and 400 <= status < 600
 
 
 def test_a_request_that_the_model_refuses_is_a_model_error(emulator: Emulator, bucket: Path) -> None:
     triton_model(bucket, "strict.tar.gz", 2)
     code, status = refused(
-        ask, emulator, "strict.tar.gz", (json.dumps({"inputs": []}).encode(), "application/json")
+        tensors.ask, emulator, "strict.tar.gz", (json.dumps({"inputs": []}).encode(), "application/json")
     ).from_the_container
     assert code == "ModelError" and status == 400
-    assert ask(emulator, "strict.tar.gz", tensors.json_request([2.0])) == [4.0]
+    assert tensors.ask(emulator, "strict.tar.gz", tensors.json_request([2.0])) == [4.0]
 
 
 def test_the_whole_process_tree_ends_with_the_emulator(emulator: Emulator, bucket: Path) -> None:
     triton_model(bucket, "last.tar.gz", 4)
-    assert ask(emulator, "last.tar.gz", tensors.json_request([1.0])) == [4.0]
+    assert tensors.ask(emulator, "last.tar.gz", tensors.json_request([1.0])) == [4.0]
     processes = emulator.processes()
     assert any("triton" in process.name() for process in processes)
     assert emulator.stop() == 0

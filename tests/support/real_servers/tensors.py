@@ -7,6 +7,8 @@ from array import array
 from collections.abc import Sequence
 from typing import Any
 
+from tests.support.emulator_process import Emulator
+
 JSON = "application/json"
 BINARY = "application/vnd.sagemaker-triton.binary+json;json-header-size="
 
@@ -42,3 +44,12 @@ def answered(body: bytes, content_type: str) -> list[float]:
 def tensor(name: str, values: Sequence[float]) -> dict[str, Any]:
     """What JSON says of a tensor, but for its data."""
     return {"name": name, "datatype": "FP32", "shape": [len(values)]}
+
+
+def ask(emulator: Emulator, target_model: str, request: tuple[bytes, str]) -> Sequence[float]:
+    """What a model of an emulator's endpoint answers to a request and its content type."""
+    body, content_type = request
+    response = emulator.client().invoke_endpoint(
+        EndpointName="local", TargetModel=target_model, ContentType=content_type, Accept=content_type, Body=body
+    )
+    return answered(response["Body"].read(), response["ContentType"])
