@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from io import BufferedReader, FileIO
 from itertools import islice
 from pathlib import Path
@@ -34,10 +35,14 @@ class DirectorySource:
 
     def __init__(self, directory: Path, url: S3Url | None = None) -> None:
         """``url``: the directory is its bucket, and the archives are those with its prefix."""
-        self.directory = directory.resolve()
+        self._directory, self._url = directory, url
         self._holds_buckets = url is None
-        url = url or S3Url(self.directory.name)
-        self._bucket, self._prefix = url.bucket, url.key
+        self._prefix = "" if url is None else url.key
+
+    @cached_property
+    def directory(self) -> Path:
+        """The directory, without symbolic links."""
+        return self._directory.resolve()
 
     def check(self) -> None:
         """Nothing to check: the directory may be created later."""
@@ -88,7 +93,7 @@ class DirectorySource:
         return self._prefix + target_model
 
     def _not_found(self, target_model: str) -> ArchiveNotFound:
-        error = ArchiveNotFound(self._bucket, self._key(target_model))
+        error = ArchiveNotFound(self._url.bucket if self._url else self.directory.name, self._key(target_model))
         error.__cause__ = slash_missing(self._prefix, target_model) or self._near_miss(target_model)
         return error
 

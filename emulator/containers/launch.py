@@ -32,14 +32,18 @@ class Command:
     takes_socket: bool = False  # whether it can listen at a Unix socket, as localmme's own server does
 
 
+# Makes a container, not started, that runs something with these settings and limits. The last argument takes warnings.
+ContainerFactory = Callable[[Image | Command, ContainerSettings, Limits, LogSink, Callable[[str], None]], Container]
+
+
 def new_container(
     runs: Image | Command,
     settings: ContainerSettings,
     limits: Limits,
-    engine: Engine,
     log: LogSink,
     warn: Callable[[str], None] = lambda _: None,
     *,
+    engine: Engine,
     check_labels: bool = True,
 ) -> Container:
     """One run of it, which is not started yet. Nothing of Docker is imported for a command.

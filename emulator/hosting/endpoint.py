@@ -12,7 +12,6 @@ from contextlib import contextmanager
 
 from emulator.archives.directory_warnings import bare_models
 from emulator.archives.source import ModelSource
-from emulator.archives.source_selection import source_of_many
 from emulator.containers.contract import Invocation
 from emulator.errors import SetupError
 from emulator.events import EndpointStatus, Warned
@@ -70,7 +69,7 @@ class Endpoint:
             try:
                 with _as_setup_errors():
                     await gather_or_cancel(
-                        asyncio.to_thread(source.check) for source in _model_sources(self.definition)
+                        asyncio.to_thread(source.check) for source in self._model_sources(self.definition)
                     )
                     await gather_or_cancel(variant.start() for variant in self._variants)
             except SetupError as error:
@@ -88,7 +87,7 @@ class Endpoint:
             self._variants = self._new_variants(self.definition)
 
     async def _warn_of_bare_models(self) -> None:
-        for source in _model_sources(self.definition):
+        for source in self._model_sources(self.definition):
             if warning := await asyncio.to_thread(bare_models, source):
                 self._events.publish(Warned(warning))
 
@@ -116,7 +115,7 @@ class Endpoint:
         with _as_setup_errors():
             starting = self._new_variants(definition)
             self._starting_or_draining += starting
-            await gather_or_cancel(asyncio.to_thread(source.check) for source in _model_sources(definition))
+            await gather_or_cancel(asyncio.to_thread(source.check) for source in self._model_sources(definition))
             await gather_or_cancel(variant.start() for variant in starting)
         self._starting_or_draining = [variant for variant in self._starting_or_draining if variant not in starting]
         self._starting_or_draining += self._variants
@@ -183,7 +182,7 @@ class Endpoint:
         if invocation.names_session:
             return self._variant_with_session(invocation)
         if not invocation.target_variant:
-            return routing.by_weight(self._variants)
+            return routing.by_weight(self._variants, self._workspace.generator)
         for variant in self._variants:
             if variant.name == invocation.target_variant:
                 return variant
@@ -210,7 +209,7 @@ class Endpoint:
         """Each model of the multi-model containers, wherever it is."""
         instances = [instance for variant in variants for instance in variant["instances"]]
         in_s3: dict[str, int] = {}
-        for source in _model_sources(self.definition):
+        for source in self._model_sources(self.definition):
             try:
                 in_s3 |= dict(await asyncio.to_thread(list, source.archives()))
             except SetupError as error:
@@ -268,12 +267,11 @@ class Endpoint:
             self._status, self._failure_reason = status, reason
             self._events.publish(EndpointStatus(status, reason))
 
-
-def _model_sources(definition: EndpointDefinition) -> list[ModelSource]:
-    """Where the models of its multi-model containers are, each place once."""
-    containers = (variant.model.multi_model for variant in definition.variants)
-    places = {container.model_data: None for container in containers if container and container.model_data}
-    return [source_of_many(place) for place in places]
+    def _model_sources(self, definition: EndpointDefinition) -> list[ModelSource]:
+        """Where the models of its multi-model containers are, each place once."""
+        containers = (variant.model.multi_model for variant in definition.variants)
+        places = {container.model_data: None for container in containers if container and container.model_data}
+        return [self._workspace.model_source(place) for place in places]
 
 
 @contextmanager

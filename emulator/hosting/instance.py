@@ -7,16 +7,14 @@ import dataclasses
 import logging
 import shutil
 
-from emulator.archives.source_selection import source_of_many
 from emulator.containers.container import Container, ContainerSettings, LogSink
-from emulator.containers.launch import Command, new_container
+from emulator.containers.launch import Command
 from emulator.errors import EmulatorError
 from emulator.events import InstanceObserved, MemoryExceeded, Warned
 from emulator.hosting.container_supervisor import ContainerSupervisor
 from emulator.hosting.definition import ContainerDefinition, VariantDefinition
 from emulator.hosting.loaded_models import LoadedModel, LoadedModels, MemoryBudget
 from emulator.hosting.metrics_scraping import scrape
-from emulator.hosting.model_files import ModelFiles
 from emulator.hosting.multi_model_container import ModelLocation, MultiModelContainer
 from emulator.hosting.pipeline import entry_to
 from emulator.hosting.single_model_container import SingleModelContainer
@@ -179,7 +177,7 @@ class Instance:
         )
 
         def launch(log: LogSink) -> Container:
-            return new_container(definition.runs, settings, self._limits, self._workspace.engine, log, warn)
+            return self._workspace.new_container(definition.runs, settings, self._limits, log, warn)
 
         def warn(text: str) -> None:
             events.publish(Warned(text))
@@ -196,7 +194,8 @@ class Instance:
                 self._workspace.clock,
             )
         assert definition.model_data is not None
-        files = ModelFiles(settings.models, source_of_many(definition.model_data), self._limits.archive_files)
+        source = self._workspace.model_source(definition.model_data)
+        files = self._workspace.model_files(settings.models, source, self._limits.archive_files)
         volume = StorageVolume(files, resources.storage_bytes, self._limits, events, self._workspace.clock)
         memory = MemoryBudget(resources.memory_bytes, self.memory_used, resources.max_loaded_models)
         return MultiModelContainer(

@@ -23,6 +23,7 @@ class ModelFiles:
         self._source = source
         self._most_files = most_files
         self._discarded = itertools.count()
+        self._being_freed: dict[str, asyncio.Future[None]] = {}  # names whose former files are not out of the way yet
 
     @property
     def is_remote(self) -> bool:
@@ -42,14 +43,24 @@ class ModelFiles:
 
         Raises AwsError (no such archive), ArchiveError (an unusable one, or of more than ``max_bytes``), OSError.
         """
+        if freed := self._being_freed.get(model_name):
+            await asyncio.shield(freed)
         return await asyncio.to_thread(self._extract, target_model, self.path(model_name), max_bytes)
 
     def delete(self, model_name: str) -> Coroutine[Any, Any, None]:
-        """Delete a model. It is out of the way at once, so that the name can be extracted to again meanwhile."""
+        """Delete a model. From this call on, an extraction under the same name waits until the name is free."""
         discarded = self.directory / f".deleted-{next(self._discarded)}"
-        with contextlib.suppress(FileNotFoundError):
-            (self.directory / model_name).rename(discarded)
-        return asyncio.to_thread(shutil.rmtree, discarded, ignore_errors=True)
+        freed = asyncio.ensure_future(asyncio.to_thread(_rename_if_exists, self.directory / model_name, discarded))
+        self._being_freed[model_name] = freed
+        return self._delete(model_name, freed, discarded)
+
+    async def _delete(self, model_name: str, freed: asyncio.Future[None], discarded: Path) -> None:
+        try:
+            await asyncio.shield(freed)
+        finally:
+            if self._being_freed.get(model_name) is freed:
+                del self._being_freed[model_name]
+        await asyncio.to_thread(shutil.rmtree, discarded, ignore_errors=True)
 
     async def versions(self, target_models: Iterable[str]) -> dict[str, Version]:
         """The versions of these archives now, of those that can be read."""
@@ -74,3 +85,8 @@ class ModelFiles:
             with contextlib.suppress(Exception):
                 versions[target_model] = self._source.version(target_model)
         return versions
+
+
+def _rename_if_exists(path: Path, target: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        path.rename(target)

@@ -31,12 +31,12 @@ W = TypeVar("W", bound=Weighted)
 C = TypeVar("C", bound=Candidate)
 
 
-def by_weight(variants: Sequence[W]) -> W:
+def by_weight(variants: Sequence[W], generator: random.Random) -> W:
     """One of the variants at random, each as often as its share of the sum of the weights. [api]"""
     if len(variants) == 1:
         return variants[0]
     weights = [variant.weight for variant in variants]
-    return random.choices(variants, weights if sum(weights) > 0 else None)[0]
+    return generator.choices(variants, weights if sum(weights) > 0 else None)[0]
 
 
 def for_model(instances: Sequence[C], target_model: str, busy: int, without: Collection[C] = ()) -> C:
@@ -56,12 +56,14 @@ def for_model(instances: Sequence[C], target_model: str, busy: int, without: Col
     return chosen
 
 
-def for_any(instances: Sequence[C], least_outstanding: bool, without: Collection[C] = ()) -> C:
+def for_any(
+    instances: Sequence[C], least_outstanding: bool, generator: random.Random, without: Collection[C] = ()
+) -> C:
     """The instance for an invocation of the one model that all have: by the variant's RoutingConfig."""
     if len(instances) == 1:
         return instances[0]
     candidates = _usable(instances, without)
-    return min(candidates, key=_business) if least_outstanding else random.choice(candidates)
+    return min(candidates, key=_business) if least_outstanding else generator.choice(candidates)
 
 
 def _usable(instances: Sequence[C], without: Collection[C]) -> list[C]:

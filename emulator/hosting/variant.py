@@ -161,7 +161,7 @@ class ProductionVariant:
         target_model = invocation.target_model
         if target_model:
             return routing.for_model(self.instances, target_model, self._limits.busy_invocations, without)
-        return routing.for_any(self.instances, self._definition.least_outstanding, without)
+        return routing.for_any(self.instances, self._definition.least_outstanding, self._workspace.generator, without)
 
     def _remove_in_flight(self, instance: Instance) -> None:
         self.in_flight -= 1

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from emulator.archives.model_data_url import ModelData
+from emulator.archives.source import ModelSource
+from emulator.archives.source_selection import source_of_many
 from emulator.clock import Clock
-from emulator.containers.docker.engine import Engine
+from emulator.containers.launch import ContainerFactory
 from emulator.events import Events
+from emulator.hosting.model_files import ModelFiles
 from emulator.limits import Limits
 
 
@@ -16,10 +22,13 @@ class Workspace:
     """The surroundings of an endpoint, of a variant, of an instance: each lies within the one before."""
 
     directory: Path  # holds the disks of the instances
-    engine: Engine
+    new_container: ContainerFactory
     limits: Limits
     events: Events
     clock: Clock
+    generator: random.Random = field(default_factory=random.Random)  # of the random numbers that routing takes
+    model_source: Callable[[ModelData], ModelSource] = source_of_many  # of a multi-model container's archives
+    model_files: Callable[[Path, ModelSource, int], ModelFiles] = ModelFiles
 
     def endpoint(self, name: str, region: str) -> Workspace:
         """That of an endpoint."""

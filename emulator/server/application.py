@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import shutil
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from emulator.clock import Clock
 from emulator.containers.docker.engine import Engine
+from emulator.containers.launch import new_container
 from emulator.errors import SetupError
 from emulator.events import Events, Ready
 from emulator.gateway.gateway import Gateway
@@ -89,7 +91,8 @@ class Application:
         await asyncio.to_thread(shutil.rmtree, self._instances, ignore_errors=True)
         # A worker's own disks, so that the keepers of one that was killed can clean up without asking.
         disks, clock = self._instances / str(os.getpid()), Clock()
-        self._endpoints = Endpoints(Workspace(disks, self._engine, self._limits, self._events, clock))
+        containers = functools.partial(new_container, engine=self._engine)
+        self._endpoints = Endpoints(Workspace(disks, containers, self._limits, self._events, clock))
         self._registry = await asyncio.to_thread(Registry.open, self._settings.state_directory.registry)
         control_plane = self._control_plane(self._registry)
         definitions = await endpoints_at_start.create(
@@ -159,7 +162,7 @@ class Application:
         from emulator.services.sagemaker.endpoints import restore
 
         try:
-            if self._engine.has_leftovers():
+            if await asyncio.to_thread(self._engine.has_leftovers):
                 with contextlib.suppress(SetupError):  # it does not run now
                     await self._engine.sweep()
             for record in control_plane.registry.all(EndpointRecord):

@@ -84,7 +84,7 @@ class ContainerUnderTest:
     def container(self, settings: ContainerSettings, limits: Limits, log: LogSink) -> Container:
         if self.runs is None:
             return RunningContainer(self.url)
-        return new_container(self.runs, settings, limits, self.engine, log, check_labels=False)
+        return new_container(self.runs, settings, limits, log, engine=self.engine, check_labels=False)
 
 
 class ContainerRun:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -121,7 +122,7 @@ def workspace(directory: Path, **limits: float) -> Workspace:
     events = Events()
     return Workspace(
         directory / "disks",
-        Engine(directory / "state", events),
+        functools.partial(launch.new_container, engine=Engine(directory / "state", events)),
         Limits(**limits),  # type: ignore[arg-type]
         events,
         Clock(),

@@ -28,7 +28,7 @@ def made(runs: Image | Command, directory: Path) -> ProcessContainer | DockerCon
         shares_instance=False,
         scratch=directory,
     )
-    container = new_container(runs, settings, Limits(), Engine(directory, Events()), print)
+    container = new_container(runs, settings, Limits(), print, engine=Engine(directory, Events()))
     assert isinstance(container, (ProcessContainer, DockerContainer))
     return container
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from dataclasses import dataclass
 
@@ -39,8 +40,8 @@ def test_who_can_serve_at_once_goes_before_who_cannot(instances: list[Seen], dat
     unreachable = data.draw(st.lists(st.sampled_from(instances), unique_by=id, max_size=len(instances) - 1))
     for chosen in (
         routing.for_model(instances, "a", BUSY, unreachable),
-        routing.for_any(instances, True, unreachable),
-        routing.for_any(instances, False, unreachable),
+        routing.for_any(instances, True, random.Random(0), unreachable),
+        routing.for_any(instances, False, random.Random(0), unreachable),
     ):
         assert chosen in instances
         if len(instances) > 1:
@@ -80,6 +81,7 @@ class Share:
 @given(st.lists(st.sampled_from([0.0, 0.5, 1.0, 20.0]), min_size=1, max_size=4))
 def test_a_variant_of_no_weight_is_never_chosen_unless_all_are_alike(weights: list[float]) -> None:
     variants = [Share(weight) for weight in weights]
-    chosen = Counter(routing.by_weight(variants) for _ in range(50))
+    generator = random.Random(0)
+    chosen = Counter(routing.by_weight(variants, generator) for _ in range(50))
     if any(weights):
         assert all(variant.weight for variant in chosen) or len(variants) == 1

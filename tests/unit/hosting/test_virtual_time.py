@@ -8,13 +8,10 @@ import random
 from collections import OrderedDict
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, cast
 
-from emulator.archives.extraction import Extracted
-from emulator.archives.source import Version
 from emulator.containers.container import Container, LogSink
-from emulator.containers.contract import Answer, ContainerContract, Invocation
+from emulator.containers.contract import Invocation
 from emulator.events import Event, Events, Invoked, ModelLoaded, ModelUnloaded, Origin
 from emulator.hosting.definition import Caching, Resources
 from emulator.hosting.loaded_models import MemoryBudget
@@ -22,96 +19,22 @@ from emulator.hosting.model_files import ModelFiles
 from emulator.hosting.multi_model_container import MultiModelContainer
 from emulator.hosting.storage_volume import StorageVolume
 from emulator.limits import Limits
+from tests.support.virtual_containers import (
+    ANSWER_SECONDS,
+    EXTRACT_SECONDS,
+    LOAD_SECONDS,
+    MODEL_BYTES,
+    UNLOAD_SECONDS,
+    VirtualContainer,
+    VirtualContract,
+    VirtualFiles,
+)
 from tests.support.virtual_time import VirtualTimeLoop
 
 MODELS, INVOCATIONS, PER_SECOND = 100, 20_000, 5.0
-MODEL_BYTES, MOST_IN_MEMORY, MOST_ON_DISK = 10, 50, 80
-EXTRACT_SECONDS, LOAD_SECONDS, UNLOAD_SECONDS, ANSWER_SECONDS = 3.0, 2.0, 0.5, 0.05
+MOST_IN_MEMORY, MOST_ON_DISK = 50, 80
 LIMITS = Limits(memory_watermark=1.0)
 ORIGIN = Origin("endpoint", "variant")
-
-
-class WaitingContract:
-    """A container whose models take up memory, and time to come and go."""
-
-    def __init__(self) -> None:
-        self.loaded: dict[str, str] = {}  # target models by name
-        self.most_loaded = 0
-
-    async def ping(self) -> None: ...
-
-    async def check_list(self) -> None: ...
-
-    def close(self) -> None: ...
-
-    async def load(self, name: str, target_model: str, url: str, timeout: float) -> Answer:
-        assert name not in self.loaded, "it is loaded already"
-        self.loaded[name] = target_model
-        self.most_loaded = max(self.most_loaded, len(self.loaded))
-        await asyncio.sleep(LOAD_SECONDS)
-        return Answer(200, [])
-
-    async def unload(self, name: str, target_model: str) -> Answer:
-        await asyncio.sleep(UNLOAD_SECONDS)
-        del self.loaded[name]
-        return Answer(200, [])
-
-    async def invoke(self, path: str, invocation: Invocation, timeout: float) -> Answer:
-        assert self.loaded[path.split("/")[2]] == invocation.target_model
-        await asyncio.sleep(ANSWER_SECONDS)
-        return Answer(200, [], b"answer")
-
-
-class WaitingContainer(Container):
-    """One that never ends by itself."""
-
-    host, port = "nowhere", 0
-
-    def __init__(self, contract: WaitingContract) -> None:
-        self._contract = contract
-
-    def contract(self, limits: Limits) -> ContainerContract:
-        return cast(ContainerContract, self._contract)
-
-    async def start(self) -> None: ...
-
-    async def wait(self) -> str:
-        await asyncio.Event().wait()
-        return "ended"
-
-    async def stop(self, seconds: float | None = None) -> None: ...
-
-    async def memory_used(self) -> int:
-        return MODEL_BYTES * len(self._contract.loaded)
-
-    async def cpu_seconds(self) -> float | None:
-        return None
-
-    async def deliver(self, model_directory: Path) -> str:
-        return str(model_directory)
-
-
-class WaitingFiles:
-    """Archives that take time to extract, and no disk."""
-
-    directory = Path("nowhere")
-    is_remote = False
-
-    def path(self, model_name: str) -> Path:
-        return self.directory / model_name
-
-    async def clear(self) -> None: ...
-
-    async def extract(self, target_model: str, model_name: str, max_bytes: int) -> tuple[Extracted, Version]:
-        await asyncio.sleep(EXTRACT_SECONDS)
-        return Extracted(MODEL_BYTES, 1), "version"
-
-    async def delete(self, model_name: str) -> None: ...
-
-    async def versions(self, target_models: Any) -> dict[str, Version]:
-        return {}
-
-    def close(self) -> None: ...
 
 
 @dataclass
@@ -131,16 +54,16 @@ class Hosted:
 
     def __init__(self, most_in_memory: int = MOST_IN_MEMORY) -> None:
         self.run = Run()
-        self.contract = WaitingContract()
+        self.contract = VirtualContract()
         self.loop = VirtualTimeLoop()
         self.clock = self.loop.clock()
         events = Events(ORIGIN)
         events.subscribe(lambda event, _: self.run.events.append((self.loop.time(), event)))
-        files = cast(ModelFiles, WaitingFiles())
+        files = cast(ModelFiles, VirtualFiles())
         self.volume = StorageVolume(files, MOST_ON_DISK * MODEL_BYTES, LIMITS, events, self.clock)
 
         def launch(_: LogSink) -> Container:
-            return WaitingContainer(self.contract)
+            return VirtualContainer(self.contract)
 
         memory = MemoryBudget(most_in_memory * MODEL_BYTES, self._memory_used)
         resources = Resources(memory.budget_bytes, self.volume.capacity_bytes, vcpus=2)
