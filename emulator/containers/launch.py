@@ -21,6 +21,11 @@ class Image:
 
     reference: str  # name, name:tag, name@digest or an ECR URI
 
+    @property
+    def image(self) -> str:
+        """How it is written as the member ``Image``."""
+        return self.reference
+
 
 @dataclass(frozen=True)
 class Command:
@@ -28,16 +33,17 @@ class Command:
 
     words: Sequence[str]
     directory: Path  # in which it runs
-    image: str = field(default="", compare=False)  # how it is written in the place of an image
+    image: str = field(default="", compare=False)  # how it is written as the member ``Image``
     takes_socket: bool = False  # whether it can listen at a Unix socket, as localmme's own server does
 
 
+Program = Image | Command  # all kinds of what can run as a container
 # Makes a container, not started, that runs something with these settings and limits. The last argument takes warnings.
-ContainerFactory = Callable[[Image | Command, ContainerSettings, Limits, LogSink, Callable[[str], None]], Container]
+ContainerFactory = Callable[[Program, ContainerSettings, Limits, LogSink, Callable[[str], None]], Container]
 
 
 def new_container(
-    runs: Image | Command,
+    runs: Program,
     settings: ContainerSettings,
     limits: Limits,
     log: LogSink,

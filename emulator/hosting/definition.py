@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from emulator.archives.model_data_url import ModelData
-from emulator.containers.launch import Command, Image
+from emulator.containers.launch import Program
 from emulator.errors import SetupError
 from emulator.events import ONLY_CONTAINER_NAME
 
@@ -45,7 +45,7 @@ class MetricsEndpoint:
 class ContainerDefinition:
     """One container of a model."""
 
-    runs: Image | Command
+    runs: Program
     model_data: (
         ModelData | None
     )  # ModelDataUrl: of many archives (a directory, a prefix) if it is multi-model, else of one

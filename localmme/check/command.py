@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from emulator.containers.docker.engine import Engine
-from emulator.containers.launch import Command, Image
+from emulator.containers.launch import Program
 from emulator.errors import SetupError
 from emulator.events import Events, ImagePulling
 from emulator.limits import Limits
@@ -199,7 +199,7 @@ def _sample(data: str | None, content_type: str | None, accept: str | None) -> S
     return Sample(body, content_type or guess_content_type(data, body), accept or "", by_user=True)
 
 
-def _runs(image: str | None, command: str | None, handler: str | None) -> Image | Command:
+def _runs(image: str | None, command: str | None, handler: str | None) -> Program:
     if image:
         return image_of(image)
     if command:

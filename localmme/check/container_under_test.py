@@ -17,7 +17,7 @@ from emulator.containers.container import Container, ContainerSettings, LogSink
 from emulator.containers.docker.engine import Engine
 from emulator.containers.docker.images import Image as KnownImage
 from emulator.containers.health import Outcome, first_health
-from emulator.containers.launch import Command, Image, new_container
+from emulator.containers.launch import Command, Image, Program, new_container
 from emulator.errors import ContainerError, SetupError
 from emulator.limits import Limits
 from localmme.check.calls import Caller, Exchange
@@ -37,7 +37,7 @@ class NotHealthy(Exception):
 class ContainerUnderTest:
     """What to run, and with which settings of the platform."""
 
-    runs: Image | Command | None  # None = a running container at ``url``
+    runs: Program | None  # None = a running container at ``url``
     url: str
     environment: Mapping[str, str]
     memory_bytes: int

@@ -12,7 +12,7 @@ from typing import Any
 
 from emulator.archives.model_data_url import ModelData
 from emulator.aws.service_models import Place, described, not_among
-from emulator.containers.launch import Command, Image
+from emulator.containers.launch import Program
 from emulator.errors import SetupError
 from emulator.hosting.definition import (
     Caching,
@@ -109,7 +109,7 @@ class RequestReader:
             compressed=source is None or source.get("CompressionType") != "None",
         )
 
-    def _runs(self, place: Place, container: Mapping[str, Any]) -> Image | Command | None:
+    def _runs(self, place: Place, container: Mapping[str, Any]) -> Program | None:
         if "Image" not in container and "ModelPackageName" not in container:
             self.report(place, "is missing: give a Docker image, handler:FILE or command:WORDS")
         image = member(container, "Image", str)

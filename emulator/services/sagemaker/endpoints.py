@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from emulator.containers.launch import Image
 from emulator.errors import SetupError
 from emulator.hosting.definition import EndpointDefinition, VariantDefinition
 from emulator.hosting.endpoint import TRIES_AGAIN, Endpoint
@@ -349,15 +348,11 @@ def _changeable(plane: ControlPlane, record: EndpointRecord) -> Endpoint:
 def _summary(endpoint: Endpoint, record: EndpointRecord, definition: VariantDefinition) -> dict[str, Any]:
     variant = next(each for each in endpoint.variants if each.name == definition.name)
     desired = _adjusted(definition, record.deployments.current.desired)
-    images = [container.runs for container in definition.model.containers]
     return {
         "VariantName": definition.name,
         "DeployedImages": [
-            {
-                "SpecifiedImage": runs.reference if isinstance(runs, Image) else runs.image,
-                "ResolutionTime": record.created,
-            }
-            for runs in images
+            {"SpecifiedImage": container.runs.image, "ResolutionTime": record.created}
+            for container in definition.model.containers
         ],
         "CurrentWeight": variant.weight,
         "DesiredWeight": desired.weight,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from emulator.aws.service_models import described
 from emulator.containers.docker.images import is_reference
-from emulator.containers.launch import Command, Image
+from emulator.containers.launch import Command, Image, Program
 from emulator.containers.process.container import PACKAGE_ROOT
 from emulator.errors import SetupError
 
@@ -20,7 +20,7 @@ HANDLER, COMMAND = "handler:", "command:"
 EMBEDDED_SERVER = [sys.executable, "-m", "emulator.model_server"]
 
 
-def image_or_command(text: str, directory: Path) -> Image | Command:
+def image_or_command(text: str, directory: Path) -> Program:
     """What an ``Image`` names. Paths are relative to ``directory``, in which commands also run.
 
     Raises SetupError when it is invalid, or the file or program does not exist.
