@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -104,10 +105,10 @@ class ContainerContract:
         """DELETE /models/{model_name}."""
         return await self._control("DELETE", f"/models/{model_name}", target_model, self._limits.unload_seconds)
 
-    async def invoke(self, path: str, invocation: Invocation, timeout: float) -> Answer:
+    def invoke(self, path: str, invocation: Invocation, timeout: float) -> Awaitable[Answer]:
         """POST to ``path`` (``invocation_path``, INVOCATIONS), and the whole answer; ``timeout`` in seconds."""
         head = self._invocation_head(path, invocation)
-        return await self._pool.request(head, invocation.body, timeout, self._limits.body_bytes)
+        return self._pool.request(head, invocation.body, timeout, self._limits.body_bytes)
 
     async def invoke_stream(self, path: str, invocation: Invocation, timeout: float) -> Answer:
         """The same, as a StreamedAnswer. One of another status than 2xx comes whole."""

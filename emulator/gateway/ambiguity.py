@@ -30,13 +30,14 @@ def check_head(request: AwsRequest) -> None:
         _check_query(request)
 
 
-def check_headers(headers: Headers) -> None:
-    """What a head may say only once, whatever the request is. Raises Ambiguous."""
+def check_headers(headers: Headers) -> set[bytes]:
+    """The headers' names. Raises Ambiguous for what a head may say only once, whatever the request is."""
     names = {name for name, _ in headers}
     if len(names) < len(headers):
         _check_repeated(headers)
     if b"authorization" in names:
         _check_authorization(next(value for name, value in headers if name == b"authorization"))
+    return names
 
 
 def _check_repeated(headers: Headers) -> None:

@@ -89,10 +89,10 @@ class Gateway:
             return None
         try:
             page = self._guard.admit(headers, address)
-            check_headers(headers)
+            names = check_headers(headers)
         except (NotAdmitted, Ambiguous):
             return None
-        if page or any(name == b"x-amz-target" for name, _ in headers):
+        if page or b"x-amz-target" in names:
             return None
         return self._invoke(target.decode(), headers, body)
 

@@ -175,8 +175,8 @@ class Endpoint:
 
     def variant_for(self, invocation: Invocation) -> ProductionVariant:
         """The variant that takes an invocation. Raises the AwsError that SageMaker would answer with."""
-        if self.status not in TAKES_INVOCATIONS:
-            raise endpoint_not_in_service(self.definition.name, self.status)
+        if self._status not in TAKES_INVOCATIONS:
+            raise endpoint_not_in_service(self.definition.name, self._status)
         if invocation.inference_component:
             raise inference_component_not_supported(self.definition.name)
         if invocation.names_session:

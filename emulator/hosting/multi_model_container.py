@@ -111,10 +111,11 @@ class MultiModelContainer(ContainerSupervisor):
             await self._reload_if_changed(target_model)
             if self.loaded is not loaded:
                 raise no_response(self._origin)
-        cache_hit = loaded.models.get(target_model) is not None
+        model = loaded.models.pin(target_model)
         measurements = invocation.measurements
-        measurements.cache_hit = cache_hit
-        model = await loaded.use(target_model, deadline)
+        measurements.cache_hit = cache_hit = model is not None
+        if model is None:
+            model = await loaded.use(target_model, deadline)
         path, sent = invocation_path(model.name), self._clock.elapsed()
         return ModelInvocation(
             contract, path, target_model, measurements, cache_hit, began, sent, loaded=loaded, model=model

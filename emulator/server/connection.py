@@ -70,7 +70,7 @@ class Connection(HttpToolsProtocol):
         self._application: Application = self.app
         self.app = self._serve
         self._in_head = False
-        self._held: list[bytes] | None = None  # the body of a POST, until what else has come with it is known
+        self._held: bytes | None = None  # the body of a POST, until what else has come with it is known
         self._is_held_whole = False
         self._pending = 0  # bytes that have come since a head or a piece of a body was complete
         self._is_switching = False  # the head that is coming asks for another protocol
@@ -146,7 +146,7 @@ class Connection(HttpToolsProtocol):
         self._in_head = False
         self._pending = 0
         if self._may_be_plain():
-            self._held, self._is_held_whole = [], False
+            self._held, self._is_held_whole = b"", False
         else:
             self._begin()
 
@@ -159,7 +159,7 @@ class Connection(HttpToolsProtocol):
             and not self.flow.write_paused
             and not self._is_busy()
             and self._refusal is None
-            and all(name != b"transfer-encoding" for name, _ in self.headers)
+            and b"transfer-encoding" not in dict(self.headers)
         )
 
     def _begin(self) -> None:
@@ -176,8 +176,8 @@ class Connection(HttpToolsProtocol):
     def _begin_held(self) -> None:
         body, self._held = self._held, None
         self._begin()
-        for part in body or ():
-            super().on_body(part)
+        if body:
+            super().on_body(body)
         if self._is_held_whole:
             super().on_message_complete()
 
@@ -185,8 +185,7 @@ class Connection(HttpToolsProtocol):
         """What has come ends with the held request, or within it."""
         if self._is_held_whole and self._held is not None:
             address = str(self.server[0]) if self.server else ""
-            body = b"".join(self._held)
-            response = self._application.plain_invocation(self.url, self.headers, body, address)
+            response = self._application.plain_invocation(self.url, self.headers, self._held, address)
             if response is not None:
                 self._held = None
                 self._unused.clear()
@@ -202,7 +201,7 @@ class Connection(HttpToolsProtocol):
         if self._held is None:
             super().on_body(body)
         else:
-            self._held.append(body)
+            self._held += body
 
     def on_message_complete(self) -> None:
         if self._held is not None:
