@@ -81,19 +81,25 @@ RELIED_ON = (
     Parts(
         *("uvicorn", "uvicorn.protocols.http.httptools_impl:HttpToolsProtocol"),
         "app cycle pipeline parser headers url scope flow transport loop expect_100_continue timeout_keep_alive "
-        "timeout_keep_alive_task",
-        "refuse what is not HTTP when it is its turn",
+        "timeout_keep_alive_task tasks server server_state _start_asgi_task",
+        "refuse what is not HTTP when it is its turn, and answer plain invocations",
+        ("emulator.server.connection",),
+    ),
+    Parts(
+        *("uvicorn", "uvicorn.protocols.http.httptools_impl"),
+        "STATUS_LINE",
+        "answer plain invocations",
         ("emulator.server.connection",),
     ),
     Parts(
         *("uvicorn", "uvicorn.protocols.http.httptools_impl:RequestResponseCycle"),
-        "more_body message_event disconnected response_started response_complete",
+        "more_body message_event disconnected response_started response_complete keep_alive",
         "answer a request whose body breaks off",
         ("emulator.server.connection",),
     ),
     Parts(
         *("uvicorn", "uvicorn.protocols.http.flow_control:FlowControl"),
-        "resume_reading",
+        "resume_reading write_paused",
         "read on after a refusal, so that it is not lost",
         ("emulator.server.connection",),
     ),

@@ -13,7 +13,7 @@ from emulator.aws.request import HEALTH, PAGES, AwsRequest, Service, new_request
 from emulator.gateway.access.denials import Refused, ambiguous_head, not_admitted
 from emulator.gateway.ambiguity import Ambiguous, check_head, check_headers
 from emulator.gateway.refusals import ENDING, send_refusal
-from emulator.gateway.response_headers import NO_PAGE, protected, safe, shared
+from emulator.gateway.response_headers import NO_PAGE, protected, shared
 from emulator.gateway.web_guard import NotAdmitted, WebGuard, preflight
 from emulator.services.runtime.app import INVOKE
 from emulator.services.runtime.app import PREFIX as RUNTIME_PREFIX
@@ -79,11 +79,11 @@ class Gateway:
 
     def plain_invocation(
         self, target: bytes, headers: Headers, body: bytes, address: str
-    ) -> Coroutine[Any, Any, Response] | None:
+    ) -> Coroutine[Any, Any, Response | None] | None:
         """The response to a POST, if it is an InvokeEndpoint that nothing stands in the way of: it needs no ASGI.
 
-        None for all that has to be refused, or looked at more closely: that is for ``__call__``. ``address`` is the one
-        that the request has come to.
+        None for all that has to be refused, or looked at more closely: that is for ``__call__``. The response's headers
+        are not safe yet. ``address`` is the one that the request has come to.
         """
         if self._access is not None or self._is_ending or INVOCATION.fullmatch(target) is None:
             return None
@@ -94,12 +94,7 @@ class Gateway:
             return None
         if page or b"x-amz-target" in names:
             return None
-        return self._invoke(target.decode(), headers, body)
-
-    async def _invoke(self, raw_path: str, headers: Headers, body: bytes) -> Response:
-        response = await self._runtime.respond(new_request_id(), "POST", raw_path, headers, body)
-        assert response is not None  # as that of a stream, which goes out by ASGI
-        return Response(response.status, safe(response.headers), response.body)
+        return self._runtime.respond(new_request_id(), "POST", target.decode(), headers, body)
 
     def _recognize(self, request: AwsRequest) -> Service:
         """What serves a request. It has its ``service`` then.

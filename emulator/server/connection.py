@@ -24,6 +24,7 @@ from emulator.alarm import Alarm
 from emulator.aws.asgi import Headers, Receive, Response, Scope, Send
 from emulator.aws.protocols import Refusal
 from emulator.gateway.refusals import ENDING, TOO_LONG, not_http
+from emulator.gateway.response_headers import safe
 from emulator.server.plain_call import PlainCall
 
 # [ours] The most of a request line and its headers, and of all else that is not data (trailers, extensions of chunks).
@@ -47,8 +48,8 @@ class Application(Protocol):
 
     def plain_invocation(
         self, target: bytes, headers: Headers, body: bytes, address: str
-    ) -> Coroutine[Any, Any, Response] | None:
-        """The response to a POST that needs no ASGI; None if it is for ``__call__``."""
+    ) -> Coroutine[Any, Any, Response | None] | None:
+        """The response to a POST that needs no ASGI; None if it is for ``__call__``. Its headers are not safe yet."""
 
     async def refuse(self, scope: Scope, send: Send, refusal: Refusal) -> None:
         """Answer so, in the form of the service that the request is for, as far as its head has come."""
@@ -85,6 +86,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._address = str(self.server[0]) if self.server else ""
         self._unused.set(self.loop.time() + self.timeout_keep_alive)
 
     def data_received(self, data: bytes) -> None:
@@ -184,15 +186,14 @@ class Connection(HttpToolsProtocol):
     def _take_held(self) -> None:
         """What has come ends with the held request, or within it."""
         if self._is_held_whole and self._held is not None:
-            address = str(self.server[0]) if self.server else ""
-            response = self._application.plain_invocation(self.url, self.headers, self._held, address)
+            response = self._application.plain_invocation(self.url, self.headers, self._held, self._address)
             if response is not None:
                 self._held = None
                 self._unused.clear()
-                call = PlainCall(self.url, self.headers)
+                call = PlainCall(self.url, self.headers, response, self._answer_plainly)
                 self.cycle, self._serving = call, (call, call)  # type: ignore[assignment]
                 self.tasks.add(call)  # type: ignore[arg-type]
-                call.start(response, self._answer_plainly)
+                call.run()
                 return
         self._begin_held()
 
@@ -315,12 +316,10 @@ class Connection(HttpToolsProtocol):
             self._begin_refusal()
             return
         status, headers, body = response
-        head = [STATUS_LINE[status]]
-        for name, value in (*self.server_state.default_headers, *headers):
-            head += (name, b": ", value, b"\r\n")
-        head.append(b"content-length: %d\r\n" % len(body))
-        head.append(b"\r\n" if call.keep_alive else b"connection: close\r\n\r\n")
-        self.transport.write(b"".join((*head, body)))
+        lines = [b"%s: %s\r\n" % header for header in (*self.server_state.default_headers, *safe(headers))]
+        length = b"content-length: %d\r\n" % len(body)
+        end = b"\r\n" if call.keep_alive else b"connection: close\r\n\r\n"
+        self.transport.write(b"".join((STATUS_LINE[status], *lines, length, end, body)))
         call.response_complete = True
         if not call.keep_alive:
             self.transport.close()

@@ -21,7 +21,14 @@ class PlainCall:
     more_body = False  # of the request: it is all there
     message_event = asyncio.Event()  # which nobody waits for
 
-    def __init__(self, target: bytes, headers: Headers) -> None:
+    def __init__(
+        self,
+        target: bytes,
+        headers: Headers,
+        response: Coroutine[Any, Any, Response | None],
+        ended: Callable[[PlainCall, Response | None], None],
+    ) -> None:
+        """``ended`` is called with the response; with None if the call was cancelled before. See ``run``."""
         self.target = target
         self.headers = headers
         self.keep_alive = True
@@ -29,22 +36,16 @@ class PlainCall:
         self.response_complete = False
         self._is_cancelled = False
         self._waits_for: asyncio.Future[Any] | None = None
-        self._coroutine: Coroutine[Any, Any, Response]
-        self._ended: Callable[[PlainCall, Response | None], None]
-
-    def start(
-        self, coroutine: Coroutine[Any, Any, Response], ended: Callable[[PlainCall, Response | None], None]
-    ) -> None:
-        """``ended`` is called with the response; with None if the call was cancelled before."""
-        self._coroutine, self._ended = coroutine, ended
-        self._run()
+        self._coroutine = response
+        self._ended = ended
 
     def cancel(self) -> None:
         """Raise CancelledError where the coroutine waits."""
         if self._waits_for is None or not self._waits_for.cancel():
             self._is_cancelled = True  # it is about to go on
 
-    def _run(self, _: object = None) -> None:
+    def run(self, _: object = None) -> None:
+        """Go on, as far as it can."""
         try:
             if self._is_cancelled:
                 self._is_cancelled = False
@@ -58,6 +59,6 @@ class PlainCall:
         else:
             self._waits_for = waits_for
             if waits_for is None:  # asyncio.sleep(0)
-                asyncio.get_running_loop().call_soon(self._run)
+                asyncio.get_running_loop().call_soon(self.run)
             else:
-                waits_for.add_done_callback(self._run)
+                waits_for.add_done_callback(self.run)

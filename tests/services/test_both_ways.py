@@ -237,13 +237,14 @@ async def _serve(directory: Path, ends: contextlib.AsyncExitStack, patch: pytest
         both.ports.append(server.sockets[0].getsockname()[1])
         both.states.append(state)
     place.events.subscribe(both.listen)
-    invoke = gateway._invoke
+    plain_invocation = gateway.plain_invocation
 
     def counted(*arguments: Any) -> Any:
-        both.plain += 1
-        return invoke(*arguments)
+        response = plain_invocation(*arguments)
+        both.plain += response is not None
+        return response
 
-    patch.setattr(gateway, "_invoke", counted)
+    patch.setattr(gateway, "plain_invocation", counted)
     return both
 
 
