@@ -58,7 +58,7 @@ class _File:
         document = self._source.value
         users = []
         if not isinstance(document, dict) or not isinstance(document.get("Users"), list) or not document["Users"]:
-            self._report(("Users",), f"there is none. A file needs at least:\n\n{MINIMAL_FILE}\n")
+            self._report(("Users",), f"must have a user. A file needs at least:\n\n{MINIMAL_FILE}\n")
         else:
             for key in document:
                 if key != "Users":

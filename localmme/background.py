@@ -70,8 +70,10 @@ def find(name: str | None) -> EmulatorRecord:
 
 
 def address_of(name: str | None) -> str:
-    """Where the emulator of that name listens; without one, that at the address of those without a name, else the only
-    one that runs. Where none is known, that address. Raises SetupError, with those there are, if it is none of several.
+    """The address of the emulator of that name.
+
+    Without a name: the default address if an emulator listens there or none runs, else that of the only running one.
+    Raises SetupError, which lists the names, if several run.
     """
     if name is not None:
         return find(name).url

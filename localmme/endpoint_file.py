@@ -155,7 +155,7 @@ class _File:
                     (key,), f"is not a key of this file: {did_you_mean(key, known) or 'there are ' + ', '.join(known)}"
                 )
         if document.get(ENDPOINTS.key) in (None, []):
-            self._report((ENDPOINTS.key,), f"there is none. A file needs at least:\n\n{MINIMAL_FILE}\n")
+            self._report((ENDPOINTS.key,), f"must have an endpoint. A file needs at least:\n\n{MINIMAL_FILE}\n")
 
     def _items(self, document: dict[str, Any], section: Section) -> Iterator[tuple[str, Place, dict[str, Any]]]:
         """Name, place and value of each checked item. The name is empty if it is missing."""
@@ -219,7 +219,7 @@ class _File:
     def _check_reference(self, place: Place, name: str | None, known: Collection[str], section: Section) -> None:
         """Report a name that this file does not define."""
         if name is not None and name not in known:
-            self._report(place, f"there is no {name} in {section.key}" + appended(did_you_mean(name, known)))
+            self._report(place, f"{section.key} has no item named {name}" + appended(did_you_mean(name, known)))
 
     # Model data
 

@@ -407,7 +407,7 @@ def chosen(only: str | None, fast: bool = False) -> Sequence[Check]:
         if name not in known:
             similar = similar_names(name, known, similarity=0.4)
             hint = f" Similar: {', '.join(similar)}." if similar else ""
-            raise SetupError(f"There is no check {name!r}.{hint} `localmme check --list` names all.")
+            raise SetupError(f"There is no check {name!r}.{hint} `localmme check --list` lists all checks.")
     if not names:
         raise SetupError("--only takes names of checks; `localmme check --list` lists them.")
     return [check for check in CHECKS if check.name in names]

@@ -88,6 +88,8 @@ def check(
     except KeyboardInterrupt:  # before anything was started
         print("Interrupted; nothing is left running.", file=sys.stderr)
         return INTERRUPTED + signal.SIGINT
+    except BrokenPipeError:  # the reader of the report has gone
+        raise
     except Exception:  # a bug in the checks, which says nothing about the container
         traceback.print_exc()
         print("Error: a check failed inside localmme.", file=sys.stderr)
@@ -225,7 +227,11 @@ def _display(as_json: bool) -> Iterator[Display]:
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    out, err = Console(highlight=False), Console(stderr=True)
+    class Output(Console):
+        def on_broken_pipe(self) -> None:  # rich's own raises SystemExit, which breaks off the event loop
+            raise BrokenPipeError
+
+    out, err = Output(highlight=False), Console(stderr=True)
     printer = None if as_json else report.Printer(out)
     console = out if printer else err  # the progress line must not mix with results in a file
     if not console.is_terminal:

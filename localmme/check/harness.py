@@ -217,7 +217,7 @@ class Harness:
         model = await asyncio.to_thread(self.models.copy)
         answer = await self.load(model)
         if not answer.ok:
-            skip("It takes a loaded model, and loading one failed: see the check load.", answer)
+            skip("It needs a loaded model, but loading one failed: see the check load.", answer)
         return model
 
     async def several(self, count: int) -> list[Model]:

@@ -47,7 +47,9 @@ def run(
         max_bytes = parse_size(storage)
         source = Path(path).expanduser()
         if not os.path.exists(source):
-            raise SetupError(f"There is no {path}. pack takes a directory; with --list or --verify also an archive.")
+            raise SetupError(
+                f"There is no file or directory {path}. pack takes a directory, --list and --verify also an archive."
+            )
         if list_only:
             return _list(source, max_bytes, as_json)
         if verify_only:

@@ -288,7 +288,7 @@ def test_places_of_model_data(folder: Path, monkeypatch: pytest.MonkeyPatch, url
             [
                 "2: ModelNam: is not a member of CreateModelInput: did you mean ModelName?",
                 "2: ModelName: is missing",
-                "18: ProductionVariants[0].ModelName: there is no many in Models",
+                "18: ProductionVariants[0].ModelName: Models has no item named many",
             ],
         ),
         (["Image: handler", "image: handler"], [
@@ -369,19 +369,19 @@ def test_places_of_model_data(folder: Path, monkeypatch: pytest.MonkeyPatch, url
         ]),
         (["ModelName: pipe\n    C", "ModelName: Many\n    C"], [
             "9: ModelName: is the name of another one, on line 2",
-            "26: ProductionVariants[1].ModelName: there is no pipe in Models",
+            "26: ProductionVariants[1].ModelName: Models has no item named pipe",
         ]),
         (["Endpoints:\n", "Endpoints:\n  - {EndpointName: E, EndpointConfigName: both}\n"], [
             "29: EndpointName: is the name of another one, on line 28"
         ]),
         (["ModelName: many\n    P", "ModelName: money\n    P"], [
-            "18: ProductionVariants[0].ModelName: there is no many in Models"
+            "18: ProductionVariants[0].ModelName: Models has no item named many"
         ]),
         (["ModelName: pipe\nE", "ModelName: pip\nE"], [
-            "26: ProductionVariants[1].ModelName: there is no pip in Models: did you mean pipe?"
+            "26: ProductionVariants[1].ModelName: Models has no item named pip: did you mean pipe?"
         ]),
         (["ConfigName: both}", "ConfigName: Both}"], [
-            "28: EndpointConfigName: there is no Both in EndpointConfigs: did you mean both?"
+            "28: EndpointConfigName: EndpointConfigs has no item named Both: did you mean both?"
         ]),
         (["        ModelName: pipe\n", ""], [
             "25: ProductionVariants[1].ModelName: is missing: variants for inference components are not emulated"
@@ -468,7 +468,7 @@ def test_places_of_model_data(folder: Path, monkeypatch: pytest.MonkeyPatch, url
         ]),
         (["EndpointConfigs:\n", "EndpointConfig:\n"], [
             "14: EndpointConfig: is not a key of this file: did you mean EndpointConfigs?",
-            "28: EndpointConfigName: there is no both in EndpointConfigs",
+            "28: EndpointConfigName: EndpointConfigs has no item named both",
         ]),
         (["  - {EndpointName: e, EndpointConfigName: both}", "  {EndpointName: e, EndpointConfigName: both}"], [
             "27: Endpoints: must be a list, not a mapping"
@@ -535,11 +535,11 @@ def test_all_problems_of_a_file_are_told_at_once(folder: Path) -> None:
 @pytest.mark.parametrize(
     "text, start",
     [
-        ("", "1: Endpoints: there is none"),
-        ("# nothing\n", "1: Endpoints: there is none"),
-        ("Models: []\n", "1: Endpoints: there is none"),
-        ("Models: []\nEndpoints:\n", "2: Endpoints: there is none"),
-        ("Models: []\nEndpoints: []\n", "2: Endpoints: there is none"),
+        ("", "1: Endpoints: must have an endpoint"),
+        ("# nothing\n", "1: Endpoints: must have an endpoint"),
+        ("Models: []\n", "1: Endpoints: must have an endpoint"),
+        ("Models: []\nEndpoints:\n", "2: Endpoints: must have an endpoint"),
+        ("Models: []\nEndpoints: []\n", "2: Endpoints: must have an endpoint"),
     ],
 )
 def test_a_file_without_endpoints_is_shown_a_minimal_one(folder: Path, text: str, start: str) -> None:

@@ -59,9 +59,13 @@ def precondition_failed(condition: str) -> S3Error:
     )
 
 
-def invalid_range(asked: str, size: int) -> S3Error:
+def invalid_range(requested: str, size: int) -> S3Error:
     return S3Error(
-        416, "InvalidRange", "The requested range is not satisfiable", RangeRequested=asked, ActualObjectSize=size
+        416,
+        "InvalidRange",
+        "The requested range is not satisfiable",
+        RangeRequested=requested,
+        ActualObjectSize=size,
     )
 
 

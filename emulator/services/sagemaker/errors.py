@@ -83,7 +83,7 @@ def model_data_not_found(url: str) -> str:
 
 
 def model_data_no_prefix(url: str, prefix: str) -> str:
-    """An archive was given where the prefix of many is meant. [ours]"""
+    """The ModelDataUrl of a multi-model container names an archive instead of a prefix. [ours]"""
     return (
         f"names an object, {url}. With Mode MultiModel it is the prefix below which the archives are, such as "
         f"{prefix}; TargetModel then names the archive."
@@ -109,7 +109,7 @@ def not_emulated(operation: str) -> ControlPlaneError:
 
 
 def unknown_operation(name: str) -> ControlPlaneError:
-    return ControlPlaneError(f"{name or 'This'} is no operation of SageMaker.", "UnknownOperationException")
+    return ControlPlaneError(f"{name or 'This'} is not an operation of SageMaker.", "UnknownOperationException")
 
 
 def not_serializable(message: str) -> ControlPlaneError:
@@ -127,7 +127,7 @@ def no_local_code() -> ControlPlaneError:
 
 
 def bad_token() -> ControlPlaneError:
-    return ControlPlaneError("The NextToken is not one that was given for this list.")  # [ours]
+    return ControlPlaneError("The NextToken is invalid for this list.")  # [ours]
 
 
 def not_kept(reason: str) -> ControlPlaneError:

@@ -59,7 +59,7 @@ async def entry_point(harness: Harness) -> Finding:
             "The entry point is tini, which does not work with the argument `serve`. Start the program itself."
         )
     if not image.entrypoint:
-        return passed("There is none, so the program `serve` on the PATH is run.")
+        return passed("The image has no entry point, so the program `serve` on the PATH is run.")
     return passed(" ".join(image.entrypoint))
 
 

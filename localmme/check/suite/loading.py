@@ -101,7 +101,7 @@ async def _refused(harness: Harness, model: Model, answer: Exchange, which: str)
     ping = await harness.ping()
     if ping.status != 200:
         return failed("After a load has failed, pings fail: the platform replaces the whole container.", ping)
-    return passed("An error, and nothing of it stays.", answer)
+    return passed("Answered with an error, and the model is not known afterwards.", answer)
 
 
 async def get(harness: Harness) -> Finding:
@@ -173,7 +173,7 @@ async def opaque_names(harness: Harness) -> Finding:
         if not answer.ok:
             if (await harness.load(await asyncio.to_thread(harness.models.copy, 0))).ok:
                 return failed(f"A model of the name {name} is refused, one of another name is not.", answer)
-            return skipped("It takes a loaded model, and loading one failed: see the check load.", answer)
+            return skipped("It needs a loaded model, but loading one failed: see the check load.", answer)
         found = await harness.get(model)
         if found.status != 200:
             return failed(f"The model was loaded as {name}, and is not found by that name.", found)

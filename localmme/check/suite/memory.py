@@ -66,7 +66,7 @@ async def unload_frees_memory(harness: Harness) -> Finding:
         return passed(str(best), best.answer)
     if best.share >= HALF_RELEASED:
         return warned(f"{best} {advice}, and gets less of it than it expects.", best.answer)
-    return failed(f"{best} {advice}: in the end there is none for any.", best.answer)
+    return failed(f"{best} {advice}: in the end, no model has memory.", best.answer)
 
 
 async def _given_back(harness: Harness) -> MemoryGivenBack:

@@ -230,7 +230,7 @@ def test_other_operations_are_said_not_to_be_emulated(client: RawClient, operati
 def test_what_is_no_operation_is_said_to_be_none(client: RawClient, name: str, words: str) -> None:
     status, answer = client.call(name, {})
     assert (status, answer["__type"]) == (400, "UnknownOperationException")
-    assert answer["message"] == f"{words} is no operation of SageMaker."
+    assert answer["message"] == f"{words} is not an operation of SageMaker."
 
 
 @pytest.mark.parametrize("target", [None, "", "CreateModel", "DynamoDB_20120810.ListTables"])

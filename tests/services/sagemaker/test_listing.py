@@ -172,7 +172,7 @@ GARBAGE = ["x", "====", "a-b_c", "é", " ", "\x00", "null", "5"] + [
 @pytest.mark.parametrize("token", GARBAGE, ids=range(len(GARBAGE)))
 @pytest.mark.parametrize("records", [[], [record("a"), record("b")]], ids=["nothing", "something"])
 def test_what_is_no_token_of_this_list_is_refused(token: str, records: list[Record]) -> None:
-    with pytest.raises(ControlPlaneError, match="The NextToken is not one that was given for this list."):
+    with pytest.raises(ControlPlaneError, match="The NextToken is invalid for this list."):
         page(records, {"NextToken": token})
 
 
