@@ -55,7 +55,7 @@ class Gateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = AwsRequest(scope)
-        service = self._recognize(request)
+        service = await self._recognize(request)
         try:
             page = self._guard.admit(request.raw_headers, request.address)
         except NotAdmitted as error:
@@ -96,7 +96,7 @@ class Gateway:
             return None
         return self._runtime.respond(new_request_id(), "POST", target.decode(), headers, body)
 
-    def _recognize(self, request: AwsRequest) -> Service:
+    async def _recognize(self, request: AwsRequest) -> Service:
         """What serves a request. It has its ``service`` then.
 
         SageMaker Runtime is known by its path, SageMaker by its header, S3 by its signature or its buckets, another AWS
@@ -110,7 +110,7 @@ class Gateway:
         if request.target.startswith(TARGET_PREFIX):
             request.service = "sagemaker"
             return self._sagemaker
-        if self._s3 is not None and is_for_s3(request, self._s3.has_bucket):
+        if self._s3 is not None and await is_for_s3(request, self._s3.has_bucket):
             request.service = "s3"
             return self._s3
         if is_runtime:
@@ -157,5 +157,5 @@ class Gateway:
     async def refuse(self, scope: Scope, send: Send, refusal: Refusal) -> None:
         """Answer so, in the form of the service that the request is for."""
         request = AwsRequest(scope)
-        self._recognize(request)
+        await self._recognize(request)
         await send_refusal(request, refusal, protected(send, NO_PAGE))

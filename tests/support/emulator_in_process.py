@@ -63,6 +63,11 @@ class InProcessEmulator(RunningEmulator):
             self._thread.start()
             self._has_begun.wait()
 
+    @property
+    def loop_thread(self) -> int:
+        """The identifier of the thread in which its event loop runs."""
+        return self._thread.ident or 0
+
     def runs(self) -> bool:
         return self._thread.is_alive()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import email.utils
 import time
 import urllib.parse
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta, timezone
 
 from emulator.aws.decimals import decimal
@@ -17,14 +17,14 @@ CHECKSUM_HEADERS = {HEADER + algorithm for algorithm in LENGTHS}
 LONGEST_PRESIGNED_SECONDS = 604_800  # [api] seven days
 
 
-def is_for_s3(request: AwsRequest, has_bucket: Callable[[str], bool]) -> bool:
+async def is_for_s3(request: AwsRequest, has_bucket: Callable[[str], Awaitable[bool]]) -> bool:
     """Whether a request is for S3: by its signature, else if its host or its path begins with the name of a bucket."""
     if request.signed_for:
         return request.signed_for == "s3"
     if request.bucket_of_host:
         return True
     bucket = request.path[1:].partition("/")[0]
-    return bool(bucket) and has_bucket(bucket)
+    return bool(bucket) and await has_bucket(bucket)
 
 
 def bucket_and_key(request: AwsRequest) -> tuple[str, str]:

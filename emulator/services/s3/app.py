@@ -54,10 +54,11 @@ class S3App:
         self._root, self._region = root, region
         self._opening: asyncio.Future[tuple[ObjectStore, MultipartUploads]] | None = None
         self._threads = ThreadPoolExecutor(THREADS, "s3")
+        self._has_stopped = False
 
     async def start(self) -> None:
         """Remove the unfinished files of a killed emulator."""
-        if (self._root / RESERVED).exists():
+        if await self._in_thread((self._root / RESERVED).exists):
             opening = asyncio.ensure_future(self._open())
             done, _ = await asyncio.wait([opening], timeout=PATIENCE_SECONDS)
             if not done:
@@ -67,13 +68,16 @@ class S3App:
     async def stop(self) -> None:
         """Close the threads and the file of records. No request may be under way."""
         store = (await self._open())[0] if self._opening else None
+        self._has_stopped = True
         await asyncio.get_running_loop().run_in_executor(None, self._threads.shutdown)
         if store is not None:
             store.close()
 
-    def has_bucket(self, name: str) -> bool:
+    async def has_bucket(self, name: str) -> bool:
         """Whether a bucket of that name exists now."""
-        return is_bucket(self._root, name)
+        if self._has_stopped:  # and its threads: the request is only told so, in S3's form
+            return is_bucket(self._root, name)
+        return await self._in_thread(is_bucket, self._root, name)
 
     async def __call__(self, request: AwsRequest, receive: Receive, send: Send) -> None:
         # Not from os.urandom: the id has to be unique, not secret.
@@ -124,7 +128,7 @@ class S3App:
         call = S3Call(store, uploads, request.method, bucket, key, request.query, headers, region=request.signed_region)
         if request.caller is not None:
             call.check_key, call.chunk_signatures = request.caller.check_key, request.caller.chunk_signatures
-        if bucket and request.method != "PUT" and not self.has_bucket(bucket):
+        if bucket and request.method != "PUT" and not await self.has_bucket(bucket):
             raise NoSuchBucket(bucket)
         handler = handler_of(call)
         if takes_data(handler):

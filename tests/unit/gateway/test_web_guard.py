@@ -203,7 +203,7 @@ class Application:
         await send({"type": "http.response.start", "status": 200, "headers": self.headers})
         await send({"type": "http.response.body", "body": b"answer"})
 
-    def has_bucket(self, name: str) -> bool:
+    async def has_bucket(self, name: str) -> bool:
         return name == "bucket"
 
 

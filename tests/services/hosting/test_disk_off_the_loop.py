@@ -1,0 +1,99 @@
+"""The event loop does no disk work: a slow disk would hold up every other invocation."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.emulator_in_process import InProcessEmulator
+from tests.support.scripted_models import scripted_model
+from tests.support.waiting import eventually
+
+AUDITED = ("open", "os.listdir", "os.scandir", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.utime")
+_watching: list[DiskWork] = []  # one at most
+
+
+class DiskWork:
+    """What one thread does with files below some directory, each with where in the emulator it was done."""
+
+    def __init__(self, thread: int, below: Path) -> None:
+        self.found: list[str] = []
+        self._thread, self._below = thread, str(below)
+
+    def note(self, what: str, path: Any) -> None:
+        if threading.get_ident() != self._thread or not isinstance(path, (str, bytes, os.PathLike)):
+            return
+        if os.fsdecode(path).startswith(self._below):
+            frames = [frame for frame in traceback.extract_stack() if "/emulator/" in frame.filename]
+            self.found.append(f"{what} {os.fsdecode(path)} {[f'{f.filename}:{f.lineno}' for f in frames[-3:]]}")
+
+
+def _audit(event: str, arguments: tuple[Any, ...]) -> None:
+    if _watching and event in AUDITED:
+        _watching[0].note(event, arguments[0])
+
+
+Watch = Callable[[int, Path], DiskWork]
+
+
+@pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
+    """Begins to watch a thread. An audit hook stays for the life of the process, so it has a switch."""
+    sys.addaudithook(_audit)
+
+    def begin(thread: int, below: Path) -> DiskWork:
+        work = DiskWork(thread, below)
+        _watching.append(work)
+        for name in ("stat", "lstat", "readlink"):  # of which there is no audit event
+            monkeypatch.setattr(os, name, _noted(name, getattr(os, name), work))
+        return work
+
+    yield begin
+    _watching.clear()
+
+
+def _noted(name: str, function: Callable[..., Any], work: DiskWork) -> Callable[..., Any]:
+    def call(path: Any, *arguments: Any, **options: Any) -> Any:
+        work.note(name, path)
+        return function(path, *arguments, **options)
+
+    return call
+
+
+def test_models_instances_and_objects_come_and_go_without_disk_work_on_the_event_loop(
+    watch: Watch, scripted: Callable[..., InProcessEmulator], bucket: Path, tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        scripted_model(bucket / name, f"I am {name}")
+    emulator = scripted("--max-loaded-models", "1", "--reload")
+    work = watch(emulator.loop_thread, tmp_path)
+    for name in ("a", "b", "a"):
+        emulator.invoke(name)
+    scripted_model(bucket / "a", "I am another")
+    emulator.invoke("a")
+    emulator.state()
+    sagemaker = emulator.client_of("sagemaker")
+    sagemaker.update_endpoint_weights_and_capacities(
+        EndpointName="local", DesiredWeightsAndCapacities=[{"VariantName": "AllTraffic", "DesiredInstanceCount": 2}]
+    )
+    eventually(lambda: emulator.state()["status"] == "InService" and len(emulator.instances()) == 2, 60, "scaled")
+    sagemaker.update_endpoint_weights_and_capacities(
+        EndpointName="local", DesiredWeightsAndCapacities=[{"VariantName": "AllTraffic", "DesiredInstanceCount": 1}]
+    )
+    eventually(lambda: emulator.state()["status"] == "InService" and len(emulator.instances()) == 1, 60, "scaled")
+    s3 = emulator.client_of("s3")
+    s3.create_bucket(Bucket="made")
+    s3.put_object(Bucket="made", Key="new/object", Body=b"data")
+    assert s3.get_object(Bucket="made", Key="new/object")["Body"].read() == b"data"
+    s3.list_objects_v2(Bucket="made")
+    s3.delete_object(Bucket="made", Key="new/object")
+    sagemaker.delete_endpoint(EndpointName="local")
+    eventually(lambda: not emulator.states(), 60, "deleted")
+    assert not work.found, "\n".join(work.found)
