@@ -15,7 +15,7 @@ import psutil
 
 from emulator.containers.container import Container, ContainerSettings, LogSink
 from emulator.containers.docker.engine import Engine
-from emulator.containers.docker.images import Image as KnownImage
+from emulator.containers.docker.images import InspectedImage
 from emulator.containers.health import Outcome, first_health
 from emulator.containers.launch import Command, Image, Program, new_container
 from emulator.errors import ContainerError, SetupError
@@ -44,7 +44,7 @@ class ContainerUnderTest:
     directory: Path
     limits: Limits
     engine: Engine
-    image: KnownImage | None = None  # known after ``prepare``
+    image: InspectedImage | None = None  # known after ``prepare``
 
     @property
     def models(self) -> Path:

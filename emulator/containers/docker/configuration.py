@@ -9,7 +9,7 @@ from typing import Any
 
 from emulator.containers.container import ContainerSettings
 from emulator.containers.docker.discovery import Info
-from emulator.containers.docker.images import Image
+from emulator.containers.docker.images import InspectedImage
 
 PORT = 8080  # [dg] where a container listens that is not told another port
 SAFE_PORTS = "25000-25999"  # [gh] SAGEMAKER_SAFE_PORT_RANGE of a container that has its instance to itself
@@ -20,7 +20,7 @@ MULTI_MODEL_LABEL = "com.amazonaws.sagemaker.capabilities.multi-models=true"  # 
 BIND_TO_PORT_LABEL = "com.amazonaws.sagemaker.capabilities.accept-bind-to-port=true"  # [dg]
 
 
-def configuration(image: Image, settings: ContainerSettings, info: Info, mount: bool) -> dict[str, Any]:
+def configuration(image: InspectedImage, settings: ContainerSettings, info: Info, mount: bool) -> dict[str, Any]:
     """What the engine is told, in the words of its API."""
     port = bound_port(settings)
     environment = {**settings.environment, **platform_environment(settings)}

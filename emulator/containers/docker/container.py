@@ -33,7 +33,7 @@ from emulator.containers.docker.configuration import (
 from emulator.containers.docker.discovery import Info
 from emulator.containers.docker.engine import Engine
 from emulator.containers.docker.failures import EngineError, describe_end, explain, is_mount_refused
-from emulator.containers.docker.images import Client, Image
+from emulator.containers.docker.images import Client, InspectedImage
 from emulator.containers.docker.log_stream import LogFeed, attach, read_lines
 from emulator.containers.docker.tar_stream import packed
 from emulator.containers.errors import label_missing
@@ -143,7 +143,7 @@ class DockerContainer(Container):
             await asyncio.shield(asyncio.ensure_future(self._remove()))
             raise
 
-    def _check(self, image: Image) -> None:
+    def _check(self, image: InspectedImage) -> None:
         settings = self._settings
         for needed, label in (
             (settings.multi_model, MULTI_MODEL_LABEL),
@@ -170,7 +170,7 @@ class DockerContainer(Container):
             self._settings.models.mkdir(parents=True, exist_ok=True)
         return self._settings.models.is_dir()
 
-    async def _launch(self, image: Image, info: Info, mount: bool) -> bool:
+    async def _launch(self, image: InspectedImage, info: Info, mount: bool) -> bool:
         """Create and start it; False if it is not started, because the engine does not see the directory to mount."""
         self._mounted = mount
         self._name = f"localmme-{host_name(self._settings.name).lower()}-{secrets.token_hex(4)}"

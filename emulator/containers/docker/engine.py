@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from emulator.containers.docker.discovery import CONNECTIONS, Info, connect, look_at
 from emulator.containers.docker.failures import EngineError, one_line, root_cause
-from emulator.containers.docker.images import Client, Image, Pull, find_image, no_such_image
+from emulator.containers.docker.images import Client, InspectedImage, Pull, find_image, no_such_image
 from emulator.containers.docker.leftovers import Ownership
 from emulator.containers.docker.oom_watch import OomWatch
 from emulator.errors import SetupError
@@ -86,7 +86,7 @@ class Engine:
             self._info = await self.call(lambda client: look_at(client, self._address))
         return self._info
 
-    async def image(self, reference: str) -> Image:
+    async def image(self, reference: str) -> InspectedImage:
         """The image of that name, digest or id, which is pulled if the engine does not have it.
 
         Raises SetupError when it cannot be had.

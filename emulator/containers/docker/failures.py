@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from emulator.containers.docker.images import Image
+from emulator.containers.docker.images import InspectedImage
 from emulator.errors import SetupError
 from emulator.sizes import format_size
 
@@ -29,7 +29,7 @@ def is_mount_refused(error: EngineError) -> bool:
     return any(words in error.reason.lower() for words in MOUNT_REFUSED)
 
 
-def explain(error: EngineError, image: Image) -> SetupError:
+def explain(error: EngineError, image: InspectedImage) -> SetupError:
     """Why a container could not be created or started, and what to do about it."""
     if not error.status:
         return error

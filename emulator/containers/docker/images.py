@@ -31,7 +31,7 @@ MOST_NAMED = 5  # images in an error message
 
 
 @dataclass(frozen=True)
-class Image:
+class InspectedImage:
     """What an engine says of an image."""
 
     id: str
@@ -46,7 +46,7 @@ def is_reference(text: str) -> bool:
     return len(text) <= LONGEST_REFERENCE and _REFERENCE.fullmatch(text) is not None
 
 
-def find_image(client: Client, reference: str) -> Image | None:
+def find_image(client: Client, reference: str) -> InspectedImage | None:
     """The image that the engine has under that reference, if it has; see ``local_names`` and ``names_elsewhere``."""
     from docker.errors import ImageNotFound, NullResource
 
@@ -56,7 +56,7 @@ def find_image(client: Client, reference: str) -> Image | None:
         except (ImageNotFound, NullResource):
             continue
         config = about.get("Config") or {}
-        return Image(
+        return InspectedImage(
             id=about["Id"],
             reference=reference,
             labels=config.get("Labels") or {},

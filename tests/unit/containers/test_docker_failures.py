@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from emulator.containers.docker.failures import EngineError, describe_end, explain, is_mount_refused, root_cause
-from emulator.containers.docker.images import Image
+from emulator.containers.docker.images import InspectedImage
 from emulator.errors import EmulatorError
 
 
@@ -45,12 +45,12 @@ def test_an_error_of_the_engine_is_one_that_callers_know() -> None:
     ],
 )
 def test_what_cannot_be_started_is_explained(reason: str, words: str) -> None:
-    assert words in str(explain(EngineError("unix:///docker.sock", 400, reason), Image("sha256:1", "mme")))
+    assert words in str(explain(EngineError("unix:///docker.sock", 400, reason), InspectedImage("sha256:1", "mme")))
 
 
 def test_an_engine_that_does_not_answer_is_not_explained_by_the_image() -> None:
     error = EngineError("unix:///docker.sock", 0, "gone")
-    assert explain(error, Image("sha256:1", "mme")) is error
+    assert explain(error, InspectedImage("sha256:1", "mme")) is error
     assert str(error) == "The Docker Engine at unix:///docker.sock does not answer: gone"
 
 
