@@ -20,13 +20,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from emulator.aws.service_models import Problem, compiled_pattern, problems, shape
+from emulator.containers.launch import Command, Image
 from emulator.errors import SetupError
 from emulator.hosting.definition import (
     Caching,
-    Command,
     ContainerDefinition,
     EndpointDefinition,
-    Image,
     ModelDefinition,
     Resources,
     VariantDefinition,
