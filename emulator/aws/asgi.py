@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, NamedTuple
 
@@ -67,6 +68,12 @@ async def read_body(receive: Receive, most_bytes: int, see: Callable[[bytes], No
             parts.append(part)
         if is_last:
             raise BodyTooLong(size)
+
+
+async def drain(receive: Receive) -> None:
+    """Read what is left of a body: a caller that is still sending would not see the answer, but a broken connection."""
+    with contextlib.suppress(BodyTooLong, BodyBrokenOff):
+        await read_body(receive, 0)
 
 
 def replayed(body: bytes | BodyTooLong, receive: Receive) -> Receive:

@@ -20,3 +20,8 @@ class AwsError(EmulatorError):
         self.status = status
         self.message = message
         self.fields = fields
+
+
+def not_serializable(message: str) -> AwsError:
+    """A body that a service of JSON cannot read, or could read in more than one way. [api]"""
+    return AwsError("SerializationException", 400, message)

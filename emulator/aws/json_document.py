@@ -9,25 +9,21 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from emulator.errors import EmulatorError
+from emulator.aws.errors import not_serializable
 
 MOST_LEVELS = 100  # [ours] of lists and objects in each other; no operation has a tenth of that
 
 
-class NotADocument(EmulatorError):
-    """A body is no JSON, or none that says one thing only."""
-
-
 def parsed(body: bytes) -> Any:
-    """What a body says. A member that is null is as if it were not there. Raises NotADocument."""
+    """What a body says. A member that is null is as if it were not there. Raises SerializationException."""
     try:
         document = json.loads(body or b"{}", object_pairs_hook=_members)
         # Half of a surrogate pair, which JSON can escape, is in no text that can be kept or handed on.
         json.dumps(document, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
-        raise NotADocument("The request is not JSON") from None
+        raise not_serializable("The request is not JSON") from None
     if _levels(document) > MOST_LEVELS:
-        raise NotADocument(f"The request has more than {MOST_LEVELS} levels")
+        raise not_serializable(f"The request has more than {MOST_LEVELS} levels")
     return document
 
 
@@ -36,7 +32,7 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(members) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in members if names.count(name) > 1)
-        raise NotADocument(f"The request has the member {twice[:100]} more than once in one object")
+        raise not_serializable(f"The request has the member {twice[:100]} more than once in one object")
     return {name: value for name, value in pairs if value is not None}
 
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import enum
 import json
-import uuid
-from dataclasses import dataclass
-from html import escape
 
-from emulator.aws import xml
 from emulator.aws.asgi import Headers, Send, send_answer
 from emulator.aws.errors import AwsError
-from emulator.aws.request import AwsRequest
+from emulator.aws.request import PAGES, AwsRequest
+from emulator.aws.xml_document import Element, document
 
 RPC_V2_CBOR = "rpc-v2-cbor"  # what a request of this protocol says in its header smithy-protocol
 JSON_1_1 = "application/x-amz-json-1.1"
@@ -35,7 +32,7 @@ class Protocol(enum.Enum):
 def protocol_of(request: AwsRequest) -> Protocol:
     """What a request's service speaks; where it speaks several, or is not known, what the request looks like."""
     service = request.service
-    if service in ("runtime", "localmme"):
+    if service == "runtime" or request.path.startswith(PAGES):
         return Protocol.REST_JSON
     if service.startswith("s3"):
         return Protocol.REST_XML
@@ -58,7 +55,12 @@ def id_headers(request: AwsRequest) -> Headers:
 async def send_error(request: AwsRequest, error: AwsError, send: Send, more: Headers | None = None) -> None:
     """Answer with an error; ``more`` are further headers."""
     headers, body = written(request, error)
-    await send_answer(send, error.status, headers + (more or []), body, is_head=request.method == "HEAD")
+    headers += more or []
+    if request.method == "HEAD":  # as S3: it does not say either how long the body would be
+        await send({"type": "http.response.start", "status": error.status, "headers": headers})
+        await send({"type": "http.response.body"})
+    else:
+        await send_answer(send, error.status, headers, body)
 
 
 def written(request: AwsRequest, error: AwsError) -> tuple[Headers, bytes]:
@@ -83,19 +85,19 @@ def _json(request: AwsRequest, error: AwsError) -> tuple[Headers, bytes]:
 
 
 def _query(request: AwsRequest, error: AwsError) -> tuple[Headers, bytes]:
-    of_error: list[xml.Element] = [("Type", "Sender"), ("Code", error.code), ("Message", error.message)]
-    return _XML, xml.document("ErrorResponse", [("Error", of_error), ("RequestId", request.id)])
+    of_error: list[Element] = [("Type", "Sender"), ("Code", error.code), ("Message", error.message)]
+    return _XML, document("ErrorResponse", [("Error", of_error), ("RequestId", request.id)])
 
 
 def _ec2(request: AwsRequest, error: AwsError) -> tuple[Headers, bytes]:
-    of_error: list[xml.Element] = [("Code", error.code), ("Message", error.message)]
-    return _XML, xml.document("Response", [("Errors", [("Error", of_error)]), ("RequestID", request.id)])
+    of_error: list[Element] = [("Code", error.code), ("Message", error.message)]
+    return _XML, document("Response", [("Errors", [("Error", of_error)]), ("RequestID", request.id)])
 
 
 def _rest_xml(request: AwsRequest, error: AwsError) -> tuple[Headers, bytes]:
-    children: list[xml.Element] = [("Code", error.code), ("Message", error.message), *error.fields.items()]
+    children: list[Element] = [("Code", error.code), ("Message", error.message), *error.fields.items()]
     children += [("Resource", request.path), ("RequestId", request.id), ("HostId", HOST_ID)]
-    return [(b"content-type", b"application/xml")], xml.document("Error", children)
+    return [(b"content-type", b"application/xml")], document("Error", children)
 
 
 def _cbor(_: AwsRequest, error: AwsError) -> tuple[Headers, bytes]:
@@ -128,57 +130,3 @@ _WRITERS = {
     Protocol.CBOR: _cbor,
     Protocol.NONE: _plain,
 }
-
-
-CBOR = "rpc-v2-cbor"
-
-
-@dataclass(frozen=True)
-class Request:
-    """What tells the protocol that a request speaks."""
-
-    service: str  # signing name
-    content_type: str
-    smithy_protocol: str  # of RPC v2, which says it
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """An error, as any AWS service may answer with it."""
-
-    status: int
-    code: str
-    message: str
-
-
-def refuse(request: Request, refusal: Refusal) -> tuple[list[tuple[str, str]], bytes]:
-    """Headers and body that an SDK makes an exception of."""
-    request_id = str(uuid.uuid4())
-    headers = [("x-amzn-requestid", request_id), ("x-amzn-errortype", refusal.code)]
-    code, message = refusal.code, refusal.message
-    if request.smithy_protocol == CBOR:
-        headers.append(("smithy-protocol", CBOR))
-        return [*headers, ("content-type", "application/cbor")], _old_cbor({"__type": code, "message": message})
-    if "json" in request.content_type:
-        body = json.dumps({"__type": code, "message": message, "Message": message}).encode()
-        return [*headers, ("content-type", request.content_type)], body
-    error = f"<Code>{escape(code, quote=False)}</Code><Message>{escape(message, quote=False)}</Message>"
-    if request.service.startswith("s3"):
-        xml = f"<Error>{error}<RequestId>{request_id}</RequestId></Error>"
-    elif request.service == "ec2":
-        xml = f"<Response><Errors><Error>{error}</Error></Errors><RequestID>{request_id}</RequestID></Response>"
-    else:
-        xml = (
-            f"<ErrorResponse><Error><Type>Sender</Type>{error}</Error>"
-            f"<RequestId>{request_id}</RequestId></ErrorResponse>"
-        )
-    return [*headers, ("content-type", "text/xml")], xml.encode()
-
-
-def _old_cbor(texts: dict[str, str]) -> bytes:
-    """A map of texts to texts. [RFC 8949]"""
-    encoded = bytes([0xA0 | len(texts)])
-    for text in (text for item in texts.items() for text in item):
-        data = text.encode()
-        encoded += (bytes([0x60 | len(data)]) if len(data) < 24 else b"\x79" + len(data).to_bytes(2, "big")) + data
-    return encoded

@@ -54,7 +54,7 @@ class AwsRequest:
     @functools.cached_property
     def id(self) -> str:
         """By what the answer names the request, in the form of its service."""
-        return f"{random.getrandbits(64):016X}" if self.service == "s3" else new_request_id()
+        return f"{random.getrandbits(64):016X}" if self.service.startswith("s3") else new_request_id()
 
     @property
     def method(self) -> str:
@@ -83,6 +83,11 @@ class AwsRequest:
     def address(self) -> str:
         """The address of this machine that it has come to."""
         return (self.scope.get("server") or ("",))[0]
+
+    @property
+    def expects_continue(self) -> bool:
+        """Whether the caller waits for an interim response before it sends the body. [RFC 9110, 10.1.1]"""
+        return self.header(b"expect").lower() == "100-continue"
 
     @property
     def is_secure(self) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from emulator.aws.asgi import Headers
 from emulator.aws.request import AwsRequest
 from emulator.aws.services import SIGNING_NAMES
-from emulator.errors import EmulatorError
+from emulator.gateway.access.denials import unreadable
 from emulator.services.s3.operations import SUBRESOURCES
 
 # Headers that are there once at most, and beginnings of such; S3 takes metadata more than once. [api]
@@ -17,12 +17,8 @@ ONCE_BEGIN = (b"x-amz-", b"x-amzn-sagemaker-")
 REPEATABLE = b"x-amz-meta-"
 
 
-class Ambiguous(EmulatorError):
-    """What a request says twice, or contradicts."""
-
-
 def check_head(request: AwsRequest) -> None:
-    """Raises Ambiguous."""
+    """Raises Denial for what a request says twice, or contradicts."""
     check_headers(request.raw_headers)
     if request.target:
         _check_target(request)
@@ -31,7 +27,7 @@ def check_head(request: AwsRequest) -> None:
 
 
 def check_headers(headers: Headers) -> set[bytes]:
-    """The headers' names. Raises Ambiguous for what a head may say only once, whatever the request is."""
+    """The headers' names. Raises Denial for what a head may say only once, whatever the request is."""
     names = {name for name, _ in headers}
     if len(names) < len(headers):
         _check_repeated(headers)
@@ -45,14 +41,14 @@ def _check_repeated(headers: Headers) -> None:
     for name, _ in headers:
         once = name in ONCE or (name.startswith(ONCE_BEGIN) and not name.startswith(REPEATABLE))
         if once and name in seen:
-            raise Ambiguous(f"The header {name.decode('latin-1')} is in the request more than once")
+            raise unreadable(f"The header {name.decode('latin-1')} is in the request more than once")
         seen.add(name)
 
 
 def _check_authorization(authorization: bytes) -> None:
     """By the first Credential a service is told apart from others; by the last one, the signature is verified."""
     if authorization.startswith(b"AWS4-") and authorization.count(b"Credential=") > 1:
-        raise Ambiguous("The header authorization has the parameter Credential more than once")
+        raise unreadable("The header authorization has the parameter Credential more than once")
 
 
 def _check_target(request: AwsRequest) -> None:
@@ -61,7 +57,7 @@ def _check_target(request: AwsRequest) -> None:
     signed = request.signed_for.lower() or service
     if named is not None and (named != service or signed != service):
         other = "SageMaker Runtime" if service == "runtime" else signed if signed != named else service
-        raise Ambiguous(f"X-Amz-Target names an operation of {named}, but the request is one to {other}")
+        raise unreadable(f"X-Amz-Target names an operation of {named}, but the request is one to {other}")
 
 
 def _check_query(request: AwsRequest) -> None:
@@ -70,13 +66,13 @@ def _check_query(request: AwsRequest) -> None:
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise Ambiguous(f"The query has the parameter {name[:100]} more than once")
+            raise unreadable(f"The query has the parameter {name[:100]} more than once")
         seen.add(name)
     if request.header(b"authorization") and ("x-amz-signature" in seen or {"AWSAccessKeyId", "Signature"} <= seen):
-        raise Ambiguous(
+        raise unreadable(
             "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string "
             "parameter or the Authorization header should be specified"
         )
     subresources = [name for name in names if name in SUBRESOURCES] if request.service == "s3" else []
     if len(subresources) > 1:
-        raise Ambiguous(f"Conflicting query string parameters: {', '.join(sorted(subresources))}")
+        raise unreadable(f"Conflicting query string parameters: {', '.join(sorted(subresources))}")

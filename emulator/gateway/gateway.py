@@ -8,13 +8,14 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from emulator.aws.asgi import Application, Headers, Receive, Response, Scope, Send, send_answer
-from emulator.aws.protocols import Refusal
+from emulator.aws.errors import AwsError
+from emulator.aws.protocols import protocol_of, send_error
 from emulator.aws.request import HEALTH, PAGES, AwsRequest, Service, new_request_id
-from emulator.gateway.access.denials import Refused, ambiguous_head, not_admitted
-from emulator.gateway.ambiguity import Ambiguous, check_head, check_headers
-from emulator.gateway.refusals import ENDING, send_refusal
+from emulator.gateway.access.denials import Denial
+from emulator.gateway.ambiguity import check_head, check_headers
+from emulator.gateway.refusals import ENDING, send_last, send_unadmitted
 from emulator.gateway.response_headers import NO_PAGE, protected, shared
-from emulator.gateway.web_guard import NotAdmitted, WebGuard, preflight
+from emulator.gateway.web_guard import WebGuard, preflight
 from emulator.services.runtime.app import INVOKE
 from emulator.services.runtime.app import PREFIX as RUNTIME_PREFIX
 from emulator.services.s3.addressing import is_for_s3
@@ -58,9 +59,9 @@ class Gateway:
         service = await self._recognize(request)
         try:
             page = self._guard.admit(request.raw_headers, request.address)
-        except NotAdmitted as error:
-            refused = not_admitted(request, error.status, error.message)
-            await refused.send(request, receive, protected(send, NO_PAGE))
+        except Denial as denial:
+            error = denial.error(protocol_of(request))
+            await send_unadmitted(request, error, receive, protected(send, NO_PAGE))
             return
         if page and (answer := preflight(scope)) is not None:
             await send_answer(send, 204, shared(answer, page))
@@ -69,13 +70,18 @@ class Gateway:
         send = protected(send, [] if request.service == "runtime" else NO_PAGE, page)
         try:
             check_head(request)
-            receive = await self._authorize(request, receive)
-        except Ambiguous as error:
-            await ambiguous_head(request, str(error)).send(request, receive, send)
-        except Refused as refused:
-            await refused.send(request, receive, send)
+        except Denial as denial:
+            await send_unadmitted(request, denial.error(protocol_of(request)), receive, send)
+            return
+        try:
+            body = await self._authorize(request, receive)
+        except AwsError as error:
+            if request.service == "s3":  # all other bodies are read by now
+                await send_unadmitted(request, error, receive, send)
+            else:
+                await send_error(request, error, send)
         else:
-            await self._serve(service, request, receive, send)
+            await self._serve(service, request, body, send)
 
     def plain_invocation(
         self, target: bytes, headers: Headers, body: bytes, address: str
@@ -90,7 +96,7 @@ class Gateway:
         try:
             page = self._guard.admit(headers, address)
             names = check_headers(headers)
-        except (NotAdmitted, Ambiguous):
+        except Denial:
             return None
         if page or b"x-amz-target" in names:
             return None
@@ -124,14 +130,14 @@ class Gateway:
         return self._serve_page if request.service in ("", "s3", "sagemaker") else self._moto_services
 
     async def _authorize(self, request: AwsRequest, receive: Receive) -> Receive:
-        """What the request's body is to be received from. Raises Refused."""
+        """What the request's body is to be received from. Raises AwsError."""
         if self._access is None or not request.service:
             return receive
         return await self._access.admit(request, receive)
 
     async def _serve(self, service: Service, request: AwsRequest, receive: Receive, send: Send) -> None:
         if self._is_ending:
-            await send_refusal(request, ENDING, send)
+            await send_last(request, ENDING, send)
         elif request.service == "runtime":
             await service(request, receive, send)
         else:
@@ -154,8 +160,8 @@ class Gateway:
         if self._under_way:
             await asyncio.wait(self._under_way)
 
-    async def refuse(self, scope: Scope, send: Send, refusal: Refusal) -> None:
+    async def refuse(self, scope: Scope, send: Send, error: AwsError) -> None:
         """Answer so, in the form of the service that the request is for."""
         request = AwsRequest(scope)
         await self._recognize(request)
-        await send_refusal(request, refusal, protected(send, NO_PAGE))
+        await send_last(request, error, protected(send, NO_PAGE))

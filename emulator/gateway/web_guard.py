@@ -15,7 +15,8 @@ import urllib.parse
 from collections.abc import Sequence
 
 from emulator.aws.asgi import Headers, Scope
-from emulator.errors import EmulatorError, SetupError
+from emulator.errors import SetupError
+from emulator.gateway.access.denials import Denial, not_admitted
 
 # AWS's DNS suffixes: [api] botocore's partitions. Nobody but AWS can have a name there lead to another machine.
 AWS_DOMAINS = (
@@ -42,15 +43,6 @@ MOST_WARNINGS = 20  # [ours] in the log; a page could go on for ever
 log = logging.getLogger("localmme")
 
 
-class NotAdmitted(EmulatorError):
-    """A request that goes no further; the message says what to do."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-
-
 class WebGuard:
     """Admits requests by their Host, and by what browsers say of the page behind them."""
 
@@ -63,13 +55,13 @@ class WebGuard:
         self._warned: set[str] = set()
 
     def admit(self, headers: Headers, address: str) -> bytes:
-        """The origin of the page that a request comes from, if that is allowed; else nothing. Raises NotAdmitted.
+        """The origin of the page that a request comes from, if that is allowed; else nothing. Raises Denial.
 
         ``address`` is the one that the request has come to.
         """
         try:
             return self._admit(headers, address)
-        except NotAdmitted as refusal:
+        except Denial as refusal:
             self._warn(refusal.message)
             raise
 
@@ -77,7 +69,7 @@ class WebGuard:
         watched = [header for header in headers if header[0] in WATCHED]
         hosts = [value for name, value in watched if name == b"host"]
         if len(hosts) != 1:
-            raise NotAdmitted(400, f"A request has one Host header, and this one has {len(hosts) or 'none'}.")
+            raise not_admitted(400, f"A request has one Host header, and this one has {len(hosts) or 'none'}.")
         host = hosts[0]
         if not self._is_ours(host, address):
             raise _not_ours(host)
@@ -96,7 +88,7 @@ class WebGuard:
             if origin != own:
                 raise _page_of(origin)
         if any(value not in HARMLESS_SITES for name, value in watched if name == b"sec-fetch-site"):
-            raise NotAdmitted(
+            raise not_admitted(
                 403,
                 "Web pages may not call this emulator, nor lead to it, and a browser says that one does "
                 "(Sec-Fetch-Site). Type the address into the browser instead. If the page is your own, start the "
@@ -107,7 +99,7 @@ class WebGuard:
     def _is_ours_uncached(self, host: bytes, address: str) -> bool:
         match = AUTHORITY.fullmatch(host.decode("latin-1").lower())
         if match is None:
-            raise NotAdmitted(400, f"The Host header is not a host and a port: {_shown(host)}.")
+            raise not_admitted(400, f"The Host header is not a host and a port: {_shown(host)}.")
         name = match["literal"] or match["name"].removesuffix(".")
         literal = _literal(name)
         if literal is not None and (literal.is_loopback or literal == _literal(address)):
@@ -182,24 +174,24 @@ def _origin_of(url: bytes) -> bytes:
     return f"{parts.scheme}://{parts.netloc}".lower().encode("latin-1")
 
 
-def _not_ours(host: bytes) -> NotAdmitted:
+def _not_ours(host: bytes) -> Denial:
     shown = _shown(host)
     name = urllib.parse.urlsplit(f"//{host.decode('latin-1')}").hostname or shown
-    return NotAdmitted(
+    return not_admitted(
         403,
         f"The request is for the host {shown}, which is not known to be this emulator. If that name leads here, as in "
         f"a network of containers or through a forwarded port, start the emulator with --allow-host {name}.",
     )
 
 
-def _page_of(origin: bytes) -> NotAdmitted:
+def _page_of(origin: bytes) -> Denial:
     shown = _shown(origin)
     advice = (
         f"If that page is your own, start the emulator with --allow-origin {shown}."
         if ORIGIN.fullmatch(origin.decode("latin-1"))
         else "If the page is your own, serve it by HTTP, and start the emulator with --allow-origin and its origin."
     )
-    return NotAdmitted(403, f"Web pages may not call this emulator, and one of {shown} does. {advice}")
+    return not_admitted(403, f"Web pages may not call this emulator, and one of {shown} does. {advice}")
 
 
 def _shown(sent: bytes) -> str:

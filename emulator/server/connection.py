@@ -22,7 +22,7 @@ from uvicorn.server import ServerState
 from emulator import relied_on
 from emulator.alarm import Alarm
 from emulator.aws.asgi import Headers, Receive, Response, Scope, Send
-from emulator.aws.protocols import Refusal
+from emulator.aws.errors import AwsError
 from emulator.gateway.refusals import ENDING, TOO_LONG, not_http
 from emulator.gateway.response_headers import safe
 from emulator.server.plain_call import PlainCall
@@ -51,14 +51,14 @@ class Application(Protocol):
     ) -> Coroutine[Any, Any, Response | None] | None:
         """The response to a POST that needs no ASGI; None if it is for ``__call__``. Its headers are not safe yet."""
 
-    async def refuse(self, scope: Scope, send: Send, refusal: Refusal) -> None:
+    async def refuse(self, scope: Scope, send: Send, refusal: AwsError) -> None:
         """Answer so, in the form of the service that the request is for, as far as its head has come."""
 
 
 class _Refused(Exception):
     """A head that httptools takes, and we do not."""
 
-    def __init__(self, refusal: Refusal) -> None:
+    def __init__(self, refusal: AwsError) -> None:
         super().__init__(refusal.message)
         self.refusal = refusal
 
@@ -75,7 +75,7 @@ class Connection(HttpToolsProtocol):
         self._is_held_whole = False
         self._pending = 0  # bytes that have come since a head or a piece of a body was complete
         self._is_switching = False  # the head that is coming asks for another protocol
-        self._refusal: Refusal | None = None  # of the request that is the last: nothing that comes is looked at
+        self._refusal: AwsError | None = None  # of the request that is the last: nothing that comes is looked at
         self._is_broken_off = False  # the last request, whose body will not come as a whole
         self._is_half_closed = False
         self._drained = asyncio.Event()  # the caller sends no more
@@ -255,7 +255,7 @@ class Connection(HttpToolsProtocol):
         self._is_switching = False
         return b"\r\n".join([*lines, b"", b""])
 
-    def _refuse(self, refusal: Refusal) -> None:
+    def _refuse(self, refusal: AwsError) -> None:
         """Refuse the request that is coming, when it is its turn."""
         if self._held is not None:
             self._begin_held()
@@ -382,7 +382,7 @@ def _has_path(url: bytes) -> bool:
         return False
 
 
-def _refusal_for(error: httptools.HttpParserError) -> Refusal:
+def _refusal_for(error: httptools.HttpParserError) -> AwsError:
     reason = error.__context__ if isinstance(error, httptools.HttpParserCallbackError) else error
     if isinstance(reason, _Refused):
         return reason.refusal

@@ -12,13 +12,13 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 
+from emulator.aws.errors import AwsError
 from emulator.errors import SetupError
 from emulator.hosting.definition import (
     EndpointDefinition,
 )
 from emulator.services.sagemaker import endpoint_configs, endpoints, endpoints_at_start, models
 from emulator.services.sagemaker.control_plane import ControlPlane
-from emulator.services.sagemaker.errors import ControlPlaneError
 from emulator.services.sagemaker.records import EndpointRecord, ModelRecord
 from emulator.services.sagemaker.registry import Registry
 from emulator.services.sagemaker.start_requests import StartRequests
@@ -70,7 +70,7 @@ def asked(image: str) -> dict[str, Any]:
 def test_no_model_is_created_that_would_run_here(tmp_path: Path, image: str) -> None:
     (tmp_path / "handler.py").touch()
     off = plane(tmp_path, local_code=False)
-    with pytest.raises(ControlPlaneError, match="--local-code") as caught:
+    with pytest.raises(AwsError, match="--local-code") as caught:
         asyncio.run(models.create(off, asked(image)))
     assert caught.value.code == "AccessDeniedException"
     assert off.registry.get(ModelRecord, "m") is None
@@ -86,7 +86,7 @@ def test_what_was_created_while_it_was_allowed_does_not_run_when_it_is_not(tmp_p
     assert len(on.endpoints.added[0][0].variants) == 1  # type: ignore[attr-defined]
 
     off = plane(tmp_path, local_code=False)
-    with pytest.raises(ControlPlaneError, match="--local-code"):
+    with pytest.raises(AwsError, match="--local-code"):
         asyncio.run(endpoints.create(off, {"EndpointName": "another", "EndpointConfigName": "c"}))
     record = off.registry.get(EndpointRecord, "e")
     assert record is not None
@@ -111,7 +111,7 @@ def test_what_the_command_line_gave_is_not_concerned(tmp_path: Path) -> None:
 
 def test_a_record_cannot_say_of_itself_that_it_was_given(tmp_path: Path) -> None:
     off = plane(tmp_path, local_code=False)
-    with pytest.raises(ControlPlaneError, match="--local-code"):
+    with pytest.raises(AwsError, match="--local-code"):
         models.definition(off, ModelRecord("m", asked("command:true"), directory="."))
 
 

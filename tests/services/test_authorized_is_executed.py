@@ -25,7 +25,8 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from emulator.aws.arn import ACCOUNT_ID, s3_arn, sagemaker_arn
 from emulator.aws.asgi import Scope
-from emulator.aws.json_document import MOST_LEVELS, NotADocument, parsed
+from emulator.aws.errors import AwsError
+from emulator.aws.json_document import MOST_LEVELS, parsed
 from emulator.aws.permissions import RequiredPermission
 from emulator.aws.request import FORM, AwsRequest
 from emulator.aws.service_models import input_shape_name, shape
@@ -520,7 +521,7 @@ def test_no_keys_are_given_that_nobody_would_know(
 
 @pytest.mark.parametrize("body", [b'{"a":1,"a":1}', b'[{"a":{"b":1,"c":2,"b":1}}]', b"{", b'"\\ud800"', b"\xff"])
 def test_what_is_no_document_is_told(body: bytes) -> None:
-    with pytest.raises(NotADocument):
+    with pytest.raises(AwsError):
         parsed(body)
 
 
@@ -528,5 +529,5 @@ def test_a_document_has_its_levels_and_no_null_members() -> None:
     assert parsed(b'{"a":null,"b":[null,{"c":null}]}') == {"b": [None, {}]}
     assert parsed(b"") == {}
     assert parsed(b"[" * MOST_LEVELS + b"]" * MOST_LEVELS)
-    with pytest.raises(NotADocument):
+    with pytest.raises(AwsError):
         parsed(b"[" * (MOST_LEVELS + 1) + b"]" * (MOST_LEVELS + 1))

@@ -76,10 +76,13 @@ async def respond(
 
 async def call_service(
     service: Callable[..., Awaitable[None]],
+    name: str,
     method: str,
     target: str,
     headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
     body: bytes | Iterable[bytes] = b"",
 ) -> Response:
-    """Make one request of an AWS service's application, which the gateway would have recognized it for."""
-    return await respond(service, AwsRequest(http_scope(method, target, headers)), body)
+    """Make one request of an AWS service's application, which the gateway would have recognized as for that name."""
+    request = AwsRequest(http_scope(method, target, headers))
+    request.service = name
+    return await respond(service, request, body)

@@ -146,7 +146,7 @@ class DirectControlPlane:
     async def call(self, operation: str, **asked: Any) -> tuple[int, dict[str, Any]]:
         """The status of the answer, and what it says."""
         headers = {"x-amz-target": f"{TARGET_PREFIX}{operation}"}
-        response = await call_service(self.application, "POST", "/", headers, json.dumps(asked).encode())
+        response = await call_service(self.application, "sagemaker", "POST", "/", headers, json.dumps(asked).encode())
         return response.status, response.json()
 
     async def status(self, endpoint: str) -> str:

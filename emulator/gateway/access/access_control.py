@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 
 from emulator.aws.arn import ACCOUNT_ID, iam_arn, s3_arn
 from emulator.aws.asgi import BodyBrokenOff, BodyTooLong, Receive, read_body, replayed
-from emulator.aws.json_document import NotADocument
+from emulator.aws.errors import AwsError
 from emulator.aws.permissions import Context, RequiredPermission
+from emulator.aws.protocols import Protocol, protocol_of
 from emulator.aws.request import AwsRequest
 from emulator.aws.services import MOTO_SERVICES
 from emulator.console import permissions as console
 from emulator.gateway.access import denials
-from emulator.gateway.access.denials import Denial, refused
+from emulator.gateway.access.denials import Denial
 from emulator.gateway.access.iam_policy import Decision, Statement, decide
 from emulator.gateway.access.sigv4 import (
     UNSIGNED_PAYLOAD,
@@ -30,11 +31,9 @@ from emulator.gateway.access.sigv4 import (
     claim,
 )
 from emulator.services.moto_services import permissions as moto_services
-from emulator.services.moto_services.service_call import NotACall
 from emulator.services.runtime import permissions as runtime
 from emulator.services.s3 import permissions as s3
 from emulator.services.s3.addressing import headers_of
-from emulator.services.s3.errors import S3Error, access_denied
 from emulator.services.sagemaker import permissions as sagemaker
 
 # What requests are signed for, where the service has another name here.
@@ -107,7 +106,7 @@ class AuthorizedCaller:
         try:
             self.check(RequiredPermission(action, s3_arn(self.user.region, bucket, key), {}))
         except Denial as denial:
-            raise access_denied(denial.s3_message) from None
+            raise denial.error(Protocol.REST_XML) from None
 
 
 class AccessControl:
@@ -129,16 +128,15 @@ class AccessControl:
     async def admit(self, request: AwsRequest, receive: Receive) -> Receive:
         """What the service is to read the request's body from; the request has its ``caller`` and ``content`` then.
 
-        A body is read as a whole and verified first, except S3's, which S3 verifies as it comes. Raises Refused.
+        A body is read as a whole and verified first, except S3's, which S3 verifies as it comes. Raises AwsError.
         """
-        is_s3 = request.service == "s3"
         try:
-            if is_s3:
+            if request.service == "s3":
                 self._admit_to_s3(request)
                 return receive
             return await self._admit(request, receive)
         except Denial as denial:
-            raise refused(request, denial, has_unread=is_s3) from None
+            raise denial.error(protocol_of(request)) from None
 
     async def _admit(self, request: AwsRequest, receive: Receive) -> Receive:
         sha256 = hashlib.sha256()
@@ -169,7 +167,7 @@ class AccessControl:
             signatures = ChunkSignatures(claimed, user.secret_access_key, has_trailer=payload != STREAMED)
         request.caller = caller = AuthorizedCaller(user, self._context(request, claimed, user), signatures)
         # What cannot be seen from the request, S3 refuses in its own words.
-        with contextlib.suppress(S3Error):
+        with contextlib.suppress(AwsError):
             for permission in s3.required_permissions(request, self._region):
                 caller.check(permission)
 
@@ -190,14 +188,9 @@ class AccessControl:
         return claimed, user
 
     async def _required(self, request: AwsRequest, body: bytes) -> list[RequiredPermission]:
-        """What the request needs to be allowed. Raises Denial when it cannot be understood, in one way."""
+        """What the request needs to be allowed. Raises AwsError when it cannot be understood, in one way."""
         required_permissions = PERMISSIONS.get(request.service, moto_services.required_permissions)
-        try:
-            required = await required_permissions(request, self._region, body)
-        except NotADocument as error:
-            raise denials.unreadable(str(error)) from None
-        except NotACall as error:
-            raise denials.no_action(error) from None
+        required = await required_permissions(request, self._region, body)
         if request.service == "sts" and request.content.operation in moto_services.GIVE_KEYS:
             raise denials.no_such_keys(request.content.operation)
         return required

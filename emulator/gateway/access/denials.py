@@ -1,31 +1,26 @@
-"""What a refused caller reads: AWS's codes and words, in the form of each protocol.
+"""What a refused caller reads: AWS's codes and words.
 
-Told the same in each of AWS's protocols, but by other codes. Those of JSON services are from public reports, those of
+The same problem has another code in each of AWS's protocols. Those of JSON services are from public reports, those of
 the query protocol and of S3 from their references. [api] [reports]
 """
 
 from __future__ import annotations
 
-import json
-import uuid
 from typing import NamedTuple
 
-from emulator.aws.asgi import Receive, Send, send_answer
-from emulator.aws.request import AwsRequest
+from emulator.aws.errors import AwsError
+from emulator.aws.protocols import Protocol
 from emulator.errors import EmulatorError
-from emulator.services.moto_services.service_call import NotACall
-from emulator.services.s3 import xml_documents
-from emulator.services.s3.body import Body
-from emulator.services.s3.errors import S3Error
 
 
 class _Code(NamedTuple):
-    """The code of one problem in JSON, in the query protocol and in S3, and its status in the latter two."""
+    """The code of one problem in JSON, in the query protocol and in S3, and its status."""
 
     json: str
     query: str
     s3: str
     status: int = 403
+    rpc_status: int = 400  # in JSON 1.0 and 1.1, and in RPC v2
 
 
 _CODES = {
@@ -46,7 +41,6 @@ _CODES = {
     "denied": _Code("AccessDeniedException", "AccessDenied", "AccessDenied"),
     "unreadable": _Code("SerializationException", "MalformedInput", "InvalidArgument", 400),
     "body": _Code("ValidationException", "ValidationError", "IncompleteBody", 400),
-    "host": _Code("AccessDeniedException", "AccessDenied", "AccessDenied"),
 }
 
 
@@ -58,94 +52,29 @@ class Denial(EmulatorError):
 
     def __init__(self, kind: str | _Code, message: str, s3_message: str = "", **fields: str | int) -> None:
         super().__init__(message)
-        self.code = _CODES[kind] if isinstance(kind, str) else kind
+        self._code = _CODES[kind] if isinstance(kind, str) else kind
         self.message = message
-        self.s3_message = s3_message or message
-        self.fields = fields
+        self._s3_message = s3_message or message
+        self._fields = fields
 
-
-class Refused(EmulatorError):
-    """The answer to a request that is not admitted."""
-
-    def __init__(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-        super().__init__(f"refused with {status}")
-        self.has_unread = False
-        self.status = status
-        self.headers = headers
-        self.body = body
-
-    async def send(self, request: AwsRequest, receive: Receive, send: Send) -> None:
-        """Answer. What is left of the request's body is read: a caller that still sends would not see the answer."""
-        headers = [*self.headers]
-        if request.header(b"expect").lower() == "100-continue":  # the caller waits for a word before it sends
-            headers.append((b"connection", b"close"))
-        elif self.has_unread:
-            await Body(receive).drop()
-        await send_answer(send, self.status, headers, self.body, is_head=request.method == "HEAD")
-
-
-def not_admitted(request: AwsRequest, status: int, message: str) -> Refused:
-    """The answer to a request that the emulator takes from nobody, of whose body nothing has been read. [ours]"""
-    if request.service:
-        answer = refused(request, Denial("host", message))
-    else:  # the emulator's own pages
-        answer = Refused(status, [(b"content-type", b"application/json")], json.dumps({"Message": message}).encode())
-    answer.status, answer.has_unread = status, True
-    return answer
-
-
-def ambiguous_head(request: AwsRequest, message: str) -> Refused:
-    """The answer to a request whose head can be read in more than one way, of whose body nothing has been read."""
-    return refused(request, unreadable(message), has_unread=True)
-
-
-def refused(request: AwsRequest, denial: Denial, *, has_unread: bool = False) -> Refused:
-    """The answer, as that service's protocol has it. ``has_unread``: nothing of the request's body has been read."""
-    refusal = _s3(denial, request) if request.service == "s3" else _answered(denial, request)
-    refusal.has_unread = has_unread
-    return refusal
-
-
-def _answered(denial: Denial, request: AwsRequest) -> Refused:
-    request_id = str(uuid.uuid4())
-    ids = (b"x-amzn-requestid", request_id.encode())
-    code = denial.code
-    if request.service in ("runtime", "localmme"):
-        headers = [ids, (b"x-amzn-errortype", code.json.encode()), (b"content-type", b"application/json")]
-        return Refused(code.status, headers, json.dumps({"Message": denial.message}).encode())
-    if request.headers.get("smithy-protocol") == "rpc-v2-cbor":
-        headers = [ids, (b"smithy-protocol", b"rpc-v2-cbor"), (b"content-type", b"application/cbor")]
-        return Refused(400, headers, _cbor({"__type": code.json, "message": denial.message}))
-    if "x-amz-target" in request.headers:
-        form = request.headers.get("content-type", "application/x-amz-json-1.1")
-        told = {"__type": code.json, "Message": denial.message}
-        return Refused(400, [ids, (b"content-type", form.encode("latin-1", "replace"))], json.dumps(told).encode())
-    children: list[xml_documents.Element] = [
-        ("Error", [("Type", "Sender"), ("Code", code.query), ("Message", denial.message)]),
-        ("RequestId", request_id),
-    ]
-    body = xml_documents.document("ErrorResponse", children, namespace="")
-    return Refused(code.status, [ids, (b"content-type", b"text/xml")], body)
-
-
-def _s3(denial: Denial, request: AwsRequest) -> Refused:
-    request_id = uuid.uuid4().hex[:16].upper()
-    error = S3Error(denial.code.status, denial.code.s3, denial.s3_message, **denial.fields)
-    headers = [(b"x-amz-request-id", request_id.encode()), (b"content-type", b"application/xml")]
-    return Refused(error.status, headers, xml_documents.error(error, request.path, request_id, "localmme"))
-
-
-def _cbor(told: dict[str, str]) -> bytes:
-    """A short map of texts. (RFC 8949: 0xA0 + entries; a text is 0x79, two bytes of its length, UTF-8.)"""
-
-    def text(value: str) -> bytes:
-        encoded = value.encode()[:65535]
-        return b"\x79" + len(encoded).to_bytes(2, "big") + encoded
-
-    return bytes([0xA0 + len(told)]) + b"".join(text(name) + text(value) for name, value in told.items())
+    def error(self, protocol: Protocol) -> AwsError:
+        """The error that services of this protocol answer with."""
+        code = self._code
+        if protocol is Protocol.REST_XML:
+            return AwsError(code.s3, code.status, self._s3_message, **self._fields)
+        if protocol is Protocol.REST_JSON:
+            return AwsError(code.json, code.status, self.message)
+        if protocol in (Protocol.JSON, Protocol.CBOR):
+            return AwsError(code.json, code.rpc_status, self.message)
+        return AwsError(code.query, code.status, self.message)
 
 
 # The words
+
+
+def not_admitted(status: int, message: str) -> Denial:
+    """What the emulator takes from nobody. [ours]"""
+    return Denial(_Code("AccessDeniedException", "AccessDenied", "AccessDenied", status, status), message)
 
 
 def missing() -> Denial:
@@ -274,10 +203,6 @@ def payload_hash_unusable() -> Denial:
 def unreadable(message: str) -> Denial:
     """What could be read in more than one way, or in none."""
     return Denial("unreadable", message)
-
-
-def no_action(kind: NotACall) -> Denial:
-    return Denial(_Code(kind.json_code, kind.query_code, kind.query_code, 400), str(kind))
 
 
 def no_such_keys(operation: str) -> Denial:

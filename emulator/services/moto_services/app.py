@@ -6,8 +6,9 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from emulator.aws.asgi import Application, Receive, Scope, Send, replayed, send_answer
-from emulator.aws.protocols import CBOR, Refusal, Request, refuse
+from emulator.aws.asgi import Application, Receive, Scope, Send, replayed
+from emulator.aws.errors import AwsError
+from emulator.aws.protocols import RPC_V2_CBOR, Protocol, protocol_of, send_error
 from emulator.aws.request import AwsRequest
 from emulator.aws.services import MOTO_SERVICES
 from emulator.aws.wsgi import in_threads, whole_body
@@ -15,7 +16,7 @@ from emulator.containers.docker.engine import Engine
 from emulator.errors import SetupError
 from emulator.observers.cloudwatch_metrics import CloudWatchMetrics
 from emulator.observers.recent_log_lines import RecentLogLines
-from emulator.services.moto_services.service_call import NotACall, ServiceCall, read
+from emulator.services.moto_services.service_call import ServiceCall, is_json, read
 
 if TYPE_CHECKING:
     from emulator.services.moto_services.backends import MotoBackends
@@ -41,36 +42,36 @@ class MotoServicesApp:
         self._filling = asyncio.Lock()  # so that lines of log keep their order
 
     async def __call__(self, request: AwsRequest, receive: Receive, send: Send) -> None:
-        service = request.named_service
-        asked = Request(service, request.header(b"content-type"), request.header(b"smithy-protocol"))
-        refusal = _refused(asked)
         body = await whole_body(receive, send)
         if body is None:
             return
-        scope, data = request.scope, b""
-        if refusal is None:
-            try:
-                # What was authorised is what is executed: the same call, not another reading of the same bytes.
-                call = request.content or await read(request, body)
-                refusal = _refused_to_change(request.method, call)
-                if refusal is None:
-                    scope, data = call.for_moto(request)
-                    if service in OF_ALL_REGIONS:
-                        _sign_for_region(scope, request.signed_region, self._region)
-                    await self._fill(await self._open(), call, request, scope)
-            except NotACall as error:
-                code = error.json_code if "json" in asked.content_type else error.query_code
-                refusal = Refusal(400, code, str(error))
-            except ImportError as error:
-                refusal = _not_installed(service, error)
-            except Exception as error:
-                name = MOTO_SERVICES[service].name
-                log.exception("%s failed inside the emulator", name)
-                refusal = Refusal(500, "InternalFailure", f"localmme cannot answer for {name}: {error}")
-        if refusal is None:
-            await self._applications[service](scope, replayed(data, receive), send)
+        try:
+            scope, data = await self._for_moto(request, body)
+        except AwsError as error:
+            await send_error(request, error, send)
         else:
-            await _send_refusal(asked, refusal, send)
+            await self._applications[request.service](scope, replayed(data, receive), send)
+
+    async def _for_moto(self, request: AwsRequest, body: bytes) -> tuple[Scope, bytes]:
+        """The request as moto is to have it, and its body; moto knows by then what it has to. Raises AwsError."""
+        _check_service(request)
+        try:
+            # What was authorised is what is executed: the same call, not another reading of the same bytes.
+            call = request.content or await read(request, body)
+            _check_method(request.method, call)
+            scope, data = call.for_moto(request)
+            if request.service in OF_ALL_REGIONS:
+                _sign_for_region(scope, request.signed_region, self._region)
+            await self._fill(await self._open(), call, request, scope)
+        except AwsError:
+            raise
+        except ImportError as error:
+            raise _not_installed(request.service, error) from None
+        except Exception as error:
+            name = MOTO_SERVICES[request.service].name
+            log.exception("%s failed inside the emulator", name)
+            raise AwsError("InternalFailure", 500, f"localmme cannot answer for {name}: {error}") from None
+        return scope, data
 
     async def _open(self) -> MotoBackends:
         """Raises ImportError when moto, or what it needs, is not installed."""
@@ -88,7 +89,7 @@ class MotoServicesApp:
     async def _fill(self, moto: MotoBackends, call: ServiceCall, request: AwsRequest, scope: Scope) -> None:
         """Give moto, before it answers, what the emulator knows by now. ``scope`` is moto's.
 
-        Raises NotACall for a region that there is not.
+        Raises AwsError for a region that there is not.
         """
         service = call.service
         region = request.signed_region or self._region
@@ -104,8 +105,8 @@ class MotoServicesApp:
             else:
                 await asyncio.to_thread(moto.introduce_caller, AwsRequest(scope).header(b"authorization"), region)
         elif service == "ecr" and not moto.knows(region):
-            words = "Credential should be scoped to a valid region."  # [reports]
-            raise NotACall("InvalidSignatureException", "SignatureDoesNotMatch", words)
+            code = "InvalidSignatureException" if is_json(request) else "SignatureDoesNotMatch"
+            raise AwsError(code, 400, "Credential should be scoped to a valid region.")  # [reports]
         elif service == "ecr" and call.operation in IMAGE_CALLS:
             try:
                 images = await self._engine.call(lambda client: client.images())
@@ -138,38 +139,35 @@ def _replace_in_authorization(scope: Scope, before: bytes, after: bytes) -> None
     ]
 
 
-def _refused(request: Request) -> Refusal | None:
-    if request.service not in MOTO_SERVICES:
-        names = ", ".join(service.name for service in MOTO_SERVICES.values())
-        what = f"The AWS service {request.service!r}" if request.service else "What this request is for"
-        return Refusal(
-            501,
-            "NotImplemented",
-            f"{what} is not emulated by localmme. What is, besides SageMaker and S3: {names}.",
+def _check_service(request: AwsRequest) -> None:
+    """Raises AwsError for a service, or a protocol of one, that is not emulated."""
+    service = request.service
+    if service not in MOTO_SERVICES:
+        names = ", ".join(known.name for known in MOTO_SERVICES.values())
+        raise _not_implemented(
+            f"The AWS service {service!r} is not emulated by localmme. What is, besides SageMaker and S3: {names}."
         )
-    if request.smithy_protocol == CBOR:
-        return Refusal(
-            501,
-            "NotImplemented",
-            f"moto, which answers for {MOTO_SERVICES[request.service].name} here, does not know the protocol {CBOR}. "
-            "Use an SDK that speaks JSON or query, such as boto3 or the AWS CLI.",
+    if protocol_of(request) is Protocol.CBOR:
+        raise _not_implemented(
+            f"moto, which answers for {MOTO_SERVICES[service].name} here, does not know the protocol {RPC_V2_CBOR}. "
+            "Use an SDK that speaks JSON or query, such as boto3 or the AWS CLI."
         )
-    return None
 
 
-def _refused_to_change(method: str, call: ServiceCall) -> Refusal | None:
-    """A GET that would change something: a web page can send it without saying where it is from. SDKs send POST."""
-    if method == "POST" or call.operation.startswith(READING):
-        return None
-    return Refusal(405, "MethodNotAllowed", f"{call.operation} is called with the method POST, not {method}.")
+def _check_method(method: str, call: ServiceCall) -> None:
+    """Raises AwsError for a GET that would change something.
+
+    A web page can send one without saying where it is from. SDKs send POST.
+    """
+    if method != "POST" and not call.operation.startswith(READING):
+        words = f"{call.operation} is called with the method POST, not {method}."
+        raise AwsError("MethodNotAllowed", 405, words)
 
 
-def _not_installed(service: str, error: ImportError) -> Refusal:
+def _not_installed(service: str, error: ImportError) -> AwsError:
     missing = "" if error.name in (None, "moto") else f" ({error})"
-    return Refusal(501, "NotImplemented", f"{MOTO_SERVICES[service].name} needs moto: {INSTALL}{missing}")
+    return _not_implemented(f"{MOTO_SERVICES[service].name} needs moto: {INSTALL}{missing}")
 
 
-async def _send_refusal(request: Request, refusal: Refusal, send: Send) -> None:
-    headers, body = refuse(request, refusal)
-    wire = [(name.encode(), value.encode("latin-1")) for name, value in headers]
-    await send_answer(send, refusal.status, wire, body)
+def _not_implemented(message: str) -> AwsError:
+    return AwsError("NotImplemented", 501, message)

@@ -23,11 +23,14 @@ from werkzeug.exceptions import HTTPException
 
 from emulator import relied_on
 from emulator.aws.arn import iam_arn, managed_policy_arn, partition_of
-from emulator.aws.protocols import Refusal, Request, refuse
+from emulator.aws.errors import AwsError
+from emulator.aws.protocols import written
+from emulator.aws.request import AwsRequest
 from emulator.aws.services import MOTO_SERVICES, AwsService
 from emulator.observers.cloudwatch_metrics import Minute
 from emulator.observers.recent_log_lines import KEPT_LINES, Lines
 from emulator.services.moto_services import cloudwatch, ecr
+from emulator.services.moto_services.service_call import is_json
 from emulator.services.moto_services.wrong_parameters import misfit
 
 # Ours. It looks as SageMaker's console makes such roles, by which its SDK knows them.
@@ -169,20 +172,20 @@ def _application(service: AwsService) -> flask.Flask:
 
     def answer(error: Exception) -> flask.Response:
         """What moto has no answer to, as an AWS error."""
+        request = AwsRequest(flask.request.environ["asgi.scope"])  # which ServiceCall.for_moto has written
+        request.service = service.signing_name
         if isinstance(error, NotImplementedError):
-            refusal = Refusal(501, "NotImplemented", f"moto, which answers for {name} here, says: {error}")
+            failure = AwsError("NotImplemented", 501, f"moto, which answers for {name} here, says: {error}")
         elif isinstance(error, HTTPException):
-            refusal = Refusal(error.code or 500, "InvalidAction", f"moto has nothing there: {error.description}")
+            failure = AwsError("InvalidAction", error.code or 500, f"moto has nothing there: {error.description}")
         elif wrong := _misfit(service.signing_name, error):
-            code = "ValidationException" if "json" in flask.request.content_type else "ValidationError"
-            refusal = Refusal(400, code, f"moto, which answers for {name} here, cannot take it: {wrong}.")
+            code = "ValidationException" if is_json(request) else "ValidationError"
+            failure = AwsError(code, 400, f"moto, which answers for {name} here, cannot take it: {wrong}.")
         else:
             log.exception("moto's %s failed", name, exc_info=error)
-            refusal = Refusal(500, "InternalFailure", f"moto's {name} failed: {type(error).__name__}: {error}")
-        headers = flask.request.headers
-        request = Request(service.signing_name, headers.get("Content-Type", ""), headers.get("smithy-protocol", ""))
-        answer_headers, body = refuse(request, refusal)
-        return flask.Response(body, refusal.status, answer_headers)
+            failure = AwsError("InternalFailure", 500, f"moto's {name} failed: {type(error).__name__}: {error}")
+        headers, body = written(request, failure)
+        return flask.Response(body, failure.status, [(name.decode(), value.decode()) for name, value in headers])
 
     application.register_error_handler(Exception, answer)
     return application

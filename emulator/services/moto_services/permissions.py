@@ -16,7 +16,7 @@ GIVE_KEYS = {
 
 
 async def required_permissions(request: AwsRequest, region: str, body: bytes) -> list[RequiredPermission]:
-    """The request's content is the call that is executed. Raises NotACall."""
+    """The request's content is the call that is executed. Raises AwsError."""
     request.content = call = await read(request, body)
     known = MOTO_SERVICES.get(call.service)
     action = f"{known.api_name if known else call.service}:{call.operation}"

@@ -19,23 +19,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from emulator.aws.asgi import Scope
-from emulator.aws.json_document import NotADocument, parsed
-from emulator.aws.protocols import CBOR
+from emulator.aws.errors import AwsError
+from emulator.aws.json_document import parsed
+from emulator.aws.protocols import RPC_V2_CBOR, Protocol, protocol_of
 from emulator.aws.request import FORM, RPC_PREFIX, AwsRequest
 from emulator.aws.services import MOTO_SERVICES, SIGNING_NAMES, api_model
-from emulator.errors import EmulatorError
 
 MOST_BODY_BYTES = 32 << 20  # [ours] of a body that comes compressed
-
-
-class NotACall(EmulatorError):
-    """A request that names no operation of its service, or can be read in more than one way."""
-
-    def __init__(self, json_code: str, query_code: str, message: str) -> None:
-        """The code in protocols of JSON, and in the query protocol."""
-        super().__init__(message)
-        self.json_code = json_code
-        self.query_code = query_code
 
 
 @dataclass(frozen=True)
@@ -72,69 +62,71 @@ class ServiceCall:
         return {**request.scope, **line}, data
 
 
+def is_json(request: AwsRequest) -> bool:
+    """Whether the codes of its errors are those of JSON; else they are those of the query protocol."""
+    return protocol_of(request) is Protocol.JSON
+
+
 async def read(request: AwsRequest, body: bytes) -> ServiceCall:
-    """Raises NotACall. Large bodies, and the first call to a service, take their time, so in a thread."""
+    """Raises AwsError. Large bodies, and the first call to a service, take their time, so in a thread."""
     return await asyncio.to_thread(call_of, request, body)
 
 
 def call_of(request: AwsRequest, body: bytes) -> ServiceCall:
-    """Raises NotACall."""
+    """Raises AwsError."""
     service, target = request.named_service, request.target
-    if service not in MOTO_SERVICES or request.header(b"smithy-protocol") == CBOR:
+    if service not in MOTO_SERVICES or request.header(b"smithy-protocol") == RPC_V2_CBOR:
         # It is refused as that, whoever asks for it.
         operation = target.rpartition(".")[2] or request.path.partition(RPC_PREFIX)[2].rpartition("/")[2]
         return ServiceCall(service, operation or "*")
     if request.method != "POST" and (target or request.method != "GET"):
-        raise NotACall("InvalidAction", "InvalidAction", f"{request.method} is no way to call {service}.")
-    query = _pairs(request.scope["query_string"])
+        raise AwsError("InvalidAction", 400, f"{request.method} is no way to call {service}.")
+    query = _pairs(request, request.scope["query_string"])
     if target:
         prefix, _, operation = target.partition(".")
         if "Action" in query:
-            raise _ambiguous("The request names an operation in X-Amz-Target and as Action")
+            raise _malformed(request, "The request names an operation in X-Amz-Target and as Action")
         if SIGNING_NAMES.get(prefix) != service or operation not in _operations(service):
-            raise NotACall("UnknownOperationException", "InvalidAction", f"{target} is no operation of {service}.")
-        try:
-            document = parsed(_decompressed(request, body))
-        except NotADocument as error:
-            raise NotACall("SerializationException", "MalformedInput", str(error)) from None
+            raise AwsError("UnknownOperationException", 400, f"{target} is no operation of {service}.")
+        document = parsed(_decompressed(request, body))
         if not isinstance(document, dict):
-            raise NotACall("SerializationException", "MalformedInput", "The request is no JSON object")
+            raise _malformed(request, "The request is no JSON object")
         return ServiceCall(service, operation, document)
-    form = _pairs(_decompressed(request, body))
+    form = _pairs(request, _decompressed(request, body))
     twice = sorted(query.keys() & form.keys())
     if twice:
-        raise _ambiguous(f"The parameter {twice[0][:100]} is in the query of the URL and in the body")
+        raise _malformed(request, f"The parameter {twice[0][:100]} is in the query of the URL and in the body")
     # What presigned URLs are signed with is none of the operation's.
     parameters = {name: value for name, value in {**query, **form}.items() if not name.startswith("X-Amz-")}
     action = parameters.pop("Action", "")
     if not action:
-        raise NotACall("MissingAction", "MissingAction", "The request names no operation: it has no Action.")
+        raise AwsError("MissingAction", 400, "The request names no operation: it has no Action.")
     if action not in _operations(service):
         words = f"The action {action[:100]} is not valid for this web service: {service} has none of that name."
-        raise NotACall("InvalidAction", "InvalidAction", words)
+        raise AwsError("InvalidAction", 400, words)
     return ServiceCall(service, action, None, parameters)
 
 
-def _pairs(query: bytes) -> dict[str, str]:
-    """Raises NotACall when a name is there twice."""
+def _pairs(request: AwsRequest, query: bytes) -> dict[str, str]:
+    """Raises AwsError when a name is there twice."""
     try:
         pairs = urllib.parse.parse_qsl(query.decode(), keep_blank_values=True, errors="strict")
     except UnicodeDecodeError:
-        raise NotACall("SerializationException", "MalformedInput", "The request's parameters are not UTF-8") from None
+        raise _malformed(request, "The request's parameters are not UTF-8") from None
     found: dict[str, str] = {}
     for name, value in pairs:
         if name in found:
-            raise _ambiguous(f"The request has the parameter {name[:100]} more than once")
+            raise _malformed(request, f"The request has the parameter {name[:100]} more than once")
         found[name] = value
     return found
 
 
-def _ambiguous(message: str) -> NotACall:
-    return NotACall("SerializationException", "MalformedInput", message)
+def _malformed(request: AwsRequest, message: str) -> AwsError:
+    return AwsError("SerializationException" if is_json(request) else "MalformedInput", 400, message)
 
 
 def _decompressed(request: AwsRequest, body: bytes) -> bytes:
-    """A body as it was before an SDK compressed it, which they do with metrics. Raises NotACall."""
+    """A body as it was before an SDK compressed it, which they do with metrics. Raises AwsError."""
     encoding = request.header(b"content-encoding")
     if encoding in ("", "identity", "aws-chunked"):
         return body
@@ -144,7 +136,7 @@ def _decompressed(request: AwsRequest, body: bytes) -> bytes:
         data = None
     if data is None or len(data) > MOST_BODY_BYTES:
         words = f"The body cannot be read: its Content-Encoding has to be gzip, of up to {MOST_BODY_BYTES} bytes"
-        raise NotACall("SerializationException", "MalformedInput", words)
+        raise _malformed(request, words)
     return data
 
 

@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta, timezone
 
 from emulator.aws.decimals import decimal
+from emulator.aws.errors import AwsError
 from emulator.aws.request import AwsRequest
-from emulator.services.s3.errors import S3Error, expired, invalid_argument, invalid_uri
+from emulator.services.s3.errors import expired, invalid_argument, invalid_uri
 from emulator.storage.checksums import HEADER, LENGTHS
 
 CHECKSUM_HEADERS = {HEADER + algorithm for algorithm in LENGTHS}
@@ -82,8 +83,8 @@ def _whole(text: str) -> int:
     return number
 
 
-def _bad_query(message: str) -> S3Error:
-    return S3Error(400, "AuthorizationQueryParametersError", message)
+def _bad_query(message: str) -> AwsError:
+    return AwsError("AuthorizationQueryParametersError", 400, message)
 
 
 def copy_source(value: str) -> tuple[str, str]:

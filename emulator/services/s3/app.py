@@ -5,27 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
 from emulator.aws.arn import ACCOUNT_ID
-from emulator.aws.asgi import Receive, Send, send_answer
+from emulator.aws.asgi import Headers, Receive, Send, send_answer
+from emulator.aws.errors import AwsError
+from emulator.aws.protocols import id_headers, send_error
 from emulator.aws.request import AwsRequest
-from emulator.services.s3 import xml_documents
 from emulator.services.s3.addressing import bucket_and_key, check_expiry, headers_of
 from emulator.services.s3.aws_chunked import AwsChunked
 from emulator.services.s3.body import Body
 from emulator.services.s3.call import S3Answer, S3Call, Sink
-from emulator.services.s3.errors import (
-    NotModified,
-    S3Error,
-    incomplete_body,
-    internal_error,
-    not_yours,
-)
+from emulator.services.s3.errors import NotModified, incomplete_body, internal_error, not_yours
 from emulator.services.s3.object_headers import algorithms, expectations
 from emulator.services.s3.operations import handler_of, takes_data
 from emulator.services.s3.storage_errors import s3_error
@@ -39,7 +33,6 @@ from emulator.storage.object_store import ObjectStore, open_store
 THREADS = 8
 SENT_AT_ONCE = 1 << 20  # bytes read from a file and sent at a time
 DOCUMENT_BYTES = 4 << 20  # the longest: CompleteMultipartUpload with 10,000 parts and their checksums
-HOST_ID = "localmme"
 PATIENCE_SECONDS = 1.0  # what takes longer is logged
 
 log = logging.getLogger("localmme")
@@ -80,25 +73,30 @@ class S3App:
         return await self._in_thread(is_bucket, self._root, name)
 
     async def __call__(self, request: AwsRequest, receive: Receive, send: Send) -> None:
-        # Not from os.urandom: the id has to be unique, not secret.
-        request_id = f"{random.getrandbits(64):016X}"
         body, answer = Body(receive), S3Answer()
+        failure: AwsError | None = None
         try:
             try:
                 answer = await self._answer(request, body)
-            except S3Error as error:
-                answer = _refusal(error, request, request_id)
+            except NotModified as error:
+                answer = S3Answer(error.status, error.headers)
+            except AwsError as error:
+                failure = error
             except StorageError as error:
-                answer = _refusal(s3_error(error), request, request_id)
+                failure = s3_error(error)
             except Exception:
-                log.exception("S3 request %s failed inside the emulator", request_id)
-                answer = _refusal(internal_error(), request, request_id)
+                log.exception("S3 request %s failed inside the emulator", request.id)
+                failure = internal_error()
+            more: Headers = []
             if not body.is_complete:
-                if body.has_begun or not _expects_continue(request):
+                if body.has_begun or not request.expects_continue:
                     await body.drop()
                 else:  # the caller has not sent its body
-                    answer.headers.append(("Connection", "close"))
-            await self._send(request.method == "HEAD", answer, send, request_id)
+                    more.append((b"connection", b"close"))
+            if failure is not None:
+                await send_error(request, failure, send, more)
+            else:
+                await self._send(request, answer, send, more)
         finally:
             if answer.file is not None:
                 answer.file.close()
@@ -185,8 +183,9 @@ class S3App:
         digests.verify(expectations(about))
         return document
 
-    async def _send(self, is_head: bool, answer: S3Answer, send: Send, request_id: str) -> None:
-        headers = [(b"x-amz-request-id", request_id.encode()), (b"x-amz-id-2", HOST_ID.encode())]
+    async def _send(self, request: AwsRequest, answer: S3Answer, send: Send, more: Headers) -> None:
+        is_head = request.method == "HEAD"
+        headers = id_headers(request) + more
         headers += [
             (name.encode("latin-1", "replace"), value.encode("latin-1", "replace")) for name, value in answer.headers
         ]
@@ -242,16 +241,3 @@ def _is_chunked(headers: dict[str, str]) -> bool:
     return headers.get("x-amz-content-sha256", "").startswith("STREAMING-") or "aws-chunked" in headers.get(
         "content-encoding", ""
     )
-
-
-def _expects_continue(request: AwsRequest) -> bool:
-    return request.header(b"expect").lower() == "100-continue"
-
-
-def _refusal(error: S3Error, request: AwsRequest, request_id: str) -> S3Answer:
-    if isinstance(error, NotModified):
-        return S3Answer(304, error.headers)
-    headers = [("Content-Type", "application/xml")]
-    if request.method == "HEAD":
-        return S3Answer(error.status, headers)
-    return S3Answer(error.status, headers, xml_documents.error(error, request.path, request_id, HOST_ID))

@@ -12,7 +12,8 @@ import hashlib
 import re
 from typing import Protocol
 
-from emulator.services.s3.errors import S3Error, chunk_signature_mismatch, incomplete_body, invalid_request
+from emulator.aws.errors import AwsError
+from emulator.services.s3.errors import chunk_signature_mismatch, incomplete_body, invalid_request
 
 SIZE = re.compile(rb"[0-9A-Fa-f]{1,16}")
 LINE_BYTES = 4096  # no honest chunk header or trailer is longer
@@ -114,5 +115,5 @@ class AwsChunked:
             self.trailers[name.strip().lower()] = value.strip()
 
 
-def malformed() -> S3Error:
+def malformed() -> AwsError:
     return invalid_request("The aws-chunked body is malformed.")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 
 from emulator.aws.asgi import BodyBrokenOff, BodyTooLong, Message, Receive, read_body
-from emulator.services.s3.errors import S3Error, incomplete_body, message_too_long
+from emulator.aws.errors import AwsError
+from emulator.services.s3.errors import incomplete_body, message_too_long
 
 BATCH_BYTES = 1 << 20  # read before it is written: each batch takes two hops between threads
 
@@ -41,7 +42,7 @@ class Body:
 
     async def drop(self) -> None:
         """Read and drop the rest: a caller that still sends would see a broken connection instead of the response."""
-        with contextlib.suppress(S3Error):
+        with contextlib.suppress(AwsError):
             while not self.is_complete:
                 await self.batch()
 

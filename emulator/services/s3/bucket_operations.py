@@ -9,17 +9,17 @@ from collections.abc import Callable
 
 from emulator.aws.arn import ACCOUNT_ID
 from emulator.aws.decimals import decimal
+from emulator.aws.errors import AwsError
+from emulator.aws.xml_document import Element, text
 from emulator.services.s3 import xml_documents
 from emulator.services.s3.call import S3Answer, S3Call, xml
 from emulator.services.s3.errors import (
-    S3Error,
     illegal_location_constraint,
     invalid_argument,
     invalid_location_constraint,
     malformed_xml,
 )
 from emulator.services.s3.storage_errors import s3_error
-from emulator.services.s3.xml_documents import Element
 from emulator.storage.errors import BucketExists, StorageError
 from emulator.storage.object_store import StoredObject
 
@@ -98,7 +98,7 @@ def delete_bucket(call: S3Call) -> S3Answer:
 
 def get_bucket_location(call: S3Call) -> S3Answer:
     region = call.store.region(call.bucket)
-    shown = "" if region == "us-east-1" else xml_documents.text(region)
+    shown = "" if region == "us-east-1" else text(region)
     return xml(
         f'<?xml version="1.0" encoding="UTF-8"?>\n'
         f'<LocationConstraint xmlns="{xml_documents.NAMESPACE}">{shown}</LocationConstraint>'.encode()
@@ -189,8 +189,8 @@ def delete_objects(call: S3Call) -> S3Answer:
         try:
             call.check_key("s3:DeleteObject", call.bucket, key)
             call.store.delete(call.bucket, key)
-        except (S3Error, StorageError, OSError) as refused:
-            error = refused if isinstance(refused, S3Error) else s3_error(refused)
+        except (AwsError, StorageError, OSError) as refused:
+            error = refused if isinstance(refused, AwsError) else s3_error(refused)
             children.append(("Error", [("Key", key), ("Code", error.code), ("Message", error.message)]))
         else:
             if not quiet:

@@ -2,77 +2,62 @@
 
 from __future__ import annotations
 
-from emulator.errors import EmulatorError
+from emulator.aws.errors import AwsError
 
 
-class S3Error(EmulatorError):
-    """An error of the S3 API, as it goes on the wire; ``fields`` are further elements of its XML."""
-
-    def __init__(self, status: int, code: str, message: str, **fields: str | int) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.message = message
-        self.fields = fields
-
-
-class NotModified(S3Error):
+class NotModified(AwsError):
     """304: what the caller has is still right. It goes without a body, but with the object's headers."""
 
     def __init__(self, headers: list[tuple[str, str]]) -> None:
-        super().__init__(304, "NotModified", "Not Modified")
+        super().__init__("NotModified", 304, "Not Modified")
         self.headers = headers
 
 
 # Buckets
 
 
-def invalid_location_constraint(region: str) -> S3Error:
-    return S3Error(
-        400, "InvalidLocationConstraint", "The specified location-constraint is not valid", LocationConstraint=region
+def invalid_location_constraint(region: str) -> AwsError:
+    return AwsError(
+        "InvalidLocationConstraint", 400, "The specified location-constraint is not valid", LocationConstraint=region
     )
 
 
-def illegal_location_constraint(region: str) -> S3Error:
-    return S3Error(
-        400,
+def illegal_location_constraint(region: str) -> AwsError:
+    return AwsError(
         "IllegalLocationConstraintException",
+        400,
         f"The {region or 'unspecified'} location constraint is incompatible for the region specific endpoint this "
         "request was sent to.",
     )
 
 
-def not_yours(bucket: str) -> S3Error:
-    return S3Error(403, "AccessDenied", f"Bucket {bucket} does not belong to the expected owner.")
-
-
-def access_denied(message: str) -> S3Error:
-    return S3Error(403, "AccessDenied", message)
+def not_yours(bucket: str) -> AwsError:
+    return AwsError("AccessDenied", 403, f"Bucket {bucket} does not belong to the expected owner.")
 
 
 # Keys and objects
 
 
-def precondition_failed(condition: str) -> S3Error:
-    return S3Error(
-        412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold", Condition=condition
+def precondition_failed(condition: str) -> AwsError:
+    return AwsError(
+        "PreconditionFailed", 412, "At least one of the pre-conditions you specified did not hold", Condition=condition
     )
 
 
-def invalid_range(requested: str, size: int) -> S3Error:
-    return S3Error(
-        416,
+def invalid_range(requested: str, size: int) -> AwsError:
+    return AwsError(
         "InvalidRange",
+        416,
         "The requested range is not satisfiable",
         RangeRequested=requested,
         ActualObjectSize=size,
     )
 
 
-def copy_to_itself() -> S3Error:
-    return S3Error(
-        400,
+def copy_to_itself() -> AwsError:
+    return AwsError(
         "InvalidRequest",
+        400,
         "This copy request is illegal because it is trying to copy an object to itself without changing the object's "
         "metadata, storage class, website redirect location or encryption attributes.",
     )
@@ -81,45 +66,45 @@ def copy_to_itself() -> S3Error:
 # Bodies
 
 
-def incomplete_body() -> S3Error:
-    return S3Error(
-        400, "IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header"
+def incomplete_body() -> AwsError:
+    return AwsError(
+        "IncompleteBody", 400, "You did not provide the number of bytes specified by the Content-Length HTTP header"
     )
 
 
-def too_large(size: int, limit: int) -> S3Error:
-    return S3Error(
-        400,
+def too_large(size: int, limit: int) -> AwsError:
+    return AwsError(
         "EntityTooLarge",
+        400,
         "Your proposed upload exceeds the maximum allowed size",
         ProposedSize=size,
         MaxSizeAllowed=limit,
     )
 
 
-def message_too_long(limit: int) -> S3Error:
-    return S3Error(400, "MaxMessageLengthExceeded", "Your request was too big.", MaxMessageLengthBytes=limit)
+def message_too_long(limit: int) -> AwsError:
+    return AwsError("MaxMessageLengthExceeded", 400, "Your request was too big.", MaxMessageLengthBytes=limit)
 
 
-def chunk_signature_mismatch() -> S3Error:
-    return S3Error(
-        403,
+def chunk_signature_mismatch() -> AwsError:
+    return AwsError(
         "SignatureDoesNotMatch",
+        403,
         "The request signature we calculated does not match the signature you provided. Check your key and signing "
         "method.",
     )
 
 
-def malformed_xml() -> S3Error:
-    return S3Error(
-        400, "MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema"
+def malformed_xml() -> AwsError:
+    return AwsError(
+        "MalformedXML", 400, "The XML you provided was not well-formed or did not validate against our published schema"
     )
 
 
-def metadata_too_large(size: int, limit: int) -> S3Error:
-    return S3Error(
-        400,
+def metadata_too_large(size: int, limit: int) -> AwsError:
+    return AwsError(
         "MetadataTooLarge",
+        400,
         "Your metadata headers exceed the maximum allowed metadata size",
         Size=size,
         MaxSizeAllowed=limit,
@@ -129,41 +114,41 @@ def metadata_too_large(size: int, limit: int) -> S3Error:
 # Requests
 
 
-def invalid_argument(message: str, name: str, value: object) -> S3Error:
-    return S3Error(400, "InvalidArgument", message, ArgumentName=name, ArgumentValue=str(value))
+def invalid_argument(message: str, name: str, value: object) -> AwsError:
+    return AwsError("InvalidArgument", 400, message, ArgumentName=name, ArgumentValue=str(value))
 
 
-def not_latin(name: str, value: str) -> S3Error:
+def not_latin(name: str, value: str) -> AwsError:
     """A header that cannot be sent. [reports]"""
     return invalid_argument("Header value cannot be represented using ISO-8859-1.", name, value)
 
 
-def invalid_request(message: str) -> S3Error:
-    return S3Error(400, "InvalidRequest", message)
+def invalid_request(message: str) -> AwsError:
+    return AwsError("InvalidRequest", 400, message)
 
 
-def invalid_uri(path: str) -> S3Error:
-    return S3Error(400, "InvalidURI", "Couldn't parse the specified URI.", URI=path)
+def invalid_uri(path: str) -> AwsError:
+    return AwsError("InvalidURI", 400, "Couldn't parse the specified URI.", URI=path)
 
 
-def expired(when: str, now: str) -> S3Error:
-    return S3Error(403, "AccessDenied", "Request has expired", Expires=when, ServerTime=now)
+def expired(when: str, now: str) -> AwsError:
+    return AwsError("AccessDenied", 403, "Request has expired", Expires=when, ServerTime=now)
 
 
-def not_implemented(what: str) -> S3Error:
+def not_implemented(what: str) -> AwsError:
     """Ours: says which operation or header it is."""
-    return S3Error(501, "NotImplemented", f"localmme's S3 does not implement {what}.")
+    return AwsError("NotImplemented", 501, f"localmme's S3 does not implement {what}.")
 
 
-def method_not_allowed(method: str, resource: str) -> S3Error:
-    return S3Error(
-        405,
+def method_not_allowed(method: str, resource: str) -> AwsError:
+    return AwsError(
         "MethodNotAllowed",
+        405,
         "The specified method is not allowed against this resource.",
         Method=method,
         ResourceType=resource,
     )
 
 
-def internal_error() -> S3Error:
-    return S3Error(500, "InternalError", "We encountered an internal error. See the emulator's log.")
+def internal_error() -> AwsError:
+    return AwsError("InternalError", 500, "We encountered an internal error. See the emulator's log.")

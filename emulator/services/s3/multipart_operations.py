@@ -5,6 +5,7 @@ from __future__ import annotations
 import urllib.parse
 
 from emulator.aws.decimals import decimal
+from emulator.aws.xml_document import Element
 from emulator.services.s3 import xml_documents
 from emulator.services.s3.addressing import copy_source
 from emulator.services.s3.bucket_operations import OWNER
@@ -27,7 +28,6 @@ from emulator.services.s3.object_headers import (
     expectations,
 )
 from emulator.services.s3.preconditions import Unchanged, byte_range, check_reading, for_writing
-from emulator.services.s3.xml_documents import Element
 from emulator.storage import checksums
 from emulator.storage.keys import names_of
 from emulator.storage.multipart_uploads import PARTS, MultipartUpload, RequestedPart

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from emulator.aws.errors import AwsError
+from emulator.aws.xml_document import Element
 from emulator.services.s3 import xml_documents
 from emulator.services.s3.addressing import copy_source, http_date
 from emulator.services.s3.call import Headers, S3Answer, S3Call, Sink, xml
 from emulator.services.s3.errors import (
     NotModified,
-    S3Error,
     copy_to_itself,
     incomplete_body,
     invalid_argument,
@@ -32,7 +33,6 @@ from emulator.services.s3.object_headers import (
     object_headers,
 )
 from emulator.services.s3.preconditions import Unchanged, byte_range, check_reading, for_writing
-from emulator.services.s3.xml_documents import Element
 from emulator.storage import checksums
 from emulator.storage.object_records import ObjectAttributes
 from emulator.storage.object_store import BLOCK, StoredObject
@@ -192,7 +192,7 @@ def _part(call: S3Call, entry: StoredObject) -> tuple[int, int] | None:
     number = part_number(text)
     sizes = entry.attributes.parts or [entry.size]
     if number > len(sizes):
-        raise S3Error(416, "InvalidPartNumber", "The requested partnumber is not satisfiable",
+        raise AwsError("InvalidPartNumber", 416, "The requested partnumber is not satisfiable",
                       PartNumberRequested=number, ActualPartCount=len(sizes))  # fmt: skip
     return (sum(sizes[: number - 1]), sizes[number - 1]) if entry.size else None
 

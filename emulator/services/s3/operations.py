@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 
+from emulator.aws.errors import AwsError
 from emulator.aws.services import api_model
 from emulator.services.s3 import bucket_operations, multipart_operations, object_operations
 from emulator.services.s3.call import S3Answer, S3Call, Sink
-from emulator.services.s3.errors import S3Error, method_not_allowed, not_implemented
+from emulator.services.s3.errors import method_not_allowed, not_implemented
 
 Handler = Callable[[S3Call], "S3Answer | Sink"]
 
@@ -110,7 +111,8 @@ def takes_data(handler: Handler) -> bool:
 
 def _absent(named: str, call: S3Call) -> S3Answer:
     call.store.directory(call.bucket)
-    raise S3Error(404, *ABSENT[named], BucketName=call.bucket)
+    code, message = ABSENT[named]
+    raise AwsError(code, 404, message, BucketName=call.bucket)
 
 
 def operation_names(method: str, level: str, named: str) -> Sequence[str]:

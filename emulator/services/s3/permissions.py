@@ -40,7 +40,7 @@ ACTIONS: dict[tuple[str, str, str], tuple[str, ...]] = {
 def required_permissions(request: AwsRequest, region: str) -> Iterator[RequiredPermission]:
     """One after the other, as far as the head says; S3's body is not read for it.
 
-    Raises S3Error when it cannot be seen what the request is about, or copies from.
+    Raises AwsError when it cannot be seen what the request is about, or copies from.
     """
     (bucket, key), headers = bucket_and_key(request), headers_of(request)
     operation = operation_of(request.method, bucket, key, request.query, headers)

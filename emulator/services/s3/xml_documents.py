@@ -1,51 +1,21 @@
-"""S3's XML documents: written for responses and errors, read from requests."""
+"""S3's XML documents: written for responses, read from requests."""
 
 from __future__ import annotations
 
-import re
 import time
 import urllib.parse
-from collections.abc import Iterator
-from html import escape
-from typing import Union
 from xml.etree import ElementTree
 
-from emulator.services.s3.errors import S3Error, malformed_xml
+from emulator.aws import xml_document
+from emulator.aws.xml_document import Element
+from emulator.services.s3.errors import malformed_xml
 
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
-# What XML 1.0 cannot hold. S3 sends it as a character reference; callers who mind ask for encoding-type=url.
-CONTROL = re.compile("[\x00-\x08\x0b-\x1f\ufffe\uffff]")
-
-Element = tuple[str, Union[str, int, bool, "list[Element]"]]
 
 
-def document(name: str, children: list[Element], namespace: str = NAMESPACE) -> bytes:
-    """An XML document of this root."""
-    opened = f'<{name} xmlns="{namespace}">' if namespace else f"<{name}>"
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n{opened}{"".join(_written(children))}</{name}>'.encode(
-        "utf-8", "replace"
-    )
-
-
-def error(error: S3Error, resource: str, request_id: str, host_id: str) -> bytes:
-    """The body of an error."""
-    children: list[Element] = [("Code", error.code), ("Message", error.message), *error.fields.items()]
-    children += [("Resource", resource), ("RequestId", request_id), ("HostId", host_id)]
-    return document("Error", children, namespace="")
-
-
-def _written(children: list[Element]) -> Iterator[str]:
-    for name, value in children:
-        if isinstance(value, list):
-            yield f"<{name}>{''.join(_written(value))}</{name}>"
-        elif isinstance(value, bool):
-            yield f"<{name}>{str(value).lower()}</{name}>"
-        else:
-            yield f"<{name}>{text(str(value))}</{name}>"
-
-
-def text(value: str) -> str:
-    return CONTROL.sub(lambda match: f"&#x{ord(match[0]):X};", escape(value, quote=False).replace('"', "&quot;"))
+def document(name: str, children: list[Element]) -> bytes:
+    """An XML document of this root, in S3's namespace."""
+    return xml_document.document(name, children, NAMESPACE)
 
 
 def url_encoded(value: str) -> str:

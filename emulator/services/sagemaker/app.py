@@ -5,23 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import random
-import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from emulator.aws.asgi import BodyBrokenOff, BodyTooLong, Receive, Send, read_body, send_answer
-from emulator.aws.json_document import NotADocument, parsed
+from emulator.aws.errors import AwsError, not_serializable
+from emulator.aws.json_document import parsed
+from emulator.aws.protocols import JSON_1_1, id_headers, send_error
 from emulator.aws.request import AwsRequest
 from emulator.aws.service_models import input_shape_name, operation_names, shape
 from emulator.services.sagemaker import empty_lists, endpoint_configs, endpoints, models, operation_of, tags
 from emulator.services.sagemaker.control_plane import ControlPlane
 from emulator.services.sagemaker.errors import (
-    ControlPlaneError,
+    ending,
     failed,
     not_emulated,
     not_kept,
-    not_serializable,
     unknown_operation,
 )
 from emulator.services.sagemaker.validation import check
@@ -61,24 +60,17 @@ class SageMakerApp:
         self._stopped = False
 
     async def __call__(self, request: AwsRequest, receive: Receive, send: Send) -> None:
-        # Not from os.urandom: the id has to be unique, not secret.
-        request_id = str(uuid.UUID(int=random.getrandbits(128), version=4))
-        refusal: ControlPlaneError | None = None
-        body = b""
         try:
             body = json.dumps(await self._answer(request, receive)).encode()
-        except ControlPlaneError as error:
-            refusal = error
+        except AwsError as error:
+            await send_error(request, error, send)
         except OSError as error:
-            refusal = not_kept(error.strerror or str(error))
+            await send_error(request, not_kept(error.strerror or str(error)), send)
         except Exception:
-            log.exception("request %s failed inside the emulator", request_id)
-            refusal = failed("The emulator failed; see its log.")
-        headers = [(b"x-amzn-requestid", request_id.encode()), (b"content-type", b"application/x-amz-json-1.1")]
-        if refusal is not None:
-            body = refusal.body()
-            headers.append((b"x-amzn-errortype", refusal.code.encode()))
-        await send_answer(send, 200 if refusal is None else refusal.status, headers, body)
+            log.exception("request %s failed inside the emulator", request.id)
+            await send_error(request, failed("The emulator failed; see its log."), send)
+        else:
+            await send_answer(send, 200, [*id_headers(request), (b"content-type", JSON_1_1.encode())], body)
 
     async def _answer(self, request: AwsRequest, receive: Receive) -> dict[str, Any]:
         body = await _read(receive)
@@ -87,7 +79,7 @@ class SageMakerApp:
         if operation is None:
             raise not_emulated(name) if name in operation_names() else unknown_operation(name)
         # What was authorised is what is executed: the same document, not the body parsed once more.
-        document = _parsed(body) if request.content is None else request.content
+        document = parsed(body) if request.content is None else request.content
         check(shape(input_shape_name(name)), document)
         if name == "DescribeEndpoint" and is_waiter(request.header(b"user-agent")):
             await settled(self._plane, document["EndpointName"])
@@ -99,7 +91,7 @@ class SageMakerApp:
     async def _change(self, operation: Operation, document: dict[str, Any]) -> dict[str, Any]:
         async with self._plane.changing:
             if self._stopped:
-                raise ControlPlaneError("The emulator is ending.", "ServiceUnavailable", 503)
+                raise ending()
             return await operation(self._plane, document)
 
     async def stop(self) -> None:
@@ -109,15 +101,8 @@ class SageMakerApp:
             pass
 
 
-def _parsed(body: bytes) -> Any:
-    try:
-        return parsed(body)
-    except NotADocument as error:
-        raise not_serializable(str(error)) from None
-
-
 async def _read(receive: Receive) -> bytes:
-    """The request's body. Raises ControlPlaneError when it is too long or ends early."""
+    """The request's body. Raises AwsError when it is too long or ends early."""
     try:
         return await read_body(receive, REQUEST_BYTES)
     except BodyBrokenOff:

@@ -38,7 +38,7 @@ class ControlPlane:
         return self.arn(record.kind, record.name)
 
     def get(self, kind: type[R], name: str) -> R:
-        """The record of that kind and name. Raises ControlPlaneError when it does not exist."""
+        """The record of that kind and name. Raises AwsError when it does not exist."""
         record = self.registry.get(kind, name)
         if record is None:
             raise not_found(kind.kind, self.arn(kind.kind, name))
@@ -53,27 +53,27 @@ class ControlPlane:
     async def create(self, record: R) -> R:
         """Store a new record, with the tags of its request. ``refuse_existing`` has checked its name.
 
-        Raises ControlPlaneError when it cannot be stored.
+        Raises AwsError when it cannot be stored.
         """
         record.tags = {tag["Key"]: tag["Value"] for tag in record.arguments.get("Tags", ())}
         await self.keep(record)
         return record
 
     def refuse_existing(self, kind: type[Record], name: str) -> None:
-        """Raises ControlPlaneError when a record of that kind and name exists."""
+        """Raises AwsError when a record of that kind and name exists."""
         if self.registry.get(kind, name) is not None:
             raise already_exists(kind.kind, self.arn(kind.kind, name))
 
     async def keep(self, record: Record) -> None:
-        """Store a new or changed record. Raises ControlPlaneError when it cannot be written."""
+        """Store a new or changed record. Raises AwsError when it cannot be written."""
         await self._write(self.registry.put, record)
 
     async def unstore(self, record: Record) -> None:
-        """Remove a record from the disk, but not from memory. Raises ControlPlaneError when that cannot be written."""
+        """Remove a record from the disk, but not from memory. Raises AwsError when that cannot be written."""
         await self._write(self.registry.unstore, record)
 
     async def delete(self, kind: type[Record], name: str) -> None:
-        """Delete a record. Raises ControlPlaneError when it does not exist, or when that cannot be written."""
+        """Delete a record. Raises AwsError when it does not exist, or when that cannot be written."""
         record = self.get(kind, name)
         await self.unstore(record)
         self.registry.forget(record)

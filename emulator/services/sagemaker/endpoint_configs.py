@@ -63,13 +63,13 @@ def with_defaults(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def used_models(plane: ControlPlane, config: Mapping[str, Any]) -> dict[str, ModelRecord]:
-    """The models that a configuration's variants name. Raises ControlPlaneError when one of them does not exist."""
+    """The models that a configuration's variants name. Raises AwsError when one of them does not exist."""
     names = [variant["ModelName"] for variant in config["ProductionVariants"] if "ModelName" in variant]
     return {name: plane.get(ModelRecord, name) for name in names}
 
 
 def check(config: dict[str, Any], models: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raises ControlPlaneError with all problems. ``models`` are the CreateModel requests of the models it names."""
+    """Raises AwsError with all problems. ``models`` are the CreateModel requests of the models it names."""
     _refuse_impossible(config, models)
     refuse_not_emulated("CreateEndpointConfigInput", config)
     variants = config["ProductionVariants"]
@@ -86,7 +86,7 @@ def check(config: dict[str, Any], models: Mapping[str, Mapping[str, Any]]) -> No
 
 
 def _refuse_impossible(config: Mapping[str, Any], models: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raises ControlPlaneError for combinations that SageMaker refuses too."""
+    """Raises AwsError for combinations that SageMaker refuses too."""
     for variant in config["ProductionVariants"]:
         model = models.get(variant.get("ModelName", ""), {})
         for member in NOT_WITH_MULTI_MODEL:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from emulator.aws.errors import AwsError
 from emulator.errors import SetupError
 from emulator.hosting.definition import EndpointDefinition, VariantDefinition
 from emulator.hosting.endpoint import TRIES_AGAIN, Endpoint
@@ -17,11 +18,11 @@ from emulator.services.sagemaker import endpoint_configs, models
 from emulator.services.sagemaker.control_plane import ControlPlane
 from emulator.services.sagemaker.definitions import variant_definition
 from emulator.services.sagemaker.errors import (
-    ControlPlaneError,
     failed_endpoint,
     in_progress,
     quota_exceeded,
     scaled_to_zero,
+    validation_error,
     variant_repeated,
     variants_not_found,
 )
@@ -48,7 +49,7 @@ async def create(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]
     endpoint = plane.endpoints.add(definition)
     try:
         await plane.create(record)
-    except ControlPlaneError:
+    except AwsError:
         await plane.endpoints.remove(endpoint)
         raise
     plane.endpoints.in_background(_start(plane, record, endpoint))
@@ -120,7 +121,7 @@ async def update_weights_and_capacities(plane: ControlPlane, request: dict[str, 
     if unknown := [name for name in names if name not in known]:
         raise variants_not_found(unknown, record.deployments.current.config_name)
     if any("ServerlessUpdateConfig" in change for change in changes):
-        raise ControlPlaneError("ServerlessUpdateConfig is not emulated by localmme: no variant is serverless.")
+        raise validation_error("ServerlessUpdateConfig is not emulated by localmme: no variant is serverless.")
     for change in changes:
         if change.get("DesiredInstanceCount") == 0:
             raise scaled_to_zero(change["VariantName"])
@@ -167,7 +168,7 @@ def definition_of(plane: ControlPlane, record: EndpointRecord) -> tuple[Endpoint
     try:
         if not failure:
             definition = _definition(plane, record.name, record.deployments.current)
-    except ControlPlaneError as error:
+    except AwsError as error:
         failure = str(error)
     return definition, failure
 
@@ -192,7 +193,7 @@ async def _start(plane: ControlPlane, record: EndpointRecord, endpoint: Endpoint
         endpoint.begin_update()
         try:
             definition = _definition(plane, record.name, pending)
-        except ControlPlaneError as error:
+        except AwsError as error:
             await _remember(plane, record, replace(record.deployments, pending=None))
             await endpoint.finish_update(str(error))
             return
@@ -245,7 +246,7 @@ async def _remember(plane: ControlPlane, record: EndpointRecord, deployments: De
             # A Failed endpoint may have been deleted meanwhile.
             if plane.registry.get(EndpointRecord, record.name) is record:
                 await plane.keep(record)
-    except ControlPlaneError as error:
+    except AwsError as error:
         log.warning("Endpoint %s: %s", record.name, error)
 
 
@@ -253,11 +254,11 @@ async def _remember(plane: ControlPlane, record: EndpointRecord, deployments: De
 
 
 async def _modify(plane: ControlPlane, record: EndpointRecord, deployments: Deployments) -> None:
-    """Change a record. Raises ControlPlaneError when it cannot be written; the record is then unchanged."""
+    """Change a record. Raises AwsError when it cannot be written; the record is then unchanged."""
     before, modified = record.deployments, record.modified
     try:
         await plane.keep(_changed(record, deployments))
-    except ControlPlaneError:
+    except AwsError:
         record.deployments, record.modified = before, modified
         raise
 
@@ -268,14 +269,14 @@ def _changed(record: EndpointRecord, deployments: Deployments) -> EndpointRecord
 
 
 def deployment(plane: ControlPlane, config_name: str) -> Deployment:
-    """Copies of a configuration and its models. Raises ControlPlaneError when one of them does not exist."""
+    """Copies of a configuration and its models. Raises AwsError when one of them does not exist."""
     config = plane.get(EndpointConfigRecord, config_name)
     used = endpoint_configs.used_models(plane, config.arguments)
     return Deployment(config.name, config.arguments, used, instances=config.instances)
 
 
 def _definition(plane: ControlPlane, name: str, deployment: Deployment) -> EndpointDefinition:
-    """An endpoint's definition. Raises ControlPlaneError if it can no longer be hosted, as its image's file is gone."""
+    """An endpoint's definition. Raises AwsError if it can no longer be hosted, as its image's file is gone."""
     config = deployment.config
     used = {model_name: models.definition(plane, model) for model_name, model in deployment.models.items()}
     endpoint_configs.check(config, {model_name: model.arguments for model_name, model in deployment.models.items()})
@@ -289,7 +290,7 @@ def _definition(plane: ControlPlane, name: str, deployment: Deployment) -> Endpo
 
 
 def _refuse_over_quota(plane: ControlPlane, definition: EndpointDefinition) -> None:
-    """Raises ControlPlaneError when there would be too many instances of a type. Those it replaces do not count."""
+    """Raises AwsError when there would be too many instances of a type. Those it replaces do not count."""
     for instance_type in {variant.instance_type for variant in definition.variants}:
         used = sum(
             len(variant.instances)
@@ -336,7 +337,7 @@ def _live(plane: ControlPlane, record: EndpointRecord) -> Endpoint:
 
 
 def _changeable(plane: ControlPlane, record: EndpointRecord) -> Endpoint:
-    """Raises ControlPlaneError while the endpoint is being changed, and when it is Failed."""
+    """Raises AwsError while the endpoint is being changed, and when it is Failed."""
     endpoint = _live(plane, record)
     if endpoint.status == "Failed":
         raise failed_endpoint(plane.arn_of(record))

@@ -5,76 +5,65 @@ Sources: [gh] public reports; [ours] where SageMaker's words are not known.
 
 from __future__ import annotations
 
-import json
-
-from emulator.errors import EmulatorError
-
-VALIDATION = "ValidationException"
+from emulator.aws.errors import AwsError
 
 
-class ControlPlaneError(EmulatorError):
-    """An error of the SageMaker API, as it goes on the wire."""
-
-    def __init__(self, message: str, code: str = VALIDATION, status: int = 400) -> None:
-        super().__init__(message)
-        self.code = code
-        self.status = status
-
-    def body(self) -> bytes:
-        """The JSON body of the answer."""
-        return json.dumps({"__type": self.code, "message": str(self)}).encode()
+def validation_error(message: str) -> AwsError:
+    """What SageMaker answers to most that it refuses, also to what does not exist."""
+    return AwsError("ValidationException", 400, message)
 
 
 NOUNS = {"model": "model", "endpoint-config": "endpoint configuration", "endpoint": "endpoint"}
 
 
-def not_found(kind: str, arn: str) -> ControlPlaneError:
-    return ControlPlaneError(f'Could not find {NOUNS[kind]} "{arn}".')  # [gh]
+def not_found(kind: str, arn: str) -> AwsError:
+    return validation_error(f'Could not find {NOUNS[kind]} "{arn}".')  # [gh]
 
 
-def resource_not_found(name: str) -> ControlPlaneError:
-    return ControlPlaneError(f'Could not find "{name}".', "ResourceNotFound")  # [ours] The words.
+def resource_not_found(name: str) -> AwsError:
+    return AwsError("ResourceNotFound", 400, f'Could not find "{name}".')  # [ours] The words.
 
 
-def already_exists(kind: str, arn: str) -> ControlPlaneError:
-    return ControlPlaneError(f'Cannot create already existing {NOUNS[kind]} "{arn}".')  # [gh]
+def already_exists(kind: str, arn: str) -> AwsError:
+    return validation_error(f'Cannot create already existing {NOUNS[kind]} "{arn}".')  # [gh]
 
 
-def in_progress(arn: str) -> ControlPlaneError:
+def in_progress(arn: str) -> AwsError:
     """Also of what is to be deleted."""
-    return ControlPlaneError(f'Cannot update in-progress endpoint "{arn}".')  # [gh]
+    return validation_error(f'Cannot update in-progress endpoint "{arn}".')  # [gh]
 
 
-def failed_endpoint(arn: str) -> ControlPlaneError:
-    return ControlPlaneError(f'Cannot update failed endpoint "{arn}".')  # [ours]
+def failed_endpoint(arn: str) -> AwsError:
+    return validation_error(f'Cannot update failed endpoint "{arn}".')  # [ours]
 
 
-def variants_not_found(names: list[str], config_name: str) -> ControlPlaneError:
+def variants_not_found(names: list[str], config_name: str) -> AwsError:
     quoted = ", ".join(f'"{name}"' for name in names)
-    return ControlPlaneError(
+    return validation_error(
         f'The variant name(s) {quoted} is/are not present within endpoint configuration "{config_name}".'  # [gh]
     )
 
 
-def variant_repeated(name: str) -> ControlPlaneError:
-    return ControlPlaneError(f'The variant name "{name}" was non-unique within the request.')  # [gh]
+def variant_repeated(name: str) -> AwsError:
+    return validation_error(f'The variant name "{name}" was non-unique within the request.')  # [gh]
 
 
-def scaled_to_zero(name: str) -> ControlPlaneError:
+def scaled_to_zero(name: str) -> AwsError:
     """[dg] Only endpoints with inference components can be. [ours] The words."""
-    return ControlPlaneError(
+    return validation_error(
         f'The variant "{name}" needs at least one instance: only endpoints with inference components, which localmme '
         "does not emulate, can be scaled to zero."
     )
 
 
-def quota_exceeded(instance_type: str, quota: int, used: int, more: int) -> ControlPlaneError:
+def quota_exceeded(instance_type: str, quota: int, used: int, more: int) -> AwsError:
     """[gh] The last sentence is ours."""
-    return ControlPlaneError(
+    return AwsError(
+        "ResourceLimitExceeded",
+        400,
         f"The account-level service limit '{instance_type} for endpoint usage' is {quota} Instances, with current "
         f"utilization of {used} Instances and a request delta of {more} Instances. "
         "localmme serve --limit instances_of_a_type=N sets it.",
-        "ResourceLimitExceeded",
     )
 
 
@@ -90,50 +79,53 @@ def model_data_no_prefix(url: str, prefix: str) -> str:
     )
 
 
-def not_with_multi_model(member: str) -> ControlPlaneError:
+def not_with_multi_model(member: str) -> AwsError:
     """[dg] What an endpoint with a multi-model container cannot be. [ours] The words."""
-    return ControlPlaneError(f"MultiModel mode is not supported when specifying {member}.")
+    return validation_error(f"MultiModel mode is not supported when specifying {member}.")
 
 
-def not_with_several_containers(member: str) -> ControlPlaneError:
+def not_with_several_containers(member: str) -> AwsError:
     """[dg] What a pipeline cannot be. [ours] The words."""
-    return ControlPlaneError(f"Models with multiple containers are not supported when specifying {member}.")
+    return validation_error(f"Models with multiple containers are not supported when specifying {member}.")
 
 
-def not_emulated(operation: str) -> ControlPlaneError:
-    return ControlPlaneError(
+def not_emulated(operation: str) -> AwsError:
+    return AwsError(
+        "UnknownOperationException",
+        400,
         f"{operation} is an operation of SageMaker that localmme does not emulate. It emulates hosting: models, "
         "endpoint configurations, endpoints and their tags.",
-        "UnknownOperationException",
     )
 
 
-def unknown_operation(name: str) -> ControlPlaneError:
-    return ControlPlaneError(f"{name or 'This'} is not an operation of SageMaker.", "UnknownOperationException")
+def unknown_operation(name: str) -> AwsError:
+    return AwsError("UnknownOperationException", 400, f"{name or 'This'} is not an operation of SageMaker.")
 
 
-def not_serializable(message: str) -> ControlPlaneError:
-    return ControlPlaneError(message, "SerializationException")
-
-
-def no_local_code() -> ControlPlaneError:
+def no_local_code() -> AwsError:
     """[ours] On SageMaker, a model runs on its own instance."""
-    return ControlPlaneError(
+    return AwsError(
+        "AccessDeniedException",
+        400,
         "The Image of a model would run on this machine, which this emulator does not let the API do: it was started "
         "with --no-local-code, or others than this machine reach it. Start it with --local-code to allow it, or serve "
         "the model from the command line: localmme serve --help.",
-        "AccessDeniedException",
     )
 
 
-def bad_token() -> ControlPlaneError:
-    return ControlPlaneError("The NextToken is invalid for this list.")  # [ours]
+def bad_token() -> AwsError:
+    return validation_error("The NextToken is invalid for this list.")  # [ours]
 
 
-def not_kept(reason: str) -> ControlPlaneError:
+def not_kept(reason: str) -> AwsError:
     return failed(f"The emulator cannot write to its state directory: {reason}. Nothing has changed.")
 
 
-def failed(message: str) -> ControlPlaneError:
+def failed(message: str) -> AwsError:
     """Not the caller's fault."""
-    return ControlPlaneError(message, "InternalFailure", 500)
+    return AwsError("InternalFailure", 500, message)
+
+
+def ending() -> AwsError:
+    """[api] The code, of all services."""
+    return AwsError("ServiceUnavailable", 503, "The emulator is ending.")

@@ -19,7 +19,7 @@ def page(
 ) -> tuple[list[R], dict[str, Any]]:
     """One page of the records that match the request's filters, and the answer's NextToken if there are more.
 
-    Without SortBy and SortOrder, the latest come first [api]. Raises ControlPlaneError when NextToken is invalid.
+    Without SortBy and SortOrder, the latest come first [api]. Raises AwsError when NextToken is invalid.
     """
     keys: dict[str, Callable[[R], Value]] = {
         "Name": lambda record: record.name.lower(),
@@ -63,7 +63,7 @@ def _next_token(sort_by: str, last: tuple[Value, str]) -> str:
 
 
 def _last_listed(token: str, sort_by: str) -> tuple[Value, str]:
-    """The sort key and the name of the last record before the page. Raises ControlPlaneError for an invalid token."""
+    """The sort key and the name of the last record before the page. Raises AwsError for an invalid token."""
     try:
         sorted_by, value, name = json.loads(base64.urlsafe_b64decode(token))
     except (ValueError, TypeError, RecursionError):

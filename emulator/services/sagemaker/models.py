@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from emulator.archives.model_data_url import ModelData
+from emulator.aws.errors import AwsError
 from emulator.aws.service_models import Place, shape
 from emulator.hosting.definition import ModelDefinition
 from emulator.services.sagemaker.control_plane import ControlPlane, repeated
 from emulator.services.sagemaker.definitions import RequestReader, appended, dotted_path
-from emulator.services.sagemaker.errors import ControlPlaneError, no_local_code
+from emulator.services.sagemaker.errors import no_local_code, validation_error
 from emulator.services.sagemaker.listing import page
 from emulator.services.sagemaker.model_data_location import path_of
 from emulator.services.sagemaker.records import ModelRecord
@@ -51,7 +52,7 @@ async def delete(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]
 
 
 def definition(plane: ControlPlane, record: ModelRecord) -> ModelDefinition:
-    """The definition of a stored model. Raises ControlPlaneError with all problems."""
+    """The definition of a stored model. Raises AwsError with all problems."""
     refuse_not_emulated("CreateModelInput", record.arguments)
     if not plane.local_code and not record.from_start:
         raise no_local_code()
@@ -76,15 +77,15 @@ def with_defaults(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def refuse_not_emulated(of: str, request: dict[str, Any]) -> None:
-    """Raises ControlPlaneError for members that are not emulated, and would make a difference."""
+    """Raises AwsError for members that are not emulated, and would make a difference."""
     refused = [
         f"{dotted_path(place)} is not emulated by localmme{appended(advice)}"
         for place, advice in unsupported_members(shape(of), request, ())
     ]
     if refused:
-        raise ControlPlaneError("; ".join(refused))
+        raise validation_error("; ".join(refused))
 
 
-def invalid(problems: Sequence[tuple[Place, str]]) -> ControlPlaneError:
+def invalid(problems: Sequence[tuple[Place, str]]) -> AwsError:
     """All problems of a request, as one error."""
-    return ControlPlaneError("; ".join(f"{dotted_path(place)} {message}".strip() for place, message in problems))
+    return validation_error("; ".join(f"{dotted_path(place)} {message}".strip() for place, message in problems))

@@ -22,7 +22,7 @@ NAMED = {
 async def required_permissions(request: AwsRequest, region: str, body: bytes) -> list[RequiredPermission]:
     """The permissions for a request. Sets its ``content`` to the parsed body, which is what is executed.
 
-    Raises NotADocument when the body is not JSON.
+    Raises SerializationException when the body is not JSON.
     """
     request.content = parsed(body)
     return permissions_of(operation_of(request.target), request.content, region)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from emulator.aws.decimals import decimal
+from emulator.aws.errors import AwsError
 from emulator.services.sagemaker.control_plane import ControlPlane
-from emulator.services.sagemaker.errors import ControlPlaneError, bad_token
+from emulator.services.sagemaker.errors import bad_token, validation_error
 from emulator.services.sagemaker.records import Record
 
 MOST_TAGS = 50  # [api] of one resource
@@ -17,7 +18,7 @@ async def add(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
     record = _tagged_record(plane, request)
     tags = {**record.tags, **{tag["Key"]: tag["Value"] for tag in request["Tags"]}}
     if len(tags) > MOST_TAGS:
-        raise ControlPlaneError(f"A resource has at most {MOST_TAGS} tags, and {record.name} would have {len(tags)}.")
+        raise validation_error(f"A resource has at most {MOST_TAGS} tags, and {record.name} would have {len(tags)}.")
     await _set_tags(plane, record, tags)
     return {"Tags": _tag_list(tags)}
 
@@ -38,19 +39,19 @@ async def delete(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]
 
 
 def _tagged_record(plane: ControlPlane, request: dict[str, Any]) -> Record:
-    """The record that ResourceArn names. Raises ControlPlaneError when there is no such record."""
+    """The record that ResourceArn names. Raises AwsError when there is no such record."""
     record = plane.by_arn(request["ResourceArn"])
     if record is None:
-        raise ControlPlaneError(f"Could not find the resource {request['ResourceArn']}.")  # [ours]
+        raise validation_error(f"Could not find the resource {request['ResourceArn']}.")  # [ours]
     return record
 
 
 async def _set_tags(plane: ControlPlane, record: Record, tags: dict[str, str]) -> None:
-    """Raises ControlPlaneError when they cannot be stored; the record then keeps its old tags."""
+    """Raises AwsError when they cannot be stored; the record then keeps its old tags."""
     before, record.tags = record.tags, tags
     try:
         await plane.keep(record)
-    except ControlPlaneError:
+    except AwsError:
         record.tags = before
         raise
 

@@ -7,12 +7,13 @@ from typing import Any
 
 from botocore.model import StructureShape
 
+from emulator.aws.errors import not_serializable
 from emulator.aws.service_models import Place, Problem, problems
-from emulator.services.sagemaker.errors import ControlPlaneError, not_serializable
+from emulator.services.sagemaker.errors import validation_error
 
 
 def check(shape: StructureShape, request: Any) -> None:
-    """Raises ControlPlaneError with all problems. Members that the API does not know are ignored. [run]"""
+    """Raises AwsError with all problems. Members that the API does not know are ignored. [run]"""
     if not isinstance(request, dict):
         raise not_serializable("Expected a JSON object")
     found = [problem for problem in problems(shape, request) if problem.kind != "unknown" and not _is_allowed(problem)]
@@ -22,7 +23,7 @@ def check(shape: StructureShape, request: Any) -> None:
     if found:
         constraints = "; ".join(_constraint(problem, _value_at(problem.place, request)) for problem in found)
         many = "errors" if len(found) > 1 else "error"
-        raise ControlPlaneError(f"{len(found)} validation {many} detected: {constraints}")
+        raise validation_error(f"{len(found)} validation {many} detected: {constraints}")
 
 
 def _is_allowed(problem: Problem) -> bool:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from emulator.aws.errors import AwsError
 from emulator.services.s3.call import S3Call
-from emulator.services.s3.errors import S3Error
 from emulator.services.s3.object_headers import attributes_of
 from emulator.services.s3.object_operations import OVERRIDES, _overrides
 
@@ -31,7 +31,7 @@ def test_a_signed_request_may_say_what_its_answers_headers_are() -> None:
 
 @pytest.mark.parametrize("name", OVERRIDES)
 def test_an_anonymous_one_may_not(name: str) -> None:
-    with pytest.raises(S3Error, match="anonymous") as caught:
+    with pytest.raises(AwsError, match="anonymous") as caught:
         overrides({name: "text/html"}, {})
     assert (caught.value.status, caught.value.code, caught.value.message) == (400, "InvalidRequest", ANONYMOUS)
 
@@ -39,7 +39,7 @@ def test_an_anonymous_one_may_not(name: str) -> None:
 @pytest.mark.parametrize("value", ["a\r\nb: c", "a\nb", "a\rb", "a\0b", "a\x7f", "a\x1b[2J", "微信"])
 @pytest.mark.parametrize("name", OVERRIDES)
 def test_none_of_them_gets_out_of_its_line(name: str, value: str) -> None:
-    with pytest.raises(S3Error, match="ISO-8859-1") as caught:
+    with pytest.raises(AwsError, match="ISO-8859-1") as caught:
         overrides({name: value}, SIGNED)
     assert (caught.value.status, caught.value.code) == (400, "InvalidArgument")
 
@@ -56,7 +56,7 @@ def test_none_of_them_gets_out_of_its_line(name: str, value: str) -> None:
     ],
 )
 def test_nor_does_what_is_kept_with_an_object(headers: dict[str, str]) -> None:
-    with pytest.raises(S3Error, match="ISO-8859-1"):
+    with pytest.raises(AwsError, match="ISO-8859-1"):
         attributes_of(headers)
 
 

@@ -31,7 +31,7 @@ def call(root: Path) -> Call:
 
     async def ask(method: str, target: str, headers: dict[str, str], body: bytes) -> tuple[int, bytes]:
         s3 = S3App(root)
-        response = await call_service(s3, method, target, headers, body)
+        response = await call_service(s3, "s3", method, target, headers, body)
         await s3.stop()
         return response.status, response.body
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from emulator.services.s3.errors import S3Error
+from emulator.aws.errors import AwsError
 from emulator.services.s3.preconditions import byte_range
 
 
@@ -31,7 +31,7 @@ from emulator.services.s3.preconditions import byte_range
 )
 def test_ranges(asked: str | None, size: int, found: Any) -> None:
     if found == 416:
-        with pytest.raises(S3Error, match="not satisfiable"):
+        with pytest.raises(AwsError, match="not satisfiable"):
             byte_range(asked, size)
     else:
         assert byte_range(asked, size) == found

@@ -56,7 +56,7 @@ class Caller:
     async def _call(self, method: str, target: str, region: str, body: bytes = b"") -> tuple[int, str]:
         signed = f"AWS4-HMAC-SHA256 Credential=k/20260101/{region}/s3/aws4_request, Signature=0" if region else ""
         s3 = S3App(self._root)
-        response = await call_service(s3, method, target, {"authorization": signed}, body)
+        response = await call_service(s3, "s3", method, target, {"authorization": signed}, body)
         await s3.stop()
         return response.status, response.body.decode()
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator.services.sagemaker.errors import ControlPlaneError
+from emulator.aws.errors import AwsError
 from emulator.services.sagemaker.listing import MAX_RESULTS, page
 from emulator.services.sagemaker.records import EndpointConfigRecord
 
@@ -172,7 +172,7 @@ GARBAGE = ["x", "====", "a-b_c", "é", " ", "\x00", "null", "5"] + [
 @pytest.mark.parametrize("token", GARBAGE, ids=range(len(GARBAGE)))
 @pytest.mark.parametrize("records", [[], [record("a"), record("b")]], ids=["nothing", "something"])
 def test_what_is_no_token_of_this_list_is_refused(token: str, records: list[Record]) -> None:
-    with pytest.raises(ControlPlaneError, match="The NextToken is invalid for this list."):
+    with pytest.raises(AwsError, match="The NextToken is invalid for this list."):
         page(records, {"NextToken": token})
 
 
@@ -180,7 +180,7 @@ def test_what_is_no_token_of_this_list_is_refused(token: str, records: list[Reco
 def test_whatever_the_token_the_answer_is_a_list_or_a_refusal(token: str, order: dict[str, Any]) -> None:
     try:
         shown, _ = page([record("a"), record("b")], {**order, "NextToken": token}, status_of)
-    except ControlPlaneError:
+    except AwsError:
         return
     assert len(shown) <= 2
 
@@ -189,5 +189,5 @@ def test_whatever_the_token_the_answer_is_a_list_or_a_refusal(token: str, order:
 def test_the_token_of_a_list_that_is_sorted_by_something_else_is_refused(by: str, other: str) -> None:
     records = [record("a"), record("b")]
     _, more = page(records, {"SortBy": by, "MaxResults": 1}, status_of)
-    with pytest.raises(ControlPlaneError, match="NextToken"):
+    with pytest.raises(AwsError, match="NextToken"):
         page(records, {"SortBy": other, **more}, status_of)

@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
+from emulator.aws.errors import AwsError
+from emulator.aws.protocols import Protocol
 from emulator.errors import SetupError
+from emulator.gateway.access.denials import Denial
 from emulator.gateway.gateway import Gateway
 from emulator.gateway.response_headers import NO_PAGE, protected
-from emulator.gateway.web_guard import MOST_WARNINGS, NotAdmitted, WebGuard, host_name, is_loopback, origin, preflight
+from emulator.gateway.web_guard import MOST_WARNINGS, WebGuard, host_name, is_loopback, origin, preflight
 
 PAGE = "http://localhost:3000"
 Headers = Iterable[tuple[str, str]]
@@ -39,10 +42,10 @@ def admitted(guard: WebGuard, request: Any) -> bytes:
     return guard.admit(request["headers"], request["server"][0])
 
 
-def refused(guard: WebGuard, request: Any) -> NotAdmitted:
-    with pytest.raises(NotAdmitted) as caught:
+def refused(guard: WebGuard, request: Any) -> AwsError:
+    with pytest.raises(Denial) as caught:
         admitted(guard, request)
-    return caught.value
+    return caught.value.error(Protocol.REST_JSON)
 
 
 @pytest.mark.parametrize(

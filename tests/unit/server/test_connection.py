@@ -15,9 +15,9 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from emulator.aws.asgi import Headers, Receive, Scope, Send
-from emulator.aws.protocols import Refusal
+from emulator.aws.errors import AwsError
 from emulator.aws.request import AwsRequest
-from emulator.gateway.refusals import send_refusal
+from emulator.gateway.refusals import send_last
 from emulator.server.connection import HEAD_BYTES, Connection
 from emulator.timeouts import in_time
 
@@ -72,8 +72,8 @@ class Echo:
     def plain_invocation(self, target: bytes, headers: Headers, body: bytes, address: str) -> None:
         return None
 
-    async def refuse(self, scope: Scope, send: Send, refusal: Refusal) -> None:
-        await send_refusal(AwsRequest(scope), refusal, send)
+    async def refuse(self, scope: Scope, send: Send, error: AwsError) -> None:
+        await send_last(AwsRequest(scope), error, send)
 
 
 class Running:
