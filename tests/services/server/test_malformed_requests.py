@@ -19,7 +19,7 @@ SIGNED = (
 )
 # What each service is known by, at the beginning of a request.
 SERVICES = {
-    "plain": ("/_localmme/health", []),
+    "plain": ("/nothing", []),
     "s3": ("/bucket/key", [SIGNED.format("s3")]),
     "runtime": ("/endpoints/nope/invocations", [SIGNED.format("sagemaker"), "Content-Type: text/csv"]),
     "sagemaker": ("/", ["X-Amz-Target: SageMaker.ListModels", "Content-Type: application/x-amz-json-1.1"]),

@@ -215,7 +215,9 @@ def test_a_disk_that_takes_no_more_records_is_insufficient_storage_and_what_was_
         async def send(message: dict[str, Any]) -> None:
             sent.append(message)
 
-        await s3(AwsRequest(scope), receive, send)
+        request = AwsRequest(scope)
+        request.service = "s3"
+        await s3(request, receive, send)
         return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
 
     async def scenario() -> None:
