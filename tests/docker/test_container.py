@@ -124,12 +124,12 @@ say(sys.stdout, b'x' * 200000 + b'\\n'); say(sys.stdout, b'no end')
 def test_a_container_may_be_silent_for_longer_than_the_engine_may(
     run_scenario: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(discovery, "CONNECT_SECONDS", 1.0)
-    monkeypatch.setattr(discovery, "ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr(discovery, "CONNECT_SECONDS", 3.0)
+    monkeypatch.setattr(discovery, "ANSWER_SECONDS", 3.0)
 
     async def scenario(host: Host) -> None:
-        speaks_late = host.container("import time; time.sleep(1.5); print('spoke')")
-        ends_late = host.container("import time; os.close(1); os.close(2); time.sleep(1.5)")
+        speaks_late = host.container("import time; time.sleep(3.5); print('spoke')")
+        ends_late = host.container("import time; os.close(1); os.close(2); time.sleep(3.5)")
         for container in (speaks_late, ends_late):
             await container.start()
         for container in (speaks_late, ends_late):
