@@ -33,6 +33,9 @@ HEAD_BYTES = 64 * 1024
 # [ours] How long a connection is read on after a refusal. If it were closed while its caller still sends, it would be
 # reset, and the answer lost with it.
 LINGER_SECONDS = 2.0
+# [ours] The longest body that is waited for before it is decided how a request is served: boto3, for one, sends head
+# and body apart. What is longer is passed on as it comes.
+HELD_BYTES = 64 * 1024
 CYCLE = "localmme.cycle"  # where in a scope uvicorn's state of the request is
 DISCONNECTED = {"type": "http.disconnect"}
 
@@ -105,7 +108,7 @@ class Connection(HttpToolsProtocol):
             return
         if self._pending > HEAD_BYTES:
             self._refuse(TOO_LONG)
-        elif self._held is not None:
+        elif self._held is not None and self._is_held_whole:
             self._take_held()
 
     def eof_received(self) -> bool:  # type: ignore[override]
@@ -113,6 +116,8 @@ class Connection(HttpToolsProtocol):
         self._drained.set()
         if self._refusal is None and not self._is_half_closed:
             self._is_half_closed = True
+            if self._held is not None:
+                self._begin_held()
             if self._in_head:
                 self._refuse(not_http("It ended in its head"))
             elif self.cycle is not None and self.cycle.more_body:
@@ -121,6 +126,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._drained.set()
+        self._held = None
         self._unused.close()
         super().connection_lost(exc)
         if self._serving is not None:
@@ -128,6 +134,11 @@ class Connection(HttpToolsProtocol):
             if not cycle.response_complete:
                 cycle.disconnected = True
                 task.cancel()
+
+    def shutdown(self) -> None:
+        if self._held is not None:
+            self._begin_held()  # for an answer that says so
+        super().shutdown()
 
     # What is made of it
 
@@ -149,6 +160,7 @@ class Connection(HttpToolsProtocol):
         self._pending = 0
         if self._may_be_plain():
             self._held, self._is_held_whole = b"", False
+            self._unused.clear()
         else:
             self._begin()
 
@@ -161,8 +173,13 @@ class Connection(HttpToolsProtocol):
             and not self.flow.write_paused
             and not self._is_busy()
             and self._refusal is None
-            and b"transfer-encoding" not in dict(self.headers)
+            and self._may_be_held()
         )
+
+    def _may_be_held(self) -> bool:
+        """Whether its body is short enough to be waited for."""
+        headers = dict(self.headers)
+        return b"transfer-encoding" not in headers and int(headers.get(b"content-length", 0)) <= HELD_BYTES
 
     def _begin(self) -> None:
         """Hand a request whose head has come to uvicorn, and so to the application."""
@@ -184,12 +201,11 @@ class Connection(HttpToolsProtocol):
             super().on_message_complete()
 
     def _take_held(self) -> None:
-        """What has come ends with the held request, or within it."""
-        if self._is_held_whole and self._held is not None:
+        """The held request is whole, and nothing has come behind it."""
+        if self._held is not None:
             response = self._application.plain_invocation(self.url, self.headers, self._held, self._address)
             if response is not None:
                 self._held = None
-                self._unused.clear()
                 call = PlainCall(self.url, self.headers, response, self._answer_plainly)
                 self.cycle, self._serving = call, (call, call)  # type: ignore[assignment]
                 self.tasks.add(call)  # type: ignore[arg-type]

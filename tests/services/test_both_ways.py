@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import re
 import socket
 import struct
@@ -34,6 +35,7 @@ from emulator.hosting.definition import (
 from emulator.hosting.endpoint import Endpoint
 from emulator.hosting.endpoints import Endpoints
 from emulator.limits import Limits
+from emulator.server import connection
 from emulator.server.connection import Connection
 from emulator.services.runtime.app import RuntimeApp
 from emulator.timeouts import in_time
@@ -474,8 +476,8 @@ def test_the_last_response_of_a_connection_that_is_to_end_says_so(both: Both, lo
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(model("slow"))
             await until(lambda: both.containers.waiting)
-            for connection in list(state.connections):
-                connection.shutdown()
+            for served in list(state.connections):
+                served.shutdown()
             both.containers.go_on.set()
             seen.append(list(responses(await in_time(reader.read(), 20))))
             writer.close()
@@ -499,3 +501,85 @@ def test_a_connection_is_used_again_and_closed_when_it_is_not(both: Both, loop: 
         writer.close()
 
     loop.run_until_complete(wait())
+
+
+async def _ask_in_pieces(both: Both, data: bytes, sizes: list[int], port: int) -> list[Seen]:
+    """The responses to what is sent in pieces, each of them after the one before has been read."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for size in sizes:
+        piece, data = data[:size], data[size:]
+        writer.write(piece)
+        await asyncio.sleep(0.01)
+    writer.write(data)
+    writer.write_eof()
+    received = await in_time(reader.read(), 20)
+    writer.close()
+    return list(responses(received))
+
+
+@pytest.mark.parametrize("back", [[2], [3, 1], [2 + 4 + 60]], ids=["head and body", "three", "in the head"])
+def test_a_short_body_is_waited_for(both: Both, loop: asyncio.AbstractEventLoop, back: list[int]) -> None:
+    """boto3, for one, sends head and body apart."""
+
+    async def ask() -> None:
+        data, before = model("good"), both.plain
+        sizes = [len(data) - back[0], *(a - b for a, b in itertools.pairwise(back))]
+        short, long = [await _ask_in_pieces(both, data, sizes, port) for port in both.ports]
+        assert short == long
+        assert short[0].body == b"1,2"
+        assert both.plain == before + 1
+
+    loop.run_until_complete(ask())
+
+
+@pytest.mark.parametrize("how", ["ends", "goes"])
+def test_nothing_is_left_of_a_body_that_was_waited_for(both: Both, loop: asyncio.AbstractEventLoop, how: str) -> None:
+    async def ask() -> list[bytes]:
+        before, answers = both.plain, []
+        for port, state in zip(both.ports, both.states, strict=True):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(model("good")[:-1])
+            await asyncio.sleep(0.01)
+            if how == "ends":
+                writer.write_eof()
+            else:
+                writer.close()
+            answers.append(UUID.sub(b"ID", await in_time(reader.read(), 20)) if how == "ends" else b"")
+            writer.close()
+            await until(lambda state=state: not state.connections and not state.tasks)
+        assert both.plain == before
+        return answers
+
+    short, long = loop.run_until_complete(ask())
+    assert short == long
+    assert how == "goes" or short.startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_body_that_is_waited_for_at_the_end_of_the_emulator_is_refused(
+    both: Both, loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(both.gateway, "_is_ending", True)
+
+    async def ask() -> None:
+        for port, state in zip(both.ports, both.states, strict=True):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(model("good")[:-1])
+            await until(lambda state=state: state.connections)
+            await asyncio.sleep(0.01)
+            for served in list(state.connections):
+                served.shutdown()
+            assert (await in_time(reader.readline(), 20)).startswith(b"HTTP/1.1 503 ")
+            writer.close()
+            await until(lambda state=state: not state.connections and not state.tasks)
+
+    loop.run_until_complete(ask())
+
+
+def test_a_long_body_is_passed_on_as_it_comes(
+    both: Both, loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "HELD_BYTES", 1)
+    before = both.plain
+    [response] = loop.run_until_complete(both.same(model("good")))
+    assert response.body == b"1,2"
+    assert both.plain == before
