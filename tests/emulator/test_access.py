@@ -1,4 +1,4 @@
-"""Access control as callers meet it: boto3 and the AWS CLI sign, a real emulator verifies and decides."""
+"""Access control as callers meet it: boto3 and the AWS CLI sign, an emulator verifies and decides."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-import boto3
 import botocore.auth
 import pytest
 import yaml
@@ -26,7 +25,6 @@ from boto3.s3.transfer import TransferConfig
 from botocore import UNSIGNED
 from botocore.auth import S3SigV4Auth, SigV4Auth, SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
-from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
@@ -36,7 +34,10 @@ from hypothesis import strategies as st
 from emulator.aws.request import AwsRequest
 from emulator.gateway.access.denials import Denial
 from emulator.gateway.access.sigv4 import ChunkSignatures, check_signature, claim
-from tests.support.emulator_process import Emulator
+from tests.support.aws_clients import refused
+from tests.support.command_line import localmme
+from tests.support.emulator_in_process import InProcessEmulator
+from tests.support.emulator_process import RunningEmulator
 from tests.support.files import files_below
 from tests.support.scripted_models import Journal, scripted_arguments, scripted_model
 
@@ -77,7 +78,7 @@ USERS = {
 
 
 @pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEmulator]:
     directory = tmp_path_factory.mktemp("access")
     for tenant in ("tenant-a", "tenant-b"):
         scripted_model(directory / "models" / tenant / "m.tar.gz", tenant)
@@ -85,7 +86,7 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     (directory / "access.yaml").write_text(yaml.safe_dump(USERS))
     arguments = scripted_arguments(directory / "models", Journal(directory / "journal"), {})
     options = ["--access", str(directory / "access.yaml"), "--s3", str(directory / "s3")]
-    emulator = Emulator(*arguments, *options, state=directory / "state")
+    emulator = InProcessEmulator(*arguments, *options, state=directory / "state")
     yield emulator.wait_in_service()
     shown = [emulator.log, *emulator.output]
     shown.append(page(emulator, "state", "watcher")[1].decode())
@@ -94,19 +95,12 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     assert not [text for text in shown for secret in (*SECRETS.values(), TOKEN) if secret in text]
 
 
-def client(emulator: Emulator, service: str, user: str, **settings: Any) -> Any:
-    config = settings.pop("config", {})
-    keys = {
-        "aws_access_key_id": f"KEY{user.upper().replace('-', '')}",
-        "aws_secret_access_key": SECRETS.get(user, "any"),
-        "region_name": "us-east-1",
-        **settings,
-    }
-    once = Config(retries={"total_max_attempts": 1}, **config)
-    return boto3.client(service, endpoint_url=emulator.url, config=once, **keys)
+def client(emulator: RunningEmulator, service: str, user: str, **settings: Any) -> Any:
+    keys = {"access_key": f"KEY{user.upper().replace('-', '')}", "secret_key": SECRETS.get(user, "any")}
+    return emulator.client_of(service, **{**keys, **settings})
 
 
-def invoke(emulator: Emulator, user: str, model: str, body: bytes = b"{}", **settings: Any) -> Any:
+def invoke(emulator: RunningEmulator, user: str, model: str, body: bytes = b"{}", **settings: Any) -> Any:
     answer = client(emulator, "sagemaker-runtime", user, **settings).invoke_endpoint(
         EndpointName="local", TargetModel=model, Body=body, ContentType="application/json"
     )
@@ -115,20 +109,14 @@ def invoke(emulator: Emulator, user: str, model: str, body: bytes = b"{}", **set
 
 def refusal(call: Callable[..., Any], *arguments: Any, **settings: Any) -> tuple[int, str, str]:
     """Status, code and message."""
-    with pytest.raises(ClientError) as caught:
-        call(*arguments, **settings)
-    response = caught.value.response
-    return (
-        response["ResponseMetadata"]["HTTPStatusCode"],
-        response["Error"]["Code"],
-        response["Error"].get("Message", ""),
-    )
+    answer = refused(call, *arguments, **settings)
+    return answer.status, answer.code, answer.message
 
 
 # Who may what
 
 
-def test_a_tenant_invokes_its_own_models_only(emulator: Emulator) -> None:
+def test_a_tenant_invokes_its_own_models_only(emulator: RunningEmulator) -> None:
     for tenant, other in (("tenant-a", "tenant-b"), ("tenant-b", "tenant-a")):
         assert tenant.encode() in invoke(emulator, tenant, f"{tenant}/m.tar.gz")
         assert refusal(invoke, emulator, tenant, f"{other}/m.tar.gz") == (
@@ -139,7 +127,7 @@ def test_a_tenant_invokes_its_own_models_only(emulator: Emulator) -> None:
         )
 
 
-def test_no_spelling_of_a_model_leads_to_another_tenant_s(emulator: Emulator) -> None:
+def test_no_spelling_of_a_model_leads_to_another_tenant_s(emulator: RunningEmulator) -> None:
     for name in (
         "tenant-a/../tenant-b/m.tar.gz",
         "tenant-a//../tenant-b/m.tar.gz",
@@ -148,8 +136,8 @@ def test_no_spelling_of_a_model_leads_to_another_tenant_s(emulator: Emulator) ->
         assert refusal(invoke, emulator, "tenant-a", name)[:2] == (400, "ValidationError"), name
 
 
-def test_streams_and_asynchronous_invocations_have_actions_of_their_own(emulator: Emulator) -> None:
-    temporary = client(emulator, "sagemaker-runtime", "temporary", aws_session_token=TOKEN)
+def test_streams_and_asynchronous_invocations_have_actions_of_their_own(emulator: RunningEmulator) -> None:
+    temporary = client(emulator, "sagemaker-runtime", "temporary", session_token=TOKEN)
     temporary.invoke_endpoint(EndpointName="LOCAL".lower(), TargetModel="tenant-a/m.tar.gz", Body=b"{}")
     for call, arguments, action in (
         (temporary.invoke_endpoint_with_response_stream, {"Body": b"{}"}, "InvokeEndpointWithResponseStream"),
@@ -159,13 +147,13 @@ def test_streams_and_asynchronous_invocations_have_actions_of_their_own(emulator
         assert (status, code, f"perform: sagemaker:{action} on" in message) == (403, "AccessDeniedException", True)
 
 
-def test_an_explicit_deny_is_told_as_one(emulator: Emulator) -> None:
+def test_an_explicit_deny_is_told_as_one(emulator: RunningEmulator) -> None:
     status, code, message = refusal(invoke, emulator, "blocked", "tenant-a/m.tar.gz")
     assert (status, code) == (403, "AccessDeniedException")
     assert message.endswith(f"resource: {ENDPOINT} with an explicit deny in an identity-based policy")
 
 
-def test_a_policy_is_asked_before_the_endpoint(emulator: Emulator) -> None:
+def test_a_policy_is_asked_before_the_endpoint(emulator: RunningEmulator) -> None:
     def of_another(user: str) -> Any:
         return client(emulator, "sagemaker-runtime", user).invoke_endpoint(EndpointName="Other", Body=b"")
 
@@ -174,7 +162,9 @@ def test_a_policy_is_asked_before_the_endpoint(emulator: Emulator) -> None:
     assert refusal(of_another, "admin")[:2] == (400, "ValidationError")
 
 
-def page(emulator: Emulator, name: str, user: str, method: str = "GET", service: str = "localmme") -> tuple[int, bytes]:
+def page(
+    emulator: RunningEmulator, name: str, user: str, method: str = "GET", service: str = "localmme"
+) -> tuple[int, bytes]:
     request = AWSRequest(method, f"{emulator.url}/_localmme/{name}")
     if user:
         keys = Credentials(f"KEY{user.upper().replace('-', '')}", SECRETS[user])
@@ -182,7 +172,7 @@ def page(emulator: Emulator, name: str, user: str, method: str = "GET", service:
     return raw(request)
 
 
-def test_the_emulator_s_own_pages_are_asked_for_like_other_things(emulator: Emulator) -> None:
+def test_the_emulator_s_own_pages_are_asked_for_like_other_things(emulator: RunningEmulator) -> None:
     assert page(emulator, "health", "")[0] == 200
     status, body = page(emulator, "state", "watcher")
     assert (status, [each["endpoint_name"] for each in json.loads(body)["endpoints"]]) == (200, ["local"])
@@ -199,45 +189,44 @@ def test_the_emulator_s_own_pages_are_asked_for_like_other_things(emulator: Emul
         assert b"correct service: 'localmme'" in page(emulator, "state", "admin", service=service)[1]
 
 
-def test_commands_show_the_state_to_whom_it_is_allowed(emulator: Emulator) -> None:
+def test_commands_show_the_state_to_whom_it_is_allowed(emulator: RunningEmulator) -> None:
     def models(user: str) -> subprocess.CompletedProcess[str]:
         keys = {
             "AWS_ACCESS_KEY_ID": f"KEY{user.upper().replace('-', '')}",
             "AWS_SECRET_ACCESS_KEY": SECRETS.get(user, ""),
         }
         settings = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull, **(keys if user else {})}
-        command = [str(Path(sys.executable).with_name("localmme")), "models", "--url", emulator.url]
-        return subprocess.run(command, env={**os.environ, **settings}, capture_output=True, text=True, timeout=60)
+        return localmme("models", "--url", emulator.url, env={**os.environ, **settings})
 
     assert "tenant-a/m.tar.gz" in models("watcher").stdout
     for user, told in (
         ("tenant-a", "not authorized to perform: localmme:GetState"),
         ("", "Missing Authentication Token"),
     ):
-        refused = models(user)
-        assert (refused.returncode, refused.stdout) == (1, "")
-        assert told in refused.stderr and "action localmme:GetState" in refused.stderr
+        ended = models(user)
+        assert (ended.returncode, ended.stdout) == (1, "")
+        assert told in ended.stderr and "action localmme:GetState" in ended.stderr
 
 
 # Whose request it is
 
 
-def test_credentials_have_to_be_known_and_right(emulator: Emulator) -> None:
+def test_credentials_have_to_be_known_and_right(emulator: RunningEmulator) -> None:
     model = "tenant-a/m.tar.gz"
-    status, code, message = refusal(invoke, emulator, "tenant-a", model, aws_secret_access_key="other")
+    status, code, message = refusal(invoke, emulator, "tenant-a", model, secret_key="other")
     assert (status, code) == (403, "InvalidSignatureException")
     assert message.startswith("The request signature we calculated does not match the signature you provided.")
     invalid = (403, "UnrecognizedClientException", "The security token included in the request is invalid.")
     assert refusal(invoke, emulator, "nobody", model) == invalid
-    assert refusal(invoke, emulator, "tenant-a", model, aws_session_token="any") == invalid
+    assert refusal(invoke, emulator, "tenant-a", model, session_token="any") == invalid
     assert refusal(invoke, emulator, "temporary", model) == invalid
-    assert refusal(invoke, emulator, "temporary", model, aws_session_token="any") == invalid
+    assert refusal(invoke, emulator, "temporary", model, session_token="any") == invalid
     missing = (403, "MissingAuthenticationTokenException", "Missing Authentication Token")
-    assert refusal(invoke, emulator, "tenant-a", model, config={"signature_version": UNSIGNED}) == missing
+    assert refusal(invoke, emulator, "tenant-a", model, signature_version=UNSIGNED) == missing
 
 
-def test_a_request_is_signed_for_its_service_and_region(emulator: Emulator) -> None:
-    status, code, message = refusal(invoke, emulator, "admin", "tenant-a/m.tar.gz", region_name="eu-west-1")
+def test_a_request_is_signed_for_its_service_and_region(emulator: RunningEmulator) -> None:
+    status, code, message = refusal(invoke, emulator, "admin", "tenant-a/m.tar.gz", region="eu-west-1")
     assert (status, code, "not 'eu-west-1'" in message) == (403, "InvalidSignatureException", True)
     request = AWSRequest("POST", f"{emulator.url}/endpoints/local/invocations", data=b"{}")
     S3SigV4Auth(Credentials("KEYADMIN", SECRETS["admin"]), "s3", "us-east-1").add_auth(request)
@@ -248,7 +237,7 @@ def test_a_request_is_signed_for_its_service_and_region(emulator: Emulator) -> N
     ("minutes", "told"), [(-16, "Signature expired: "), (16, "Signature not yet current: "), (-14, ""), (14, "")]
 )
 def test_a_signature_is_good_for_a_quarter_of_an_hour(
-    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, minutes: int, told: str
+    emulator: RunningEmulator, monkeypatch: pytest.MonkeyPatch, minutes: int, told: str
 ) -> None:
     skewed = datetime.now(timezone.utc) + timedelta(minutes=minutes)
     monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda *_: skewed)
@@ -268,7 +257,7 @@ def tampering(runtime: Any, change: Callable[[Any], None]) -> Any:
     return runtime
 
 
-def test_a_request_that_was_changed_on_its_way_is_refused(emulator: Emulator) -> None:
+def test_a_request_that_was_changed_on_its_way_is_refused(emulator: RunningEmulator) -> None:
     def body(request: Any) -> None:
         request.body = request.body.replace(b"1", b"2")
 
@@ -311,14 +300,14 @@ def raw(request: Any) -> tuple[int, bytes]:
         ("", b"Missing Authentication Token"),
     ],
 )
-def test_half_a_signature_is_told_as_that(emulator: Emulator, authorization: str, told: bytes) -> None:
+def test_half_a_signature_is_told_as_that(emulator: RunningEmulator, authorization: str, told: bytes) -> None:
     headers = {"Authorization": authorization} if authorization else {}
     request = AWSRequest("POST", f"{emulator.url}/endpoints/local/invocations", headers=headers, data=b"{}")
     status, body = raw(request)
     assert (status in (400, 403), told in body) == (True, True), body
 
 
-def test_names_and_attributes_beyond_ascii_are_verified(emulator: Emulator) -> None:
+def test_names_and_attributes_beyond_ascii_are_verified(emulator: RunningEmulator) -> None:
     runtime = client(emulator, "sagemaker-runtime", "admin")
     arguments = {"EndpointName": "local", "TargetModel": "tenant-a/m.tar.gz", "Body": b"{}"}
     runtime.invoke_endpoint(**arguments, CustomAttributes="  two  spaces,  and a   tab\t")
@@ -328,7 +317,7 @@ def test_names_and_attributes_beyond_ascii_are_verified(emulator: Emulator) -> N
     )
 
 
-def test_long_bodies_are_verified_and_too_long_ones_told_as_ever(emulator: Emulator) -> None:
+def test_long_bodies_are_verified_and_too_long_ones_told_as_ever(emulator: RunningEmulator) -> None:
     assert invoke(emulator, "tenant-a", "tenant-a/m.tar.gz", os.urandom(5 * MEGABYTE))
     for size in (26_214_401, 27 * MEGABYTE):
         refused = refusal(invoke, emulator, "tenant-a", "tenant-a/m.tar.gz", bytes(size))
@@ -358,13 +347,13 @@ def test_long_bodies_are_verified_and_too_long_ones_told_as_ever(emulator: Emula
     ],
 )  # fmt: skip
 def test_every_protocol_is_refused_in_its_own_form(
-    emulator: Emulator, service: str, call: str, arguments: dict[str, str], action: str, resource: str,
+    emulator: RunningEmulator, service: str, call: str, arguments: dict[str, str], action: str, resource: str,
     status: int, denied: str, mismatch: str, unknown: str,
 ) -> None:  # fmt: skip
     def called(user: str, **settings: Any) -> Any:
         return getattr(client(emulator, service, user, **settings), call)(**arguments)
 
-    assert refusal(called, "tenant-a", aws_secret_access_key="x")[:2] == (status, mismatch)
+    assert refusal(called, "tenant-a", secret_key="x")[:2] == (status, mismatch)
     assert refusal(called, "nobody")[:2] == (status, unknown)
     if denied:
         told = f"user/tenant-a is not authorized to perform: {action} on resource: {resource} because"
@@ -376,13 +365,13 @@ def test_every_protocol_is_refused_in_its_own_form(
         assert not any(code in str(error) for code in (mismatch, unknown, "AccessDenied"))
 
 
-def test_sts_and_iam_know_the_user(emulator: Emulator) -> None:
+def test_sts_and_iam_know_the_user(emulator: RunningEmulator) -> None:
     for user in ("tenant-a", "tenant-b"):
         assert client(emulator, "sts", user).get_caller_identity()["Arn"] == f"arn:aws:iam::{ACCOUNT}:user/{user}"
     assert client(emulator, "iam", "admin").get_user()["User"]["UserName"] == "admin"
 
 
-def test_the_control_plane_asks_for_every_resource_and_for_the_role(emulator: Emulator) -> None:
+def test_the_control_plane_asks_for_every_resource_and_for_the_role(emulator: RunningEmulator) -> None:
     role = f"arn:aws:iam::{ACCOUNT}:role/hosting"
     container = {"Image": "any", "ModelDataUrl": "s3://b/m.tar.gz"}
     calls = [
@@ -406,7 +395,7 @@ def test_the_control_plane_asks_for_every_resource_and_for_the_role(emulator: Em
 # S3
 
 
-def test_a_tenant_has_its_own_part_of_a_bucket(emulator: Emulator) -> None:
+def test_a_tenant_has_its_own_part_of_a_bucket(emulator: RunningEmulator) -> None:
     a, b = (client(emulator, "s3", tenant) for tenant in ("tenant-a", "tenant-b"))
     for key in ("tenant-a/ü b+c~(1)*.txt", "tenant-a/x=1&y;z'%41", "tenant-a/plain"):
         a.put_object(Bucket="models", Key=key, Body=b"mine", Metadata={"who": "a  b"})
@@ -427,26 +416,26 @@ def test_a_tenant_has_its_own_part_of_a_bucket(emulator: Emulator) -> None:
     assert refusal(client(emulator, "s3", "admin").get_bucket_policy, Bucket="models")[1] == "NoSuchBucketPolicy"
 
 
-def test_s3_s_own_codes(emulator: Emulator) -> None:
+def test_s3_s_own_codes(emulator: RunningEmulator) -> None:
     def listed(user: str, **settings: Any) -> Any:
         return client(emulator, "s3", user, **settings).list_objects_v2(Bucket="models")
 
-    assert refusal(listed, "admin", aws_secret_access_key="x")[:2] == (403, "SignatureDoesNotMatch")
+    assert refusal(listed, "admin", secret_key="x")[:2] == (403, "SignatureDoesNotMatch")
     assert refusal(listed, "nobody")[:2] == (403, "InvalidAccessKeyId")
-    assert refusal(listed, "admin", aws_session_token="any")[:2] == (403, "InvalidToken")
-    assert refusal(listed, "admin", config={"signature_version": UNSIGNED}) == (403, "AccessDenied", "Access Denied")
-    assert refusal(listed, "admin", config={"signature_version": "s3"})[:2] == (400, "InvalidRequest")
-    assert listed("admin", region_name="eu-west-1")
+    assert refusal(listed, "admin", session_token="any")[:2] == (403, "InvalidToken")
+    assert refusal(listed, "admin", signature_version=UNSIGNED) == (403, "AccessDenied", "Access Denied")
+    assert refusal(listed, "admin", signature_version="s3")[:2] == (400, "InvalidRequest")
+    assert listed("admin", region="eu-west-1")
 
 
-def test_what_is_copied_has_to_be_readable(emulator: Emulator) -> None:
+def test_what_is_copied_has_to_be_readable(emulator: RunningEmulator) -> None:
     a, admin = (client(emulator, "s3", user) for user in ("tenant-a", "admin"))
     admin.put_object(Bucket="models", Key="tenant-b/secret", Body=b"secret")
     source = {"Bucket": "models", "Key": "tenant-b/secret"}
     copy = {"Bucket": "models", "Key": "tenant-a/copy", "CopySource": source}
     assert refusal(a.copy_object, **copy)[:2] == (403, "AccessDenied")
     # S3 takes such headers from the query of a presigned URL as well.
-    signing = client(emulator, "s3", "tenant-a", config={"signature_version": "s3v4"})
+    signing = client(emulator, "s3", "tenant-a", signature_version="s3v4")
     url = signing.generate_presigned_url("copy_object", copy)
     assert http("PUT", url, {"x-amz-copy-source": "models/tenant-b/secret"})[0] == 403
     in_query = presigned(emulator, "PUT", "/models/tenant-a/copy?x-amz-copy-source=models%2Ftenant-b%2Fsecret")
@@ -456,7 +445,7 @@ def test_what_is_copied_has_to_be_readable(emulator: Emulator) -> None:
     assert a.get_object(Bucket="models", Key="tenant-a/copy")["Body"].read() == b"1"
 
 
-def test_each_key_of_a_deletion_is_asked_for(emulator: Emulator) -> None:
+def test_each_key_of_a_deletion_is_asked_for(emulator: RunningEmulator) -> None:
     admin = client(emulator, "s3", "admin")
     keys = ["tenant-a/gone", "tenant-b/stays"]
     for key in keys:
@@ -473,7 +462,7 @@ def http(method: str, url: str, headers: dict[str, str] | None = None, body: byt
     return raw(AWSRequest(method, url, headers=headers or {}, data=body))
 
 
-def presigned(emulator: Emulator, method: str, path: str) -> str:
+def presigned(emulator: RunningEmulator, method: str, path: str) -> str:
     request = AWSRequest(method, emulator.url + path)
     signer = botocore.auth.S3SigV4QueryAuth(
         Credentials("KEYTENANTA", SECRETS["tenant-a"]), "s3", "us-east-1", expires=60
@@ -482,8 +471,10 @@ def presigned(emulator: Emulator, method: str, path: str) -> str:
     return request.url
 
 
-def test_presigned_urls_are_good_for_what_was_signed(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    a = client(emulator, "s3", "tenant-a", config={"signature_version": "s3v4"})
+def test_presigned_urls_are_good_for_what_was_signed(
+    emulator: RunningEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = client(emulator, "s3", "tenant-a", signature_version="s3v4")
     mine, yours = ({"Bucket": "models", "Key": f"{tenant}/ü p"} for tenant in ("tenant-a", "tenant-b"))
     assert http("PUT", a.generate_presigned_url("put_object", mine), body=b"by url")[0] == 200
     url = a.generate_presigned_url("get_object", mine)
@@ -493,7 +484,7 @@ def test_presigned_urls_are_good_for_what_was_signed(emulator: Emulator, monkeyp
     assert http("GET", url.replace("X-Amz-Expires=3600", "X-Amz-Expires=3601"))[0] == 403
     assert http("GET", url + "&versionId=null")[0] == 403
     assert b"AccessDenied" in http("GET", a.generate_presigned_url("get_object", yours))[1]
-    temporary = client(emulator, "s3", "temporary", aws_session_token=TOKEN, config={"signature_version": "s3v4"})
+    temporary = client(emulator, "s3", "temporary", session_token=TOKEN, signature_version="s3v4")
     assert b"user/temporary is not" in http("GET", temporary.generate_presigned_url("get_object", mine))[1]
     earlier = datetime.now(timezone.utc) - timedelta(seconds=61)
     monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda *_: earlier)
@@ -501,7 +492,7 @@ def test_presigned_urls_are_good_for_what_was_signed(emulator: Emulator, monkeyp
     assert http("GET", a.generate_presigned_url("get_object", mine, ExpiresIn=600)) == (200, b"by url")
 
 
-def test_uploads_in_parts(emulator: Emulator) -> None:
+def test_uploads_in_parts(emulator: RunningEmulator) -> None:
     a, data = client(emulator, "s3", "tenant-a"), os.urandom(12 * MEGABYTE)
     parts = TransferConfig(multipart_threshold=5 * MEGABYTE, multipart_chunksize=5 * MEGABYTE)
     a.upload_fileobj(io.BytesIO(data), "models", "tenant-a/large", Config=parts)
@@ -512,12 +503,12 @@ def test_uploads_in_parts(emulator: Emulator) -> None:
         a.upload_fileobj(io.BytesIO(data), "models", "tenant-b/large", Config=parts)
 
 
-def test_data_that_was_changed_on_its_way_is_not_kept(emulator: Emulator) -> None:
+def test_data_that_was_changed_on_its_way_is_not_kept(emulator: RunningEmulator) -> None:
     def changed(request: Any) -> None:
         request.body = io.BytesIO(b"forged")
 
     no_checksum = {"request_checksum_calculation": "when_required"}
-    a = tampering(client(emulator, "s3", "tenant-a", config=no_checksum), changed)
+    a = tampering(client(emulator, "s3", "tenant-a", **no_checksum), changed)
     code = refusal(a.put_object, Bucket="models", Key="tenant-a/forged", Body=b"honest")[1]
     assert code == "XAmzContentSHA256Mismatch"
     unread = client(emulator, "s3", "admin").head_object
@@ -525,7 +516,7 @@ def test_data_that_was_changed_on_its_way_is_not_kept(emulator: Emulator) -> Non
 
 
 @pytest.mark.parametrize("has_trailer", [True, False])
-def test_the_signatures_of_chunks_are_verified(emulator: Emulator, has_trailer: bool) -> None:
+def test_the_signatures_of_chunks_are_verified(emulator: RunningEmulator, has_trailer: bool) -> None:
     signed = ChunkedUpload(emulator, f"/models/tenant-a/chunked-{has_trailer}", has_trailer)
     assert signed.put([b"a" * 70_000, b"b" * 70_000, b"end"])[0] == 200
     stored = client(emulator, "s3", "tenant-a").get_object(Bucket="models", Key=f"tenant-a/chunked-{has_trailer}")
@@ -543,7 +534,7 @@ def test_the_signatures_of_chunks_are_verified(emulator: Emulator, has_trailer: 
 class ChunkedUpload:
     """An aws-chunked upload, signed with botocore's signer, chunk by chunk as S3's API reference has it."""
 
-    def __init__(self, emulator: Emulator, path: str, has_trailer: bool) -> None:
+    def __init__(self, emulator: RunningEmulator, path: str, has_trailer: bool) -> None:
         self.url = emulator.url + path
         self.has_trailer = has_trailer
 
@@ -663,7 +654,7 @@ def test_botocore_s_signatures_are_verified(
             check_signature(received, claimed, secret, hashed)
 
 
-def test_the_aws_cli_is_let_in_and_kept_out(emulator: Emulator, tmp_path: Path) -> None:
+def test_the_aws_cli_is_let_in_and_kept_out(emulator: RunningEmulator, tmp_path: Path) -> None:
     def aws(user: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         settings = {
             "AWS_ENDPOINT_URL": emulator.url, "AWS_DEFAULT_REGION": "us-east-1", "AWS_CONFIG_FILE": os.devnull,
@@ -684,10 +675,11 @@ def test_the_aws_cli_is_let_in_and_kept_out(emulator: Emulator, tmp_path: Path) 
     assert "(AccessDeniedException)" in aws("tenant-b", *invocation).stderr
 
 
-def test_a_file_that_cannot_be_used_ends_serve_before_it_begins(start: Callable[..., Emulator], tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_used_ends_serve_before_it_begins(tmp_path: Path) -> None:
     path = tmp_path / "access.yaml"
     path.write_text("Users:\n- {UserName: u, AccessKeyId: K, SecretAccessKey: s, Statement: {Effect: Perhaps}}\n")
     (tmp_path / "models").mkdir()
-    emulator = start("--models", str(tmp_path / "models"), "--access", str(path))
-    assert emulator.wait() == 1
-    assert f"{path}:2: Statement.Effect: must be Allow or Deny" in emulator.log
+    arguments = ("--models", str(tmp_path / "models"), "--access", str(path), "--state-dir", str(tmp_path / "state"))
+    ended = localmme("serve", "--port", "0", *arguments)
+    assert ended.returncode == 1
+    assert f"{path}:2: Statement.Effect: must be Allow or Deny" in ended.stderr

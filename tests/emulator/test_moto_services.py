@@ -27,7 +27,8 @@ from emulator.observers.recent_log_lines import KEPT_CHARACTERS, KEPT_LINES, KEP
 from emulator.services.moto_services.wrong_parameters import misfit
 from tests.support.aws_cli import aws, aws_json
 from tests.support.aws_clients import ACCOUNT, REGION
-from tests.support.emulator_process import Emulator
+from tests.support.emulator_in_process import InProcessEmulator
+from tests.support.emulator_process import Emulator, RunningEmulator
 from tests.support.real_servers.images import Images
 from tests.support.scripted_models import SCRIPTED_CONTAINER, Journal, scripted_arguments, scripted_model
 from tests.support.waiting import eventually
@@ -37,13 +38,13 @@ LINES = "/aws/sagemaker/Endpoints/local"
 
 
 @pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEmulator]:
     """One for all tests that leave it as they found it."""
     directory = tmp_path_factory.mktemp("neighbours")
     bucket, journal = directory / "s3", Journal(directory / "journal.jsonl")
     scripted_model(bucket / "a.tar.gz")
-    emulator = Emulator(*scripted_arguments(bucket, journal, {}), state=directory / "state").wait_in_service()
-    yield emulator
+    emulator = InProcessEmulator(*scripted_arguments(bucket, journal, {}), state=directory / "state")
+    yield emulator.wait_in_service()
     emulator.stop()
 
 
@@ -56,7 +57,7 @@ def refused(call: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
 # STS and IAM
 
 
-def test_a_caller_with_placeholder_keys_is_in_the_execution_role(emulator: Emulator) -> None:
+def test_a_caller_with_placeholder_keys_is_in_the_execution_role(emulator: RunningEmulator) -> None:
     for key in ("placeholder", "AKIAIOSFODNN7EXAMPLF", "AKIAIOSFODNN7EXAMPLE"):
         identity = emulator.client_of("sts", access_key=key).get_caller_identity()
         assert identity["Arn"] == (
@@ -65,14 +66,14 @@ def test_a_caller_with_placeholder_keys_is_in_the_execution_role(emulator: Emula
         assert identity["Account"] == ACCOUNT
 
 
-def test_the_caller_s_role_is_in_iam_as_the_sdk_s_get_execution_role_looks_it_up(emulator: Emulator) -> None:
+def test_the_caller_s_role_is_in_iam_as_the_sdk_s_get_execution_role_looks_it_up(emulator: RunningEmulator) -> None:
     # Its steps: the identity's ARN made into a role's, then the role's path asked of IAM.
     arn = emulator.client_of("sts").get_caller_identity()["Arn"]
     name = re.sub(r"^(.+)sts::(\d+):assumed-role/(.+?)/.*$", r"\1iam::\2:role/\3", arn).rpartition("/")[2]
     assert emulator.client_of("iam").get_role(RoleName=name)["Role"]["Arn"] == ROLE
 
 
-def test_the_role_is_one_that_sagemaker_may_assume(emulator: Emulator) -> None:
+def test_the_role_is_one_that_sagemaker_may_assume(emulator: RunningEmulator) -> None:
     iam = emulator.client_of("iam")
     role = iam.get_role(RoleName=ROLE.rpartition("/")[2])["Role"]
     assert role["AssumeRolePolicyDocument"]["Statement"][0]["Principal"] == {"Service": "sagemaker.amazonaws.com"}
@@ -80,7 +81,7 @@ def test_the_role_is_one_that_sagemaker_may_assume(emulator: Emulator) -> None:
     assert [policy["PolicyName"] for policy in attached] == ["AmazonSageMakerFullAccess"]
 
 
-def test_a_role_that_was_not_created_is_not_there(emulator: Emulator) -> None:
+def test_a_role_that_was_not_created_is_not_there(emulator: RunningEmulator) -> None:
     iam = emulator.client_of("iam")
     assert refused(iam.get_role, RoleName="mine")["Code"] == "NoSuchEntity"
     iam.create_role(RoleName="mine", AssumeRolePolicyDocument="{}")
@@ -88,25 +89,27 @@ def test_a_role_that_was_not_created_is_not_there(emulator: Emulator) -> None:
     iam.delete_role(RoleName="mine")
 
 
-def test_who_assumes_a_role_is_in_that_one(emulator: Emulator) -> None:
+def test_who_assumes_a_role_is_in_that_one(emulator: RunningEmulator) -> None:
     keys = emulator.client_of("sts").assume_role(RoleArn=f"arn:aws:iam::{ACCOUNT}:role/other", RoleSessionName="me")
     identity = emulator.client_of("sts", access_key=keys["Credentials"]["AccessKeyId"]).get_caller_identity()
     assert identity["Arn"] == f"arn:aws:sts::{ACCOUNT}:assumed-role/other/me"
 
 
-def test_a_user_with_keys_of_its_own_is_that_user(emulator: Emulator) -> None:
+def test_a_user_with_keys_of_its_own_is_that_user(emulator: RunningEmulator) -> None:
     iam = emulator.client_of("iam")
     iam.create_user(UserName="ann")
     key = iam.create_access_key(UserName="ann")["AccessKey"]["AccessKeyId"]
     assert emulator.client_of("sts", access_key=key).get_caller_identity()["Arn"] == f"arn:aws:iam::{ACCOUNT}:user/ann"
 
 
-def test_the_command_line_tool_has_sts_and_iam(emulator: Emulator) -> None:
+def test_the_command_line_tool_has_sts_and_iam(emulator: RunningEmulator) -> None:
     assert aws_json(emulator, "sts", "get-caller-identity")["Account"] == ACCOUNT
     assert aws_json(emulator, "iam", "get-role", "--role-name", ROLE.rpartition("/")[2])["Role"]["Arn"] == ROLE
 
 
-def test_a_session_can_be_led_to_the_emulator_s_sts_past_an_address_that_its_caller_gives(emulator: Emulator) -> None:
+def test_a_session_can_be_led_to_the_emulator_s_sts_past_an_address_that_its_caller_gives(
+    emulator: RunningEmulator,
+) -> None:
     # As docs/aws-services.md says; version 2 of SageMaker's Python SDK names STS's own address.
     session = boto3.Session("placeholder", "placeholder", region_name=REGION)
 
@@ -121,7 +124,7 @@ def test_a_session_can_be_led_to_the_emulator_s_sts_past_an_address_that_its_cal
 # ECR
 
 
-def test_a_repository_can_be_created_and_logged_in_to(emulator: Emulator) -> None:
+def test_a_repository_can_be_created_and_logged_in_to(emulator: RunningEmulator) -> None:
     ecr = emulator.client_of("ecr")
     uri = ecr.create_repository(repositoryName="team/server")["repository"]["repositoryUri"]
     assert uri == f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/team/server"
@@ -136,7 +139,7 @@ def test_a_repository_can_be_created_and_logged_in_to(emulator: Emulator) -> Non
 
 
 @pytest.mark.docker
-def test_an_image_of_the_local_engine_counts_as_pushed(emulator: Emulator, images: Images) -> None:
+def test_an_image_of_the_local_engine_counts_as_pushed(emulator: RunningEmulator, images: Images) -> None:
     ecr, docker = emulator.client_of("ecr"), images.engine
     image = docker.images.get(images.base())
     uri = ecr.create_repository(repositoryName="localmme-test/served")["repository"]["repositoryUri"]
@@ -158,7 +161,7 @@ def test_an_image_of_the_local_engine_counts_as_pushed(emulator: Emulator, image
 # CloudWatch Logs
 
 
-def messages(emulator: Emulator, stream: str = "AllTraffic/i-1", group: str = LINES) -> list[str]:
+def messages(emulator: RunningEmulator, stream: str = "AllTraffic/i-1", group: str = LINES) -> list[str]:
     events = emulator.client_of("logs").get_log_events(logGroupName=group, logStreamName=stream, startFromHead=True)
     return [event["message"] for event in events["events"]]
 
@@ -209,14 +212,14 @@ def test_containers_that_share_an_instance_have_a_stream_each(serve: Callable[..
 # What is not there
 
 
-def test_a_service_that_is_not_emulated_is_named(emulator: Emulator) -> None:
+def test_a_service_that_is_not_emulated_is_named(emulator: RunningEmulator) -> None:
     for service, call in (("dynamodb", "list_tables"), ("sqs", "list_queues"), ("ec2", "describe_instances")):
         error = refused(getattr(emulator.client_of(service), call))
         assert service in error["Message"] and "not emulated" in error["Message"], error
 
 
 @pytest.mark.parametrize("action, status", [("ListUsers", 200), ("CreateUser", 405)])
-def test_what_a_get_would_change_is_refused(emulator: Emulator, action: str, status: int) -> None:
+def test_what_a_get_would_change_is_refused(emulator: RunningEmulator, action: str, status: int) -> None:
     """A page can send one without saying where it is from."""
     query = f"Action={action}&Version=2010-05-08&UserName=got&X-Amz-Credential=x/20260101/us-east-1/iam/aws4_request"
     connection = http.client.HTTPConnection(emulator.url.removeprefix("http://"), timeout=30)
@@ -227,7 +230,7 @@ def test_what_a_get_would_change_is_refused(emulator: Emulator, action: str, sta
     assert "got" not in [user["UserName"] for user in emulator.client_of("iam").list_users()["Users"]]
 
 
-def test_what_moto_lacks_is_an_aws_error(emulator: Emulator) -> None:
+def test_what_moto_lacks_is_an_aws_error(emulator: RunningEmulator) -> None:
     error = refused(emulator.client_of("cloudwatch").list_managed_insight_rules, ResourceARN="arn:aws:ec2:x:1:y")
     assert error["Code"] == "NotImplemented" and "list_managed_insight_rules" in error["Message"]
 
@@ -242,7 +245,7 @@ def test_what_moto_lacks_is_an_aws_error(emulator: Emulator) -> None:
     ],
 )
 def test_a_call_that_the_api_would_not_take_is_the_caller_s_fault(
-    emulator: Emulator, service: str, call: str, arguments: dict[str, Any], told: str
+    emulator: RunningEmulator, service: str, call: str, arguments: dict[str, Any], told: str
 ) -> None:
     # moto fails in the middle of these.
     unchecked = Config(parameter_validation=False, retries={"total_max_attempts": 1})
@@ -273,7 +276,7 @@ def test_a_time_that_no_calendar_has_is_told() -> None:
     assert misfit("monitoring", "GetMetricData", {**document, "StartTime": 1}, {}) == ""
 
 
-def test_a_region_that_is_none_has_no_repositories(emulator: Emulator) -> None:
+def test_a_region_that_is_none_has_no_repositories(emulator: RunningEmulator) -> None:
     error = refused(emulator.client_of("ecr", region="nowhere-1").describe_repositories)
     assert error["Message"] == "Credential should be scoped to a valid region."
     query = "Action=ListUsers&Version=2010-05-08&X-Amz-Credential=x/20260101/%E2%82%AC/iam/aws4_request"
@@ -281,7 +284,7 @@ def test_a_region_that_is_none_has_no_repositories(emulator: Emulator) -> None:
         assert answer.status == 200
 
 
-def test_the_region_is_the_one_that_is_signed_whatever_the_host(emulator: Emulator) -> None:
+def test_the_region_is_the_one_that_is_signed_whatever_the_host(emulator: RunningEmulator) -> None:
     signed = "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/sts/aws4_request, SignedHeaders=host, Signature=x"
     headers = {"Host": "sts.cn-north-1.amazonaws.com.cn", "Authorization": signed}
     query = "Action=GetCallerIdentity&Version=2011-06-15"
@@ -300,7 +303,7 @@ def test_the_emulator_s_own_region_is_one_for_moto() -> None:
     assert logs_backends[ACCOUNT]["made-up-1"].region_name == "made-up-1"
 
 
-def test_a_protocol_that_moto_lacks_is_refused_in_that_protocol(emulator: Emulator) -> None:
+def test_a_protocol_that_moto_lacks_is_refused_in_that_protocol(emulator: RunningEmulator) -> None:
     request = urllib.request.Request(
         emulator.url + "/service/GraniteServiceVersion20100801/operation/ListMetrics",
         data=b"\xa0",
@@ -361,7 +364,7 @@ def first_on_path(directory: Path) -> dict[str, str]:
 # Many calls
 
 
-def test_calls_on_one_connection_follow_each_other(emulator: Emulator) -> None:
+def test_calls_on_one_connection_follow_each_other(emulator: RunningEmulator) -> None:
     sts = emulator.client_of("sts")
     connection = http.client.HTTPConnection(emulator.url.removeprefix("http://"), timeout=20)
     for _ in range(100):
@@ -371,7 +374,7 @@ def test_calls_on_one_connection_follow_each_other(emulator: Emulator) -> None:
     connection.close()
 
 
-def test_a_body_that_is_too_long_is_refused_and_read(emulator: Emulator) -> None:
+def test_a_body_that_is_too_long_is_refused_and_read(emulator: RunningEmulator) -> None:
     request = urllib.request.Request(emulator.url + "/_localmme/health", data=bytes(MOST_BODY_BYTES + 1))
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(request)

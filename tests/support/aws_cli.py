@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.aws_clients import REGION
-from tests.support.emulator_process import Emulator
+from tests.support.emulator_process import RunningEmulator
 
 
-def aws(emulator: Emulator, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def aws(emulator: RunningEmulator, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a command of the AWS CLI."""
     settings = {
         "AWS_ACCESS_KEY_ID": "placeholder",
@@ -31,7 +31,7 @@ def aws(emulator: Emulator, *arguments: str, **environment: str) -> subprocess.C
     )
 
 
-def aws_json(emulator: Emulator, *arguments: str) -> Any:
+def aws_json(emulator: RunningEmulator, *arguments: str) -> Any:
     """What the AWS CLI prints."""
     done = aws(emulator, *arguments, "--output", "json")
     assert done.returncode == 0, done.stderr

@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import logging
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -51,7 +52,7 @@ class InProcessEmulator(RunningEmulator):
         super().__init__(state)
         self._environment = mock.patch.dict(os.environ, environment or {})
         self._environment.start()
-        s3_source._made_client.cache_clear()  # which holds what a process began with
+        _forget_other_emulators()
         with working_directory(directory):
             with mock.patch.object(gunicorn_app, "serve") as serve:
                 main(["serve", "--port", "0", "--state-dir", str(state), *arguments], standalone_mode=False)
@@ -155,6 +156,14 @@ class _Lines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if _mine.get(None) is self._emulator:
             self._emulator.errors.extend(self.format(record).splitlines())
+
+
+def _forget_other_emulators() -> None:
+    """A process begins without their client of S3, and with nothing in moto."""
+    s3_source._made_client.cache_clear()
+    for service in ("iam", "sts", "ecr", "logs", "cloudwatch"):
+        if models := sys.modules.get(f"moto.{service}.models"):
+            getattr(models, f"{service}_backends").reset()
 
 
 def _unlock(lock: Path) -> None:
