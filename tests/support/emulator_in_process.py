@@ -159,11 +159,13 @@ class _Lines(logging.Handler):
 
 
 def _forget_other_emulators() -> None:
-    """A process begins without their client of S3, and with nothing in moto."""
+    """A process begins without their client of S3, and without their roles and users in moto."""
     s3_source._made_client.cache_clear()
-    for service in ("iam", "sts", "ecr", "logs", "cloudwatch"):
+    for service in ("iam", "sts"):
         if models := sys.modules.get(f"moto.{service}.models"):
-            getattr(models, f"{service}_backends").reset()
+            for of_account in getattr(models, f"{service}_backends").values():
+                for backend in of_account.values():
+                    backend.reset()
 
 
 def _unlock(lock: Path) -> None:
