@@ -81,6 +81,7 @@ class Connection(HttpToolsProtocol):
         self._refusal: AwsError | None = None  # of the request that is the last: nothing that comes is looked at
         self._is_broken_off = False  # the last request, whose body will not come as a whole
         self._is_half_closed = False
+        self._is_lingering = False
         self._drained = asyncio.Event()  # the caller sends no more
         self._unused = Alarm(self.timeout_keep_alive_handler)
         self._serving: tuple[asyncio.Task[Any], RequestResponseCycle] | tuple[PlainCall, PlainCall] | None = None
@@ -93,7 +94,7 @@ class Connection(HttpToolsProtocol):
         self._unused.set(self.loop.time() + self.timeout_keep_alive)
 
     def data_received(self, data: bytes) -> None:
-        if self._refusal is not None:
+        if self._refusal is not None or self._is_lingering:
             return
         self._pending += len(data)
         try:
@@ -307,7 +308,9 @@ class Connection(HttpToolsProtocol):
         assert task is not None
         self._serving = task, cycle
         try:
-            await self._application(scope, self._until_broken_off(receive) if cycle.more_body else receive, send)
+            if cycle.more_body:
+                receive, send = self._until_broken_off(receive), self._before_lingering(send, cycle)
+            await self._application(scope, receive, send)
             if self._is_broken_off and not cycle.response_started:  # not every application has an answer to that
                 self._refusal = self._refusal or not_http("Its body is incomplete")
                 await self._send_refusal(scope, receive, send)
@@ -356,6 +359,19 @@ class Connection(HttpToolsProtocol):
 
         return receive_or_break_off
 
+    def _before_lingering(self, send: Send, cycle: RequestResponseCycle) -> Send:
+        """uvicorn's, which would close the connection behind its last response while its caller still sends."""
+
+        async def send_before_lingering(message: Any) -> None:
+            is_last = message["type"] == "http.response.body" and not message.get("more_body", False)
+            if is_last and cycle.more_body and not cycle.keep_alive and not cycle.chunked_encoding:
+                await send({**message, "more_body": True})
+                await self._until_drained()
+            else:
+                await send(message)
+
+        return send_before_lingering
+
     async def _send_refusal(self, scope: Scope, receive: Receive, send: Send) -> None:
         """All of the answer at once; uvicorn, which misses its end, closes the connection behind it."""
         assert self._refusal is not None
@@ -364,8 +380,12 @@ class Connection(HttpToolsProtocol):
             await send({**message, "more_body": True})
 
         await self._application.refuse(scope, send_without_end, self._refusal)
+        await self._until_drained()
+
+    async def _until_drained(self) -> None:
+        """Linger, for LINGER_SECONDS at most, also if the end of the emulator cancels it meanwhile."""
         self._linger()
-        while not self._drained.is_set():  # within LINGER_SECONDS, also if the end of the emulator cancels it once more
+        while not self._drained.is_set():
             with contextlib.suppress(asyncio.CancelledError):
                 await self._drained.wait()
 
@@ -374,6 +394,7 @@ class Connection(HttpToolsProtocol):
         if self._drained.is_set() or self.transport.is_closing():
             self.transport.close()
             return
+        self._is_lingering = True
         self.transport.write_eof()
         self.flow.resume_reading()
         self._unused.clear()

@@ -24,8 +24,8 @@ from emulator.timeouts import in_time
 GET = b"GET /%s HTTP/1.1\r\nHost: here\r\n\r\n"
 
 
-async def answer(send: Send, body: bytes) -> None:
-    headers = [(b"content-length", b"%d" % len(body))]
+async def answer(send: Send, body: bytes, *more: tuple[bytes, bytes]) -> None:
+    headers = [(b"content-length", b"%d" % len(body)), *more]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
@@ -43,7 +43,8 @@ async def whole(receive: Receive) -> bytes | None:
 
 
 class Echo:
-    """Answers with the path and the body. ``/slow`` takes its time; ``/never`` does not answer."""
+    """Answers with the path and the body. ``/slow`` takes its time; ``/never`` does not answer; ``/closes`` does before
+    it has read the body, and ends the connection."""
 
     def __init__(self) -> None:
         self.scopes: list[Scope] = []
@@ -52,6 +53,9 @@ class Echo:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scopes.append(scope)
+        if scope["path"] == "/closes":
+            await answer(send, b"no more", (b"connection", b"close"))
+            return
         body = await whole(receive) if scope["path"] != "/unread" else b""
         if body is None:
             await answer(send, b"broken off")
@@ -336,6 +340,21 @@ def test_what_was_told_so_is_read_on_until_its_caller_ends_it() -> None:
         return open_ones
 
     assert run(end_twice) == [1, 1]
+
+
+def test_a_caller_that_still_sends_gets_the_answer_that_ends_its_connection() -> None:
+    async def send(server: Running) -> bytes:
+        reader, writer = await server.connect()
+        writer.write(b"PUT /closes HTTP/1.1\r\nHost: here\r\nContent-Length: 4000000\r\n\r\n" + bytes(1_000_000))
+        received = await in_time(reader.read(), 20)
+        writer.write(bytes(3_000_000))
+        await in_time(writer.drain(), 20)
+        writer.close()
+        while server.state.connections or server.state.tasks:
+            await asyncio.sleep(0.01)
+        return received
+
+    assert bodies(run(send)) == [b"no more"]
 
 
 def test_a_fault_of_the_application_is_an_answer_and_a_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
