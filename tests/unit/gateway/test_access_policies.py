@@ -363,7 +363,7 @@ def test_two_users_are_told_apart(tmp_path: Path, member: str) -> None:
 
 @pytest.mark.parametrize(
     ("content", "told"),
-    [(None, "There is no file"), ("", "there is none"), ("Users: {", "access.yaml:1:"), (b"\xff\xfe", "not UTF-8")],
+    [(None, "There is no file"), ("", "must have a user"), ("Users: {", "access.yaml:1:"), (b"\xff\xfe", "not UTF-8")],
 )
 def test_a_file_that_is_none(tmp_path: Path, content: str | bytes | None, told: str) -> None:
     path = tmp_path / "access.yaml"
