@@ -113,7 +113,11 @@ class Application:
         guard = WebGuard(self._settings.allowed_hosts, self._settings.allowed_origins)
         self.gateway = Gateway(runtime, self._sagemaker, self._s3, moto_services, web, guard, access)
         at_start = [(self._endpoints.add(definition), impossible) for definition, impossible in definitions]
-        self._starting = asyncio.create_task(self._start_endpoints(control_plane, at_start, startup_failed, again))
+        # Before the first request: one that came while this is looked up would not find the restored endpoints.
+        has_leftovers = await asyncio.to_thread(self._engine.has_leftovers)
+        self._starting = asyncio.create_task(
+            self._start_endpoints(control_plane, at_start, startup_failed, again, has_leftovers)
+        )
 
     async def stop(self) -> None:
         """Stop everything and leave nothing behind."""
@@ -158,11 +162,12 @@ class Application:
         at_start: list[tuple[Endpoint, str]],
         startup_failed: asyncio.Event,
         again: bool,
+        has_leftovers: bool,
     ) -> None:
         from emulator.services.sagemaker.endpoints import restore
 
         try:
-            if await asyncio.to_thread(self._engine.has_leftovers):
+            if has_leftovers:
                 with contextlib.suppress(SetupError):  # it does not run now
                     await self._engine.sweep()
             for record in control_plane.registry.all(EndpointRecord):

@@ -408,7 +408,7 @@ def as_nobody(look: Callable[[], str]) -> str:
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (["{tmp}/none"], "There is no {tmp}/none."),
+        (["{tmp}/none"], "There is no file or directory {tmp}/none."),
         (["{tmp}/file"], "is not a directory. To look into an archive"),
         (["{tmp}/model", "-o", "{tmp}/model/a.tar.gz"], "would become a part of it"),
         (["{tmp}/model", "-o", "{tmp}/link/sub/a.tar.gz"], "would become a part of it"),
