@@ -58,6 +58,7 @@ from emulator.services.sagemaker.permissions import permissions_of
 from tests.support.asgi_client import respond
 from tests.support.control_plane import ARN, ROLE
 from tests.support.generated_requests import Generator
+from tests.support.moto_in_process import forget_roles_and_users
 
 REGION, DAY, NOW = "us-east-1", "20260101", 1767268800.0
 TIMESTAMP = f"{DAY}T120000Z"
@@ -140,6 +141,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, loop: asyncio.AbstractEven
     root = tmp_path_factory.mktemp("s3")
     for bucket in ("bucket", "other"):
         (root / bucket).mkdir()
+    forget_roles_and_users()
     with pytest.MonkeyPatch.context() as patch:
         service = Service(None)
         s3 = S3App(root)

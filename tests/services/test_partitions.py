@@ -27,6 +27,7 @@ from emulator.services.runtime.app import RuntimeApp
 from emulator.services.s3.app import S3App
 from tests.support.asgi_client import respond
 from tests.support.fake_containers import DirectControlPlane, FakeContainers, containers
+from tests.support.moto_in_process import forget_roles_and_users
 from tests.support.signed_requests import signed_scope
 
 __all__ = ["containers"]
@@ -50,6 +51,7 @@ def test_a_policy_that_names_a_returned_arn_matches(
         plane = DirectControlPlane(tmp_path, region=region)
         (tmp_path / "s3" / "bucket" / "key").write_bytes(b"data")
         s3 = S3App(tmp_path / "s3", region)
+        forget_roles_and_users()
         others = MotoServicesApp(CloudWatchMetrics(), RecentLogLines(), SimpleNamespace(), region)  # type: ignore[arg-type]
         runtime = RuntimeApp(plane.endpoints, Limits(), Events(), Clock())
 

@@ -6,7 +6,6 @@ import asyncio
 import contextvars
 import logging
 import os
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -27,6 +26,7 @@ from emulator.server.worker import listening
 from localmme.cli.main import main
 from tests.support.command_line import working_directory
 from tests.support.emulator_process import RunningEmulator
+from tests.support.moto_in_process import forget_roles_and_users
 from tests.support.processes import wait_until_ended
 from tests.support.repository import REPOSITORY
 
@@ -55,7 +55,9 @@ class InProcessEmulator(RunningEmulator):
         _forget_other_emulators()
         with working_directory(directory):
             with mock.patch.object(gunicorn_app, "serve") as serve:
-                main(["serve", "--port", "0", "--state-dir", str(state), *arguments], standalone_mode=False)
+                # Its event loop shares an interpreter with its callers, for whom it may have to wait longer than that.
+                limits = ("--limit", "connect_seconds=5")
+                main(["serve", "--port", "0", "--state-dir", str(state), *limits, *arguments], standalone_mode=False)
             self._settings, requests, limits = serve.call_args.args
             self._application = Application(self._settings, requests, limits, self._terminal())
             self._loop = uvloop.new_event_loop()
@@ -81,8 +83,12 @@ class InProcessEmulator(RunningEmulator):
 
     def processes(self) -> list[psutil.Process]:
         """Those of its containers."""
-        keepers = [child for child in psutil.Process().children() if self._is_ours(child)]
-        return [process for keeper in keepers for process in (keeper, *keeper.children(recursive=True))]
+        found = []
+        for child in psutil.Process().children():
+            with suppress(psutil.NoSuchProcess):
+                if self._is_ours(child):
+                    found += [child, *child.children(recursive=True)]
+        return found
 
     def stop(self) -> int:
         """End it; afterwards none of its containers is left."""
@@ -161,11 +167,7 @@ class _Lines(logging.Handler):
 def _forget_other_emulators() -> None:
     """A process begins without their client of S3, and without their roles and users in moto."""
     s3_source._made_client.cache_clear()
-    for service in ("iam", "sts"):
-        if models := sys.modules.get(f"moto.{service}.models"):
-            for of_account in getattr(models, f"{service}_backends").values():
-                for backend in of_account.values():
-                    backend.reset()
+    forget_roles_and_users()
 
 
 def _unlock(lock: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import Callable
 
 import pytest
@@ -88,3 +89,23 @@ def test_who_is_cancelled_takes_with_it_what_it_waits_for(loop: asyncio.Abstract
         assert outer.cancelled() and inner.cancelled()
 
     loop.run_until_complete(scenario())
+
+
+def test_what_came_in_time_counts_though_the_event_loop_is_late(loop: asyncio.AbstractEventLoop) -> None:
+    """A timer that goes off late comes before the connection that was accepted meanwhile."""
+
+    async def connect(port: int) -> str:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.close()
+        return "connected"
+
+    async def main() -> str:
+        server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
+        connecting = asyncio.ensure_future(in_time(connect(server.sockets[0].getsockname()[1]), 0.01))
+        await asyncio.sleep(0)
+        time.sleep(0.05)
+        result = await connecting
+        server.close()
+        return result
+
+    assert loop.run_until_complete(main()) == "connected"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from emulator.aws.request import AwsRequest
-from emulator.gateway.ambiguity import Ambiguous, check_head
+from emulator.gateway.access.denials import Denial
+from emulator.gateway.ambiguity import check_head
 from tests.support.asgi_client import http_scope
 
 SIGNED = "AWS4-HMAC-SHA256 Credential=K/20260101/us-east-1/{}/aws4_request, SignedHeaders=host, Signature=0"
@@ -36,7 +37,7 @@ def request(service: str, target: str, headers: list[tuple[str, str]]) -> AwsReq
 
 @pytest.mark.parametrize("case", AMBIGUOUS)
 def test_a_head_that_says_two_things_is_refused(case: str) -> None:
-    with pytest.raises(Ambiguous):
+    with pytest.raises(Denial):
         check_head(request(*AMBIGUOUS[case]))
 
 
