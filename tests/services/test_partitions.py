@@ -10,7 +10,6 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from moto.iam.models import iam_backends
 
 from emulator.clock import Clock
 from emulator.events import Events
@@ -45,8 +44,6 @@ async def nobody(*_: Any) -> None:
 def test_a_policy_that_names_a_returned_arn_matches(
     region: str, partition: str, containers: FakeContainers, tmp_path: Path
 ) -> None:
-    iam_backends.reset()  # moto's are those of the process: other tests of it leave the role
-
     async def scenario() -> None:
         plane = DirectControlPlane(tmp_path, region=region)
         (tmp_path / "s3" / "bucket" / "key").write_bytes(b"data")
