@@ -408,6 +408,23 @@ class Connection(HttpToolsProtocol):
         return bool(self.pipeline) or (self.cycle is not None and not self.cycle.response_complete)
 
 
+def configured(application: Application, keep_alive_seconds: float) -> Config:
+    """uvicorn's configuration of the connections to an application. An unused one is closed after that time."""
+    config = Config(
+        application,
+        http=Connection,
+        interface="asgi3",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        timeout_keep_alive=keep_alive_seconds,  # type: ignore[arg-type]
+    )
+    config.load()
+    return config
+
+
 def _authority(url: bytes) -> bytes:
     return url.partition(b"://")[2].partition(b"/")[0].partition(b"?")[0].lower()
 

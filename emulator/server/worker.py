@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import uvloop
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker as BaseWorker
-from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from emulator import relied_on
 from emulator.errors import SetupError
 from emulator.printable import printable_lines
-from emulator.server.connection import LINGER_SECONDS, Connection
+from emulator.server.connection import LINGER_SECONDS, Connection, configured
 
 if TYPE_CHECKING:
     from emulator.gateway.gateway import Gateway
@@ -151,18 +150,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
 @contextlib.asynccontextmanager
 async def listening(gateway: Gateway, sockets: list[socket.socket]) -> AsyncIterator[None]:
     """Take connections. At the end, requests that are still under way get an answer that says so."""
-    config = Config(
-        gateway,
-        http=Connection,
-        interface="asgi3",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        timeout_keep_alive=KEEPALIVE_SECONDS,
-    )
-    config.load()
+    config = configured(gateway, KEEPALIVE_SECONDS)
     state, loop = ServerState(), asyncio.get_running_loop()
     servers = [await loop.create_server(lambda: Connection(config, state), sock=sock) for sock in sockets]
     clock = asyncio.create_task(_tell_the_time(state))

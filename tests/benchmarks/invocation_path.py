@@ -21,7 +21,6 @@ from types import FrameType
 from typing import Any
 
 import uvloop
-from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from emulator.clock import Clock
@@ -46,7 +45,8 @@ from emulator.observers.cloudwatch_metrics import CloudWatchMetrics
 from emulator.observers.container_log_files import ContainerLogFiles
 from emulator.observers.recent_log_lines import RecentLogLines
 from emulator.observers.terminal import TerminalLog
-from emulator.server.connection import Connection
+from emulator.server.connection import Connection, configured
+from emulator.server.worker import KEEPALIVE_SECONDS
 from emulator.services.runtime.app import RuntimeApp
 from tests.benchmarks.bare_proxy import Caller, Upstream
 from tests.support.files import archive
@@ -177,17 +177,7 @@ async def emulated(directory: Path) -> Connection:
     runtime = RuntimeApp(endpoints, limits, events, clock)
     nobody: Any = None
     gateway = Gateway(runtime, nobody, None, nobody, nobody, WebGuard())
-    config = Config(
-        gateway,
-        http=Connection,
-        interface="asgi3",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-    )
-    config.load()
+    config = configured(gateway, KEEPALIVE_SECONDS)
     state = ServerState()
     state.default_headers = [(b"server", b"localmme"), (b"date", b"Sat, 28 Nov 2026 06:00:00 GMT")]
     return Connection(config, state)

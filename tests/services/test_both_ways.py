@@ -8,7 +8,7 @@ import itertools
 import re
 import socket
 import struct
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +16,6 @@ import pytest
 import uvloop
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from emulator.aws.asgi import Headers, Receive, Scope, Send
@@ -36,7 +35,8 @@ from emulator.hosting.endpoint import Endpoint
 from emulator.hosting.endpoints import Endpoints
 from emulator.limits import Limits
 from emulator.server import connection
-from emulator.server.connection import Connection
+from emulator.server.connection import Connection, configured
+from emulator.server.worker import KEEPALIVE_SECONDS
 from emulator.services.runtime.app import RuntimeApp
 from emulator.timeouts import in_time
 from tests.support.fake_containers import FakeContainers, workspace
@@ -231,8 +231,7 @@ async def _serve(directory: Path, ends: contextlib.AsyncExitStack, patch: pytest
     for application in (gateway, ByAsgi(gateway)):
         state = ServerState()
         state.default_headers = [(b"server", b"localmme"), (b"date", b"Sat, 28 Nov 2026 06:00:00 GMT")]
-        config = Config(application, interface="asgi3", ws="none", lifespan="off", log_config=None, proxy_headers=False)
-        config.load()
+        config = configured(application, KEEPALIVE_SECONDS)
         make = lambda config=config, state=state: Connection(config, state)  # noqa: E731
         server = await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0)
         ends.callback(server.close)
@@ -452,39 +451,37 @@ def test_a_caller_that_goes_ends_its_invocation(both: Both, loop: asyncio.Abstra
     loop.run_until_complete(go())
 
 
-def test_what_is_under_way_at_the_end_of_the_emulator_is_refused(both: Both, loop: asyncio.AbstractEventLoop) -> None:
-    async def end() -> None:
-        seen = []
-        for port, state in zip(both.ports, both.states, strict=True):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(model("slow"))
-            await until(lambda: both.containers.waiting)
-            for task in state.tasks:
-                task.cancel()
-            seen.append(list(responses(await in_time(reader.read(), 20))))
-            writer.close()
-        assert seen[0] == seen[1]
-        assert seen[0][0].status == b"HTTP/1.1 503 Service Unavailable"
+async def _under_way(both: Both, end: Callable[[ServerState], None]) -> Seen:
+    """The response to an invocation that its container has when ``end`` is called; both ways give the same."""
+    seen = []
+    for port, state in zip(both.ports, both.states, strict=True):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(model("slow"))
+        await until(lambda: both.containers.waiting)
+        end(state)
+        seen.append(list(responses(await in_time(reader.read(), 20))))
+        writer.close()
+    assert seen[0] == seen[1]
+    return seen[0][0]
 
-    loop.run_until_complete(end())
+
+def test_what_is_under_way_at_the_end_of_the_emulator_is_refused(both: Both, loop: asyncio.AbstractEventLoop) -> None:
+    def end(state: ServerState) -> None:
+        for task in state.tasks:
+            task.cancel()
+
+    response = loop.run_until_complete(_under_way(both, end))
+    assert response.status == b"HTTP/1.1 503 Service Unavailable"
 
 
 def test_the_last_response_of_a_connection_that_is_to_end_says_so(both: Both, loop: asyncio.AbstractEventLoop) -> None:
-    async def end() -> None:
-        seen = []
-        for port, state in zip(both.ports, both.states, strict=True):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(model("slow"))
-            await until(lambda: both.containers.waiting)
-            for served in list(state.connections):
-                served.shutdown()
-            both.containers.go_on.set()
-            seen.append(list(responses(await in_time(reader.read(), 20))))
-            writer.close()
-        assert seen[0] == seen[1]
-        assert (seen[0][0].body, seen[0][0].is_open) == (b"at last", False)
+    def end(state: ServerState) -> None:
+        for served in list(state.connections):
+            served.shutdown()
+        both.containers.go_on.set()
 
-    loop.run_until_complete(end())
+    response = loop.run_until_complete(_under_way(both, end))
+    assert (response.body, response.is_open) == (b"at last", False)
 
 
 def test_a_connection_is_used_again_and_closed_when_it_is_not(both: Both, loop: asyncio.AbstractEventLoop) -> None:

@@ -11,14 +11,13 @@ from typing import Any
 
 import pytest
 import uvloop
-from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from emulator.aws.asgi import Headers, Receive, Scope, Send
 from emulator.aws.errors import AwsError
 from emulator.aws.request import AwsRequest
 from emulator.gateway.refusals import send_last
-from emulator.server.connection import HEAD_BYTES, Connection
+from emulator.server.connection import HEAD_BYTES, Connection, configured
 from emulator.timeouts import in_time
 
 GET = b"GET /%s HTTP/1.1\r\nHost: here\r\n\r\n"
@@ -104,16 +103,7 @@ class Running:
 @contextlib.asynccontextmanager
 async def running(keep_alive: float = 60) -> AsyncIterator[Running]:
     echo, state = Echo(), ServerState()
-    config = Config(
-        echo,  # type: ignore[arg-type]
-        interface="asgi3",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        proxy_headers=False,
-        timeout_keep_alive=keep_alive,  # type: ignore[arg-type]
-    )
-    config.load()
+    config = configured(echo, keep_alive)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Connection(config, state), "127.0.0.1", 0)
     yield Running(echo, state, server.sockets[0].getsockname()[1])
