@@ -143,7 +143,7 @@ class Endpoint:
             variant.weight = weights.get(variant.name, variant.weight)
 
     async def finish_update(self, reason: str = "") -> None:
-        """A change is over: the endpoint is InService, with the reason if it failed. [gh]
+        """A change is over: the endpoint is InService, with the reason if it failed. [reports]
 
         Returns once what takes no more invocations is gone: when those that it had have ended, or after
         ``Limits.stream_invocation_seconds``.

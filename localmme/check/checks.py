@@ -13,7 +13,7 @@ from localmme.check.harness import Harness
 from localmme.check.suite import invoking, life, loading, memory, robustness
 
 # The sources of sentences. DG: "Custom containers contract for multi-model endpoints" and around it
-DG, API, GH = "SageMaker developer guide", "SageMaker API reference", "public reports"
+DG, API, REPORTS = "SageMaker developer guide", "SageMaker API reference", "public reports"
 OURS = "not documented, but nothing works without it"
 
 
@@ -110,7 +110,7 @@ CHECKS = (
     Check(
         "list-empty",
         'GET /models is answered with 200 and {"models": []} when nothing is loaded; it is polled like the ping.',
-        (DG, GH),
+        (DG, REPORTS),
         loading.list_empty,
         done="GET /models before any load",
         fix=(

@@ -1,6 +1,6 @@
-"""Writes the model archives that the samples serve: ``python make_models.py [DIRECTORY]``.
+"""Writes the model archives that the sample containers serve: ``python samples/containers/make_models.py [DIRECTORY]``.
 
-DIRECTORY is by default ``pipeline/models`` beside this file, where ``pipeline/endpoint.yaml`` looks for them. In it are
+The default DIRECTORY is ``pipeline/models`` beside this file, where ``pipeline/endpoint.yaml`` looks for archives:
 
     many/           an archive for each city, for the plain container and for Multi Model Server
     triton/         the same models for Triton
@@ -24,7 +24,7 @@ STEP = {"role": "before", "means": [2, 70], "scales": [1, 10]}
 
 
 def pack(archive: Path, files: Mapping[str, str]) -> None:
-    """Write an archive of files, given by their path in it."""
+    """Write an archive of texts by their paths in it."""
     archive.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(archive, "w:gz") as tar:
         for path, text in files.items():

@@ -1,6 +1,6 @@
-"""The cities of the sample: each has a model of its own, at ``<region>/<city>.tar.gz``."""
+"""The cities of the sample. Each has a model of its own, ``<region>/<city>.tar.gz``."""
 
-# What a square meter costs there, in made-up money.
+# The price of a square meter, in an invented currency.
 CITIES = {
     "europe/lisbon": 4200,
     "asia/osaka": 3600,

@@ -2,8 +2,8 @@
 
     python samples/house_prices/demo.py [--cities N] [--url URL] [--keep]
 
-With ``--url`` it invokes the models of an emulator that runs already, and neither trains nor serves. With ``--keep``,
-what it has started goes on until Ctrl-C, to be tried from another terminal.
+With ``--url`` it invokes the models of a running emulator, and neither trains nor serves. With ``--keep``, the emulator
+runs until Ctrl-C, so that you can use it from another terminal.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ HERE = Path(__file__).parent
 ENDPOINT_NAME = "local"
 HOUSE = {"rooms": 3, "square_meters": 80, "age": 20}
 WARM_INVOCATIONS = 5
-MAX_LOADED_MODELS = 5  # fewer than there are cities, so that some have to leave
+MAX_LOADED_MODELS = 5  # fewer than there are cities, so that some are evicted
 PYTHON = os.path.relpath(sys.executable)
 NEXT = f"""To go on by yourself:
   {PYTHON} samples/house_prices/train.py --output ./s3
@@ -46,7 +46,7 @@ and then, in another terminal:
 
 @contextlib.contextmanager
 def emulator(cities: int) -> Iterator[str]:
-    """Train the models of so many cities and serve them, on a free port; the emulator's URL."""
+    """Train the models of that many cities and serve them on a free port. Yields the emulator's URL."""
     with tempfile.TemporaryDirectory() as directory:
         models = Path(directory, "s3")
         print("Training a model of house prices for each city:")
@@ -71,7 +71,7 @@ def emulator(cities: int) -> Iterator[str]:
 
 
 def sagemaker_runtime(url: str) -> Any:
-    """The client that talks to SageMaker, talking to the emulator."""
+    """boto3's client for SageMaker Runtime, with the emulator's address."""
     return boto3.client(
         "sagemaker-runtime",
         endpoint_url=url,
@@ -97,10 +97,10 @@ def invoke(runtime: Any, target_model: str) -> tuple[dict[str, Any], float]:
 
 
 def show_invocations(runtime: Any, target_models: list[str]) -> None:
-    """Invoke each model, which loads it, and then again while it is in memory; a line for each, as it comes."""
+    """Invoke each model, which loads it, and then again while it is in memory. Prints a line for each."""
     for number, target_model in enumerate(target_models):
         answer, cold = invoke(runtime, target_model)
-        if number == 0:  # now that there is somebody who answers
+        if number == 0:  # not earlier: an error message must not follow the headings
             print(f"\nInvoking each, which loads it, and then {WARM_INVOCATIONS} times more:")
             print(f"{'city':<12}{'price':>12}{'cold ms':>12}{'warm ms':>12}")
         warm = statistics.median(invoke(runtime, target_model)[1] for _ in range(WARM_INVOCATIONS))
@@ -112,7 +112,7 @@ def show_invocations(runtime: Any, target_models: list[str]) -> None:
 
 
 def models(url: str) -> Table:
-    """What the emulator says of each model."""
+    """The emulator's state of each model."""
     with urllib.request.urlopen(f"{url}/_localmme/state", timeout=10) as response:
         endpoint = json.load(response)["endpoints"][0]
     table = Table(title="Models", title_justify="left", box=SIMPLE, pad_edge=False)
@@ -138,26 +138,26 @@ def wait_for_ctrl_c() -> None:
 def main() -> None:
     """Print the two tables, or one line that says what is wrong."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--url", help="an emulator that runs already, such as http://127.0.0.1:8080")
+    parser.add_argument("--url", help="the address of a running emulator, such as http://127.0.0.1:8080")
     parser.add_argument("--keep", action="store_true", help="leave it running until Ctrl-C")
     parser.add_argument("--cities", type=int, default=len(TARGET_MODELS), metavar="N", help="how many cities")
-    asked = parser.parse_args()
-    sys.stdout.reconfigure(line_buffering=True)  # who reads it by a pipe wants to see that something happens
+    arguments = parser.parse_args()
+    sys.stdout.reconfigure(line_buffering=True)  # so that a pipe's reader sees each line at once
     console, url = Console(), ""
     try:
-        with contextlib.nullcontext(asked.url.rstrip("/")) if asked.url else emulator(asked.cities) as url:
-            show_invocations(sagemaker_runtime(url), TARGET_MODELS[: asked.cities])
+        with contextlib.nullcontext(arguments.url.rstrip("/")) if arguments.url else emulator(arguments.cities) as url:
+            show_invocations(sagemaker_runtime(url), TARGET_MODELS[: arguments.cities])
             console.print(models(url))
-            if asked.keep and not asked.url:
-                print(f"It goes on until Ctrl-C. In another terminal:\n  {PYTHON} -m localmme models --url {url}")
+            if arguments.keep and not arguments.url:
+                print(f"It runs until Ctrl-C. In another terminal:\n  {PYTHON} -m localmme models --url {url}")
                 wait_for_ctrl_c()
-        if not asked.url:
+        if not arguments.url:
             print(NEXT)
     except ClientError as refusal:
         sys.exit(str(refusal))
     except (OSError, ValueError, BotoCoreError) as trouble:
-        advice = " Start one with: localmme serve --models DIR" if asked.url else ""
-        sys.exit(f"No emulator answers at {asked.url or url}: {trouble}.{advice}")
+        advice = " Start one with: localmme serve --models DIR" if arguments.url else ""
+        sys.exit(f"No emulator answers at {arguments.url or url}: {trouble}.{advice}")
 
 
 if __name__ == "__main__":

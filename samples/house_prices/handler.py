@@ -1,4 +1,7 @@
-"""Answers requests for house prices: the four functions that SageMaker's inference toolkit calls."""
+"""Answers requests for house prices: the four functions that SageMaker's inference toolkit calls.
+
+localmme serve --models DIR --handler samples/house_prices/handler.py    # DIR: what train.py wrote
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ FIELDS = ["rooms", "square_meters", "age"]
 
 
 def model_fn(model_dir: str) -> dict[str, Any]:
-    """Load what train.py packed: the city's name and its regressor."""
+    """Load what train.py packed: the city's name and regressor."""
     directory = Path(model_dir)
     about = json.loads((directory / "about.json").read_text("utf-8"))
     return {"city": about["city"], "regressor": joblib.load(directory / "model.joblib")}
@@ -46,7 +49,7 @@ def predict_fn(houses: list[list[float]], model: dict[str, Any]) -> dict[str, An
 
 
 def output_fn(prediction: dict[str, Any], accept: str) -> str:
-    """The answer as JSON, the only thing that this handler speaks."""
+    """The answer as JSON, the only format of this handler."""
     if accept and "json" not in accept and "*/*" not in accept:
         raise ValueError(f"Cannot answer {accept}: accept application/json.")
     return json.dumps(prediction)

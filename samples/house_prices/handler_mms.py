@@ -1,4 +1,6 @@
-"""Answers requests for house prices: the same as handler.py, as a service of Multi Model Server.
+"""The functions of handler.py as a service of Multi Model Server (MMS).
+
+    localmme serve --models DIR --handler samples/house_prices/handler_mms.py    # DIR: what train.py wrote
 
 MMS runs a worker for each model, calls ``handle`` once without data to load it, and then with a batch of requests.
 """
@@ -35,7 +37,7 @@ _service = HousePrices()
 
 
 def handle(data: list[dict[str, Any]] | None, context: Any) -> list[str] | None:
-    """What MMS calls."""
+    """Called by MMS."""
     if data is None:
         _service.load(context)
         return None

@@ -22,7 +22,7 @@ from sklearn.ensemble import GradientBoostingRegressor
 
 
 def houses(price_level: float, generator: np.random.Generator, count: int = 400) -> tuple[np.ndarray, np.ndarray]:
-    """Made-up houses, in the handler's order of fields, and what they were sold for."""
+    """Invented houses, with the fields in the handler's order, and their prices."""
     square_meters = generator.uniform(25, 250, count)
     rooms = np.clip(np.round(square_meters / 28 + generator.normal(0, 0.8, count)), 1, None)
     age = generator.uniform(0, 100, count)
@@ -55,7 +55,7 @@ def train(city: str, path: Path, seed: int) -> float:
 
 
 def main() -> None:
-    """Train the cities that the command line asks for, and print a line for each."""
+    """Train as many cities as the command line says, and print a line for each."""
     parser = argparse.ArgumentParser(description="Train a small model of house prices for each city.")
     parser.add_argument("--output", type=Path, required=True, help="the directory to write the archives to")
     parser.add_argument(
@@ -67,16 +67,16 @@ def main() -> None:
         help="how many cities (default: all %(default)s)",
     )
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same models")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     console = Console()
     # Not console.is_terminal: FORCE_COLOR, which notebooks set, would make it true.
     cities = track(
-        list(CITIES)[: asked.cities], "Training", console=console, transient=True, disable=not sys.stdout.isatty()
+        list(CITIES)[: arguments.cities], "Training", console=console, transient=True, disable=not sys.stdout.isatty()
     )
     for city in cities:
-        path = asked.output / f"{city}.tar.gz"
-        score = train(city, path, asked.seed)
+        path = arguments.output / f"{city}.tar.gz"
+        score = train(city, path, arguments.seed)
         size = path.stat().st_size / 1024
         console.print(f"{city + '.tar.gz':<24}  R² {score:.3f}  {size:6.1f} KiB", highlight=False, soft_wrap=True)
 

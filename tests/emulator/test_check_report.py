@@ -21,7 +21,7 @@ from rich.console import Console
 
 from localmme.check import report
 from localmme.check.calls import Exchange
-from localmme.check.checks import API, CHECKS, DG, GH, OURS, chosen
+from localmme.check.checks import API, CHECKS, DG, OURS, REPORTS, chosen
 from localmme.check.finding import Finding, failed, passed, skipped, warned
 from localmme.check.runner import Result
 from localmme.cli.main import main
@@ -79,7 +79,7 @@ def test_there_are_these_checks_in_this_order() -> None:
 def test_each_check_has_a_sentence_a_source_and_something_to_do() -> None:
     for each in CHECKS:
         assert each.sentence.endswith(".") and each.fix.endswith(".") and each.done
-        assert {*each.sources} <= {DG, API, GH, OURS} and each.sources
+        assert {*each.sources} <= {DG, API, REPORTS, OURS} and each.sources
         assert each.contract.count("(") >= 1 and "[" not in each.contract.rpartition("(")[2]
 
 

@@ -97,7 +97,7 @@ memory = Memory()
 loads, invocations = UnderWay(), UnderWay()
 
 
-class Face(serve.Face):
+class Face(serve.RequestHandler):
     """The sample's HTTP with a list of pages, and with what is wrong."""
 
     def answer(self, body: bytes) -> Answer:
@@ -150,7 +150,7 @@ def said(**content: Any) -> Answer:
 def page(models: list[serve.Model], start: int) -> Answer:
     """Some of the models, and where the next ones begin."""
     rest = {"nextPageToken": str(start + PAGE)} if start + PAGE < len(models) else {}
-    return said(models=[model.described() for model in models[start : start + PAGE]], **rest)
+    return said(models=[model.description() for model in models[start : start + PAGE]], **rest)
 
 
 @breaks("ping", "ping", "load")
@@ -276,7 +276,7 @@ def an_unloaded_model_is_listed_until_the_next_load(face: Face, name: str, reque
     elif name in serve.models:
         memory.unloaded[name] = serve.Model(name, serve.models[name].directory, {"weights": []})
     elif not name and memory.unloaded:
-        return said(models=[model.described() for model in [*serve.models.values(), *memory.unloaded.values()]])
+        return said(models=[model.description() for model in [*serve.models.values(), *memory.unloaded.values()]])
     return None
 
 

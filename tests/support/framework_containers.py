@@ -70,7 +70,7 @@ binaries: dict[str, Binary] = {}
 free_ports: list[int] = []
 
 
-class TensorFlowServing(serve.Face):
+class TensorFlowServing(serve.RequestHandler):
     """The front end. Loads and unloads come one at a time, invocations meanwhile."""
 
     def answer(self, body: bytes) -> tuple[str, bytes]:
@@ -117,7 +117,7 @@ def main(which: str) -> None:
     if which == "tensorflow":
         first, last = map(int, os.environ["SAGEMAKER_SAFE_PORT_RANGE"].split("-"))
         free_ports.extend(range(first, last + 1))
-        serve.Face = TensorFlowServing  # type: ignore[misc]
+        serve.RequestHandler = TensorFlowServing  # type: ignore[misc]
     elif "gunicorn" in os.environ.get("SERVER_SOFTWARE", ""):
         sys.exit("there is no master of gunicorn's")
     try:

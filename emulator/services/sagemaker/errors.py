@@ -1,6 +1,6 @@
 """What the control plane refuses, in SageMaker's words where they are public.
 
-Sources: [gh] public reports; [ours] where SageMaker's words are not known.
+Sources: [reports] public reports; [ours] where SageMaker's words are not known.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ NOUNS = {"model": "model", "endpoint-config": "endpoint configuration", "endpoin
 
 
 def not_found(kind: str, arn: str) -> AwsError:
-    return validation_error(f'Could not find {NOUNS[kind]} "{arn}".')  # [gh]
+    return validation_error(f'Could not find {NOUNS[kind]} "{arn}".')  # [reports]
 
 
 def resource_not_found(name: str) -> AwsError:
@@ -25,12 +25,12 @@ def resource_not_found(name: str) -> AwsError:
 
 
 def already_exists(kind: str, arn: str) -> AwsError:
-    return validation_error(f'Cannot create already existing {NOUNS[kind]} "{arn}".')  # [gh]
+    return validation_error(f'Cannot create already existing {NOUNS[kind]} "{arn}".')  # [reports]
 
 
 def in_progress(arn: str) -> AwsError:
     """Also of what is to be deleted."""
-    return validation_error(f'Cannot update in-progress endpoint "{arn}".')  # [gh]
+    return validation_error(f'Cannot update in-progress endpoint "{arn}".')  # [reports]
 
 
 def failed_endpoint(arn: str) -> AwsError:
@@ -40,12 +40,12 @@ def failed_endpoint(arn: str) -> AwsError:
 def variants_not_found(names: list[str], config_name: str) -> AwsError:
     quoted = ", ".join(f'"{name}"' for name in names)
     return validation_error(
-        f'The variant name(s) {quoted} is/are not present within endpoint configuration "{config_name}".'  # [gh]
+        f'The variant name(s) {quoted} is/are not present within endpoint configuration "{config_name}".'  # [reports]
     )
 
 
 def variant_repeated(name: str) -> AwsError:
-    return validation_error(f'The variant name "{name}" was non-unique within the request.')  # [gh]
+    return validation_error(f'The variant name "{name}" was non-unique within the request.')  # [reports]
 
 
 def scaled_to_zero(name: str) -> AwsError:
@@ -57,7 +57,7 @@ def scaled_to_zero(name: str) -> AwsError:
 
 
 def quota_exceeded(instance_type: str, quota: int, used: int, more: int) -> AwsError:
-    """[gh] The last sentence is ours."""
+    """[reports] The last sentence is ours."""
     return AwsError(
         "ResourceLimitExceeded",
         400,
@@ -68,7 +68,7 @@ def quota_exceeded(instance_type: str, quota: int, used: int, more: int) -> AwsE
 
 
 def model_data_not_found(url: str) -> str:
-    return f"Could not find model data at {url}."  # [gh]
+    return f"Could not find model data at {url}."  # [reports]
 
 
 def model_data_no_prefix(url: str, prefix: str) -> str:

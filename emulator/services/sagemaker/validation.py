@@ -1,4 +1,4 @@
-"""Checks a request against botocore's model of the API, and reports problems in SageMaker's words. [gh]"""
+"""Checks a request against botocore's model of the API, and reports problems in SageMaker's words. [reports]"""
 
 from __future__ import annotations
 

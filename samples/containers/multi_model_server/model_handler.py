@@ -1,7 +1,8 @@
-"""What Multi Model Server runs for every model, in a process for each.
+"""The handler that Multi Model Server runs, in one process for each model: replace it by yours.
 
 The models are those of the plain container: a model.json with weights and a bias. A handler for a framework's models
-would load its file in ``initialize`` and ask it in ``predict``.
+loads the framework's file in ``initialize`` and calls the model in ``predict``. The README in the directory above says
+how to build and run the image.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class ModelHandler:
 
     def handle(self, number: int, request: dict[str, Any], context: Any) -> str:
         """The answer to one request of a batch."""
-        # Names of headers come in the case they were sent in.
+        # Header names have the case in which they were sent.
         headers = {name.lower(): value for name, value in context.get_all_request_header(number).items()}
         try:
             predictions = self.predict(bytes(request["body"]), headers.get("content-type", ""))
@@ -55,7 +56,7 @@ service = ModelHandler()
 
 
 def handle(data: list[dict[str, Any]] | None, context: Any) -> list[str] | None:
-    """What the server calls: once without data, to load the model, and then with a batch of requests."""
+    """Called by the server: once without data, to load the model, and then with a batch of requests."""
     if not service.weights:
         service.initialize(context)
     if data is None:

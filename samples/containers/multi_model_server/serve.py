@@ -4,8 +4,8 @@ import signal
 import sys
 from pathlib import Path
 
-# The toolkit handles SIGTERM only once it has found the server's process. Until then process 1 of a container would
-# ignore it.
+# The toolkit handles SIGTERM only after it has found the server's process. Before that, process 1 of a container would
+# ignore the signal.
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
 from sagemaker_inference import model_server  # noqa: E402

@@ -1,20 +1,22 @@
-"""A step of a pipeline, before or after the container that has the model; in Python's standard library.
+"""A step of an inference pipeline, before or after the model's container, in Python's standard library.
+
+The README in the directory above says how to build its image, and how to run the pipeline of endpoint.yaml.
 
     GET  /ping           200 when healthy
     POST /invocations    the answer of the step before, or the caller's request; the answer goes to the next step
 
-Its model is the file step.json in /opt/ml/model, which says what the step does. A container without a model takes it
-from $STEP, as {"role": "before"}.
+Its model is the file step.json in /opt/ml/model, which says what the step does. A container without a model has the
+same JSON in $STEP, such as {"role": "before"}.
 
     {"role": "before", "means": [2, 70], "scales": [1, 10]}
 
-scales lines of CSV, or JSON like {"instances": [[3, 80], ...]}, and passes them on as {"features": [[1, 1], ...]}.
-Without means and scales it passes on the numbers as they are.
+scales lines of CSV, or JSON like {"instances": [[3, 80], ...]}, and answers {"features": [[1, 1], ...]}. Without means
+and scales the numbers stay as they are.
 
     {"role": "after", "labels": ["cheap", "dear"], "limits": [100]}
 
-turns {"predictions": [120, ...]} into {"results": [{"value": 120, "label": "dear"}, ...]}: the first label is for what
-is below the first limit, and so on. Who accepts text/csv gets a line, 120,dear, for each.
+turns {"predictions": [120, ...]} into {"results": [{"value": 120, "label": "dear"}, ...]}: the first label is for
+values below the first limit, and so on. A caller that accepts text/csv gets a line for each value: 120,dear.
 """
 
 from __future__ import annotations
@@ -60,8 +62,8 @@ def after(step: dict[str, Any], body: bytes, content_type: str, accept: str) -> 
 ROLES = {"before": before, "after": after}
 
 
-class Face(BaseHTTPRequestHandler):
-    """HTTP. See the plain container's serve.py for what these settings are good for."""
+class RequestHandler(BaseHTTPRequestHandler):
+    """HTTP. The plain container's serve.py explains these settings."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -69,7 +71,7 @@ class Face(BaseHTTPRequestHandler):
     step: dict[str, Any]
 
     def do_GET(self) -> None:
-        """Answer any call."""
+        """Answer any request."""
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         call = f"{self.command} {self.path}"
         if call == "GET /ping":
@@ -104,7 +106,7 @@ class Face(BaseHTTPRequestHandler):
         self.wfile.write(text.encode())
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Log all calls but the pings."""
+        """Log every invocation, but no pings."""
         if self.command != "GET":
             print(self.command, self.path, int(code), flush=True)
 
@@ -119,8 +121,8 @@ class Server(ThreadingHTTPServer):
 def main() -> None:
     """Serve until SIGTERM."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    Face.step = settings()
-    with Server(("0.0.0.0", int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080"))), Face) as server:
+    RequestHandler.step = settings()
+    with Server(("0.0.0.0", int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080"))), RequestHandler) as server:
         server.serve_forever()
 
 

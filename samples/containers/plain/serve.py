@@ -1,6 +1,7 @@
 """A multi-model container in nothing but Python's standard library.
 
-It is all that SageMaker asks of one, in one file, to be read and to be translated into other languages:
+It does all that SageMaker requires, in one file, to be read and to be translated into other languages. The README
+beside its directory says how to build its image and run it.
 
     GET    /ping               200 when healthy
     POST   /models             load: {"model_name": N, "url": DIRECTORY}; 200, 409 loaded already, 507 no memory
@@ -10,15 +11,15 @@ It is all that SageMaker asks of one, in one file, to be read and to be translat
     POST   /models/N/invoke    predict; 404 not loaded
 
 It listens on port $SAGEMAKER_BIND_TO_PORT, or on 8080. N is a name that SageMaker made up, 32 hexadecimal digits; the
-caller's TargetModel is in the header X-Amzn-SageMaker-Target-Model, and good for nothing but logging.
+caller's TargetModel is in the header X-Amzn-SageMaker-Target-Model, and is useful only for logging.
 
 A model is a directory with a model.json:
 
     {"weights": [2, 3], "bias": 1, "megabytes": 50}
 
-Its prediction for a row of numbers is the sum of each times its weight, and the bias. "megabytes" may be left out; it
-makes the model take that much memory, so that you can see what happens when memory runs short: a load that would pass
-$MODEL_MEMORY_MEGABYTES, or without that what the container may use, is answered with 507.
+Its prediction for a row of numbers is the sum of each number times its weight, plus the bias. "megabytes" is optional:
+it makes the model take that much memory, so that you can see what happens when memory runs short. A load that would
+exceed $MODEL_MEMORY_MEGABYTES, or else the container's own memory limit, is answered with 507.
 
 Rows come as CSV, or as JSON, {"features": [[1, 2], [3, 4]]}. Predictions go out as JSON, {"predictions": [9, 19]}, or
 as CSV for those who accept only that.
@@ -41,7 +42,7 @@ LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_by
 
 
 def memory() -> float:
-    """The megabytes that models may take. Beyond a container's limit, the kernel would end it without a word."""
+    """The megabytes that models may take. Above its memory limit, the kernel would kill the container."""
     if "MODEL_MEMORY_MEGABYTES" in os.environ:
         return float(os.environ["MODEL_MEMORY_MEGABYTES"])
     limits = (path.read_text().strip() for path in map(Path, LIMITS) if path.is_file())
@@ -77,14 +78,14 @@ class Model:
             raise Refused(400, f"a row has {len(row)} numbers; this model takes {len(self.weights)}")
         return self.bias + sum(weight * number for weight, number in zip(self.weights, row))
 
-    def described(self) -> dict[str, str]:
-        """How the list and the answer to GET name it."""
+    def description(self) -> dict[str, str]:
+        """The model's entry in the list, and the answer to GET."""
         return {"modelName": self.name, "modelUrl": self.directory}
 
 
 models: dict[str, Model] = {}
 # One load or unload at a time, or two loads could both find that there is room. Pings, lists and invocations never wait
-# for it: a container that does not answer its pings while it loads is taken for dead.
+# for it: a container that does not answer its pings while it loads counts as unhealthy.
 changing = threading.Lock()
 
 
@@ -103,7 +104,7 @@ def load(name: str, directory: str) -> None:
         except MemoryError:
             raise Refused(507, "out of memory") from None
         except (OSError, ValueError, KeyError, TypeError) as failure:
-            # Nothing of it may stay: SageMaker will try the same name again.
+            # Nothing of the model may stay: SageMaker will load it again under the same name.
             raise Refused(500, f"the model cannot be loaded: {failure!r}") from failure
 
 
@@ -140,8 +141,8 @@ def rows_in(body: bytes, content_type: str) -> list[list[float]]:
     return [[float(number) for number in row] for row in json.loads(body)["features"]]
 
 
-class Face(BaseHTTPRequestHandler):
-    """HTTP: reads a call, has it answered, and writes the answer."""
+class RequestHandler(BaseHTTPRequestHandler):
+    """HTTP: reads a request, and writes the answer."""
 
     # Connections are kept: SageMaker makes many calls on each.
     protocol_version = "HTTP/1.1"
@@ -150,8 +151,8 @@ class Face(BaseHTTPRequestHandler):
     wbufsize = -1
 
     def do_GET(self) -> None:
-        """Answer any call."""
-        # The body is always read, as it would be taken for the next call otherwise.
+        """Answer any request."""
+        # The body is always read: what is left of it would be taken for the next request.
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         try:
             content_type, answer = self.answer(body)
@@ -181,26 +182,26 @@ class Face(BaseHTTPRequestHandler):
             below[0] = "N"
         call = f"{self.command} /{'/'.join([top, *below])}"
         if call == "GET /ping":
-            said: dict[str, Any] = {"status": "healthy"}
+            document: dict[str, Any] = {"status": "healthy"}
         elif call == "GET /models":
-            said = {"models": [model.described() for model in list(models.values())]}
+            document = {"models": [model.description() for model in list(models.values())]}
         elif call == "POST /models":
             request = json.loads(body)
             load(request["model_name"], request["url"])
-            said = {"status": "loaded"}
+            document = {"status": "loaded"}
         elif call == "GET /models/N":
-            said = find(name).described()
+            document = find(name).description()
         elif call == "DELETE /models/N":
             unload(name)
-            said = {"status": "unloaded"}
+            document = {"status": "unloaded"}
         elif call == "POST /models/N/invoke":
             return invoke(name, body, self.headers.get("Content-Type", ""), self.headers.get("Accept", ""))
         else:
             raise Refused(404, f"there is no {self.command} {path}")
-        return "application/json", json.dumps(said).encode()
+        return "application/json", json.dumps(document).encode()
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Log what loads and unloads, and what is refused: a line for each invocation would slow them down, and cost.
+        """Log loads, unloads and errors. A line for each invocation would slow them down, and cost money.
 
         What is printed goes to the endpoint's log.
         """
@@ -222,7 +223,7 @@ def main() -> None:
     # Process 1 of a container ignores signals that it does not handle, and would be killed 30 seconds later.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     port = int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080"))
-    with Server(("0.0.0.0", port), Face) as server:
+    with Server(("0.0.0.0", port), RequestHandler) as server:
         print(f"serving on port {port}", flush=True)
         server.serve_forever()
 

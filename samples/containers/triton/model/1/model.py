@@ -1,4 +1,4 @@
-"""A model for Triton's Python backend: the weights and the bias of the other samples, which its configuration has."""
+"""A model for Triton's Python backend. Its weights and bias are parameters in its configuration, config.pbtxt."""
 
 import json
 
@@ -7,7 +7,7 @@ import triton_python_backend_utils as triton
 
 
 class TritonPythonModel:
-    """What the backend looks for."""
+    """The class that the backend looks for, by this name."""
 
     def initialize(self, args):
         """Load the model. An exception with "out of memory" in it is a 507 to SageMaker."""
@@ -21,7 +21,7 @@ class TritonPythonModel:
         return [self.answer(triton.get_input_tensor_by_name(request, "FEATURES").as_numpy()) for request in requests]
 
     def answer(self, features):
-        """The answer to one of them."""
+        """The answer to one request."""
         if features.shape[1] != len(self.weights):
             problem = triton.TritonError(f"this model takes rows of {len(self.weights)} numbers")
             return triton.InferenceResponse(error=problem)
