@@ -5,7 +5,7 @@ Who reads only the first of two headers, and who reads only the last, would not 
 
 from __future__ import annotations
 
-from emulator.aws.asgi import Headers
+from emulator.aws.asgi import Headers, HeadersByName
 from emulator.aws.request import AwsRequest
 from emulator.aws.services import SIGNING_NAMES
 from emulator.gateway.access.denials import unreadable
@@ -19,21 +19,15 @@ REPEATABLE = b"x-amz-meta-"
 
 def check_head(request: AwsRequest) -> None:
     """Raises Denial for what a request says twice, or contradicts."""
-    check_headers(request.raw_headers)
+    headers = dict(request.raw_headers)
+    if len(headers) < len(request.raw_headers):
+        _check_repeated(request.raw_headers)
+    if has_two_credentials(headers):
+        raise unreadable("The header authorization has the parameter Credential more than once")
     if request.target:
         _check_target(request)
     if request.scope["query_string"] and request.service:
         _check_query(request)
-
-
-def check_headers(headers: Headers) -> set[bytes]:
-    """The headers' names. Raises Denial for what a head may say only once, whatever the request is."""
-    names = {name for name, _ in headers}
-    if len(names) < len(headers):
-        _check_repeated(headers)
-    if b"authorization" in names:
-        _check_authorization(next(value for name, value in headers if name == b"authorization"))
-    return names
 
 
 def _check_repeated(headers: Headers) -> None:
@@ -45,10 +39,10 @@ def _check_repeated(headers: Headers) -> None:
         seen.add(name)
 
 
-def _check_authorization(authorization: bytes) -> None:
+def has_two_credentials(headers: HeadersByName) -> bool:
     """By the first Credential a service is told apart from others; by the last one, the signature is verified."""
-    if authorization.startswith(b"AWS4-") and authorization.count(b"Credential=") > 1:
-        raise unreadable("The header authorization has the parameter Credential more than once")
+    authorization = headers.get(b"authorization", b"")
+    return authorization.startswith(b"AWS4-") and authorization.count(b"Credential=") > 1
 
 
 def _check_target(request: AwsRequest) -> None:

@@ -7,12 +7,12 @@ import re
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
-from emulator.aws.asgi import Application, Headers, Receive, Response, Scope, Send, send_answer
+from emulator.aws.asgi import Application, HeadersByName, Receive, Response, Scope, Send, send_answer
 from emulator.aws.errors import AwsError
 from emulator.aws.protocols import protocol_of, send_error
 from emulator.aws.request import HEALTH, PAGES, AwsRequest, Service, new_request_id
 from emulator.gateway.access.denials import Denial
-from emulator.gateway.ambiguity import check_head, check_headers
+from emulator.gateway.ambiguity import check_head, has_two_credentials
 from emulator.gateway.refusals import ENDING, send_last, send_unadmitted
 from emulator.gateway.response_headers import NO_PAGE, protected, shared
 from emulator.gateway.web_guard import WebGuard, preflight
@@ -84,21 +84,21 @@ class Gateway:
             await self._serve(service, request, body, send)
 
     def plain_invocation(
-        self, target: bytes, headers: Headers, body: bytes, address: str
+        self, target: bytes, headers: HeadersByName, body: bytes, address: str
     ) -> Coroutine[Any, Any, Response | None] | None:
         """The response to a POST, if it is an InvokeEndpoint that nothing stands in the way of: it needs no ASGI.
 
         None for all that has to be refused, or looked at more closely: that is for ``__call__``. The response's headers
-        are not safe yet. ``address`` is the one that the request has come to.
+        are not safe yet. ``address`` is the one that the request has come to; none of its headers is there twice.
         """
-        if self._access is not None or self._is_ending or INVOCATION.fullmatch(target) is None:
-            return None
-        try:
-            page = self._guard.admit(headers, address)
-            names = check_headers(headers)
-        except Denial:
-            return None
-        if page or b"x-amz-target" in names:
+        if (
+            self._access is not None
+            or self._is_ending
+            or INVOCATION.fullmatch(target) is None
+            or b"x-amz-target" in headers
+            or has_two_credentials(headers)
+            or not self._guard.admits_plainly(headers, address)
+        ):
             return None
         return self._runtime.respond(new_request_id(), "POST", target.decode(), headers, body)
 

@@ -14,7 +14,7 @@ import re
 import urllib.parse
 from collections.abc import Sequence
 
-from emulator.aws.asgi import Headers, Scope
+from emulator.aws.asgi import Headers, HeadersByName, Scope
 from emulator.errors import SetupError
 from emulator.gateway.access.denials import Denial, not_admitted
 
@@ -34,7 +34,7 @@ AUTHORITY = re.compile(r"(?:\[(?P<literal>[0-9a-f:.]+)\]|(?P<name>[a-z0-9_.-]+))
 HOST_NAME = re.compile(r"(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*", re.ASCII)
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s\\,*]+", re.ASCII)
 DEFAULT_PORTS = {"http": "80", "https": "443"}
-WATCHED = {b"host", b"origin", b"referer", b"sec-fetch-site"}
+OF_PAGES = frozenset({b"origin", b"referer", b"sec-fetch-site"})
 # What Sec-Fetch-Site says of the emulator's own pages, and of an address that somebody typed.
 HARMLESS_SITES = {b"same-origin", b"none"}
 TOLD_CHARACTERS = 200  # [ours] of what the caller sent, in a message
@@ -65,29 +65,36 @@ class WebGuard:
             self._warn(refusal.message)
             raise
 
+    def admits_plainly(self, headers: HeadersByName, address: str) -> bool:
+        """Whether it is a request to this emulator that no browser has sent; all others are for ``admit``.
+
+        None of its headers is there twice, and one of them is the Host.
+        """
+        try:
+            return headers.keys().isdisjoint(OF_PAGES) and self._is_ours(headers[b"host"], address)
+        except Denial:
+            return False
+
     def _admit(self, headers: Headers, address: str) -> bytes:
-        watched = [header for header in headers if header[0] in WATCHED]
-        hosts = [value for name, value in watched if name == b"host"]
+        hosts = [value for name, value in headers if name == b"host"]
         if len(hosts) != 1:
             raise not_admitted(400, f"A request has one Host header, and this one has {len(hosts) or 'none'}.")
         host = hosts[0]
         if not self._is_ours(host, address):
             raise _not_ours(host)
-        if len(watched) == 1:
-            return b""
-        return self._admit_page(watched, b"http://" + host.lower())
+        return self._admit_page(headers, b"http://" + host.lower())
 
-    def _admit_page(self, watched: list[tuple[bytes, bytes]], own: bytes) -> bytes:
+    def _admit_page(self, headers: Headers, own: bytes) -> bytes:
         """``own`` is the emulator's origin as the page would have it."""
-        origins = [value.lower() for name, value in watched if name == b"origin"]
+        origins = [value.lower() for name, value in headers if name == b"origin"]
         # Where there is no Origin, as in GET: the page's address, if it does not hide it.
-        origins = origins or [_origin_of(value) for name, value in watched if name == b"referer"]
+        origins = origins or [_origin_of(value) for name, value in headers if name == b"referer"]
         if origins and all(origin in self._origins for origin in origins):
             return origins[0]
         for origin in origins:
             if origin != own:
                 raise _page_of(origin)
-        if any(value not in HARMLESS_SITES for name, value in watched if name == b"sec-fetch-site"):
+        if any(value not in HARMLESS_SITES for name, value in headers if name == b"sec-fetch-site"):
             raise not_admitted(
                 403,
                 "Web pages may not call this emulator, nor lead to it, and a browser says that one does "

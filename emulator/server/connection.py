@@ -21,7 +21,7 @@ from uvicorn.server import ServerState
 
 from emulator import relied_on
 from emulator.alarm import Alarm
-from emulator.aws.asgi import Headers, Receive, Response, Scope, Send
+from emulator.aws.asgi import HeadersByName, Receive, Response, Scope, Send
 from emulator.aws.errors import AwsError
 from emulator.gateway.refusals import ENDING, TOO_LONG, not_http
 from emulator.gateway.response_headers import safe
@@ -36,6 +36,8 @@ LINGER_SECONDS = 2.0
 # [ours] The longest body that is waited for before it is decided how a request is served: boto3, for one, sends head
 # and body apart. What is longer is passed on as it comes.
 HELD_BYTES = 64 * 1024
+# Headers of requests that HTTP itself has more to do with than to pass them on.
+NOT_PLAIN = frozenset({b"expect", b"transfer-encoding", b"upgrade"})
 CYCLE = "localmme.cycle"  # where in a scope uvicorn's state of the request is
 DISCONNECTED = {"type": "http.disconnect"}
 
@@ -50,9 +52,12 @@ class Application(Protocol):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
 
     def plain_invocation(
-        self, target: bytes, headers: Headers, body: bytes, address: str
+        self, target: bytes, headers: HeadersByName, body: bytes, address: str
     ) -> Coroutine[Any, Any, Response | None] | None:
-        """The response to a POST that needs no ASGI; None if it is for ``__call__``. Its headers are not safe yet."""
+        """The response to a POST that needs no ASGI; None if it is for ``__call__``. Its headers are not safe yet.
+
+        None of the request's headers is there twice.
+        """
 
     async def refuse(self, scope: Scope, send: Send, refusal: AwsError) -> None:
         """Answer so, in the form of the service that the request is for, as far as its head has come."""
@@ -75,6 +80,7 @@ class Connection(HttpToolsProtocol):
         self.app = self._serve
         self._in_head = False
         self._held: bytes | None = None  # the body of a POST, until what else has come with it is known
+        self._held_headers: HeadersByName = {}
         self._is_held_whole = False
         self._pending = 0  # bytes that have come since a head or a piece of a body was complete
         self._is_switching = False  # the head that is coming asks for another protocol
@@ -83,7 +89,7 @@ class Connection(HttpToolsProtocol):
         self._is_half_closed = False
         self._is_lingering = False
         self._drained = asyncio.Event()  # the caller sends no more
-        self._unused = Alarm(self.timeout_keep_alive_handler)
+        self._unused = Alarm(self._close_unused)
         self._serving: tuple[asyncio.Task[Any], RequestResponseCycle] | tuple[PlainCall, PlainCall] | None = None
 
     # What comes
@@ -110,7 +116,7 @@ class Connection(HttpToolsProtocol):
         if self._pending > HEAD_BYTES:
             self._refuse(TOO_LONG)
         elif self._held is not None and self._is_held_whole:
-            self._take_held()
+            self._take_held(self._held)
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """The caller sends no more; what it has sent is answered. Whether the connection stays open."""
@@ -152,39 +158,42 @@ class Connection(HttpToolsProtocol):
         self.expect_100_continue = False
 
     def on_headers_complete(self) -> None:
-        if self._refusal is None:
+        headers = dict(self.headers)
+        is_plain = self._may_be_plain(headers)
+        if self._refusal is None and not is_plain:
             self._check_head()
             if self.parser.should_upgrade():
                 self._is_switching = True
                 return
         self._in_head = False
         self._pending = 0
-        if self._may_be_plain():
-            self._held, self._is_held_whole = b"", False
-            self._unused.clear()
+        if is_plain:
+            self._held, self._held_headers, self._is_held_whole = b"", headers, False
         else:
             self._begin()
 
-    def _may_be_plain(self) -> bool:
-        """Whether it may be answered without ASGI, which its body is still to show."""
+    def _may_be_plain(self, headers: HeadersByName) -> bool:
+        """Whether it may be answered without ASGI, which its body is still to show. ``_check_head`` lets it pass then.
+
+        All is looked at that a head can be refused for, and what would make it a longer story.
+        """
         return (
             self.parser.get_method() == b"POST"
+            and self.url.startswith(b"/")
+            and self.parser.get_http_version() == "1.1"
+            and len(headers) == len(self.headers)
+            and b"host" in headers
+            and headers.keys().isdisjoint(NOT_PLAIN)
+            and int(headers.get(b"content-length", 0)) <= HELD_BYTES
+            and self._pending <= HEAD_BYTES
             and self.parser.should_keep_alive()
-            and not self.expect_100_continue
+            and self._refusal is None
             and not self.flow.write_paused
             and not self._is_busy()
-            and self._refusal is None
-            and self._may_be_held()
         )
-
-    def _may_be_held(self) -> bool:
-        """Whether its body is short enough to be waited for."""
-        headers = dict(self.headers)
-        return b"transfer-encoding" not in headers and int(headers.get(b"content-length", 0)) <= HELD_BYTES
 
     def _begin(self) -> None:
         """Hand a request whose head has come to uvicorn, and so to the application."""
-        self._unused.clear()
         url, headers, expects = self.url, self.headers, self.expect_100_continue
         super().on_message_begin()  # which makes the scope
         self.url, self.expect_100_continue = url, expects
@@ -201,18 +210,17 @@ class Connection(HttpToolsProtocol):
         if self._is_held_whole:
             super().on_message_complete()
 
-    def _take_held(self) -> None:
+    def _take_held(self, body: bytes) -> None:
         """The held request is whole, and nothing has come behind it."""
-        if self._held is not None:
-            response = self._application.plain_invocation(self.url, self.headers, self._held, self._address)
-            if response is not None:
-                self._held = None
-                call = PlainCall(self.url, self.headers, response, self._answer_plainly)
-                self.cycle, self._serving = call, (call, call)  # type: ignore[assignment]
-                self.tasks.add(call)  # type: ignore[arg-type]
-                call.run()
-                return
-        self._begin_held()
+        response = self._application.plain_invocation(self.url, self._held_headers, body, self._address)
+        if response is None:
+            self._begin_held()
+            return
+        self._held = None
+        call = PlainCall(self.url, self.headers, response, self._answer_plainly)
+        self.cycle, self._serving = call, (call, call)  # type: ignore[assignment]
+        self.tasks.add(call)  # type: ignore[arg-type]
+        call.run()
 
     def on_body(self, body: bytes) -> None:
         self._pending = 0
@@ -403,6 +411,11 @@ class Connection(HttpToolsProtocol):
     def _stop_lingering(self) -> None:
         self._drained.set()
         self.transport.close()
+
+    def _close_unused(self) -> None:
+        """It has had no request for as long as one is waited for, unless one has come meanwhile."""
+        if self._held is None and not self._is_busy():
+            self.timeout_keep_alive_handler()
 
     def _is_busy(self) -> bool:
         return bool(self.pipeline) or (self.cycle is not None and not self.cycle.response_complete)

@@ -11,7 +11,17 @@ import logging
 import re
 import urllib.parse
 
-from emulator.aws.asgi import BodyBrokenOff, BodyTooLong, Headers, Receive, Response, Send, read_body, send_answer
+from emulator.aws.asgi import (
+    BodyBrokenOff,
+    BodyTooLong,
+    Headers,
+    HeadersByName,
+    Receive,
+    Response,
+    Send,
+    read_body,
+    send_answer,
+)
 from emulator.aws.errors import AwsError
 from emulator.aws.eventstream import payload_part, stream_exception
 from emulator.aws.protocols import rest_json
@@ -43,6 +53,7 @@ from emulator.services.runtime.throttle import Throttle
 
 PREFIX = "/endpoints/"
 INVOKE, INVOKE_STREAM, INVOKE_ASYNC = "invocations", "invocations-response-stream", "async-invocations"
+OPERATIONS = (INVOKE, INVOKE_STREAM, INVOKE_ASYNC)
 # [dg] What there is beside, by the beginning of what follows the endpoint's name.
 NOT_EMULATED = {
     "invocations-bidirectional-stream": "InvokeEndpointWithBidirectionalStream",
@@ -55,7 +66,15 @@ SESSION_CHARACTERS = 256
 SESSION_PATTERN = "^[a-zA-Z0-9](-*[a-zA-Z0-9])*$"
 EXPLANATIONS_OFF = b"`false`"  # as an expression of JMESPath
 SESSION_HEADERS = (OPENED, CLOSED)
-CUSTOM_ATTRIBUTES = b"x-amzn-sagemaker-custom-attributes"
+# [api] where the request's members are
+TARGET_MODEL, TARGET_VARIANT = b"x-amzn-sagemaker-target-model", b"x-amzn-sagemaker-target-variant"
+TARGET_CONTAINER, INFERENCE_COMPONENT = (
+    b"x-amzn-sagemaker-target-container-hostname",
+    b"x-amzn-sagemaker-inference-component",
+)
+ACCEPT, CUSTOM_ATTRIBUTES = b"x-amzn-sagemaker-accept", b"x-amzn-sagemaker-custom-attributes"
+SESSION, PREFIX_AWARE_ID = b"x-amzn-sagemaker-session-id", b"x-amzn-sagemaker-prefix-aware-id"
+ENABLE_EXPLANATIONS = b"x-amzn-sagemaker-enable-explanations"
 
 log = logging.getLogger("localmme")
 
@@ -82,9 +101,9 @@ class RuntimeApp:
         except BodyBrokenOff as error:
             response = _refusal(body_incomplete(error.size), request.id)
         except BodyTooLong:
-            response = await self.respond(request.id, request.method, request.raw_path, request.raw_headers, None)
+            response = await self.respond(request.id, request.method, request.raw_path, dict(request.raw_headers), None)
         else:
-            head = request.method, request.raw_path, request.raw_headers
+            head = request.method, request.raw_path, dict(request.raw_headers)
             response = await self.respond(request.id, *head, body, send)
         if response is not None:
             await send_answer(send, *response, is_head=request.method == "HEAD")
@@ -94,7 +113,7 @@ class RuntimeApp:
         request_id: str,
         method: str,
         raw_path: str,
-        headers: Headers,
+        headers: HeadersByName,
         body: bytes | None,
         send: Send | None = None,
     ) -> Response | None:
@@ -118,7 +137,7 @@ class RuntimeApp:
             return _refusal(internal_failure(), request_id)
 
     def _accept(
-        self, method: str, raw_path: str, headers: Headers, body: bytes | None, request_id: str
+        self, method: str, raw_path: str, headers: HeadersByName, body: bytes | None, request_id: str
     ) -> tuple[str, Endpoint, Invocation]:
         """The operation, the endpoint and what it is invoked with. Raises AwsError."""
         if not self._throttle.admits():
@@ -133,9 +152,7 @@ class RuntimeApp:
             raise body_too_long(self._limits.body_bytes)
         if len(body) > FORMER_BODY_BYTES and not self._warned_of_size:
             self._warn_of_size(len(body))
-        invocation = self._parse(headers, name, operation, request_id)
-        invocation.body = body
-        return operation, endpoint, invocation
+        return operation, endpoint, self._parse(name, operation, headers, body, request_id)
 
     async def _stream(self, variant: ProductionVariant, invocation: Invocation, send: Send, request_id: str) -> None:
         answer = await variant.invoke_stream(invocation)
@@ -161,35 +178,29 @@ class RuntimeApp:
                 last = stream_exception("InternalStreamFailure", "The emulator failed; see its log.")
             await send({"type": "http.response.body", "body": last})
 
-    def _parse(self, headers: Headers, endpoint_name: str, operation: str, request_id: str) -> Invocation:
-        invocation = Invocation(endpoint_name, b"", self._clock.elapsed(), request_id=request_id)
-        for name, value in headers:
-            if name == b"content-type":
-                invocation.content_type = value
-            elif name == b"accept":
-                # The streamed operation has a header of its own for it; SDKs fill in this one as they like.
-                if operation == INVOKE:
-                    invocation.accept = value
-            elif name.startswith(b"x-amzn-sagemaker-"):
-                member = name[17:]
-                if member == b"target-model":
-                    invocation.target_model = decoded(value)
-                elif member == b"accept":
-                    invocation.accept = value
-                elif member == b"custom-attributes":
-                    invocation.custom_attributes = value
-                elif member == b"target-variant":
-                    invocation.target_variant = decoded(value)
-                elif member == b"target-container-hostname":
-                    invocation.target_container_hostname = decoded(value)
-                elif member == b"inference-component":
-                    invocation.inference_component = decoded(value)
-                elif member == b"session-id":
-                    invocation.session_id = value
-                elif member == b"enable-explanations" and value != EXPLANATIONS_OFF:
-                    raise explanations_not_computed()
-                elif member == b"prefix-aware-id":
-                    raise prefix_aware_routing_not_emulated()
+    def _parse(
+        self, endpoint_name: str, operation: str, headers: HeadersByName, body: bytes, request_id: str
+    ) -> Invocation:
+        if headers.get(ENABLE_EXPLANATIONS, EXPLANATIONS_OFF) != EXPLANATIONS_OFF:
+            raise explanations_not_computed()
+        if PREFIX_AWARE_ID in headers:
+            raise prefix_aware_routing_not_emulated()
+        # The streamed operation has a header of its own for it; SDKs fill in the other one as they like.
+        accept = headers.get(b"accept") if operation == INVOKE else None
+        invocation = Invocation(
+            endpoint_name,
+            body,
+            self._clock.elapsed(),
+            target_model=decoded(headers[TARGET_MODEL]) if TARGET_MODEL in headers else "",
+            target_variant=decoded(headers[TARGET_VARIANT]) if TARGET_VARIANT in headers else "",
+            target_container_hostname=decoded(headers[TARGET_CONTAINER]) if TARGET_CONTAINER in headers else "",
+            inference_component=decoded(headers[INFERENCE_COMPONENT]) if INFERENCE_COMPONENT in headers else "",
+            content_type=headers.get(b"content-type"),
+            accept=headers.get(ACCEPT, accept),
+            custom_attributes=headers.get(CUSTOM_ATTRIBUTES),
+            session_id=headers.get(SESSION),
+            request_id=request_id,
+        )
         self._validate(invocation)
         if invocation.session_id is not None:
             _validate_session(invocation.session_id, may_be_new=operation == INVOKE)
@@ -222,11 +233,11 @@ class RuntimeApp:
 
 def _route(method: str, raw_path: str) -> tuple[str, str]:
     name, operation = parts_of(raw_path)
+    if method == "POST" and operation in OPERATIONS:
+        return name, operation
     if (other := NOT_EMULATED.get(operation.partition("/")[0])) is not None:
         raise operation_not_emulated(other)
-    if method != "POST" or operation not in (INVOKE, INVOKE_STREAM, INVOKE_ASYNC):
-        raise unknown_operation(method, urllib.parse.unquote(raw_path))
-    return name, operation
+    raise unknown_operation(method, urllib.parse.unquote(raw_path))
 
 
 def parts_of(raw_path: str) -> tuple[str, str]:

@@ -13,7 +13,7 @@ import pytest
 import uvloop
 from uvicorn.server import ServerState
 
-from emulator.aws.asgi import Headers, Receive, Scope, Send
+from emulator.aws.asgi import HeadersByName, Receive, Scope, Send
 from emulator.aws.errors import AwsError
 from emulator.aws.request import AwsRequest
 from emulator.gateway.refusals import send_last
@@ -72,7 +72,7 @@ class Echo:
             raise ValueError("a fault of the application's own")
         await answer(send, scope["raw_path"] + b" " + body)
 
-    def plain_invocation(self, target: bytes, headers: Headers, body: bytes, address: str) -> None:
+    def plain_invocation(self, target: bytes, headers: HeadersByName, body: bytes, address: str) -> None:
         return None
 
     async def refuse(self, scope: Scope, send: Send, error: AwsError) -> None:
