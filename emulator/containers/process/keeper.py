@@ -19,15 +19,10 @@ import ctypes
 import json
 import os
 import selectors
-import shutil
 import signal
 import subprocess
 import sys
 import time
-
-TYPE_CHECKING = False  # typing would take longer to import than the rest
-if TYPE_CHECKING:
-    import psutil
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # <sys/prctl.h>
 ORPHAN_STOP_SECONDS = 3.0  # once the emulator is gone there is no one left to wait for a slow goodbye
@@ -96,6 +91,8 @@ def main() -> int:
             tree.signal(signal.SIGKILL)
             if exited and tree.is_empty():
                 if orphaned:
+                    import shutil
+
                     shutil.rmtree(scratch, ignore_errors=True)
                 return 0
         pause = None if deadline is None else max(KILL_AGAIN_SECONDS, deadline - time.monotonic())
@@ -144,19 +141,13 @@ class Tree:
     def __init__(self, group: int) -> None:
         self._group = group
 
-    def _processes(self) -> list[psutil.Process]:
-        import psutil  # when the container is already starting: it takes a while to import
-
-        found: list[psutil.Process] = psutil.Process().children(recursive=True)
-        return found
-
     def is_empty(self) -> bool:
-        return not self._processes()
+        return not _processes_below()
 
     def signal(self, number: int) -> None:
-        for process in self._processes():
+        for pid in _processes_below():
             with contextlib.suppress(OSError):
-                os.kill(process.pid, number)
+                os.kill(pid, number)
         if number == signal.SIGKILL:
             # Where there is no adoption, the group still holds what lost its parent.
             with contextlib.suppress(OSError):
@@ -167,8 +158,9 @@ class Tree:
         import psutil
 
         total = 0
-        for process in self._processes():
+        for pid in _processes_below():
             try:
+                process = psutil.Process(pid)
                 usage = process.memory_full_info()
                 total += getattr(usage, "pss", 0) or usage.uss
             except psutil.AccessDenied:
@@ -183,11 +175,29 @@ class Tree:
 
         own = os.times()
         total = own.children_user + own.children_system
-        for process in self._processes():
+        for pid in _processes_below():
             with contextlib.suppress(psutil.Error):
-                times = process.cpu_times()
+                times = psutil.Process(pid).cpu_times()
                 total += times.user + times.system + times.children_user + times.children_system
         return total
+
+
+def _processes_below() -> list[int]:
+    """All descendants of this process."""
+    if sys.platform != "linux":
+        import psutil
+
+        return [process.pid for process in psutil.Process().children(recursive=True)]
+    # To import psutil takes longer than most containers take to end.
+    children: dict[int, list[int]] = {}
+    for name in filter(str.isdecimal, os.listdir("/proc")):
+        with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as stat:
+            parent = int(stat.read().rpartition(b")")[2].split()[1])  # behind the name, which may contain anything
+            children.setdefault(parent, []).append(int(name))
+    found = [os.getpid()]
+    for pid in found:
+        found += children.get(pid, ())
+    return found[1:]
 
 
 if __name__ == "__main__":
