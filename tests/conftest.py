@@ -33,6 +33,9 @@ pytest_plugins = [
 signal.signal(signal.SIGHUP, lambda *_: None)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Also where PYTHONDONTWRITEBYTECODE is set: pytest takes twelve seconds to rewrite all assertions, and keeps them so.
+sys.dont_write_bytecode = False
+
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Compile what the tests start hundreds of times, as pip does when it installs it.

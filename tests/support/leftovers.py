@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.waiting import eventually
+from tests.support.processes import wait_until_ended
 
 MARK = "LOCALMME_TEST_LEFTOVERS"
 
@@ -37,7 +37,8 @@ class Leftovers:
         return list(self.temporary.glob("localmme-*/*"))
 
     def are_gone(self, seconds: float = 20.0) -> None:
-        eventually(lambda: not self.processes(), seconds, "all processes have ended")
+        while found := self.processes():  # once, and not at each look: this reads the environment of every process
+            wait_until_ended(found, seconds)
 
 
 @pytest.fixture

@@ -68,15 +68,21 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from email.message import Message
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-Cue = dict[str, Any]
+# The tests start hundreds of these, so what takes long to import is left out: dataclasses, pathlib, typing, and ssl,
+# which http.client can do without.
+sys.modules["ssl"] = None  # type: ignore[assignment]
+
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer  # noqa: E402
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from email.message import Message
+    from typing import Any
+
+    Cue = dict[str, Any]
 
 ROUTES = (
     ("GET", r"/ping", "ping"),
@@ -95,7 +101,7 @@ class Journal:
     """The file of everything that happened, one JSON line each; several containers may share it."""
 
     def __init__(self, path: str | None) -> None:
-        self.path = Path(path) if path else None
+        self.path = path or ""
         self.file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644) if path else None
 
     def write(self, **entry: Any) -> None:
@@ -106,49 +112,43 @@ class Journal:
 
     def calls(self) -> Iterator[tuple[str, str | None]]:
         """The call and the model of each call so far, of earlier runs too."""
-        for line in self.path.read_text().splitlines() if self.path and self.path.is_file() else []:
+        for line in (text_of(self.path) or "").splitlines():
             entry = json.loads(line)
             if "call" in entry:
                 yield entry["call"], entry["model"]
 
 
-@dataclass
 class Model:
     """A model that the container knows of."""
 
-    name: str
-    url: str
-    script: dict[str, Cue] = field(default_factory=dict)
-    ready: bool = False
-    in_flight: int = 0
-    ballast: bytes = b""
+    def __init__(self, name: str, url: str, script: dict[str, Cue] | None = None) -> None:
+        self.name, self.url = name, url
+        self.script = script or {}
+        self.ready = False
+        self.in_flight = 0
+        self.ballast = b""
 
     @classmethod
     def at(cls, name: str, url: str) -> Model:
         """The model with the script of its directory."""
-        script = Path(url, "script.json")
-        return cls(name, url, json.loads(script.read_text()) if script.is_file() else {})
+        return cls(name, url, json.loads(text_of(os.path.join(url, "script.json")) or "{}"))
 
 
-@dataclass
 class Call:
     """One call of the contract, as it came in."""
 
-    name: str
-    model_name: str | None
-    query: dict[str, list[str]]
-    headers: Message
-    body: bytes
-    began: float = field(default_factory=time.time)
+    def __init__(
+        self, name: str, model_name: str | None, query: dict[str, list[str]], headers: Message, body: bytes
+    ) -> None:
+        self.name, self.model_name, self.query, self.headers, self.body = name, model_name, query, headers, body
+        self.began = time.time()
 
 
-@dataclass
 class Answer:
     """What a call is answered with."""
 
-    status: int
-    body: bytes
-    content_type: str = "application/json"
+    def __init__(self, status: int, body: bytes, content_type: str = "application/json") -> None:
+        self.status, self.body, self.content_type = status, body, content_type
 
     @classmethod
     def of(cls, status: int, /, **content: Any) -> Answer:
@@ -227,7 +227,7 @@ class Container:
         with self.lock:
             if model.name in self.models:
                 return Answer.of(409, error=f"model {model.name} is already loaded")
-            if not Path(model.url).is_dir():
+            if not os.path.isdir(model.url):
                 return Answer.of(404, error=f"there is no directory {model.url}")
             full = sum(known.ready for known in self.models.values()) >= self.script.get("max_models", sys.maxsize)
             status = cue.get("status", 507 if full else 200)
@@ -257,13 +257,12 @@ class Container:
             return Answer.of(503, error=f"model {model.name} failed to load")
         if cue.get("echo"):
             return Answer(200, call.body, call.headers.get("Content-Type", "application/octet-stream"))
-        answer = Path(model.url, "answer.txt")
         told = {"environment": dict(os.environ), "host_name": socket.gethostname()} if cue.get("environment") else {}
         return Answer.of(
             200,
             model_name=call.model_name,
             target_model=call.headers.get("X-Amzn-SageMaker-Target-Model"),
-            answer=answer.read_text() if answer.is_file() else None,
+            answer=text_of(os.path.join(model.url, "answer.txt")),
             headers=dict(call.headers.items()),
             body_length=len(call.body),
             body=call.body[:1000].decode("latin-1"),
@@ -403,6 +402,14 @@ class Server(ThreadingHTTPServer):
         """Say nothing of a caller that went away."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)
+
+
+def text_of(path: str) -> str | None:
+    """The text of a file, if there is one."""
+    if not os.path.isfile(path):
+        return None
+    with open(path) as file:
+        return file.read()
 
 
 def leave_children(journal: Journal) -> None:

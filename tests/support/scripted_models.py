@@ -17,7 +17,8 @@ from tests.support.files import archive
 from tests.support.processes import wait_until_ended
 from tests.support.repository import REPOSITORY
 
-SCRIPTED_CONTAINER = f"{sys.executable} {REPOSITORY / 'tests' / 'support' / 'scripted_container.py'}"
+# Isolated, and without site-packages: it starts sooner, and needs nothing but Python.
+SCRIPTED_CONTAINER = f"{sys.executable} -IS {REPOSITORY / 'tests' / 'support' / 'scripted_container.py'}"
 
 
 def scripted_model(path: Path, answer: str = "", **script: Any) -> Path:

@@ -12,10 +12,11 @@ T = TypeVar("T")
 
 def eventually(check: Callable[[], T | None], seconds: float = 20.0, what: str = "") -> T:
     """Poll until ``check`` returns something true; its value."""
-    deadline = time.monotonic() + seconds
+    deadline, pause = time.monotonic() + seconds, 0.02
     while not (value := check()):
         assert time.monotonic() < deadline, f"never happened: {what or check}"
-        time.sleep(0.02)
+        time.sleep(pause)
+        pause = min(1.2 * pause, 0.1)  # to look costs the time of a processor that what is waited for needs
     return value
 
 

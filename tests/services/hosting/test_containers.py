@@ -63,7 +63,7 @@ def test_the_container_gets_its_environment_and_the_working_directory_of_serve(
     script.write_text(
         "import json, os, runpy, sys\n"
         f"json.dump({{'environment': dict(os.environ), 'directory': os.getcwd()}}, open({str(seen)!r}, 'w'))\n"
-        f"runpy.run_path({SCRIPTED_CONTAINER.split()[1]!r}, run_name='__main__')\n"
+        f"runpy.run_path({SCRIPTED_CONTAINER.split()[-1]!r}, run_name='__main__')\n"
     )
     arguments = ["--models", str(bucket), "--command", f"{sys.executable} {script}", "--env", "A=1", "--env", "B=x=y z"]
     emulator = start(*arguments).wait_in_service()
