@@ -14,6 +14,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import awscli.clidriver
 import boto3
 import nbformat
 import pytest
@@ -54,11 +55,17 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
         emulator.stop()
 
 
-@pytest.fixture
-def environment(emulator: Emulator, tmp_path: Path) -> Iterator[dict[str, str]]:
-    """That of somebody who had nothing of AWS in it, after ``eval "$(localmme env)"``. Nobody may ask the outside."""
+@pytest.fixture(scope="module")
+def outside() -> Iterator[Outside]:
     outside = Outside()
-    home = {"HOME": str(tmp_path), "IMAGE": IMAGE, "ROLE": ROLE, **outside.environment}
+    yield outside
+    outside.stop()
+
+
+@pytest.fixture(scope="module")
+def exported(emulator: Emulator, outside: Outside, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of somebody who had nothing of AWS in it, after ``eval "$(localmme env)"``."""
+    home = {"HOME": str(tmp_path_factory.mktemp("home")), "IMAGE": IMAGE, "ROLE": ROLE, **outside.environment}
     known = ("AWS_", "SAGEMAKER_", "NO_PROXY", "no_proxy")
     cleared = {name: value for name, value in os.environ.items() if not name.startswith(known)}
     script = f"""
@@ -66,11 +73,14 @@ def environment(emulator: Emulator, tmp_path: Path) -> Iterator[dict[str, str]]:
         {sys.executable} -c 'import json, os; print(json.dumps(dict(os.environ)))'
     """
     shell = ["bash", "-ec", script]
-    exported = subprocess.run(shell, cwd=REPOSITORY, check=True, stdout=subprocess.PIPE, env={**cleared, **home}).stdout
-    try:
-        yield json.loads(exported)
-    finally:
-        outside.stop()
+    ended = subprocess.run(shell, cwd=REPOSITORY, check=True, stdout=subprocess.PIPE, env={**cleared, **home})
+    return json.loads(ended.stdout)
+
+
+@pytest.fixture
+def environment(exported: dict[str, str], outside: Outside, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The same, with a home of its own. Nobody may ask the outside."""
+    yield {**exported, "HOME": str(tmp_path)}
     assert outside.asked == []
 
 
@@ -91,28 +101,19 @@ def archives(tmp_path: Path) -> Path:
     return tmp_path / "archives"
 
 
-def run_notebook(environment: dict[str, str]) -> None:
-    """Run every cell, and look at what they print."""
+@pytest.mark.docker
+def test_the_notebook_runs_as_it_is(environment: dict[str, str], images: Images) -> None:
+    """Its image's name is one of ECR, its place the Docker Engine of this machine."""
+    tag = f"{ACCOUNT_ID}.dkr.ecr.us-east-1.amazonaws.com/plain:localmme-test"
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    NotebookClient(notebook, timeout=200).execute(env=environment)
+    with tagged(images.engine, {tag: images.plain()}):
+        NotebookClient(notebook, timeout=200).execute(env={**environment, "IMAGE": tag})
     printed = "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", ()))
     assert "InService after" in printed
     assert printed.count("cold") == 10
     assert "key: models/cities/atlantis.tar.gz" in printed
     assert "10 found it in memory" in printed
     assert "deleted 11 models, and all that served them" in printed
-
-
-def test_the_notebook_runs_as_it_is(environment: dict[str, str]) -> None:
-    run_notebook(environment)
-
-
-@pytest.mark.docker
-def test_the_notebook_runs_with_an_image_of_ecr(environment: dict[str, str], images: Images) -> None:
-    """Its name is one of ECR, its place the Docker Engine of this machine."""
-    tag = f"{ACCOUNT_ID}.dkr.ecr.us-east-1.amazonaws.com/plain:localmme-test"
-    with tagged(images.engine, {tag: images.plain()}):
-        run_notebook({**environment, "IMAGE": tag})
 
 
 def test_the_notebook_is_committed_without_outputs() -> None:
@@ -187,14 +188,17 @@ def test_the_javascript_sdk_uploads_creates_waits_invokes_streams_and_deletes(
 
 
 @pytest.fixture
-def aws(environment: dict[str, str], tmp_path: Path) -> Callable[..., Any]:
-    """The AWS CLI: what it prints, parsed if it is JSON."""
+def aws(
+    session: boto3.session.Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., Any]:
+    """The AWS CLI, in this process: what it prints, parsed if it is JSON."""
+    monkeypatch.chdir(tmp_path)
 
     def aws(*words: str) -> Any:
-        command = [str(Path(sys.executable).with_name("aws")), *words]
-        ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, env=environment)
-        assert ended.returncode == 0, ended.stderr
-        return json.loads(ended.stdout) if ended.stdout.startswith("{") else ended.stdout
+        code = awscli.clidriver.create_clidriver().main(words)
+        printed = capfd.readouterr()
+        assert code == 0, printed.err
+        return json.loads(printed.out) if printed.out.startswith("{") else printed.out
 
     return aws
 
