@@ -307,7 +307,7 @@ def test_instances_fail_and_are_replaced_while_others_serve(
     def serve(*arguments: str, **script: Any) -> Emulator:
         return run(*arguments, **script).wait_in_service()
 
-    emulator = lose_one_under_load(serve, bucket, kill)
+    emulator = lose_one_under_load(serve, bucket, kill, {"listen": 2})
     assert len(ours(engine, emulator)) == 3
 
 
@@ -490,7 +490,6 @@ def test_what_a_killed_emulator_left_is_removed_and_another_is_not_touched(
     state = ("--state-dir", str(killed.state_directory))
     left = {container.id for container in ours(engine, killed)}
     kill(killed)
-    assert {container.id for container in ours(engine, killed)} == left
     again = run(*state).wait_in_service()
     assert again.invoke("a")["answer"] == "I am a"
     after = {container.id for container in ours(engine, killed)}
@@ -498,13 +497,12 @@ def test_what_a_killed_emulator_left_is_removed_and_another_is_not_touched(
     assert undisturbed()
 
     kill(again)
-    assert {container.id for container in ours(engine, killed)} == after
     handler = tmp_path / "handler.py"
     handler.write_text("def handle(data, context):\n    return [b'hello']\n")
     archive(bucket / "b.tar.gz", {"weights": "1"})
     without_image = serve("--models", str(bucket), "--handler", str(handler), *state)
     assert without_image.invoke("b.tar.gz", ContentType="text/plain") == b"hello"
-    assert ours(engine, killed) == []
+    eventually(lambda: ours(engine, killed) == [])
     assert not (killed.state_directory / "engine").exists()
     assert undisturbed()
 
@@ -516,12 +514,11 @@ def test_another_emulator_removes_what_a_killed_one_left_but_nothing_of_one_that
     scripted_model(bucket / "a", "I am a")
     killed, living = run().wait_in_service(), run().wait_in_service()
     kill(killed)
-    assert len(ours(engine, killed)) == 1
     kept = only(engine, living).id
     moved = living.state_directory.with_name("moved")
     for _ in range(2):
         run().wait_in_service()
-        assert ours(engine, killed) == []
+        eventually(lambda: ours(engine, killed) == [])
         assert living.invoke("a")["answer"] == "I am a" and only(engine, living).id == kept
         if not moved.exists():
             living.state_directory.rename(moved)  # as where others do not see it

@@ -59,6 +59,7 @@ class InProcessEmulator(RunningEmulator):
                 limits = ("--limit", "connect_seconds=5")
                 main(["serve", "--port", "0", "--state-dir", str(state), *limits, *arguments], standalone_mode=False)
             self._settings, requests, limits = serve.call_args.args
+            self.url = self._settings.url
             self._application = Application(self._settings, requests, limits, self._terminal())
             self._loop = uvloop.new_event_loop()
             self._has_begun, self._end, self._startup_failed = threading.Event(), asyncio.Event(), asyncio.Event()

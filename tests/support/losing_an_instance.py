@@ -19,15 +19,20 @@ NAMES = [f"{number}.tar.gz" for number in range(12)]
 
 
 def lose_one_under_load(
-    serve: Callable[..., Emulator], bucket: Path, kill: Callable[[Emulator, dict[str, Any]], None]
+    serve: Callable[..., Emulator],
+    bucket: Path,
+    kill: Callable[[Emulator, dict[str, Any]], None],
+    start: dict[str, Any],
+    replace: Callable[[], None] = lambda: None,
 ) -> Emulator:
     """Only calls that were with the killed container may fail, as on SageMaker.
 
-    ``serve`` starts an emulator with the scripted container; ``kill`` kills the container that the state describes so.
+    ``serve`` starts an emulator with the scripted container, whose cue ``start`` is; ``kill`` kills the container that
+    the state describes so. The one that takes its place is to be healthy after ``replace``, not before.
     """
     for name in NAMES:
         scripted_model(bucket / name, f"I am {name}", invoke={"delay": 0.005})
-    emulator = serve("--instances", "3", start={"listen": 2})
+    emulator = serve("--instances", "3", start=start)
     for name in NAMES:
         emulator.invoke(name)
     failures: list[ClientError] = []
@@ -53,6 +58,7 @@ def lose_one_under_load(
             for name in NAMES:
                 assert emulator.invoke(name)["answer"] == f"I am {name}"
             assert not emulator.instances()[1]["healthy"], "nobody had to wait for the one that is being replaced"
+            replace()
             eventually(lambda: emulator.instances()[1]["healthy"])
         finally:
             stop.set()

@@ -35,6 +35,7 @@ all of them. Any call takes:
     truncate: true      promise more body than is sent, then close
     chunks: [TEXT]      a chunked body
     chunk_delay: S      wait before each chunk after the first
+    chunk_until: FILE   wait, before each chunk after the first, until there is this file
     break_after: K      break off after K chunks
 
 and some calls take more:
@@ -52,6 +53,7 @@ For the whole container there are also:
     start: exit: CODE   end at once
            lines: [T]   print these lines to stderr first
            listen: S    listen only after S seconds; false is never
+           until: FILE  listen only once there is this file
            ignore_sigterm: true
            children: true   leave behind processes that ignore SIGTERM: one in the process group, one in a session of
                             its own, one that has no parent any more; the journal has their process ids
@@ -303,8 +305,7 @@ class Face(BaseHTTPRequestHandler):
             for line in range(cue.get("lines", 0)):
                 print(f"{call.name} {call.model_name or ''} line {line + 1}", flush=True)
             time.sleep(cue.get("delay", 0))
-            while "until" in cue and not os.path.exists(cue["until"]):
-                time.sleep(0.01)
+            wait_for(cue.get("until"))
             for deed in DEEDS:
                 if cue.get(deed):
                     self._journal(call, model, deed)
@@ -366,6 +367,7 @@ class Face(BaseHTTPRequestHandler):
                 return
             if count:
                 time.sleep(cue.get("chunk_delay", 0))
+                wait_for(cue.get("chunk_until"))
             self.wfile.write(b"%x\r\n%b\r\n" % (len(chunk.encode()), chunk.encode()))
             self.wfile.flush()
         self.wfile.write(b"0\r\n\r\n")
@@ -387,6 +389,12 @@ class Face(BaseHTTPRequestHandler):
 
 
 DEEDS = {"hang": Face._hang, "die": Face._die, "garbage": Face._garbage, "close": Face._close}
+
+
+def wait_for(path: str | None) -> None:
+    """Wait until there is this file; for none, not at all."""
+    while path is not None and not os.path.exists(path):
+        time.sleep(0.01)
 
 
 class Server(ThreadingHTTPServer):
@@ -450,6 +458,7 @@ def main() -> None:
     while listen is False:
         time.sleep(3600)
     time.sleep(listen)
+    wait_for(start.get("until"))
     server = Server(int(os.environ.get("SAGEMAKER_BIND_TO_PORT") or 8080), container)
     journal.write(event="start", port=server.server_port)
     server.serve_forever()

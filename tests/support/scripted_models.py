@@ -100,6 +100,12 @@ def journal(tmp_path: Path) -> Journal:
 
 
 @pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    """A file that a container waits for, for which this is its cue ``until``."""
+    return tmp_path / "gate"
+
+
+@pytest.fixture
 def scripted(serve: Callable[..., RunningEmulator], bucket: Path, journal: Journal) -> Callable[..., RunningEmulator]:
     """An emulator whose container is the scripted one; keyword arguments are the container's cues."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -146,25 +145,22 @@ def test_the_endpoint_is_in_service_once_ping_and_list_pass(run, journal: Journa
     assert [entry["status"] for entry in journal.entries("list")] == [500, 500, 200]
 
 
-def test_the_health_page_is_503_until_the_endpoint_is_in_service(start, bucket: Path, journal: Journal) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    emulator = start(*scripted_arguments(bucket, journal, {"start": {"listen": 2}}), "--port", str(port))
-    emulator.url = f"http://127.0.0.1:{port}"
-
-    def health() -> int:
-        try:
-            return emulator.health()
-        except OSError:
-            return 0
-
-    eventually(health, what="it listens")
-    assert health() == 503
+def test_the_health_page_is_503_until_the_endpoint_is_in_service(run, gate: Path) -> None:
+    emulator = run(start={"until": str(gate)})
+    eventually(lambda: can_be_reached(emulator), what="it listens")
+    assert emulator.health() == 503
     error = refused(emulator, "a")
     assert error.response["Error"]["Code"] == "ServiceUnavailable" and "Creating" in str(error)
+    gate.touch()
     emulator.wait_in_service()
-    assert health() == 200
+    assert emulator.health() == 200
+
+
+def can_be_reached(emulator: InProcessEmulator) -> bool:
+    try:
+        return bool(emulator.health())
+    except OSError:
+        return False
 
 
 # Dying and hanging
@@ -246,12 +242,19 @@ def test_a_container_that_keeps_dying_is_restarted_with_pauses_and_recovers(
     assert times[5] - times[4] > 0.8, "0, 0.1, 0.2, 0.4, 0.8 seconds"
 
 
-def test_models_are_served_while_a_container_is_being_replaced(run, bucket: Path, journal: Journal) -> None:
+def test_models_are_served_while_a_container_is_being_replaced(
+    run, bucket: Path, journal: Journal, gate: Path, pool: ThreadPoolExecutor
+) -> None:
     scripted_model(bucket / "a", "I am a")
-    emulator = run(start={"listen": 1}).wait_in_service()
+    gate.touch()
+    emulator = run(start={"until": str(gate)}).wait_in_service()
+    gate.unlink()
     os.kill(container_pid(journal), signal.SIGKILL)
     eventually(lambda: not emulator.container()["healthy"])
-    assert emulator.invoke("a")["answer"] == "I am a", "the call waits for the new one"
+    call = pool.submit(emulator.invoke, "a")
+    eventually(lambda: emulator.instance()["in_flight"] == 1, what="the call waits for the new one")
+    gate.touch()
+    assert call.result()["answer"] == "I am a"
 
 
 def test_a_dead_container_leaves_no_children_and_its_replacement_does_not_wait_for_them(

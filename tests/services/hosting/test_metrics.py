@@ -106,7 +106,7 @@ def test_an_invocation_counts_for_its_share_of_the_instances(scripted: Scripted,
 
 
 def test_latencies_are_microseconds_and_those_that_were(scripted: Scripted, bucket: Path) -> None:
-    emulator = scripted(invoke={"delay": 0.2}, load={"delay": 0.3})
+    emulator = scripted(invoke={"times": 1, "delay": 0.2}, load={"delay": 0.3})
     scripted_model(bucket / "a.tar.gz")
     began = time.perf_counter()
     emulator.invoke("a.tar.gz")
@@ -117,8 +117,9 @@ def test_latencies_are_microseconds_and_those_that_were(scripted: Scripted, buck
     assert overhead["Sum"] >= 300_000 and model["Sum"] + overhead["Sum"] <= took_us
     assert 300_000 <= statistics(emulator, "ModelLoadingTime")["Maximum"] <= took_us
     assert 300_000 <= statistics(emulator, "ModelLoadingWaitTime")["Maximum"] <= took_us
-    emulator.invoke("a.tar.gz")
-    assert statistics(emulator, "OverheadLatency")["Minimum"] < 100_000  # this one did not wait for the model
+    for _ in range(10):
+        emulator.invoke("a.tar.gz")
+    assert statistics(emulator, "OverheadLatency")["Minimum"] < 300_000  # these did not wait for the model
 
 
 def test_a_fast_model_s_latency_is_not_rounded_to_milliseconds(scripted: Scripted, bucket: Path) -> None:

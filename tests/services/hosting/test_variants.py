@@ -128,25 +128,35 @@ def test_a_model_returns_to_the_instance_that_has_it_on_disk(scripted: Serve, bu
     assert where(emulator, "a") == {home} and emulator.model("a")["downloads"] == 1
 
 
-def test_a_model_spreads_when_its_instance_is_busy(scripted: Serve, bucket: Path, pool: ThreadPoolExecutor) -> None:
-    scripted_model(bucket / "a", "I am a", invoke={"delay": 0.3})
+def in_flight(emulator: InProcessEmulator) -> list[int]:
+    """The invocations under way on each instance."""
+    return [instance["in_flight"] for instance in emulator.instances()]
+
+
+def test_a_model_spreads_when_its_instance_is_busy(
+    scripted: Serve, bucket: Path, pool: ThreadPoolExecutor, gate: Path
+) -> None:
+    scripted_model(bucket / "a", "I am a", invoke={"until": str(gate)})
     emulator = scripted("--instances", "3", "--limit", "busy_invocations=4")
-    emulator.invoke("a")
     calls = [pool.submit(emulator.invoke, "a") for _ in range(4)]
+    eventually(lambda: sorted(in_flight(emulator)) == [0, 0, 4] and len(where(emulator, "a")) == 1)
+    calls += [pool.submit(emulator.invoke, "a") for _ in range(8)]
+    eventually(lambda: sum(in_flight(emulator)) == 12 and len(where(emulator, "a")) == 3)
+    gate.touch()
     assert {call.result()["answer"] for call in calls} == {"I am a"}
-    assert len(where(emulator, "a")) == 1
-    calls = [pool.submit(emulator.invoke, "a") for _ in range(12)]
-    assert {call.result()["answer"] for call in calls} == {"I am a"}
-    assert len(where(emulator, "a")) == 3
 
 
-def test_instances_fail_and_are_replaced_while_others_serve(scripted: Serve, bucket: Path, journal: Journal) -> None:
+def test_instances_fail_and_are_replaced_while_others_serve(
+    scripted: Serve, bucket: Path, journal: Journal, gate: Path
+) -> None:
     def kill(_: InProcessEmulator, container: dict[str, Any]) -> None:
         port = int(container["address"].rsplit(":", 1)[1])
         starts = [entry for entry in journal.entries() if entry.get("event") == "start"]
+        gate.unlink()
         os.kill(next(entry["pid"] for entry in starts if entry["port"] == port), signal.SIGKILL)
 
-    lose_one_under_load(scripted, bucket, kill)
+    gate.touch()
+    lose_one_under_load(scripted, bucket, kill, {"until": str(gate)}, gate.touch)
 
 
 def test_calls_go_to_whoever_can_be_reached(scripted: Serve, bucket: Path, journal: Journal) -> None:
@@ -164,20 +174,27 @@ def test_calls_go_to_whoever_can_be_reached(scripted: Serve, bucket: Path, journ
             assert emulator.invoke(name)["answer"] == f"I am {name}"
 
 
-def test_when_no_instance_is_healthy_calls_wait_for_one(scripted: Serve, bucket: Path, journal: Journal) -> None:
+def test_when_no_instance_is_healthy_calls_wait_for_one(
+    scripted: Serve, bucket: Path, journal: Journal, pool: ThreadPoolExecutor, gate: Path
+) -> None:
     scripted_model(bucket / "a", "I am a")
-    emulator = scripted("--instances", "2", start={"listen": 0.7})
+    gate.touch()
+    emulator = scripted("--instances", "2", start={"until": str(gate)})
+    gate.unlink()
     pids = [entry["pid"] for entry in journal.entries() if entry.get("event") == "start"]
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
     eventually(lambda: not any(instance["healthy"] for instance in emulator.instances()))
-    assert emulator.invoke("a")["answer"] == "I am a"
+    call = pool.submit(emulator.invoke, "a")
+    eventually(lambda: sum(in_flight(emulator)) == 1)
+    gate.touch()
+    assert call.result()["answer"] == "I am a"
 
 
 def test_requests_for_a_single_model_are_spread_at_random_or_by_load(
-    serve: Serve, journal: Journal, tmp_path: Path, pool: ThreadPoolExecutor
+    serve: Serve, journal: Journal, tmp_path: Path, pool: ThreadPoolExecutor, gate: Path
 ) -> None:
-    container = scripted_container(journal, invoke={"delay": 0.2})
+    container = scripted_container(journal, invoke={"until": str(gate)})
     least = variant("m", InitialInstanceCount=3, RoutingConfig={"RoutingStrategy": "LEAST_OUTSTANDING_REQUESTS"})
     emulator = serve(described(tmp_path / "endpoint.yaml", {"m": [container]}, [least]))
     emulator.client()
@@ -185,7 +202,11 @@ def test_requests_for_a_single_model_are_spread_at_random_or_by_load(
     def invoke(_: int) -> None:
         emulator.client().invoke_endpoint(EndpointName="local", Body=b"")
 
-    list(pool.map(invoke, range(9)))
+    calls = [pool.submit(invoke, number) for number in range(9)]
+    eventually(lambda: in_flight(emulator) == [3, 3, 3])
+    gate.touch()
+    for call in calls:
+        call.result()
     assert set(Counter(entry["port"] for entry in journal.entries("invoke")).values()) == {3}
 
 
