@@ -20,6 +20,8 @@ os.environ.update(
     TEMP=SCRATCH.name,
     LOG_LOCATION=SCRATCH.name,
     METRICS_LOCATION=SCRATCH.name,
+    # A test's server answers too few requests for the JVM's optimizing compiler to be worth its processor time.
+    JAVA_TOOL_OPTIONS="-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
 )
 
 import psutil  # noqa: E402
