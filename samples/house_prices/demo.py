@@ -34,7 +34,7 @@ HERE = Path(__file__).parent
 ENDPOINT_NAME = "local"
 HOUSE = {"rooms": 3, "square_meters": 80, "age": 20}
 WARM_INVOCATIONS = 5
-MAX_LOADED_MODELS = 5  # fewer than there are cities, so that some are evicted
+MAX_LOADED_MODELS = 5  # or fewer, where there are fewer cities, so that some are evicted
 PYTHON = os.path.relpath(sys.executable)
 NEXT = f"""To go on by yourself:
   {PYTHON} samples/house_prices/train.py --output ./s3
@@ -52,9 +52,10 @@ def emulator(cities: int) -> Iterator[str]:
         print("Training a model of house prices for each city:")
         train = [sys.executable, HERE / "train.py", "--output", models, "--cities", str(cities)]
         subprocess.run(train, check=True)
-        print(f"\nServing them, at most {MAX_LOADED_MODELS} in memory at a time:")
+        most = max(1, min(MAX_LOADED_MODELS, cities - 1))
+        print(f"\nServing them, at most {most} in memory at a time:")
         command = [sys.executable, "-m", "localmme", "serve", "--models", models, "--port", "0"]
-        command += ["--handler", HERE / "handler.py", "--max-loaded-models", str(MAX_LOADED_MODELS)]
+        command += ["--handler", HERE / "handler.py", "--max-loaded-models", str(most)]
         command += ["--state-dir", Path(directory, "state")]
         log = Path(directory, "log")
         with log.open("w") as errors, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors) as process:
