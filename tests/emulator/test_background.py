@@ -22,6 +22,7 @@ from tests.support.files import archive
 from tests.support.leftovers import Leftovers
 from tests.support.processes import free_port, wait_until_ended
 from tests.support.repository import REPOSITORY
+from tests.support.scripted_models import SCRIPTED_CONTAINER
 from tests.support.waiting import eventually
 
 HANDLER = "def handle(data, context):\n    print('the handler was called')\n    return [b'hello']\n"
@@ -100,22 +101,8 @@ def test_a_detached_emulator_is_found_by_its_name(served: list[str], leftovers: 
     assert "No emulator is running" in done("ps")
 
 
-def test_without_a_name_the_port_is_the_name(empty: list[str]) -> None:
-    port = str(free_port())
-    done("serve", "--detach", "--port", port, *empty)
-    assert [emulator["name"] for emulator in running()] == [port]
-    assert done("stop", "--name", port) == f"{port} is stopped\n"
-
-
-def test_one_in_a_terminal_has_a_name_too(served: list[str]) -> None:
-    with subprocess.Popen([*COMMAND, "serve", "--name", "mine", *served], cwd=REPOSITORY, stdout=-1) as serving:
-        eventually(lambda: running() and running()[0]["endpoints"][0]["status"] == "InService", what="InService")
-        assert done("invoke", "--name", "mine", "a.tar.gz", "--data", "x") == "hello"
-        assert done("stop", "--name", "mine") == "mine is stopped\n"
-        assert serving.wait(10) == 0
-
-
-def test_options_reach_a_detached_emulator(served: list[str], tmp_path: Path, states: Path) -> None:
+def test_options_reach_a_detached_emulator(bucket: Path, states: Path) -> None:
+    served = ["--models", str(bucket), "--command", SCRIPTED_CONTAINER]
     options = ["--endpoint-name", "houses", "--no-cache", "--env", "A=1 2", "--env", "B=--detach", "--instances", "2"]
     done("serve", "--detach", "--name", "one", *served, *options)
     assert running()[0]["endpoints"][0]["endpoint_name"] == "houses"
@@ -124,13 +111,13 @@ def test_options_reach_a_detached_emulator(served: list[str], tmp_path: Path, st
     assert "--detach" not in words and f"--state-dir={states / 'one'}" in words
 
 
-def test_an_endpoint_file_is_served_detached(served: list[str], tmp_path: Path) -> None:
+def test_an_endpoint_file_is_served_detached(bucket: Path, tmp_path: Path) -> None:
     file = tmp_path / "endpoint.yaml"
     file.write_text(
         f"""
         Models:
         - ModelName: houses
-          PrimaryContainer: {{Image: "handler:{served[3]}", ModelDataUrl: s3, Mode: MultiModel}}
+          PrimaryContainer: {{Image: "command:{SCRIPTED_CONTAINER}", ModelDataUrl: s3, Mode: MultiModel}}
         EndpointConfigs:
         - EndpointConfigName: houses
           ProductionVariants: [{{VariantName: all, ModelName: houses, InitialInstanceCount: 1}}]
@@ -139,31 +126,43 @@ def test_an_endpoint_file_is_served_detached(served: list[str], tmp_path: Path) 
         """
     )
     done("serve", str(file), "--detach", "--name", "file")
-    assert done("invoke", "--name", "file", "--endpoint-name", "mine", "a.tar.gz", "--data", "x") == "hello"
+    assert running()[0]["endpoints"] == [{"endpoint_name": "mine", "status": "InService"}]
 
 
-def test_a_name_keeps_its_port_if_that_is_free(empty: list[str]) -> None:
+def test_a_name_keeps_its_port_if_that_is_free(empty: list[str], states: Path) -> None:
     done("serve", "--detach", "--name", "houses", *empty)
     url = running()[0]["url"]
     done("stop")
+    assert "There is no directory none" in wrong("serve", "--detach", "--name", "houses", "--models", "none")
+    assert (states / "houses" / "registry.db").exists(), "a start that fails leaves what was there before"
     done("serve", "--detach", "--name", "houses", *empty)
-    assert running()[0]["url"] == url
+    (before,) = running()
+    assert before["url"] == url
+    master = psutil.Process(before["pid"])
+    master.kill()
+    wait_until_ended([master])
+    done("serve", "--detach", "--name", "houses", *empty)
+    (after,) = running()
+    assert after["url"] == url and after["pid"] != before["pid"], "at once, also after a kill of the master"
     done("stop")
     with socket.create_server(("127.0.0.1", int(url.rpartition(":")[2]))):
         done("serve", "--detach", "--name", "houses", *empty)
         assert running()[0]["url"] != url
 
 
-def test_of_several_it_has_to_be_said_which(empty: list[str], leftovers: Leftovers) -> None:
-    for name in ("one", "two"):
-        done("serve", "--detach", "--name", name, *empty)
-    for command in ("stop", "logs"):
-        assert wrong(command) == "Error: Running: one, two. Say which, with --name."
-    assert wrong("models", "--name", "three") == "Error: No emulator three is running. Running: one, two."
-    assert done("stop", "--name", "one") == "one is stopped\n"
-    assert [emulator["name"] for emulator in running()] == ["two"]
+def test_of_several_it_has_to_be_said_which_and_without_a_name_the_port_is_the_name(
+    empty: list[str], leftovers: Leftovers
+) -> None:
+    port = str(free_port())
     done("serve", "--detach", "--name", "one", *empty)
-    assert done("stop", "--all") == "one is stopped\ntwo is stopped\n"
+    done("serve", "--detach", "--port", port, *empty)
+    for command in ("stop", "logs"):
+        assert wrong(command) == f"Error: Running: {port}, one. Say which, with --name."
+    assert wrong("models", "--name", "three") == f"Error: No emulator three is running. Running: {port}, one."
+    assert done("stop", "--name", "one") == "one is stopped\n"
+    assert [emulator["name"] for emulator in running()] == [port]
+    done("serve", "--detach", "--name", "one", *empty)
+    assert done("stop", "--all") == f"{port} is stopped\none is stopped\n"
     assert leftovers.processes() == []
 
 
@@ -173,8 +172,6 @@ def test_of_several_it_has_to_be_said_which(empty: list[str], leftovers: Leftove
         (["serve", "--models", ".", "--name", "a/b"], "'a/b' is not a name"),
         (["serve", "--models", ".", "--name", "a", "--state-dir", "x"], "--name and --state-dir exclude each other"),
         (["serve", "--models", ".", "--detach", "--port", "0"], "needs a --name"),
-        (["serve", "--models", "none", "--detach", "--name", "a"], "There is no directory none"),
-        (["serve", "--models", ".", "--command", "false", "--detach", "--name", "a"], "exit code 1"),
         (["serve", "--models", ".", "--detach", "--name", "a", "--limit", "x=1"], "There is no limit 'x'"),
         (["models", "--name", "a", "--url", "http://127.0.0.1:1"], "--name and --url exclude each other"),
         (["stop", "--name", "a", "--all"], "--name and --all exclude each other"),
@@ -190,27 +187,30 @@ def test_what_cannot_be_is_said_and_leaves_nothing(
     assert not states.exists() or list(states.iterdir()) == []
 
 
-def test_a_name_in_use_is_not_served_again(empty: list[str]) -> None:
+def test_a_name_in_use_is_not_served_again_and_ctrl_c_ends_the_following_of_its_log(empty: list[str]) -> None:
     done("serve", "--detach", "--name", "houses", *empty)
     url = running()[0]["url"]
     assert f"houses already, at {url}" in wrong("serve", "--detach", "--name", "houses", *empty)
     assert "is ready at" in done("logs")
     assert "Another emulator uses the state directory" in wrong("serve", "--name", "houses", *empty)
+    with subprocess.Popen([*COMMAND, "logs", "-f"], cwd=REPOSITORY, stdout=-1, stderr=-1, text=True) as following:
+        assert following.stdout is not None and following.stdout.readline()
+        following.send_signal(signal.SIGINT)
+        assert following.communicate(timeout=10)[1] == ""
+        assert following.returncode == 0
     assert [emulator["url"] for emulator in running()] == [url]
 
 
-def test_a_detached_one_that_cannot_be_fails_with_the_exit_code_of_serve(bucket: Path, leftovers: Leftovers) -> None:
+def test_a_detached_one_that_cannot_be_fails_with_the_exit_code_of_serve_and_leaves_nothing(
+    bucket: Path, leftovers: Leftovers, states: Path
+) -> None:
     failing = ("serve", "--models", str(bucket), "--command", "false", "--port", "0", "--name", "a")
-    attached, detached = localmme_process(*failing), localmme(*failing, "--detach")
+    detached = localmme(*failing, "--detach")
+    assert leftovers.processes() == [] and list(states.iterdir()) == []
+    attached = localmme_process(*failing)
     assert attached.returncode == detached.returncode == 3
     assert attached.stderr.splitlines()[-1] == detached.stderr.splitlines()[-1]
-
-
-def test_a_failed_start_leaves_what_was_there_before(empty: list[str], states: Path) -> None:
-    done("serve", "--detach", "--name", "houses", *empty)
-    done("stop")
-    assert "There is no directory none" in wrong("serve", "--detach", "--name", "houses", "--models", "none")
-    assert (states / "houses" / "registry.db").exists()
+    assert "exit code 1" in attached.stderr
 
 
 def test_ctrl_c_while_it_is_detached_leaves_nothing(bucket: Path, leftovers: Leftovers, states: Path) -> None:
@@ -233,19 +233,6 @@ def test_one_that_was_killed_is_not_listed(served: list[str], empty: list[str], 
     assert running() == []
     assert "No emulator houses is running" in wrong("stop", "--name", "houses")
     done("serve", "--detach", "--name", "houses", *empty)
-
-
-def test_one_whose_master_was_killed_is_served_again_at_once_at_the_same_port(
-    empty: list[str], leftovers: Leftovers
-) -> None:
-    done("serve", "--detach", "--name", "houses", *empty)
-    (before,) = running()
-    master = psutil.Process(before["pid"])
-    master.kill()
-    wait_until_ended([master])
-    done("serve", "--detach", "--name", "houses", *empty)
-    (after,) = running()
-    assert after["url"] == before["url"] and after["pid"] != before["pid"]
 
 
 def test_one_that_does_not_end_is_killed(served: list[str], leftovers: Leftovers, states: Path) -> None:
@@ -276,15 +263,6 @@ def test_logs_are_followed_until_the_emulator_ends(served: list[str]) -> None:
         assert following.wait(10) == 0
 
 
-def test_ctrl_c_ends_the_following(empty: list[str]) -> None:
-    done("serve", "--detach", "--name", "houses", *empty)
-    with subprocess.Popen([*COMMAND, "logs", "-f"], cwd=REPOSITORY, stdout=-1, stderr=-1, text=True) as following:
-        assert following.stdout is not None and following.stdout.readline()
-        following.send_signal(signal.SIGINT)
-        assert following.communicate(timeout=10)[1] == ""
-        assert following.returncode == 0
-
-
 def test_logs_of_one_container_are_its_own_lines(served: list[str]) -> None:
     done("serve", "--detach", "--name", "houses", "--instances", "2", *served)
     done("invoke", "--name", "houses", "a.tar.gz", "--data", "x")
@@ -300,14 +278,17 @@ def test_logs_of_one_container_are_its_own_lines(served: list[str]) -> None:
     assert done("logs", "--name", "houses").startswith(whole)
 
 
-def test_logs_of_one_in_a_terminal_are_its_containers(served: list[str], empty: list[str]) -> None:
-    done("serve", "--detach", "--name", "mine", *empty)
+def test_one_in_a_terminal_has_a_name_too_and_its_logs_are_its_containers(served: list[str], empty: list[str]) -> None:
+    done("serve", "--detach", "--name", "mine", *empty)  # whose log is not taken for this one's
     done("stop")
-    with subprocess.Popen([*COMMAND, "serve", "--name", "mine", *served], cwd=REPOSITORY, stdout=-1, stderr=-1):
+    in_terminal = [*COMMAND, "serve", "--name", "mine", *served]
+    with subprocess.Popen(in_terminal, cwd=REPOSITORY, stdout=-1, stderr=-1) as serving:
         eventually(lambda: running() and running()[0]["endpoints"][0]["status"] == "InService", what="InService")
         assert "is InService" not in done("logs")
         assert "Listening on" in done("logs")
-        done("stop")
+        assert done("invoke", "--name", "mine", "a.tar.gz", "--data", "x") == "hello"
+        assert done("stop", "--name", "mine") == "mine is stopped\n"
+        assert serving.wait(10) == 0
 
 
 # Completion

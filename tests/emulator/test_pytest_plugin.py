@@ -17,6 +17,7 @@ import pytest
 
 from tests.support.files import archive
 from tests.support.repository import REPOSITORY
+from tests.support.scripted_models import SCRIPTED_CONTAINER
 from tests.support.waiting import eventually
 
 pytest_plugins = "pytester"
@@ -98,15 +99,38 @@ def told(pytester: pytest.Pytester):
 
 
 @pytest.mark.usefixtures("installed")
-def test_a_handlers_test_is_three_lines(run) -> None:
+def test_a_handler_and_an_application_are_tested_in_a_few_lines_and_a_failure_shows_what_was_logged_meanwhile(
+    run,
+) -> None:
     result = run(
         """
-@served(models="s3", handler="handler.py")
+import boto3, os
+pytestmark = served(models="s3", handler="handler.py")
+
 def test_upper(localmme):
     assert localmme.invoke("a.tar.gz", b"hello") == b"HELLO"
+
+def test_an_application(localmme_environment):
+    runtime = boto3.session.Session().client("sagemaker-runtime")
+    answer = runtime.invoke_endpoint(EndpointName="local", TargetModel="a.tar.gz", Body=b"x")
+    assert answer["Body"].read() == b"X"
+
+def test_the_environment_is_as_before():
+    assert "AWS_ENDPOINT_URL" not in os.environ
+
+def test_fails(localmme):
+    localmme.invoke("b.tar.gz", b"fail")
+
+def test_fails_without_an_emulator():
+    assert False
 """
     )
-    result.assert_outcomes(passed=1)
+    result.assert_outcomes(passed=3, failed=2)
+    output = result.stdout.str()
+    assert "the handler is asked to fail" in output and "RuntimeError: as asked" in output
+    assert output.count("-- localmme http://127.0.0.1:") == 1
+    section = output[output.index("-- localmme http://") :]
+    assert "loaded     b.tar.gz" in section and "a.tar.gz" not in section
 
 
 @pytest.mark.usefixtures("installed")
@@ -125,54 +149,22 @@ def test_importing_the_plugin_is_light() -> None:
     assert not [name for name in loaded.split() if name.partition(".")[0] in heavy]
 
 
-def test_tests_that_say_the_same_share_an_emulator_and_others_do_not(run, told) -> None:
+def test_tests_that_say_the_same_share_an_emulator_unless_it_was_stopped_and_others_do_not(run, told) -> None:
     result = run(
-        """
-pytestmark = served(models="s3", handler="handler.py")
+        f"""
+import psutil
+pytestmark = served(models="s3", command={SCRIPTED_CONTAINER.split()!r})
 
-def test_one(localmme, tell):
-    tell(localmme.url)
-
-def test_two(localmme, tell):
-    tell(localmme.url)
-
-@served(max_loaded_models=1)
-def test_the_nearer_marker_adds_to_it(localmme, tell):
+def in_memory(localmme):
     for model in ("a.tar.gz", "b.tar.gz"):
         localmme.invoke(model, b"x")
-    tell(localmme.url, [model["target_model"] for model in localmme.models() if model["in_memory"]])
-
-class TestClass:
-    pytestmark = served(max_loaded_models=1)
-
-    @served(max_loaded_models=2)
-    def test_the_nearest_goes_first(self, localmme, tell):
-        for model in ("a.tar.gz", "b.tar.gz"):
-            localmme.invoke(model, b"x")
-        tell(localmme.url, [model["target_model"] for model in localmme.models() if model["in_memory"]])
-
-    def test_the_class_goes_before_the_module(self, localmme, tell):
-        tell(localmme.url)
-"""
-    )
-    result.assert_outcomes(passed=5)
-    (one,), (two,), (three, in_three), (four, in_four), (five,) = told()
-    assert one == two and three == five and len({one, three, four}) == 3
-    assert in_three == ["b.tar.gz"]
-    assert in_four == ["a.tar.gz", "b.tar.gz"]
-
-
-def test_a_test_may_have_an_emulator_of_its_own_and_one_that_was_stopped_is_replaced(run, told) -> None:
-    result = run(
-        """
-import os, psutil
-pytestmark = served(models="s3", handler="handler.py")
+    return [model["target_model"] for model in localmme.models() if model["in_memory"]]
 
 def test_shared(localmme, tell):
-    tell(localmme.url, 1)
+    tell(localmme.url, len(psutil.Process().children()))
 
 @served(shared=False)
-def test_own(localmme, tell):
+def test_of_its_own(localmme, tell):
     localmme.invoke("a.tar.gz", b"x")
     tell(localmme.url, len(psutil.Process().children()))
 
@@ -184,12 +176,27 @@ def test_shared_again(localmme, tell):
 def test_after_it_was_stopped(localmme, tell):
     tell(localmme.url, len(psutil.Process().children()))
     localmme.invoke("a.tar.gz", b"x")
+
+@served(max_loaded_models=1)
+def test_the_nearer_marker_adds_to_it(localmme, tell):
+    tell(localmme.url, in_memory(localmme))
+
+class TestClass:
+    pytestmark = served(max_loaded_models=1)
+
+    @served(max_loaded_models=2)
+    def test_the_nearest_goes_first(self, localmme, tell):
+        tell(localmme.url, in_memory(localmme))
+
+    def test_the_class_goes_before_the_module(self, localmme, tell):
+        tell(localmme.url)
 """
     )
-    result.assert_outcomes(passed=4)
-    (first, _), (own, during), (again, after), (_, replaced) = told()
-    assert own != first == again
+    result.assert_outcomes(passed=7)
+    (first, _), (own, during), (again, after), (another, replaced), (nearer, one), (nearest, two), (of_class,) = told()
+    assert first == again and nearer == of_class and len({first, own, another, nearer, nearest}) == 5
     assert (during, after, replaced) == (2, 1, 1)
+    assert one == ["b.tar.gz"] and two == ["a.tar.gz", "b.tar.gz"]
 
 
 def test_no_more_emulators_are_kept_than_a_few(run, told) -> None:
@@ -200,9 +207,9 @@ from localmme import pytest_plugin
 
 @pytest.fixture(autouse=True, scope="module")
 def a_few():
-    pytest_plugin.MOST_EMULATORS = 2
+    pytest_plugin.MOST_EMULATORS = 1
 
-@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("number", range(2))
 def test_each(localmme, tell, number):
     tell(len(psutil.Process().children()))
 
@@ -212,8 +219,8 @@ def described(request):
     request.node.add_marker(served(endpoint=False, s3="s3", limits={"drain_seconds": 1 + number}))
 """
     )
-    result.assert_outcomes(passed=3)
-    assert [count for (count,) in told()] == [1, 2, 2]
+    result.assert_outcomes(passed=2)
+    assert told() == [[1], [1]]
 
 
 @pytest.mark.parametrize(
@@ -226,7 +233,6 @@ def described(request):
         ('"s3"', ["does not take 's3'. It takes, by name: file, models*"]),
         ('models="s3", handler="none.py"', ["localmme: There is no handler file *tests/none.py*"]),
         ('models="none"', ["localmme: There is no directory *tests/none*"]),
-        ('models="s3", handler="handler.py", command="x"', ["*exclude each other*"]),
         ("", ["localmme: say what to serve, by @pytest.mark.localmme(models=...*"]),
     ],
 )
@@ -268,56 +274,14 @@ def test_a_number_that_is_none_is_an_error_that_says_so(run) -> None:
     result.stdout.fnmatch_lines("*localmme_max_loaded_models takes a number, not 'few'.*")
 
 
-def test_a_failed_test_shows_what_its_emulator_logged_meanwhile(run) -> None:
-    result = run(
-        """
-pytestmark = served(models="s3", handler="handler.py")
-
-def test_passes(localmme):
-    localmme.invoke("a.tar.gz", b"x")
-
-def test_fails(localmme):
-    localmme.invoke("b.tar.gz", b"fail")
-
-def test_without_an_emulator():
-    assert False
-"""
-    )
-    result.assert_outcomes(passed=1, failed=2)
-    output = result.stdout.str()
-    assert "the handler is asked to fail" in output and "RuntimeError: as asked" in output
-    assert output.count("-- localmme http://127.0.0.1:") == 1
-    section = output[output.index("-- localmme http://") :]
-    assert "loaded     b.tar.gz" in section and "a.tar.gz" not in section
-
-
-def test_the_environment_leads_applications_to_the_emulator_during_the_test(run) -> None:
-    result = run(
-        """
-import boto3, os
-
-@served(models="s3", handler="handler.py")
-def test_an_application(localmme_environment):
-    runtime = boto3.session.Session().client("sagemaker-runtime")
-    answer = runtime.invoke_endpoint(EndpointName="local", TargetModel="a.tar.gz", Body=b"x")
-    assert answer["Body"].read() == b"X"
-
-def test_afterwards():
-    assert "AWS_ENDPOINT_URL" not in os.environ
-"""
-    )
-    result.assert_outcomes(passed=2)
-
-
 def test_each_worker_of_xdist_has_its_own(run, told) -> None:
     result = run(
         """
 import time
 
 @pytest.mark.parametrize("number", range(6))
-@served(models="s3", handler="handler.py")
+@served(endpoint=False, s3="s3")
 def test_each(localmme, tell, number, worker_id):
-    assert localmme.invoke("a.tar.gz", b"x") == b"X"
     tell(worker_id, localmme.url)
     time.sleep(0.1)  # so that no worker does all of it
 """,
