@@ -1,5 +1,4 @@
 """SageMaker hosting, emulated: endpoints, instances, containers, models.
 
-What a person touches lives in the package ``localmme``; what it pretends to be lives here.
-Imports point one way: service -> hosting -> containers, artifacts -> limits, errors, events.
+What a person uses is in the package ``localmme``. docs/how-it-works.md shows the rooms of this one.
 """

@@ -1,4 +1,4 @@
-"""A timer that is set anew all the time and hardly ever goes off: an exchange's deadline, an idle connection's end."""
+"""A timer that is set often and rarely goes off, such as an exchange's deadline or the end of an idle connection."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from collections.abc import Callable
 class Alarm:
     """Calls ``ring`` at the time that was set last, on the event loop's clock.
 
-    To set it is mostly no more than to write the time down. The event loop's own timer is left as it is: if it goes off
-    too early, it is started again for the rest. A timer for each time took 3 us to start and to cancel.
+    Setting it mostly only stores the time. The event loop's own timer is left as it is: if it goes off too early, it is
+    started again for the rest. To start and cancel a timer for each time took 3 us.
     """
 
     __slots__ = ("_loop", "_ring", "_running_until", "_timer", "_when")
 
     def __init__(self, ring: Callable[[], None]) -> None:
-        """Made on the running event loop."""
+        """Must be created on the running event loop."""
         self._ring = ring
         self._loop = asyncio.get_running_loop()
         self._when = self._running_until = math.inf
         self._timer: asyncio.TimerHandle | None = None
 
     def set(self, when: float) -> None:
-        """Ring then, and at no other time."""
+        """Ring at that time, and at no other."""
         self._when = when
         if when < self._running_until:
             self._start()
@@ -34,7 +34,7 @@ class Alarm:
         self._when = math.inf
 
     def close(self) -> None:
-        """Do not ring, and leave no timer with the event loop."""
+        """Do not ring, and cancel the event loop's timer."""
         self._when = self._running_until = math.inf
         if self._timer is not None:
             self._timer.cancel()

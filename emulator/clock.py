@@ -1,4 +1,4 @@
-"""The one clock that hosting reads, so that a simulation can hand in another."""
+"""The one clock that hosting reads. A simulation can pass in another one."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Clock:
-    """The machine's time, unless something else is handed in. Both functions return seconds.
+    """The machine's time, unless other functions are passed in. Both return seconds.
 
-    What waits, waits by the event loop's time. Durations that users see are measured here: uvloop counts in whole
-    milliseconds.
+    Waiting uses the event loop's time. Durations that users see are measured here, as uvloop counts whole milliseconds.
     """
 
     now: Callable[[], float] = time.time  # since 1970

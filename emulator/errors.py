@@ -1,14 +1,14 @@
-"""What can go wrong anywhere in the emulator; other errors stand in the room that raises them.
+"""The errors that any room of the emulator may raise. Others are in the room that raises them.
 
 EmulatorError
-├── SetupError                     what the user asked for cannot work; the message says what to do
+├── SetupError                     what the user wants cannot work; the message says what to do
 ├── ArchiveError                   a model archive that cannot be read, or is not safe to extract
 ├── ContainerError                 a container did not start, died, hung, or its answer was invalid
 │   ├── ContainerTimeout           it did not answer in time
 │   └── ContainerUnreachable       it drops a connection
 │       └── ContainerNotReached    it accepts none: nothing was sent to it
-├── aws.errors.AwsError            what a request of an AWS service is answered with
-└── storage.errors.StorageError    what the directory that stands for S3 refuses
+├── aws.errors.AwsError            the error with which an AWS service answers a request
+└── storage.errors.StorageError    an error of the directory that stands for S3
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class EmulatorError(Exception):
 
 
 class SetupError(EmulatorError):
-    """What the user asked for cannot work; the message says what to do, in one line for each thing."""
+    """What the user wants cannot work. The message says what to do, one line for each problem."""
 
     exit_code = 1  # of the command that it ends
 

@@ -1,4 +1,4 @@
-"""What happened, as one stream: logs, counts, metrics and the state page all read it."""
+"""Events: what happened, as one stream, to which the terminal, the counts, the metrics and the logs listen."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Origin:
-    """Who an error or an event is about. Without names below the endpoint's, it is the endpoint itself."""
+    """What an error or an event is about. Without names below the endpoint's, it is the endpoint itself."""
 
     endpoint_name: str
     region: str
@@ -43,14 +43,14 @@ class EndpointStatus(Event):
 
 @dataclass(frozen=True, slots=True)
 class Warned(Event):
-    """Something works, but not as its user may think."""
+    """Something works, but perhaps not as its user expects."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class ImagePulling(Event):
-    """An image that the engine does not have is on its way; fraction 1 = it has come, or cannot be had."""
+    """An image is being pulled. Fraction 1 = the pull has ended, whether or not it was successful."""
 
     image: str
     fraction: float
@@ -63,7 +63,7 @@ class ContainerStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class ContainerStopped(Event):
-    """A container is gone without having been told to: it died, or it was replaced as unhealthy."""
+    """A container ended without being stopped: it died, or it was replaced as unhealthy."""
 
     reason: str
 
@@ -94,7 +94,7 @@ class ModelDeleted(Event):
 
 @dataclass(frozen=True, slots=True)
 class LoadStarted(Event):
-    """A model is on its way into memory: ModelLoaded or LoadFailed will follow, unless its container ends."""
+    """A model is being loaded: ModelLoaded or LoadFailed follows, unless its container ends."""
 
     target_model: str
 
@@ -188,7 +188,7 @@ class Events:
     """The stream of one origin. Listeners are called at once, on the event loop."""
 
     def __init__(self, origin: Origin = NOWHERE, parent: Events | None = None) -> None:
-        """What happens here happens in ``parent`` as well, and keeps its origin."""
+        """Events of this stream are published in ``parent`` as well, and keep their origin."""
         self.origin = origin
         self._parent = parent
         self._to_all: list[Listener] = []

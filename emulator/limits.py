@@ -1,4 +1,4 @@
-"""Every number that SageMaker documents, and the ones it does not but a host needs.
+"""Every limit that SageMaker documents, and those besides that a host needs.
 
 One place, so that a user can see them, correct them and (for tests and prototypes) shorten them:
 ``localmme serve --limit invocation_seconds=2``. The source of each number stands beside it:
@@ -78,7 +78,9 @@ class Limits:
             try:
                 value = kind(text)
             except ValueError:
-                raise SetupError(f"Limit {name} takes a number ({kind.__name__}), not {text!r}.") from None
+                raise SetupError(
+                    f"Limit {name} takes a {'whole number' if kind is int else 'number'}, not {text!r}."
+                ) from None
             if not value > 0:
                 raise SetupError(f"Limit {name} must be greater than 0, not {text}.")
             changes[name] = value

@@ -1,4 +1,4 @@
-"""How many files and connections this process may have open, and what is said when there are no more."""
+"""How many files and connections this process may have open, and the message when there are too many."""
 
 from __future__ import annotations
 

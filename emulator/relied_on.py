@@ -1,9 +1,9 @@
-"""What the emulator relies on inside other libraries: parts that they do not document, and may change without a word.
+"""The undocumented parts of other libraries on which the emulator relies. They may change in any version.
 
-A method that is overridden where nobody calls it any more would do nothing, silently. So the module that uses such
-parts looks for them before it does so, mostly when it is imported, and fails in words that name them. That imports
-nothing: the libraries are there by then. What the parts do is tried by the tests of the modules that use them;
-setup.cfg bounds the versions.
+An override of a method that the library no longer calls would silently do nothing. So a module that uses such parts
+looks for them first, mostly when it is imported, and fails with an error that names the missing ones. This imports
+nothing: the libraries have been imported by then. The tests of the modules show what the parts do; setup.cfg bounds the
+versions.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An emulator's state directory: every name in it, and which emulator lives there."""
+"""An emulator's state directory: every name in it, and which emulator uses it."""
 
 from __future__ import annotations
 
@@ -59,21 +59,21 @@ class StateDirectory:
         # There while the emulator may have containers on a Docker Engine, whose address it holds.
         self.engine_mark = path / "engine"
 
-    # Which emulator lives there
+    # Which emulator uses it
 
     def record(self) -> EmulatorRecord | None:
-        """The record of the emulator that lives there, or lived there last; None = there is none."""
+        """The record of the emulator that uses it, or used it last; None = no emulator has."""
         try:
             return EmulatorRecord(**json.loads(self.record_file.read_bytes()))
         except (OSError, ValueError, TypeError):
             return None
 
     def is_in_use(self) -> bool:
-        """Whether a process of an emulator lives there."""
+        """Whether a process of an emulator uses it."""
         return is_locked(self.lock)
 
     def living_emulator(self) -> EmulatorRecord | None:
-        """The emulator that lives there now. None also for one that has not opened its port yet."""
+        """The emulator that uses it now. None also for one that has not opened its port yet."""
         record = self.record() if self.is_in_use() else None
         # The lock may be held by one that is so new that the record is still the last one's.
         return record if record is not None and _runs(record.pid) else None
@@ -81,7 +81,7 @@ class StateDirectory:
     def wait_for_leftovers(self) -> None:
         """Return once nothing is left there of an emulator whose master was killed; says on stderr that it waits.
 
-        Returns at once when an emulator lives there: ``take`` then refuses.
+        Returns at once when an emulator uses it: ``take`` then refuses.
         """
         began, reported = time.monotonic(), False
         while self.is_in_use() and self.living_emulator() is None and time.monotonic() < began + LEFTOVERS_SECONDS:

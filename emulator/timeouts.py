@@ -1,7 +1,7 @@
-"""Waiting no longer than so long, for who may be cancelled meanwhile.
+"""Waiting with a time limit, for callers that may be cancelled while they wait.
 
-``asyncio.wait_for`` loses a cancellation that comes while what it waits for ends, on Python 3.10 and 3.11: who was
-cancelled once, as a deleted endpoint's supervision is, would go on for ever. ``asyncio.timeout`` is not in 3.10.
+On Python 3.10 and 3.11, ``asyncio.wait_for`` loses a cancellation that comes while the awaited task ends: the
+supervision of a deleted endpoint would never end. Python 3.10 has no ``asyncio.timeout``.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ TURNS = 5
 
 
 async def in_time(awaitable: Awaitable[T], seconds: float) -> T:
-    """What it returns, or raises. Raises asyncio.TimeoutError when that takes longer: then it has been cancelled.
+    """The awaitable's result. Raises what it raises, and asyncio.TimeoutError, after cancelling it, if it takes longer.
 
-    A caller who is cancelled meanwhile always gets its CancelledError, and the awaitable is cancelled with it, even
-    if it has just ended: who makes something that has to be closed must not rely on the result alone.
+    A caller that is cancelled meanwhile always gets its CancelledError, and the awaitable is cancelled too, even if it
+    has just ended. So an awaitable that opens something must not rely on its result being used to close it.
     """
     task = asyncio.ensure_future(awaitable)
     try:

@@ -62,7 +62,7 @@ class _File:
         else:
             for key in document:
                 if key != "Users":
-                    self._report((key,), "is not a key of this file: it has Users only")
+                    self._report((key,), "is not a key of this file: its only key is Users")
             users = [self._user(("Users", at), one) for at, one in enumerate(document["Users"])]
         if self._problems:
             in_order = sorted(self._problems, key=lambda problem: problem[0])
@@ -128,7 +128,7 @@ class _File:
                 if value in values[:at]:
                     first = self._source.line(("Users", values.index(value), member))
                     line = self._source.line(("Users", at, member))
-                    raise SetupError(f"{self._path}:{line}: {member}: is that of another user, on line {first}")
+                    raise SetupError(f"{self._path}:{line}: {member}: is already used by another user, on line {first}")
 
     def _report(self, place: Place, message: str) -> None:
         self._problems.append((self._source.line(place), place, message))

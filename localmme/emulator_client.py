@@ -112,7 +112,7 @@ def about(url: str) -> dict[str, Any]:
     except OSError:
         raise _not_running(url) from None
     if not isinstance(health, dict) or "region" not in health:
-        raise SetupError(f"What answers at {url} is no emulator. Name another address with --url.")
+        raise SetupError(f"What answers at {url} is not an emulator. Name another address with --url.")
     return health
 
 

@@ -91,9 +91,9 @@ def _text(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        raise SetupError(f"There is no file {path}. It would describe the endpoints to serve.") from None
+        raise SetupError(f"There is no file {path}. FILE describes endpoints, such as endpoint.yaml.") from None
     except IsADirectoryError:
-        raise SetupError(f"{path} is a directory. For a directory of models, use --models {path}.") from None
+        raise SetupError(f"{path} is a directory. Use --models {path} for a directory of models.") from None
     except OSError as error:
         raise SetupError(f"{path} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError as error:
@@ -178,7 +178,7 @@ class _File:
 
     def _check_name(self, place: Place, name: str, taken: dict[str, Place]) -> None:
         if name in taken:
-            self._report(place, f"is the name of another one, on line {self._source.line(taken[name])}")
+            self._report(place, f"is already used, on line {self._source.line(taken[name])}")
         elif name:
             taken[name] = place
 

@@ -47,7 +47,7 @@ def start_requests(
     if sum(map(bool, (handler, command, image))) > 1:
         raise SetupError("--handler, --command and --image exclude each other: each says what runs as the container.")
     if gpus and not image:
-        raise SetupError("--gpus goes with --image: a local process sees the machine's GPUs as they are.")
+        raise SetupError("--gpus needs --image: a local process sees all GPUs of this machine.")
     variables = dict(name_and_value("--env", text) for text in environment)
     if workers_per_model is not None:
         # The Inference Toolkit and the embedded server both read this variable. SageMaker does not set it.
@@ -134,5 +134,5 @@ def _gpus(text: str | None) -> int:
 def _positive_size(option: str, text: str) -> int:
     size = parse_size(text)
     if size <= 0:
-        raise SetupError(f"{option} must be more than nothing, not {text}.")
+        raise SetupError(f"{option} must be greater than 0, not {text}.")
     return size

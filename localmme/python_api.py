@@ -217,7 +217,7 @@ class Emulator:
             if predicate(state):
                 return state
             if time.monotonic() > deadline:
-                raise TimeoutError(f"It was not true within {timeout_seconds:g} s. The last state: {state}")
+                raise TimeoutError(f"The predicate was not true within {timeout_seconds:g} s. The last state: {state}")
             time.sleep(STATE_POLL_SECONDS)
 
     def logs(self) -> str:

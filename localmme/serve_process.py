@@ -48,7 +48,7 @@ def launch(arguments: list[str], directory: StateDirectory, stdin: int) -> subpr
     """
     there = directory.living_emulator()
     if there is not None:
-        raise SetupError(f"An emulator lives in {directory.path} already, at {there.url}. Stop it, or name another.")
+        raise SetupError(f"The emulator at {there.url} uses {directory.path}. Stop it, or name another directory.")
     command = [sys.executable, "-c", PROGRAM, str(Path(__file__).parents[1]), "serve", f"--state-dir={directory.path}"]
     try:
         private_directory(directory.path)

@@ -1,4 +1,4 @@
-"""A YAML file as plain values, and the line on which each of them stands."""
+"""A YAML file as plain values, and the line of each of them."""
 
 from __future__ import annotations
 

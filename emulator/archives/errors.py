@@ -1,4 +1,4 @@
-"""SageMaker's words for a model archive that cannot be fetched. Without a source, they are ours."""
+"""The errors for a model archive that cannot be fetched, in SageMaker's words. Those without a source are our own."""
 
 from __future__ import annotations
 
@@ -26,5 +26,5 @@ class ArchiveUnavailable(AwsError):
 
 
 def too_many_open_files() -> AwsError:
-    """The emulator may open no file more."""
+    """The emulator has too many files open."""
     return AwsError("ServiceUnavailable", 503, f"{too_many()}.")

@@ -46,7 +46,7 @@ _short.maxstring = 200
 
 @dataclass(frozen=True)
 class Extracted:
-    """The outcome of an extraction.
+    """The result of an extraction.
 
     size_bytes: of all its files, holes included.
     files: its members, and the directories that only the names of its members imply.
@@ -57,7 +57,7 @@ class Extracted:
 
 
 def extract(archive: BufferedReader[Any], directory: Path, *, max_bytes: int, max_files: int) -> Extracted:
-    """Extract a model.tar.gz, read once and from where it is, into ``directory``.
+    """Extract a model.tar.gz into ``directory``, reading it once, as a stream.
 
     ``directory`` must not exist yet; its parent must.
 
@@ -187,7 +187,7 @@ class _Stream:
 
 
 class _DiscardingStream(_Stream):
-    """The same for a look at an archive: files stay empty."""
+    """A stream for examining an archive: files stay empty."""
 
     def copy(self, size: int, file: int) -> None:
         while size > 0:
@@ -198,7 +198,7 @@ class _DiscardingStream(_Stream):
 
 
 def _members(stream: _Stream) -> Iterator[tarfile.TarInfo]:
-    """The members, in order. The data of a file must be read from ``stream`` before the next member is."""
+    """The members, in order. A file's data must be read from ``stream`` before the next member."""
     try:
         tar = tarfile.TarFile(fileobj=stream)  # type: ignore[arg-type]
         # Python 3.10 fails at the next() of an empty tar.
@@ -303,7 +303,7 @@ class _Tree:
     def _add_hard_link(self, name: str, member: tarfile.TarInfo) -> None:
         target = _name(member.linkname)
         if target not in self._links and not os.path.isfile(self._path(target)):
-            raise ArchiveError(f"{_short.repr(name)} is linked to {_short.repr(target)}, which is no file before it.")
+            raise ArchiveError(f"{_short.repr(name)} is linked to {_short.repr(target)}, which is not an earlier file.")
         if target == name:  # tar writes this when a file was named twice
             return
         path = self._place(name)

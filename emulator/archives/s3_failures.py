@@ -25,7 +25,7 @@ def is_not_there(error: Exception) -> bool:
 
 
 def is_refused(error: Exception) -> bool:
-    """Whether S3 says that these credentials may not do that; without the right to list, of a missing object too."""
+    """Whether S3 denies access to these credentials. Without the right to list, it does so for a missing object too."""
     return _status(error) == 403 and _code(error) not in BAD_CREDENTIALS
 
 
@@ -45,7 +45,7 @@ def problem(error: Exception, url: S3Url, endpoint: str) -> str:
         return f"{url} cannot be read: {error}. Check AWS_PROFILE."
     if isinstance(error, exceptions.BotoCoreError) and any(word in name for word in CREDENTIAL_ERRORS):
         return (
-            f"{url} cannot be read: no AWS credentials could be had ({name}). Set AWS_PROFILE, or AWS_ACCESS_KEY_ID "
+            f"{url} cannot be read: no AWS credentials were found ({name}). Set AWS_PROFILE, or AWS_ACCESS_KEY_ID "
             "and AWS_SECRET_ACCESS_KEY; or sign in with aws configure or aws sso login."
         )
     if isinstance(error, exceptions.ResponseStreamingError | exceptions.IncompleteReadError | EOFError):
@@ -71,7 +71,7 @@ def _refusal(error: Any, url: S3Url, place: str) -> str:
 
 
 def _no_s3(url: S3Url, place: str) -> str:
-    return f"{url} cannot be read: what answers{place} is no S3. Check where S3 is said to be{_environment()}."
+    return f"{url} cannot be read: what answers{place} is not S3. Check the address of S3{_environment()}."
 
 
 def _environment() -> str:

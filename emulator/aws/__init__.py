@@ -1,1 +1,1 @@
-"""What AWS's services have in common: names of resources, and requests that can be read in one way only."""
+"""What AWS's services have in common on the wire: requests, errors, names of resources."""

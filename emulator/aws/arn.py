@@ -1,4 +1,4 @@
-"""The names of AWS resources, as they are in a region's partition: every ARN of the emulator is made here."""
+"""ARNs, the names of AWS resources, by the partition of their region. Every ARN of the emulator is made here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ASGI, as all applications of the emulator use it: its types, a request's body read, an answer sent."""
+"""ASGI for all applications of the emulator: its types, reading a request's body, sending an answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decimal numbers as strangers write them.
+"""Decimal numbers in requests, where any text may be sent.
 
 ``int`` takes the digits of all scripts, signs and underscores, and raises for more than 4,300 digits.
 """

@@ -1,4 +1,4 @@
-"""A request's JSON, read so that nobody else could read it in another way.
+"""Reads a request's JSON, and refuses what another parser could read in another way.
 
 Whoever authorises a request and whoever executes it must see the same: of ``{"ModelName": "a", "ModelName": null}``
 one parser takes the first name and another one the last.
@@ -15,7 +15,7 @@ MOST_LEVELS = 100  # [ours] of lists and objects in each other; no operation has
 
 
 def parsed(body: bytes) -> Any:
-    """What a body says. A member that is null is as if it were not there. Raises SerializationException."""
+    """The document in a body. A member that is null counts as missing. Raises SerializationException."""
     try:
         document = json.loads(body or b"{}", object_pairs_hook=_members)
         # Half of a surrogate pair, which JSON can escape, is in no text that can be kept or handed on.

@@ -1,4 +1,4 @@
-"""What a request needs to be allowed, in IAM's words."""
+"""The permissions that a request requires, in IAM's words."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Context = Mapping[str, tuple[str, ...]]  # a request's condition keys, in lower 
 
 @dataclass(frozen=True)
 class RequiredPermission:
-    """One thing that a request needs to be allowed."""
+    """One permission that a request requires."""
 
     action: str  # service:Operation
     resource: str  # an ARN; * where the action is about no resource

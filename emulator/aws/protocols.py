@@ -1,4 +1,4 @@
-"""How an error goes on the wire: the protocols of AWS's services, with one writer for each. [api] Smithy's and S3's."""
+"""The protocols of AWS's services, and how each of them writes an error. [api] Smithy's and S3's."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST_CBOR_BYTES = 0xFFFF  # [ours] of a text
 
 
 class Protocol(enum.Enum):
-    """How a service's requests and answers are written. NONE is for what is for no service."""
+    """How a service's requests and answers are written. NONE is for requests that are for no service."""
 
     REST_JSON = enum.auto()  # SageMaker Runtime, and the emulator's own pages
     JSON = enum.auto()  # JSON 1.0 and 1.1: SageMaker, ECR, CloudWatch Logs; CloudWatch, of some SDKs
@@ -30,7 +30,7 @@ class Protocol(enum.Enum):
 
 
 def protocol_of(request: AwsRequest) -> Protocol:
-    """What a request's service speaks; where it speaks several, or is not known, what the request looks like."""
+    """The protocol of a request's service; if it has several, or is unknown, the one that the request looks like."""
     service = request.service
     if service == "runtime" or request.path.startswith(PAGES):
         return Protocol.REST_JSON

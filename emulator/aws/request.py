@@ -1,4 +1,4 @@
-"""One request to an AWS service, read once: the gateway, access control and the service look at the same."""
+"""One request to an AWS service, read once: the gateway, access control and the service use the same object."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class AwsRequest:
 
     @functools.cached_property
     def id(self) -> str:
-        """By what the answer names the request, in the form of its service."""
+        """The request's id in its answer, in the form of its service."""
         return f"{random.getrandbits(64):016X}" if self.service.startswith("s3") else new_request_id()
 
     @property
@@ -81,7 +81,7 @@ class AwsRequest:
 
     @property
     def address(self) -> str:
-        """The address of this machine that it has come to."""
+        """The address of this machine at which the request arrived."""
         return (self.scope.get("server") or ("",))[0]
 
     @property
@@ -185,7 +185,7 @@ Service = Callable[[AwsRequest, Receive, Send], Awaitable[None]]
 
 
 def new_request_id() -> str:
-    """That of a request to another service than S3: a UUID of version 4.
+    """The id of a request to any service but S3: a UUID of version 4.
 
     Not from os.urandom, as it has to be unique, not secret; not by ``uuid``, which takes three times as long.
     """

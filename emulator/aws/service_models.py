@@ -1,4 +1,4 @@
-"""What SageMaker's API takes: values checked against the API's own model, as botocore ships it. [api]"""
+"""Checks values against the model of SageMaker's API that comes with botocore. [api]"""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def input_shape_name(operation: str) -> str:
 
 
 def problems(of: Shape, value: Any, place: Place = ()) -> Iterator[Problem]:
-    """All that is wrong with a value, made of what JSON has. ``place`` is where the value itself stands."""
+    """All that is wrong with a value of JSON's types. ``place`` is the place of the value itself."""
     kind = of.type_name
     if kind in _TYPES:
         words, fits = _TYPES[kind]
@@ -191,7 +191,7 @@ def described(value: Any) -> str:
 
 
 def not_among(value: str, allowed: Sequence[str]) -> str:
-    """What to say of a value that is none of those allowed: the alternatives, or those near it if they are many."""
+    """The message for a value that is not allowed: the alternatives, or the similar ones if they are many."""
     if len(allowed) <= LISTED_AT_MOST:
         return f"must be {' or '.join(allowed)}, not {described(value)}"
     advice = did_you_mean(value, allowed)

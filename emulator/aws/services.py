@@ -1,4 +1,4 @@
-"""The names that a service of AWS has: in signatures, in policies and APIs' models, on the wire, among people."""
+"""The names of each AWS service: in signatures, in policies, in API models, on the wire, and for people."""
 
 from __future__ import annotations
 

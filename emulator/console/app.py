@@ -40,7 +40,7 @@ def flask_application(
     region: str,
     loop: asyncio.AbstractEventLoop,
 ) -> Flask:
-    """A WSGI application that runs in threads, and gets everything that it shows from the event loop."""
+    """A WSGI application that runs in threads. Everything that it shows comes from the event loop."""
     from flask import Flask, abort, jsonify, request
 
     app = Flask(__name__, static_folder=None)

@@ -1,1 +1,1 @@
-"""How a container runs, and how it is spoken to."""
+"""How a container runs, and how it is called."""

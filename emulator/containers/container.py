@@ -1,4 +1,4 @@
-"""The small interface by which hosting speaks to a container, however it runs."""
+"""The interface through which hosting uses a container, however it runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LogSink = Callable[[str], None]  # takes one line of a container's output, witho
 
 @dataclass(frozen=True)
 class ContainerSettings:
-    """What the platform gives a container: the same for each run of it."""
+    """What the platform sets for a container, for all of its runs."""
 
     name: str  # as SageMaker calls it: in a model of several containers, its host name
     environment: Mapping[str, str]
@@ -62,7 +62,7 @@ class Container(abc.ABC):
 
     @abc.abstractmethod
     async def cpu_seconds(self) -> float | None:
-        """Seconds of processor time that it has used, all cores together; None where that cannot be told."""
+        """Seconds of processor time that it has used, all cores together; None if unknown."""
 
     def contract(self, limits: Limits) -> ContainerContract:
         """A client of it, once it is started; to be closed by the caller."""

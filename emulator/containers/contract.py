@@ -66,7 +66,7 @@ def invocation_path(model_name: str) -> str:
 
 
 class ContainerContract:
-    """Speaks the contract to one running container. Every call may raise ContainerError (see errors)."""
+    """Calls one running container by the contract. Every call may raise ContainerError (see errors)."""
 
     def __init__(self, host: str, port: int, limits: Limits, socket: Path | None = None) -> None:
         self._pool = ConnectionPool(host, port, limits.connect_seconds, socket)

@@ -8,7 +8,7 @@ from emulator.errors import ContainerError
 
 
 def words_of(body: str) -> str:
-    """What a container says in the body of an error: the message in it, if it is Multi Model Server's JSON."""
+    """A container's message in the body of an error; if it is Multi Model Server's JSON, the message in that."""
     try:
         return str(json.loads(body)["message"])
     except (ValueError, KeyError, TypeError):
@@ -26,5 +26,5 @@ def refusal_explained(status: int, message: str) -> ContainerError:
 
 
 def label_missing(image: str, label: str) -> str:
-    """What CreateModel says of an image without a capability that the model needs."""
+    """CreateModel's error for an image without a label that the model needs."""
     return f"Your Ecr Image {image} does not contain required {label} Docker label(s)."

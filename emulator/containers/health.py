@@ -1,4 +1,4 @@
-"""The wait for a started container's first health: it is checked again and again until it is healthy, or given up."""
+"""Waits for a started container: checks its health until it is healthy, has ended, or has taken too long."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Outcome(enum.Enum):
 
 @dataclass(frozen=True)
 class FirstHealth:
-    """How the wait ended, and why so."""
+    """How the wait ended, and why."""
 
     outcome: Outcome
     detail: str = ""  # ENDED: how the container did, in words that follow "it". TIMED_OUT: what was wrong at last

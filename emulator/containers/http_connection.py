@@ -177,7 +177,7 @@ class HttpConnection(asyncio.Protocol):
             self._fail(ContainerError(f"the head of the container's answer is over {HEAD_BYTES} bytes"))
 
     def _distrust(self) -> None:
-        """More has come than the answer. Nobody asked for it: it is nobody's, and the connection is of no use."""
+        """Data came that no request is waiting for. It is discarded, and the connection is not used again."""
         self.reusable = False
         self.close()
 
@@ -197,7 +197,7 @@ class HttpConnection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         if self._done:
-            raise httptools.HttpParserError("one answer behind the other")
+            raise httptools.HttpParserError("a second answer to one request")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._head_done:  # a trailer, which is no header of the answer [RFC 9110, 6.5.1]

@@ -52,7 +52,7 @@ def new_container(
     engine: Engine,
     check_labels: bool = True,
 ) -> Container:
-    """One run of it, which is not started yet. Nothing of Docker is imported for a command.
+    """A new run of a container, not started yet. Nothing of Docker is imported for a command.
 
     ``warn`` takes what its user should know of an image; ``check_labels=False`` also runs one that does not say what it
     is capable of.

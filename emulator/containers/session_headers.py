@@ -1,4 +1,4 @@
-"""What a container's answer says of stateful sessions: that one is open from now on, or closed.
+"""Reads the headers by which a container opens and closes stateful sessions.
 
 [dg] "Stateful sessions with Amazon SageMaker AI models": the model makes a session's id and says until when it lasts,
 both in a header of its answer, and closes it by another header.

@@ -1,4 +1,4 @@
-"""Sockets in a private directory, at which no other user of the machine can call a container."""
+"""Unix sockets in a private directory, where no other user of the machine can call a container."""
 
 from __future__ import annotations
 

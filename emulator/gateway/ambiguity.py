@@ -1,4 +1,4 @@
-"""Heads of requests that could be read in more than one way: AWS refuses them, and so does the emulator.
+"""Refuses requests whose head could be read in more than one way, as AWS does.
 
 Who reads only the first of two headers, and who reads only the last, would not see the same request.
 """
@@ -18,7 +18,7 @@ REPEATABLE = b"x-amz-meta-"
 
 
 def check_head(request: AwsRequest) -> None:
-    """Raises Denial for what a request says twice, or contradicts."""
+    """Raises Denial when a head says something twice, or contradicts itself."""
     headers = dict(request.raw_headers)
     if len(headers) < len(request.raw_headers):
         _check_repeated(request.raw_headers)
@@ -40,7 +40,7 @@ def _check_repeated(headers: Headers) -> None:
 
 
 def has_two_credentials(headers: HeadersByName) -> bool:
-    """By the first Credential a service is told apart from others; by the last one, the signature is verified."""
+    """The first Credential decides which service it is; the last one is used to verify the signature."""
     authorization = headers.get(b"authorization", b"")
     return authorization.startswith(b"AWS4-") and authorization.count(b"Credential=") > 1
 

@@ -1,4 +1,4 @@
-"""One port, several services. What happens to a request is a list, top down: it is recognized, authorized, served."""
+"""One port for several services. Each request is recognized, authorized and served, in this order."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Gateway:
         guard: WebGuard,
         access: AccessControl | None = None,
     ) -> None:
-        """``console`` has the emulator's own pages, and an answer to what is for no service."""
+        """``console`` has the emulator's own pages, and the answer to requests for no service."""
         self._runtime = runtime
         self._sagemaker = sagemaker
         self._s3 = s3
@@ -103,7 +103,7 @@ class Gateway:
         return self._runtime.respond(new_request_id(), "POST", target.decode(), headers, body)
 
     async def _recognize(self, request: AwsRequest) -> Service:
-        """What serves a request. It has its ``service`` then.
+        """The application that serves a request. Sets the request's ``service``.
 
         SageMaker Runtime is known by its path, SageMaker by its header, S3 by its signature or its buckets, another AWS
         service by its signature or its target.
@@ -130,7 +130,7 @@ class Gateway:
         return self._serve_page if request.service in ("", "s3", "sagemaker") else self._moto_services
 
     async def _authorize(self, request: AwsRequest, receive: Receive) -> Receive:
-        """What the request's body is to be received from. Raises AwsError."""
+        """The ``receive`` from which the service reads the body. Raises AwsError."""
         if self._access is None or not request.service:
             return receive
         return await self._access.admit(request, receive)
@@ -161,7 +161,7 @@ class Gateway:
             await asyncio.wait(self._under_way)
 
     async def refuse(self, scope: Scope, send: Send, error: AwsError) -> None:
-        """Answer so, in the form of the service that the request is for."""
+        """Answer with this error, in the form of the request's service."""
         request = AwsRequest(scope)
         await self._recognize(request)
         await send_last(request, error, protected(send, NO_PAGE))

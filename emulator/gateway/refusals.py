@@ -1,4 +1,4 @@
-"""Answers that no service gives: to what is not HTTP, to what is not admitted, and when the emulator ends."""
+"""Refusals before any service: of what is not HTTP, of what is not admitted, and when the emulator ends."""
 
 from __future__ import annotations
 

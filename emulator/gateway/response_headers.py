@@ -1,4 +1,4 @@
-"""The last thing that happens to an answer: no header breaks out of its line, and no page of it counts as ours.
+"""The last step of every answer: safe headers, so that no browser treats it as a page of the emulator.
 
 What callers say comes back in headers: in S3's metadata, in its ``response-*`` parameters, in what containers answer.
 """
@@ -24,7 +24,7 @@ NO_PAGE: Headers = [
 
 
 def safe(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
-    """Headers of which each is one line, without those that let other pages read the answer."""
+    """Headers of one line each, without those that let other pages read the answer."""
     sent = [header for header in headers if _is_sent(header[0])]
     # All at once: hardly ever is there anything to be found.
     if CONTROLS.search(b"".join([value for _, value in sent])):

@@ -1,4 +1,4 @@
-"""The first thing that happens to a request: is it for this emulator, and is it not a web page's?
+"""The first step of every request: it must be addressed to this emulator, and not come from a web page.
 
 A browser runs pages of anybody on the developer's machine, and lets them send requests to it. It says which page sent
 one (Origin, Referer, Sec-Fetch-Site), and for which name (Host): by DNS, a page can have its own name lead here and
@@ -78,7 +78,9 @@ class WebGuard:
     def _admit(self, headers: Headers, address: str) -> bytes:
         hosts = [value for name, value in headers if name == b"host"]
         if len(hosts) != 1:
-            raise not_admitted(400, f"A request has one Host header, and this one has {len(hosts) or 'none'}.")
+            raise not_admitted(
+                400, f"A request must have exactly one Host header, and this one has {len(hosts) or 'none'}."
+            )
         host = hosts[0]
         if not self._is_ours(host, address):
             raise _not_ours(host)
@@ -97,8 +99,8 @@ class WebGuard:
         if any(value not in HARMLESS_SITES for name, value in headers if name == b"sec-fetch-site"):
             raise not_admitted(
                 403,
-                "Web pages may not call this emulator, nor lead to it, and a browser says that one does "
-                "(Sec-Fetch-Site). Type the address into the browser instead. If the page is your own, start the "
+                "Web pages may not call this emulator, nor link to it. The browser's header Sec-Fetch-Site says that a "
+                "page made this request. Type the address into the browser instead. If the page is your own, start the "
                 "emulator with --allow-origin and the page's origin, such as --allow-origin http://localhost:3000.",
             )
         return b""
@@ -106,7 +108,7 @@ class WebGuard:
     def _is_ours_uncached(self, host: bytes, address: str) -> bool:
         match = AUTHORITY.fullmatch(host.decode("latin-1").lower())
         if match is None:
-            raise not_admitted(400, f"The Host header is not a host and a port: {_shown(host)}.")
+            raise not_admitted(400, f"The Host header is not HOST or HOST:PORT: {_shown(host)}.")
         name = match["literal"] or match["name"].removesuffix(".")
         literal = _literal(name)
         if literal is not None and (literal.is_loopback or literal == _literal(address)):
@@ -123,7 +125,7 @@ class WebGuard:
         )
 
     def _warn(self, message: str) -> None:
-        """Tell the terminal as well, once: a page's author sees in the browser only that there was an error."""
+        """Warn in the terminal as well, once: the browser shows a page's author only that there was an error."""
         if message not in self._warned and len(self._warned) < MOST_WARNINGS:
             self._warned.add(message)
             log.warning("Refused a request: %s", message)
@@ -202,14 +204,14 @@ def _page_of(origin: bytes) -> Denial:
 
 
 def _shown(sent: bytes) -> str:
-    """What a caller sent, fit for a terminal."""
+    """A caller's text, made safe for a terminal."""
     text = sent.decode("latin-1")
     text = text if len(text) <= TOLD_CHARACTERS else text[:TOLD_CHARACTERS] + "..."
     return "".join(letter if letter.isascii() and letter.isprintable() else "?" for letter in text) or "nothing"
 
 
 def preflight(scope: Scope) -> Headers | None:
-    """What a browser is told that asks whether an allowed page may send a request; None for another request.
+    """The answer to a browser's preflight for an allowed page; None for any other request.
 
     [Fetch standard, "CORS protocol"]
     """

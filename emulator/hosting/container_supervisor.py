@@ -90,14 +90,14 @@ class ContainerSupervisor(abc.ABC):
         """One health check as the platform makes it. Raises ContainerError."""
 
     def _on_healthy(self, container: Container) -> None:  # noqa: B027
-        """A run of the container is healthy; ``self._contract`` speaks to it."""
+        """A run of the container is healthy; ``self._contract`` calls it."""
 
     def _on_unhealthy(self) -> None:  # noqa: B027
-        """That run is over."""
+        """The healthy run has ended."""
 
     @abc.abstractmethod
     async def _prepare(self, invocation: Invocation, deadline: float) -> ContainerInvocation:
-        """Get ready what the invocation needs, and keep it until ``_release``."""
+        """Prepare what the invocation needs, and keep it until ``_release``."""
 
     def _release(self, begun: ContainerInvocation) -> None:  # noqa: B027
         """The invocation is over."""
@@ -137,7 +137,7 @@ class ContainerSupervisor(abc.ABC):
         return await self._container.memory_used() if self.healthy and self._container else 0
 
     async def cpu_seconds(self) -> float | None:
-        """Seconds of processor time that this run of the container has used; None where that cannot be told."""
+        """Seconds of processor time that this run of the container has used; None if unknown."""
         return await self._container.cpu_seconds() if self.healthy and self._container else None
 
     async def metrics(self, path: str) -> Answer:

@@ -1,4 +1,4 @@
-"""What was asked for: the parts of CreateModel and CreateEndpointConfig that matter here, checked and complete."""
+"""Definitions of what to host: the parts of CreateModel and CreateEndpointConfig that matter here, checked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ONLY_VARIANT_NAME = "AllTraffic"  # what the SageMaker SDK calls the only varian
 
 @dataclass(frozen=True)
 class Resources:
-    """What an instance has to offer. Sizes in bytes."""
+    """The resources of an instance. Sizes in bytes."""
 
     memory_bytes: int
     storage_bytes: int
@@ -35,7 +35,7 @@ class Caching:
 
 @dataclass(frozen=True)
 class MetricsEndpoint:
-    """Where a container has its own metrics, and how often they are read."""
+    """Where a container's own metrics are, and how often they are read."""
 
     path: str
     seconds: float

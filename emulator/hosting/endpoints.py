@@ -1,4 +1,4 @@
-"""The endpoints that there are now, by name, and what is being done to them in the background."""
+"""The hosted endpoints by name, and the work on them in the background."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Endpoints:
             del self._endpoints[endpoint.definition.name]
 
     def in_background(self, work: Coroutine[Any, Any, None]) -> None:
-        """Have something done that nobody waits for. ``stop`` cancels it."""
+        """Run a coroutine for which nobody waits. ``stop`` cancels it."""
         task = asyncio.create_task(work)
         self._work.add(task)
         task.add_done_callback(self._has_ended)

@@ -1,4 +1,4 @@
-"""What an invocation, and a change of an endpoint, fail with in hosting: SageMaker's words.
+"""The errors of invocations and of changes of an endpoint, in SageMaker's words.
 
 Those seen in public reports are SageMaker's; those under "ours" are our own choice, because SageMaker's answer to the
 same mistake is not public.

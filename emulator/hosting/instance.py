@@ -90,7 +90,7 @@ class Instance:
         return sum(await asyncio.gather(*(container.memory_used() for container in self._containers)))
 
     async def _observe(self, since: float) -> None:
-        """Tell, again and again, what the containers use."""
+        """Publish, again and again, what the containers use."""
         resources, used_before = self._definition.resources, 0.0
         while True:
             try:

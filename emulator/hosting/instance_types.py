@@ -1,4 +1,4 @@
-"""The instance types that SageMaker hosts on, and how large each is.
+"""The instance types on which SageMaker hosts, and their sizes.
 
 The figures are those of the EC2 type of the same name. ``gpus`` counts GPUs only: Inferentia, Trainium
 and Gaudi accelerators are not GPUs.
@@ -51,8 +51,8 @@ def instance_type(name: str) -> InstanceType:
     known = instance_types()
     if name in known:
         return known[name]
-    advice = similar_instance_type(name) or "they are named as in ml.m5.xlarge."
-    raise SetupError(f"Unknown instance type {name!r}: {advice} For a size of your own, give --memory instead.")
+    advice = similar_instance_type(name) or "a name looks like ml.m5.xlarge."
+    raise SetupError(f"Unknown instance type {name!r}: {advice} For any other size, use --memory instead.")
 
 
 def similar_instance_type(name: str) -> str:
@@ -69,7 +69,7 @@ def unfit_for_many_models(name: str) -> str:
 
 
 def resources_of(instance_type_name: str | None, storage_bytes: int) -> Resources:
-    """What an instance of that type has to offer, or this machine. Raises SetupError for a type that is none."""
+    """The resources of an instance of that type, or of this machine. Raises SetupError for an unknown type."""
     import psutil
 
     if instance_type_name:

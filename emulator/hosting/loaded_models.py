@@ -30,7 +30,7 @@ from emulator.timeouts import in_time
 
 @dataclass(frozen=True)
 class MemoryBudget:
-    """How much a container may take, and how its use is read."""
+    """How much memory a container may take, and how its use is read."""
 
     budget_bytes: int
     used: Callable[[], Awaitable[int]]  # bytes in use now
@@ -298,13 +298,13 @@ class LoadedModels:
         if not present:
             return None
         if self._memory.max_models is not None and present >= self._memory.max_models:
-            return f"{self._memory.max_models} models are the most that may be loaded"
+            return f"{self._memory.max_models} models are loaded, the most that are allowed"
         if wanted + self._reserved > self._memory.budget_bytes * self._limits.memory_watermark:
             return "memory pressure"
         return None
 
     def _models_present(self) -> int:
-        """How many models the container has, or has to do with."""
+        """How many models are in the container, or on their way in or out."""
         return len(self.models) + self._loading + len(self._unloads)
 
     def _expected_bytes(self, stored: StoredModel, used: int) -> int:
@@ -321,7 +321,7 @@ class LoadedModels:
         return max(stored.size_bytes, guess)
 
     async def _wait_until_freed(self, until: float) -> bool:
-        """Wait until something became idle or left; False if that time comes before."""
+        """Wait until a model became idle or left; False if the time is over before."""
         self._freed.clear()
         try:
             await in_time(self._freed.wait(), max(0.0, until - asyncio.get_running_loop().time()))
@@ -352,7 +352,7 @@ class LoadedModels:
         return task
 
     async def _unload(self, model: LoadedModel, reason: str) -> None:
-        """Without a reason, it is one that failed to load."""
+        """``reason`` is empty for a model that failed to load."""
         try:
             if model.idle is not None:
                 await model.idle
@@ -371,7 +371,7 @@ class LoadedModels:
             self._freed.set()
 
     async def _unload_from_container(self, model: LoadedModel) -> bool:
-        """Tell the container to unload a model; whether it is gone as far as the container says."""
+        """Have the container unload a model; whether it is gone, according to the container."""
         try:
             answer = await self._contract.unload(model.name, model.target_model)
         except ContainerError:

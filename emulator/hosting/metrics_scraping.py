@@ -1,4 +1,4 @@
-"""A container's own metrics, which the platform reads where the model's ContainerMetricsConfig says. [api]
+"""Reads a container's own metrics, where the model's ContainerMetricsConfig says. [api]
 
 SageMaker publishes them as OpenTelemetry metrics, which PromQL asks for; CloudWatch's own calls, which are emulated
 here, do not know them. So they are read, and it is told when there is nothing to publish.
@@ -22,7 +22,7 @@ Ask = Callable[[str], Awaitable[Answer]]  # GET of a path; raises ContainerError
 
 
 async def scrape(endpoint: MetricsEndpoint, ask: Ask, events: Events) -> None:
-    """Read the metrics again and again, until cancelled. What is wrong with them is told when it is something else."""
+    """Read the metrics again and again, until cancelled. A problem is reported once, until it changes."""
     told = ""
     while True:
         try:
@@ -47,5 +47,5 @@ def problem_of(answer: Answer) -> str:
     lines = [line for line in answer.body.split(b"\n") if line.strip() and not line.startswith(b"#")]
     wrong = next((line for line in lines if not _SAMPLE.fullmatch(line.rstrip(b"\r"))), None)
     if wrong is not None:
-        return f"{wrong[:80].decode('utf-8', 'replace')!r} is no sample of Prometheus' text format"
+        return f"{wrong[:80].decode('utf-8', 'replace')!r} is not a sample of Prometheus' text format"
     return "" if lines else "there is no sample in the answer"

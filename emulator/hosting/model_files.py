@@ -67,7 +67,7 @@ class ModelFiles:
         return await asyncio.to_thread(self._versions, target_models)
 
     def close(self) -> None:
-        """Break off what is being downloaded."""
+        """Cancel the downloads under way."""
         self._source.close()
 
     def _clear(self) -> None:

@@ -38,7 +38,7 @@ class ModelInvocation(ContainerInvocation):
 
 
 class MultiModelContainer(ContainerSupervisor):
-    """Sends each invocation to its model, and has the model loaded before."""
+    """Sends each invocation to its model, after loading the model if necessary."""
 
     def __init__(
         self,

@@ -24,7 +24,7 @@ class Entry(Protocol):
         """The answer of the last container, or of the one that the caller named."""
 
     async def invoke_stream(self, invocation: Invocation, deadline: float) -> StreamedAnswer:
-        """The same, streamed. The caller must close the answer."""
+        """The streamed form of ``invoke``. The caller must close the answer."""
 
 
 def entry_to(containers: Sequence[ContainerSupervisor], direct: bool) -> Entry:
@@ -50,7 +50,7 @@ class Pipeline:
             raise unreached.error from None
 
     async def invoke_stream(self, invocation: Invocation, deadline: float) -> StreamedAnswer:
-        """The same, streamed by the last container; the others have to answer before."""
+        """The last container's answer as a stream; the others answer as a whole before. See Entry."""
         invocation = await self._all_but_last(invocation, deadline)
         try:
             return await self._last.invoke_stream(invocation, deadline)
@@ -58,7 +58,7 @@ class Pipeline:
             raise unreached.error from None
 
     async def _all_but_last(self, invocation: Invocation, deadline: float) -> Invocation:
-        """What the last container is to be asked."""
+        """The invocation of the last container."""
         accept, invocation = invocation.accept, dataclasses.replace(invocation, accept=None)
         for number, container in enumerate(self._first):
             try:
@@ -91,5 +91,5 @@ class DirectContainers:
         return await self._by_name[invocation.target_container_hostname].invoke(invocation, deadline)
 
     async def invoke_stream(self, invocation: Invocation, deadline: float) -> StreamedAnswer:
-        """The same, streamed."""
+        """That container's answer as a stream. See Entry."""
         return await self._by_name[invocation.target_container_hostname].invoke_stream(invocation, deadline)

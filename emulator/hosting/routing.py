@@ -8,13 +8,13 @@ from typing import Protocol, TypeVar
 
 
 class Weighted(Protocol):
-    """What has a share of the traffic."""
+    """Something with a share of the traffic."""
 
     weight: float
 
 
 class Candidate(Protocol):
-    """What can be told from outside about an instance."""
+    """What routing has to know about an instance."""
 
     in_flight: int
 

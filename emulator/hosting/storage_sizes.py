@@ -1,4 +1,4 @@
-"""How large an instance's storage volume is: by its type, and by whether it hosts many models."""
+"""The size of an instance's storage volume: by its type, and by whether it hosts many models."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class StorageVolume:
 
     @property
     def watch_seconds(self) -> float:
-        """How often to look whether archives have changed."""
+        """How often archives are checked for changes."""
         return self._limits.s3_watch_seconds if self._files.is_remote else self._limits.poll_seconds
 
     @property
@@ -76,13 +76,13 @@ class StorageVolume:
         return self.models.used_bytes + self._retired_bytes
 
     async def open(self) -> None:
-        """Delete what is there from before."""
+        """Delete what an earlier run left."""
         await asyncio.shield(self._delete(self._files.clear()))
 
     async def fetch(self, target_model: str, unpin_one: UnpinOne) -> StoredModel:
         """The model on disk, pinned; downloaded and extracted first if it is not there. See ``release``.
 
-        ``unpin_one`` is asked, again and again, when there is no room and all that is on disk is in use.
+        ``unpin_one`` is called repeatedly when there is no room and all that is on disk is in use.
         Raises ValidationError (no such archive, or an unusable one) and VolumeFull (no room was made).
         """
         stored = self.models.pin(target_model)
@@ -138,8 +138,8 @@ class StorageVolume:
             while self.used_bytes + extracted.size_bytes > self.capacity_bytes:
                 if not await self._make_room("storage volume full", unpin_one):
                     raise VolumeFull(
-                        f"it takes {extracted.size_bytes} bytes, of {self.capacity_bytes} bytes "
-                        f"{self.used_bytes} are taken by models in use"
+                        f"it takes {extracted.size_bytes} bytes, and models in use take {self.used_bytes} of the "
+                        f"{self.capacity_bytes} bytes"
                     )
         except BaseException:
             await self._files.delete(name)
@@ -179,7 +179,7 @@ class StorageVolume:
         self._delete(self._files.delete(stored.name))
 
     def _delete(self, deletion: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Something that ``close`` waits for."""
+        """Run a deletion as a task for which ``close`` waits."""
         removal = asyncio.ensure_future(deletion)
         self._removals.add(removal)
         removal.add_done_callback(self._removals.discard)

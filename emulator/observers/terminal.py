@@ -123,7 +123,7 @@ class TerminalLog:
             self._write(
                 f"memory     {place or 'the container'} uses {used}, and the instance has {has}: on SageMaker "
                 "it would be killed. Models are unloaded before others load, not while they are invoked: see "
-                "what is kept between calls, or give more by --memory or --instance-type",
+                "what handlers keep between calls, or set more with --memory or --instance-type",
                 YELLOW,
             )
         elif isinstance(event, ContainerStarted):

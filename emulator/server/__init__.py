@@ -1,1 +1,1 @@
-"""The HTTP faces of the emulated services."""
+"""The emulator's process: gunicorn, its worker, callers' connections, and the application that connects all rooms."""

@@ -1,4 +1,4 @@
-"""The application of one worker: everything wired, its start and its end."""
+"""The application of one worker: connects all parts, starts them and stops them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ log = logging.getLogger("localmme")
 
 
 class Application:
-    """What one worker serves: the endpoints, and all that answers for them."""
+    """What one worker serves: the endpoints, the services and the pages."""
 
     def __init__(
         self,
@@ -136,7 +136,7 @@ class Application:
         shutil.rmtree(self._instances, ignore_errors=True)  # nothing is served any more that it could hold up
 
     def abandon(self) -> None:
-        """Remove, at once, what would outlive this process: the keepers end local processes, but no one Docker's."""
+        """Remove at once what would outlive this process: keepers end local processes, but not Docker containers."""
         self._engine.abandon()
 
     def _control_plane(self, registry: Registry) -> ControlPlane:

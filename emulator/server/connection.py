@@ -1,4 +1,4 @@
-"""A caller's connection: uvicorn's HTTP/1.1, and an answer for all that is not HTTP.
+"""A caller's connection: uvicorn's HTTP/1.1, and an answer to everything that is not HTTP.
 
 uvicorn refuses in plain text and ahead of the answers that it still owes, gives up a request that breaks off without an
 answer, and loses what comes behind a request to switch to another protocol. Here a refused request takes its turn like
@@ -64,7 +64,7 @@ class Application(Protocol):
 
 
 class _Refused(Exception):
-    """A head that httptools takes, and we do not."""
+    """A head that httptools accepts, and the emulator does not."""
 
     def __init__(self, refusal: AwsError) -> None:
         super().__init__(refusal.message)
@@ -253,14 +253,14 @@ class Connection(HttpToolsProtocol):
             raise _Refused(TOO_LONG)
         version = self.parser.get_http_version()
         if version not in ("1.0", "1.1"):
-            raise _Refused(not_http(f"This is HTTP/{version}, and only HTTP/1.1 is served"))
+            raise _Refused(not_http(f"It is HTTP/{version}, and only HTTP/1.0 and HTTP/1.1 are served"))
         if self.parser.get_method() == b"CONNECT":
             raise _Refused(not_http("CONNECT is for proxies"))
         if not self.url.startswith(b"/") and httptools.parse_url(self.url).path is None:
             raise _Refused(not_http("Its target has no path"))
         hosts = [value for name, value in self.headers if name == b"host"]
         if len(hosts) > 1 or (not hosts and version == "1.1"):  # [RFC 9112, 3.2]
-            raise _Refused(not_http(f"It has {len(hosts) or 'no'} Host headers"))
+            raise _Refused(not_http(f"It has {len(hosts) or 'no'} Host headers, not exactly one"))
         # A whole URL, as proxies are sent: its host is the one that counts, and has to be the same. [RFC 9112, 3.2.2]
         if self.url[:1] not in b"/*" and [_authority(self.url)] != [host.lower() for host in hosts]:
             raise _Refused(not_http("Its target and its Host header name different hosts"))
@@ -302,7 +302,7 @@ class Connection(HttpToolsProtocol):
         super().on_message_complete()
 
     def _break_off(self) -> None:
-        """The rest of a body will not come: its service may still answer, and then the connection ends."""
+        """The rest of a body will not arrive: its service may still answer, and then the connection ends."""
         self._is_broken_off = True
         self.cycle.message_event.set()
         if self.cycle.response_complete:
@@ -398,7 +398,7 @@ class Connection(HttpToolsProtocol):
                 await self._drained.wait()
 
     def _linger(self) -> None:
-        """There is nothing more to say. What the caller still sends is read, and not looked at."""
+        """Everything has been answered. What the caller still sends is read and ignored."""
         if self._drained.is_set() or self.transport.is_closing():
             self.transport.close()
             return
@@ -453,4 +453,4 @@ def _refusal_for(error: httptools.HttpParserError) -> AwsError:
     reason = error.__context__ if isinstance(error, httptools.HttpParserCallbackError) else error
     if isinstance(reason, _Refused):
         return reason.refusal
-    return not_http(str(reason).rstrip(".") if isinstance(reason, httptools.HttpParserError) else "Its head is none")
+    return not_http(str(reason).rstrip(".") if isinstance(reason, httptools.HttpParserError) else "Its head is invalid")

@@ -57,7 +57,7 @@ class Master(Arbiter):  # type: ignore[misc]
         self.handle_term()
 
     def _ignore(self) -> None:
-        """What gunicorn would reload, upgrade or scale by."""
+        """Ignores the signals by which gunicorn reloads, upgrades or scales."""
 
     handle_ttin = handle_ttou = handle_usr2 = handle_winch = _ignore
 

@@ -1,4 +1,4 @@
-"""A call that is answered without ASGI and without a task: what runs it, and what it is for uvicorn."""
+"""Runs an invocation without ASGI and without a task; for uvicorn, it is a request under way."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from emulator.aws.asgi import Headers, Response
 
 
 class PlainCall:
-    """Runs a coroutine at once up to its first wait, and on as soon as what it waits for is there.
+    """Runs a coroutine at once up to its first wait, and continues it as soon as the awaited future is done.
 
-    Beside a task, that saves an object and a turn of the event loop. It does for what waits for futures and tasks; what
-    looks for the task that it runs in, as ``asyncio.timeout`` does, would find none.
+    Compared with a task, that saves an object and a turn of the event loop. The coroutine may wait for futures and
+    tasks. Code that looks for the task in which it runs, such as ``asyncio.timeout``, would find no task.
 
     Among a connection's cycles it is one that has a response under way: the requests behind it wait for their turn.
     """

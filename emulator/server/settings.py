@@ -1,4 +1,4 @@
-"""What a server is started with, beside its endpoints and its limits."""
+"""The settings of a server, besides its endpoints and its limits."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         self._begin_to_end()
 
     def _master_has_gone(self) -> None:
-        """It was killed. So is this process, as all is made for that: who starts the emulator anew need not wait."""
+        """The master was killed. This process kills itself, as all is prepared for that: a new start need not wait."""
         try:
             self.wsgi.abandon()
         finally:

@@ -1,1 +1,1 @@
-"""The AWS services: each is an ASGI application, with its operations, errors and words."""
+"""The AWS services: each is an ASGI application, with its operations, permissions and errors."""

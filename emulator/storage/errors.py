@@ -1,4 +1,4 @@
-"""What the S3 directory refuses, without HTTP: whoever stands above it says it in the words of an API.
+"""The errors of the S3 directory, without HTTP: the services above turn them into errors of their API.
 
 What the disk refuses is an OSError, here as everywhere; it passes through.
 

@@ -1,4 +1,4 @@
-"""Names of buckets and keys: which there may be, and which names of files lead to a key's file.
+"""The rules for names of buckets and keys, and the path from a bucket to a key's file.
 
 A key is the path of its file below the bucket's directory, letter by letter. No key leads outside: ``.``, ``..`` and
 empty parts between slashes are refused. What links are is in object_files.
@@ -62,7 +62,7 @@ def path_names(key: str) -> list[str]:
         if not name:
             raise InvalidKey(key, "a part between slashes is empty")
         if name in (".", ".."):
-            raise InvalidKey(key, f"{name} is not a name")
+            raise InvalidKey(key, f"a part between slashes is {name!r}")
         if "\0" in name:
             raise InvalidKey(key, "it contains a zero byte")
         if len(name.encode()) > NAME_BYTES:

@@ -147,7 +147,7 @@ class ObjectRecords:
             for table, columns in COLUMNS.items():
                 wrong = " or ".join(f"typeof({column}) != '{kind}'" for column, kind in columns.items())
                 if connection.execute(f"select 1 from {table} where {wrong} limit 1").fetchone():
-                    raise sqlite3.DatabaseError(f"the table {table} holds what it should not")
+                    raise sqlite3.DatabaseError(f"the table {table} has values of a wrong type")
         except sqlite3.Error as error:
             connection.close()
             raise self._explained(error) from None

@@ -386,8 +386,8 @@ def _open_records(own: Path) -> ObjectRecords:
         return ObjectRecords.open(file)
     except OSError as error:
         log.warning(
-            "%s cannot be used: %s. Until the emulator ends, memory keeps what S3 knows of objects beside their "
-            "bytes: their metadata, tags and checksums, and uploads in parts, are lost then.",
+            "%s cannot be used: %s. The metadata, tags and checksums of objects, and multipart uploads, are kept in "
+            "memory only, and are lost when the emulator ends.",
             file, error.strerror,
         )  # fmt: skip
         return ObjectRecords.open(None)

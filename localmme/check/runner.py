@@ -176,9 +176,9 @@ class Runner:
         except CheckEnded as early:
             finding = early.finding
         except asyncio.TimeoutError:
-            finding = failed(f"It was not through within {box:.0f} s.", run.caller.last if run else None)
+            finding = failed(f"The check did not finish within {box:.0f} s.", run.caller.last if run else None)
         except (ContainerError, SetupError) as error:
-            finding = failed(f"The container cannot be spoken to: {error}", run.caller.last if run else None)
+            finding = failed(f"The container cannot be called: {error}", run.caller.last if run else None)
         run = harness.run
         if run is None:
             return finding

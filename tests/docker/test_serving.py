@@ -145,7 +145,7 @@ def test_models_are_loaded_evicted_and_loaded_again(run: Run, bucket: Path, engi
         assert emulator.invoke(f"{name}.tar.gz")["answer"] == f"I am {name}"
         assert emulator.in_memory() == {f"{each}.tar.gz" for each in in_memory}
     assert (emulator.model("a.tar.gz")["loads"], emulator.model("a.tar.gz")["downloads"]) == (2, 1)
-    assert "2 models are the most that may be loaded" in emulator.log
+    assert "2 models are loaded, the most that are allowed" in emulator.log
 
     container = only(engine, emulator)
     # What it was made as.

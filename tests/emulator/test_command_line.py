@@ -55,7 +55,7 @@ def wrong(*arguments: str, **options: object) -> str:
         (["--models", "{tmp}/none"], "There is no directory"),
         (["--models", "{tmp}/file"], "is not a directory"),
         (["--models", "{tmp}", "--memory", "lots"], "'lots' is not a size: write 512MB"),
-        (["--models", "{tmp}", "--memory", "0"], "--memory must be more than nothing"),
+        (["--models", "{tmp}", "--memory", "0"], "--memory must be greater than 0"),
         (["--models", "{tmp}", "--storage", "1.5.5GB"], "is not a size"),
         (["--models", "{tmp}", "--instance-type", "ml.m5.xxlarge"], "ml.m5.xlarge"),
         (["--models", "{tmp}", "--instance-type", "m5.xlarge"], "did you mean ml.m5.xlarge?"),

@@ -330,7 +330,7 @@ def test_running_out_of_another_resource_is_507_and_passes(tmp_path: Path) -> No
         while 507 not in statuses:
             answer = container.load(f"m{len(statuses)}", tmp_path / "m")
             statuses.append(answer.status)
-        assert message(answer.body) == "No process for the model: Too many open files"
+        assert message(answer.body) == "No process can be started for the model: Too many open files"
         assert statuses[:-1] == [200] * (len(statuses) - 1)
         assert container.unload("m0").status == 200
         assert container.load("again", tmp_path / "m").status == 200

@@ -240,8 +240,8 @@ def test_what_moto_lacks_is_an_aws_error(emulator: RunningEmulator) -> None:
     [
         ("logs", "create_log_group", {}, "logGroupName is missing"),
         ("ecr", "list_images", {"repositoryName": []}, "repositoryName must be a string, not a list"),
-        ("sts", "assume_role", {"RoleArn": ROLE, "RoleSessionName": "s", "DurationSeconds": "x"}, "no whole number"),
-        ("iam", "list_roles", {"Marker": "x"}, "Marker is none that it has given"),
+        ("sts", "assume_role", {"RoleArn": ROLE, "RoleSessionName": "s", "DurationSeconds": "x"}, "not a whole number"),
+        ("iam", "list_roles", {"Marker": "x"}, "Marker is not a token that it returned"),
     ],
 )
 def test_a_call_that_the_api_would_not_take_is_the_caller_s_fault(
@@ -261,9 +261,9 @@ def test_a_call_that_the_api_would_not_take_is_the_caller_s_fault(
     ("operation", "parameters", "told"),
     [
         ("GetMetricData", {}, "MetricDataQueries is missing"),
-        ("GetMetricData", {"MetricDataQueries.member.1.Id": "a", "StartTime": "x"}, "StartTime is no time"),
+        ("GetMetricData", {"MetricDataQueries.member.1.Id": "a", "StartTime": "x"}, "StartTime is not a time"),
         ("GetMetricData", {"MetricDataQueries.member.1.Id": "a", "StartTime": "1", "EndTime": "1"}, ""),
-        ("DescribeAlarms", {"MaxRecords": "x"}, "MaxRecords is no whole number"),
+        ("DescribeAlarms", {"MaxRecords": "x"}, "MaxRecords is not a whole number"),
     ],
 )
 def test_what_is_wrong_with_a_query_is_told(operation: str, parameters: dict[str, str], told: str) -> None:
@@ -272,7 +272,7 @@ def test_what_is_wrong_with_a_query_is_told(operation: str, parameters: dict[str
 
 def test_a_time_that_no_calendar_has_is_told() -> None:
     document = {"MetricDataQueries": [], "StartTime": 1e300, "EndTime": 1}
-    assert misfit("monitoring", "GetMetricData", document, {}) == "StartTime is no time"
+    assert misfit("monitoring", "GetMetricData", document, {}) == "StartTime is not a time"
     assert misfit("monitoring", "GetMetricData", {**document, "StartTime": 1}, {}) == ""
 
 

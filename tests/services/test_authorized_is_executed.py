@@ -447,7 +447,7 @@ INVOKE = next(sent for sent in RIGHT if sent.path.endswith("/invocations"))
         (replace(LIST_USERS, body=LIST_USERS.body + b"&Action=CreateUser"), b"Action more than once"),
         (replace(LIST_USERS, body=LIST_USERS.body + b"&%41ction=CreateUser"), b"Action more than once"),
         (replace(LIST_USERS, body=b"Action=create_user&UserName=me"), b"not valid for this web service"),
-        (replace(LIST_USERS, method="OPTIONS"), b"no way to call"),
+        (replace(LIST_USERS, method="OPTIONS"), b"cannot be called with OPTIONS"),
         (INVOKE.with_headers(("x-amzn-sagemaker-target-model", "b/m.tar.gz")), b"more than once"),
         (INVOKE.with_headers(("host", "b")), b"one Host header"),
         (INVOKE.with_headers(("authorization", f"{ALGORITHM} Credential=A/b/c/iam/d")), b"header authorization"),

@@ -1,4 +1,4 @@
-"""What a container on this machine uses, read from its cgroup: the engine's API takes a second for it."""
+"""The memory and processor time of a container on this machine, from its cgroup: the engine's API takes a second."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the engine is to create a container with, as SageMaker runs it, and where the container is reached then."""
+"""The settings with which an engine creates a container as SageMaker runs it, and the container's address."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BIND_TO_PORT_LABEL = "com.amazonaws.sagemaker.capabilities.accept-bind-to-port=t
 
 
 def configuration(image: InspectedImage, settings: ContainerSettings, info: Info, mount: bool) -> dict[str, Any]:
-    """What the engine is told, in the words of its API."""
+    """The settings for the engine, in the words of its API."""
     port = bound_port(settings)
     environment = {**settings.environment, **platform_environment(settings)}
     host: dict[str, Any] = {

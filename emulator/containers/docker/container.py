@@ -160,7 +160,7 @@ class DockerContainer(Container):
             self._engine.warned.add(image.id)
             self._warn(
                 f"The entry point of image {self._reference} is in shell form: neither the argument `serve` nor "
-                "SIGTERM reaches the program, and stopping it takes until it is killed. Write it in exec form, "
+                "SIGTERM reaches the program, so it ends only when it is killed. Write it in exec form, "
                 'ENTRYPOINT ["program", "argument"].'
             )
 
@@ -282,8 +282,8 @@ class DockerContainer(Container):
     def _warn_of_oom(self) -> None:
         if not self._exited.done() and self._stopping is None:
             self._warn(
-                f"The kernel killed a process of the container {self._settings.name}, which takes more than the "
-                f"{format_size(self._settings.memory_bytes)} of memory that there are. The container itself goes on."
+                f"The kernel killed a process of the container {self._settings.name}: it needs more than its "
+                f"{format_size(self._settings.memory_bytes)} of memory. The container itself continues."
             )
 
     # While it runs

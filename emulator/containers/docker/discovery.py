@@ -1,4 +1,4 @@
-"""Which Docker Engine it is: the one that the ``docker`` command would use, and what it is like."""
+"""Finds the Docker Engine that the ``docker`` command would use, and its properties."""
 
 from __future__ import annotations
 

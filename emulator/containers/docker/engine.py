@@ -52,7 +52,7 @@ class Engine:
     # Calls
 
     def ask(self, function: Callable[[Client], T]) -> T:
-        """What ``function`` makes of the engine's client. Blocks.
+        """The result of ``function`` with the engine's client. Blocks.
 
         Raises SetupError when there is no engine, EngineError when the engine refuses or is lost.
         """
@@ -69,7 +69,7 @@ class Engine:
             raise EngineError(self._address, 0, root_cause(error)) from None
 
     async def call(self, function: Callable[[Client], T]) -> T:
-        """The same in a thread."""
+        """``ask`` in a thread."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, self.ask, function)
 
     def _connected(self) -> Client:

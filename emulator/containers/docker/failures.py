@@ -1,4 +1,4 @@
-"""What a Docker Engine says when a call fails or a container ends, in words that help."""
+"""Explains errors of a Docker Engine, and how a container ended: the cause, and what to do."""
 
 from __future__ import annotations
 

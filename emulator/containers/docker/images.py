@@ -1,4 +1,4 @@
-"""Images of a Docker Engine: found by the names that people have for them, pulled, or missed with good advice."""
+"""Images of a Docker Engine: found by the names that people use, pulled, or reported as missing with advice."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MOST_NAMED = 5  # images in an error message
 
 @dataclass(frozen=True)
 class InspectedImage:
-    """What an engine says of an image."""
+    """An image as the engine describes it."""
 
     id: str
     reference: str  # as it was asked for
@@ -149,7 +149,7 @@ class Pull:
 
 
 def no_such_image(client: Client, address: str, reference: str, reason: str) -> str:
-    """What to tell someone whose image is not there."""
+    """The error for an image that does not exist."""
     similar = similar_images(reference, (tag for image in client.images() for tag in image.get("RepoTags") or ()))
     return (
         f"There is no image {reference} on the Docker Engine at {address}, and it cannot be pulled: "
@@ -158,7 +158,7 @@ def no_such_image(client: Client, address: str, reference: str, reason: str) -> 
 
 
 def how_to_get(reference: str) -> str:
-    """What to do to have an image: one of another account's registry is somebody else's, and can only be pulled."""
+    """How to get an image. One in another account's registry can only be pulled."""
     own, ecr = local_names(reference)[-1], _ECR.fullmatch(reference)
     if ecr is None or ecr["account"] == ACCOUNT_ID:
         return f"Build it with `docker build -t {own} .`, or pull it."

@@ -1,4 +1,4 @@
-"""Whose containers those on an engine are, so that what a killed emulator left there is found and removed.
+"""Labels the containers on an engine with their emulator, so that those of a killed one are found and removed.
 
 A container has no parent process here that could end it when the emulator is killed. So each is labelled with whose it
 is, and the next emulator removes those whose emulator has gone. See ``Engine.sweep``.
@@ -25,7 +25,7 @@ RUN_LABEL = "localmme.run"  # one Engine object
 
 
 class Ownership:
-    """By what this emulator's containers are known: their labels, and a mark in its state directory."""
+    """How this emulator's containers are recognized: by their labels, and a mark in its state directory."""
 
     def __init__(self, owner: Path) -> None:
         """``owner`` is the state directory."""
@@ -58,11 +58,11 @@ class Ownership:
     # The mark
 
     def mark(self, address: str) -> None:
-        """Note that there are containers on the engine at that address. Raises OSError."""
+        """Record that there are containers on the engine at that address. Raises OSError."""
         self._mark.write_text(address + "\n")
 
     def unmark(self, address: str) -> None:
-        """There are none any more on that engine; a mark of another one stays."""
+        """No containers are left on that engine; a mark of another engine stays."""
         with contextlib.suppress(OSError):
             if self._mark.read_text().strip() == address:
                 self._mark.unlink()

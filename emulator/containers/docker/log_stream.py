@@ -1,4 +1,4 @@
-"""A container's output as the engine sends it, and its way from the thread that reads it to the event loop."""
+"""A container's output as the engine streams it, passed from the reading thread to the event loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tells when the kernel has killed a process of a container for want of memory.
+"""Reports when the kernel has killed a process of a container because its memory was used up.
 
 If it was the main process, the container ends, and that is noticed anyway. If it was another one, such as a worker of
 Multi Model Server, the container may answer with anything, and nothing but this tells why.
@@ -36,11 +36,11 @@ class OomWatch:
             threading.Thread(target=self._follow, name="docker-oom", daemon=True).start()
 
     def drop(self, container: str) -> None:
-        """The container is no longer of interest."""
+        """Stop watching this container."""
         self._tell.pop(container, None)
 
     def close(self) -> None:
-        """End, at the latest when the engine has something to tell."""
+        """End, at the latest at the engine's next event."""
         self._closed.set()
 
     def _follow(self) -> None:

@@ -1,4 +1,4 @@
-"""Directories as a tar stream, for an engine that cannot see them. Nothing is held in memory but a piece of a file."""
+"""Directories as a tar stream, for an engine that cannot see them. At most a piece of a file is in memory."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ class ProcessContainer(Container):
         return await self._ask("cpu") or None  # one that runs has used some
 
     async def _ask(self, what: str) -> float:
-        """What the keeper says; 0 once the container has ended."""
+        """The keeper's answer; 0 once the container has ended."""
         if self._keeper is None or self._exited.done():
             return 0
         reply: asyncio.Future[float] = asyncio.get_running_loop().create_future()

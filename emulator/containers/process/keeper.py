@@ -1,4 +1,4 @@
-"""Keeps one container's process tree, and ends all of it when the emulator goes, however it goes.
+"""Keeps one container's process tree, and ends all of it when the emulator ends, however it ends.
 
     python -m emulator.containers.process.keeper STOP_SECONDS DIRECTORY SCRATCH COMMAND [ARGUMENT ...]
 

@@ -1,1 +1,1 @@
-"""Access control, where it is asked for: who calls, and what the caller's policies allow."""
+"""Access control, with ``--access``: who calls, and what the caller's policies allow."""

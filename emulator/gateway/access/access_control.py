@@ -1,4 +1,4 @@
-"""Access control: who a request is from, whether it is theirs, and whether they may."""
+"""Access control: who sent a request, whether the signature is theirs, and whether their policies allow it."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class User:
 
 @dataclass(frozen=True)
 class AuthorizedCaller:
-    """Who was admitted, for what only the service can ask: about each key in a document, each chunk of a body."""
+    """An admitted caller, for checks that only the service can make: each key in a document, each chunk of a body."""
 
     user: User
     context: Context
@@ -126,7 +126,7 @@ class AccessControl:
         self._clock = clock
 
     async def admit(self, request: AwsRequest, receive: Receive) -> Receive:
-        """What the service is to read the request's body from; the request has its ``caller`` and ``content`` then.
+        """The ``receive`` from which the service reads the body. Sets the request's ``caller`` and ``content``.
 
         A body is read as a whole and verified first, except S3's, which S3 verifies as it comes. Raises AwsError.
         """
@@ -188,7 +188,7 @@ class AccessControl:
         return claimed, user
 
     async def _required(self, request: AwsRequest, body: bytes) -> list[RequiredPermission]:
-        """What the request needs to be allowed. Raises AwsError when it cannot be understood, in one way."""
+        """The permissions that the request requires. Raises AwsError when it cannot be read in exactly one way."""
         required_permissions = PERMISSIONS.get(request.service, moto_services.required_permissions)
         required = await required_permissions(request, self._region, body)
         if request.service == "sts" and request.content.operation in moto_services.GIVE_KEYS:
@@ -209,7 +209,7 @@ class AccessControl:
 
 
 def _payload_hash(headers: Mapping[str, str], claimed: Claim) -> str:
-    """What is signed of a body for S3. Raises Denial when it is nothing that S3 knows."""
+    """The hash of a body in S3's signature. Raises Denial when it is not one of S3's values."""
     given = headers.get("x-amz-content-sha256") or (UNSIGNED_PAYLOAD if claimed.presigned else None)
     if not given:
         raise denials.payload_hash_missing()

@@ -1,4 +1,4 @@
-"""What a refused caller reads: AWS's codes and words.
+"""The errors of refused requests, in AWS's codes and words.
 
 The same problem has another code in each of AWS's protocols. Those of JSON services are from public reports, those of
 the query protocol and of S3 from their references. [api] [reports]
@@ -73,7 +73,7 @@ class Denial(EmulatorError):
 
 
 def not_admitted(status: int, message: str) -> Denial:
-    """What the emulator takes from nobody. [ours]"""
+    """A request that the emulator accepts from nobody. [ours]"""
     return Denial(_Code("AccessDeniedException", "AccessDenied", "AccessDenied", status, status), message)
 
 
@@ -132,7 +132,7 @@ def wrong_token() -> Denial:
 
 
 def signature_mismatch(access_key_id: str, provided: str, canonical: str, string_to_sign: str) -> Denial:
-    """With what had to be signed, so that a signer can be mended. It has nothing in it but the request itself."""
+    """It contains what should have been signed, to help correct a signer: nothing but the request itself."""
     words = "The request signature we calculated does not match the signature you provided. Check your "
     return Denial(
         "signature",
@@ -201,7 +201,7 @@ def payload_hash_unusable() -> Denial:
 
 
 def unreadable(message: str) -> Denial:
-    """What could be read in more than one way, or in none."""
+    """A request that can be read in more than one way, or not at all."""
     return Denial("unreadable", message)
 
 

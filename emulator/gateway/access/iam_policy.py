@@ -1,4 +1,4 @@
-"""IAM's identity-based policies: statements, and what they say to one request. [iam user guide]"""
+"""IAM's identity-based policies: statements, and what they decide about one request. [iam user guide]"""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Report = Callable[[Place, str], None]
 
 
 class Decision(enum.Enum):
-    """What policies say to a request. Without a statement for it, it is denied implicitly."""
+    """What policies decide about a request. Without a statement about it, it is denied implicitly."""
 
     ALLOW = enum.auto()
     EXPLICIT_DENY = enum.auto()
@@ -40,7 +40,7 @@ class Statement:
     all_other_resources: bool = False  # NotResource
 
     def covers(self, ask: RequiredPermission) -> bool:
-        """Whether it is about this. One that cannot be told, for want of a variable's value, allows nothing."""
+        """Whether the statement is about this. If a variable has no value, so that it is unknown, it allows nothing."""
         context = ask.context
         try:
             return (

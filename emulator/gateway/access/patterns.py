@@ -1,4 +1,4 @@
-"""What policies compare with: text with wildcards and policy variables, and ARNs, part by part. [iam user guide]"""
+"""The patterns of policies: text with wildcards and policy variables, and ARNs, part by part. [iam user guide]"""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Unresolved(Exception):
 def matches_any(
     likes: Iterable[Callable[[str, Context], bool]], value: str, context: Context, negated: bool = False
 ) -> bool:
-    """Whether one of these says that the value is like it; ``negated``: whether none does.
+    """Whether the value matches one of these; ``negated``: whether it matches none.
 
     What has a variable without a value is like nothing. Raises Unresolved when that would be read as a yes.
     """
@@ -154,7 +154,7 @@ class Arn:
     """An ARN of a policy, or ``*``. A wildcard matches inside of one part; in the last one, to its end."""
 
     def __init__(self, text: str, *, variables: bool = True) -> None:
-        """Raises ValueError when it has not the form of an ARN."""
+        """Raises ValueError when the text is not an ARN."""
         parts = _COLON.split(text, ARN_PARTS - 1) if text != "*" else []
         if parts and (len(parts) < ARN_PARTS or parts[0] != "arn"):
             raise ValueError(f"must be * or an ARN, arn:aws:SERVICE:REGION:ACCOUNT:RESOURCE, not {text!r}")

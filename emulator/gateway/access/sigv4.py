@@ -1,4 +1,4 @@
-"""Signature Version 4: what a request says it was signed with, and whether it was. [iam user guide]
+"""Signature Version 4: reads a request's signature, and verifies it. [iam user guide]
 
 Only the HMAC is the standard library's: botocore's signer decides by itself which headers it signs, where a verifier
 has to take those that the caller names. The tests sign with botocore.
@@ -36,7 +36,7 @@ _NEED_NOT_BE_SIGNED = {"x-amz-content-sha256", "x-amz-cf-id"}
 
 @dataclass(frozen=True)
 class Claim:
-    """What a request says it was signed with. Nothing of it has been verified."""
+    """What a request claims about its signature. Nothing of it has been verified."""
 
     access_key_id: str
     date: str
@@ -55,7 +55,7 @@ class Claim:
 
 
 def claim(request: AwsRequest) -> Claim:
-    """Raises Denial when there is no signature, or none of version 4 that could be verified."""
+    """Raises Denial when there is no signature, or not one of version 4 that can be verified."""
     authorization = request.headers.get("authorization", "")
     if authorization:
         kind, _, rest = authorization.partition(" ")

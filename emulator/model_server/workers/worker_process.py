@@ -61,7 +61,7 @@ class WorkerProcess(asyncio.Protocol):
                 self._pid, exited = await self._spawner.fork(theirs)
         except OSError as error:
             self.ended.set_result(None)
-            raise failure(f"No process for the model: {error.strerror}", 507) from None
+            raise failure(f"No process can be started for the model: {error.strerror}", 507) from None
         await self._loop.create_unix_connection(lambda: self, sock=ours)
         exited.add_done_callback(self._on_exit)
         if self._ending:

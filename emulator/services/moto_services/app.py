@@ -74,7 +74,7 @@ class MotoServicesApp:
         return scope, data
 
     async def _open(self) -> MotoBackends:
-        """Raises ImportError when moto, or what it needs, is not installed."""
+        """Raises ImportError when moto, or something that it needs, is not installed."""
         if self._opening is None:
             self._opening = asyncio.ensure_future(asyncio.to_thread(_import_moto, self._region))
         try:

@@ -171,16 +171,20 @@ def _application(service: AwsService) -> flask.Flask:
     application.debug = False  # so that errors come to the handler
 
     def answer(error: Exception) -> flask.Response:
-        """What moto has no answer to, as an AWS error."""
+        """An exception in moto, as an AWS error."""
         request = AwsRequest(flask.request.environ["asgi.scope"])  # which ServiceCall.for_moto has written
         request.service = service.signing_name
         if isinstance(error, NotImplementedError):
             failure = AwsError("NotImplemented", 501, f"moto, which answers for {name} here, says: {error}")
         elif isinstance(error, HTTPException):
-            failure = AwsError("InvalidAction", error.code or 500, f"moto has nothing there: {error.description}")
+            failure = AwsError(
+                "InvalidAction",
+                error.code or 500,
+                f"moto, which answers for {name} here, does not have this operation: {error.description}",
+            )
         elif wrong := _misfit(service.signing_name, error):
             code = "ValidationException" if is_json(request) else "ValidationError"
-            failure = AwsError(code, 400, f"moto, which answers for {name} here, cannot take it: {wrong}.")
+            failure = AwsError(code, 400, f"moto, which answers for {name} here, does not accept the request: {wrong}.")
         else:
             log.exception("moto's %s failed", name, exc_info=error)
             failure = AwsError("InternalFailure", 500, f"moto's {name} failed: {type(error).__name__}: {error}")
@@ -192,7 +196,7 @@ def _application(service: AwsService) -> flask.Flask:
 
 
 def _misfit(signing: str, error: Exception) -> str:
-    """What is wrong with the request under way, which ``ServiceCall.for_moto`` has written."""
+    """What is wrong with the request under way, which ``ServiceCall.for_moto`` wrote."""
     request = flask.request
     target = request.headers.get("X-Amz-Target", "")
     document = json.loads(request.get_data()) if target else None
@@ -200,5 +204,5 @@ def _misfit(signing: str, error: Exception) -> str:
     wrong = misfit(signing, operation, document, request.form)
     if not wrong and isinstance(error, ValueError):  # moto's are numbers
         given = TOKENS & (request.form if document is None else document).keys()
-        wrong = f"{given.pop()} is none that it has given" if given else ""
+        wrong = f"{given.pop()} is not a token that it returned" if given else ""
     return wrong

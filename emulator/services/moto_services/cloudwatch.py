@@ -130,5 +130,5 @@ def _time(datum: Datum) -> datetime:
 
 
 def _whole_minute(time: datetime) -> datetime:
-    """[api] CloudWatch rounds the begin of what it is asked for down, moto does not."""
+    """[api] CloudWatch rounds the start of a requested period down to a minute; moto does not."""
     return time.replace(second=0, microsecond=0)

@@ -1,4 +1,4 @@
-"""What a call of one of moto's services needs to be allowed: its action, about all resources."""
+"""The permission that a call of one of moto's services requires: its action, on all resources."""
 
 from __future__ import annotations
 

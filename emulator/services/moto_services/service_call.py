@@ -1,4 +1,4 @@
-"""What a request to one of moto's services asks for, read once, and the request that moto gets instead of it.
+"""Reads a request to one of moto's services once, and makes the request that moto gets instead.
 
 moto looks for an operation in a form, then in the URL's query, then in the body, whatever its type, then in a header,
 and takes a parameter from the first place that has it. So it never sees what the caller wrote, only what was made of
@@ -80,17 +80,17 @@ def call_of(request: AwsRequest, body: bytes) -> ServiceCall:
         operation = target.rpartition(".")[2] or request.path.partition(RPC_PREFIX)[2].rpartition("/")[2]
         return ServiceCall(service, operation or "*")
     if request.method != "POST" and (target or request.method != "GET"):
-        raise AwsError("InvalidAction", 400, f"{request.method} is no way to call {service}.")
+        raise AwsError("InvalidAction", 400, f"{service} cannot be called with {request.method}. Use POST.")
     query = _pairs(request, request.scope["query_string"])
     if target:
         prefix, _, operation = target.partition(".")
         if "Action" in query:
             raise _malformed(request, "The request names an operation in X-Amz-Target and as Action")
         if SIGNING_NAMES.get(prefix) != service or operation not in _operations(service):
-            raise AwsError("UnknownOperationException", 400, f"{target} is no operation of {service}.")
+            raise AwsError("UnknownOperationException", 400, f"{target} is not an operation of {service}.")
         document = parsed(_decompressed(request, body))
         if not isinstance(document, dict):
-            raise _malformed(request, "The request is no JSON object")
+            raise _malformed(request, "The request is not a JSON object")
         return ServiceCall(service, operation, document)
     form = _pairs(request, _decompressed(request, body))
     twice = sorted(query.keys() & form.keys())

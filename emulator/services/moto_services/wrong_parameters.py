@@ -1,4 +1,4 @@
-"""What is wrong with a call that moto failed at: it looks at few of the parameters before it uses them."""
+"""Explains why moto failed at a call: moto checks few parameters before it uses them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _of_query(shape: StructureShape, parameters: Mapping[str, str]) -> Iterator[
             if name in shape.required_members and not any(given.startswith(f"{name}.") for given in parameters):
                 yield f"{name} is missing"
         elif member.type_name in NUMBERS and decimal(value.removeprefix("-")) is None:
-            yield f"{name} is no whole number"
+            yield f"{name} is not a whole number"
         elif member.type_name == "timestamp":
             yield from _of_time(name, value)
 
@@ -51,7 +51,7 @@ def _of_time(name: str, value: Any) -> Iterator[str]:
     try:
         parse_timestamp(value)
     except (ValueError, TypeError, OverflowError, RuntimeError):
-        yield f"{name} is no time"
+        yield f"{name} is not a time"
 
 
 @functools.cache

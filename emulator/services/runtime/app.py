@@ -83,7 +83,7 @@ class RuntimeApp:
     """Takes InvokeEndpoint, InvokeEndpointWithResponseStream and InvokeEndpointAsync."""
 
     def __init__(self, endpoints: Endpoints, limits: Limits, events: Events, clock: Clock) -> None:
-        """Made on the running event loop."""
+        """Must be created on the running event loop."""
         self._endpoints = endpoints
         self._limits = limits
         self._events = events

@@ -1,4 +1,4 @@
-"""What SageMaker Runtime itself refuses; what an invocation fails with further on is in hosting's errors.
+"""The errors of SageMaker Runtime itself. Those of an invocation under way are in hosting's errors.
 
 Those seen in public reports are in SageMaker's words; those under "ours" are our own choice, because SageMaker's answer
 to the same mistake is not public.

@@ -1,4 +1,4 @@
-"""What an invocation needs to be allowed. [service reference]"""
+"""The permission that an invocation requires. [service reference]"""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CONDITION_KEYS = {
 
 
 async def required_permissions(request: AwsRequest, region: str, body: bytes) -> list[RequiredPermission]:
-    """Nothing for what is no operation: it is refused as that."""
+    """Empty for a request that is not an operation, which is refused anyway."""
     name, operation = parts_of(request.raw_path)
     action = ACTIONS.get(operation)
     if action is None:

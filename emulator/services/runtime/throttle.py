@@ -1,4 +1,4 @@
-"""How many calls a second are let through: AWS's quotas are by account and region, here it is one number."""
+"""Limits the calls per second. AWS's quotas are for an account and a region; here it is one number."""
 
 from __future__ import annotations
 

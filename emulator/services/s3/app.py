@@ -55,7 +55,7 @@ class S3App:
             opening = asyncio.ensure_future(self._open())
             done, _ = await asyncio.wait([opening], timeout=PATIENCE_SECONDS)
             if not done:
-                log.warning("Looking which objects in %s are still those that S3 knows ...", self._root)
+                log.warning("Checking which objects in %s are unchanged since they were recorded ...", self._root)
             await opening
 
     async def stop(self) -> None:

@@ -6,7 +6,7 @@ from emulator.aws.errors import AwsError
 
 
 class NotModified(AwsError):
-    """304: what the caller has is still right. It goes without a body, but with the object's headers."""
+    """304: the caller's copy is still valid. It has no body, but the object's headers."""
 
     def __init__(self, headers: list[tuple[str, str]]) -> None:
         super().__init__("NotModified", 304, "Not Modified")

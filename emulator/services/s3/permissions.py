@@ -38,7 +38,7 @@ ACTIONS: dict[tuple[str, str, str], tuple[str, ...]] = {
 
 
 def required_permissions(request: AwsRequest, region: str) -> Iterator[RequiredPermission]:
-    """One after the other, as far as the head says; S3's body is not read for it.
+    """The permissions, one after the other, as far as the head shows them; the body is not read.
 
     Raises AwsError when it cannot be seen what the request is about, or copies from.
     """

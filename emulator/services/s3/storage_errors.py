@@ -94,7 +94,7 @@ def _of_the_storage(error: errors.StorageError) -> AwsError:
 
 
 def _of_the_disk(error: OSError) -> AwsError:
-    """Ours: what a file system that refuses to write looks like through S3.
+    """Ours: the S3 error for a file system that refuses to write.
 
     507, because SDKs do not try that status again: another try would not help.
     """

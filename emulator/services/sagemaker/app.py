@@ -106,6 +106,6 @@ async def _read(receive: Receive) -> bytes:
     try:
         return await read_body(receive, REQUEST_BYTES)
     except BodyBrokenOff:
-        raise not_serializable("The request broke off") from None
+        raise not_serializable("The request is incomplete: its body ended early") from None
     except BodyTooLong as error:
-        raise not_serializable(f"The request has {error.size} bytes, and may have {REQUEST_BYTES}") from None
+        raise not_serializable(f"The request has {error.size} bytes, and at most {REQUEST_BYTES} are allowed") from None

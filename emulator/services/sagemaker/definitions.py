@@ -58,8 +58,8 @@ class RequestReader:
     def model(self, place: Place, request: Mapping[str, Any]) -> ModelDefinition | None:
         """The definition of the model that a CreateModel request creates; None if problems were reported."""
         if ("PrimaryContainer" in request) == ("Containers" in request):
-            found = "not both" if "Containers" in request else "and has none"
-            self.report(place, f"takes PrimaryContainer or Containers, {found}")
+            takes, end = ("takes", ", not both") if "Containers" in request else ("needs", "")
+            self.report(place, f"{takes} PrimaryContainer or Containers{end}")
         read = [self._container((*place, *where), container) for where, container in containers(request)]
         definitions = [container for container in read if container is not None]
         environments = [container.environment for container in definitions]
@@ -94,7 +94,7 @@ class RequestReader:
                 here = ("ContainerMetricsConfig", "MetricsEndpoints", position, "MetricPublishFrequencyInSeconds")
                 self.report((*place, *here), f"must be one of {', '.join(map(str, PUBLISH_SECONDS))}, not {seconds}")
         if "MultiModelConfig" in container and not multi_model:
-            self.report((*place, "MultiModelConfig"), "goes with Mode: MultiModel")
+            self.report((*place, "MultiModelConfig"), "needs Mode: MultiModel")
         if self.is_faulty(place) or runs is None:
             return None
         environment = dict(container.get("Environment", {}))

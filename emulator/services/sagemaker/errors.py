@@ -1,4 +1,4 @@
-"""What the control plane refuses, in SageMaker's words where they are public.
+"""The errors of the control plane, in SageMaker's words where they are public.
 
 Sources: [reports] public reports; [ours] where SageMaker's words are not known.
 """
@@ -9,7 +9,7 @@ from emulator.aws.errors import AwsError
 
 
 def validation_error(message: str) -> AwsError:
-    """What SageMaker answers to most that it refuses, also to what does not exist."""
+    """SageMaker's error for most invalid requests, also for what does not exist."""
     return AwsError("ValidationException", 400, message)
 
 
@@ -29,7 +29,7 @@ def already_exists(kind: str, arn: str) -> AwsError:
 
 
 def in_progress(arn: str) -> AwsError:
-    """Also of what is to be deleted."""
+    """Also the error for deleting an endpoint in progress."""
     return validation_error(f'Cannot update in-progress endpoint "{arn}".')  # [reports]
 
 
@@ -80,12 +80,12 @@ def model_data_no_prefix(url: str, prefix: str) -> str:
 
 
 def not_with_multi_model(member: str) -> AwsError:
-    """[dg] What an endpoint with a multi-model container cannot be. [ours] The words."""
+    """[dg] A member that an endpoint with a multi-model container cannot have. [ours] The words."""
     return validation_error(f"MultiModel mode is not supported when specifying {member}.")
 
 
 def not_with_several_containers(member: str) -> AwsError:
-    """[dg] What a pipeline cannot be. [ours] The words."""
+    """[dg] A member that a pipeline cannot have. [ours] The words."""
     return validation_error(f"Models with multiple containers are not supported when specifying {member}.")
 
 
@@ -107,9 +107,9 @@ def no_local_code() -> AwsError:
     return AwsError(
         "AccessDeniedException",
         400,
-        "The Image of a model would run on this machine, which this emulator does not let the API do: it was started "
-        "with --no-local-code, or others than this machine reach it. Start it with --local-code to allow it, or serve "
-        "the model from the command line: localmme serve --help.",
+        "The Image of a model would run on this machine, and this emulator does not allow that through the API: it was "
+        "started with --no-local-code, or other machines can reach it. To allow it, start the emulator with "
+        "--local-code; or serve the model from the command line: localmme serve --help.",
     )
 
 

@@ -49,7 +49,7 @@ class Registry:
             if found not in (0, FORMAT):
                 raise SetupError(
                     f"{file} is of another version of localmme. Name another --state-dir, or move the file away: "
-                    "what was created through the API is not there then."
+                    "the emulator then starts without what was created through the API."
                 )
             # There is no other copy: damage must not go unnoticed, and a damaged file is left as it is.
             (problem,) = database.execute("PRAGMA integrity_check(1)").fetchone()
@@ -63,9 +63,9 @@ class Registry:
             )
         except (sqlite3.Error, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
             raise SetupError(
-                f"{file}, which keeps what was created through the API, cannot be used: {error}. Free space if there "
-                "is none, or put a copy of the file back. Otherwise name another --state-dir, or move the file away: "
-                "what was created through the API is not there then."
+                f"{file}, which keeps what was created through the API, cannot be used: {error}. If the disk "
+                "is full, free some space. Otherwise restore a copy of the file, name another --state-dir, or move the "
+                "file away: the emulator then starts without what was created through the API."
             ) from None
 
     def get(self, kind: type[R], name: str) -> R | None:

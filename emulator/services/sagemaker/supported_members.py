@@ -80,7 +80,7 @@ MEMBERS = {
             "ServerlessConfig": "give InstanceType and InitialInstanceCount",
             "ManagedInstanceScaling": "InitialInstanceCount instances run all the time; leave it out, "
             "or set its Status to DISABLED",
-            "InferenceAmiVersion": "containers meet the drivers of this machine; leave it out",
+            "InferenceAmiVersion": "containers use the drivers of this machine; leave it out",
             "AcceleratorPartitionLayouts": "",
         },
     ),

@@ -1,4 +1,4 @@
-"""AddTags, ListTags, DeleteTags: one function an operation."""
+"""AddTags, ListTags, DeleteTags: one function for each operation."""
 
 from __future__ import annotations
 

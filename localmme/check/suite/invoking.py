@@ -48,7 +48,7 @@ async def invoke_headers(harness: Harness) -> Finding:
     if bare.status == 404:
         return failed("Without Content-Type and Accept, a loaded model is not found.", bare)
     if sample.header("content-length") is None and sample.header("transfer-encoding") is None:
-        return warned("The answer has no length: each costs a connection.", sample)
+        return warned("The answer has no Content-Length, so each answer needs a new connection.", sample)
     return passed(exchange=answer)
 
 
@@ -126,7 +126,7 @@ async def unknown_model_invoke(harness: Harness) -> Finding:
     if answer.status == 404:
         return passed(exchange=answer)
     return failed(
-        "By a 404 the platform knows that a model is not loaded, and loads it. This reaches the caller.", answer
+        "By a 404 the platform knows that a model is not loaded, and loads it. This answer goes to the caller.", answer
     )
 
 
@@ -164,7 +164,7 @@ async def load_while_invoking(harness: Harness) -> Finding:
         return failed(f"An invocation was answered otherwise while another model loaded, one of {count}.", wrong[0])
     bad = next((answer for answer in loads if not answer.ok), None)
     if bad is not None and bad.status == 507:
-        return skipped("There is no memory for a second model: give more by --memory.", bad)
+        return skipped("There is no memory for a second model: give it more with --memory.", bad)
     if bad is not None:
         return failed("A model cannot be loaded while another one is invoked.", bad)
     return passed(f"{count} invocations during {len(loads)} loads, all answered with {before.status}.", loads[-1])

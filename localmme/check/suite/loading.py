@@ -61,7 +61,7 @@ async def load_duplicate(harness: Harness) -> Finding:
         return passed(exchange=again)
     if again.ok:
         return warned("It says that it has loaded the model again. The platform copes, as it is loaded.", again)
-    return failed("By a 409 the platform knows that the model is there; this is an error to the caller.", again)
+    return failed("By a 409 the platform knows that the model is loaded; this answer is an error to the caller.", again)
 
 
 async def load_missing(harness: Harness) -> Finding:
@@ -198,7 +198,7 @@ async def concurrent_loads(harness: Harness) -> Finding:
         if not one.ok:
             return skipped("It takes models that load, and loading one failed: see the check load.", one)
     if refused and all(answer.status == 507 for answer in refused):
-        return skipped(f"There is no memory for {LOADS_AT_ONCE} models: give more by --memory.", refused[0])
+        return skipped(f"There is no memory for {LOADS_AT_ONCE} models: give it more with --memory.", refused[0])
     if refused:
         return failed(f"Of {LOADS_AT_ONCE} models that were loaded at once, {len(refused)} failed.", refused[0])
     for model in models:

@@ -252,7 +252,7 @@ async def fill(harness: Harness) -> FullMemory:
             fail(f"With {len(loaded)} models in memory, the next load got no answer.", answer)
         if not answer.ok:
             if not loaded:
-                skip("Not even one model can be loaded: see the check load, or give more by --memory.", answer)
+                skip("Not even one model can be loaded: see the check load, or give it more with --memory.", answer)
             return FullMemory(loaded, model, answer, served)
         loaded.append(model)
         if len(loaded) == 1:

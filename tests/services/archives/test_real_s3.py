@@ -220,7 +220,7 @@ def test_a_missing_bucket_is_told(failed: Callable[..., str], url: str) -> None:
 def test_missing_credentials_are_told(failed: Callable[..., str], ours: S3Server) -> None:
     environment = {**settings(ours.url), "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
     told = failed("--models", "s3://models/a", environment=environment)
-    assert told.startswith("Error: s3://models/a/ cannot be read: no AWS credentials could be had")
+    assert told.startswith("Error: s3://models/a/ cannot be read: no AWS credentials were found")
     assert "AWS_PROFILE" in told and "\n" not in told
 
 
@@ -246,8 +246,8 @@ def test_the_emulator_itself_is_no_s3_for_its_models(failed: Callable[..., str],
     environment = {**settings(""), "AWS_ENDPOINT_URL_S3": "", variable: f"http://127.0.0.1:{port}"}
     told = failed("--models", "s3://models/a", "--port", str(port), environment=environment)
     assert told.startswith(
-        f"Error: s3://models/a/ cannot be read: what answers at http://127.0.0.1:{port} is no S3. "
-        f"Check where S3 is said to be: {variable} is set"
+        f"Error: s3://models/a/ cannot be read: what answers at http://127.0.0.1:{port} is not S3. "
+        f"Check the address of S3: {variable} is set"
     )
     assert ("perhaps by localmme env" in told) == (variable == "AWS_ENDPOINT_URL")
     assert "\n" not in told
@@ -282,7 +282,7 @@ def test_the_one_model_of_a_container_has_to_be_there(
         'Error: Failed to download model data for container "primary" from URL: "s3://models/no/such.tar.gz". Please'
     )
     without = told("s3://models/no/such.tar.gz", **{**settings(ours.url), "AWS_ACCESS_KEY_ID": ""})
-    assert "no AWS credentials could be had" in without
+    assert "no AWS credentials were found" in without
 
 
 # What goes wrong later

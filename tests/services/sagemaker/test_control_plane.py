@@ -507,7 +507,7 @@ def test_the_data_of_one_model_may_be_objects_as_they_are(
 CONTAINER = {"Image": "handler:handler.py", "Mode": "MultiModel", "ModelDataUrl": "s3://bucket/models/"}
 IMPOSSIBLE_MODELS = {
     "both": ({"PrimaryContainer": CONTAINER, "Containers": [CONTAINER]}, "PrimaryContainer or Containers, not both"),
-    "neither": ({}, "PrimaryContainer or Containers, and has none"),
+    "neither": ({}, "needs PrimaryContainer or Containers"),
     "no container": ({"Containers": []}, "1 to 15 containers"),
     "no image": ({"PrimaryContainer": {"ModelDataUrl": "s3://bucket/models/"}}, "PrimaryContainer.Image is missing"),
     "no model data": (
@@ -522,7 +522,7 @@ IMPOSSIBLE_MODELS = {
                 "MultiModelConfig": {"ModelCacheSetting": "Disabled"},
             }
         },
-        "PrimaryContainer.MultiModelConfig goes with Mode: MultiModel",
+        "PrimaryContainer.MultiModelConfig needs Mode: MultiModel",
     ),
     "two multi-model": ({"Containers": [CONTAINER, CONTAINER]}, "At most one container of a model"),
     "direct without names": (

@@ -254,8 +254,11 @@ def test_a_call_to_no_service_that_is_here_is_a_clients_error(plane: ControlPlan
         (b"null", "Expected a JSON object"),
         (b'{"MaxResults": NaN}', "maxResults must be a whole number"),
         (b'{"CreationTimeAfter": Infinity}', "creationTimeAfter must be a time"),
-        (b" " * (REQUEST_BYTES + 1), f"The request has {REQUEST_BYTES + 1} bytes, and may have {REQUEST_BYTES}"),
-        (b'{"NameContains": "' + b"a" * (5 << 20) + b'"}', f"and may have {REQUEST_BYTES}"),
+        (
+            b" " * (REQUEST_BYTES + 1),
+            f"{REQUEST_BYTES + 1} bytes, and at most {REQUEST_BYTES} are allowed",
+        ),
+        (b'{"NameContains": "' + b"a" * (5 << 20) + b'"}', f"at most {REQUEST_BYTES} are allowed"),
     ],
     ids=lambda value: repr(value[:20]),
 )

@@ -29,7 +29,7 @@ GOOD = b'# HELP a What.\n# TYPE a counter\na{b="c d",e="}"} 1.5e3\nb NaN 1700000
         (404, GOOD, "the answer is 404"),
         (200, b"", "there is no sample in the answer"),
         (200, b"# HELP a\n", "there is no sample in the answer"),
-        (200, b'{"models": []}', """'{"models": []}' is no sample of Prometheus' text format"""),
+        (200, b'{"models": []}', """'{"models": []}' is not a sample of Prometheus' text format"""),
     ],
 )
 def test_what_is_no_metrics_is_told(status: int, body: bytes, problem: str) -> None:
@@ -41,7 +41,7 @@ def test_what_is_no_metrics_is_told(status: int, body: bytes, problem: str) -> N
     [
         (200, GOOD, Verdict.PASS, "can be read"),
         (404, GOOD, Verdict.PASS, "has none at /metrics"),
-        (200, b"{}", Verdict.WARN, "would publish none: '{}' is no sample"),
+        (200, b"{}", Verdict.WARN, "would publish none: '{}' is not a sample"),
         (0, b"", Verdict.WARN, "with 404 for instance"),
     ],
 )

@@ -57,13 +57,13 @@ def refusal(code: str, status: int, operation: str = "GetObject") -> exceptions.
         (
             exceptions.NoCredentialsError(),
             AMAZON,
-            "s3://models/a/ cannot be read: no AWS credentials could be had (NoCredentialsError). Set AWS_PROFILE, "
+            "s3://models/a/ cannot be read: no AWS credentials were found (NoCredentialsError). Set AWS_PROFILE, "
             "or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; or sign in with aws configure or aws sso login.",
         ),
         (
             exceptions.UnauthorizedSSOTokenError(),
             AMAZON,
-            "s3://models/a/ cannot be read: no AWS credentials could be had (UnauthorizedSSOTokenError). Set "
+            "s3://models/a/ cannot be read: no AWS credentials were found (UnauthorizedSSOTokenError). Set "
             "AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; or sign in with aws configure or "
             "aws sso login.",
         ),

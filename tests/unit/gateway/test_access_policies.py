@@ -357,7 +357,7 @@ def test_two_users_are_told_apart(tmp_path: Path, member: str) -> None:
     path = tmp_path / "access.yaml"
     other = {"UserName": "v", "AccessKeyId": "L", member: user()[member]}
     path.write_text(json.dumps({"Users": [user(), user(**other)]}))
-    with pytest.raises(SetupError, match=f"{member}: is that of another user"):
+    with pytest.raises(SetupError, match=f"{member}: is already used by another user"):
         read(path)
 
 

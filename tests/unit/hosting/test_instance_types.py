@@ -75,7 +75,7 @@ def test_an_unknown_type_is_refused_with_the_nearest_one(name, near):
 
 
 def test_a_name_near_to_nothing_is_refused_with_an_example():
-    with pytest.raises(SetupError, match="named as in ml.m5.xlarge"):
+    with pytest.raises(SetupError, match="a name looks like ml.m5.xlarge"):
         instance_type("potato")
 
 

@@ -243,7 +243,7 @@ def test_the_keys_are_those_of_boto3() -> None:
             '5: PrimaryContainer.Mode: must be SingleModel or MultiModel, not "Multi"',
             "6: PrimaryContainer.ModelDataUrl: {folder}/s3 is not a file, and Mode SingleModel takes "
             "one model archive (.tar.gz)",
-            "8: PrimaryContainer.MultiModelConfig: goes with Mode: MultiModel",
+            "8: PrimaryContainer.MultiModelConfig: needs Mode: MultiModel",
         ]),
         (["{Mode: Serial}", "{}"], ["13: InferenceExecutionConfig.Mode: is missing"]),
         (["ContainerHostname: before", "ContainerHostname: be_fore"], [
@@ -280,7 +280,7 @@ def test_the_keys_are_those_of_boto3() -> None:
             "9: Models[1]: takes PrimaryContainer or Containers, not both"
         ]),
         (["EndpointConfigs:\n", "  - ModelName: x\nEndpointConfigs:\n"], [
-            "14: Models[2]: takes PrimaryContainer or Containers, and has none"
+            "14: Models[2]: needs PrimaryContainer or Containers"
         ]),
         # Containers that do not go together
         (["ContainerHostname: after, ", ""], ["9: Models[1]: Give every container a ContainerHostname, or none."]),
@@ -292,14 +292,14 @@ def test_the_keys_are_those_of_boto3() -> None:
         ]),
         # Names
         (["VariantName: B", "VariantName: A"], [
-            "25: ProductionVariants[1].VariantName: is the name of another one, on line 17"
+            "25: ProductionVariants[1].VariantName: is already used, on line 17"
         ]),
         (["ModelName: pipe\n    C", "ModelName: Many\n    C"], [
-            "9: ModelName: is the name of another one, on line 2",
+            "9: ModelName: is already used, on line 2",
             "26: ProductionVariants[1].ModelName: Models has no item named pipe",
         ]),
         (["Endpoints:\n", "Endpoints:\n  - {EndpointName: E, EndpointConfigName: both}\n"], [
-            "29: EndpointName: is the name of another one, on line 28"
+            "29: EndpointName: is already used, on line 28"
         ]),
         (["ModelName: many\n    P", "ModelName: money\n    P"], [
             "18: ProductionVariants[0].ModelName: Models has no item named many"
@@ -382,7 +382,7 @@ def test_the_keys_are_those_of_boto3() -> None:
             'handler:FILE or command:WORDS, not "my image"'
         ]),
         (["      Mode: MultiModel\n", "", "./s3", "./one.tar.gz"], [
-            "7: PrimaryContainer.MultiModelConfig: goes with Mode: MultiModel"
+            "7: PrimaryContainer.MultiModelConfig: needs Mode: MultiModel"
         ]),
         # What cannot be emulated
         (["{RoutingStrategy: LEAST_OUTSTANDING_REQUESTS}", "{RoutingStrategy: KV_AWARE}"], [

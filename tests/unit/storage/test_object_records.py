@@ -185,7 +185,7 @@ def test_a_directory_that_takes_no_file_is_told(
     store = open_store(tmp_path / "s3", "us-east-1")
     assert store.listing("bucket").objects == []
     store.close()
-    assert "s3.sqlite3 cannot be used: Permission denied" in caplog.text and "memory keeps" in caplog.text
+    assert "s3.sqlite3 cannot be used: Permission denied" in caplog.text and "kept in memory only" in caplog.text
 
 
 def full(store: ObjectStore) -> None:
@@ -286,5 +286,5 @@ def test_a_start_that_takes_a_while_says_what_it_does(
 
     asyncio.run(scenario())
     assert [record.getMessage() for record in caplog.records] == [
-        f"Looking which objects in {tmp_path / 's3'} are still those that S3 knows ..."
+        f"Checking which objects in {tmp_path / 's3'} are unchanged since they were recorded ..."
     ]
