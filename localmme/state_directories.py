@@ -59,7 +59,7 @@ def all_living() -> list[EmulatorRecord]:
 
 
 def tidy(directory: StateDirectory) -> None:
-    """Remove what emulators without a name have left beside this directory of another one, but for the latest few.
+    """Remove directories of unnamed emulators beside this one, except the latest few.
 
     What was created through the API is kept, and so is what may have left containers on a Docker Engine.
     """
@@ -84,7 +84,7 @@ def _last_started(directory: StateDirectory) -> float:
 
 
 def temporary() -> tuple[StateDirectory, IO[str]]:
-    """A new directory that goes with its emulator, and its owner's lock: to be kept open as long as there is an owner.
+    """A new directory that is removed with its emulator, and its owner's lock, to be kept open while the owner runs.
 
     Removes those that were abandoned, when both an emulator and its owner had been killed. Raises SetupError.
     """
@@ -140,7 +140,7 @@ def _alone_in(place: Path) -> Iterator[None]:
 
 
 def _take_abandoned(place: Path) -> StateDirectory | None:
-    """Remove what was abandoned there, but for a directory whose containers are left: that one, empty, or None.
+    """Remove what was abandoned there. A directory whose containers are left is emptied and returned; else None.
 
     An emulator looks for what is left of the containers of its own directory.
     """

@@ -1,6 +1,6 @@
 """SageMaker's own metrics, counted from the event stream: one figure for each minute, as CloudWatch has them.
 
-Nothing of CloudWatch is needed here: whoever shows the figures asks for them. Namespaces, names and units are
+Nothing of CloudWatch is needed here: moto's CloudWatch reads the figures from here. Namespaces, names and units are
 SageMaker's. [dg: "Amazon SageMaker AI metrics in Amazon CloudWatch"]
 """
 

@@ -72,7 +72,7 @@ class TerminalLog:
     def __init__(self, url: str, at_start: Mapping[str, Sequence[VariantSize]], again: bool = False) -> None:
         """``at_start`` has, by name, the variants of the endpoints that the emulator is started with.
 
-        ``again``: it goes on when they fail.
+        ``again``: the emulator continues when they fail.
         """
         self._url, self._again = url, again
         self._which = "" if url == USUAL_URL else f" --url {url}"
@@ -221,7 +221,7 @@ class Places:
 
 
 class Progress:
-    """Shows, in a terminal only, what has been waited for for more than a second."""
+    """Shows, in a terminal only, what takes more than a second."""
 
     def __init__(self) -> None:
         self._waits: dict[str, asyncio.TimerHandle] = {}

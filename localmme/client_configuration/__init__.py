@@ -1,1 +1,1 @@
-"""What clients find by their environment, once ``localmme env`` has put this directory on the path of their Python."""
+"""Files for AWS clients, which find them because ``localmme env`` puts this directory on the path of their Python."""

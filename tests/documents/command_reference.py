@@ -36,8 +36,8 @@ def reference(name: str) -> str:
     if records:
         lines += ["| option | |", "| --- | --- |"]
         lines += [f"| `{_cell(names)}` | {_cell(_text(meaning))} |" for names, meaning in records]
-        lines += [""]
-    return "\n".join([*lines[:-1], f"<!-- end {name} -->", ""])
+    text = "\n".join(lines).rstrip()
+    return f"{text}\n<!-- end {name} -->\n"
 
 
 def missing(text: str) -> list[str]:
