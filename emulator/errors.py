@@ -5,6 +5,7 @@ EmulatorError
 ├── ArchiveError                   a model archive that cannot be read, or is not safe to extract
 ├── ContainerError                 a container did not start, died, hung, or its answer was invalid
 │   ├── ContainerTimeout           it did not answer in time
+│   ├── TooManyOpenFiles           the emulator can open no connection to it
 │   └── ContainerUnreachable       it drops a connection
 │       └── ContainerNotReached    it accepts none: nothing was sent to it
 ├── aws.errors.AwsError            the error with which an AWS service answers a request
@@ -34,6 +35,10 @@ class ContainerError(EmulatorError):
 
 class ContainerTimeout(ContainerError):
     """A container did not answer in time."""
+
+
+class TooManyOpenFiles(ContainerError):
+    """The emulator may open no connection more. The message says what to do."""
 
 
 class ContainerUnreachable(ContainerError):

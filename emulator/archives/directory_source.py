@@ -11,9 +11,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
-from emulator.archives.errors import ArchiveNotFound, too_many_open_files
+from emulator.archives.errors import ArchiveNotFound
 from emulator.archives.model_data_url import S3Url, slash_missing
 from emulator.archives.source import OPENED_WITH, Version
+from emulator.aws.errors import too_many_open_files
 from emulator.errors import SetupError
 from emulator.open_files import EXHAUSTED
 from emulator.storage.errors import NoSuchKey

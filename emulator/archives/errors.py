@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from emulator.aws.errors import AwsError
-from emulator.open_files import too_many
 
 
 class ArchiveNotFound(AwsError):
@@ -23,8 +22,3 @@ class ArchiveUnavailable(AwsError):
 
     def __init__(self, message: str) -> None:
         super().__init__("InternalDependencyException", 530, message)
-
-
-def too_many_open_files() -> AwsError:
-    """The emulator has too many files open."""
-    return AwsError("ServiceUnavailable", 503, f"{too_many()}.")

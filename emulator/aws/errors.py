@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from emulator.errors import EmulatorError
+from emulator.open_files import too_many
 
 
 class AwsError(EmulatorError):
@@ -25,3 +26,8 @@ class AwsError(EmulatorError):
 def not_serializable(message: str) -> AwsError:
     """A body that a service of JSON cannot read, or could read in more than one way. [api]"""
     return AwsError("SerializationException", 400, message)
+
+
+def too_many_open_files() -> AwsError:
+    """The emulator may open no file and no connection more. [api] the code, of all services"""
+    return AwsError("ServiceUnavailable", 503, f"{too_many()}.")

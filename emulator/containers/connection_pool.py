@@ -10,7 +10,8 @@ from pathlib import Path
 
 from emulator.containers.http_connection import Answer, AnswerTooLong, HttpConnection
 from emulator.containers.unix_socket import connected
-from emulator.errors import ContainerNotReached
+from emulator.errors import ContainerNotReached, TooManyOpenFiles
+from emulator.open_files import EXHAUSTED, too_many
 from emulator.timeouts import in_time
 
 # A connection that idled longer is not used again: servers close idle connections when they please
@@ -54,7 +55,7 @@ class ConnectionPool:
         """Send a request and return its whole answer.
 
         Raises ContainerNotReached (no connection), ContainerUnreachable (it dropped), ContainerTimeout (no whole answer
-        within ``timeout``), AnswerTooLong (more than ``max_body`` bytes), ContainerError (not HTTP).
+        within ``timeout``), AnswerTooLong (more than ``max_body`` bytes), TooManyOpenFiles, ContainerError (not HTTP).
         """
         connection = self._idle_connection() or await self._new_connection()
         try:
@@ -105,6 +106,8 @@ class ConnectionPool:
                 f"the container did not accept a connection within {self._connect_seconds:.3g} s"
             ) from None
         except OSError as error:
+            if error.errno in EXHAUSTED:
+                raise TooManyOpenFiles(too_many()) from None
             raise ContainerNotReached(f"the container accepts no connection: {error}") from None
         if connection.closed:  # before we got to it: uvloop would not take a request for it any more
             raise ContainerNotReached("the container closed the connection at once")

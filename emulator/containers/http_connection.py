@@ -8,6 +8,8 @@ container on this machine takes: no redirects, cookies, proxies, compression or 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import select
 from collections import deque
 from dataclasses import dataclass
@@ -124,7 +126,7 @@ class HttpConnection(asyncio.Protocol):
             await self._progress()
         chunk = self._parts.popleft()
         self._buffered -= len(chunk)
-        if self._paused and self._buffered < STREAM_BUFFER_BYTES:
+        if self._paused and self._buffered < STREAM_BUFFER_BYTES and not self.closed:
             self._paused = False
             self._transport.resume_reading()
         return chunk
@@ -157,7 +159,8 @@ class HttpConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]
-        self._readable.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        self._descriptor = transport.get_extra_info("socket").fileno()
+        self._readable.register(self._descriptor, select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
         if self._done:
@@ -184,6 +187,8 @@ class HttpConnection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self.closed = True
         self._deadline.close()
+        if error is not None:
+            self._receive_rest()
         if self._done or self._failure is not None:
             return
         if self._head_done and not self._framed and error is None:
@@ -192,6 +197,12 @@ class HttpConnection(asyncio.Protocol):
             self._fail(AnswerBrokenOff(self._parser.get_status_code()))
         else:
             self._fail(ContainerUnreachable("the container closed the connection without an answer"))
+
+    def _receive_rest(self) -> None:
+        """Take what has come: a container may answer before it has all of a body, and what failed is our sending."""
+        with contextlib.suppress(OSError):
+            while not self._done and (data := os.read(self._descriptor, STREAM_BUFFER_BYTES)):
+                self.data_received(data)
 
     # httptools
 
@@ -208,18 +219,23 @@ class HttpConnection(asyncio.Protocol):
         self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        if self._parser.get_status_code() >= 200:
+        status = self._parser.get_status_code()
+        if status < 100:
+            self._fail(ContainerError(f"the container's answer is not HTTP: its status is {status:03}"))
+        if status >= 200:
             self._head_done = True
             self._pending = 0
             if self._streaming:
                 self._wake()
 
     def on_body(self, chunk: bytes) -> None:
+        if not self._head_done:  # of an informational answer, which has none [RFC 9110, 15.2]
+            return
         self._pending = 0
         self._parts.append(chunk)
         self._buffered += len(chunk)
         if self._streaming:
-            if self._buffered > STREAM_BUFFER_BYTES and not self._paused:
+            if self._buffered > STREAM_BUFFER_BYTES and not self._paused and not self.closed:
                 self._paused = True
                 self._transport.pause_reading()
             self._wake()
@@ -231,7 +247,8 @@ class HttpConnection(asyncio.Protocol):
             self._headers = []
             self._framed = False
             return
-        self.reusable = self._parser.should_keep_alive()
+        # After an answer that did not wait for all of the body, nobody knows whether the rest is ever read.
+        self.reusable = self._parser.should_keep_alive() and not self._transport.get_write_buffer_size()
         self._finish()
 
     def _finish(self) -> None:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from emulator.aws.errors import AwsError, too_many_open_files
 from emulator.clock import Clock
 from emulator.containers.container import Container, LogSink
 from emulator.containers.contract import (
@@ -21,11 +22,17 @@ from emulator.containers.contract import (
 )
 from emulator.containers.health import Outcome, first_health
 from emulator.containers.http_connection import AnswerBrokenOff
-from emulator.errors import ContainerError, ContainerNotReached, ContainerTimeout, ContainerUnreachable, SetupError
+from emulator.errors import (
+    ContainerError,
+    ContainerNotReached,
+    ContainerTimeout,
+    ContainerUnreachable,
+    SetupError,
+    TooManyOpenFiles,
+)
 from emulator.events import ContainerStarted, ContainerStopped, Events, Invoked, LogLine
 from emulator.hosting.errors import (
     InstanceNotReached,
-    ModelError,
     answer_too_long,
     container_failed,
     container_too_slow,
@@ -33,6 +40,7 @@ from emulator.hosting.errors import (
     no_response,
     ping_failed,
 )
+from emulator.hosting.tasks import cancel
 from emulator.limits import Limits
 from emulator.state import ContainerState
 from emulator.timeouts import in_time
@@ -122,8 +130,7 @@ class ContainerSupervisor(abc.ABC):
     async def stop(self) -> None:
         """Stop the container. May be called at any time."""
         if self._supervision is not None:
-            self._supervision.cancel()
-            await asyncio.gather(self._supervision, return_exceptions=True)
+            await cancel([self._supervision])
         self._set_unhealthy()
         if self._container is not None:
             await self._container.stop()
@@ -220,7 +227,9 @@ class ContainerSupervisor(abc.ABC):
         except asyncio.TimeoutError:
             raise endpoint_not_in_service(self._origin.endpoint_name, "without a healthy container") from None
 
-    def _failure(self, error: ContainerError) -> ModelError:
+    def _failure(self, error: ContainerError) -> AwsError:
+        if isinstance(error, TooManyOpenFiles):
+            return too_many_open_files()
         if isinstance(error, ContainerTimeout):
             return container_too_slow(self._origin)
         if isinstance(error, AnswerTooLong):

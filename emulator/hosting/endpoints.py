@@ -9,6 +9,7 @@ from typing import Any
 
 from emulator.hosting.definition import EndpointDefinition
 from emulator.hosting.endpoint import Endpoint
+from emulator.hosting.tasks import cancel
 from emulator.hosting.workspace import Workspace
 
 log = logging.getLogger("localmme")
@@ -56,7 +57,5 @@ class Endpoints:
 
     async def stop(self) -> None:
         """Stop everything."""
-        for task in self._work:
-            task.cancel()
-        await asyncio.gather(*self._work, return_exceptions=True)
+        await cancel(self._work)
         await asyncio.gather(*(endpoint.stop() for endpoint in self))

@@ -18,6 +18,7 @@ from emulator.hosting.definition import Caching, Resources
 from emulator.hosting.errors import no_response
 from emulator.hosting.loaded_models import LoadedModel, LoadedModels, MemoryBudget
 from emulator.hosting.storage_volume import StorageVolume
+from emulator.hosting.tasks import cancel
 from emulator.limits import Limits
 
 
@@ -72,8 +73,7 @@ class MultiModelContainer(ContainerSupervisor):
 
     async def stop(self) -> None:
         if self._watch is not None:
-            self._watch.cancel()
-            await asyncio.gather(self._watch, return_exceptions=True)
+            await cancel([self._watch])
         await super().stop()
         await self.volume.close()
 

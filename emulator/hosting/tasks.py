@@ -1,4 +1,4 @@
-"""Several coroutines run at once; waiting for invocations to end."""
+"""Several coroutines run at once; ending tasks; waiting for invocations to end."""
 
 from __future__ import annotations
 
@@ -21,9 +21,15 @@ async def gather_or_cancel(coroutines: Iterable[Coroutine[Any, Any, None]]) -> N
     try:
         await asyncio.gather(*tasks)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel(tasks)
+
+
+async def cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel those that have not ended; return when all have."""
+    tasks = list(tasks)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def drained(things: Iterable[HasInFlight], seconds: float) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import resource
 import socket
 import struct
 import threading
@@ -15,8 +17,8 @@ import uvloop
 
 from emulator.containers.connection_pool import ConnectionPool
 from emulator.containers.contract import ContainerContract
-from emulator.containers.http_connection import HEAD_BYTES, STREAM_BUFFER_BYTES, Answer
-from emulator.errors import ContainerError, ContainerNotReached, ContainerUnreachable
+from emulator.containers.http_connection import HEAD_BYTES, STREAM_BUFFER_BYTES, Answer, HttpConnection
+from emulator.errors import ContainerError, ContainerNotReached, ContainerUnreachable, TooManyOpenFiles
 from emulator.limits import Limits
 
 
@@ -245,3 +247,70 @@ def test_trailers_are_no_headers_of_the_answer() -> None:
 def test_a_head_without_an_end_is_no_answer(start: bytes, endless: bytes) -> None:
     with pytest.raises(ContainerError, match=f"over {HEAD_BYTES} bytes"):
         Answers(start + endless * (10 * HEAD_BYTES // len(endless))).ask(1)
+
+
+@pytest.mark.parametrize("status", [b"000", b"099", b"7", b"1000", b"OK"])
+def test_an_invalid_status_is_no_answer(status: bytes) -> None:
+    with pytest.raises(ContainerError, match="not HTTP"):
+        Answers(b"HTTP/1.1 %s No\r\nContent-Length: 2\r\n\r\nno" % status).ask(1)
+
+
+@pytest.mark.parametrize("size", [1, 100_000, 10_000_000])
+def test_an_answer_counts_though_its_container_resets_the_connection_before_it_has_the_body(size: int) -> None:
+    """Sending finds the end of the connection, before the answer on it has been read."""
+
+    async def ask() -> Answer:
+        connection: HttpConnection
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            address = listener.getsockname()
+            _, connection = await asyncio.get_running_loop().create_connection(HttpConnection, *address)
+            container, _ = listener.accept()
+            container.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 8\r\n\r\ntoo long")
+            container.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            container.close()
+        connection.send(b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % size, bytes(size), 1000, 10)
+        return await connection.answer()
+
+    answer = uvloop.run(ask())
+    assert (answer.status, answer.body) == (413, b"too long")
+
+
+def test_a_connection_whose_request_was_not_read_to_its_end_is_not_used_again() -> None:
+    connections: list[asyncio.StreamWriter] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        connections.append(writer)
+        writer.write(ok(b"early"))
+
+    async def ask() -> None:
+        listening = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1000)  # no more than twice that is read
+        pool = ConnectionPool("127.0.0.1", listening.sockets[0].getsockname()[1], 10)
+        for _ in range(2):
+            answer = await pool.request(
+                b"POST / HTTP/1.1\r\nContent-Length: 50000000\r\n\r\n", bytes(50_000_000), 10, 9
+            )
+            assert answer.body == b"early"
+        pool.close()
+        for writer in connections:
+            writer.close()
+        listening.close()
+
+    uvloop.run(ask())
+    assert len(connections) == 2
+
+
+def test_that_no_more_connections_may_be_open_is_said(hanging_up: int) -> None:
+    async def ask() -> None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        pool = ConnectionPool("127.0.0.1", hanging_up, 10)
+        free = os.dup(0)
+        os.close(free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+        try:
+            await pool.request(b"GET / HTTP/1.1\r\n\r\n", b"", 10, 1000)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    with pytest.raises(TooManyOpenFiles, match="ulimit -n is"):
+        uvloop.run(ask())
