@@ -8,6 +8,7 @@ import functools
 import logging
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from emulator.gateway.web_guard import WebGuard
 from emulator.hosting.definition import EndpointDefinition
 from emulator.hosting.endpoint import TRIES_AGAIN, Endpoint
 from emulator.hosting.endpoints import Endpoints
-from emulator.hosting.tasks import gather_or_cancel
+from emulator.hosting.tasks import cancel, gather_or_cancel
 from emulator.hosting.workspace import Workspace
 from emulator.limits import Limits
 from emulator.observers.cloudwatch_metrics import CloudWatchMetrics
@@ -38,7 +39,6 @@ from emulator.state import EmulatorState
 if TYPE_CHECKING:
     from emulator.gateway.access.access_control import AccessControl
     from emulator.services.s3.app import S3App
-    from emulator.services.sagemaker.app import SageMakerApp
     from emulator.services.sagemaker.control_plane import ControlPlane
     from emulator.services.sagemaker.start_requests import StartRequests
 
@@ -66,27 +66,32 @@ class Application:
         self._endpoints: Endpoints
         self._registry: Registry | None = None
         self.gateway: Gateway  # the ASGI application, once it is started
-        self._log_files: ContainerLogFiles
-        self._sagemaker: SageMakerApp
-        self._s3: S3App | None = None
         self._starting: asyncio.Task[None]
+        self._ends = contextlib.AsyncExitStack()  # how to stop what has started, the last one first
         self.failure: SetupError | None = None
         self.until_eof = settings.until_eof
 
     async def start(self, startup_failed: asyncio.Event, again: bool = False) -> None:
-        """Begin to create the endpoints.
+        """Begin to create the endpoints. If it fails or is cancelled, nothing of it is left.
 
         ``startup_failed`` is set when one of those to start with failed. ``again``: this process takes the place of
         one that was killed; then none of them takes the others, and S3, with it.
         """
+        async with contextlib.AsyncExitStack() as ends:
+            await self._start(ends, startup_failed, again)
+            self._ends = ends.pop_all()
+
+    async def _start(self, ends: contextlib.AsyncExitStack, startup_failed: asyncio.Event, again: bool) -> None:
         from emulator.console.app import console
         from emulator.services.sagemaker import endpoints_at_start
         from emulator.services.sagemaker.app import SageMakerApp
+        from emulator.services.sagemaker.endpoints import restore
 
         metrics, container_logs = CloudWatchMetrics(), RecentLogLines()
         logs = self._settings.state_directory.container_logs
+        ends.push_async_callback(self._leave_the_disk)
         await asyncio.to_thread(logs.mkdir, parents=True, exist_ok=True)  # where it cannot be, nothing starts
-        self._log_files = ContainerLogFiles(logs)
+        log_files = ContainerLogFiles(logs)
         moto_services = MotoServicesApp(metrics, container_logs, self._engine, self._settings.region)
         await asyncio.to_thread(shutil.rmtree, self._instances, ignore_errors=True)
         # A worker's own disks, so that the keepers of one that was killed can clean up without asking.
@@ -100,40 +105,46 @@ class Application:
         )
         sizes = {definition.name: _sizes(definition) for definition, _ in definitions}
         terminal = self._terminal(self._settings.url, sizes, again)
-        for listener in (terminal, metrics, container_logs, self._log_files):
+        for listener in (terminal, metrics, container_logs, log_files):
             listener.listen_to(self._events)
         web = console(self._is_in_service, self._state, self._settings.region, asyncio.get_running_loop())
-        if self._settings.s3_root is not None:
-            from emulator.services.s3.app import S3App
-
-            self._s3 = S3App(self._settings.s3_root, self._settings.region)
-            await self._s3.start()
-        self._sagemaker = SageMakerApp(control_plane)
+        s3 = await self._start_s3(ends)
+        sagemaker = SageMakerApp(control_plane)
         runtime, access = RuntimeApp(self._endpoints, self._limits, self._events, clock), self._access()
         guard = WebGuard(self._settings.allowed_hosts, self._settings.allowed_origins)
-        self.gateway = Gateway(runtime, self._sagemaker, self._s3, moto_services, web, guard, access)
+        self.gateway = Gateway(runtime, sagemaker, s3, moto_services, web, guard, access)
+        for end in (self.gateway.end, self._engine.close, log_files.flush, self._endpoints.stop, sagemaker.stop):
+            ends.push_async_callback(end)
         at_start = [(self._endpoints.add(definition), impossible) for definition, impossible in definitions]
-        # Before the first request: one that came while this is looked up would not find the restored endpoints.
-        has_leftovers = await asyncio.to_thread(self._engine.has_leftovers)
-        self._starting = asyncio.create_task(
-            self._start_endpoints(control_plane, at_start, startup_failed, again, has_leftovers)
-        )
+        # Before the first request, which may be for one of them. They start when the place of earlier ones is free.
+        swept = asyncio.Event()
+        for record in self._registry.all(EndpointRecord):
+            if record.stored:
+                restore(control_plane, record, swept)
+        self._starting = asyncio.create_task(self._start_endpoints(at_start, startup_failed, again, swept))
+        ends.push_async_callback(cancel, [self._starting])
+
+    async def _start_s3(self, ends: contextlib.AsyncExitStack) -> S3App | None:
+        if self._settings.s3_root is None:
+            return None
+        from emulator.services.s3.app import S3App
+
+        s3 = S3App(self._settings.s3_root, self._settings.region)
+        ends.push_async_callback(s3.stop)
+        await s3.start()
+        return s3
 
     async def stop(self) -> None:
         """Stop everything and leave nothing behind."""
-        self._starting.cancel()
-        await asyncio.gather(self._starting, return_exceptions=True)
-        await self._sagemaker.stop()
-        await self._endpoints.stop()
-        await self._log_files.flush()
-        await self._engine.close()
-        await self.gateway.end()
-        if self._s3 is not None:
-            await self._s3.stop()
-        await asyncio.get_running_loop().shutdown_default_executor()  # an extraction may be under way
+        await self._ends.aclose()
+
+    async def _leave_the_disk(self) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.shutdown_default_executor()  # an extraction may be under way
         if self._registry is not None:
             self._registry.close()
-        shutil.rmtree(self._instances, ignore_errors=True)  # nothing is served any more that it could hold up
+        with ThreadPoolExecutor(1) as thread:  # the last one, as there is no default executor any more
+            await loop.run_in_executor(thread, functools.partial(shutil.rmtree, self._instances, ignore_errors=True))
 
     def abandon(self) -> None:
         """Remove at once what would outlive this process: keepers end local processes, but not Docker containers."""
@@ -158,21 +169,16 @@ class Application:
 
     async def _start_endpoints(
         self,
-        control_plane: ControlPlane,
         at_start: list[tuple[Endpoint, str]],
         startup_failed: asyncio.Event,
         again: bool,
-        has_leftovers: bool,
+        swept: asyncio.Event,
     ) -> None:
-        from emulator.services.sagemaker.endpoints import restore
-
         try:
-            if has_leftovers:
+            if await asyncio.to_thread(self._engine.has_leftovers):
                 with contextlib.suppress(SetupError):  # it does not run now
                     await self._engine.sweep()
-            for record in control_plane.registry.all(EndpointRecord):
-                if record.stored:
-                    restore(control_plane, record)
+            swept.set()
             if again:
                 starts = (_start(endpoint, impossible, TRIES_AGAIN) for endpoint, impossible in at_start)
                 outcomes = await asyncio.gather(*starts, return_exceptions=True)

@@ -20,6 +20,7 @@ from uvicorn.server import ServerState
 
 from emulator import relied_on
 from emulator.errors import SetupError
+from emulator.hosting.tasks import cancel
 from emulator.printable import printable_lines
 from emulator.server.connection import LINGER_SECONDS, Connection, configured
 
@@ -55,6 +56,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         self._ending: asyncio.Task[None] | None = None
         self._impatient_from = 0.0
         self._over: asyncio.Event
+        self._starting: asyncio.Task[None]
 
     def init_process(self) -> None:
         os.close(self.life_of_master[1])
@@ -90,19 +92,21 @@ class Worker(BaseWorker):  # type: ignore[misc]
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING_SIGNALS)
         startup_failed = asyncio.Event()
         self.loop.add_reader(self.life_of_master[0], self._master_has_gone)
-        try:
-            await self.wsgi.start(startup_failed, again=self.age > 1)
-        except SetupError as error:
-            self.wsgi.failure = error
+        self._starting = asyncio.create_task(self.wsgi.start(startup_failed, again=self.age > 1))
+        over = asyncio.create_task(self._over.wait())
+        await asyncio.wait([self._starting, over], return_when=asyncio.FIRST_COMPLETED)
+        if self._starting.cancelled() or not self._starting.done():  # a signal came meanwhile, or two
             return
-        except Exception as error:
-            self.wsgi.failure = SetupError(f"The emulator cannot start: {error}.")
+        if (error := self._starting.exception()) is not None:
+            if not isinstance(error, SetupError):
+                error = SetupError(f"The emulator cannot start: {error}.")
+            self.wsgi.failure = error
             return
         if self.wsgi.until_eof:
             self.loop.add_reader(STDIN, self._read_stdin)
         watch = asyncio.create_task(self._end_after(startup_failed.wait()))
         async with listening(self.wsgi.gateway, [wrapped.sock for wrapped in self.sockets]):
-            await self._over.wait()
+            await over
         watch.cancel()
 
     def _end_by_signal(self) -> None:
@@ -135,6 +139,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
 
     async def _end(self) -> None:
         try:
+            await cancel([self._starting])  # which ends what it has started
             await self.wsgi.stop()
         finally:
             self._over.set()

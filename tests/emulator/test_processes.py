@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -108,6 +111,20 @@ def test_an_emulator_that_is_still_starting_can_be_stopped(run, mark: str) -> No
     emulator.signal(signal.SIGINT)
     assert emulator.wait() == 0
     gone(mark)
+
+
+def test_a_signal_that_comes_before_the_emulator_listens_ends_it(run, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    with contextlib.closing(sqlite3.connect(state / "registry.db", isolation_level=None)) as registry:
+        registry.execute("BEGIN EXCLUSIVE")  # the start waits for it
+        emulator = run("--state-dir", str(state))
+        eventually((state / "logs").exists, what="its worker starts")
+        emulator.signal(signal.SIGTERM)
+        time.sleep(0.2)
+        registry.execute("ROLLBACK")
+        assert emulator.wait() == 0
+    assert "Traceback" not in emulator.log and not emulator.output, emulator.log
 
 
 def kill_the_worker(emulator: Emulator) -> None:

@@ -30,6 +30,7 @@ from tests.support.moto_in_process import forget_roles_and_users
 from tests.support.processes import wait_until_ended
 from tests.support.repository import REPOSITORY
 
+EVENT_LOOP = "event loop"  # the name of the threads in which they run
 _mine: contextvars.ContextVar[object] = contextvars.ContextVar("the emulator that logs")
 
 
@@ -63,14 +64,9 @@ class InProcessEmulator(RunningEmulator):
             self._application = Application(self._settings, requests, limits, self._terminal())
             self._loop = uvloop.new_event_loop()
             self._has_begun, self._end, self._startup_failed = threading.Event(), asyncio.Event(), asyncio.Event()
-            self._thread = threading.Thread(target=self._run, daemon=True)
+            self._thread = threading.Thread(target=self._run, name=EVENT_LOOP, daemon=True)
             self._thread.start()
             self._has_begun.wait()
-
-    @property
-    def loop_thread(self) -> int:
-        """The identifier of the thread in which its event loop runs."""
-        return self._thread.ident or 0
 
     def runs(self) -> bool:
         return self._thread.is_alive()

@@ -151,8 +151,7 @@ class Engine:
             with contextlib.suppress(EngineError):
                 await self.remove(unwanted)
         self._made.add(name)
-        self._ownership.mark(self._address)
-        config = {**config, "Labels": {**config.get("Labels", {}), **self._ownership.labels()}}
+        config = {**config, "Labels": {**config.get("Labels", {}), **await asyncio.to_thread(self._marked)}}
 
         def create(client: Client) -> None:
             client.create_container_from_config(config, name)
@@ -171,6 +170,11 @@ class Engine:
                 await creation
                 await self.remove(name)
             raise
+
+    def _marked(self) -> dict[str, str]:
+        """The labels of a new container, of which the state directory has the mark by now. Raises OSError."""
+        self._ownership.mark(self._address)
+        return self._ownership.labels()
 
     async def remove(self, container: str) -> None:
         """Remove a container, whatever its state, with its anonymous volumes. It may have gone already.
@@ -254,7 +258,7 @@ class Engine:
         for container in list(self._made):
             with contextlib.suppress(SetupError):
                 await self.remove(container)
-        self._unmark()
+        await asyncio.to_thread(self._unmark)
         self.oom.close()
         self._pool.shutdown(wait=False)
         if self._client is not None:

@@ -28,9 +28,9 @@ class Ownership:
     """How this emulator's containers are recognized: by their labels, and a mark in its state directory."""
 
     def __init__(self, owner: Path) -> None:
-        """``owner`` is the state directory."""
-        self._owner = owner.resolve()
-        self._mark = StateDirectory(self._owner).engine_mark
+        """``owner`` is the state directory. Only the methods look at the disk, and so block."""
+        self._owner = owner
+        self._mark = StateDirectory(owner).engine_mark
         self._run = secrets.token_hex(8)
 
     @property
@@ -45,13 +45,14 @@ class Ownership:
 
     def labels(self) -> dict[str, str]:
         """The labels of a container that is created now."""
-        own = {OWNER_LABEL: str(self._owner), HOST_LABEL: machine(), PID_LABEL: str(os.getpid())}
+        own = {OWNER_LABEL: str(self._owner.resolve()), HOST_LABEL: machine(), PID_LABEL: str(os.getpid())}
         return {**own, RUN_LABEL: self._run}
 
     def is_leftover(self, labels: Mapping[str, str]) -> bool:
         """Whether a container of this machine with those labels is of an emulator that has gone."""
-        owner = Path(labels.get(OWNER_LABEL, self._owner))
-        if owner == self._owner:
+        this_one = self._owner.resolve()
+        owner = Path(labels.get(OWNER_LABEL, this_one))
+        if owner == this_one:
             return labels.get(RUN_LABEL) != self._run
         return is_abandoned(owner, labels.get(PID_LABEL, ""))
 

@@ -5,6 +5,7 @@ An endpoint's record has a copy of its configuration and models, as these may be
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
@@ -151,14 +152,14 @@ async def delete(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]
     return {}
 
 
-def restore(plane: ControlPlane, record: EndpointRecord) -> None:
-    """Host the endpoint of a record that an earlier emulator stored."""
+def restore(plane: ControlPlane, record: EndpointRecord, ready: asyncio.Event) -> None:
+    """Host the endpoint of a record that an earlier emulator stored: Creating at once, and started when ``ready``."""
     definition, failure = definition_of(plane, record)
     endpoint = plane.endpoints.add(definition)
     if failure:
         endpoint.fail(failure)
     else:
-        plane.endpoints.in_background(_start(plane, record, endpoint, again=True))
+        plane.endpoints.in_background(_start_again(plane, record, endpoint, ready))
 
 
 def definition_of(plane: ControlPlane, record: EndpointRecord) -> tuple[EndpointDefinition, str]:
@@ -174,6 +175,11 @@ def definition_of(plane: ControlPlane, record: EndpointRecord) -> tuple[Endpoint
 
 
 # Work in the background, after the answer
+
+
+async def _start_again(plane: ControlPlane, record: EndpointRecord, endpoint: Endpoint, ready: asyncio.Event) -> None:
+    await ready.wait()
+    await _start(plane, record, endpoint, again=True)
 
 
 async def _start(plane: ControlPlane, record: EndpointRecord, endpoint: Endpoint, again: bool = False) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.emulator_in_process import InProcessEmulator
+from tests.support.emulator_in_process import EVENT_LOOP, InProcessEmulator
 from tests.support.scripted_models import scripted_model
 from tests.support.waiting import eventually
 
@@ -21,18 +21,19 @@ _watching: list[DiskWork] = []  # one at most
 
 
 class DiskWork:
-    """What one thread does with files below some directory, each with where in the emulator it was done."""
+    """What event loops do with files below some directory, each with where in the emulator it was done."""
 
-    def __init__(self, thread: int, below: Path) -> None:
+    def __init__(self, below: Path) -> None:
         self.found: list[str] = []
-        self._thread, self._below = thread, str(below)
+        self._below = str(below)
 
     def note(self, what: str, path: Any) -> None:
-        if threading.get_ident() != self._thread or not isinstance(path, (str, bytes, os.PathLike)):
+        if threading.current_thread().name != EVENT_LOOP or not isinstance(path, (str, bytes, os.PathLike)):
             return
         if os.fsdecode(path).startswith(self._below):
             frames = [frame for frame in traceback.extract_stack() if "/emulator/" in frame.filename]
-            self.found.append(f"{what} {os.fsdecode(path)} {[f'{f.filename}:{f.lineno}' for f in frames[-3:]]}")
+            if frames:  # else it is the test's own
+                self.found.append(f"{what} {os.fsdecode(path)} {[f'{f.filename}:{f.lineno}' for f in frames[-3:]]}")
 
 
 def _audit(event: str, arguments: tuple[Any, ...]) -> None:
@@ -40,16 +41,16 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
         _watching[0].note(event, arguments[0])
 
 
-Watch = Callable[[int, Path], DiskWork]
+Watch = Callable[[Path], DiskWork]
 
 
 @pytest.fixture
 def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
-    """Begins to watch a thread. An audit hook stays for the life of the process, so it has a switch."""
+    """Begins to watch event loops. An audit hook stays for the life of the process, so it has a switch."""
     sys.addaudithook(_audit)
 
-    def begin(thread: int, below: Path) -> DiskWork:
-        work = DiskWork(thread, below)
+    def begin(below: Path) -> DiskWork:
+        work = DiskWork(below)
         _watching.append(work)
         for name in ("stat", "lstat", "readlink"):  # of which there is no audit event
             monkeypatch.setattr(os, name, _noted(name, getattr(os, name), work))
@@ -67,13 +68,13 @@ def _noted(name: str, function: Callable[..., Any], work: DiskWork) -> Callable[
     return call
 
 
-def test_models_instances_and_objects_come_and_go_without_disk_work_on_the_event_loop(
+def test_emulators_models_instances_and_objects_come_and_go_without_disk_work_on_the_event_loop(
     watch: Watch, scripted: Callable[..., InProcessEmulator], bucket: Path, tmp_path: Path
 ) -> None:
     for name in ("a", "b"):
         scripted_model(bucket / name, f"I am {name}")
+    work = watch(tmp_path)
     emulator = scripted("--max-loaded-models", "1", "--reload")
-    work = watch(emulator.loop_thread, tmp_path)
     for name in ("a", "b", "a"):
         emulator.invoke(name)
     scripted_model(bucket / "a", "I am another")
@@ -96,4 +97,5 @@ def test_models_instances_and_objects_come_and_go_without_disk_work_on_the_event
     s3.delete_object(Bucket="made", Key="new/object")
     sagemaker.delete_endpoint(EndpointName="local")
     eventually(lambda: not emulator.states(), 60, "deleted")
+    emulator.stop()
     assert not work.found, "\n".join(work.found)
