@@ -31,7 +31,7 @@ from emulator.observers.cloudwatch_metrics import Minute
 from emulator.observers.recent_log_lines import KEPT_LINES, Lines
 from emulator.services.moto_services import cloudwatch, ecr
 from emulator.services.moto_services.service_call import is_json
-from emulator.services.moto_services.wrong_parameters import misfit
+from emulator.services.moto_services.wrong_parameters import misfit, omitted
 
 # Ours. It looks as SageMaker's console makes such roles, by which its SDK knows them.
 ROLE_PATH, ROLE_NAME = "/service-role/", "AmazonSageMaker-ExecutionRole-localmme"
@@ -187,7 +187,7 @@ def _application(service: AwsService) -> flask.Flask:
             failure = AwsError(code, 400, f"moto, which answers for {name} here, does not accept the request: {wrong}.")
         else:
             log.exception("moto's %s failed", name, exc_info=error)
-            failure = AwsError("InternalFailure", 500, f"moto's {name} failed: {type(error).__name__}: {error}")
+            failure = AwsError("NotImplemented", 501, _not_emulated(service.signing_name, name, error))
         headers, body = written(request, failure)
         return flask.Response(body, failure.status, [(name.decode(), value.decode()) for name, value in headers])
 
@@ -197,12 +197,29 @@ def _application(service: AwsService) -> flask.Flask:
 
 def _misfit(signing: str, error: Exception) -> str:
     """What is wrong with the request under way, which ``ServiceCall.for_moto`` wrote."""
-    request = flask.request
-    target = request.headers.get("X-Amz-Target", "")
-    document = json.loads(request.get_data()) if target else None
-    operation = target.partition(".")[2] or request.form["Action"]
-    wrong = misfit(signing, operation, document, request.form)
+    operation, document = _under_way()
+    wrong = misfit(signing, operation, document, flask.request.form)
     if not wrong and isinstance(error, ValueError):  # moto's are numbers
-        given = TOKENS & (request.form if document is None else document).keys()
+        given = TOKENS & (flask.request.form if document is None else document).keys()
         wrong = f"{given.pop()} is not a token that it returned" if given else ""
     return wrong
+
+
+def _not_emulated(signing: str, name: str, error: Exception) -> str:
+    """What to say of the request under way, which is right, but more than moto can do."""
+    operation, document = _under_way()
+    words = (
+        f"{operation} with these parameters is not emulated: moto, which answers for {name} here, failed at it "
+        f"({type(error).__name__}: {error})."
+    )
+    left_out = omitted(signing, operation, document, flask.request.form)
+    return f"{words} Optional parameters that it may need: {', '.join(left_out)}." if left_out else words
+
+
+def _under_way() -> tuple[str, Any]:
+    """The operation of the request under way, and its parameters as JSON: None in the query protocol."""
+    target = flask.request.headers.get("X-Amz-Target", "")
+    return (
+        target.partition(".")[2] or flask.request.form["Action"],
+        json.loads(flask.request.get_data()) if target else None,
+    )

@@ -27,6 +27,13 @@ def misfit(service: str, operation: str, document: Any, parameters: Mapping[str,
     return next(_of_document(shape, document) if document is not None else _of_query(shape, parameters), "")
 
 
+def omitted(service: str, operation: str, document: Any, parameters: Mapping[str, str]) -> list[str]:
+    """The parameters that a call leaves out, as it may. Its arguments are those of ``misfit``."""
+    shape = _model(service).operation_model(operation).input_shape
+    given = {name.partition(".")[0] for name in (parameters if document is None else document)}
+    return [] if shape is None else [name for name in shape.members if name not in given]
+
+
 def _of_document(shape: StructureShape, document: Any) -> Iterator[str]:
     for problem in problems(shape, document):
         yield f"{'.'.join(map(str, problem.place)) or 'The request'} {problem.message}"
