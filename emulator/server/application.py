@@ -120,7 +120,7 @@ class Application:
         swept = asyncio.Event()
         for record in self._registry.all(EndpointRecord):
             if record.stored:
-                restore(control_plane, record, swept)
+                await restore(control_plane, record, swept)
         self._starting = asyncio.create_task(self._start_endpoints(at_start, startup_failed, again, swept))
         ends.push_async_callback(cancel, [self._starting])
 

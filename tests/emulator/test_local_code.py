@@ -90,7 +90,7 @@ def test_what_was_created_while_it_was_allowed_does_not_run_when_it_is_not(tmp_p
         asyncio.run(endpoints.create(off, {"EndpointName": "another", "EndpointConfigName": "c"}))
     record = off.registry.get(EndpointRecord, "e")
     assert record is not None
-    endpoints.restore(off, record, asyncio.Event())
+    asyncio.run(endpoints.restore(off, record, asyncio.Event()))
     [(definition, hosted)] = off.endpoints.added  # type: ignore[attr-defined]
     assert (len(definition.variants), "--local-code" in hosted.failure) == (0, True)
     assert record.deployments.failure == ""  # it runs again when that is allowed again

@@ -45,7 +45,7 @@ async def create(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]
     name = request["EndpointName"]
     plane.refuse_existing(EndpointRecord, name)
     record = EndpointRecord(name, request, deployments=Deployments(deployment(plane, request["EndpointConfigName"])))
-    definition = _definition(plane, name, record.deployments.current)
+    definition = await _definition(plane, name, record.deployments.current)
     _refuse_over_quota(plane, definition)
     endpoint = plane.endpoints.add(definition)
     try:
@@ -103,7 +103,7 @@ async def update(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]
         desired=_retained(endpoint, request),
         deployment_config=request.get("DeploymentConfig", retained),
     )
-    definition = _definition(plane, record.name, pending)
+    definition = await _definition(plane, record.name, pending)
     _refuse_over_quota(plane, definition)
     await _modify(plane, record, replace(record.deployments, pending=pending))
     endpoint.begin_update()
@@ -152,9 +152,9 @@ async def delete(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]
     return {}
 
 
-def restore(plane: ControlPlane, record: EndpointRecord, ready: asyncio.Event) -> None:
+async def restore(plane: ControlPlane, record: EndpointRecord, ready: asyncio.Event) -> None:
     """Host the endpoint of a record that an earlier emulator stored: Creating at once, and started when ``ready``."""
-    definition, failure = definition_of(plane, record)
+    definition, failure = await definition_of(plane, record)
     endpoint = plane.endpoints.add(definition)
     if failure:
         endpoint.fail(failure)
@@ -162,13 +162,13 @@ def restore(plane: ControlPlane, record: EndpointRecord, ready: asyncio.Event) -
         plane.endpoints.in_background(_start_again(plane, record, endpoint, ready))
 
 
-def definition_of(plane: ControlPlane, record: EndpointRecord) -> tuple[EndpointDefinition, str]:
+async def definition_of(plane: ControlPlane, record: EndpointRecord) -> tuple[EndpointDefinition, str]:
     """An endpoint's definition, and why it cannot be hosted: empty if it can, else the definition has no variants."""
     failure = record.deployments.failure
     definition = EndpointDefinition(record.name, (), plane.region)  # a Failed endpoint has no variants
     try:
         if not failure:
-            definition = _definition(plane, record.name, record.deployments.current)
+            definition = await _definition(plane, record.name, record.deployments.current)
     except AwsError as error:
         failure = str(error)
     return definition, failure
@@ -198,7 +198,7 @@ async def _start(plane: ControlPlane, record: EndpointRecord, endpoint: Endpoint
     if pending := record.deployments.pending:
         endpoint.begin_update()
         try:
-            definition = _definition(plane, record.name, pending)
+            definition = await _definition(plane, record.name, pending)
         except AwsError as error:
             await _remember(plane, record, replace(record.deployments, pending=None))
             await endpoint.finish_update(str(error))
@@ -281,8 +281,12 @@ def deployment(plane: ControlPlane, config_name: str) -> Deployment:
     return Deployment(config.name, config.arguments, used, instances=config.instances)
 
 
-def _definition(plane: ControlPlane, name: str, deployment: Deployment) -> EndpointDefinition:
+async def _definition(plane: ControlPlane, name: str, deployment: Deployment) -> EndpointDefinition:
     """An endpoint's definition. Raises AwsError if it can no longer be hosted, as its image's file is gone."""
+    return await asyncio.to_thread(_look_for_definition, plane, name, deployment)
+
+
+def _look_for_definition(plane: ControlPlane, name: str, deployment: Deployment) -> EndpointDefinition:
     config = deployment.config
     used = {model_name: models.definition(plane, model) for model_name, model in deployment.models.items()}
     endpoint_configs.check(config, {model_name: model.arguments for model_name, model in deployment.models.items()})

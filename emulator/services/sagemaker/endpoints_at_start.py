@@ -47,7 +47,7 @@ async def create(
     for request in requests.endpoints:
         deployments = Deployments(endpoints.deployment(plane, request["EndpointConfigName"]))
         record = EndpointRecord(request["EndpointName"], dict(request), deployments=deployments, stored=False)
-        definitions.append(endpoints.definition_of(plane, await plane.create(record)))
+        definitions.append(await endpoints.definition_of(plane, await plane.create(record)))
     return definitions
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ async def create(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]
     name = request["ModelName"]
     plane.refuse_existing(ModelRecord, name)
     record = ModelRecord(name, with_defaults(request), directory=str(plane.directory))
-    definition(plane, record)  # raises when it has problems
+    await asyncio.to_thread(definition, plane, record)  # raises when it has problems
     await plane.create(record)
     return {"ModelArn": plane.arn_of(record)}
 
@@ -52,7 +53,7 @@ async def delete(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]
 
 
 def definition(plane: ControlPlane, record: ModelRecord) -> ModelDefinition:
-    """The definition of a stored model. Raises AwsError with all problems."""
+    """The definition of a stored model. Looks for its files, and so blocks. Raises AwsError with all problems."""
     refuse_not_emulated("CreateModelInput", record.arguments)
     if not plane.local_code and not record.from_start:
         raise no_local_code()
