@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from emulator.model_server.handlers.context import Context, RequestProcessor
+from emulator.model_server.handlers.packages import explain
 from emulator.model_server.handlers.request_parts import split
 from emulator.model_server.http.response import Response, describe
 from emulator.model_server.workers import log
@@ -50,7 +51,7 @@ class Service:
             # Multi Model Server's exception for handlers, which they can raise only if that server is installed.
             if type(error).__name__ == "PredictionException":
                 return _failed(getattr(error, "error_code", 500), str(getattr(error, "message", error)))
-            return _failed(500, describe(error))
+            return _failed(500, explain(error))
 
     def finish(self) -> None:
         """Log the handler's metrics. To be called when the response has been sent."""

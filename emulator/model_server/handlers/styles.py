@@ -12,7 +12,6 @@ import inspect
 import json
 import logging
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator
 from types import ModuleType
@@ -20,28 +19,12 @@ from typing import Any
 
 from emulator.model_server.handlers import toolkit
 from emulator.model_server.handlers.context import Context
+from emulator.model_server.handlers.packages import comes_with_a_package, how_to_install, warn_of_missing_packages
 from emulator.model_server.handlers.service import Handle, Service
 from emulator.model_server.http.response import HandlerError, describe
 from emulator.model_server.workers import log
 
 _log = logging.getLogger(__name__)
-# Modules that come from packages, never from an archive. Another module that is missing may be in the archives, which
-# are on the import path when a model is loaded. [ours]
-_FROM_PACKAGES = frozenset((
-    "PIL", "boto3", "botocore", "catboost", "cv2", "joblib", "keras", "lightgbm", "mms", "mxnet", "nltk", "numpy",
-    "onnx", "onnxruntime", "pandas", "pyarrow", "requests", "safetensors", "sagemaker", "sagemaker_inference", "scipy",
-    "sentence_transformers", "sklearn", "spacy", "tensorflow", "tokenizers", "torch", "torchvision", "transformers",
-    "ultralytics", "xgboost",
-))  # fmt: skip
-# Module -> package, where the names differ.
-_PACKAGES = {
-    "PIL": "pillow",
-    "cv2": "opencv-python-headless",
-    "mms": "multi-model-server",
-    "sagemaker_inference": "sagemaker-inference",
-    "sklearn": "scikit-learn",
-}
-_REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 
 
 def load(model_name: str, model_dir: str, handler: str | None, gpu: int | None) -> Service:
@@ -51,17 +34,11 @@ def load(model_name: str, model_dir: str, handler: str | None, gpu: int | None) 
     whatever importing the handler or loading the model raises.
     """
     file, name = split(handler) if handler else (_handler_in(model_dir), None)
-    _warn_of_missing_packages(model_dir)
+    warn_of_missing_packages(model_dir)
     context = Context(model_name, model_dir, _manifest(model_dir), gpu)
     # Before the server's own import path, as in Multi Model Server: the handler's directory, then the model's.
     sys.path[:0] = [os.path.dirname(file), model_dir]
-    try:
-        module = _import(file)
-    except ModuleNotFoundError as error:
-        if _comes_with_a_package(error):
-            raise HandlerError(f"{describe(error)}. {_how_to_install(error.name)}") from error
-        raise
-    handle = _handle(module, name, context)
+    handle = _handle(_import(file), name, context)
     context.metrics.log()
     return Service(handle, context)
 
@@ -76,8 +53,8 @@ def try_out(handler: str) -> None:
     try:
         _find(_import(file), name)
     except ImportError as error:
-        message = f"{describe(error)}. {_how_to_install(error.name)}"
-        if isinstance(error, ModuleNotFoundError) and not _comes_with_a_package(error):
+        message = f"{describe(error)}. {how_to_install(error.name)}"
+        if isinstance(error, ModuleNotFoundError) and not comes_with_a_package(error):
             log.failure(f"{file} cannot be imported without a model:")
             _log.warning("Unless every archive contains it, no model can be loaded: %s", message)
         else:
@@ -124,43 +101,6 @@ def _inside_one_folder(model_dir: str, program: str) -> str:
         return ""
     found = (os.path.join(model_dir, names[0], *path) for path in (("code", program), (program,)))
     return names[0] if any(map(os.path.isfile, found)) else ""
-
-
-def _warn_of_missing_packages(model_dir: str) -> None:
-    """Log which packages of an archive's requirements.txt are not installed."""
-    for file in ("code/requirements.txt", "requirements.txt"):
-        try:
-            with open(os.path.join(model_dir, file), encoding="utf-8", errors="replace") as lines:
-                names = [found[1] for line in lines if (found := _REQUIREMENT.match(line))]
-        except OSError:
-            continue
-        missing = [name for name in names if not _is_installed(name)]
-        if missing:
-            _log.warning(
-                "%s names packages that are not installed: %s. localmme does not install them. %s",
-                file, ", ".join(missing), _how_to_install(*missing),
-            )  # fmt: skip
-
-
-def _is_installed(package: str) -> bool:
-    from importlib.metadata import PackageNotFoundError, distribution
-
-    try:
-        distribution(package)
-    except PackageNotFoundError:
-        return False
-    return True
-
-
-def _comes_with_a_package(error: ModuleNotFoundError) -> bool:
-    """Whether the missing module comes from a package, never from an archive."""
-    return (error.name or "").partition(".")[0] in _FROM_PACKAGES
-
-
-def _how_to_install(*names: str | None) -> str:
-    tops = (_PACKAGES.get(name.partition(".")[0], name) for name in names if name)
-    what = " ".join(tops) or "what is missing"
-    return f"Handlers run in {sys.executable}. Install there: {sys.executable} -m pip install {what}"
 
 
 def _manifest(model_dir: str) -> Any:

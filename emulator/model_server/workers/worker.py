@@ -11,8 +11,9 @@ from io import BufferedReader
 from typing import Any, cast
 
 from emulator.model_server.handlers import styles
+from emulator.model_server.handlers.packages import explain
 from emulator.model_server.handlers.service import Service, as_chunk
-from emulator.model_server.http.response import HandlerError, Response, describe
+from emulator.model_server.http.response import HandlerError, Response
 from emulator.model_server.workers import frames, log
 
 
@@ -30,7 +31,7 @@ def work(connection: socket.socket) -> None:
                 log.failure(f"Model {request.fields['model_name']} could not be loaded")
             elif not explained or error.__cause__ is not None:
                 log.failure(f"{request.fields['handler']} cannot be imported")
-            message = str(error) if explained else describe(error)
+            message = str(error) if explained else explain(error)
             fields = {"status": 507 if isinstance(error, MemoryError) else 500, "message": message}
             connection.sendall(frames.head(frames.FAILED, fields))
             return

@@ -1,0 +1,74 @@
+"""Packages that a handler imports, and what is said of one that is not installed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+
+from emulator.model_server.http.response import describe
+
+_log = logging.getLogger(__name__)
+# Modules that come from packages, never from an archive. Another module that is missing may be in the archives, which
+# are on the import path when a model is loaded. [ours]
+_FROM_PACKAGES = frozenset((
+    "PIL", "boto3", "botocore", "catboost", "cv2", "joblib", "keras", "lightgbm", "mms", "mxnet", "nltk", "numpy",
+    "onnx", "onnxruntime", "pandas", "pyarrow", "requests", "safetensors", "sagemaker", "sagemaker_inference", "scipy",
+    "sentence_transformers", "sklearn", "spacy", "tensorflow", "tokenizers", "torch", "torchvision", "transformers",
+    "ultralytics", "xgboost",
+))  # fmt: skip
+# Module -> package, where the names differ.
+_PACKAGES = {
+    "PIL": "pillow",
+    "cv2": "opencv-python-headless",
+    "mms": "multi-model-server",
+    "sagemaker_inference": "sagemaker-inference",
+    "sklearn": "scikit-learn",
+}
+_REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
+
+
+def explain(error: BaseException) -> str:
+    """An exception in one line; of a package that is not installed, also what installs it."""
+    if isinstance(error, ModuleNotFoundError) and comes_with_a_package(error):
+        return f"{describe(error)}. {how_to_install(error.name)}"
+    return describe(error)
+
+
+def warn_of_missing_packages(model_dir: str) -> None:
+    """Log which packages of an archive's requirements.txt are not installed."""
+    for file in ("code/requirements.txt", "requirements.txt"):
+        try:
+            with open(os.path.join(model_dir, file), encoding="utf-8", errors="replace") as lines:
+                names = [found[1] for line in lines if (found := _REQUIREMENT.match(line))]
+        except OSError:
+            continue
+        missing = [name for name in names if not _is_installed(name)]
+        if missing:
+            _log.warning(
+                "%s names packages that are not installed: %s. localmme does not install them. %s",
+                file, ", ".join(missing), how_to_install(*missing),
+            )  # fmt: skip
+
+
+def _is_installed(package: str) -> bool:
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        distribution(package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def comes_with_a_package(error: ModuleNotFoundError) -> bool:
+    """Whether the missing module comes from a package, never from an archive."""
+    return (error.name or "").partition(".")[0] in _FROM_PACKAGES
+
+
+def how_to_install(*names: str | None) -> str:
+    """What installs the packages of these modules, where handlers run."""
+    tops = (_PACKAGES.get(name.partition(".")[0], name) for name in names if name)
+    what = " ".join(tops) or "what is missing"
+    return f"Handlers run in {sys.executable}. Install there: {sys.executable} -m pip install {what}"

@@ -1,0 +1,50 @@
+"""What is said of a package that a handler imports, and that is not installed."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emulator.model_server.handlers.context import Context
+from emulator.model_server.handlers.packages import explain
+from emulator.model_server.handlers.service import Service
+
+
+def importing(module: str) -> Exception:
+    with pytest.raises(ImportError) as caught:
+        importlib.import_module(module)
+    return caught.value
+
+
+@pytest.mark.parametrize(("module", "package"), [("mms.service", "multi-model-server"), ("torch", "torch")])
+def test_a_missing_package_comes_with_what_installs_it(
+    monkeypatch: pytest.MonkeyPatch, module: str, package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module.partition(".")[0], None)
+    assert explain(importing(module)).endswith(f"Install there: {sys.executable} -m pip install {package}")
+
+
+def test_a_module_that_may_be_in_an_archive_does_not() -> None:
+    assert explain(importing("no_such_module")) == "ModuleNotFoundError: No module named 'no_such_module'"
+    assert explain(ValueError("x")) == "ValueError: x"
+
+
+def test_an_invocation_whose_handler_imports_a_missing_package_says_what_installs_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "mms", None)
+
+    def handle(data: Any, context: Context) -> Any:
+        import mms  # type: ignore[import-not-found]
+
+        return [mms]
+
+    service = Service(handle, Context("m", str(tmp_path), None, None))
+    response = service.invoke(bytearray(b"?"), "id", "", [])
+    assert response.status == 500 and isinstance(response.body, bytes)
+    assert json.loads(response.body)["message"].endswith("-m pip install multi-model-server")
