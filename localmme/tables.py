@@ -102,11 +102,8 @@ def state(read: Callable[[], EmulatorState]) -> Shown:
 
 
 def models(listed: Iterable[ModelState], title: str = "") -> Table:
-    """Where each model is, and how often it was used.
-
-    A model that is nowhere and was never loaded is left out: its name was mistyped in an invocation.
-    """
-    existing = [model for model in listed if model["loads"] or model["in_s3"] or model["on_disk"] or model["in_memory"]]
+    """Where each model is that exists, and how often it was used."""
+    existing = list(filter(exists, listed))
     several = len({instance for model in existing for instance in model["instances"]}) > 1
     columns = (*MODEL_COLUMNS, INSTANCES_COLUMN) if several else MODEL_COLUMNS
     rows = [
@@ -127,6 +124,11 @@ def models(listed: Iterable[ModelState], title: str = "") -> Table:
         for model in existing
     ]
     return Table(title, columns, rows, ("is in", INSTANCES_COLUMN))
+
+
+def exists(model: ModelState) -> bool:
+    """False for one that is nowhere and was never loaded: its name was mistyped in an invocation."""
+    return bool(model["loads"]) or model["in_s3"] or model["on_disk"] or model["in_memory"]
 
 
 def no_archives(listed: Iterable[ModelState]) -> str:

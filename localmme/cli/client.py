@@ -61,8 +61,9 @@ def _is_terminal() -> bool:
 def models(as_json: bool, url: str, endpoint_name: str) -> None:
     """List the models: where each is (S3, disk, memory), and how often it was used."""
     from localmme import emulator_client
+    from localmme.tables import exists
 
-    listed = emulator_client.endpoint_state(url, endpoint_name)["models"]
+    listed = [model for model in emulator_client.endpoint_state(url, endpoint_name)["models"] if exists(model)]
     if as_json:
         click.echo(json.dumps(listed, indent=2))
     else:
