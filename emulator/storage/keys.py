@@ -37,14 +37,13 @@ def check_new_bucket(name: str) -> None:
         raise InvalidBucketName(name)
 
 
-def names_of(key: str) -> list[str]:
+def names_of(key: str, *, holds_buckets: bool = False) -> list[str]:
     """The names that lead to the key's file; to its directory, if the key is a folder marker (``dir/``).
 
-    Raises InvalidKey for keys that cannot be a file here.
+    ``holds_buckets``: the first name may be a bucket's. Raises InvalidKey for keys that cannot be a file here.
     """
     names = path_names(key.removesuffix("/"))
-    # Also further below: the directory may be one that holds the buckets, or what holds that.
-    if RESERVED in names:
+    if RESERVED in names[: 2 if holds_buckets else 1]:
         raise InvalidKey(key, f"{RESERVED} is where the emulator keeps its own files")
     return names
 

@@ -98,7 +98,7 @@ class KeyTree:
         folder = prefix[: prefix.rfind("/") + 1]
         if folder:
             try:
-                names = names_of(folder)
+                names = names_of(folder, holds_buckets=self._holds_buckets)
             except InvalidKey:  # no file can have such a prefix
                 return
             path = self._directory.joinpath(*names)
@@ -163,7 +163,9 @@ class KeyTree:
     def _name(self, folder: str, entry: os.DirEntry[str]) -> str:
         """The name as in the key; empty for what is not an object."""
         name = entry.name
-        if name == RESERVED or (name.startswith(".") and not self._hidden):
+        if name.startswith(".") and not self._hidden:
+            return ""
+        if name == RESERVED and folder.count("/") <= self._holds_buckets:
             return ""
         try:
             if len((folder + name).encode()) > KEY_BYTES:

@@ -30,7 +30,7 @@ def is_bucket(root: Path, name: str) -> bool:
 def existing(directory: Path, key: str, *, holds_buckets: bool = False) -> Path | None:
     """The file or directory that may be this key's, below a directory without links; None if there is none."""
     try:
-        names = names_of(key)
+        names = names_of(key, holds_buckets=holds_buckets)
     except InvalidKey:
         return None
     start, rest = directory, names

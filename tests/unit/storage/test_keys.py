@@ -60,7 +60,8 @@ ROWS = [
     ("folder/.hidden", True),
     (".localmme", False),
     (".localmme/own", False),
-    ("folder/.localmme/own", False),
+    ("folder/.localmme/own", True),
+    ("folder/.localmme", False),
     # Links
     ("link", True),
     ("folder/link", True),
