@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import psutil
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from cities import TARGET_MODELS
@@ -30,11 +32,14 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+import localmme
+
 HERE = Path(__file__).parent
 ENDPOINT_NAME = "local"
 HOUSE = {"rooms": 3, "square_meters": 80, "age": 20}
 WARM_INVOCATIONS = 5
 MAX_LOADED_MODELS = 5  # or fewer, where there are fewer cities, so that some are evicted
+DIRECTORY = "localmme-demo-"  # and the process's id
 PYTHON = os.path.relpath(sys.executable)
 NEXT = f"""To go on by yourself:
   {PYTHON} samples/house_prices/train.py --output ./s3
@@ -47,28 +52,29 @@ and then, in another terminal:
 @contextlib.contextmanager
 def emulator(cities: int) -> Iterator[str]:
     """Train the models of that many cities and serve them on a free port. Yields the emulator's URL."""
-    with tempfile.TemporaryDirectory() as directory:
+    with new_directory() as directory:
         models = Path(directory, "s3")
         print("Training a model of house prices for each city:")
         train = [sys.executable, HERE / "train.py", "--output", models, "--cities", str(cities)]
         subprocess.run(train, check=True)
         most = max(1, min(MAX_LOADED_MODELS, cities - 1))
         print(f"\nServing them, at most {most} in memory at a time:")
-        command = [sys.executable, "-m", "localmme", "serve", "--models", models, "--port", "0"]
-        command += ["--handler", HERE / "handler.py", "--max-loaded-models", str(most)]
-        command += ["--state-dir", Path(directory, "state")]
-        log = Path(directory, "log")
-        with log.open("w") as errors, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors) as process:
-            try:
-                line = process.stdout.readline().decode().strip()
-                if not line:
-                    sys.exit(log.read_text())
-                print(line)
-                yield line.split(" at ")[1].split()[0]
-                print("What the emulator logged:")
-                print("".join(f"  {line}\n" for line in log.read_text().splitlines()))
-            finally:
-                process.terminate()
+        with localmme.serve(models=models, handler=HERE / "handler.py", max_loaded_models=most) as served:
+            print(f"Endpoint {ENDPOINT_NAME} is InService at {served.url}")
+            yield served.url
+            print("What the emulator logged:")
+            print("".join(f"  {line}\n" for line in served.logs().splitlines()))
+
+
+@contextlib.contextmanager
+def new_directory() -> Iterator[str]:
+    """A temporary directory. Those of demos that were killed are removed."""
+    for left in Path(tempfile.gettempdir()).glob(f"{DIRECTORY}*"):
+        process = left.name.removeprefix(DIRECTORY).partition("-")[0]
+        if process.isdecimal() and not psutil.pid_exists(int(process)):
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"{DIRECTORY}{os.getpid()}-") as directory:
+        yield directory
 
 
 def sagemaker_runtime(url: str) -> Any:
@@ -154,7 +160,7 @@ def main() -> None:
                 wait_for_ctrl_c()
         if not arguments.url:
             print(NEXT)
-    except ClientError as refusal:
+    except (ClientError, localmme.ServeError) as refusal:
         sys.exit(str(refusal))
     except (OSError, ValueError, BotoCoreError) as trouble:
         advice = " Start one with: localmme serve --models DIR" if arguments.url else ""
