@@ -22,7 +22,8 @@ from emulator import relied_on
 from emulator.errors import SetupError
 from emulator.hosting.tasks import cancel
 from emulator.printable import printable_lines
-from emulator.server.connection import LINGER_SECONDS, Connection, configured
+from emulator.server.connection import LINGER_SECONDS
+from emulator.server.full import connection_factory
 
 if TYPE_CHECKING:
     from emulator.gateway.gateway import Gateway
@@ -155,9 +156,9 @@ class Worker(BaseWorker):  # type: ignore[misc]
 @contextlib.asynccontextmanager
 async def listening(gateway: Gateway, sockets: list[socket.socket]) -> AsyncIterator[None]:
     """Take connections. At the end, requests that are still under way get an answer that says so."""
-    config = configured(gateway, KEEPALIVE_SECONDS)
     state, loop = ServerState(), asyncio.get_running_loop()
-    servers = [await loop.create_server(lambda: Connection(config, state), sock=sock) for sock in sockets]
+    connection = connection_factory(gateway, state, KEEPALIVE_SECONDS)
+    servers = [await loop.create_server(connection, sock=sock) for sock in sockets]
     clock = asyncio.create_task(_tell_the_time(state))
     try:
         yield
@@ -167,8 +168,8 @@ async def listening(gateway: Gateway, sockets: list[socket.socket]) -> AsyncIter
             server.close()
         for task in state.tasks:
             task.cancel()
-        for connection in list(state.connections):
-            connection.shutdown()
+        for each in list(state.connections):
+            each.shutdown()
         ends = loop.time() + LAST_ANSWERS_SECONDS
         while (state.tasks or state.connections) and loop.time() < ends:
             await asyncio.sleep(0.01)

@@ -30,6 +30,23 @@ def test_the_limit_is_raised_as_far_as_it_may(soft: int, hard: int, limit: int) 
     assert subprocess.run(probe, capture_output=True, text=True, check=True).stdout.split() == [str(limit)] * 2
 
 
+NEARLY = """
+import os, resource
+from emulator.open_files import SPARE, is_nearly_exhausted
+free = os.open(os.devnull, os.O_RDONLY)
+os.close(free)
+_, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+for left in (SPARE, SPARE - 1, 0):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + left, hard))
+    print(is_nearly_exhausted())
+"""
+
+
+def test_few_that_are_left_are_noticed() -> None:
+    found = subprocess.run([sys.executable, "-c", NEARLY], capture_output=True, text=True, check=True).stdout.split()
+    assert found == ["False", "True", "True"]
+
+
 def test_too_many_open_files_are_no_missing_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "bucket").mkdir()
     (tmp_path / "bucket" / "a.tar.gz").write_bytes(b"x")
