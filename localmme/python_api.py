@@ -106,7 +106,7 @@ class Emulator:
         self._owner: IO[str] | None = None
         self._temporary = state_directory is None
         if state_directory is None:
-            state_directory, self._owner = state_directories.temporary()
+            state_directory, self._owner = state_directories.make_temporary()
         self._directory = state_directory
         try:
             self._process = launch(arguments, self._directory, subprocess.PIPE)

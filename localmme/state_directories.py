@@ -83,7 +83,7 @@ def _last_started(directory: StateDirectory) -> float:
 # Temporary ones
 
 
-def temporary() -> tuple[StateDirectory, IO[str]]:
+def make_temporary() -> tuple[StateDirectory, IO[str]]:
     """A new directory that is removed with its emulator, and its owner's lock, to be kept open while the owner runs.
 
     Removes those that were abandoned, when both an emulator and its owner had been killed. Raises SetupError.
@@ -93,17 +93,17 @@ def temporary() -> tuple[StateDirectory, IO[str]]:
         if not _is_ours(place):
             # Whoever knows the name may have taken it, or made it a link to what is not to be removed.
             directory = StateDirectory(Path(tempfile.mkdtemp(prefix="localmme-")))
-            return directory, _owned(directory)
+            return directory, _lock_as_owner(directory)
         with _alone_in(place):
             directory = _take_abandoned(place) or StateDirectory(Path(tempfile.mkdtemp(dir=place, prefix="")))
-            return directory, _owned(directory)
+            return directory, _lock_as_owner(directory)
     except OSError as error:
         raise SetupError(
             f"No directory can be made in {place}: {error.strerror}. Name a state directory, or set TMPDIR."
         ) from None
 
 
-def _owned(directory: StateDirectory) -> IO[str]:
+def _lock_as_owner(directory: StateDirectory) -> IO[str]:
     """The lock of the program that owns a temporary directory."""
     owner = open(directory.owner_lock, "w", opener=private_opener)  # noqa: SIM115
     fcntl.flock(owner, fcntl.LOCK_EX)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from emulator.containers.http_connection import Answer, AnswerTooLong, HttpConnection
-from emulator.containers.unix_socket import connected
+from emulator.containers.unix_socket import connect
 from emulator.errors import ContainerNotReached, TooManyOpenFiles
 from emulator.open_files import EXHAUSTED, too_many
 from emulator.timeouts import in_time
@@ -120,7 +120,7 @@ class ConnectionPool:
     async def _open_connection(self) -> tuple[asyncio.Transport, HttpConnection]:
         if self._socket is None:
             return await self._loop.create_connection(HttpConnection, self.host, self.port)
-        return await self._loop.create_unix_connection(HttpConnection, sock=connected(self._socket))
+        return await self._loop.create_unix_connection(HttpConnection, sock=connect(self._socket))
 
     def _put_back(self, connection: HttpConnection) -> None:
         if connection.reusable and not connection.closed:

@@ -31,7 +31,7 @@ def new_socket_path(directory: Path) -> Path | None:
     return path
 
 
-def connected(path: Path) -> socket.socket:
+def connect(path: Path) -> socket.socket:
     """A socket that is connected to the one there, and does not block. Raises OSError."""
     made = socket.socket(socket.AF_UNIX)
     try:

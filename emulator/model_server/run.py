@@ -50,7 +50,7 @@ def serve(
     return uvloop.run(_serve(spawner, port, socket_path, server, grace_seconds))
 
 
-def _bound(path: str) -> socket.socket:
+def _bind(path: str) -> socket.socket:
     """A Unix socket to which only this user can connect. Raises OSError."""
     directory, name = os.path.split(path)
     # The path may be of any length, but sockets take only about 100 bytes.
@@ -101,7 +101,7 @@ async def _serve(spawner: Spawner, port: int, socket_path: str | None, server: S
     where = socket_path or f"127.0.0.1:{port}"
     try:
         if socket_path:
-            listener: asyncio.Server = await loop.create_unix_server(connect, sock=_bound(socket_path), backlog=1024)
+            listener: asyncio.Server = await loop.create_unix_server(connect, sock=_bind(socket_path), backlog=1024)
         else:
             listener = await loop.create_server(connect, "127.0.0.1", port, backlog=1024)
     except OSError as error:

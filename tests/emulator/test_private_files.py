@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from emulator.containers.unix_socket import connected, new_socket_path
+from emulator.containers.unix_socket import connect, new_socket_path
 from emulator.errors import SetupError
-from emulator.model_server.run import _bound
+from emulator.model_server.run import _bind
 from emulator.private_files import make_private, private_directory, private_file, private_opener
 from localmme import state_directories
 from tests.support.emulator_process import Emulator
@@ -90,14 +90,14 @@ def test_a_link_in_the_place_of_the_temporary_directory_is_not_followed(
     (home / ".ssh" / "key").write_text("precious")
     taken = tmp_path / f"localmme-{os.geteuid()}"
     taken.symlink_to(home)
-    state, owner = state_directories.temporary()
+    state, owner = state_directories.make_temporary()
     directory = state.path
     assert directory.parent == tmp_path and directory.name not in (taken.name, "home")
     assert (home / ".ssh" / "key").read_text() == "precious"
     assert (mode(directory), mode(Path(owner.name))) == (0o700, 0o600)
     owner.close()
     taken.unlink()
-    state, owner = state_directories.temporary()
+    state, owner = state_directories.make_temporary()
     assert (state.path.parent, mode(taken)) == (taken, 0o700)
     owner.close()
 
@@ -171,9 +171,9 @@ def test_a_socket_may_have_a_long_path(tmp_path: Path) -> None:
     directory.mkdir()
     path = new_socket_path(directory)
     assert path is not None and not path.exists()
-    listener = _bound(str(path))
+    listener = _bind(str(path))
     listener.listen()
-    client = connected(path)
+    client = connect(path)
     server, _ = listener.accept()
     server.sendall(b"there")
     client.setblocking(True)
@@ -195,7 +195,7 @@ def test_another_user_cannot_call_the_server_of_handlers(seen_by_all: Path) -> N
     [path] = (seen_by_all / "state" / "instances").rglob("socket-*")
     processes = emulator.worker().children(recursive=True)
     assert [found for each in processes for found in each.net_connections("tcp")] == []
-    connected(path).close()
+    connect(path).close()
     if IS_ROOT:
         assert as_nobody(reachable, path) is False
         (seen_by_all / "state").chmod(0o755)  # nor if the directory were open
@@ -206,7 +206,7 @@ def test_another_user_cannot_call_the_server_of_handlers(seen_by_all: Path) -> N
 
 def reachable(path: Path) -> bool:
     try:
-        connected(path).close()
+        connect(path).close()
     except PermissionError:
         return False
     return True

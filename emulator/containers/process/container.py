@@ -19,7 +19,7 @@ import psutil
 
 from emulator.containers.container import LONGEST_LOG_LINE, Container, ContainerSettings, LogSink
 from emulator.containers.process.keeper import PR_SET_CHILD_SUBREAPER
-from emulator.containers.process.ports import free_ports
+from emulator.containers.process.ports import find_free_ports
 from emulator.containers.unix_socket import new_socket_path, remove
 from emulator.errors import SetupError
 from emulator.limits import Limits
@@ -48,13 +48,9 @@ class ProcessContainer(Container):
         takes_socket: bool = False,
     ) -> None:
         """``directory`` is the command's working directory. One that ``takes_socket`` gets one, if there can be any."""
-        self.socket = new_socket_path(settings.scratch) if takes_socket else None
-        self.host = "127.0.0.1"
-        self.port = free_ports(self.host, 1 + SAFE_PORTS)
-        self._command = list(command)
-        self._directory, self._scratch = directory, settings.scratch
-        # The keeper does not get it: what is meant for the container's Python must not change its own.
-        self._environment = {**os.environ, **settings.environment, **self._platform_environment(settings)}
+        self.host, self.port = "127.0.0.1", 0  # until it is started
+        self._command, self._takes_socket = list(command), takes_socket
+        self._directory, self._settings = directory, settings
         self._limits = limits
         self._log = log
         self._keeper: asyncio.subprocess.Process | None = None
@@ -67,6 +63,7 @@ class ProcessContainer(Container):
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
         self._started, self._exited = loop.create_future(), loop.create_future()
+        await asyncio.to_thread(self._find_address)
         adopt_orphans()
         try:
             self._keeper = await asyncio.create_subprocess_exec(
@@ -75,7 +72,7 @@ class ProcessContainer(Container):
                 "emulator.containers.process.keeper",
                 str(self._limits.stop_seconds),
                 str(self._directory),
-                str(self._scratch),
+                str(self._settings.scratch),
                 *self._command,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
@@ -86,9 +83,15 @@ class ProcessContainer(Container):
             )
         except OSError as error:  # no memory or no process left
             raise SetupError(f"The container's process cannot be started: {error.strerror}.") from None
-        self._wish(json.dumps(self._environment).encode() + b"\n")
+        # The keeper does not get it: what is meant for the container's Python must not change its own.
+        environment = {**os.environ, **self._settings.environment, **self._platform_environment(self._settings)}
+        self._wish(json.dumps(environment).encode() + b"\n")
         self._readers = [asyncio.create_task(self._read_reports()), asyncio.create_task(self._read_log())]
         await asyncio.shield(self._started)
+
+    def _find_address(self) -> None:
+        self.socket = new_socket_path(self._settings.scratch) if self._takes_socket else None
+        self.port = find_free_ports(self.host, 1 + SAFE_PORTS)
 
     async def wait(self) -> str:
         return describe_exit(await asyncio.shield(self._exited))
@@ -102,7 +105,7 @@ class ProcessContainer(Container):
         for reader in unfinished:  # a process that escaped holds the other end of the pipe
             reader.cancel()
         if self.socket is not None:
-            remove(self.socket)
+            await asyncio.to_thread(remove, self.socket)
 
     async def memory_used(self) -> int:
         return int(await self._ask("memory"))

@@ -11,7 +11,7 @@ from emulator.errors import SetupError
 CONTAINER_PORTS = range(10_000, 32_767)
 
 
-def free_ports(host: str, count: int) -> int:
+def find_free_ports(host: str, count: int) -> int:
     """The first of so many ports in a row that are free now.
 
     From a range in which the system does not place outgoing connections, and in which Multi Model

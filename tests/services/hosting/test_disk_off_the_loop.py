@@ -98,11 +98,11 @@ def test_emulators_models_instances_and_objects_come_and_go_without_disk_work_on
     s3.delete_object(Bucket="made", Key="new/object")
     sagemaker.delete_endpoint(EndpointName="local")
     eventually(lambda: not emulator.states(), 60, "deleted")
-    (program := tmp_path / "program").write_text("#!/bin/sh\nexec sleep 60\n")
-    program.chmod(0o700)
-    container = {"Image": f"command:{program}", "ModelDataUrl": "s3://made/models/", "Mode": "MultiModel"}
+    (handler := tmp_path / "handler.py").touch()
+    container = {"Image": f"handler:{handler}", "ModelDataUrl": "s3://made/models/", "Mode": "MultiModel"}
     sagemaker.create_model(ModelName="m", ExecutionRoleArn=ROLE, PrimaryContainer=container)
     sagemaker.create_endpoint_config(EndpointConfigName="c", ProductionVariants=[variant_of("m")])
     sagemaker.create_endpoint(EndpointName="e", EndpointConfigName="c")
+    eventually(emulator.processes, what="the container starts")
     emulator.stop()
     assert not work.found, "\n".join(work.found)
