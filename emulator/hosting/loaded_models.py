@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from emulator.aws.errors import too_many_open_files
 from emulator.clock import Clock
 from emulator.containers.contract import ContainerContract
 from emulator.containers.errors import refusal_explained
-from emulator.errors import ContainerError, ContainerTimeout, ContainerUnreachable
+from emulator.errors import ContainerError, ContainerTimeout, ContainerUnreachable, TooManyOpenFiles
 from emulator.events import Events, LoadFailed, LoadStarted, ModelLoaded, ModelUnloaded, Warned
 from emulator.hosting.errors import (
     VolumeFull,
@@ -270,6 +271,8 @@ class LoadedModels:
             raise container_too_slow(self._origin) from None
         except ContainerUnreachable as error:
             raise no_response(self._origin) from error
+        except TooManyOpenFiles:
+            raise too_many_open_files() from None
         except ContainerError as error:
             raise container_failed(self._origin, 0, str(error)) from None
 

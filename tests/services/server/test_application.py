@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
+import os
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -13,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from emulator.containers.connection_pool import ConnectionPool
 from emulator.containers.docker.engine import Engine
 from emulator.limits import Limits
 from emulator.server.application import Application
@@ -26,6 +29,7 @@ from emulator.timeouts import in_time
 from tests.support.asgi_client import Response, http_scope, respond
 from tests.support.control_plane import ROLE, variant_of
 from tests.support.fake_containers import FakeContainers
+from tests.support.files import archive
 
 
 @pytest.fixture
@@ -109,6 +113,33 @@ def test_an_endpoint_is_creating_again_while_containers_of_a_killed_emulator_are
     monkeypatch.setattr(Engine, "sweep", sweep)
     asyncio.run(restore())
     assert containers.running == 0
+
+
+def test_an_invocation_for_which_no_connection_may_be_opened_says_what_to_do(
+    application: Callable[[], Application], containers: FakeContainers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        archive(tmp_path / "s3" / "bucket" / "models" / name, {"model": name})
+
+    async def exhausted(_: ConnectionPool) -> Any:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    async def invoke(application: Application, target_model: str) -> Response:
+        headers = {"X-Amzn-SageMaker-Target-Model": target_model}
+        return await respond(application.gateway, http_scope("POST", "/endpoints/e/invocations", headers), b"?")
+
+    async def scenario() -> None:
+        async with containers.serving(), started(application()) as subject:
+            await create_endpoint(subject)
+            await until_in_service(subject)
+            assert (await invoke(subject, "a")).status == 200
+            monkeypatch.setattr(ConnectionPool, "_idle_connection", lambda _: None)
+            monkeypatch.setattr(ConnectionPool, "_open_connection", exhausted)
+            for target_model in ("a", "b"):  # which is loaded, and which is not
+                response = await invoke(subject, target_model)
+                assert response.status == 503 and b"ulimit -n is" in response.body, response
+
+    asyncio.run(scenario())
 
 
 HELD_UP = {"registry": (Registry, "open"), "S3": (s3_app, "open_store")}
