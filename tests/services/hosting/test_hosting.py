@@ -187,12 +187,13 @@ def test_at_most_as_many_models_as_allowed_are_loaded_and_the_least_recently_use
     assert journal.calls("load", "unload") == ["load"] * 3 + ["unload", "load"] * 2
 
 
+@pytest.mark.parametrize("option", [("--max-loaded-models", "1"), ("--storage", "1MB")], ids=["memory", "volume"])
 def test_a_model_in_flight_is_never_evicted_and_the_next_one_waits_for_it(
-    scripted, bucket: Path, journal: Journal, pool: ThreadPoolExecutor, gate: Path
+    scripted, bucket: Path, journal: Journal, pool: ThreadPoolExecutor, gate: Path, option: tuple[str, str]
 ) -> None:
-    models(bucket, "a", invoke={"until": str(gate)})
-    models(bucket, "b")
-    emulator = scripted("--max-loaded-models", "1")
+    sized(bucket, "a", kib=700, invoke={"until": str(gate)})
+    sized(bucket, "b", kib=700)
+    emulator = scripted(*option)
     slow = pool.submit(emulator.invoke, "a")
     eventually(lambda: in_flight(emulator, "a"))
     next_one = pool.submit(emulator.invoke, "b")
@@ -345,21 +346,6 @@ def test_a_volume_full_of_loaded_models_makes_room_by_unloading(scripted, bucket
         assert emulator.invoke(name)["answer"] == f"I am {name}"
     assert emulator.on_disk() == emulator.in_memory() == {"large"}
     assert emulator.model("large")["downloads"] == 1
-
-
-def test_a_volume_full_of_models_in_flight_is_waited_for(
-    scripted, bucket: Path, pool: ThreadPoolExecutor, gate: Path
-) -> None:
-    sized(bucket, "a", kib=700, invoke={"until": str(gate)})
-    sized(bucket, "b", kib=700)
-    emulator = scripted("--storage", "1MB")
-    slow = pool.submit(emulator.invoke, "a")
-    eventually(lambda: in_flight(emulator, "a"))
-    next_one = pool.submit(emulator.invoke, "b")
-    eventually(lambda: emulator.instance()["memory"]["loading"] == ["b"])
-    gate.touch()
-    assert next_one.result()["answer"] == "I am b"
-    assert slow.result()["answer"] == "I am a"
 
 
 def test_a_model_larger_than_the_volume_is_refused_and_nothing_of_it_stays(scripted, bucket: Path) -> None:

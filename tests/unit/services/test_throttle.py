@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from emulator.services.runtime.throttle import Throttle
 
 
@@ -12,29 +14,19 @@ class Clock:
         return self.seconds
 
 
-def admitted(throttle: Throttle, calls: int) -> int:
-    return sum(throttle.admits() for _ in range(calls))
-
-
-def test_as_many_calls_as_a_second_has_are_admitted_at_once_and_then_evenly() -> None:
+@pytest.mark.parametrize(
+    "per_second, steps",
+    [
+        (4, [(0.0, 4), (0.5, 2), (60.0, 4)]),
+        (0.5, [(0.0, 1), (1.9, 0), (2.0, 1)]),
+        (float("inf"), [(0.0, 10), (0.0, 10)]),
+    ],
+)
+def test_as_many_calls_as_a_second_has_are_admitted_at_once_and_then_evenly(
+    per_second: float, steps: list[tuple[float, int]]
+) -> None:
+    """Each step is a time, and how many of ten calls are admitted then."""
     clock = Clock()
-    throttle = Throttle(4, clock)
-    assert admitted(throttle, 10) == 4
-    clock.seconds = 0.5
-    assert admitted(throttle, 10) == 2
-    clock.seconds = 60.0
-    assert admitted(throttle, 10) == 4
-
-
-def test_less_than_one_call_a_second_can_be_admitted_as_well() -> None:
-    clock = Clock()
-    throttle = Throttle(0.5, clock)
-    assert admitted(throttle, 3) == 1
-    clock.seconds = 1.9
-    assert admitted(throttle, 3) == 0
-    clock.seconds = 2.0
-    assert admitted(throttle, 3) == 1
-
-
-def test_without_a_limit_all_are_admitted() -> None:
-    assert admitted(Throttle(float("inf"), Clock()), 1000) == 1000
+    throttle = Throttle(per_second, clock)
+    for clock.seconds, admitted in steps:
+        assert sum(throttle.admits() for _ in range(10)) == admitted

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
+import shutil
 import sqlite3
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,9 @@ from emulator.storage.errors import StorageError
 from emulator.storage.multipart_uploads import MultipartUploads
 from emulator.storage.object_records import ObjectAttributes
 from emulator.storage.object_store import ObjectStore, open_store
+from tests.support.damaged_files import DAMAGES, Spoil, a_directory, changed_by, truncated_to
 
-Spoil = Callable[[Path], None]
 OBJECTS = 100
-PAGE = 4096
-LENGTHS = (0, 1, 50, 99, 100, 512, PAGE - 1, PAGE, 2 * PAGE, 20_000)
 
 
 def put(store: ObjectStore, key: str, **headers: str) -> None:
@@ -33,14 +30,27 @@ def put(store: ObjectStore, key: str, **headers: str) -> None:
     store.commit("bucket", key, incoming, ObjectAttributes("an-etag", headers))
 
 
-def make(root: Path) -> Path:
-    """A directory of S3 with objects and an upload; its file of records, which nobody has open."""
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory of S3 with objects and an upload, which nobody has open."""
+    root = tmp_path_factory.mktemp("whole") / "s3"
     (root / "bucket").mkdir(parents=True)
     store = open_store(root, "us-east-1")
     for n in range(OBJECTS):
         put(store, f"folder-{n % 7}/key-{n}", **{"x-amz-meta-text": "so much to remember " * 5})
     MultipartUploads(store).create("bucket", "upload", ObjectAttributes(""), "", "FULL_OBJECT")
     store.close()
+    return root
+
+
+@pytest.fixture
+def root(tmp_path: Path, whole: Path) -> Path:
+    """A copy of it."""
+    return shutil.copytree(whole, tmp_path / "s3")
+
+
+def records_of(root: Path) -> Path:
+    """The file of records."""
     return root / ".localmme" / "s3.sqlite3"
 
 
@@ -51,7 +61,7 @@ def used(root: Path, spoil_now: Spoil | None = None) -> set[str]:
     store.sweep()
     uploads.sweep()
     if spoil_now is not None:
-        spoil_now(root / ".localmme" / "s3.sqlite3")
+        spoil_now(records_of(root))
     assert [bucket.name for bucket in store.buckets()] == ["bucket"]
     listed = store.entries("bucket", store.listing("bucket"))
     assert all(entry.attributes.etag for entry in listed)
@@ -68,88 +78,39 @@ def used(root: Path, spoil_now: Spoil | None = None) -> set[str]:
     return {entry.key for entry in listed}
 
 
-def truncated_to(size: int) -> Spoil:
-    return lambda path: os.truncate(path, size)
-
-
-def overwritten(seed: int, at: Callable[[random.Random, int], int], content: Callable[[random.Random], bytes]) -> Spoil:
-    def spoil(path: Path) -> None:
-        rng = random.Random(seed)
-        with path.open("r+b") as file:
-            file.seek(at(rng, path.stat().st_size))
-            file.write(content(rng))
-
-    return spoil
-
-
-def anywhere(rng: random.Random, size: int) -> int:
-    return rng.randrange(size)
-
-
-def any_page(rng: random.Random, size: int) -> int:
-    return rng.randrange(size // PAGE) * PAGE
-
-
-def a_directory(path: Path) -> None:
-    path.unlink()
-    path.mkdir()
-    (path / "file").touch()
-
-
 def of_other_tables(path: Path) -> None:
     path.unlink()
-    with sqlite3.connect(path) as database:
-        database.execute("create table objects (something)")
-    database.close()
-
-
-def of_other_types(path: Path) -> None:
-    with sqlite3.connect(path) as database:
-        database.execute("update objects set key = cast(key as blob)")
-    database.close()
-
-
-def of_other_texts(path: Path) -> None:
-    with sqlite3.connect(path) as database:
-        database.execute("update objects set attributes = '{'")
-        database.execute("update uploads set attributes = '[]'")
-    database.close()
+    changed_by("create table objects (something)")(path)
 
 
 SPOILT: dict[str, Spoil] = {
-    **{f"truncated to {size}": truncated_to(size) for size in LENGTHS},
-    "of zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)),
-    "of garbage": lambda path: path.write_bytes(random.Random(1).randbytes(path.stat().st_size)),
-    "a text": lambda path: path.write_text("not SQLite\n"),
+    **DAMAGES,
+    "truncated to 0": truncated_to(0),
     "a directory": a_directory,
     "of other tables": of_other_tables,
-    "of other types": of_other_types,
-    "of other texts": of_other_texts,
-    "a garbage header": overwritten(1, lambda rng, size: 0, lambda rng: rng.randbytes(100)),
-    **{f"a page of zeros {n}": overwritten(n, any_page, lambda rng: bytes(PAGE)) for n in range(5)},
-    **{f"a page of garbage {n}": overwritten(n, any_page, lambda rng: rng.randbytes(PAGE)) for n in range(5)},
-    **{f"bytes {n}": overwritten(n, anywhere, lambda rng: rng.randbytes(rng.randint(1, 64))) for n in range(10)},
+    "of other types": changed_by("update objects set key = cast(key as blob)"),
+    "of other texts": changed_by("update objects set attributes = '{'", "update uploads set attributes = '[]'"),
 }
 
 
 @pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT)
 def test_a_damaged_file_is_set_aside_and_the_objects_are_there(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, spoil: Spoil
+    root: Path, caplog: pytest.LogCaptureFixture, spoil: Spoil
 ) -> None:
-    file = make(tmp_path / "s3")
+    file = records_of(root)
     spoil(file)
-    assert len(used(tmp_path / "s3")) == OBJECTS
+    assert len(used(root)) == OBJECTS
     aside = [path for path in file.parent.iterdir() if "damaged" in path.name]
     told = [record.getMessage() for record in caplog.records]
     assert len(told) == len(aside) and all(str(file) in told[0] and path.name in told[0] for path in aside)
-    assert len(used(tmp_path / "s3")) == OBJECTS and len(caplog.records) == len(told), "what is begun anew is whole"
+    assert len(used(root)) == OBJECTS and len(caplog.records) == len(told), "what is begun anew is whole"
 
 
 @pytest.mark.parametrize("name", ["of zeros", "of garbage", "truncated to 512", "a page of garbage 3"])
 def test_a_file_that_is_damaged_while_it_is_used_is_set_aside_too(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
+    root: Path, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
-    file = make(tmp_path / "s3")
+    file = records_of(root)
 
     def spoil(path: Path) -> None:
         # As somebody else does who writes to the disk below: what SQLite keeps in memory of it does not count any more.
@@ -159,14 +120,14 @@ def test_a_file_that_is_damaged_while_it_is_used_is_set_aside_too(
         database.close()
         SPOILT[name](path)
 
-    assert len(used(tmp_path / "s3", spoil)) == OBJECTS
-    assert len(used(tmp_path / "s3")) == OBJECTS
+    assert len(used(root, spoil)) == OBJECTS
+    assert len(used(root)) == OBJECTS
     assert len(caplog.records) == 1 and str(file) in caplog.text
 
 
-def test_what_is_lost_with_a_file_is_only_what_stood_in_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    SPOILT["of zeros"](make(tmp_path / "s3"))
-    store = open_store(tmp_path / "s3", "us-east-1")
+def test_what_is_lost_with_a_file_is_only_what_stood_in_it(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    SPOILT["of zeros"](records_of(root))
+    store = open_store(root, "us-east-1")
     entry = store.entry("bucket", "folder-0/key-0")
     store.close()
     assert (entry.size, entry.attributes.headers) == (len("folder-0/key-0"), {})
@@ -268,15 +229,14 @@ def test_a_time_in_the_future_is_told_as_now(tmp_path: Path) -> None:
 
 
 def test_a_start_that_takes_a_while_says_what_it_does(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    root: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make(tmp_path / "s3")
     looked = threading.Event()
     monkeypatch.setattr(app, "PATIENCE_SECONDS", 0.01)
     monkeypatch.setattr(ObjectStore, "sweep", lambda _: looked.wait(20))
 
     async def scenario() -> None:
-        s3 = S3App(tmp_path / "s3")
+        s3 = S3App(root)
         starting = asyncio.ensure_future(s3.start())
         while not caplog.records and not starting.done():
             await asyncio.sleep(0.001)
@@ -286,5 +246,5 @@ def test_a_start_that_takes_a_while_says_what_it_does(
 
     asyncio.run(scenario())
     assert [record.getMessage() for record in caplog.records] == [
-        f"Checking which objects in {tmp_path / 's3'} are unchanged since they were recorded ..."
+        f"Checking which objects in {root} are unchanged since they were recorded ..."
     ]
