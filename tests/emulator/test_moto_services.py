@@ -20,11 +20,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from emulator.aws.request import AwsRequest
 from emulator.aws.wsgi import MOST_BODY_BYTES
-from emulator.events import Events, LogLine
-from emulator.observers.recent_log_lines import KEPT_CHARACTERS, KEPT_LINES, KEPT_STREAMS, RecentLogLines
-from emulator.services.moto_services.wrong_parameters import misfit
 from tests.support.aws_cli import aws, aws_json
 from tests.support.aws_clients import ACCOUNT, REGION
 from tests.support.emulator_in_process import InProcessEmulator
@@ -257,25 +253,6 @@ def test_a_call_that_the_api_would_not_take_is_the_caller_s_fault(
     assert not any("Traceback" in line for line in emulator.errors)
 
 
-@pytest.mark.parametrize(
-    ("operation", "parameters", "told"),
-    [
-        ("GetMetricData", {}, "MetricDataQueries is missing"),
-        ("GetMetricData", {"MetricDataQueries.member.1.Id": "a", "StartTime": "x"}, "StartTime is not a time"),
-        ("GetMetricData", {"MetricDataQueries.member.1.Id": "a", "StartTime": "1", "EndTime": "1"}, ""),
-        ("DescribeAlarms", {"MaxRecords": "x"}, "MaxRecords is not a whole number"),
-    ],
-)
-def test_what_is_wrong_with_a_query_is_told(operation: str, parameters: dict[str, str], told: str) -> None:
-    assert misfit("monitoring", operation, None, parameters) == told
-
-
-def test_a_time_that_no_calendar_has_is_told() -> None:
-    document = {"MetricDataQueries": [], "StartTime": 1e300, "EndTime": 1}
-    assert misfit("monitoring", "GetMetricData", document, {}) == "StartTime is not a time"
-    assert misfit("monitoring", "GetMetricData", {**document, "StartTime": 1}, {}) == ""
-
-
 def test_a_region_that_is_none_has_no_repositories(emulator: RunningEmulator) -> None:
     error = refused(emulator.client_of("ecr", region="nowhere-1").describe_repositories)
     assert error["Message"] == "Credential should be scoped to a valid region."
@@ -379,54 +356,3 @@ def test_a_body_that_is_too_long_is_refused_and_read(emulator: RunningEmulator) 
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(request)
     assert caught.value.code == 413 and str(MOST_BODY_BYTES) in caught.value.read().decode()
-
-
-# How lines are kept
-
-
-def test_the_oldest_lines_and_streams_give_way() -> None:
-    logs = RecentLogLines()
-    long = "x" * (KEPT_CHARACTERS // 4)
-    events = Events().within(endpoint_name="e", region=REGION, variant_name="v")
-    logs.listen_to(events)
-    for number in range(KEPT_STREAMS + 5):
-        instance = events.within(instance_id=f"i-{number}", container="primary")
-        instance.publish(LogLine("short"))
-        for _ in range(6 if number == 50 else 0):
-            instance.publish(LogLine(long))
-    for _ in range(KEPT_LINES + 10):
-        events.within(instance_id="i-60", container="primary").publish(LogLine(""))
-    taken = {lines.stream: [line for _, line in lines.lines] for lines in logs.take()}
-    assert list(taken) == [f"v/i-{number}" for number in range(5, KEPT_STREAMS + 5)]
-    assert taken["v/i-50"] == [long] * 4
-    assert len(taken["v/i-60"]) == KEPT_LINES
-    assert list(logs.take()) == []
-
-
-# Which service a request is for
-
-
-@pytest.mark.parametrize(
-    ("head", "service"),
-    [
-        ({"authorization": "AWS4-HMAC-SHA256 Credential=k/20260101/eu-west-1/sts/aws4_request, Signature=x"}, "sts"),
-        ({"authorization": "AWS4-ECDSA-P256-SHA256 Credential=k/20260101/s3/aws4_request, Signature=x"}, "s3"),
-        ({"authorization": "AWS key:signature"}, "s3"),
-        ({"query": "X-Amz-Credential=k%2F20260101%2Fus-east-1%2Fecr%2Faws4_request"}, "ecr"),
-        ({"x-amz-target": "SageMaker.ListModels"}, "sagemaker"),
-        ({"x-amz-target": "Logs_20140328.DescribeLogGroups"}, "logs"),
-        ({"x-amz-target": "Unheard.Of"}, ""),
-        ({"path": "/service/GraniteServiceVersion20100801/operation/ListMetrics"}, "monitoring"),
-        ({"content-type": "application/x-www-form-urlencoded; charset=utf-8"}, "sts"),
-        ({"query": "Action=AssumeRoleWithWebIdentity"}, "sts"),
-        ({"content-type": "application/json"}, ""),
-        ({"path": "/_localmme/health"}, ""),
-        ({"authorization": "Bearer AWS4"}, ""),
-    ],
-)
-def test_the_service_is_told_by_the_head_of_a_request(head: dict[str, str], service: str) -> None:
-    head = dict(head)
-    path, query = head.pop("path", "/"), head.pop("query", "")
-    headers = [(name.encode(), value.encode()) for name, value in head.items()]
-    scope = {"method": "POST", "path": path, "query_string": query.encode(), "headers": headers}
-    assert AwsRequest(scope).named_service == service

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 
 import localmme
-from tests.documents.reader import REPOSITORY
+from tests.support.repository import REPOSITORY
 
 PUBLIC = ["Emulator", "ServeError", "__version__", "serve"]
 OF_AN_EMULATOR = {
