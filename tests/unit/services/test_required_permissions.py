@@ -1,0 +1,62 @@
+"""What a request needs to be allowed: an invocation, and the emulator's own pages."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from emulator.aws.permissions import RequiredPermission
+from emulator.aws.request import AwsRequest
+from emulator.console import permissions as of_pages
+from emulator.services.runtime import permissions as of_invocations
+
+
+def request(method: str, path: str, **headers: str) -> AwsRequest:
+    pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    return AwsRequest(
+        {"method": method, "path": path, "raw_path": path.encode(), "query_string": b"", "headers": pairs}
+    )
+
+
+ENDPOINT = "arn:aws:sagemaker:eu-west-1:123456789012:endpoint/prices"
+
+
+@pytest.mark.parametrize(
+    "path, headers, action, context",
+    [
+        ("/endpoints/prices/invocations", {}, "sagemaker:InvokeEndpoint", {}),
+        ("/endpoints/prices/invocations-response-stream", {}, "sagemaker:InvokeEndpointWithResponseStream", {}),
+        ("/endpoints/prices/async-invocations", {}, "sagemaker:InvokeEndpointAsync", {}),
+        ("/endpoints/prices/invocations", {"x_amzn_sagemaker_target_model": "a.tar.gz", "x_other": "x"},
+         "sagemaker:InvokeEndpoint", {"sagemaker:targetmodel": ("a.tar.gz",)}),
+        ("/endpoints/prices/invocations",
+         {"x_amzn_sagemaker_target_model": "", "x_amzn_sagemaker_target_container_hostname": "one"},
+         "sagemaker:InvokeEndpoint", {"sagemaker:targetcontainerhostname": ("one",)}),
+    ],
+)  # fmt: skip
+def test_an_invocation_is_about_its_endpoint_and_what_it_names_there(
+    path: str, headers: dict[str, str], action: str, context: dict[str, tuple[str, ...]]
+) -> None:
+    required = asyncio.run(of_invocations.required_permissions(request("POST", path, **headers), "eu-west-1", b""))
+    assert required == [RequiredPermission(action, ENDPOINT, context)]
+
+
+@pytest.mark.parametrize("path", ["/endpoints/prices", "/endpoints/prices/other", "/endpoints", "/"])
+def test_what_is_no_operation_is_left_to_be_refused(path: str) -> None:
+    assert asyncio.run(of_invocations.required_permissions(request("POST", path), "eu-west-1", b"")) == []
+
+
+@pytest.mark.parametrize(
+    "method, path, action",
+    [
+        ("GET", "/_localmme/state", "localmme:GetState"),
+        ("HEAD", "/_localmme/state", "localmme:GetState"),
+        ("POST", "/_localmme/state", "localmme:PostState"),
+        ("GET", "/_localmme/recent-log_lines/more", "localmme:GetRecentLogLines"),
+        ("GET", "/_localmme/", "localmme:Get"),
+    ],
+)
+def test_each_page_has_a_permission_of_its_own(method: str, path: str, action: str) -> None:
+    required = asyncio.run(of_pages.required_permissions(request(method, path), "eu-west-1", b""))
+    assert required == [RequiredPermission(action, "*", {})]
