@@ -106,87 +106,6 @@ def test_a_model_is_loaded_listed_found_invoked_and_unloaded(server: Embedded) -
     assert server.container.invoke("m", b"").status == 404
 
 
-def test_a_model_that_is_loaded_is_a_conflict(server: Embedded) -> None:
-    server.loaded("m")
-    answer = server.load("m")
-    assert (answer.status, kind(answer.body)) == (409, "ConflictStatusException")
-    assert server.run("m", "return 1") == 1
-
-
-def test_a_model_that_is_being_loaded_is_a_conflict_and_not_loaded(server: Embedded, gate: Path) -> None:
-    directory = server.model("m", f"until({str(gate)!r})")
-    load = server.start(server.container.load, "m", directory)
-    eventually(server.workers)
-    assert server.container.load("m", directory).status == 409
-    assert server.names() == []
-    assert server.container.get("m").status == 404
-    assert server.invoke("m").status == 404
-    gate.touch()
-    assert load.result().status == 200
-    assert server.names() == ["m"]
-
-
-@pytest.mark.parametrize("method, path", [("GET", "/m"), ("DELETE", "/m"), ("POST", "/m/invoke")])
-def test_an_unknown_model_is_not_found(server: Embedded, method: str, path: str) -> None:
-    answer = server.container.call(method, f"/models{path}")
-    assert (answer.status, kind(answer.body)) == (404, "ModelNotFoundException")
-
-
-def test_a_directory_that_does_not_exist_is_not_found(server: Embedded, tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    for path in ("nowhere", "file"):
-        answer = server.container.load("m", tmp_path / path)
-        assert (answer.status, kind(answer.body)) == (404, "ModelNotFoundException")
-    assert server.container.get("m").status == 404
-
-
-@pytest.mark.parametrize(
-    "method, path, status",
-    [
-        ("GET", "/", 404),
-        ("GET", "/nothing", 404),
-        ("GET", "/models/", 404),
-        ("POST", "/models/m/explain", 404),
-        ("POST", "/models/m/invoke/more", 404),
-        ("GET", "/ping/", 404),
-        ("POST", "/ping", 405),
-        ("HEAD", "/ping", 405),
-        ("PUT", "/models", 405),
-        ("DELETE", "/models", 405),
-        ("POST", "/models/m", 405),
-        ("GET", "/models/m/invoke", 405),
-    ],
-)
-def test_other_paths_are_not_found_and_other_methods_not_allowed(
-    server: Embedded, method: str, path: str, status: int
-) -> None:
-    answer = server.container.call(method, path)
-    assert answer.status == status
-    assert method == "HEAD" or json.loads(answer.body)["code"] == status
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"{",
-        b"\xff\xfe",
-        b"[]",
-        b"null",
-        b'"m"',
-        b"{}",
-        b'{"model_name": "m"}',
-        b'{"url": "/"}',
-        b'{"model_name": "", "url": "/"}',
-        b'{"model_name": 1, "url": "/"}',
-        b'{"model_name": "m", "url": ["/"]}',
-    ],
-)
-def test_a_load_request_that_makes_no_sense_is_a_bad_request(server: Embedded, body: bytes) -> None:
-    answer = server.container.call("POST", "/models", body)
-    assert (answer.status, kind(answer.body)) == (400, "BadRequestException")
-
-
 @pytest.mark.parametrize(
     "said",
     [
@@ -233,43 +152,6 @@ def test_model_names_may_hold_any_character(server: Embedded) -> None:
     assert server.container.unload(encoded).status == 200
 
 
-# Pages
-
-
-def test_models_are_listed_a_hundred_to_a_page_after_many_loads_at_once(start: Start) -> None:
-    server = start()
-    directory = server.model("m")
-    names = [f"m{number:03}" for number in range(110)]
-    loads = [server.start(server.container.load, name, directory) for name in names]
-    assert {load.result().status for load in loads} == {200}
-    first = server.container.list().json()
-    assert [model["modelName"] for model in first["models"]] == names[:100]
-    second = server.container.call("GET", f"/models?next_page_token={first['nextPageToken']}").json()
-    assert [model["modelName"] for model in second["models"]] == names[100:]
-    assert "nextPageToken" not in second
-
-
-def test_a_page_token_stays_valid_while_models_come_and_go(server: Embedded) -> None:
-    for name in "bdfh":
-        server.loaded(name)
-    page = server.container.call("GET", "/models?limit=2").json()
-    assert [model["modelName"] for model in page["models"]] == ["b", "d"]
-    for name in "bd":
-        server.container.unload(name)
-    for name in "ag":
-        server.loaded(name)
-    page = server.container.call("GET", f"/models?limit=2&next_page_token={page['nextPageToken']}").json()
-    assert [model["modelName"] for model in page["models"]] == ["f", "g"]
-    page = server.container.call("GET", f"/models?limit=2&next_page_token={page['nextPageToken']}").json()
-    assert [model["modelName"] for model in page["models"]] == ["h"]
-    assert "nextPageToken" not in page
-
-
-@pytest.mark.parametrize("query", ["next_page_token=~", "next_page_token=_w", "limit=0", "limit=x", "limit=-1"])
-def test_a_page_that_cannot_be_is_a_bad_request(server: Embedded, query: str) -> None:
-    assert server.container.call("GET", f"/models?{query}").status == 400
-
-
 # Loading
 
 
@@ -311,14 +193,6 @@ def test_a_worker_that_dies_while_loading_is_named_and_leaves_nothing(
         f"The worker process died while loading the model: {reason}",
     )
     assert server.names() == [] and not server.workers()
-
-
-def test_one_of_several_workers_that_cannot_load_leaves_none(start: Start, gate: Path) -> None:
-    server = start("--workers-per-model", "3")
-    answer = server.load("m", f"os.mkdir({str(gate)!r})")  # only the first to come can
-    assert answer.status == 500
-    assert "FileExistsError" in message(answer.body)
-    assert not server.workers()
 
 
 def test_running_out_of_another_resource_is_507_and_passes(tmp_path: Path) -> None:
@@ -414,22 +288,6 @@ def test_an_unload_cuts_off_what_takes_longer_than_the_grace(start: Start, gate:
     queued = server.start(server.invoke, "m", "return 1")
     assert server.container.unload("m").status == 200
     assert (invocation.result().status, queued.result().status) == (500, 404)
-    assert not server.workers()
-
-
-def test_an_unload_does_not_wait_for_what_nobody_waits_for(start: Start, gate: Path) -> None:
-    server = start("--grace-seconds", "3600")
-    server.loaded("m")
-    body = f"Path({str(gate)!r}).touch(); time.sleep(3600)".encode()
-    with socket.create_connection(("127.0.0.1", server.container.port)) as connection:
-        connection.sendall(
-            b"POST /models/m/invoke HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
-        )
-        eventually(gate.exists)
-        unload = server.start(server.container.unload, "m")
-        eventually(lambda: server.names() == [])
-        assert not unload.done()
-    assert unload.result().status == 200
     assert not server.workers()
 
 
@@ -531,50 +389,10 @@ def test_a_worker_that_dies_while_idle_takes_its_model_along(server: Embedded) -
     assert server.invoke("m").status == 404
 
 
-def test_invocations_queued_before_a_worker_that_dies_find_no_model(server: Embedded, gate: Path) -> None:
-    server.loaded("m")
-    running = gate.with_name("running")
-    first = server.start(server.invoke, "m", f"Path({str(running)!r}).touch(); until({str(gate)!r}); os._exit(1)")
-    eventually(running.exists)
-    queued = server.start(server.invoke, "m", "return 1")
-    in_the_queue(server, 1)
-    gate.touch()
-    assert (first.result().status, queued.result().status) == (500, 404)
-
-
-def test_when_one_of_several_workers_dies_the_model_goes_on_with_the_others(start: Start) -> None:
-    server = start("--workers-per-model", "2")
-    server.loaded("m")
-    assert server.invoke("m", "os._exit(1)").status == 500
-    eventually(lambda: len(server.workers()) == 1)
-    assert server.names() == ["m"]
-    assert server.run("m", "return 1") == 1
-    assert server.invoke("m", "os._exit(1)").status == 500
-    assert server.invoke("m").status == 404
-
-
 def test_a_worker_that_loses_its_connection_is_ended(server: Embedded) -> None:
     server.loaded("m")
     answer = server.invoke("m", "os.closerange(3, 100); time.sleep(3600)")
     assert (answer.status, server.invoke("m").status) == (500, 404)
-
-
-def test_an_invocation_whose_caller_left_the_queue_is_not_run(server: Embedded, gate: Path) -> None:
-    server.loaded("m")
-    running, ghost = gate.with_name("running"), gate.with_name("ghost")
-    first = server.start(server.run, "m", f"Path({str(running)!r}).touch(); until({str(gate)!r})")
-    eventually(running.exists)
-    body = f"Path({str(ghost)!r}).touch()".encode()
-    with socket.create_connection(("127.0.0.1", server.container.port)) as connection:
-        connection.sendall(
-            b"POST /models/m/invoke HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
-        )
-        server.container.ping()
-    server.container.ping()
-    gate.touch()
-    first.result()
-    server.run("m", "return 1")
-    assert not ghost.exists()
 
 
 def test_a_worker_works_in_the_models_directory_with_nothing_to_read_and_writes_to_the_log(server: Embedded) -> None:
@@ -590,6 +408,15 @@ def test_a_worker_gets_the_servers_environment_and_one_thread_for_its_arithmetic
     server = start(FLAVOUR="vanilla")
     server.loaded("m")
     assert server.run("m", "return [os.environ.get('FLAVOUR'), os.environ['OMP_NUM_THREADS']]") == ["vanilla", "1"]
+
+
+def test_each_model_has_modules_of_its_own_and_numpy_only_if_it_imports_it(server: Embedded) -> None:
+    for word in ("one", "two"):
+        server.loaded(word, settings=f"WORD = {word!r}")
+    answers = [
+        server.run(name, "import settings; return [settings.WORD, 'numpy' in sys.modules]") for name in ("one", "two")
+    ]
+    assert answers == [["one", False], ["two", False]]
 
 
 def test_workers_ignore_sigint_and_end_by_sigterm(server: Embedded) -> None:

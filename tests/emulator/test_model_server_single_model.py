@@ -93,23 +93,6 @@ def test_a_server_is_healthy_once_its_model_is_loaded(tmp_path: Path, gate: Path
         assert container.call("POST", "/invocations", b"return 1").body == b"1"
 
 
-@pytest.mark.parametrize(
-    "method, path, status",
-    [
-        ("GET", "/models", 404),
-        ("POST", "/models", 404),
-        ("GET", "/models/model", 404),
-        ("DELETE", "/models/model", 404),
-        ("POST", "/models/model/invoke", 404),
-        ("POST", "/invocations/", 404),
-        ("GET", "/invocations", 405),
-        ("POST", "/ping", 405),
-    ],
-)
-def test_there_is_nothing_else(server: Embedded, method: str, path: str, status: int) -> None:
-    assert server.container.call(method, path).status == status
-
-
 def test_requests_and_answers_are_those_of_a_model_among_many(server: Embedded) -> None:
     answer = invoke(
         server,
@@ -124,13 +107,6 @@ def test_requests_and_answers_are_those_of_a_model_among_many(server: Embedded) 
     assert (answer.status, answer.body, answer.headers["Content-Type"]) == (418, b"c=1", "text/csv")
     assert answer.headers["X-Amzn-SageMaker-Custom-Attributes"] == "c=2"
     assert answer.headers["x-request-id"]
-
-
-def test_a_handler_that_raises_is_500_and_its_worker_lives_on(server: Embedded) -> None:
-    pid = invoke(server, "return os.getpid()").json()
-    answer = invoke(server, "raise KeyError('left')")
-    assert (answer.status, answer.json()["message"]) == (500, "KeyError: 'left'")
-    assert invoke(server, "return os.getpid()").json() == pid
 
 
 def test_a_generator_is_streamed_chunk_by_chunk(server: Embedded, gate: Path) -> None:
@@ -231,17 +207,6 @@ def test_a_server_ends_when_its_handler_never_answers(start: Start) -> None:
 def test_a_server_ends_when_its_idle_worker_dies(start: Start) -> None:
     server = start()
     os.kill(invoke(server, "return os.getpid()").json(), signal.SIGKILL)
-    assert server.container.process.wait(10) == 1
-
-
-def test_a_server_goes_on_with_the_workers_that_are_left(start: Start) -> None:
-    server = start("--workers-per-model", "2")
-    assert len(server.workers()) == 2
-    assert invoke(server, "os._exit(1)").status == 500
-    eventually(lambda: len(server.workers()) == 1)
-    assert server.container.ping().status == 200
-    assert invoke(server, "return 1").body == b"1"
-    assert invoke(server, "os._exit(1)").status == 500
     assert server.container.process.wait(10) == 1
 
 
