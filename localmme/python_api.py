@@ -78,7 +78,7 @@ def serve(
     arguments = {**locals(), "state_dir": None}  # of which each option finds its own
     words = [*command_line(arguments), "--until-eof", *(["--", os.fspath(file)] if file is not None else [])]
     directory = StateDirectory(Path(state_dir).expanduser().absolute()) if state_dir else None
-    emulator = Emulator(words, directory)
+    emulator = _launched(words, directory)
     try:
         emulator._wait_in_service(startup_timeout_seconds)
     except BaseException:
@@ -93,8 +93,10 @@ class Emulator:
     url: str
     """Its address, such as ``http://127.0.0.1:40123``."""
 
-    def __init__(self, arguments: list[str], state_directory: StateDirectory | None) -> None:
-        """Starts the process, without waiting. Use ``serve``."""
+    def __init__(
+        self, process: subprocess.Popen[bytes], state_directory: StateDirectory, owner: IO[str] | None
+    ) -> None:
+        """Use ``serve``. ``owner`` is the lock of a temporary directory; None = it is not one."""
         self.url = ""
         self._region = ""
         self._endpoint_name = ""
@@ -103,16 +105,7 @@ class Emulator:
         self._log: str | None = None  # once it is stopped
         self._runtime: Any = None
         self._program = os.getpid()
-        self._owner: IO[str] | None = None
-        self._temporary = state_directory is None
-        if state_directory is None:
-            state_directory, self._owner = state_directories.make_temporary()
-        self._directory = state_directory
-        try:
-            self._process = launch(arguments, self._directory, subprocess.PIPE)
-        except BaseException:
-            self._discard_directory()
-            raise
+        self._process, self._directory, self._owner = process, state_directory, owner
         _running.add(self)
 
     def __enter__(self) -> Emulator:
@@ -245,7 +238,7 @@ class Emulator:
                 end(self._process.pid, self._directory, self._ends_within_seconds + END_MARGIN_SECONDS)
                 self._process.wait()
                 self._log = log_of(self._directory)
-                self._discard_directory()
+                _discard(self._directory, self._owner)
                 _running.discard(self)
 
     def _wait_in_service(self, timeout_seconds: float) -> None:
@@ -258,11 +251,6 @@ class Emulator:
             return "The emulator was stopped."
         return last_words(self._directory, otherwise)
 
-    def _discard_directory(self) -> None:
-        if self._temporary:
-            self._directory.remove()
-        _close(self._owner)
-
     def _forget_in_fork(self) -> None:
         # A fork that lives longer than this program must not keep the emulator alive.
         _close(self._process.stdin)
@@ -270,6 +258,25 @@ class Emulator:
 
 
 _running: set[Emulator] = set()
+
+
+def _launched(arguments: list[str], directory: StateDirectory | None) -> Emulator:
+    """An emulator whose process has been started, without waiting. None = in a temporary directory."""
+    owner = None
+    if directory is None:
+        directory, owner = state_directories.make_temporary()
+    try:
+        return Emulator(launch(arguments, directory, subprocess.PIPE), directory, owner)
+    except BaseException:
+        _discard(directory, owner)
+        raise
+
+
+def _discard(directory: StateDirectory, owner: IO[str] | None) -> None:
+    """Let a directory go: it is removed if it is temporary."""
+    if owner is not None:
+        directory.remove()
+    _close(owner)
 
 
 def _close(pipe: IO[Any] | None) -> None:

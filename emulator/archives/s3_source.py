@@ -51,6 +51,7 @@ class S3Source:
         """
         try:
             download = _Download(self._bucket, self._key(target_model), self._closed)
+            download.begin()
         except ArchiveNotFound as error:
             error.__cause__ = error.__cause__ or slash_missing(self._prefix, target_model)
             raise
@@ -103,9 +104,13 @@ class _Download(io.RawIOBase):
         self._bucket, self._key, self._broken_off = bucket, key, closed
         self._position = 0
         self._body: Any = None
+        self.entity_tag = ""
+        self._size = 0
+
+    def begin(self) -> None:
+        """Request the object. Before anything is read."""
         answer = self._get()
-        self.entity_tag: str = answer["ETag"]
-        self._size: int = answer["ContentLength"]
+        self.entity_tag, self._size = answer["ETag"], answer["ContentLength"]
 
     def readable(self) -> bool:
         return True

@@ -17,8 +17,8 @@ FOLLOW_SECONDS = 0.2  # between two reads of the files
 class Tail:
     """A file that grows, line by line."""
 
-    def __init__(self, path: Path) -> None:
-        self._file: BinaryIO = path.open("rb")
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
         self._rest = b""
 
     def lines(self) -> Iterator[str]:
@@ -52,7 +52,7 @@ def lines(directory: StateDirectory, endpoint_name: str | None, part: str | None
         lives = directory.is_in_use()  # before reading, so that its last lines are not missed
         for name, path in _files(directory, endpoint_name, part):
             if name not in tails:
-                tails[name] = Tail(path)
+                tails[name] = Tail(path.open("rb"))
         for name, tail in tails.items():
             for line in tail.lines():
                 yield _labelled(name, line, len(tails))

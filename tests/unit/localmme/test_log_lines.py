@@ -133,7 +133,7 @@ def test_a_line_that_comes_in_pieces_is_one(tmp_path: Path, size: int) -> None:
     data = "erste Zeile\n\nzweite ä\nohne Ende".encode()
     path = tmp_path / "log"
     path.touch()
-    tail, read = Tail(path), list[str]()
+    tail, read = Tail(path.open("rb")), list[str]()
     with path.open("ab", buffering=0) as file:
         for start in range(0, len(data), size):
             file.write(data[start : start + size])
@@ -144,5 +144,5 @@ def test_a_line_that_comes_in_pieces_is_one(tmp_path: Path, size: int) -> None:
 
 def test_bytes_that_are_not_utf_8_are_shown_as_such(tmp_path: Path) -> None:
     (tmp_path / "log").write_bytes(b"a\xff\n\xff")
-    tail = Tail(tmp_path / "log")
+    tail = Tail((tmp_path / "log").open("rb"))
     assert [*tail.lines(), *tail.close()] == ["a\N{REPLACEMENT CHARACTER}", "\N{REPLACEMENT CHARACTER}"]
