@@ -34,6 +34,18 @@ class Ready(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class EndpointCreated(Event):
+    """The first event of an endpoint."""
+
+    events: Events  # the endpoint's own: nothing of another endpoint that had, or will have, its name
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointDeleted(Event):
+    """An endpoint is gone, and its name is free. Invocations that were given up may still report their end."""
+
+
+@dataclass(frozen=True, slots=True)
 class EndpointStatus(Event):
     """An endpoint changed its status: Creating, InService, Updating, Failed, Deleting."""
 

@@ -23,11 +23,9 @@ from emulator.hosting.errors import (
     session_not_found,
     variant_not_found,
 )
-from emulator.hosting.model_counts import CountsByModel, ModelCounts
 from emulator.hosting.tasks import drained, gather_or_cancel
 from emulator.hosting.variant import ProductionVariant
 from emulator.hosting.workspace import Workspace
-from emulator.state import EndpointState, ModelState, VariantState
 
 log = logging.getLogger("localmme")
 TAKES_INVOCATIONS = ("InService", "Updating")
@@ -42,10 +40,8 @@ class Endpoint:
         """``workspace`` is the endpoint's own."""
         self.definition = definition
         self._status = self._failure_reason = ""
-        self._history = CountsByModel(workspace.clock)
         self._limits = workspace.limits
-        self._workspace, self._events = workspace, workspace.events
-        self._history.listen_to(self._events)
+        self._workspace, self.events = workspace, workspace.events
         self._numbers: defaultdict[str, Iterator[int]] = defaultdict(lambda: itertools.count(1))  # by variant name
         self._variants = self._new_variants(definition)
         self._starting_or_draining: list[ProductionVariant] = []  # on their way in or out, to which nothing is routed
@@ -77,7 +73,7 @@ class Endpoint:
                 if not tries:
                     self.fail(str(error))
                     raise
-                self._events.publish(Warned(f"Endpoint {self.definition.name} is tried again: {error}"))
+                self.events.publish(Warned(f"Endpoint {self.definition.name} is tried again: {error}"))
             else:
                 await self._warn_of_bare_models()
                 self._set_status("InService")
@@ -89,7 +85,7 @@ class Endpoint:
     async def _warn_of_bare_models(self) -> None:
         for source in self._model_sources(self.definition):
             if warning := await asyncio.to_thread(bare_models, source):
-                self._events.publish(Warned(warning))
+                self.events.publish(Warned(warning))
 
     def fail(self, reason: str) -> None:
         """The endpoint is Failed from now on."""
@@ -194,67 +190,15 @@ class Endpoint:
                 return variant
         raise session_not_found(self.definition.name, (invocation.session_id or b"").decode())
 
-    async def state(self) -> EndpointState:
-        """Where each model is and how often it was used."""
-        variants = [await variant.state() for variant in self._variants]
-        return {
-            "endpoint_name": self.definition.name,
-            "status": self.status,
-            "failure_reason": self.failure_reason,
-            "models": await self._models(variants),
-            "variants": variants,
-        }
-
-    async def _models(self, variants: list[VariantState]) -> list[ModelState]:
-        """Each model of the multi-model containers, wherever it is."""
-        instances = [instance for variant in variants for instance in variant["instances"]]
-        in_s3: dict[str, int] = {}
+    async def archives(self) -> dict[str, int]:
+        """The archives that its multi-model containers can load: their sizes in bytes, by target model."""
+        sizes: dict[str, int] = {}
         for source in self._model_sources(self.definition):
             try:
-                in_s3 |= dict(await asyncio.to_thread(list, source.archives()))
+                sizes |= dict(await asyncio.to_thread(list, source.archives()))
             except SetupError as error:
-                self._events.publish(Warned(f"What is in S3 cannot be listed: {error}"))
-        on_disk = {
-            model["target_model"]: model["size_bytes"]
-            for instance in instances
-            for model in instance["volume"]["models"]
-        }
-        in_memory: defaultdict[str, list[str]] = defaultdict(list)  # on which instances
-        footprints: dict[str, int] = {}
-        for variant in variants:
-            of = f"{variant['variant_name']}/" if len(variants) > 1 else ""
-            for instance in variant["instances"]:
-                for model in instance["memory"]["models"]:
-                    name, size = model["target_model"], model["memory_bytes"]
-                    in_memory[name].append(f"{of}{instance['instance_id']}")
-                    if size is not None:
-                        footprints[name] = max(size, footprints.get(name, 0))
-        counts, never = self._history.models, ModelCounts()
-        return [
-            {
-                "target_model": name,
-                "in_s3": name in in_s3,
-                "on_disk": name in on_disk,
-                "in_memory": name in in_memory,
-                "size_bytes": in_s3.get(name, 0),
-                "size_on_disk_bytes": on_disk.get(name, 0),
-                "memory_bytes": footprints.get(name),
-                "instances": in_memory.get(name, []),
-                "downloads": counted.downloads,
-                "loads": counted.loads,
-                "failed_loads": counted.failed_loads,
-                "unloads": counted.unloads,
-                "invocations": counted.invocations,
-                "cache_hits": counted.cache_hits,
-                "model_errors": counted.model_errors,
-                "load_wait_us": counted.load_wait_us,
-                "model_latency_us": counted.model_latency_us,
-                "last_loaded": counted.last_loaded,
-                "last_used": counted.last_used,
-            }
-            for name in sorted({*in_s3, *on_disk, *in_memory, *counts})
-            for counted in (counts.get(name, never),)
-        ]
+                self.events.publish(Warned(f"What is in S3 cannot be listed: {error}"))
+        return sizes
 
     def _new_variants(self, definition: EndpointDefinition) -> list[ProductionVariant]:
         return [
@@ -265,7 +209,7 @@ class Endpoint:
     def _set_status(self, status: str, reason: str = "") -> None:
         if (status, reason) != (self._status, self._failure_reason):
             self._status, self._failure_reason = status, reason
-            self._events.publish(EndpointStatus(status, reason))
+            self.events.publish(EndpointStatus(status, reason))
 
     def _model_sources(self, definition: EndpointDefinition) -> list[ModelSource]:
         """Where the models of its multi-model containers are, each place once."""

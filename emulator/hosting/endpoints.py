@@ -7,6 +7,7 @@ import logging
 from collections.abc import Coroutine, Iterator
 from typing import Any
 
+from emulator.events import EndpointCreated, EndpointDeleted
 from emulator.hosting.definition import EndpointDefinition
 from emulator.hosting.endpoint import Endpoint
 from emulator.hosting.tasks import cancel
@@ -32,6 +33,7 @@ class Endpoints:
     def add(self, definition: EndpointDefinition) -> Endpoint:
         """A new endpoint, which is not started yet. It replaces one of the same name, which has to be stopped."""
         workspace = self._workspace.endpoint(definition.name, definition.region)
+        workspace.events.publish(EndpointCreated(workspace.events))
         endpoint = self._endpoints[definition.name] = Endpoint(definition, workspace)
         return endpoint
 
@@ -43,6 +45,7 @@ class Endpoints:
             log.exception("endpoint %s could not be stopped", endpoint.definition.name)
         if self._endpoints.get(endpoint.definition.name) is endpoint:
             del self._endpoints[endpoint.definition.name]
+            endpoint.events.publish(EndpointDeleted())
 
     def in_background(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a coroutine for which nobody waits. ``stop`` cancels it."""

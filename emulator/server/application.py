@@ -27,6 +27,7 @@ from emulator.hosting.workspace import Workspace
 from emulator.limits import Limits
 from emulator.observers.cloudwatch_metrics import CloudWatchMetrics
 from emulator.observers.container_log_files import ContainerLogFiles
+from emulator.observers.model_counts import CountsByEndpoint
 from emulator.observers.recent_log_lines import RecentLogLines
 from emulator.observers.terminal import TerminalLog, VariantSize
 from emulator.server.settings import ServerSettings
@@ -34,7 +35,6 @@ from emulator.services.moto_services.app import MotoServicesApp
 from emulator.services.runtime.app import RuntimeApp
 from emulator.services.sagemaker.records import EndpointRecord
 from emulator.services.sagemaker.registry import Registry
-from emulator.state import EmulatorState
 
 if TYPE_CHECKING:
     from emulator.gateway.access.access_control import AccessControl
@@ -83,6 +83,7 @@ class Application:
 
     async def _start(self, ends: contextlib.AsyncExitStack, startup_failed: asyncio.Event, again: bool) -> None:
         from emulator.console.app import console
+        from emulator.console.emulator_state import emulator_state
         from emulator.services.sagemaker import endpoints_at_start
         from emulator.services.sagemaker.app import SageMakerApp
         from emulator.services.sagemaker.endpoints import restore
@@ -105,9 +106,11 @@ class Application:
         )
         sizes = {definition.name: _sizes(definition) for definition, _ in definitions}
         terminal = self._terminal(self._settings.url, sizes, again)
-        for listener in (terminal, metrics, container_logs, log_files):
+        counts = CountsByEndpoint(clock.now)
+        for listener in (terminal, metrics, container_logs, log_files, counts):
             listener.listen_to(self._events)
-        web = console(self._is_in_service, self._state, self._settings.region, asyncio.get_running_loop())
+        state = functools.partial(emulator_state, self._settings.url, self._endpoints, counts)
+        web = console(self._is_in_service, state, self._settings.region, asyncio.get_running_loop())
         s3 = await self._start_s3(ends)
         sagemaker = SageMakerApp(control_plane)
         runtime, access = RuntimeApp(self._endpoints, self._limits, self._events, clock), self._access()
@@ -207,9 +210,6 @@ class Application:
     def _is_in_service(self) -> bool:
         started = self._starting.done() and self.failure is None
         return started and all(endpoint.status != "Creating" for endpoint in self._endpoints)
-
-    async def _state(self) -> EmulatorState:
-        return {"url": self._settings.url, "endpoints": [await endpoint.state() for endpoint in self._endpoints]}
 
 
 def _sizes(definition: EndpointDefinition) -> list[VariantSize]:

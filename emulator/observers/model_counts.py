@@ -1,12 +1,22 @@
-"""How often each model was loaded, invoked, unloaded: counted from the event stream."""
+"""How often each model of an endpoint was loaded, invoked, unloaded: counted from the endpoint's events."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from emulator.clock import Clock
-from emulator.events import Events, Invoked, LoadFailed, ModelDownloaded, ModelLoaded, ModelUnloaded, Origin
+from emulator.events import (
+    EndpointCreated,
+    EndpointDeleted,
+    Events,
+    Invoked,
+    LoadFailed,
+    ModelDownloaded,
+    ModelLoaded,
+    ModelUnloaded,
+    Origin,
+)
 
 
 @dataclass(slots=True)
@@ -29,13 +39,39 @@ class ModelCounts:
 KEPT_FAILURES = 100  # [ours] names of which nothing but failed loads is known: mistyped ones, of which there is no end
 
 
-class CountsByModel:
-    """Counts the events of a stream per target model."""
+class CountsByEndpoint:
+    """The counts of the endpoints that there are now. Each has its own listener, which only its own events reach."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, now: Callable[[], float]) -> None:
+        """``now`` returns seconds since 1970."""
+        self._now = now
+        self._endpoints: dict[str, CountsByModel] = {}
+
+    def listen_to(self, events: Events) -> None:
+        events.subscribe(self._created, EndpointCreated)
+        events.subscribe(self._deleted, EndpointDeleted)
+
+    def models(self, endpoint_name: str) -> Mapping[str, ModelCounts]:
+        """By target model; empty if there is no such endpoint."""
+        endpoint = self._endpoints.get(endpoint_name)
+        return endpoint.models if endpoint else {}
+
+    def _created(self, event: EndpointCreated, origin: Origin) -> None:
+        counts = self._endpoints[origin.endpoint_name] = CountsByModel(self._now)
+        counts.listen_to(event.events)
+
+    def _deleted(self, _: EndpointDeleted, origin: Origin) -> None:
+        del self._endpoints[origin.endpoint_name]
+
+
+class CountsByModel:
+    """Counts the events of one endpoint, by target model. It is on the path of every invocation, so it only adds."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        """``now`` returns seconds since 1970."""
         self.models: dict[str, ModelCounts] = {}
         self._failures: OrderedDict[str, None] = OrderedDict()  # never downloaded; the latest is the last
-        self._now = clock.now
+        self._now = now
 
     def listen_to(self, events: Events) -> None:
         events.subscribe(self._invoked, Invoked)

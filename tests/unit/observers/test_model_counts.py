@@ -1,14 +1,26 @@
-"""What is remembered of models: what became of all that were ever there, and of other names only the last."""
+"""Counts of models: those of all that were ever there, the last failures of other names; each endpoint's its own."""
 
 from __future__ import annotations
 
-from emulator.clock import Clock
-from emulator.events import Event, Events, Invoked, LoadFailed, ModelDownloaded, ModelLoaded, ModelUnloaded, Origin
-from emulator.hosting.model_counts import KEPT_FAILURES, CountsByModel
+import time
+
+from emulator.events import (
+    EndpointCreated,
+    EndpointDeleted,
+    Event,
+    Events,
+    Invoked,
+    LoadFailed,
+    ModelDownloaded,
+    ModelLoaded,
+    ModelUnloaded,
+    Origin,
+)
+from emulator.observers.model_counts import KEPT_FAILURES, CountsByEndpoint, CountsByModel
 
 
 def happened(*events: Event) -> CountsByModel:
-    history, stream = CountsByModel(Clock()), Events(Origin("E", "V"))
+    history, stream = CountsByModel(time.time), Events(Origin("E", "V"))
     history.listen_to(stream)
     for event in events:
         stream.publish(event)
@@ -41,7 +53,7 @@ def test_models_that_were_there_stay_however_many_there_are_and_however_they_fai
 
 def test_loads_failures_evictions_and_times_are_kept_for_each_model() -> None:
     times = iter((10.0, 20.0, 30.0))
-    history, stream = CountsByModel(Clock(now=lambda: next(times))), Events(Origin("E", "V"))
+    history, stream = CountsByModel(lambda: next(times)), Events(Origin("E", "V"))
     history.listen_to(stream)
     for event in (
         LoadFailed("a", "not compressed with gzip"),
@@ -56,3 +68,26 @@ def test_loads_failures_evictions_and_times_are_kept_for_each_model() -> None:
     assert (a.loads, a.failed_loads, a.unloads, a.invocations, a.model_errors) == (1, 1, 1, 2, 1)
     assert (a.last_loaded, a.last_used) == (10.0, 30.0)
     assert (b.loads, b.failed_loads, b.last_loaded, b.last_used) == (0, 1, None, None)
+
+
+def endpoint(stream: Events) -> Events:
+    """A new endpoint of this name, whose first event has happened."""
+    events = stream.within(endpoint_name="E")
+    events.publish(EndpointCreated(events))
+    return events
+
+
+def test_what_an_endpoint_reports_after_its_end_does_not_count_for_the_next_one_of_its_name() -> None:
+    counts, stream = CountsByEndpoint(time.time), Events()
+    counts.listen_to(stream)
+    first = endpoint(stream)
+    first.within(variant_name="V").publish(ModelLoaded("a", 0.1))
+    assert counts.models("E")["a"].loads == 1
+    first.publish(EndpointDeleted())
+    first.publish(ModelUnloaded("a", "its container ended", 0.1))
+    assert not counts.models("E")
+    second = endpoint(stream)
+    first.publish(Invoked("a", 0, True, 1, 2, "its container ended"))
+    assert not counts.models("E")
+    second.publish(ModelLoaded("a", 0.1))
+    assert (counts.models("E")["a"].loads, counts.models("E")["a"].unloads) == (1, 0)

@@ -1,4 +1,4 @@
-"""What an endpoint says of itself has the names and the values that users of the page read."""
+"""The page ``/_localmme/state`` has the names and the values that users of the page read."""
 
 from __future__ import annotations
 
@@ -9,29 +9,64 @@ import typing
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from emulator.console.emulator_state import emulator_state
 from emulator.containers.contract import Invocation
+from emulator.observers.model_counts import CountsByEndpoint
 from emulator.state import EndpointState
 from tests.support.fake_containers import DirectControlPlane, FakeContainers
 from tests.support.files import archive
 from tests.support.repository import REPOSITORY
 
 
+class Counted:
+    """A control plane with one endpoint, E, and what the page says of it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.plane = DirectControlPlane(directory)
+        self.counts = CountsByEndpoint(time.time)
+        self.counts.listen_to(self.plane.events)
+
+    async def create(self) -> None:
+        await self.plane.call("CreateEndpoint", EndpointName="E", EndpointConfigName="c")
+        while await self.plane.status("E") != "InService":
+            await asyncio.sleep(0.001)
+
+    async def invoke(self, target_model: str) -> None:
+        endpoint = self.plane.endpoints.get("E")
+        assert endpoint is not None
+        invocation = Invocation("E", b"?", time.perf_counter(), target_model)
+        await endpoint.variant_for(invocation).invoke(invocation)
+
+    async def delete(self) -> None:
+        await self.plane.call("DeleteEndpoint", EndpointName="E")
+        while self.plane.endpoints.get("E"):
+            await asyncio.sleep(0.001)
+
+    async def state(self) -> EndpointState:
+        page = await emulator_state("http://127.0.0.1:8080", self.plane.endpoints, self.counts)
+        assert page["url"] == "http://127.0.0.1:8080"
+        [endpoint] = page["endpoints"]
+        return endpoint
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        archive(tmp_path / "s3" / "bucket" / f"{name}.tar.gz", {"weights": "x" * 100})
+
+
+@pytest.mark.usefixtures("models")
 def test_the_state_of_an_endpoint_is_as_users_know_it(containers: FakeContainers, tmp_path: Path) -> None:
     async def scenario() -> EndpointState:
-        plane = DirectControlPlane(tmp_path)
-        for name in ("a", "b"):
-            archive(tmp_path / "s3" / "bucket" / f"{name}.tar.gz", {"weights": "x" * 100})
+        counted = Counted(tmp_path)
         async with containers.serving():
-            await plane.configure("c")
-            await plane.call("CreateEndpoint", EndpointName="E", EndpointConfigName="c")
-            while await plane.status("E") != "InService":
-                await asyncio.sleep(0.001)
-            endpoint = plane.endpoints.get("E")
-            assert endpoint is not None
-            invocation = Invocation("E", b"?", time.perf_counter(), "a.tar.gz")
-            await endpoint.variant_for(invocation).invoke(invocation)
-            state = await endpoint.state()
-            await plane.close()
+            await counted.plane.configure("c")
+            await counted.create()
+            await counted.invoke("a.tar.gz")
+            state = await counted.state()
+            await counted.plane.close()
         return state
 
     state: Any = json.loads(json.dumps(asyncio.run(scenario())))
@@ -93,6 +128,24 @@ def test_the_state_of_an_endpoint_is_as_users_know_it(containers: FakeContainers
             "models": [{"target_model": "a.tar.gz", "size_bytes": used["size_on_disk_bytes"]}],
         },
     }
+
+
+@pytest.mark.usefixtures("models")
+def test_an_endpoint_with_the_name_of_a_deleted_one_begins_at_zero(containers: FakeContainers, tmp_path: Path) -> None:
+    async def scenario() -> list[list[int]]:
+        counted, invocations = Counted(tmp_path), []
+        async with containers.serving():
+            await counted.plane.configure("c")
+            for _ in range(2):
+                await counted.create()
+                invocations.append([model["invocations"] for model in (await counted.state())["models"]])
+                await counted.invoke("a.tar.gz")
+                invocations.append([model["invocations"] for model in (await counted.state())["models"]])
+                await counted.delete()
+            await counted.plane.close()
+        return invocations
+
+    assert asyncio.run(scenario()) == [[0, 0], [1, 0], [0, 0], [1, 0]]
 
 
 def test_the_python_api_is_documented_with_every_name_of_the_state() -> None:
