@@ -15,7 +15,6 @@ from emulator.events import (
     ContainerStarted,
     ContainerStopped,
     EndpointStatus,
-    Event,
     Events,
     ImagePulling,
     Invoked,
@@ -39,24 +38,6 @@ DIM, YELLOW, RED, RESET = "\x1b[2m", "\x1b[33m", "\x1b[31m", "\x1b[0m"
 
 USUAL_URL = "http://127.0.0.1:8080"  # the default address of commands
 PATIENCE_SECONDS = 1.0  # progress is shown only of what takes longer
-TOLD = (
-    ArchiveChanged,
-    ContainerStarted,
-    ContainerStopped,
-    EndpointStatus,
-    ImagePulling,
-    Invoked,
-    LoadFailed,
-    LoadStarted,
-    LogLine,
-    MemoryExceeded,
-    ModelDeleted,
-    ModelDownloaded,
-    ModelLoaded,
-    ModelUnloaded,
-    Ready,
-    Warned,
-)
 
 
 class VariantSize(NamedTuple):
@@ -77,75 +58,45 @@ class TerminalLog:
         self._url, self._again = url, again
         self._which = "" if url == USUAL_URL else f" --url {url}"
         self._has_said_next = False
-        self._places = Places(at_start)
+        self._names = ShortNames(at_start)
         self._started = time.perf_counter()
         self._color = sys.stderr.isatty() and "NO_COLOR" not in os.environ
         self._progress = Progress()
         self._since: dict[str, float] = {}
 
     def listen_to(self, events: Events) -> None:
-        events.subscribe(self, *TOLD)
+        events.subscribe(self._ready, Ready)
+        events.subscribe(self._endpoint_status, EndpointStatus)
+        events.subscribe(self._warned, Warned)
+        events.subscribe(self._image_pulling, ImagePulling)
+        events.subscribe(self._container_started, ContainerStarted)
+        events.subscribe(self._container_stopped, ContainerStopped)
+        events.subscribe(self._log_line, LogLine)
+        events.subscribe(self._memory_exceeded, MemoryExceeded)
+        events.subscribe(self._model_downloaded, ModelDownloaded)
+        events.subscribe(self._model_deleted, ModelDeleted)
+        events.subscribe(self._load_started, LoadStarted)
+        events.subscribe(self._model_loaded, ModelLoaded)
+        events.subscribe(self._load_failed, LoadFailed)
+        events.subscribe(self._model_unloaded, ModelUnloaded)
+        events.subscribe(self._archive_changed, ArchiveChanged)
+        events.subscribe(self._invoked, Invoked)
 
-    def __call__(self, event: Event, origin: Origin) -> None:
-        if isinstance(event, Invoked) and not event.problem:  # first: each invocation passes here
-            return
-        place = self._places.of(origin)
-        where = f" on {place}" if place else ""
-        if isinstance(event, LogLine):
-            container = self._places.with_container(origin)
-            self._write((f"  {container} | " if container else "  | ") + printable(without_colors(event.line)), DIM)
-        elif isinstance(event, ModelDownloaded):
-            size = format_size(event.size_bytes)
-            self._write(f"downloaded {event.target_model}{where} ({size}, {event.seconds * 1000:.0f} ms)")
-        elif isinstance(event, LoadStarted):
-            self._progress.begin(f"Loading {event.target_model}{where}")
-        elif isinstance(event, ModelLoaded):
-            self._progress.end(f"Loading {event.target_model}{where}")
-            self._write(f"loaded     {event.target_model}{where} ({event.seconds * 1000:.0f} ms)")
-        elif isinstance(event, ModelUnloaded):
-            self._write(f"unloaded   {event.target_model}{where} ({event.reason})")
-        elif isinstance(event, ModelDeleted):
-            self._write(f"deleted    {event.target_model} from the storage volume{where} ({event.reason})")
-        elif isinstance(event, LoadFailed):
-            self._progress.end(f"Loading {event.target_model}{where}")
-            self._write(f"failed     {event.target_model}{where}: {event.reason}", RED)
-        elif isinstance(event, Invoked):
-            self._write(f"failed     {event.target_model or origin.container}{where}: {event.problem}", RED)
-        elif isinstance(event, ArchiveChanged):
-            advice = (
-                "it is loaded anew"
-                if event.reloaded
-                else "as on SageMaker, the version first loaded is served on; use a new name, or serve --reload"
-            )
-            self._write(f"changed    {event.target_model} in S3: {advice}", YELLOW)
-        elif isinstance(event, MemoryExceeded):
-            used, has = format_size(event.used_bytes), format_size(event.memory_bytes)
-            self._write(
-                f"memory     {place or 'the container'} uses {used}, and the instance has {has}: on SageMaker "
-                "it would be killed. Models are unloaded before others load, not while they are invoked: see "
-                "what handlers keep between calls, or set more with --memory or --instance-type",
-                YELLOW,
-            )
-        elif isinstance(event, ContainerStarted):
-            self._write(f"container  {origin.container}{where} is healthy ({event.seconds:.1f} s)")
-        elif isinstance(event, ContainerStopped):
-            self._progress.end_all()
-            self._write(f"container  {origin.container}{where} is replaced: {event.reason}", RED)
-        elif isinstance(event, ImagePulling):
-            self._pulling(event)
-        elif isinstance(event, Warned):
-            self._write(f"warning    {event.text}", YELLOW)
-        elif isinstance(event, EndpointStatus):
-            self._endpoint_status(event, origin.endpoint_name)
-        elif isinstance(event, Ready):
-            self._announce(f"localmme is ready at {self._url}", self._started)
-            self._say_what_to_do_next("Create endpoints through the API")
+    # The emulator and its endpoints
 
-    def _endpoint_status(self, event: EndpointStatus, endpoint_name: str) -> None:
+    def _ready(self, _: Ready, __: Origin) -> None:
+        self._announce(f"localmme is ready at {self._url}", self._started)
+        self._say_what_to_do_next("Create endpoints through the API")
+
+    def _warned(self, event: Warned, _: Origin) -> None:
+        self._write(f"warning    {event.text}", YELLOW)
+
+    def _endpoint_status(self, event: EndpointStatus, origin: Origin) -> None:
+        endpoint_name = origin.endpoint_name
         name = f"Endpoint {endpoint_name}"
         if event.status in ("Creating", "Updating"):
             # The time of one that it is started with counts from the start of the emulator.
-            self._since[name] = time.perf_counter() if self._places.was_created(endpoint_name) else self._started
+            self._since[name] = time.perf_counter() if self._names.was_created(endpoint_name) else self._started
             self._progress.begin(f"{name} is {event.status}")
             return
         for status in ("Creating", "Updating"):
@@ -155,30 +106,98 @@ class TerminalLog:
         if event.status == "InService":
             self._announce(f"{name} is InService at {self._url}", self._since[name])
             self._say_what_to_do_next(f"localmme models{self._which} lists what can be invoked")
-        emulator_continues = self._again or self._places.was_created(endpoint_name)
+        emulator_continues = self._again or self._names.was_created(endpoint_name)
         if event.reason and (event.status != "Failed" or emulator_continues):
             # Otherwise the failure ends the emulator, whose last line gives the reason.
-            what = "is Failed" if event.status == "Failed" else "stays as it was"
-            self._write(f"{name} {what}: {event.reason}", RED)
+            outcome = "is Failed" if event.status == "Failed" else "stays as it was"
+            self._write(f"{name} {outcome}: {event.reason}", RED)
 
-    def _say_what_to_do_next(self, what: str) -> None:
+    # Containers and instances
+
+    def _image_pulling(self, event: ImagePulling, _: Origin) -> None:
+        text = f"Pulling {event.image}"
+        if event.fraction < 1:
+            self._progress.begin(text)
+            self._progress.update(text, f"{event.fraction:.0%}")
+        else:
+            self._progress.end(text)
+
+    def _container_started(self, event: ContainerStarted, origin: Origin) -> None:
+        self._write(f"container  {origin.container}{self._on(origin)} is healthy ({event.seconds:.1f} s)")
+
+    def _container_stopped(self, event: ContainerStopped, origin: Origin) -> None:
+        self._progress.end_all()
+        self._write(f"container  {origin.container}{self._on(origin)} is replaced: {event.reason}", RED)
+
+    def _log_line(self, event: LogLine, origin: Origin) -> None:
+        container = self._names.container(origin)
+        self._write((f"  {container} | " if container else "  | ") + printable(without_colors(event.line)), DIM)
+
+    def _memory_exceeded(self, event: MemoryExceeded, origin: Origin) -> None:
+        used, has = format_size(event.used_bytes), format_size(event.memory_bytes)
+        self._write(
+            f"memory     {self._names.instance(origin) or 'the container'} uses {used}, and the instance has {has}: on "
+            "SageMaker it would be killed. Models are unloaded before others load, not while they are invoked: see "
+            "what handlers keep between calls, or set more with --memory or --instance-type",
+            YELLOW,
+        )
+
+    # Models
+
+    def _model_downloaded(self, event: ModelDownloaded, origin: Origin) -> None:
+        size = format_size(event.size_bytes)
+        self._write(f"downloaded {event.target_model}{self._on(origin)} ({size}, {event.seconds * 1000:.0f} ms)")
+
+    def _model_deleted(self, event: ModelDeleted, origin: Origin) -> None:
+        self._write(f"deleted    {event.target_model} from the storage volume{self._on(origin)} ({event.reason})")
+
+    def _load_started(self, event: LoadStarted, origin: Origin) -> None:
+        self._progress.begin(f"Loading {event.target_model}{self._on(origin)}")
+
+    def _model_loaded(self, event: ModelLoaded, origin: Origin) -> None:
+        model = f"{event.target_model}{self._on(origin)}"
+        self._progress.end(f"Loading {model}")
+        self._write(f"loaded     {model} ({event.seconds * 1000:.0f} ms)")
+
+    def _load_failed(self, event: LoadFailed, origin: Origin) -> None:
+        model = f"{event.target_model}{self._on(origin)}"
+        self._progress.end(f"Loading {model}")
+        self._write(f"failed     {model}: {event.reason}", RED)
+
+    def _model_unloaded(self, event: ModelUnloaded, origin: Origin) -> None:
+        self._write(f"unloaded   {event.target_model}{self._on(origin)} ({event.reason})")
+
+    def _archive_changed(self, event: ArchiveChanged, _: Origin) -> None:
+        advice = (
+            "it is loaded anew"
+            if event.reloaded
+            else "as on SageMaker, the version first loaded is served on; use a new name, or serve --reload"
+        )
+        self._write(f"changed    {event.target_model} in S3: {advice}", YELLOW)
+
+    def _invoked(self, event: Invoked, origin: Origin) -> None:
+        if event.problem:  # each invocation passes here
+            failed = event.target_model or origin.container
+            self._write(f"failed     {failed}{self._on(origin)}: {event.problem}", RED)
+
+    # Lines of text
+
+    def _on(self, origin: Origin) -> str:
+        instance = self._names.instance(origin)
+        return f" on {instance}" if instance else ""
+
+    def _say_what_to_do_next(self, advice: str) -> None:
         """A hint for a person at a terminal, shown once."""
         if self._has_said_next or not sys.stderr.isatty():
             return
         self._has_said_next = True
-        self._write(f'In another terminal: eval "$(localmme env{self._which})" for boto3 and the AWS CLI. {what}.', DIM)
+        self._write(
+            f'In another terminal: eval "$(localmme env{self._which})" for boto3 and the AWS CLI. {advice}.', DIM
+        )
 
     def _announce(self, text: str, since: float) -> None:
         with contextlib.suppress(OSError, ValueError):
             print(f"{text} ({time.perf_counter() - since:.1f} s)", flush=True)
-
-    def _pulling(self, event: ImagePulling) -> None:
-        what = f"Pulling {event.image}"
-        if event.fraction < 1:
-            self._progress.begin(what)
-            self._progress.update(what, f"{event.fraction:.0%}")
-        else:
-            self._progress.end(what)
 
     def _write(self, line: str, color: str = "") -> None:
         line = printable_lines(line)
@@ -188,7 +207,7 @@ class TerminalLog:
             sys.stderr.flush()
 
 
-class Places:
+class ShortNames:
     """Names for endpoints, variants, instances and containers, where there are several of them."""
 
     def __init__(self, at_start: Mapping[str, Sequence[VariantSize]]) -> None:
@@ -200,7 +219,7 @@ class Places:
         self._several_instances = any(size.instances > 1 for size in sizes)
         self._several_containers = any(size.containers > 1 for size in sizes)
 
-    def of(self, origin: Origin) -> str:
+    def instance(self, origin: Origin) -> str:
         """The instance's name; empty if there is only one."""
         created = self.was_created(origin.endpoint_name)
         names = (
@@ -210,10 +229,10 @@ class Places:
         )
         return "/".join(filter(None, names))
 
-    def with_container(self, origin: Origin) -> str:
+    def container(self, origin: Origin) -> str:
         """The instance's and the container's name; each is empty if there is only one."""
         several = self._several_containers or self.was_created(origin.endpoint_name)
-        return "/".join(filter(None, (self.of(origin), origin.container if several else "")))
+        return "/".join(filter(None, (self.instance(origin), origin.container if several else "")))
 
     def was_created(self, endpoint_name: str) -> bool:
         """Whether an endpoint was created through the API."""

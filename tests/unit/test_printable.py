@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from emulator.containers.errors import refusal_explained
 from emulator.errors import SetupError
-from emulator.events import Event, Invoked, LoadFailed, LogLine, ModelLoaded, ModelUnloaded, Origin, Warned
+from emulator.events import Event, Events, Invoked, LoadFailed, LogLine, ModelLoaded, ModelUnloaded, Origin, Warned
 from emulator.observers.terminal import TerminalLog
 from emulator.printable import printable, printable_lines, without_colors
 from emulator.server.gunicorn_app import LinesOfOneMessage
@@ -72,7 +72,9 @@ def test_a_containers_colours_are_left_out() -> None:
 def test_no_event_brings_an_escape_sequence_or_a_forged_line_into_the_log(
     event: Event, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    TerminalLog("http://127.0.0.1:1", {})(event, HERE)
+    events = Events(HERE)
+    TerminalLog("http://127.0.0.1:1", {}).listen_to(events)
+    events.publish(event)
     written = capsys.readouterr().err
     assert is_harmless(written)
     assert written.strip() and not any(line.startswith("loaded     forged") for line in written.splitlines())

@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 from click.testing import CliRunner
 
-from emulator.events import EndpointStatus, Origin
+from emulator.events import EndpointStatus, Events, Origin
 from emulator.observers.terminal import TerminalLog
 from emulator.state_directory import EmulatorRecord
 from localmme import background, emulator_client
@@ -243,15 +243,16 @@ def test_no_line_of_the_help_is_cut_at_80_columns() -> None:
 def test_what_to_do_next_is_said_once_and_to_a_terminal_only(
     url: str, which: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    origin = Origin("local", "us-east-1")
+    events = Events(Origin("local", "us-east-1"))
     monkeypatch.setenv("NO_COLOR", "1")
     log = TerminalLog(url, {})
+    log.listen_to(events)
     log._since["Endpoint local"] = 0.0
-    log(EndpointStatus("InService"), origin)
+    events.publish(EndpointStatus("InService"))
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    log(EndpointStatus("InService"), origin)
-    log(EndpointStatus("InService"), origin)
+    events.publish(EndpointStatus("InService"))
+    events.publish(EndpointStatus("InService"))
     out, err = capsys.readouterr()
     assert err.count(f'eval "$(localmme env{which})"') == 1 and f"localmme models{which} " in err
     assert out.startswith(f"Endpoint local is InService at {url} (")
