@@ -36,7 +36,7 @@ class ModelState(TypedDict):
 class ContainerState(TypedDict):
     name: str
     healthy: bool
-    address: str | None  # host:port; None = it does not run, or is not healthy
+    address: str | None  # where it listens, HOST:PORT or unix:PATH; None = it does not run, or is not healthy
     restarts: int
 
 

@@ -64,6 +64,11 @@ class Container(abc.ABC):
     async def cpu_seconds(self) -> float | None:
         """Seconds of processor time that it has used, all cores together; None if unknown."""
 
+    @property
+    def address(self) -> str:
+        """Where it listens: HOST:PORT, or unix:PATH."""
+        return f"unix:{self.socket}" if self.socket else f"{self.host}:{self.port}"
+
     def contract(self, limits: Limits) -> ContainerContract:
         """A client of it, once it is started; to be closed by the caller."""
         return ContainerContract(self.host, self.port, limits, self.socket)

@@ -157,7 +157,7 @@ class ContainerSupervisor(abc.ABC):
         return {
             "name": self.name,
             "healthy": self.healthy,
-            "address": f"{running.host}:{running.port}" if running else None,
+            "address": running.address if running else None,
             "restarts": self.restarts,
         }
 
@@ -337,8 +337,8 @@ class ContainerSupervisor(abc.ABC):
         self._last_lines.append(line)
         self._events.publish(LogLine(line))
 
-    def _unfit(self, what: str) -> SetupError:
+    def _unfit(self, reason: str) -> SetupError:
         words = "It wrote nothing to its log."
         if self._last_lines:
             words = "Its last log lines:\n" + "\n".join(f"    {line}" for line in self._last_lines)
-        return SetupError(f"{ping_failed(self._origin)} {what} {words}")
+        return SetupError(f"{ping_failed(self._origin)} {reason} {words}")

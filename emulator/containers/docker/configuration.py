@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from emulator.containers.container import ContainerSettings
-from emulator.containers.docker.discovery import Info
+from emulator.containers.docker.discovery import EngineInfo
 from emulator.containers.docker.images import InspectedImage
 
 PORT = 8080  # [dg] where a container listens that is not told another port
@@ -20,7 +20,7 @@ MULTI_MODEL_LABEL = "com.amazonaws.sagemaker.capabilities.multi-models=true"  # 
 BIND_TO_PORT_LABEL = "com.amazonaws.sagemaker.capabilities.accept-bind-to-port=true"  # [dg]
 
 
-def configuration(image: InspectedImage, settings: ContainerSettings, info: Info, mount: bool) -> dict[str, Any]:
+def configuration(image: InspectedImage, settings: ContainerSettings, info: EngineInfo, mount: bool) -> dict[str, Any]:
     """The settings for the engine, in the words of its API."""
     port = bound_port(settings)
     environment = {**settings.environment, **platform_environment(settings)}
@@ -77,7 +77,7 @@ def host_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9-]+", "-", name)[:63].strip("-") or "container"
 
 
-def where(network: Mapping[str, Any], port: int, info: Info) -> tuple[str, int]:
+def where(network: Mapping[str, Any], port: int, info: EngineInfo) -> tuple[str, int]:
     """The address to connect to, by what the engine says of a running container's network. One that ended has none."""
     if info.reachable:
         addresses = (each.get("IPAddress") for each in network["Networks"].values())

@@ -30,7 +30,7 @@ from emulator.containers.docker.configuration import (
     inside,
     where,
 )
-from emulator.containers.docker.discovery import Info
+from emulator.containers.docker.discovery import EngineInfo
 from emulator.containers.docker.engine import Engine
 from emulator.containers.docker.failures import EngineError, describe_end, explain, is_mount_refused
 from emulator.containers.docker.images import Client, InspectedImage
@@ -170,7 +170,7 @@ class DockerContainer(Container):
             self._settings.models.mkdir(parents=True, exist_ok=True)
         return self._settings.models.is_dir()
 
-    async def _launch(self, image: InspectedImage, info: Info, mount: bool) -> bool:
+    async def _launch(self, image: InspectedImage, info: EngineInfo, mount: bool) -> bool:
         """Create and start it; False if it is not started, because the engine does not see the directory to mount."""
         self._mounted = mount
         self._name = f"localmme-{host_name(self._settings.name).lower()}-{secrets.token_hex(4)}"

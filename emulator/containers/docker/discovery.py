@@ -26,7 +26,7 @@ NO_DOCKER_NEEDED = "a container that is a --command or a --handler needs no Dock
 
 
 @dataclass(frozen=True)
-class Info:
+class EngineInfo:
     """What has to be known of an engine to run containers on it."""
 
     cpus: int
@@ -111,14 +111,14 @@ def _no_engine(address: str, error: BaseException) -> str:
     )
 
 
-def look_at(client: Client, address: str) -> Info:
+def look_at(client: Client, address: str) -> EngineInfo:
     """Ask an engine about itself."""
     about = client.info()
     url = urlsplit(address)
     here = url.scheme in ("unix", "http+unix")
     host = LOOPBACK if here else _ssh_host(url.netloc) if url.scheme == "ssh" else url.hostname or LOOPBACK
     loopback = host in (LOOPBACK, "localhost", "::1")
-    return Info(
+    return EngineInfo(
         cpus=about.get("NCPU") or 1,
         reachable=here and _has_bridge_here(client, about),
         publish_at=LOOPBACK if loopback else "",

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from emulator.containers.docker.discovery import CONNECTIONS, Info, connect, look_at
+from emulator.containers.docker.discovery import CONNECTIONS, EngineInfo, connect, look_at
 from emulator.containers.docker.failures import EngineError, one_line, root_cause
 from emulator.containers.docker.images import Client, InspectedImage, Pull, find_image, no_such_image
 from emulator.containers.docker.leftovers import Ownership
@@ -42,7 +42,7 @@ class Engine:
         self._connecting = threading.Lock()
         self._client: Client = None
         self._address = ""
-        self._info: Info | None = None
+        self._info: EngineInfo | None = None
         self._pulls: dict[str, asyncio.Task[None]] = {}
         self._made: set[str] = set()  # names of containers that are not removed yet
         self._unwanted: set[str] = set()  # those of them that should have been, when the engine did not answer
@@ -80,7 +80,7 @@ class Engine:
 
     # What it has
 
-    async def info(self) -> Info:
+    async def info(self) -> EngineInfo:
         """Raises SetupError when there is no engine."""
         if self._info is None:
             self._info = await self.call(lambda client: look_at(client, self._address))

@@ -108,18 +108,18 @@ class ProcessContainer(Container):
             await asyncio.to_thread(remove, self.socket)
 
     async def memory_used(self) -> int:
-        return int(await self._ask("memory"))
+        return int(await self._measured("memory"))
 
     async def cpu_seconds(self) -> float | None:
-        return await self._ask("cpu") or None  # one that runs has used some
+        return await self._measured("cpu") or None  # one that runs has used some
 
-    async def _ask(self, what: str) -> float:
+    async def _measured(self, quantity: str) -> float:
         """The keeper's answer; 0 once the container has ended."""
         if self._keeper is None or self._exited.done():
             return 0
         reply: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-        self._answers[what].append(reply)
-        self._wish(what.encode() + b"\n")
+        self._answers[quantity].append(reply)
+        self._wish(quantity.encode() + b"\n")
         return await reply
 
     async def deliver(self, model_directory: Path) -> str:

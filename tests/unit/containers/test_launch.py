@@ -36,12 +36,13 @@ def made(runs: Image | Command, directory: Path) -> ProcessContainer | DockerCon
 def test_a_command_is_a_process_at_a_port(tmp_path: Path) -> None:
     container = made(Command(["true"], tmp_path), tmp_path)
     assert isinstance(container, ProcessContainer)
-    assert container.port and container.socket is None
+    assert container.port and container.address == f"127.0.0.1:{container.port}"
 
 
 def test_a_command_that_takes_a_socket_has_one(tmp_path: Path) -> None:
-    socket = made(Command(["true"], tmp_path, takes_socket=True), tmp_path).socket
-    assert socket is not None and socket.parent == tmp_path
+    container = made(Command(["true"], tmp_path, takes_socket=True), tmp_path)
+    assert container.socket is not None and container.socket.parent == tmp_path
+    assert container.address == f"unix:{container.socket}"
 
 
 def test_an_image_is_a_container_of_the_engine(tmp_path: Path) -> None:
