@@ -19,8 +19,10 @@ from emulator.aws.asgi import (
     Send,
     read_body,
     replayed,
-    send_answer,
 )
+from emulator.aws.errors import AwsError
+from emulator.aws.protocols import send_error
+from emulator.aws.request import AwsRequest
 
 MOST_BODY_BYTES = 32 * 1024 * 1024  # [ours] of a request; more than any call that comes here needs
 LAST_SECONDS = 2.0  # [ours] how long a call may go on whose caller has gone, or which the end of the emulator cuts off
@@ -33,7 +35,7 @@ def in_threads(application: Any, workers: int = 2) -> Application:
     middleware: Any = WSGIMiddleware(application, workers=workers)
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        body = await whole_body(receive, send)
+        body = await whole_body(AwsRequest(scope), receive, send)
         if body is None:
             return
 
@@ -54,13 +56,13 @@ def in_threads(application: Any, workers: int = 2) -> Application:
     return answer
 
 
-async def whole_body(receive: Receive, send: Send) -> bytes | None:
-    """A request's body; None if there is nobody to answer any more, or one that is too long has been answered."""
+async def whole_body(request: AwsRequest, receive: Receive, send: Send) -> bytes | None:
+    """A request's body; None if its caller has gone, or if it was too long and has been refused."""
     try:
         return await read_body(receive, MOST_BODY_BYTES)
     except BodyBrokenOff:
         return None
     except BodyTooLong as error:
-        text = f"The request body of {error.size} bytes is over the limit of {MOST_BODY_BYTES} bytes.".encode()
-        await send_answer(send, 413, [(b"content-type", b"text/plain")], text)
+        message = f"The request body of {error.size} bytes is over the limit of {MOST_BODY_BYTES} bytes."
+        await send_error(request, AwsError("RequestEntityTooLarge", 413, message), send)  # [ours]
         return None

@@ -20,7 +20,6 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from emulator.aws.wsgi import MOST_BODY_BYTES
 from tests.support.aws_cli import aws, aws_json
 from tests.support.aws_clients import ACCOUNT, REGION
 from tests.support.emulator_in_process import InProcessEmulator
@@ -349,10 +348,3 @@ def test_calls_on_one_connection_follow_each_other(emulator: RunningEmulator) ->
         connection.request("GET", "/_localmme/health")
         assert connection.getresponse().read()
     connection.close()
-
-
-def test_a_body_that_is_too_long_is_refused_and_read(emulator: RunningEmulator) -> None:
-    request = urllib.request.Request(emulator.url + "/_localmme/health", data=bytes(MOST_BODY_BYTES + 1))
-    with pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(request)
-    assert caught.value.code == 413 and str(MOST_BODY_BYTES) in caught.value.read().decode()

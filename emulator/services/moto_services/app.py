@@ -42,7 +42,7 @@ class MotoServicesApp:
         self._filling = asyncio.Lock()  # so that lines of log keep their order
 
     async def __call__(self, request: AwsRequest, receive: Receive, send: Send) -> None:
-        body = await whole_body(receive, send)
+        body = await whole_body(request, receive, send)
         if body is None:
             return
         try:
