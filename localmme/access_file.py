@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from emulator.aws.service_models import Place, described
+from emulator.aws.service_models import Place, value_summary
 from emulator.errors import SetupError
 from emulator.gateway.access.access_control import User
 from emulator.gateway.access.iam_policy import Statement, of_document, of_statements
@@ -72,7 +72,7 @@ class _File:
 
     def _user(self, place: Place, user: Any) -> User:
         if not isinstance(user, dict):
-            self._report(place, f"must be a user, with {', '.join(MEMBERS[:3])}, not {described(user)}")
+            self._report(place, f"must be a user, with {', '.join(MEMBERS[:3])}, not {value_summary(user)}")
             user = {}
         for name in user:
             if name not in MEMBERS:
@@ -80,9 +80,9 @@ class _File:
                 self._report((*place, name), f"is not a member of a user: {advice}")
         name, key_id = self._text(user, "UserName", place), self._text(user, "AccessKeyId", place)
         if name and not USER_NAME.fullmatch(name):
-            self._report((*place, "UserName"), f"takes up to 64 letters, digits and +=,.@-_, not {described(name)}")
+            self._report((*place, "UserName"), f"takes up to 64 letters, digits and +=,.@-_, not {value_summary(name)}")
         if key_id and not ACCESS_KEY_ID.fullmatch(key_id):
-            self._report((*place, "AccessKeyId"), f"takes up to 128 letters and digits, not {described(key_id)}")
+            self._report((*place, "AccessKeyId"), f"takes up to 128 letters and digits, not {value_summary(key_id)}")
         secret = self._text(user, "SecretAccessKey", place)
         token = self._text(user, "SessionToken", place) if "SessionToken" in user else None
         return User(name, key_id, secret, token, self._tags(user, place), tuple(self._statements(user, place)))

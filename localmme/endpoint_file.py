@@ -33,7 +33,7 @@ from typing import Any
 from botocore.model import Shape
 
 from emulator.archives.model_data_url import ModelData, parse_s3_url
-from emulator.aws.service_models import Place, described, problems, shape
+from emulator.aws.service_models import Place, problems, shape, value_summary
 from emulator.errors import SetupError
 from emulator.services.sagemaker.definitions import (
     RequestReader,
@@ -119,7 +119,7 @@ class _File:
             document = {}
         if not isinstance(document, dict):
             keys = ", ".join(section.key for section in SECTIONS)
-            self._report((), f"must be a mapping with the keys {keys}, not {described(document)}")
+            self._report((), f"must be a mapping with the keys {keys}, not {value_summary(document)}")
             document = {}
         else:
             self._check_sections(document)
@@ -163,7 +163,7 @@ class _File:
         if items is None:
             return
         if not isinstance(items, list):
-            self._report((section.key,), f"must be a list, not {described(items)}")
+            self._report((section.key,), f"must be a list, not {value_summary(items)}")
             return
         taken: dict[str, Place] = {}
         for position, request in enumerate(items):
@@ -182,14 +182,14 @@ class _File:
         elif name:
             taken[name] = place
 
-    def _check(self, of: Shape, request: Any, place: Place) -> None:
+    def _check(self, expected: Shape, request: Any, place: Place) -> None:
         """Report what the API would refuse, and members that are not emulated."""
-        refused = dict(unsupported_members(of, request, place))
+        refused = dict(unsupported_members(expected, request, place))
         for where, advice in refused.items():
             self._report(where, "is not emulated" + appended(advice))
-        own = set(places_with_own_rules(of, request, place))
+        own = set(places_with_own_rules(expected, request, place))
         unreadable = {where for _, where, _ in self._source.problems}
-        for problem in problems(of, request, place):
+        for problem in problems(expected, request, place):
             where, message = problem.place, problem.message
             if any(where[: len(other)] == other for other in refused):
                 continue  # refused as a whole

@@ -54,66 +54,66 @@ def input_shape_name(operation: str) -> str:
     return str(_service_model().operation_model(operation).input_shape.name)
 
 
-def problems(of: Shape, value: Any, place: Place = ()) -> Iterator[Problem]:
+def problems(expected: Shape, value: Any, place: Place = ()) -> Iterator[Problem]:
     """All that is wrong with a value of JSON's types. ``place`` is the place of the value itself."""
-    kind = of.type_name
+    kind = expected.type_name
     if kind in _TYPES:
         words, fits = _TYPES[kind]
         if not fits(value):
-            yield Problem(place, "type", f"must be {words}, not {described(value)}", kind)
+            yield Problem(place, "type", f"must be {words}, not {value_summary(value)}", kind)
             return
     if kind == "structure":
-        yield from _structure_problems(of, value, place)
+        yield from _structure_problems(expected, value, place)
     elif kind == "list":
-        yield from _range_problems(of, len(value), place, "items")
+        yield from _range_problems(expected, len(value), place, "items")
         for position, item in enumerate(value):
-            yield from problems(of.member, item, (*place, position))
+            yield from problems(expected.member, item, (*place, position))
     elif kind == "map":
-        yield from _range_problems(of, len(value), place, "entries")
+        yield from _range_problems(expected, len(value), place, "entries")
         for key, item in value.items():
-            yield from problems(of.key, key, (*place, key))
-            yield from problems(of.value, item, (*place, key))
+            yield from problems(expected.key, key, (*place, key))
+            yield from problems(expected.value, item, (*place, key))
     elif kind == "string":
-        yield from _string_problems(of, value, place)
+        yield from _string_problems(expected, value, place)
     elif kind in _WIDEST:
-        yield from _range_problems(of, value, place)
+        yield from _range_problems(expected, value, place)
 
 
-def _structure_problems(of: Shape, value: dict[str, Any], place: Place) -> Iterator[Problem]:
+def _structure_problems(expected: Shape, value: dict[str, Any], place: Place) -> Iterator[Problem]:
     for name in value:
-        if name not in of.members:
-            advice = did_you_mean(name, of.members)
-            yield Problem((*place, name), "unknown", f"is not a member of {of.name}" + (advice and f": {advice}"))
-    for name in of.required_members:
+        if name not in expected.members:
+            advice = did_you_mean(name, expected.members)
+            yield Problem((*place, name), "unknown", f"is not a member of {expected.name}" + (advice and f": {advice}"))
+    for name in expected.required_members:
         if name not in value:
             yield Problem((*place, name), "missing", "is missing")
-    if getattr(of, "is_tagged_union", False) and len(value) != 1:
-        yield Problem(place, "union", f"takes exactly one of {', '.join(of.members)}", list(of.members))
-    for name, member in of.members.items():
+    if getattr(expected, "is_tagged_union", False) and len(value) != 1:
+        yield Problem(place, "union", f"takes exactly one of {', '.join(expected.members)}", list(expected.members))
+    for name, member in expected.members.items():
         if name in value:
             yield from problems(member, value[name], (*place, name))
 
 
-def _string_problems(of: Shape, value: str, place: Place) -> Iterator[Problem]:
-    allowed = of.metadata.get("enum")
+def _string_problems(expected: Shape, value: str, place: Place) -> Iterator[Problem]:
+    allowed = expected.metadata.get("enum")
     if allowed and value not in allowed:
         yield Problem(place, "enum", not_among(value, allowed), allowed)
-    outside = list(_range_problems(of, len(value), place, "characters"))
+    outside = list(_range_problems(expected, len(value), place, "characters"))
     yield from outside
-    pattern = of.metadata.get("pattern")
+    pattern = expected.metadata.get("pattern")
     # No pattern is tried on a text that is too long, which could take long as well.
     if pattern and not outside and (compiled := compiled_pattern(pattern)) and not compiled.fullmatch(value):
-        yield Problem(place, "pattern", f"must match {pattern}, which {described(value)} does not", pattern)
+        yield Problem(place, "pattern", f"must match {pattern}, which {value_summary(value)} does not", pattern)
 
 
-def _range_problems(of: Shape, size: float, place: Place, unit: str = "") -> Iterator[Problem]:
-    widest = _WIDEST.get(of.type_name, math.inf)
-    least, most = of.metadata.get("min", -widest), of.metadata.get("max", widest)
+def _range_problems(expected: Shape, size: float, place: Place, unit: str = "") -> Iterator[Problem]:
+    widest = _WIDEST.get(expected.type_name, math.inf)
+    least, most = expected.metadata.get("min", -widest), expected.metadata.get("max", widest)
     verb = "have" if unit else "be"
     if size < least:
-        yield Problem(place, "min", f"must {verb} at least {_counted(least, unit)}, not {described(size)}", least)
+        yield Problem(place, "min", f"must {verb} at least {_counted(least, unit)}, not {value_summary(size)}", least)
     if size > most:
-        yield Problem(place, "max", f"must {verb} at most {_counted(most, unit)}, not {described(size)}", most)
+        yield Problem(place, "max", f"must {verb} at most {_counted(most, unit)}, not {value_summary(size)}", most)
 
 
 _SINGULAR = {"items": "item", "entries": "entry", "characters": "character"}
@@ -176,7 +176,7 @@ _TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
 }
 
 
-def described(value: Any) -> str:
+def value_summary(value: Any) -> str:
     """A value in a message: what it is, and never more than a line of it."""
     if value is None:
         return "empty"
@@ -193,6 +193,6 @@ def described(value: Any) -> str:
 def not_among(value: str, allowed: Sequence[str]) -> str:
     """The message for a value that is not allowed: the alternatives, or the similar ones if they are many."""
     if len(allowed) <= LISTED_AT_MOST:
-        return f"must be {' or '.join(allowed)}, not {described(value)}"
+        return f"must be {' or '.join(allowed)}, not {value_summary(value)}"
     advice = did_you_mean(value, allowed)
-    return f"does not take {described(value)}" + (advice and f": {advice}")
+    return f"does not take {value_summary(value)}" + (advice and f": {advice}")

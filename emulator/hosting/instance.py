@@ -16,7 +16,7 @@ from emulator.hosting.definition import ContainerDefinition, VariantDefinition
 from emulator.hosting.loaded_models import LoadedModel, LoadedModels, MemoryBudget
 from emulator.hosting.metrics_scraping import scrape
 from emulator.hosting.multi_model_container import ModelLocation, MultiModelContainer
-from emulator.hosting.pipeline import entry_to
+from emulator.hosting.pipeline import inference_execution
 from emulator.hosting.single_model_container import SingleModelContainer
 from emulator.hosting.storage_volume import StorageVolume
 from emulator.hosting.tasks import gather_or_cancel
@@ -27,7 +27,7 @@ log = logging.getLogger("localmme")
 
 
 class Instance:
-    """Callers speak to it through ``start``, ``entry``, ``state`` and ``stop``, and may look at
+    """Callers speak to it through ``start``, ``execution``, ``state`` and ``stop``, and may look at
     ``healthy``, ``in_flight`` and ``location_of`` to choose one."""
 
     def __init__(self, definition: VariantDefinition, workspace: Workspace) -> None:
@@ -45,7 +45,7 @@ class Instance:
         for position, name in enumerate(definition.model.container_names()):
             self._containers.append(self._host(definition.model.containers[position], position, name))
         self._multi_model = next((c for c in self._containers if isinstance(c, MultiModelContainer)), None)
-        self.entry = entry_to(self._containers, definition.model.direct)
+        self.execution = inference_execution(self._containers, definition.model.direct)
 
     async def start(self) -> None:
         """Start the containers and wait until all are healthy. Raises SetupError."""
@@ -90,7 +90,7 @@ class Instance:
         return sum(await asyncio.gather(*(container.memory_used() for container in self._containers)))
 
     async def _observe(self, since: float) -> None:
-        """Publish, again and again, what the containers use."""
+        """Publish, every ``Limits.observe_seconds``, what the containers use."""
         resources, used_before = self._definition.resources, 0.0
         while True:
             try:

@@ -13,8 +13,8 @@ from emulator.hosting.errors import InstanceNotReached
 CONTENT_TYPE, CUSTOM_ATTRIBUTES = b"content-type", b"x-amzn-sagemaker-custom-attributes"
 
 
-class Entry(Protocol):
-    """What takes the invocations of an instance.
+class InferenceExecution(Protocol):
+    """How an instance's containers are invoked, SageMaker's InferenceExecutionConfig: serially, or directly. [api]
 
     ``deadline`` is on the event loop's clock. Both raise the AwsError that SageMaker would answer with, and
     InstanceNotReached when nothing of the invocation reached a container.
@@ -27,9 +27,8 @@ class Entry(Protocol):
         """The streamed form of ``invoke``. The caller must close the answer."""
 
 
-def entry_to(containers: Sequence[ContainerSupervisor], direct: bool) -> Entry:
-    """The entry to an instance's containers: callers name one if ``direct``; otherwise it is the only one, or several
-    in sequence."""
+def inference_execution(containers: Sequence[ContainerSupervisor], direct: bool) -> InferenceExecution:
+    """Of an instance with these containers: each call names one if ``direct``, or else passes through all."""
     if direct:
         return DirectContainers(containers)
     return containers[0] if len(containers) == 1 else Pipeline(containers)
@@ -42,7 +41,7 @@ class Pipeline:
         self._first, self._last = containers[:-1], containers[-1]
 
     async def invoke(self, invocation: Invocation, deadline: float) -> Answer:
-        """The last container's answer. See Entry."""
+        """The last container's answer. See InferenceExecution."""
         invocation = await self._all_but_last(invocation, deadline)
         try:
             return await self._last.invoke(invocation, deadline)
@@ -50,7 +49,7 @@ class Pipeline:
             raise unreached.error from None
 
     async def invoke_stream(self, invocation: Invocation, deadline: float) -> StreamedAnswer:
-        """The last container's answer as a stream; the others answer as a whole before. See Entry."""
+        """Streamed by the last container; the others have to answer before."""
         invocation = await self._all_but_last(invocation, deadline)
         try:
             return await self._last.invoke_stream(invocation, deadline)
@@ -58,7 +57,7 @@ class Pipeline:
             raise unreached.error from None
 
     async def _all_but_last(self, invocation: Invocation, deadline: float) -> Invocation:
-        """The invocation of the last container."""
+        """The request to the last container, once all others have answered."""
         accept, invocation = invocation.accept, dataclasses.replace(invocation, accept=None)
         for number, container in enumerate(self._first):
             try:
@@ -87,9 +86,9 @@ class DirectContainers:
         self._by_name = {container.name: container for container in containers}
 
     async def invoke(self, invocation: Invocation, deadline: float) -> Answer:
-        """That container's answer. See Entry."""
+        """That container's answer. See InferenceExecution."""
         return await self._by_name[invocation.target_container_hostname].invoke(invocation, deadline)
 
     async def invoke_stream(self, invocation: Invocation, deadline: float) -> StreamedAnswer:
-        """That container's answer as a stream. See Entry."""
+        """That container's answer, streamed. See InferenceExecution."""
         return await self._by_name[invocation.target_container_hostname].invoke_stream(invocation, deadline)

@@ -143,7 +143,7 @@ class ProductionVariant:
             self.in_flight += 1
             instance.in_flight += 1
             try:
-                call = instance.entry.invoke_stream if streamed else instance.entry.invoke
+                call = instance.execution.invoke_stream if streamed else instance.execution.invoke
                 return await call(invocation, deadline), instance
             except BaseException as error:
                 self._remove_in_flight(instance)

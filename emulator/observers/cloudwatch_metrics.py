@@ -1,7 +1,7 @@
-"""SageMaker's own metrics, counted from the event stream: one figure for each minute, as CloudWatch has them.
+"""SageMaker's own metrics, counted from the event stream: one statistic set a minute, as CloudWatch has them.
 
-Nothing of CloudWatch is needed here: moto's CloudWatch reads the figures from here. Namespaces, names and units are
-SageMaker's. [dg: "Amazon SageMaker AI metrics in Amazon CloudWatch"]
+Nothing of CloudWatch is needed here: moto's CloudWatch reads the metrics. Namespaces, names and units are SageMaker's.
+[dg: "Amazon SageMaker AI metrics in Amazon CloudWatch"]
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ UNITS = {
 }  # of all others: None
 _STEP = math.log(1.02)  # a percentile is right to one percent
 
-Series = tuple[str, str, str]  # region, endpoint name, variant name
+VariantKey = tuple[str, str, str]  # region, endpoint name, variant name
 
 
-class Figure:
-    """The values of a metric in a minute: how many, their sum, the least, the greatest; those of times in buckets."""
+class StatisticSet:
+    """The values of a metric in a minute: their number, sum, minimum and maximum; of times, a histogram as well."""
 
     __slots__ = ("buckets", "count", "maximum", "minimum", "total")
 
@@ -62,7 +62,7 @@ class Figure:
         self.maximum = -math.inf
         self.buckets: dict[int, int] = {}
 
-    def copied(self) -> Figure:
+    def copied(self) -> StatisticSet:
         other = copy.copy(self)
         other.buckets = self.buckets.copy()
         return other
@@ -87,22 +87,22 @@ class Figure:
         self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
 
 
-def percentile(figures: list[Figure], percent: float) -> float | None:
+def percentile(statistic_sets: list[StatisticSet], percent: float) -> float | None:
     """The time at or below which are that many percent of the times; None if it was not recorded."""
     buckets: Counter[int] = Counter()
-    for figure in figures:
-        buckets.update(figure.buckets)
+    for statistics in statistic_sets:
+        buckets.update(statistics.buckets)
     left = math.ceil(buckets.total() * percent / 100)
     for bucket in sorted(buckets):
         left -= buckets[bucket]
         if left <= 0:
             middle = math.exp((bucket + 0.5) * _STEP)
-            return min(max(middle, min(f.minimum for f in figures)), max(f.maximum for f in figures))
+            return min(max(middle, min(f.minimum for f in statistic_sets)), max(f.maximum for f in statistic_sets))
     return None
 
 
 @dataclass(slots=True)
-class Calls:
+class VariantInvocations:
     """The invocations of a variant in a minute. Plain numbers, as every invocation is counted here."""
 
     count: int = 0
@@ -113,13 +113,13 @@ class Calls:
     cache_hits: int = 0
     streams: int = 0  # those whose answer began as a stream
     mid_stream_errors: int = 0
-    per_instance: Figure = field(default_factory=Figure)
-    model_latency: Figure = field(default_factory=Figure)
-    overhead_latency: Figure = field(default_factory=Figure)
-    loading_wait: Figure = field(default_factory=Figure)
-    first_chunk: Figure = field(default_factory=Figure)
-    first_chunk_model: Figure = field(default_factory=Figure)
-    first_chunk_overhead: Figure = field(default_factory=Figure)
+    per_instance: StatisticSet = field(default_factory=StatisticSet)
+    model_latency: StatisticSet = field(default_factory=StatisticSet)
+    overhead_latency: StatisticSet = field(default_factory=StatisticSet)
+    loading_wait: StatisticSet = field(default_factory=StatisticSet)
+    first_chunk: StatisticSet = field(default_factory=StatisticSet)
+    first_chunk_model: StatisticSet = field(default_factory=StatisticSet)
+    first_chunk_overhead: StatisticSet = field(default_factory=StatisticSet)
 
     def add(self, event: InvocationEnded) -> None:
         self.count += 1
@@ -147,7 +147,7 @@ class Calls:
                 self.first_chunk_model.add_time(event.first_chunk_model_us)
                 self.first_chunk_overhead.add_time(event.first_chunk_us - event.first_chunk_model_us)
 
-    def copied(self) -> Calls:
+    def copied(self) -> VariantInvocations:
         other = copy.copy(self)
         other.per_instance = self.per_instance.copied()
         other.model_latency, other.overhead_latency = self.model_latency.copied(), self.overhead_latency.copied()
@@ -156,7 +156,7 @@ class Calls:
         other.first_chunk_overhead = self.first_chunk_overhead.copied()
         return other
 
-    def metrics(self) -> Iterator[tuple[str, Figure]]:
+    def metrics(self) -> Iterator[tuple[str, StatisticSet]]:
         """[dg] Each invocation sends 1 or 0 to those that count."""
         yield "Invocations", _ones(self.count, self.count)
         yield "InvocationsPerInstance", self.per_instance
@@ -173,16 +173,16 @@ class Calls:
         yield "FirstChunkOverheadLatency", self.first_chunk_overhead
 
 
-def _ones(ones: int, count: int) -> Figure:
+def _ones(ones: int, count: int) -> StatisticSet:
     """The values of a metric that was 1 that many times, and else 0."""
-    figure = Figure()
-    figure.count, figure.total = count, ones
-    figure.minimum, figure.maximum = int(ones == count), int(ones > 0)
-    return figure
+    statistics = StatisticSet()
+    statistics.count, statistics.total = count, ones
+    statistics.minimum, statistics.maximum = int(ones == count), int(ones > 0)
+    return statistics
 
 
 @dataclass(slots=True)
-class Usage:
+class InstanceUsage:
     """One instance in a minute: the sum of its processor time, and the last value of everything else."""
 
     cpu_seconds: float | None = 0.0
@@ -208,8 +208,8 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
-class Datum:
-    """The figure of one metric of one variant in one minute."""
+class MetricDatum:
+    """The statistics of one metric of one variant in one minute."""
 
     namespace: str
     name: str
@@ -217,7 +217,7 @@ class Datum:
     endpoint_name: str
     variant_name: str
     minute: int  # when it began, in seconds since 1970
-    figure: Figure
+    statistics: StatisticSet
 
 
 @dataclass(slots=True)
@@ -225,58 +225,58 @@ class Minute:
     """All that happened in a minute."""
 
     began: int  # seconds since 1970
-    calls: dict[Series, Calls] = field(default_factory=dict)
+    invocations: dict[VariantKey, VariantInvocations] = field(default_factory=dict)
     # Of downloads, loads, unloads, and what was counted again and again; by metric.
-    times: dict[Series, dict[str, Figure]] = field(default_factory=dict)
-    usage: dict[Series, dict[str, Usage]] = field(default_factory=dict)  # by instance id
+    times: dict[VariantKey, dict[str, StatisticSet]] = field(default_factory=dict)
+    usage: dict[VariantKey, dict[str, InstanceUsage]] = field(default_factory=dict)  # by instance id
 
     def copied(self) -> Minute:
         return Minute(
             self.began,
-            {series: calls.copied() for series, calls in self.calls.items()},
+            {variant_key: invocations.copied() for variant_key, invocations in self.invocations.items()},
             {
-                series: {name: figure.copied() for name, figure in figures.items()}
-                for series, figures in self.times.items()
+                variant_key: {name: statistics.copied() for name, statistics in statistic_sets.items()}
+                for variant_key, statistic_sets in self.times.items()
             },
             {
-                series: {i: copy.copy(usage) for i, usage in instances.items()}
-                for series, instances in self.usage.items()
+                variant_key: {i: copy.copy(usage) for i, usage in instances.items()}
+                for variant_key, instances in self.usage.items()
             },
         )
 
-    def data(self, region: str) -> Iterator[Datum]:
-        """The figures of a region's endpoints in this minute."""
-        for series, calls in self.calls.items():
-            yield from self._of(INVOCATIONS, series, region, calls.metrics())
-        for series, figures in self.times.items():
-            yield from self._of(INVOCATIONS, series, region, figures.items())
-        for series, instances in self.usage.items():
-            yield from self._of(INSTANCES, series, region, _over_instances(instances).items())
+    def data(self, region: str) -> Iterator[MetricDatum]:
+        """The metrics of a region's endpoints in this minute."""
+        for variant_key, invocations in self.invocations.items():
+            yield from self._of(INVOCATIONS, variant_key, region, invocations.metrics())
+        for variant_key, statistic_sets in self.times.items():
+            yield from self._of(INVOCATIONS, variant_key, region, statistic_sets.items())
+        for variant_key, instances in self.usage.items():
+            yield from self._of(INSTANCES, variant_key, region, _over_instances(instances).items())
 
     def _of(
-        self, namespace: str, series: Series, region: str, figures: Iterable[tuple[str, Figure]]
-    ) -> Iterator[Datum]:
-        where, endpoint, variant = series
-        for name, figure in figures if where == region else ():
-            if figure.count:
-                yield Datum(namespace, name, UNITS.get(name, "None"), endpoint, variant, self.began, figure)
+        self, namespace: str, variant_key: VariantKey, region: str, statistic_sets: Iterable[tuple[str, StatisticSet]]
+    ) -> Iterator[MetricDatum]:
+        where, endpoint, variant = variant_key
+        for name, statistics in statistic_sets if where == region else ():
+            if statistics.count:
+                yield MetricDatum(namespace, name, UNITS.get(name, "None"), endpoint, variant, self.began, statistics)
 
     def forget_percentiles(self) -> None:
-        for calls in self.calls.values():
-            for _, figure in calls.metrics():
-                figure.buckets.clear()
-        for figures in self.times.values():
-            for figure in figures.values():
-                figure.buckets.clear()
+        for invocations in self.invocations.values():
+            for _, statistics in invocations.metrics():
+                statistics.buckets.clear()
+        for statistic_sets in self.times.values():
+            for statistics in statistic_sets.values():
+                statistics.buckets.clear()
 
 
-def _over_instances(instances: dict[str, Usage]) -> dict[str, Figure]:
+def _over_instances(instances: dict[str, InstanceUsage]) -> dict[str, StatisticSet]:
     """[dg] Each instance sends one value a minute, so that their sum is that of the variant."""
-    figures: dict[str, Figure] = {}
+    statistic_sets: dict[str, StatisticSet] = {}
     for usage in instances.values():
         for name, value in usage.metrics():
-            figures.setdefault(name, Figure()).add(value)
-    return figures
+            statistic_sets.setdefault(name, StatisticSet()).add(value)
+    return statistic_sets
 
 
 class CloudWatchMetrics:
@@ -300,22 +300,22 @@ class CloudWatchMetrics:
         return minutes
 
     def _invocation_ended(self, event: InvocationEnded, origin: Origin) -> None:
-        minute, series = self._minute(), (origin.region, origin.endpoint_name, origin.variant_name)
-        calls = minute.calls.get(series)
-        if calls is None:
-            calls = minute.calls[series] = Calls()
-        calls.add(event)
+        minute, variant_key = self._minute(), (origin.region, origin.endpoint_name, origin.variant_name)
+        invocations = minute.invocations.get(variant_key)
+        if invocations is None:
+            invocations = minute.invocations[variant_key] = VariantInvocations()
+        invocations.add(event)
 
     def _took(self, event: ModelDownloaded | ModelLoaded | ModelUnloaded, origin: Origin) -> None:
         name = TIMES[type(event)]
-        series = (origin.region, origin.endpoint_name, origin.variant_name)
-        self._minute().times.setdefault(series, {}).setdefault(name, Figure()).add_time(event.seconds * 1e6)
+        variant_key = (origin.region, origin.endpoint_name, origin.variant_name)
+        self._minute().times.setdefault(variant_key, {}).setdefault(name, StatisticSet()).add_time(event.seconds * 1e6)
 
     def _instance_observed(self, event: InstanceObserved, origin: Origin) -> None:
-        series = (origin.region, origin.endpoint_name, origin.variant_name)
+        variant_key = (origin.region, origin.endpoint_name, origin.variant_name)
         minute = self._minute()
-        minute.usage.setdefault(series, {}).setdefault(origin.instance_id, Usage()).add(event)
-        concurrent = minute.times.setdefault(series, {}).setdefault("ConcurrentRequestsPerModel", Figure())
+        minute.usage.setdefault(variant_key, {}).setdefault(origin.instance_id, InstanceUsage()).add(event)
+        concurrent = minute.times.setdefault(variant_key, {}).setdefault("ConcurrentRequestsPerModel", StatisticSet())
         concurrent.add(event.in_flight)
 
     def _minute(self) -> Minute:

@@ -15,12 +15,12 @@ KEPT_STREAMS = 100  # [ours] until they are taken
 
 
 @dataclass(slots=True)
-class Lines:
-    """The latest lines of one stream, with their times in milliseconds since 1970."""
+class LogStream:
+    """A log stream of CloudWatch Logs: its latest lines, with their times in milliseconds since 1970."""
 
     region: str
-    group: str
-    stream: str
+    group_name: str
+    name: str
     lines: deque[tuple[int, str]] = field(default_factory=deque)
     characters: int = 0
 
@@ -32,23 +32,23 @@ class Lines:
 
 
 class RecentLogLines:
-    """Keeps the lines of the event stream until they are taken. Of too many streams, the oldest is dropped."""
+    """Keeps the lines of all containers until they are taken. Of too many streams, the oldest is dropped."""
 
     def __init__(self) -> None:
-        self._streams: dict[Origin, Lines] = {}
+        self._streams: dict[Origin, LogStream] = {}
 
     def listen_to(self, events: Events) -> None:
         events.subscribe(self._add, LogLine)
 
     def _add(self, event: LogLine, origin: Origin) -> None:
-        lines = self._streams.get(origin)
-        if lines is None:
+        stream = self._streams.get(origin)
+        if stream is None:
             if len(self._streams) >= KEPT_STREAMS:
                 del self._streams[next(iter(self._streams))]
-            lines = self._streams[origin] = Lines(origin.region, group_name(origin), stream_name(origin))
-        lines.add(time.time_ns() // 1_000_000, event.line)
+            stream = self._streams[origin] = LogStream(origin.region, group_name(origin), stream_name(origin))
+        stream.add(time.time_ns() // 1_000_000, event.line)
 
-    def take(self) -> Iterator[Lines]:
+    def take(self) -> Iterator[LogStream]:
         """The lines since the last call, by group and stream."""
         streams, self._streams = self._streams, {}
         return iter(streams.values())

@@ -106,7 +106,7 @@ class MultipartUploads:
         part = UploadedPart(number, incoming.digests.md5.hex(), incoming.size, incoming.stamp(), values, file)
         directory.mkdir(parents=True, exist_ok=True)
         incoming.moved_to(directory / file)
-        with self._records.together():
+        with self._records.transaction():
             gone = not self._select("where id = ?", upload.id)  # aborted meanwhile
             replaced = self._records.run("select file from parts where upload = ? and number = ?", upload.id, number)
             if not gone:
@@ -160,7 +160,7 @@ class MultipartUploads:
 
     def abort(self, upload: MultipartUpload) -> None:
         """Delete the upload and its parts."""
-        with self._records.together():
+        with self._records.transaction():
             self._records.run("delete from parts where upload = ?", upload.id)
             self._records.run("delete from uploads where id = ?", upload.id)
         shutil.rmtree(self._directory(upload), ignore_errors=True)

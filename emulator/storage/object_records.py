@@ -184,8 +184,8 @@ class ObjectRecords:
             self._connection.close()
 
     @contextmanager
-    def together(self) -> Iterator[None]:
-        """A transaction."""
+    def transaction(self) -> Iterator[None]:
+        """What is run within it is stored as a whole, or not at all."""
         with self._lock:
             self.run("begin immediate")
             try:
@@ -222,7 +222,7 @@ class ObjectRecords:
         )  # fmt: skip
         return _read(rows[0][0]) if rows else None
 
-    def several(self, bucket: str, keys: Sequence[str]) -> dict[tuple[str, Version], ObjectAttributes]:
+    def get_many(self, bucket: str, keys: Sequence[str]) -> dict[tuple[str, Version], ObjectAttributes]:
         """The records of some keys, by key and version."""
         found = {}
         for start in range(0, len(keys), KEYS_AT_ONCE):
@@ -261,7 +261,7 @@ class ObjectRecords:
         rows = self.run("select mtime_ns, size from objects where bucket = ? and key = ?", bucket, key)
         return [(mtime_ns, size) for mtime_ns, size in rows]
 
-    def known(self) -> Iterable[tuple[str, str, Version]]:
+    def all_versions(self) -> Iterable[tuple[str, str, Version]]:
         """Bucket, key and version of every record."""
         for bucket, key, mtime_ns, size in self.run("select bucket, key, mtime_ns, size from objects"):
             yield bucket, key, (mtime_ns, size)

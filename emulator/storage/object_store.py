@@ -91,7 +91,7 @@ class ObjectStore:
             sweep(self.root / bucket.name / RESERVED)
         places: dict[str, KeyPaths | None] = {}
         gone: list[tuple[str, str, Version]] = []
-        for bucket_name, key, version in list(self.records.known()):
+        for bucket_name, key, version in list(self.records.all_versions()):
             if bucket_name not in places:
                 there = self.has_bucket(bucket_name)
                 places[bucket_name] = KeyPaths(self.root / bucket_name) if there else None
@@ -101,7 +101,7 @@ class ObjectStore:
                 found = self._marker_version(bucket_name, key) if key.endswith("/") else of_bucket.version(key)
             if found != version:
                 gone.append((bucket_name, key, version))
-        with contextlib.suppress(OSError), self.records.together():
+        with contextlib.suppress(OSError), self.records.transaction():
             for one in gone:
                 self.records.forget_version(*one)
 
@@ -161,7 +161,7 @@ class ObjectStore:
                 if error.errno == errno.ENOTEMPTY:
                     raise BucketNotEmpty(name) from None
                 raise
-            with self.records.together():
+            with self.records.transaction():
                 for table in ("buckets", "objects", "uploads"):
                     self.records.run(f"delete from {table} where bucket = ?", name)
 
@@ -200,7 +200,7 @@ class ObjectStore:
 
     def entries(self, bucket: str, listed: ListingPage) -> list[StoredObject]:
         """The listed objects with their records; those deleted since are left out."""
-        known = self.records.several(bucket, [one.key for one in listed.objects])
+        known = self.records.get_many(bucket, [one.key for one in listed.objects])
         new: list[StoredObject] = []
         entries: list[StoredObject] = []
         places = KeyPaths(self.root / bucket)
@@ -303,7 +303,7 @@ class ObjectStore:
         """Store computed records, if possible, of the objects that have not changed meanwhile."""
         if not entries:
             return
-        with contextlib.suppress(OSError), self._moving, self.records.together():
+        with contextlib.suppress(OSError), self._moving, self.records.transaction():
             places = KeyPaths(self.root / bucket)
             for entry in entries:
                 if places.version(entry.key) == entry.version:

@@ -99,5 +99,5 @@ def _those_with_logs() -> str:
     return f"There are logs of: {', '.join(names)}." if names else "There are no logs at all."
 
 
-def _labelled(name: str, line: str, of: int) -> str:
-    return f"{name} | {line}" if of > 1 else line
+def _labelled(name: str, line: str, containers: int) -> str:
+    return f"{name} | {line}" if containers > 1 else line

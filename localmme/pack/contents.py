@@ -11,7 +11,7 @@ from pathlib import Path
 
 from emulator.archives.extraction import DEPTH, NAMES_BYTES
 from emulator.sizes import format_size
-from localmme.pack.entry import Entry
+from localmme.pack.entry import ArchiveEntry
 from localmme.pack.mistakes import Mistake, is_macos_metadata, mistakes_in, such_as
 
 _NAME_BYTES = 3000  # [ours] the system allows paths of 4,096 bytes, and a model is extracted below a path of its own
@@ -41,7 +41,7 @@ class Contents:
     mistakes: the archive must not be written if the verdict of one of them is "fail".
     """
 
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[ArchiveEntry] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     mistakes: list[Mistake] = field(default_factory=list)
 
@@ -128,7 +128,7 @@ class _Walk:
         if os.path.islink(path) and os.path.commonpath([self._root, os.path.realpath(path)]) != self._root:
             self._wrong["outside-links"].append(name)
         if is_directory:
-            self._add(Entry(name, "directory", mode=0o755))
+            self._add(ArchiveEntry(name, "directory", mode=0o755))
             self.enter(name, above)
         elif not stat.S_ISREG(status.st_mode):
             self._wrong["special-files"].append(name)
@@ -136,7 +136,7 @@ class _Walk:
             self._wrong["unreadable"].append(name)
         else:
             mode = 0o755 if status.st_mode & stat.S_IXUSR else 0o644
-            self._add(Entry(name, "file", status.st_size, mode))
+            self._add(ArchiveEntry(name, "file", status.st_size, mode))
 
     def _is_name(self, name: str) -> bool:
         """Whether a path can be extracted everywhere."""
@@ -152,7 +152,7 @@ class _Walk:
             return True
         return False
 
-    def _add(self, entry: Entry) -> None:
+    def _add(self, entry: ArchiveEntry) -> None:
         self._names_left -= len(entry.name)
         if len(self.found.entries) == self._max_files or self._names_left < 0:
             self._too_many = True

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Entry:
+class ArchiveEntry:
     """A file, a directory or another member of an archive.
 
     name: its path in the archive, without a leading ``./`` and a trailing ``/``.
@@ -24,7 +24,7 @@ class Entry:
     target: str = ""
 
     @classmethod
-    def of_member(cls, member: tarfile.TarInfo) -> Entry:
+    def of_member(cls, member: tarfile.TarInfo) -> ArchiveEntry:
         """The entry of a member, whichever tool made the archive."""
         root = "/" if member.name.startswith("/") else ""
         name = root + "/".join(step for step in member.name.split("/") if step not in ("", "."))

@@ -8,7 +8,7 @@ from typing import Literal
 
 from emulator.printable import printable
 from emulator.sizes import format_size
-from localmme.pack.entry import Entry
+from localmme.pack.entry import ArchiveEntry
 
 # Where containers look for a handler, and model servers for its description.
 ENTRY_POINTS = ("code/inference.py", "inference.py", "code/model_handler.py", "model_handler.py")
@@ -33,7 +33,7 @@ class Mistake:
     remedy: str
 
 
-def mistakes_in(entries: Sequence[Entry]) -> list[Mistake]:
+def mistakes_in(entries: Sequence[ArchiveEntry]) -> list[Mistake]:
     """The mistakes in an archive of these entries, which can be extracted."""
     own = [entry for entry in entries if entry.name and not is_macos_metadata(entry.name)]
     found = (look_for(own) for look_for in _MISTAKES)
@@ -52,7 +52,7 @@ def such_as(names: Iterable[str]) -> str:
     return first if len(listed) <= 3 else f"{first} and {len(listed) - 3} more"
 
 
-def _macos_metadata(entries: Sequence[Entry]) -> Mistake | None:
+def _macos_metadata(entries: Sequence[ArchiveEntry]) -> Mistake | None:
     names = [entry.name for entry in entries if is_macos_metadata(entry.name)]
     if not names:
         return None
@@ -64,13 +64,13 @@ def _macos_metadata(entries: Sequence[Entry]) -> Mistake | None:
     )
 
 
-def _empty(entries: Sequence[Entry]) -> Mistake | None:
+def _empty(entries: Sequence[ArchiveEntry]) -> Mistake | None:
     if any(entry.kind != "directory" for entry in entries):
         return None
     return Mistake("empty", "fail", "There is no file in it.", "Put the model's files into it.")
 
 
-def _wrapping_folder(entries: Sequence[Entry]) -> Mistake | None:
+def _wrapping_folder(entries: Sequence[ArchiveEntry]) -> Mistake | None:
     folders = {entry.name.partition("/")[0] for entry in entries}
     below = [entry.name.partition("/")[2] for entry in entries]
     if len(folders) != 1 or not any(below):
@@ -89,7 +89,7 @@ def _wrapping_folder(entries: Sequence[Entry]) -> Mistake | None:
     return Mistake("wrapping-folder", "warn", f"{detail}.", remedy)
 
 
-def _code_without_entry_point(entries: Sequence[Entry]) -> Mistake | None:
+def _code_without_entry_point(entries: Sequence[ArchiveEntry]) -> Mistake | None:
     names = {entry.name for entry in entries}
     if not any(name == "code" or name.startswith("code/") for name in names):
         return None
@@ -101,7 +101,7 @@ def _code_without_entry_point(entries: Sequence[Entry]) -> Mistake | None:
     return Mistake("code-without-entry-point", "warn", detail, remedy)
 
 
-def _symbolic_links(entries: Sequence[Entry]) -> Mistake | None:
+def _symbolic_links(entries: Sequence[ArchiveEntry]) -> Mistake | None:
     names = [entry.name for entry in entries if entry.kind == "symbolic link"]
     if not names:
         return None
@@ -113,7 +113,7 @@ def _symbolic_links(entries: Sequence[Entry]) -> Mistake | None:
     )
 
 
-def _hard_links(entries: Sequence[Entry]) -> Mistake | None:
+def _hard_links(entries: Sequence[ArchiveEntry]) -> Mistake | None:
     names = [entry.name for entry in entries if entry.kind == "hard link"]
     if not names:
         return None
@@ -125,7 +125,7 @@ def _hard_links(entries: Sequence[Entry]) -> Mistake | None:
     )
 
 
-def _unreadable(entries: Sequence[Entry]) -> Mistake | None:
+def _unreadable(entries: Sequence[ArchiveEntry]) -> Mistake | None:
     needed = {"file": 0o444, "directory": 0o555}
     names = [entry.name for entry in entries if entry.kind in needed and needed[entry.kind] & ~entry.mode & 0o777]
     if not names:
@@ -138,7 +138,7 @@ def _unreadable(entries: Sequence[Entry]) -> Mistake | None:
     )
 
 
-def _version_control(entries: Sequence[Entry]) -> Mistake | None:
+def _version_control(entries: Sequence[ArchiveEntry]) -> Mistake | None:
     repository = [entry for entry in entries if ".git" in entry.name.split("/")]
     if not repository:
         return None
@@ -150,7 +150,7 @@ def _version_control(entries: Sequence[Entry]) -> Mistake | None:
     )
 
 
-def _archive_in_archive(entries: Sequence[Entry]) -> Mistake | None:
+def _archive_in_archive(entries: Sequence[ArchiveEntry]) -> Mistake | None:
     names = [entry.name for entry in entries if entry.kind != "directory"]
     if len(names) != 1 or not names[0].endswith(_PACKED):
         return None
@@ -158,7 +158,7 @@ def _archive_in_archive(entries: Sequence[Entry]) -> Mistake | None:
     return Mistake("archive-in-archive", "warn", detail, "Pack what is in that one instead.")
 
 
-_MISTAKES: tuple[Callable[[Sequence[Entry]], Mistake | None], ...] = (
+_MISTAKES: tuple[Callable[[Sequence[ArchiveEntry]], Mistake | None], ...] = (
     _empty,
     _wrapping_folder,
     _code_without_entry_point,

@@ -12,11 +12,11 @@ import click
 
 from emulator.printable import printable
 from emulator.sizes import format_size
-from localmme.pack.entry import Entry
+from localmme.pack.entry import ArchiveEntry
 from localmme.pack.mistakes import Mistake, such_as
 
 
-def print_entries(entries: Sequence[Entry]) -> None:
+def print_entries(entries: Sequence[ArchiveEntry]) -> None:
     """A table for people; plain text in a pipe."""
     from rich.box import SIMPLE
     from rich.console import Console
@@ -39,7 +39,7 @@ def print_entries(entries: Sequence[Entry]) -> None:
     click.echo(totals(entries))
 
 
-def entries_as_json(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+def entries_as_json(entries: Sequence[ArchiveEntry]) -> list[dict[str, Any]]:
     """A dictionary for each entry; only links have ``target``."""
     return [
         {"name": entry.name, "kind": entry.kind, "size_bytes": entry.size_bytes}
@@ -48,7 +48,7 @@ def entries_as_json(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     ]
 
 
-def totals(entries: Sequence[Entry]) -> str:
+def totals(entries: Sequence[ArchiveEntry]) -> str:
     """The number of files and their total size, in words."""
     count = sum(entry.kind != "directory" for entry in entries)
     return f"{count} {'file' if count == 1 else 'files'}, {format_size(sum(entry.size_bytes for entry in entries))}"

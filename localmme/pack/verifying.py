@@ -12,7 +12,7 @@ from typing import Any
 
 from emulator.archives.extraction import examine
 from emulator.errors import ArchiveError, SetupError
-from localmme.pack.entry import Entry
+from localmme.pack.entry import ArchiveEntry
 from localmme.pack.mistakes import Mistake, mistakes_in
 
 # Remedies, by a word in the reason why an archive cannot be extracted.
@@ -39,7 +39,7 @@ class Verified:
     """
 
     size_bytes: int
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[ArchiveEntry] = field(default_factory=list)
     mistakes: list[Mistake] = field(default_factory=list)
 
 
@@ -55,7 +55,7 @@ def verify(
         verified, read = Verified(os.fstat(file.fileno()).st_size), 0
         try:
             for member in examine(file, max_bytes=max_bytes, max_files=max_files):
-                entry = Entry.of_member(member)
+                entry = ArchiveEntry.of_member(member)
                 if entry.name:  # tar's "./" is the root
                     verified.entries.append(entry)
                 position = file.tell()

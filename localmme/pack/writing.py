@@ -10,7 +10,7 @@ from pathlib import Path
 
 from emulator.errors import SetupError
 from emulator.printable import printable
-from localmme.pack.entry import Entry
+from localmme.pack.entry import ArchiveEntry
 from localmme.pack.gzip_stream import GzipStream
 
 # 1980, the earliest time that zip files can hold. GNU tar warns of 1970: it looks like a clock that was not set.
@@ -23,7 +23,7 @@ _READ_BYTES = 1024 * 1024
 
 def write(
     directory: Path,
-    entries: Sequence[Entry],
+    entries: Sequence[ArchiveEntry],
     archive: Path,
     *,
     compressed: bool,
@@ -67,7 +67,7 @@ def time_of_members(environment: str | None) -> int:
 
 
 def _add(
-    stream: GzipStream, entry: Entry, directory: Path, time_seconds: int, progress: Callable[[int], object]
+    stream: GzipStream, entry: ArchiveEntry, directory: Path, time_seconds: int, progress: Callable[[int], object]
 ) -> int:
     """Write one member. Returns its length in the tar."""
     header = _header(entry, time_seconds)
@@ -82,7 +82,7 @@ def _add(
     return len(header) + entry.size_bytes + len(padding)
 
 
-def _blocks(directory: Path, entry: Entry) -> Iterator[bytes]:
+def _blocks(directory: Path, entry: ArchiveEntry) -> Iterator[bytes]:
     """A file's content. Raises SetupError when it cannot be read, or its size is not that of the entry."""
     left = entry.size_bytes
     try:
@@ -98,7 +98,7 @@ def _blocks(directory: Path, entry: Entry) -> Iterator[bytes]:
         raise SetupError(f"{printable(entry.name)} has changed while it was packed. Pack when nothing writes to it.")
 
 
-def _header(entry: Entry, time_seconds: int) -> bytes:
+def _header(entry: ArchiveEntry, time_seconds: int) -> bytes:
     """A header in the POSIX format of 2001, without limits on sizes and names; the owner is 0, without a name."""
     member = tarfile.TarInfo(entry.name)
     member.type = tarfile.DIRTYPE if entry.kind == "directory" else tarfile.REGTYPE

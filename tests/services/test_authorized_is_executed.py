@@ -37,7 +37,7 @@ from emulator.events import Events
 from emulator.gateway.access import access_control
 from emulator.gateway.access.access_control import AccessControl, AuthorizedCaller, User
 from emulator.gateway.access.iam_policy import Statement
-from emulator.gateway.access.patterns import Arn, Text
+from emulator.gateway.access.patterns import ArnPattern, TextPattern
 from emulator.gateway.access.sigv4 import ALGORITHM, Claim, canonical_request, signing_key
 from emulator.gateway.gateway import Gateway
 from emulator.gateway.web_guard import WebGuard
@@ -62,7 +62,7 @@ from tests.support.moto_in_process import forget_roles_and_users
 
 REGION, DAY, NOW = "us-east-1", "20260101", 1767268800.0
 TIMESTAMP = f"{DAY}T120000Z"
-ANYTHING = Statement(True, (Text("*"),), (Arn("*"),))
+ANYTHING = Statement(True, (TextPattern("*"),), (ArnPattern("*"),))
 ADMIN = User("admin", "ADMIN", "secret", statements=(ANYTHING,))
 Pairs = tuple[tuple[str, str], ...]
 

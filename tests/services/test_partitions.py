@@ -15,7 +15,7 @@ from emulator.clock import Clock
 from emulator.events import Events
 from emulator.gateway.access.access_control import AccessControl, User
 from emulator.gateway.access.iam_policy import Statement
-from emulator.gateway.access.patterns import Arn, Text
+from emulator.gateway.access.patterns import ArnPattern, TextPattern
 from emulator.gateway.gateway import Gateway
 from emulator.gateway.web_guard import WebGuard
 from emulator.limits import Limits
@@ -54,7 +54,7 @@ def test_a_policy_that_names_a_returned_arn_matches(
 
         async def call(resources: list[str], service: str, **request: Any) -> tuple[int, bytes]:
             """As a user who may do everything with these resources, and nothing with others."""
-            allowed = Statement(True, (Text("*"),), tuple(Arn(each) for each in resources))
+            allowed = Statement(True, (TextPattern("*"),), tuple(ArnPattern(each) for each in resources))
             me = User("me", "ME", "secret", statements=(allowed,))
             access = AccessControl([me], region, Limits().body_bytes)
             gateway = Gateway(runtime, plane.application, s3, others, nobody, WebGuard(), access)

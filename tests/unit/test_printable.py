@@ -22,7 +22,7 @@ from localmme import emulator_client, serve_process, tables
 from localmme.cli import client
 from localmme.cli.main import Commands, main
 from localmme.pack import report
-from localmme.pack.entry import Entry
+from localmme.pack.entry import ArchiveEntry
 
 HERE = Origin("local", "us-east-1", "AllTraffic", "i-1", "primary")
 # Clear the screen; the same by C1's CSI; a title that is set by OSC; turned round; what ends a line; half a character.
@@ -123,7 +123,7 @@ def test_tables_are_harmless(show) -> None:
 
 
 def test_so_is_what_pack_lists(capsys: pytest.CaptureFixture[str]) -> None:
-    report.print_entries([Entry(f"m{NASTY}", "file"), Entry("link", "symbolic link", target=NASTY)])
+    report.print_entries([ArchiveEntry(f"m{NASTY}", "file"), ArchiveEntry("link", "symbolic link", target=NASTY)])
     assert is_harmless(capsys.readouterr().out)
 
 

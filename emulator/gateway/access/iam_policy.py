@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from emulator.aws.permissions import RequiredPermission
-from emulator.aws.service_models import Place, described
-from emulator.gateway.access.patterns import Arn, Text, Unresolved, matches_any
+from emulator.aws.service_models import Place, value_summary
+from emulator.gateway.access.patterns import ArnPattern, TextPattern, Unresolved, matches_any
 from emulator.gateway.access.policy_conditions import NAMES, Condition
 from emulator.suggestions import did_you_mean
 
@@ -33,8 +33,8 @@ class Statement:
     """One statement of a policy."""
 
     allows: bool
-    actions: tuple[Text, ...]
-    resources: tuple[Arn, ...]
+    actions: tuple[TextPattern, ...]
+    resources: tuple[ArnPattern, ...]
     conditions: tuple[Condition, ...] = ()
     all_other_actions: bool = False  # NotAction
     all_other_resources: bool = False  # NotResource
@@ -71,7 +71,7 @@ def decide(statements: Iterable[Statement], ask: RequiredPermission) -> Decision
 def of_document(document: Any, place: Place, report: Report) -> list[Statement]:
     """The statements of a policy document."""
     if not isinstance(document, dict):
-        report(place, f"must be a policy document, with Version and Statement, not {described(document)}")
+        report(place, f"must be a policy document, with Version and Statement, not {value_summary(document)}")
         return []
     for name in document:
         if name not in ("Version", "Id", "Statement"):
@@ -79,7 +79,7 @@ def of_document(document: Any, place: Place, report: Report) -> list[Statement]:
             report((*place, name), "is not a member of a policy document" + (advice and f": {advice}"))
     version = document.get("Version", VERSIONS[1])
     if str(version) not in VERSIONS:
-        report((*place, "Version"), f'must be "{VERSION}", not {described(version)}')
+        report((*place, "Version"), f'must be "{VERSION}", not {value_summary(version)}')
     if "Statement" not in document:
         report((*place, "Statement"), "is missing")
         return []
@@ -92,7 +92,7 @@ def of_statements(value: Any, place: Place, report: Report, *, variables: bool =
     items = [(place, value)] if not isinstance(value, list) else [((*place, at), one) for at, one in enumerate(value)]
     for where, item in items:
         if not isinstance(item, dict):
-            report(where, f"must be a statement, with Effect, Action and Resource, not {described(item)}")
+            report(where, f"must be a statement, with Effect, Action and Resource, not {value_summary(item)}")
             continue
         wrong: list[Place] = []
 
@@ -115,7 +115,7 @@ def _statement(item: dict[str, Any], place: Place, report: Report, variables: bo
             report((*place, name), "is not a member of a statement" + (advice and f": {advice}"))
     effect = item.get("Effect")
     if effect not in ("Allow", "Deny"):
-        report((*place, "Effect"), f"must be Allow or Deny, not {described(effect)}" if effect else "is missing")
+        report((*place, "Effect"), f"must be Allow or Deny, not {value_summary(effect)}" if effect else "is missing")
     actions, other_actions = _one_of(item, "Action", place, report)
     resources, other_resources = _one_of(item, "Resource", place, report)
     return Statement(
@@ -148,32 +148,32 @@ def _strings(value: Any, place: Place, report: Report) -> list[tuple[Place, str]
         elif isinstance(item, (str, int, float)):
             found.append((where, str(item)))
         else:
-            report(where, f"must be a string, not {described(item)}")
+            report(where, f"must be a string, not {value_summary(item)}")
     return found
 
 
-def _actions(values: list[tuple[Place, str]], place: Place, report: Report) -> Iterable[Text]:
+def _actions(values: list[tuple[Place, str]], place: Place, report: Report) -> Iterable[TextPattern]:
     for where, value in values:
         if value != "*" and not all(value.partition(":")):
-            report(where, f"must be * or SERVICE:ACTION, such as sagemaker:InvokeEndpoint, not {described(value)}")
-        yield Text(value, variables=False, ignore_case=True)
+            report(where, f"must be * or SERVICE:ACTION, such as sagemaker:InvokeEndpoint, not {value_summary(value)}")
+        yield TextPattern(value, variables=False, ignore_case=True)
 
 
-def _resources(values: list[tuple[Place, str]], place: Place, report: Report, variables: bool) -> Iterable[Arn]:
+def _resources(values: list[tuple[Place, str]], place: Place, report: Report, variables: bool) -> Iterable[ArnPattern]:
     for where, value in values:
         try:
-            yield Arn(value, variables=variables)
+            yield ArnPattern(value, variables=variables)
         except ValueError as error:
             report(where, str(error))
 
 
 def _conditions(value: Any, place: Place, report: Report, variables: bool) -> Iterable[Condition]:
     if not isinstance(value, dict):
-        report(place, f"must be a mapping of operators, not {described(value)}")
+        report(place, f"must be a mapping of operators, not {value_summary(value)}")
         return
     for name, keys in value.items():
         if not isinstance(keys, dict):
-            report((*place, name), f"must be a mapping of condition keys, not {described(keys)}")
+            report((*place, name), f"must be a mapping of condition keys, not {value_summary(keys)}")
             continue
         for key, wanted in keys.items():
             where = (*place, name, key)

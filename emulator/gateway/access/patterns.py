@@ -35,7 +35,7 @@ def matches_any(
     return negated
 
 
-class Text:
+class TextPattern:
     """A text of a policy. ``*`` and ``?`` match, ``${key}`` and ``${key, 'default'}`` are replaced, where asked for.
 
     What a variable stands for is taken literally: a tag of ``*`` gives access to nothing.
@@ -150,7 +150,7 @@ def _resolved(match: re.Match[str], context: Context) -> str:
     return default
 
 
-class Arn:
+class ArnPattern:
     """An ARN of a policy, or ``*``. A wildcard matches inside of one part; in the last one, to its end."""
 
     def __init__(self, text: str, *, variables: bool = True) -> None:
@@ -158,7 +158,7 @@ class Arn:
         parts = _COLON.split(text, ARN_PARTS - 1) if text != "*" else []
         if parts and (len(parts) < ARN_PARTS or parts[0] != "arn"):
             raise ValueError(f"must be * or an ARN, arn:aws:SERVICE:REGION:ACCOUNT:RESOURCE, not {text!r}")
-        self._parts = [Text(part, variables=variables) for part in parts]
+        self._parts = [TextPattern(part, variables=variables) for part in parts]
 
     def matches(self, value: str, context: Context) -> bool:
         """Raises Unresolved."""

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
 from emulator.aws.permissions import Context
-from emulator.gateway.access.patterns import Arn, Text, matches_any
+from emulator.gateway.access.patterns import ArnPattern, TextPattern, matches_any
 
 # Says whether a request's value is like the policy's.
 Like = Callable[[str, Context], bool]
@@ -22,13 +22,13 @@ class _Operator(NamedTuple):
 
 def _text(wildcards: bool = False, ignore_case: bool = False) -> Callable[[str, bool], Like]:
     def like(wanted: str, variables: bool) -> Like:
-        return Text(wanted, wildcards=wildcards, variables=variables, ignore_case=ignore_case).matches
+        return TextPattern(wanted, wildcards=wildcards, variables=variables, ignore_case=ignore_case).matches
 
     return like
 
 
 def _arn(wanted: str, variables: bool) -> Like:
-    return Arn(wanted, variables=variables).matches
+    return ArnPattern(wanted, variables=variables).matches
 
 
 def _boolean(wanted: str, variables: bool) -> Like:

@@ -20,9 +20,9 @@ def start() -> None:
     logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.INFO)
 
 
-def failure(what: str) -> None:
+def failure(message: str) -> None:
     """Log what failed, with the traceback of the exception being handled, without the server's own frames."""
-    sys.stderr.write(f"{what}\n{handler_traceback()}")
+    sys.stderr.write(f"{message}\n{handler_traceback()}")
 
 
 def handler_traceback() -> str:

@@ -28,7 +28,7 @@ from emulator.aws.protocols import written
 from emulator.aws.request import AwsRequest
 from emulator.aws.services import MOTO_SERVICES, AwsService
 from emulator.observers.cloudwatch_metrics import Minute
-from emulator.observers.recent_log_lines import KEPT_LINES, Lines
+from emulator.observers.recent_log_lines import KEPT_LINES, LogStream
 from emulator.services.moto_services import cloudwatch, ecr
 from emulator.services.moto_services.service_call import is_json
 from emulator.services.moto_services.wrong_parameters import misfit, omitted
@@ -71,19 +71,19 @@ class MotoBackends:
         """Whether there is such a region, for ECR, which has repositories by region."""
         return region in ecr_backends[DEFAULT_ACCOUNT_ID]
 
-    def put_lines(self, streams: Sequence[Lines]) -> None:
-        """Lines of log that came since the last time."""
-        for lines in streams:
+    def put_lines(self, streams: Sequence[LogStream]) -> None:
+        """Add the log lines that came since the last call."""
+        for stream in streams:
             regions = logs_backends[DEFAULT_ACCOUNT_ID]
-            if lines.region not in regions:
+            if stream.region not in regions:
                 continue
-            backend = regions[lines.region]
-            backend.ensure_log_group(lines.group)
-            backend.ensure_log_stream(lines.group, lines.stream)
-            events = [{"timestamp": milliseconds, "message": line} for milliseconds, line in lines.lines]
-            stream = backend.groups[lines.group].streams[lines.stream]
-            stream.put_log_events(events)
-            del stream.events[:-KEPT_LINES]
+            backend = regions[stream.region]
+            backend.ensure_log_group(stream.group_name)
+            backend.ensure_log_stream(stream.group_name, stream.name)
+            events = [{"timestamp": milliseconds, "message": line} for milliseconds, line in stream.lines]
+            of_moto = backend.groups[stream.group_name].streams[stream.name]
+            of_moto.put_log_events(events)
+            del of_moto.events[:-KEPT_LINES]
 
     def introduce_caller(self, authorization: str, region: str) -> None:
         """Make a caller whose access key moto has not made a session of the execution role."""

@@ -13,7 +13,7 @@ from moto.cloudwatch.models import CloudWatchBackend, MetricAggregatedDatum, Met
 from moto.core.models import DEFAULT_ACCOUNT_ID
 
 from emulator import relied_on
-from emulator.observers.cloudwatch_metrics import Datum, Minute, percentile
+from emulator.observers.cloudwatch_metrics import MetricDatum, Minute, percentile
 
 STATISTICS = ("SampleCount", "Average", "Sum", "Minimum", "Maximum")
 PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?|100)")
@@ -76,21 +76,21 @@ class CloudWatch(CloudWatchBackend):
                 result["values"] = [value for _, value in points if value is not None]
         return results
 
-    def _data(self) -> list[Datum]:
+    def _data(self) -> list[MetricDatum]:
         return [datum for minute in self._minutes() for datum in minute.data(self.region_name)]
 
     def _percentile(self, metric_stat: Any, percent: float, began: datetime) -> float | None:
         metric = metric_stat["Metric"]
         ends = began + timedelta(seconds=int(metric_stat["Period"]))
         dimensions = {each["Name"]: each["Value"] for each in metric.get("Dimensions", ())}
-        figures = [
-            datum.figure
+        statistic_sets = [
+            datum.statistics
             for datum in self._data()
             if (datum.namespace, datum.name) == (metric["Namespace"], metric["MetricName"])
             and dimensions == {"EndpointName": datum.endpoint_name, "VariantName": datum.variant_name}
             and began <= _time(datum) < ends
         ]
-        return percentile(figures, percent)
+        return percentile(statistic_sets, percent)
 
 
 def _percent(metric_stat: dict[str, Any]) -> float | None:
@@ -107,15 +107,15 @@ def _percent(metric_stat: dict[str, Any]) -> float | None:
     return float(match[1])
 
 
-def _as_moto_has_it(datum: Datum) -> MetricAggregatedDatum:
-    figure = datum.figure
+def _as_moto_has_it(datum: MetricDatum) -> MetricAggregatedDatum:
+    statistics = datum.statistics
     return MetricAggregatedDatum(
         namespace=datum.namespace,
         name=datum.name,
-        min_stat=figure.minimum,
-        max_stat=figure.maximum,
-        sample_count=figure.count,
-        sum_stat=figure.total,
+        min_stat=statistics.minimum,
+        max_stat=statistics.maximum,
+        sample_count=statistics.count,
+        sum_stat=statistics.total,
         dimensions=[
             {"Name": "EndpointName", "Value": datum.endpoint_name},
             {"Name": "VariantName", "Value": datum.variant_name},
@@ -125,7 +125,7 @@ def _as_moto_has_it(datum: Datum) -> MetricAggregatedDatum:
     )
 
 
-def _time(datum: Datum) -> datetime:
+def _time(datum: MetricDatum) -> datetime:
     return datetime.fromtimestamp(datum.minute, timezone.utc).replace(tzinfo=None)  # moto's times are all UTC
 
 

@@ -135,9 +135,9 @@ def expired(when: str, now: str) -> AwsError:
     return AwsError("AccessDenied", 403, "Request has expired", Expires=when, ServerTime=now)
 
 
-def not_implemented(what: str) -> AwsError:
-    """Ours: says which operation or header it is."""
-    return AwsError("NotImplemented", 501, f"localmme's S3 does not implement {what}.")
+def not_implemented(feature: str) -> AwsError:
+    """[ours] ``feature`` is the operation or header."""
+    return AwsError("NotImplemented", 501, f"localmme's S3 does not implement {feature}.")
 
 
 def method_not_allowed(method: str, resource: str) -> AwsError:

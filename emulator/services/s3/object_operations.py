@@ -53,11 +53,11 @@ OVERRIDES = {
 def put_object(call: S3Call) -> Sink:
     check_key(call)
     condition, expected = for_writing(call.headers, call.key), expectations(call.headers)
-    described = attributes_of(call.headers)
+    requested = attributes_of(call.headers)
     incoming = call.store.incoming(algorithms(call.headers))
 
     def finish() -> S3Answer:
-        attributes = replace(described, etag=incoming.digests.md5.hex(), checksums=dict(expected.checksums))
+        attributes = replace(requested, etag=incoming.digests.md5.hex(), checksums=dict(expected.checksums))
         entry = call.store.commit(call.bucket, call.key, incoming, attributes, condition)
         return S3Answer(200, [("ETag", f'"{attributes.etag}"'), *checksum_headers(attributes), *encryption(entry)])
 
@@ -76,7 +76,7 @@ def copy_object(call: S3Call) -> S3Answer:
             check_reading(source, call.headers, "x-amz-copy-source-")
         except Unchanged:
             raise precondition_failed("x-amz-copy-source-If-None-Match") from None
-        described = attributes_of(call.headers)
+        requested = attributes_of(call.headers)
         changes = directive == "REPLACE" or any(
             name in call.headers
             for name in ("x-amz-storage-class", "x-amz-website-redirect-location", "x-amz-server-side-encryption")
@@ -87,11 +87,11 @@ def copy_object(call: S3Call) -> S3Answer:
             raise invalid_request(
                 f"The specified copy source is larger than the maximum allowable size for a copy source: {LARGEST_PUT}"
             )
-        headers = described.headers
+        headers = requested.headers
         if directive == "COPY":
             headers = {**{name: value for name, value in source.attributes.headers.items() if name not in _NOT_COPIED}}
-            headers |= {name: value for name, value in described.headers.items() if name in _NOT_COPIED}
-        tags = described.tags if tagging == "REPLACE" else source.attributes.tags
+            headers |= {name: value for name, value in requested.headers.items() if name in _NOT_COPIED}
+        tags = requested.tags if tagging == "REPLACE" else source.attributes.tags
         # A copy is one object, also of one that was uploaded in parts: its entity tag is the MD5 of its content.
         needed = {call.headers.get("x-amz-checksum-algorithm", "").lower()} & set(checksums.LENGTHS)
         kept = source.attributes.checksums if source.attributes.checksum_type == "FULL_OBJECT" else {}

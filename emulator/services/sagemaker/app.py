@@ -55,8 +55,8 @@ log = logging.getLogger("localmme")
 class SageMakerApp:
     """The operations of the SageMaker API that concern hosting."""
 
-    def __init__(self, plane: ControlPlane) -> None:
-        self._plane = plane
+    def __init__(self, control_plane: ControlPlane) -> None:
+        self._control_plane = control_plane
         self._stopped = False
 
     async def __call__(self, request: AwsRequest, receive: Receive, send: Send) -> None:
@@ -82,22 +82,22 @@ class SageMakerApp:
         document = parsed(body) if request.content is None else request.content
         check(shape(input_shape_name(name)), document)
         if name == "DescribeEndpoint" and is_waiter(request.header(b"user-agent")):
-            await settled(self._plane, document["EndpointName"])
+            await settled(self._control_plane, document["EndpointName"])
         if name.startswith(("Describe", "List")):
-            return await operation(self._plane, document)
+            return await operation(self._control_plane, document)
         # A change that has begun is completed, even if its caller has gone.
         return await asyncio.shield(self._change(operation, document))
 
     async def _change(self, operation: Operation, document: dict[str, Any]) -> dict[str, Any]:
-        async with self._plane.changing:
+        async with self._control_plane.changing:
             if self._stopped:
                 raise ending()
-            return await operation(self._plane, document)
+            return await operation(self._control_plane, document)
 
     async def stop(self) -> None:
         """Wait until the change under way is complete, and refuse all later ones."""
         self._stopped = True
-        async with self._plane.changing:
+        async with self._control_plane.changing:
             pass
 
 

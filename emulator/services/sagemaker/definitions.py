@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from emulator.archives.model_data_url import ModelData
-from emulator.aws.service_models import Place, described, not_among
+from emulator.aws.service_models import Place, not_among, value_summary
 from emulator.containers.launch import Program
 from emulator.errors import SetupError
 from emulator.hosting.definition import (
@@ -165,7 +165,7 @@ def variant_problems(place: Place, variant: Mapping[str, Any], many_models: bool
     instance_type = member(variant, "InstanceType", str)
     if instance_type is not None and instance_type not in instance_types():
         advice = similar_instance_type(instance_type)
-        yield (*place, "InstanceType"), f"there is no {described(instance_type)}" + appended(advice)
+        yield (*place, "InstanceType"), f"there is no {value_summary(instance_type)}" + appended(advice)
     elif many_models and (problem := unfit_for_many_models(instance_type or "")):
         yield (*place, "InstanceType"), problem
     routing = member(member(variant, "RoutingConfig", dict), "RoutingStrategy", str)

@@ -40,14 +40,14 @@ _NAMED = {
 
 
 def _empty(member: str) -> Operation:
-    async def operation(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
+    async def operation(control_plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
         return {member: []}
 
     return operation
 
 
 def _not_found(member: str) -> Operation:
-    async def operation(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
+    async def operation(control_plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
         raise resource_not_found(request[member])
 
     return operation

@@ -22,29 +22,29 @@ from emulator.services.sagemaker.records import EndpointConfigRecord, ModelRecor
 NOT_WITH_MULTI_MODEL = ("AsyncInferenceConfig", "ShadowProductionVariants", "ServerlessConfig", "AcceleratorType")
 
 
-async def create(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
+async def create(control_plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
     name = request["EndpointConfigName"]
-    plane.refuse_existing(EndpointConfigRecord, name)
-    check(request, {name: model.arguments for name, model in used_models(plane, request).items()})
-    record = await plane.create(EndpointConfigRecord(name, with_defaults(request)))
-    return {"EndpointConfigArn": plane.arn_of(record)}
+    control_plane.refuse_existing(EndpointConfigRecord, name)
+    check(request, {name: model.arguments for name, model in used_models(control_plane, request).items()})
+    record = await control_plane.create(EndpointConfigRecord(name, with_defaults(request)))
+    return {"EndpointConfigArn": control_plane.arn_of(record)}
 
 
-async def describe(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
-    record = plane.get(EndpointConfigRecord, request["EndpointConfigName"])
+async def describe(control_plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
+    record = control_plane.get(EndpointConfigRecord, request["EndpointConfigName"])
     return {
         **repeated(record.arguments, "DescribeEndpointConfigOutput"),
-        "EndpointConfigArn": plane.arn_of(record),
+        "EndpointConfigArn": control_plane.arn_of(record),
         "CreationTime": record.created,
     }
 
 
-async def list_(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
-    records, more = page(plane.registry.all(EndpointConfigRecord), request)
+async def list_(control_plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
+    records, more = page(control_plane.registry.all(EndpointConfigRecord), request)
     configs = [
         {
             "EndpointConfigName": record.name,
-            "EndpointConfigArn": plane.arn_of(record),
+            "EndpointConfigArn": control_plane.arn_of(record),
             "CreationTime": record.created,
         }
         for record in records
@@ -52,8 +52,8 @@ async def list_(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
     return {"EndpointConfigs": configs, **more}
 
 
-async def delete(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
-    await plane.delete(EndpointConfigRecord, request["EndpointConfigName"])
+async def delete(control_plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
+    await control_plane.delete(EndpointConfigRecord, request["EndpointConfigName"])
     return {}
 
 
@@ -62,10 +62,10 @@ def with_defaults(request: Mapping[str, Any]) -> dict[str, Any]:
     return {"EnableNetworkIsolation": False, **request}
 
 
-def used_models(plane: ControlPlane, config: Mapping[str, Any]) -> dict[str, ModelRecord]:
+def used_models(control_plane: ControlPlane, config: Mapping[str, Any]) -> dict[str, ModelRecord]:
     """The models that a configuration's variants name. Raises AwsError when one of them does not exist."""
     names = [variant["ModelName"] for variant in config["ProductionVariants"] if "ModelName" in variant]
-    return {name: plane.get(ModelRecord, name) for name in names}
+    return {name: control_plane.get(ModelRecord, name) for name in names}
 
 
 def check(config: dict[str, Any], models: Mapping[str, Mapping[str, Any]]) -> None:

@@ -41,28 +41,30 @@ log = logging.getLogger("localmme")
 FAILURE_REASON_CHARACTERS = 1024  # [api]
 
 
-async def create(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
+async def create(control_plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
     name = request["EndpointName"]
-    plane.refuse_existing(EndpointRecord, name)
-    record = EndpointRecord(name, request, deployments=Deployments(deployment(plane, request["EndpointConfigName"])))
-    definition = await _definition(plane, name, record.deployments.current)
-    _refuse_over_quota(plane, definition)
-    endpoint = plane.endpoints.add(definition)
+    control_plane.refuse_existing(EndpointRecord, name)
+    record = EndpointRecord(
+        name, request, deployments=Deployments(deployment(control_plane, request["EndpointConfigName"]))
+    )
+    definition = await _definition(control_plane, name, record.deployments.current)
+    _refuse_over_quota(control_plane, definition)
+    endpoint = control_plane.endpoints.add(definition)
     try:
-        await plane.create(record)
+        await control_plane.create(record)
     except AwsError:
-        await plane.endpoints.remove(endpoint)
+        await control_plane.endpoints.remove(endpoint)
         raise
-    plane.endpoints.in_background(_start(plane, record, endpoint))
-    return {"EndpointArn": plane.arn_of(record)}
+    control_plane.endpoints.in_background(_start(control_plane, record, endpoint))
+    return {"EndpointArn": control_plane.arn_of(record)}
 
 
-async def describe(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
-    record = plane.get(EndpointRecord, request["EndpointName"])
-    endpoint, deployed = _live(plane, record), record.deployments.current
+async def describe(control_plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
+    record = control_plane.get(EndpointRecord, request["EndpointName"])
+    endpoint, deployed = _live(control_plane, record), record.deployments.current
     answer = {
         "EndpointName": record.name,
-        "EndpointArn": plane.arn_of(record),
+        "EndpointArn": control_plane.arn_of(record),
         "EndpointConfigName": deployed.config_name,
         "EndpointStatus": endpoint.status,
         "CreationTime": record.created,
@@ -79,41 +81,43 @@ async def describe(plane: ControlPlane, request: dict[str, Any]) -> dict[str, An
     return answer
 
 
-async def list_(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
-    records, more = page(plane.registry.all(EndpointRecord), request, lambda record: _live(plane, record).status)
+async def list_(control_plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
+    records, more = page(
+        control_plane.registry.all(EndpointRecord), request, lambda record: _live(control_plane, record).status
+    )
     endpoints = [
         {
             "EndpointName": record.name,
-            "EndpointArn": plane.arn_of(record),
+            "EndpointArn": control_plane.arn_of(record),
             "CreationTime": record.created,
             "LastModifiedTime": record.modified,
-            "EndpointStatus": _live(plane, record).status,
+            "EndpointStatus": _live(control_plane, record).status,
         }
         for record in records
     ]
     return {"Endpoints": endpoints, **more}
 
 
-async def update(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
-    record = plane.get(EndpointRecord, request["EndpointName"])
-    endpoint = _changeable(plane, record)
+async def update(control_plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
+    record = control_plane.get(EndpointRecord, request["EndpointName"])
+    endpoint = _changeable(control_plane, record)
     retained = record.deployments.current.deployment_config if request.get("RetainDeploymentConfig") else None
     pending = replace(
-        deployment(plane, request["EndpointConfigName"]),
+        deployment(control_plane, request["EndpointConfigName"]),
         desired=_retained(endpoint, request),
         deployment_config=request.get("DeploymentConfig", retained),
     )
-    definition = await _definition(plane, record.name, pending)
-    _refuse_over_quota(plane, definition)
-    await _modify(plane, record, replace(record.deployments, pending=pending))
+    definition = await _definition(control_plane, record.name, pending)
+    _refuse_over_quota(control_plane, definition)
+    await _modify(control_plane, record, replace(record.deployments, pending=pending))
     endpoint.begin_update()
-    plane.endpoints.in_background(_replace(plane, record, endpoint, definition, pending))
-    return {"EndpointArn": plane.arn_of(record)}
+    control_plane.endpoints.in_background(_replace(control_plane, record, endpoint, definition, pending))
+    return {"EndpointArn": control_plane.arn_of(record)}
 
 
-async def update_weights_and_capacities(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
-    record = plane.get(EndpointRecord, request["EndpointName"])
-    endpoint = _changeable(plane, record)
+async def update_weights_and_capacities(control_plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
+    record = control_plane.get(EndpointRecord, request["EndpointName"])
+    endpoint = _changeable(control_plane, record)
     changes = request["DesiredWeightsAndCapacities"]
     names, known = [change["VariantName"] for change in changes], {variant.name for variant in endpoint.variants}
     for name in names:
@@ -134,41 +138,41 @@ async def update_weights_and_capacities(plane: ControlPlane, request: dict[str, 
             change.get("DesiredWeight", one.weight), change.get("DesiredInstanceCount", one.instance_count)
         )
     wanted = [_adjusted(variant, desired) for variant in endpoint.definition.variants]
-    _refuse_over_quota(plane, replace(endpoint.definition, variants=wanted))
-    await _modify(plane, record, replace(before, current=replace(before.current, desired=desired)))
+    _refuse_over_quota(control_plane, replace(endpoint.definition, variants=wanted))
+    await _modify(control_plane, record, replace(before, current=replace(before.current, desired=desired)))
     endpoint.begin_update()
-    plane.endpoints.in_background(_adjust(plane, record, endpoint, before))
-    return {"EndpointArn": plane.arn_of(record)}
+    control_plane.endpoints.in_background(_adjust(control_plane, record, endpoint, before))
+    return {"EndpointArn": control_plane.arn_of(record)}
 
 
-async def delete(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
-    record = plane.get(EndpointRecord, request["EndpointName"])
-    endpoint = _live(plane, record)
+async def delete(control_plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
+    record = control_plane.get(EndpointRecord, request["EndpointName"])
+    endpoint = _live(control_plane, record)
     if endpoint.status not in ("InService", "Failed"):
-        raise in_progress(plane.arn_of(record))
-    await plane.unstore(record)
+        raise in_progress(control_plane.arn_of(record))
+    await control_plane.unstore(record)
     endpoint.begin_deletion()
-    plane.endpoints.in_background(_remove(plane, record, endpoint))
+    control_plane.endpoints.in_background(_remove(control_plane, record, endpoint))
     return {}
 
 
-async def restore(plane: ControlPlane, record: EndpointRecord, ready: asyncio.Event) -> None:
+async def restore(control_plane: ControlPlane, record: EndpointRecord, ready: asyncio.Event) -> None:
     """Host the endpoint of a record that an earlier emulator stored: Creating at once, and started when ``ready``."""
-    definition, failure = await definition_of(plane, record)
-    endpoint = plane.endpoints.add(definition)
+    definition, failure = await definition_of(control_plane, record)
+    endpoint = control_plane.endpoints.add(definition)
     if failure:
         endpoint.fail(failure)
     else:
-        plane.endpoints.in_background(_start_again(plane, record, endpoint, ready))
+        control_plane.endpoints.in_background(_start_again(control_plane, record, endpoint, ready))
 
 
-async def definition_of(plane: ControlPlane, record: EndpointRecord) -> tuple[EndpointDefinition, str]:
+async def definition_of(control_plane: ControlPlane, record: EndpointRecord) -> tuple[EndpointDefinition, str]:
     """An endpoint's definition, and why it cannot be hosted: empty if it can, else the definition has no variants."""
     failure = record.deployments.failure
-    definition = EndpointDefinition(record.name, (), plane.region)  # a Failed endpoint has no variants
+    definition = EndpointDefinition(record.name, (), control_plane.region)  # a Failed endpoint has no variants
     try:
         if not failure:
-            definition = await _definition(plane, record.name, record.deployments.current)
+            definition = await _definition(control_plane, record.name, record.deployments.current)
     except AwsError as error:
         failure = str(error)
     return definition, failure
@@ -177,12 +181,14 @@ async def definition_of(plane: ControlPlane, record: EndpointRecord) -> tuple[En
 # Work in the background, after the answer
 
 
-async def _start_again(plane: ControlPlane, record: EndpointRecord, endpoint: Endpoint, ready: asyncio.Event) -> None:
+async def _start_again(
+    control_plane: ControlPlane, record: EndpointRecord, endpoint: Endpoint, ready: asyncio.Event
+) -> None:
     await ready.wait()
-    await _start(plane, record, endpoint, again=True)
+    await _start(control_plane, record, endpoint, again=True)
 
 
-async def _start(plane: ControlPlane, record: EndpointRecord, endpoint: Endpoint, again: bool = False) -> None:
+async def _start(control_plane: ControlPlane, record: EndpointRecord, endpoint: Endpoint, again: bool = False) -> None:
     """Start the endpoint, and then continue an update that the emulator's end had interrupted.
 
     ``again``: it has been InService before, under an earlier emulator.
@@ -192,22 +198,22 @@ async def _start(plane: ControlPlane, record: EndpointRecord, endpoint: Endpoint
     except SetupError as error:
         # One that has been InService before may be so again, once what is missing is back.
         if not again:
-            await _remember(plane, record, replace(record.deployments, failure=str(error)))
+            await _remember(control_plane, record, replace(record.deployments, failure=str(error)))
         return
     record.modified = now()
     if pending := record.deployments.pending:
         endpoint.begin_update()
         try:
-            definition = await _definition(plane, record.name, pending)
+            definition = await _definition(control_plane, record.name, pending)
         except AwsError as error:
-            await _remember(plane, record, replace(record.deployments, pending=None))
+            await _remember(control_plane, record, replace(record.deployments, pending=None))
             await endpoint.finish_update(str(error))
             return
-        await _replace(plane, record, endpoint, definition, pending)
+        await _replace(control_plane, record, endpoint, definition, pending)
 
 
 async def _replace(
-    plane: ControlPlane,
+    control_plane: ControlPlane,
     record: EndpointRecord,
     endpoint: Endpoint,
     definition: EndpointDefinition,
@@ -219,11 +225,11 @@ async def _replace(
         current = pending
     except SetupError as error:
         reason = str(error)
-    await _remember(plane, record, replace(record.deployments, current=current, pending=None))
+    await _remember(control_plane, record, replace(record.deployments, current=current, pending=None))
     await endpoint.finish_update(reason)
 
 
-async def _adjust(plane: ControlPlane, record: EndpointRecord, endpoint: Endpoint, before: Deployments) -> None:
+async def _adjust(control_plane: ControlPlane, record: EndpointRecord, endpoint: Endpoint, before: Deployments) -> None:
     desired = record.deployments.current.desired
     weights = {name: one.weight for name, one in desired.items() if one.weight is not None}
     counts = {name: one.instance_count for name, one in desired.items() if one.instance_count is not None}
@@ -232,26 +238,26 @@ async def _adjust(plane: ControlPlane, record: EndpointRecord, endpoint: Endpoin
         await endpoint.update_weights_and_capacities(weights, counts)
     except SetupError as error:
         deployments, reason = before, str(error)
-    await _remember(plane, record, deployments)
+    await _remember(control_plane, record, deployments)
     await endpoint.finish_update(reason)
 
 
-async def _remove(plane: ControlPlane, record: EndpointRecord, endpoint: Endpoint) -> None:
-    await plane.endpoints.remove(endpoint)
-    plane.registry.forget(record)  # without an await in between: each record has its endpoint
+async def _remove(control_plane: ControlPlane, record: EndpointRecord, endpoint: Endpoint) -> None:
+    await control_plane.endpoints.remove(endpoint)
+    control_plane.registry.forget(record)  # without an await in between: each record has its endpoint
 
 
-async def _remember(plane: ControlPlane, record: EndpointRecord, deployments: Deployments) -> None:
+async def _remember(control_plane: ControlPlane, record: EndpointRecord, deployments: Deployments) -> None:
     """Store the outcome of a change, before the endpoint can be changed again.
 
     If it cannot be written, the endpoint serves nevertheless, and the next start repeats the change.
     """
     _changed(record, deployments)  # at once, as the endpoint has changed already
     try:
-        async with plane.changing:
+        async with control_plane.changing:
             # A Failed endpoint may have been deleted meanwhile.
-            if plane.registry.get(EndpointRecord, record.name) is record:
-                await plane.keep(record)
+            if control_plane.registry.get(EndpointRecord, record.name) is record:
+                await control_plane.keep(record)
     except AwsError as error:
         log.warning("Endpoint %s: %s", record.name, error)
 
@@ -259,11 +265,11 @@ async def _remember(plane: ControlPlane, record: EndpointRecord, deployments: De
 # Records
 
 
-async def _modify(plane: ControlPlane, record: EndpointRecord, deployments: Deployments) -> None:
+async def _modify(control_plane: ControlPlane, record: EndpointRecord, deployments: Deployments) -> None:
     """Change a record. Raises AwsError when it cannot be written; the record is then unchanged."""
     before, modified = record.deployments, record.modified
     try:
-        await plane.keep(_changed(record, deployments))
+        await control_plane.keep(_changed(record, deployments))
     except AwsError:
         record.deployments, record.modified = before, modified
         raise
@@ -274,21 +280,21 @@ def _changed(record: EndpointRecord, deployments: Deployments) -> EndpointRecord
     return record
 
 
-def deployment(plane: ControlPlane, config_name: str) -> Deployment:
+def deployment(control_plane: ControlPlane, config_name: str) -> Deployment:
     """Copies of a configuration and its models. Raises AwsError when one of them does not exist."""
-    config = plane.get(EndpointConfigRecord, config_name)
-    used = endpoint_configs.used_models(plane, config.arguments)
+    config = control_plane.get(EndpointConfigRecord, config_name)
+    used = endpoint_configs.used_models(control_plane, config.arguments)
     return Deployment(config.name, config.arguments, used, instances=config.instances)
 
 
-async def _definition(plane: ControlPlane, name: str, deployment: Deployment) -> EndpointDefinition:
+async def _definition(control_plane: ControlPlane, name: str, deployment: Deployment) -> EndpointDefinition:
     """An endpoint's definition. Raises AwsError if it can no longer be hosted, as its image's file is gone."""
-    return await asyncio.to_thread(_look_for_definition, plane, name, deployment)
+    return await asyncio.to_thread(_look_for_definition, control_plane, name, deployment)
 
 
-def _look_for_definition(plane: ControlPlane, name: str, deployment: Deployment) -> EndpointDefinition:
+def _look_for_definition(control_plane: ControlPlane, name: str, deployment: Deployment) -> EndpointDefinition:
     config = deployment.config
-    used = {model_name: models.definition(plane, model) for model_name, model in deployment.models.items()}
+    used = {model_name: models.definition(control_plane, model) for model_name, model in deployment.models.items()}
     endpoint_configs.check(config, {model_name: model.arguments for model_name, model in deployment.models.items()})
     detailed = config.get("MetricsConfig", {}).get("EnableDetailedObservability", True)
     variants = [
@@ -296,22 +302,22 @@ def _look_for_definition(plane: ControlPlane, name: str, deployment: Deployment)
         for variant in config["ProductionVariants"]
     ]
     adjusted = [_adjusted(variant, deployment.desired) for variant in variants]
-    return EndpointDefinition(name, adjusted, plane.region)
+    return EndpointDefinition(name, adjusted, control_plane.region)
 
 
-def _refuse_over_quota(plane: ControlPlane, definition: EndpointDefinition) -> None:
+def _refuse_over_quota(control_plane: ControlPlane, definition: EndpointDefinition) -> None:
     """Raises AwsError when there would be too many instances of a type. Those it replaces do not count."""
     for instance_type in {variant.instance_type for variant in definition.variants}:
         used = sum(
             len(variant.instances)
-            for endpoint in plane.endpoints
+            for endpoint in control_plane.endpoints
             if endpoint.definition.name != definition.name
             for variant in endpoint.variants
             if variant.instance_type == instance_type
         )
         more = sum(each.instance_count for each in definition.variants if each.instance_type == instance_type)
-        if used + more > plane.instances_of_a_type:
-            raise quota_exceeded(instance_type or "any instance", plane.instances_of_a_type, used, more)
+        if used + more > control_plane.instances_of_a_type:
+            raise quota_exceeded(instance_type or "any instance", control_plane.instances_of_a_type, used, more)
 
 
 def _adjusted(variant: VariantDefinition, desired: Mapping[str, DesiredVariant]) -> VariantDefinition:
@@ -340,19 +346,19 @@ def _retained(endpoint: Endpoint, request: dict[str, Any]) -> dict[str, DesiredV
 # Endpoints
 
 
-def _live(plane: ControlPlane, record: EndpointRecord) -> Endpoint:
-    endpoint = plane.endpoints.get(record.name)
+def _live(control_plane: ControlPlane, record: EndpointRecord) -> Endpoint:
+    endpoint = control_plane.endpoints.get(record.name)
     assert endpoint is not None  # it lives as long as its record
     return endpoint
 
 
-def _changeable(plane: ControlPlane, record: EndpointRecord) -> Endpoint:
+def _changeable(control_plane: ControlPlane, record: EndpointRecord) -> Endpoint:
     """Raises AwsError while the endpoint is being changed, and when it is Failed."""
-    endpoint = _live(plane, record)
+    endpoint = _live(control_plane, record)
     if endpoint.status == "Failed":
-        raise failed_endpoint(plane.arn_of(record))
+        raise failed_endpoint(control_plane.arn_of(record))
     if endpoint.status != "InService":
-        raise in_progress(plane.arn_of(record))
+        raise in_progress(control_plane.arn_of(record))
     return endpoint
 
 

@@ -22,7 +22,7 @@ ROLE = "localmme"  # [ours] where the request names none
 
 
 async def create(
-    plane: ControlPlane, requests: StartRequests, s3_root: Path | None, state_directory: Path
+    control_plane: ControlPlane, requests: StartRequests, s3_root: Path | None, state_directory: Path
 ) -> list[tuple[EndpointDefinition, str]]:
     """The definitions of the endpoints to host, each with the reason why it cannot be hosted, or an empty string.
 
@@ -30,24 +30,24 @@ async def create(
     is stored.
     """
     for request in requests.endpoints:
-        if plane.registry.get(EndpointRecord, name := request["EndpointName"]) is not None:
+        if control_plane.registry.get(EndpointRecord, name := request["EndpointName"]) is not None:
             raise SetupError(
                 f"An endpoint {name} was created through the API, and {state_directory} keeps it. Take another "
                 "--endpoint-name, or delete that endpoint first: start with --no-endpoint for it."
             )
     for request in requests.models:
-        await plane.create(_model(request, requests, s3_root, iam_arn(plane.region, "role", ROLE)))
+        await control_plane.create(_model(request, requests, s3_root, iam_arn(control_plane.region, "role", ROLE)))
     for request in requests.endpoint_configs:
         arguments = endpoint_configs.with_defaults(request)
         config = EndpointConfigRecord(
             request["EndpointConfigName"], arguments, instances=requests.instances, stored=False
         )
-        await plane.create(config)
+        await control_plane.create(config)
     definitions = []
     for request in requests.endpoints:
-        deployments = Deployments(endpoints.deployment(plane, request["EndpointConfigName"]))
+        deployments = Deployments(endpoints.deployment(control_plane, request["EndpointConfigName"]))
         record = EndpointRecord(request["EndpointName"], dict(request), deployments=deployments, stored=False)
-        definitions.append(await endpoints.definition_of(plane, await plane.create(record)))
+        definitions.append(await endpoints.definition_of(control_plane, await control_plane.create(record)))
     return definitions
 
 

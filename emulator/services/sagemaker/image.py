@@ -9,7 +9,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from emulator.aws.service_models import described
+from emulator.aws.service_models import value_summary
 from emulator.containers.docker.images import is_reference
 from emulator.containers.launch import Command, Image, Program
 from emulator.containers.process.container import PACKAGE_ROOT
@@ -34,7 +34,9 @@ def image_or_command(text: str, directory: Path) -> Program:
     except OSError as error:  # such as a name too long for a file
         raise SetupError(f"cannot be looked for: {error.strerror}") from None
     if text.startswith(COMMAND) or not is_reference(text):
-        raise SetupError(f"takes a Docker image ({IMAGE_NAME}), handler:FILE or command:WORDS, not {described(text)}")
+        raise SetupError(
+            f"takes a Docker image ({IMAGE_NAME}), handler:FILE or command:WORDS, not {value_summary(text)}"
+        )
     return Image(text)
 
 
@@ -42,7 +44,7 @@ def image_of(text: str) -> Image:
     """A Docker image by its reference. Raises SetupError when the reference is invalid."""
     if not is_reference(text):
         raise SetupError(
-            f"{described(text)} is not the name of a Docker image: write {IMAGE_NAME}, or an id, sha256:..."
+            f"{value_summary(text)} is not the name of a Docker image: write {IMAGE_NAME}, or an id, sha256:..."
         )
     return Image(text)
 

@@ -20,42 +20,42 @@ from emulator.services.sagemaker.records import ModelRecord
 from emulator.services.sagemaker.supported_members import unsupported_members
 
 
-async def create(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
+async def create(control_plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
     name = request["ModelName"]
-    plane.refuse_existing(ModelRecord, name)
-    record = ModelRecord(name, with_defaults(request), directory=str(plane.directory))
-    await asyncio.to_thread(definition, plane, record)  # raises when it has problems
-    await plane.create(record)
-    return {"ModelArn": plane.arn_of(record)}
+    control_plane.refuse_existing(ModelRecord, name)
+    record = ModelRecord(name, with_defaults(request), directory=str(control_plane.directory))
+    await asyncio.to_thread(definition, control_plane, record)  # raises when it has problems
+    await control_plane.create(record)
+    return {"ModelArn": control_plane.arn_of(record)}
 
 
-async def describe(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
-    record = plane.get(ModelRecord, request["ModelName"])
+async def describe(control_plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
+    record = control_plane.get(ModelRecord, request["ModelName"])
     return {
         **repeated(record.arguments, "DescribeModelOutput"),
-        "ModelArn": plane.arn_of(record),
+        "ModelArn": control_plane.arn_of(record),
         "CreationTime": record.created,
     }
 
 
-async def list_(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
-    records, more = page(plane.registry.all(ModelRecord), request)
+async def list_(control_plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
+    records, more = page(control_plane.registry.all(ModelRecord), request)
     models = [
-        {"ModelName": record.name, "ModelArn": plane.arn_of(record), "CreationTime": record.created}
+        {"ModelName": record.name, "ModelArn": control_plane.arn_of(record), "CreationTime": record.created}
         for record in records
     ]
     return {"Models": models, **more}
 
 
-async def delete(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
-    await plane.delete(ModelRecord, request["ModelName"])
+async def delete(control_plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
+    await control_plane.delete(ModelRecord, request["ModelName"])
     return {}
 
 
-def definition(plane: ControlPlane, record: ModelRecord) -> ModelDefinition:
+def definition(control_plane: ControlPlane, record: ModelRecord) -> ModelDefinition:
     """The definition of a stored model. Looks for its files, and so blocks. Raises AwsError with all problems."""
     refuse_not_emulated("CreateModelInput", record.arguments)
-    if not plane.local_code and not record.from_start:
+    if not control_plane.local_code and not record.from_start:
         raise no_local_code()
     local = record.local
 
@@ -63,7 +63,7 @@ def definition(plane: ControlPlane, record: ModelRecord) -> ModelDefinition:
         if url in local.model_data:
             return local.model_data[url]
         path = path_of(url) if record.from_start else None
-        return plane.locate(url, multi_model) if path is None else path
+        return control_plane.locate(url, multi_model) if path is None else path
 
     reader = RequestReader(Path(record.directory), locate, local.reload)
     model = reader.model((), record.arguments)
@@ -77,11 +77,11 @@ def with_defaults(request: Mapping[str, Any]) -> dict[str, Any]:
     return {"EnableNetworkIsolation": False, **request}
 
 
-def refuse_not_emulated(of: str, request: dict[str, Any]) -> None:
+def refuse_not_emulated(shape_name: str, request: dict[str, Any]) -> None:
     """Raises AwsError for members that are not emulated, and would make a difference."""
     refused = [
         f"{dotted_path(place)} is not emulated by localmme{appended(advice)}"
-        for place, advice in unsupported_members(shape(of), request, ())
+        for place, advice in unsupported_members(shape(shape_name), request, ())
     ]
     if refused:
         raise validation_error("; ".join(refused))

@@ -14,17 +14,17 @@ MOST_TAGS = 50  # [api] of one resource
 MAX_RESULTS = 50  # [ours] without MaxResults
 
 
-async def add(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
-    record = _tagged_record(plane, request)
+async def add(control_plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
+    record = _tagged_record(control_plane, request)
     tags = {**record.tags, **{tag["Key"]: tag["Value"] for tag in request["Tags"]}}
     if len(tags) > MOST_TAGS:
         raise validation_error(f"A resource has at most {MOST_TAGS} tags, and {record.name} would have {len(tags)}.")
-    await _set_tags(plane, record, tags)
+    await _set_tags(control_plane, record, tags)
     return {"Tags": _tag_list(tags)}
 
 
-async def list_(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
-    tags = _tag_list(_tagged_record(plane, request).tags)
+async def list_(control_plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
+    tags = _tag_list(_tagged_record(control_plane, request).tags)
     first = decimal(request.get("NextToken", "0"))
     if first is None:
         raise bad_token()
@@ -32,25 +32,27 @@ async def list_(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
     return {"Tags": tags[first:end], **({"NextToken": str(end)} if end < len(tags) else {})}
 
 
-async def delete(plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
-    record = _tagged_record(plane, request)
-    await _set_tags(plane, record, {key: value for key, value in record.tags.items() if key not in request["TagKeys"]})
+async def delete(control_plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
+    record = _tagged_record(control_plane, request)
+    await _set_tags(
+        control_plane, record, {key: value for key, value in record.tags.items() if key not in request["TagKeys"]}
+    )
     return {}
 
 
-def _tagged_record(plane: ControlPlane, request: dict[str, Any]) -> Record:
+def _tagged_record(control_plane: ControlPlane, request: dict[str, Any]) -> Record:
     """The record that ResourceArn names. Raises AwsError when there is no such record."""
-    record = plane.by_arn(request["ResourceArn"])
+    record = control_plane.by_arn(request["ResourceArn"])
     if record is None:
         raise validation_error(f"Could not find the resource {request['ResourceArn']}.")  # [ours]
     return record
 
 
-async def _set_tags(plane: ControlPlane, record: Record, tags: dict[str, str]) -> None:
+async def _set_tags(control_plane: ControlPlane, record: Record, tags: dict[str, str]) -> None:
     """Raises AwsError when they cannot be stored; the record then keeps its old tags."""
     before, record.tags = record.tags, tags
     try:
-        await plane.keep(record)
+        await control_plane.keep(record)
     except AwsError:
         record.tags = before
         raise

@@ -23,11 +23,11 @@ def is_waiter(user_agent: str) -> bool:
     return WAITER.search(user_agent) is not None
 
 
-async def settled(plane: ControlPlane, name: str) -> None:
+async def settled(control_plane: ControlPlane, name: str) -> None:
     """Wait until an endpoint's status is not transitional, or it is deleted; at most 20 s."""
     deadline = time.monotonic() + SECONDS
     while time.monotonic() < deadline:
-        endpoint = plane.endpoints.get(name)
+        endpoint = control_plane.endpoints.get(name)
         if endpoint is None or endpoint.status not in TRANSITIONAL:
             return
         await asyncio.sleep(POLL_SECONDS)

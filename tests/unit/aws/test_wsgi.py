@@ -44,7 +44,8 @@ def test_a_page_refuses_a_body_that_is_too_long_in_json() -> None:
     ids=["query", "json"],
 )
 def test_a_service_refuses_it_in_its_own_protocol(headers: dict[str, str], code: Any) -> None:
-    services: Any = MotoServicesApp(*[None] * 3, "us-east-1")  # type: ignore[arg-type]
+    unused: Any = None
+    services = MotoServicesApp(unused, unused, unused, "us-east-1")
     refusal = asyncio.run(call_service(services, "monitoring", "POST", "/", headers, b"x" * (LIMIT + 1)))
     assert (refusal.status, code(refusal.body)) == (413, "RequestEntityTooLarge")
 

@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from emulator.containers.docker.configuration import configuration, host_name, where
-from emulator.containers.docker.discovery import Info
+from emulator.containers.docker.discovery import EngineInfo
 from emulator.containers.docker.images import InspectedImage
 from tests.support.docker_host import MIB, container_settings
 
-NEAR = Info(cpus=2, reachable=True, publish_at="", host="127.0.0.1", selinux=False)
-FAR = Info(cpus=16, reachable=False, publish_at="", host="engine.example", selinux=True)
+NEAR = EngineInfo(cpus=2, reachable=True, publish_at="", host="127.0.0.1", selinux=False)
+FAR = EngineInfo(cpus=16, reachable=False, publish_at="", host="engine.example", selinux=True)
 IMAGE = InspectedImage("sha256:1", "mme")
 
 
-def configured(directory: Path, info: Info = NEAR, mount: bool = True, **given: Any) -> dict[str, Any]:
+def configured(directory: Path, info: EngineInfo = NEAR, mount: bool = True, **given: Any) -> dict[str, Any]:
     return configuration(IMAGE, container_settings(directory, **given), info, mount)
 
 

@@ -21,7 +21,7 @@ from emulator.gateway.access.iam_policy import (
     of_document,
     of_statements,
 )
-from emulator.gateway.access.patterns import Arn, Text
+from emulator.gateway.access.patterns import ArnPattern, TextPattern
 from emulator.gateway.access.policy_conditions import Condition
 from localmme.access_file import MINIMAL_FILE, read
 from tests.support.repository import REPOSITORY
@@ -100,7 +100,7 @@ def test_not_action_and_not_resource_are_all_others() -> None:
     ],
 )
 def test_wildcards_of_an_arn_stay_in_their_part(pattern: str, arn: str, fits: bool) -> None:
-    assert Arn(pattern).matches(arn, {}) == fits
+    assert ArnPattern(pattern).matches(arn, {}) == fits
 
 
 def of_tenant(resource: str) -> dict[str, Any]:
@@ -214,20 +214,20 @@ def test_all_operators_and_keys_of_a_condition_have_to_hold() -> None:
 @given(st.text(), st.text())
 def test_a_text_without_wildcards_is_like_itself_only(one: str, other: str) -> None:
     literal = one.replace("*", "").replace("?", "").replace("$", "")
-    assert Text(literal).matches(literal, {})
-    assert Text(literal).matches(other, {}) == (other == literal)
+    assert TextPattern(literal).matches(literal, {})
+    assert TextPattern(literal).matches(other, {}) == (other == literal)
 
 
 @given(st.text(), st.text(), st.text())
 def test_a_star_is_like_everything_between(start: str, between: str, end: str) -> None:
     start, end = (part.replace("*", "").replace("?", "").replace("$", "") for part in (start, end))
-    assert Text(f"{start}*{end}").matches(start + between + end, {})
-    assert not Text(f"{start}x*{end}").matches(start + "y" + between + end, {})
+    assert TextPattern(f"{start}*{end}").matches(start + between + end, {})
+    assert not TextPattern(f"{start}x*{end}").matches(start + "y" + between + end, {})
 
 
 @given(st.text(min_size=1), st.text(min_size=1))
 def test_a_variable_s_value_is_never_a_pattern(value: str, asked: str) -> None:
-    assert Text("${aws:username}/*").matches(asked + "/x", {"aws:username": (value,)}) == (
+    assert TextPattern("${aws:username}/*").matches(asked + "/x", {"aws:username": (value,)}) == (
         (asked + "/x").startswith(value + "/")
     )
 
@@ -391,7 +391,7 @@ def test_wildcards_are_those_of_a_regular_expression(pattern: str, variable: str
     literal, flags = re.escape(variable), re.IGNORECASE if fold else 0
     expression = "".join(likes.get(letter) or re.escape(letter) for letter in pattern)
     for text, wanted in ((pattern, expression), (f"{pattern}${{k}}{pattern}", expression + literal + expression)):
-        found = Text(text, ignore_case=fold).matches(value.upper() if fold else value, {"k": (variable,)})
+        found = TextPattern(text, ignore_case=fold).matches(value.upper() if fold else value, {"k": (variable,)})
         assert found == (re.fullmatch(wanted, value, flags) is not None)
 
 
@@ -405,6 +405,6 @@ def test_many_wildcards_and_a_long_name_take_no_more_steps_than_that(monkeypatch
         return find(*arguments)
 
     monkeypatch.setattr(patterns, "_find", counted)
-    assert not Text("*/*/*/*/*/*x").matches("/" * 1000, {})
-    assert Text("*/*/*/*/*/*").matches("/" * 1000, {})
+    assert not TextPattern("*/*/*/*/*/*x").matches("/" * 1000, {})
+    assert TextPattern("*/*/*/*/*/*").matches("/" * 1000, {})
     assert steps <= 10

@@ -14,8 +14,8 @@ from emulator.observers.cloudwatch_metrics import (
     KEPT_MINUTES,
     KEPT_PERCENTILES_MINUTES,
     CloudWatchMetrics,
-    Datum,
-    Figure,
+    MetricDatum,
+    StatisticSet,
     percentile,
 )
 from emulator.services.moto_services.cloudwatch import CloudWatch
@@ -41,7 +41,7 @@ def told(metrics: CloudWatchMetrics, *events: Any, instance: str = "i-1") -> Non
         stream.publish(event)
 
 
-def data(metrics: CloudWatchMetrics, name: str) -> list[Datum]:
+def data(metrics: CloudWatchMetrics, name: str) -> list[MetricDatum]:
     return [datum for minute in metrics.minutes() for datum in minute.data(REGION) if datum.name == name]
 
 
@@ -53,9 +53,9 @@ def test_minutes_are_apart_and_the_oldest_give_way() -> None:
         clock.now += 60
     kept = data(metrics, "Invocations")
     assert len(kept) == KEPT_MINUTES
-    assert {datum.figure.total for datum in kept} == {2}
+    assert {datum.statistics.total for datum in kept} == {2}
     assert kept[-1].minute - kept[0].minute == 60 * (KEPT_MINUTES - 1)
-    assert sum(bool(d.figure.buckets) for d in data(metrics, "ModelLatency")) == KEPT_PERCENTILES_MINUTES
+    assert sum(bool(d.statistics.buckets) for d in data(metrics, "ModelLatency")) == KEPT_PERCENTILES_MINUTES
 
 
 def test_a_metric_is_listed_once_however_many_minutes_have_it() -> None:
@@ -87,7 +87,7 @@ def test_what_was_handed_out_does_not_change() -> None:
     (before,) = data(metrics, "Invocations")
     minutes = metrics.minutes()
     told(metrics, ended(), InstanceObserved(1.0, 1.0, 1.0, 1.0, None))
-    assert before.figure.total == 1
+    assert before.statistics.total == 1
     assert {datum.name for minute in minutes for datum in minute.data(REGION)} >= {"Invocations"}
     assert not any(datum.namespace == INSTANCES for minute in minutes for datum in minute.data(REGION))
 
@@ -98,14 +98,14 @@ def test_each_instance_sends_one_value_a_minute() -> None:
     told(metrics, InstanceObserved(1.0, None, 50.0, 5.0, 2), instance="i-2")
     told(metrics, InstanceObserved(0.0, None, 50.0, 5.0, 2, in_flight=7), instance="i-2")
     (loaded,) = data(metrics, "LoadedModelCount")
-    assert (loaded.figure.count, loaded.figure.total) == (2, 6)
+    assert (loaded.statistics.count, loaded.statistics.total) == (2, 6)
     (concurrent,) = data(metrics, "ConcurrentRequestsPerModel")
     assert (concurrent.namespace, concurrent.unit) == (INVOCATIONS, "None")
-    assert (concurrent.figure.count, concurrent.figure.minimum, concurrent.figure.maximum) == (4, 0, 7)
+    assert (concurrent.statistics.count, concurrent.statistics.minimum, concurrent.statistics.maximum) == (4, 0, 7)
     (memory,) = data(metrics, "MemoryUtilization")
-    assert (memory.figure.minimum, memory.figure.maximum) == (30, 50)
+    assert (memory.statistics.minimum, memory.statistics.maximum) == (30, 50)
     (cpu,) = data(metrics, "CPUUtilization")  # of i-1 alone: two seconds of processor time in four
-    assert (cpu.figure.count, cpu.figure.total) == (1, 50)
+    assert (cpu.statistics.count, cpu.statistics.total) == (1, 50)
 
 
 def test_a_clock_that_is_set_back_opens_no_second_minute() -> None:
@@ -114,21 +114,21 @@ def test_a_clock_that_is_set_back_opens_no_second_minute() -> None:
     told(metrics, ended())
     clock.now -= 3600
     told(metrics, ended())
-    assert [datum.figure.total for datum in data(metrics, "Invocations")] == [2]
+    assert [datum.statistics.total for datum in data(metrics, "Invocations")] == [2]
 
 
 def test_percentiles_are_right_to_a_percent() -> None:
     chance = random.Random(7)
-    figures = [Figure() for _ in range(3)]
+    statistic_sets = [StatisticSet() for _ in range(3)]
     times = [chance.lognormvariate(7, 2) for _ in range(3000)]
     for number, microseconds in enumerate(times):
-        figures[number % 3].add_time(microseconds)
+        statistic_sets[number % 3].add_time(microseconds)
     times.sort()
     for percent in (1, 50, 90, 99):
         exact = times[max(0, -(-len(times) * percent // 100) - 1)]
-        assert percentile(figures, percent) == pytest.approx(exact, rel=0.011)
-    assert percentile(figures, 100) == pytest.approx(times[-1], rel=0.011)
-    assert percentile([Figure()], 50) is None
+        assert percentile(statistic_sets, percent) == pytest.approx(exact, rel=0.011)
+    assert percentile(statistic_sets, 100) == pytest.approx(times[-1], rel=0.011)
+    assert percentile([StatisticSet()], 50) is None
 
 
 def test_events_of_no_metric_are_passed_over() -> None:

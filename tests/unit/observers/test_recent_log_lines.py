@@ -19,7 +19,7 @@ def test_the_oldest_lines_and_streams_give_way() -> None:
             instance.publish(LogLine(long))
     for _ in range(KEPT_LINES + 10):
         events.within(instance_id="i-60", container="primary").publish(LogLine(""))
-    taken = {lines.stream: [line for _, line in lines.lines] for lines in logs.take()}
+    taken = {stream.name: [line for _, line in stream.lines] for stream in logs.take()}
     assert list(taken) == [f"v/i-{number}" for number in range(5, KEPT_STREAMS + 5)]
     assert taken["v/i-50"] == [long] * 4
     assert len(taken["v/i-60"]) == KEPT_LINES

@@ -90,7 +90,7 @@ def test_a_listing_is_what_the_sorted_keys_say(tree: list[str], prefix: str, del
 
 def test_a_full_disk_leaves_the_old_object(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
     put(store, "a", b"old")
-    known = list(store.records.known())
+    known = list(store.records.all_versions())
 
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -99,7 +99,7 @@ def test_a_full_disk_leaves_the_old_object(store: ObjectStore, monkeypatch: pyte
     with pytest.raises(OSError, match="No space left"):
         put(store, "a", b"new")
     assert (store.root / "models" / "a").read_bytes() == b"old"
-    assert list(store.records.known()) == known
+    assert list(store.records.all_versions()) == known
     assert list(store.incoming_directory.iterdir()) == []
 
 
@@ -146,7 +146,7 @@ def test_records_of_files_that_are_gone_are_forgotten(tmp_path: Path) -> None:
     (tmp_path / "models" / "a").unlink()
     shutil.rmtree(tmp_path / "models" / "dir")
     store.sweep()
-    assert [key for _, key, _ in store.records.known()] == ["b"]
+    assert [key for _, key, _ in store.records.all_versions()] == ["b"]
 
 
 def test_no_two_versions_have_the_same_time(store: ObjectStore) -> None:
@@ -155,7 +155,7 @@ def test_no_two_versions_have_the_same_time(store: ObjectStore) -> None:
         put(store, "a", str(number % 10).encode())
         times.add(store.entry("models", "a").version)
     assert len(times) == 200
-    assert len(list(store.records.known())) == 1
+    assert len(list(store.records.all_versions())) == 1
 
 
 @pytest.mark.parametrize("below", ["", "models", "models/deep"])
