@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from emulator.aws.service_models import Place, value_summary
-from emulator.errors import SetupError
 from emulator.gateway.access.access_control import User
 from emulator.gateway.access.iam_policy import Statement, of_document, of_statements
 from emulator.suggestions import did_you_mean
-from localmme.yaml_source import NotYaml, YamlSource
+from localmme.yaml_source import YamlSource, as_error, read_source
 
 MEMBERS = ("UserName", "AccessKeyId", "SecretAccessKey", "SessionToken", "Tags", "Statement", "PolicyDocument")
 USER_NAME = re.compile(r"[\w+=,.@-]{1,64}", re.ASCII)  # [api]
@@ -35,17 +34,7 @@ Users:
 
 def read(path: Path) -> tuple[User, ...]:
     """The users in a file. Raises SetupError: one line ``FILE:LINE: KEY: MESSAGE`` per problem."""
-    try:
-        source = YamlSource(path.expanduser().read_bytes().decode("utf-8-sig"))
-    except FileNotFoundError:
-        raise SetupError(f"There is no file {path}. --access takes a file of users and permissions.") from None
-    except OSError as error:
-        raise SetupError(f"{path} cannot be read: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        raise SetupError(f"{path} is not UTF-8 text.") from None
-    except NotYaml as error:
-        raise SetupError(f"{path}:{error.line}: {error}") from None
-    return _File(path, source).users()
+    return _File(path, read_source(path, "--access takes a file of users and permissions.")).users()
 
 
 class _File:
@@ -65,8 +54,7 @@ class _File:
                     self._report((key,), "is not a key of this file: its only key is Users")
             users = [self._user(("Users", at), one) for at, one in enumerate(document["Users"])]
         if self._problems:
-            in_order = sorted(self._problems, key=lambda problem: problem[0])
-            raise SetupError("\n".join(dict.fromkeys(self._told(*problem) for problem in in_order)))
+            raise as_error(self._path, self._problems)
         self._check_twice(users)
         return tuple(users)
 
@@ -127,12 +115,8 @@ class _File:
             for at, value in enumerate(values):
                 if value in values[:at]:
                     first = self._source.line(("Users", values.index(value), member))
-                    line = self._source.line(("Users", at, member))
-                    raise SetupError(f"{self._path}:{line}: {member}: is already used by another user, on line {first}")
+                    self._report(("Users", at, member), f"is already used by another user, on line {first}")
+                    raise as_error(self._path, self._problems)
 
     def _report(self, place: Place, message: str) -> None:
         self._problems.append((self._source.line(place), place, message))
-
-    def _told(self, line: int, place: Place, message: str) -> str:
-        key = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place[2:] or place).lstrip(".")
-        return f"{self._path}:{line}: {key}: {message}" if key else f"{self._path}:{line}: {message}"

@@ -38,7 +38,6 @@ from emulator.errors import SetupError
 from emulator.services.sagemaker.definitions import (
     RequestReader,
     appended,
-    dotted_path,
     expected_model_data,
     has_many_models,
     member,
@@ -49,7 +48,7 @@ from emulator.services.sagemaker.model_data_location import path_of, url_of
 from emulator.services.sagemaker.start_requests import StartRequests
 from emulator.services.sagemaker.supported_members import places_with_own_rules, unsupported_members
 from emulator.suggestions import did_you_mean
-from localmme.yaml_source import NotYaml, YamlSource
+from localmme.yaml_source import YamlSource, as_error, read_source
 
 REAL_S3 = ("s3://", "https://")  # what URLs of model data in S3 begin with
 MINIMAL_FILE = """\
@@ -80,25 +79,9 @@ SECTIONS = (MODELS, CONFIGS, ENDPOINTS)
 
 def read(path: Path) -> StartRequests:
     """The requests that create the endpoints of a file. Raises SetupError: ``FILE:LINE: KEY: MESSAGE`` per problem."""
-    try:
-        source = YamlSource(_text(path))
-    except NotYaml as error:
-        raise SetupError(f"{path}:{error.line}: {error}") from None
-    return _File(path, source).requests()
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise SetupError(f"There is no file {path}. FILE describes endpoints, such as endpoint.yaml.") from None
-    except IsADirectoryError:
-        raise SetupError(f"{path} is a directory. Use --models {path} for a directory of models.") from None
-    except OSError as error:
-        raise SetupError(f"{path} cannot be read: {error.strerror}.") from None
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise SetupError(f"{path}:{line}: the file is not UTF-8 text") from None
+    if path.is_dir():
+        raise SetupError(f"{path} is a directory. Use --models {path} for a directory of models.")
+    return _File(path, read_source(path, "FILE describes endpoints, such as endpoint.yaml.")).requests()
 
 
 class _File:
@@ -109,7 +92,7 @@ class _File:
         self._directory = path.absolute().parent
         self._source = source
         self._reader = RequestReader(self._directory, self._locate)
-        self._report, self._is_faulty = self._reader.report, self._reader.is_faulty
+        self._report = self._reader.report
         self._lines = {(place, message): line for line, place, message in source.problems}
         self._reader.problems += self._lines
 
@@ -135,9 +118,8 @@ class _File:
             self._check_reference(where, member(request, "EndpointConfigName", str), configs, CONFIGS)
             endpoints.append(request)
         if found := self._reader.problems:
-            lines = [(self._lines.get(problem) or self._source.line(problem[0]), *problem) for problem in found]
-            in_order = sorted(lines, key=lambda line: line[0])
-            raise SetupError("\n".join(dict.fromkeys(self._told(*line) for line in in_order)))
+            lines = ((self._lines.get(problem) or self._source.line(problem[0]), *problem) for problem in found)
+            raise as_error(self._path, lines)
         return StartRequests(
             [with_containers(model, self._with_url) for model in models.values()],
             [*configs.values()],
@@ -255,10 +237,3 @@ class _File:
     def _path_of(self, url: str) -> Path | None:
         """The path that a ModelDataUrl names; None for URLs other than ``file``."""
         return path_of(url) if "://" in url else self._directory / os.path.expanduser(url)
-
-    # Problems
-
-    def _told(self, line: int, place: Place, message: str) -> str:
-        # Without the names of what it is a member of: the line shows that.
-        key = dotted_path(place[2:]) or dotted_path(place)
-        return f"{self._path}:{line}: {key}: {message}" if key else f"{self._path}:{line}: {message}"

@@ -1,16 +1,21 @@
-"""A YAML file as plain values, and the line of each of them."""
+"""A YAML file as plain values, the line of each of them, and its problems as one error."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import yaml
 from yaml.constructor import SafeConstructor
 
 from emulator.aws.service_models import Place
+from emulator.errors import SetupError
+from emulator.services.sagemaker.definitions import dotted_path
 
 _TAG = "tag:yaml.org,2002:"
+Located = tuple[int, Place, str]  # a problem: its line, from 1, its place in the document, and what is wrong there
 
 
 class NotYaml(Exception):
@@ -38,7 +43,7 @@ class YamlSource:
     """
 
     def __init__(self, text: str) -> None:
-        self.problems: list[tuple[int, Place, str]] = []
+        self.problems: list[Located] = []
         self._root = _compose(text)
         self._values: dict[int, Any] = {}  # by the node's id: an alias is the same node again
         self._under_way: set[int] = set()
@@ -133,6 +138,33 @@ class YamlSource:
 
     def _report(self, node: yaml.Node, place: Place, message: str) -> None:
         self.problems.append((node.start_mark.line + 1, place, message))
+
+
+def read_source(path: Path, purpose: str) -> YamlSource:
+    """A file's document. Raises SetupError; ``purpose`` is a sentence for when there is no such file."""
+    try:
+        return YamlSource(path.expanduser().read_bytes().decode("utf-8-sig"))
+    except FileNotFoundError:
+        raise SetupError(f"There is no file {path}. {purpose}") from None
+    except OSError as error:
+        raise SetupError(f"{path} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise SetupError(f"{path}:{line}: the file is not UTF-8 text") from None
+    except NotYaml as error:
+        raise SetupError(f"{path}:{error.line}: {error}") from None
+
+
+def as_error(path: Path, problems: Iterable[Located]) -> SetupError:
+    """All problems of a file, by line: ``FILE:LINE: KEY: MESSAGE`` each.
+
+    The key of an item's member is without the item's: the line shows that.
+    """
+    lines = []
+    for line, place, message in sorted(problems, key=lambda problem: problem[0]):
+        key = dotted_path(place[2:]) or dotted_path(place)
+        lines.append(f"{path}:{line}: {key}: {message}" if key else f"{path}:{line}: {message}")
+    return SetupError("\n".join(dict.fromkeys(lines)))
 
 
 def _compose(text: str) -> yaml.Node | None:

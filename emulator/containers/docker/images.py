@@ -38,7 +38,6 @@ class InspectedImage:
     reference: str  # as it was asked for
     labels: Mapping[str, str] = field(default_factory=dict)
     entrypoint: tuple[str, ...] = ()
-    cmd: tuple[str, ...] = ()
 
 
 def is_reference(text: str) -> bool:
@@ -61,7 +60,6 @@ def find_image(client: Client, reference: str) -> InspectedImage | None:
             reference=reference,
             labels=config.get("Labels") or {},
             entrypoint=tuple(config.get("Entrypoint") or ()),
-            cmd=tuple(config.get("Cmd") or ()),
         )
     return None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import email.utils
-import time
 import urllib.parse
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta, timezone
@@ -99,7 +98,3 @@ def copy_source(value: str) -> tuple[str, str]:
 
 def http_date(seconds: int) -> str:
     return email.utils.formatdate(seconds, usegmt=True)
-
-
-def server_time() -> int:
-    return int(time.time())
