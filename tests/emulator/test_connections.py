@@ -14,10 +14,10 @@ from tests.support.emulator_process import Emulator
 
 
 @pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    plane = ControlPlane(tmp_path_factory.mktemp("connections"), Emulator)
-    yield plane
-    plane.emulator.stop()
+def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    control_plane = ControlPlane(tmp_path_factory.mktemp("connections"), Emulator)
+    yield control_plane
+    control_plane.emulator.stop()
 
 
 @pytest.mark.parametrize(
@@ -30,8 +30,10 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
         ("POST", "/endpoints/nope/invocations", 400, ""),
     ],
 )
-def test_one_request_follows_the_other(plane: ControlPlane, method: str, path: str, status: int, target: str) -> None:
-    connection = http.client.HTTPConnection(plane.emulator.url.removeprefix("http://"), timeout=10)
+def test_one_request_follows_the_other(
+    control_plane: ControlPlane, method: str, path: str, status: int, target: str
+) -> None:
+    connection = http.client.HTTPConnection(control_plane.emulator.url.removeprefix("http://"), timeout=10)
     body = b"{}" if method == "POST" else None
     for _ in range(200):
         connection.request(method, path, body, {"X-Amz-Target": target} if target else {})
@@ -41,9 +43,9 @@ def test_one_request_follows_the_other(plane: ControlPlane, method: str, path: s
     connection.close()
 
 
-def test_requests_under_way_when_the_emulator_ends_are_told_so(plane: ControlPlane) -> None:
+def test_requests_under_way_when_the_emulator_ends_are_told_so(control_plane: ControlPlane) -> None:
     """Also of a client that has only begun to send. Nothing of it is a failure of the emulator."""
-    host, port = plane.emulator.url.removeprefix("http://").split(":")
+    host, port = control_plane.emulator.url.removeprefix("http://").split(":")
     head = b"PUT /bucket/key-%d HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n\r\n"
     uploads = [socket.create_connection((host, int(port)), timeout=20) for _ in range(20)]
     idle = socket.create_connection((host, int(port)), timeout=20)
@@ -52,8 +54,8 @@ def test_requests_under_way_when_the_emulator_ends_are_told_so(plane: ControlPla
     asked.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\n" + target)
     for number, upload in enumerate(uploads):
         upload.sendall(head % number + bytes(1_500_000))
-    assert isinstance(plane.emulator, Emulator)
-    plane.emulator.signal(signal.SIGTERM)
+    assert isinstance(control_plane.emulator, Emulator)
+    control_plane.emulator.signal(signal.SIGTERM)
     for upload in uploads:
         answer = b"".join(iter(lambda: upload.recv(65536), b""))  # noqa: B023
         assert answer.startswith(b"HTTP/1.1 503 "), answer
@@ -64,6 +66,6 @@ def test_requests_under_way_when_the_emulator_ends_are_told_so(plane: ControlPla
     assert b'"__type": "ServiceUnavailable"' in answer
     for connection in (*uploads, idle, asked):
         connection.close()
-    assert plane.emulator.wait() == 0
-    assert plane.emulator.errors == []
-    assert [path.name for path in (plane.s3 / "bucket").iterdir()] == ["models"]
+    assert control_plane.emulator.wait() == 0
+    assert control_plane.emulator.errors == []
+    assert [path.name for path in (control_plane.s3 / "bucket").iterdir()] == ["models"]

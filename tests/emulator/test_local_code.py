@@ -54,7 +54,7 @@ class Endpoints:
         work.close()
 
 
-def plane(directory: Path, local_code: bool) -> ControlPlane:
+def control_plane(directory: Path, local_code: bool) -> ControlPlane:
     (directory / "models").mkdir(exist_ok=True)
     registry = Registry.open(directory / "registry.db")
     locate = lambda url, multi_model: directory / "models"  # noqa: E731
@@ -69,23 +69,23 @@ def asked(image: str) -> dict[str, Any]:
 @pytest.mark.parametrize("image", ["command:true", "handler:", "handler:handler.py", "some/image:1"])
 def test_no_model_is_created_that_would_run_here(tmp_path: Path, image: str) -> None:
     (tmp_path / "handler.py").touch()
-    off = plane(tmp_path, local_code=False)
+    off = control_plane(tmp_path, local_code=False)
     with pytest.raises(AwsError, match="--local-code") as caught:
         asyncio.run(models.create(off, asked(image)))
     assert caught.value.code == "AccessDeniedException"
     assert off.registry.get(ModelRecord, "m") is None
-    asyncio.run(models.create(plane(tmp_path, local_code=True), asked(image)))
+    asyncio.run(models.create(control_plane(tmp_path, local_code=True), asked(image)))
 
 
 def test_what_was_created_while_it_was_allowed_does_not_run_when_it_is_not(tmp_path: Path) -> None:
-    on = plane(tmp_path, local_code=True)
+    on = control_plane(tmp_path, local_code=True)
     variant = {"VariantName": "v", "ModelName": "m", "InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}
     asyncio.run(models.create(on, asked("command:true")))
     asyncio.run(endpoint_configs.create(on, {"EndpointConfigName": "c", "ProductionVariants": [variant]}))
     asyncio.run(endpoints.create(on, {"EndpointName": "e", "EndpointConfigName": "c"}))
     assert len(on.endpoints.added[0][0].variants) == 1  # type: ignore[attr-defined]
 
-    off = plane(tmp_path, local_code=False)
+    off = control_plane(tmp_path, local_code=False)
     with pytest.raises(AwsError, match="--local-code"):
         asyncio.run(endpoints.create(off, {"EndpointName": "another", "EndpointConfigName": "c"}))
     record = off.registry.get(EndpointRecord, "e")
@@ -97,7 +97,7 @@ def test_what_was_created_while_it_was_allowed_does_not_run_when_it_is_not(tmp_p
 
 
 def test_what_the_command_line_gave_is_not_concerned(tmp_path: Path) -> None:
-    off = plane(tmp_path, local_code=False)
+    off = control_plane(tmp_path, local_code=False)
     variant = {"VariantName": "v", "ModelName": "m", "InstanceType": "ml.m5.large"}
     requests = StartRequests(
         [asked("some/image")],
@@ -110,7 +110,7 @@ def test_what_the_command_line_gave_is_not_concerned(tmp_path: Path) -> None:
 
 
 def test_a_record_cannot_say_of_itself_that_it_was_given(tmp_path: Path) -> None:
-    off = plane(tmp_path, local_code=False)
+    off = control_plane(tmp_path, local_code=False)
     with pytest.raises(AwsError, match="--local-code"):
         models.definition(off, ModelRecord("m", asked("command:true"), directory="."))
 

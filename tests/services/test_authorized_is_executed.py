@@ -181,7 +181,7 @@ def spy_on_the_door(service: Service, patch: pytest.MonkeyPatch) -> None:
 
 def spy_on_sagemaker(service: Service, patch: pytest.MonkeyPatch) -> None:
     def spy(name: str) -> Any:
-        async def operation(plane: Any, asked: dict[str, Any]) -> dict[str, Any]:
+        async def operation(control_plane: Any, asked: dict[str, Any]) -> dict[str, Any]:
             service.executed.append(("sagemaker", name, asked))
             return {}
 

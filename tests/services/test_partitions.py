@@ -45,26 +45,26 @@ def test_a_policy_that_names_a_returned_arn_matches(
     region: str, partition: str, containers: FakeContainers, tmp_path: Path
 ) -> None:
     async def scenario() -> None:
-        plane = DirectControlPlane(tmp_path, region=region)
+        control_plane = DirectControlPlane(tmp_path, region=region)
         (tmp_path / "s3" / "bucket" / "key").write_bytes(b"data")
         s3 = S3App(tmp_path / "s3", region)
         forget_roles_and_users()
         others = MotoServicesApp(CloudWatchMetrics(), RecentLogLines(), SimpleNamespace(), region)  # type: ignore[arg-type]
-        runtime = RuntimeApp(plane.endpoints, Limits(), Events(), Clock())
+        runtime = RuntimeApp(control_plane.endpoints, Limits(), Events(), Clock())
 
         async def call(resources: list[str], service: str, **request: Any) -> tuple[int, bytes]:
             """As a user who may do everything with these resources, and nothing with others."""
             allowed = Statement(True, (TextPattern("*"),), tuple(ArnPattern(each) for each in resources))
             me = User("me", "ME", "secret", statements=(allowed,))
             access = AccessControl([me], region, Limits().body_bytes)
-            gateway = Gateway(runtime, plane.application, s3, others, nobody, WebGuard(), access)
+            gateway = Gateway(runtime, control_plane.application, s3, others, nobody, WebGuard(), access)
             scope = signed_scope(("ME", "secret"), service, region, **request)
             response = await respond(gateway, scope, request.get("body", b""))
             return response.status, response.body
 
         async with containers.serving():
-            await plane.configure("c")
-            _, created = await plane.call("CreateEndpoint", EndpointName="Mine", EndpointConfigName="c")
+            await control_plane.configure("c")
+            _, created = await control_plane.call("CreateEndpoint", EndpointName="Mine", EndpointConfigName="c")
             endpoint = created["EndpointArn"]
             assert endpoint.startswith(f"arn:{partition}:sagemaker:{region}:")
             other = endpoint.replace(f"arn:{partition}:", "arn:aws-other:")
@@ -86,7 +86,7 @@ def test_a_policy_that_names_a_returned_arn_matches(
             # What is denied names the same user.
             _, body = await call([], "sagemaker", **describe)
             assert f"User: arn:{partition}:iam::123456789012:user/me is not authorized".encode() in body
-            await plane.close()
+            await control_plane.close()
             await s3.stop()
 
     asyncio.run(scenario())

@@ -140,8 +140,8 @@ class DirectControlPlane:
         self.events = place.events
         self.endpoints = Endpoints(place)
         locate = locator(directory / "s3")
-        self.plane = ControlPlane(self.registry, self.endpoints, region, directory, locate, 1000)
-        self.application = SageMakerApp(self.plane)
+        self.control_plane = ControlPlane(self.registry, self.endpoints, region, directory, locate, 1000)
+        self.application = SageMakerApp(self.control_plane)
 
     async def call(self, operation: str, **asked: Any) -> tuple[int, dict[str, Any]]:
         """The status of the answer, and what it says."""

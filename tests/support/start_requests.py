@@ -20,8 +20,8 @@ def definitions(requests: StartRequests, s3_root: Path | None = None) -> list[En
     """The definitions of the endpoints that these requests create, none of which is impossible."""
     registry = Registry(sqlite3.connect(":memory:", check_same_thread=False), [])
     endpoints: Any = None  # nothing is hosted
-    plane = ControlPlane(registry, endpoints, region(), Path(), locator(s3_root), 1000)
-    found = asyncio.run(endpoints_at_start.create(plane, requests, s3_root, Path()))
+    control_plane = ControlPlane(registry, endpoints, region(), Path(), locator(s3_root), 1000)
+    found = asyncio.run(endpoints_at_start.create(control_plane, requests, s3_root, Path()))
     registry.close()
     assert [impossible for _, impossible in found if impossible] == []
     return [definition for definition, _ in found]

@@ -21,17 +21,17 @@ NUMBERS = itertools.count()
 
 
 @pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    plane = ControlPlane(tmp_path_factory.mktemp("control-plane"))
-    yield plane
-    plane.emulator.stop()
-    assert "inside the emulator" not in plane.emulator.log
+def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    control_plane = ControlPlane(tmp_path_factory.mktemp("control-plane"))
+    yield control_plane
+    control_plane.emulator.stop()
+    assert "inside the emulator" not in control_plane.emulator.log
 
 
 @pytest.fixture(scope="module")
-def standing(plane: ControlPlane) -> str:
+def standing(control_plane: ControlPlane) -> str:
     """The name of an endpoint that is there for all tests."""
-    plane.create_endpoint("Standing")
+    control_plane.create_endpoint("Standing")
     return "Standing"
 
 
@@ -44,8 +44,8 @@ def name() -> str:
 # There already, not there
 
 
-def test_an_arn_has_the_name_in_lower_case(plane: ControlPlane, standing: str) -> None:
-    sagemaker = plane.sagemaker
+def test_an_arn_has_the_name_in_lower_case(control_plane: ControlPlane, standing: str) -> None:
+    sagemaker = control_plane.sagemaker
     assert sagemaker.describe_model(ModelName=standing)["ModelArn"] == f"{ARN}:model/standing"
     config = sagemaker.describe_endpoint_config(EndpointConfigName=standing)
     assert config["EndpointConfigArn"] == f"{ARN}:endpoint-config/standing"
@@ -54,9 +54,9 @@ def test_an_arn_has_the_name_in_lower_case(plane: ControlPlane, standing: str) -
 
 @pytest.mark.parametrize("spelt", ["Standing", "STANDING", "standing"])
 def test_what_is_there_already_is_not_created_again_whatever_the_case(
-    plane: ControlPlane, standing: str, spelt: str
+    control_plane: ControlPlane, standing: str, spelt: str
 ) -> None:
-    sagemaker, container = plane.sagemaker, plane.container()
+    sagemaker, container = control_plane.sagemaker, control_plane.container()
     refused = 'Cannot create already existing {} "' + ARN + ':{}/standing".'
     model = invalid(sagemaker.create_model, ModelName=spelt, ExecutionRoleArn=ROLE, PrimaryContainer=container)
     assert model == refused.format("model", "model")
@@ -70,18 +70,18 @@ def test_what_is_there_already_is_not_created_again_whatever_the_case(
 
 @pytest.mark.parametrize("spelt", ["STANDING", "standing"])
 def test_what_is_there_is_found_whatever_the_case_and_keeps_its_own(
-    plane: ControlPlane, standing: str, spelt: str
+    control_plane: ControlPlane, standing: str, spelt: str
 ) -> None:
-    sagemaker = plane.sagemaker
+    sagemaker = control_plane.sagemaker
     assert sagemaker.describe_model(ModelName=spelt)["ModelName"] == standing
     assert sagemaker.describe_endpoint_config(EndpointConfigName=spelt)["EndpointConfigName"] == standing
     assert sagemaker.describe_endpoint(EndpointName=spelt)["EndpointName"] == standing
 
 
-def test_an_endpoint_is_invoked_by_its_name_as_it_was_given(plane: ControlPlane, standing: str) -> None:
-    assert plane.invoke(standing) == "I am a"
+def test_an_endpoint_is_invoked_by_its_name_as_it_was_given(control_plane: ControlPlane, standing: str) -> None:
+    assert control_plane.invoke(standing) == "I am a"
     with pytest.raises(ClientError, match="Endpoint standing of account 123456789012 not found"):
-        plane.invoke("standing")
+        control_plane.invoke("standing")
 
 
 NOT_THERE = [
@@ -121,44 +121,46 @@ NOT_THERE = [
 
 @pytest.mark.parametrize("operation, asked, noun, kind", NOT_THERE, ids=lambda value: str(value)[:40])
 def test_what_is_not_there_is_not_found(
-    plane: ControlPlane, standing: str, operation: str, asked: dict[str, Any], noun: str, kind: str
+    control_plane: ControlPlane, standing: str, operation: str, asked: dict[str, Any], noun: str, kind: str
 ) -> None:
-    assert invalid(getattr(plane.sagemaker, operation), **asked) == f'Could not find {noun} "{ARN}:{kind}/nope".'
+    assert (
+        invalid(getattr(control_plane.sagemaker, operation), **asked) == f'Could not find {noun} "{ARN}:{kind}/nope".'
+    )
 
 
-def test_the_waiter_for_a_deleted_endpoint_knows_the_words(plane: ControlPlane) -> None:
-    plane.sagemaker.get_waiter("endpoint_deleted").wait(EndpointName="Nope", WaiterConfig={"MaxAttempts": 1})
+def test_the_waiter_for_a_deleted_endpoint_knows_the_words(control_plane: ControlPlane) -> None:
+    control_plane.sagemaker.get_waiter("endpoint_deleted").wait(EndpointName="Nope", WaiterConfig={"MaxAttempts": 1})
 
 
-def test_what_is_deleted_is_gone_and_its_name_is_free_again(plane: ControlPlane, name: str) -> None:
+def test_what_is_deleted_is_gone_and_its_name_is_free_again(control_plane: ControlPlane, name: str) -> None:
     for _ in range(2):
-        plane.create_endpoint(name)
-        assert plane.invoke(name) == "I am a"
-        plane.delete_endpoint(name)
+        control_plane.create_endpoint(name)
+        assert control_plane.invoke(name) == "I am a"
+        control_plane.delete_endpoint(name)
         with pytest.raises(ClientError, match=f"Endpoint {name} of account 123456789012 not found"):
-            plane.invoke(name)
-        for listed in (plane.sagemaker.list_models, plane.sagemaker.list_endpoint_configs):
+            control_plane.invoke(name)
+        for listed in (control_plane.sagemaker.list_models, control_plane.sagemaker.list_endpoint_configs):
             assert name not in json.dumps(listed(MaxResults=100), default=str)
 
 
-def test_an_endpoint_goes_on_without_its_configuration_and_model(plane: ControlPlane, name: str) -> None:
-    plane.create_endpoint(name)
-    plane.sagemaker.delete_endpoint_config(EndpointConfigName=name)
-    plane.sagemaker.delete_model(ModelName=name)
-    assert plane.sagemaker.describe_endpoint(EndpointName=name)["EndpointConfigName"] == name
-    assert plane.invoke(name) == "I am a"
-    plane.sagemaker.update_endpoint_weights_and_capacities(
+def test_an_endpoint_goes_on_without_its_configuration_and_model(control_plane: ControlPlane, name: str) -> None:
+    control_plane.create_endpoint(name)
+    control_plane.sagemaker.delete_endpoint_config(EndpointConfigName=name)
+    control_plane.sagemaker.delete_model(ModelName=name)
+    assert control_plane.sagemaker.describe_endpoint(EndpointName=name)["EndpointConfigName"] == name
+    assert control_plane.invoke(name) == "I am a"
+    control_plane.sagemaker.update_endpoint_weights_and_capacities(
         EndpointName=name, DesiredWeightsAndCapacities=[{"VariantName": "V", "DesiredWeight": 3.5}]
     )
-    assert plane.wait_in_service(name)["ProductionVariants"][0]["CurrentWeight"] == 3.5
-    plane.sagemaker.delete_endpoint(EndpointName=name)
+    assert control_plane.wait_in_service(name)["ProductionVariants"][0]["CurrentWeight"] == 3.5
+    control_plane.sagemaker.delete_endpoint(EndpointName=name)
 
 
 # Tags
 
 
-def tags_of(plane: ControlPlane, arn: str) -> dict[str, str]:
-    return {tag["Key"]: tag["Value"] for tag in plane.sagemaker.list_tags(ResourceArn=arn)["Tags"]}
+def tags_of(control_plane: ControlPlane, arn: str) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in control_plane.sagemaker.list_tags(ResourceArn=arn)["Tags"]}
 
 
 def as_tags(tags: dict[str, str]) -> list[dict[str, str]]:
@@ -166,67 +168,67 @@ def as_tags(tags: dict[str, str]) -> list[dict[str, str]]:
 
 
 @pytest.fixture
-def tagged(plane: ControlPlane, name: str) -> str:
+def tagged(control_plane: ControlPlane, name: str) -> str:
     """The ARN of a model that was created with the tags a and b."""
-    return plane.sagemaker.create_model(
+    return control_plane.sagemaker.create_model(
         ModelName=name,
         ExecutionRoleArn=ROLE,
-        PrimaryContainer=plane.container(),
+        PrimaryContainer=control_plane.container(),
         Tags=as_tags({"a": "1", "b": ""}),
     )["ModelArn"]
 
 
-def test_what_is_created_has_its_tags(plane: ControlPlane, name: str) -> None:
-    sagemaker, tags = plane.sagemaker, as_tags({"team": "blue é"})
-    plane.create_model(name)
+def test_what_is_created_has_its_tags(control_plane: ControlPlane, name: str) -> None:
+    sagemaker, tags = control_plane.sagemaker, as_tags({"team": "blue é"})
+    control_plane.create_model(name)
     config = sagemaker.create_endpoint_config(
         EndpointConfigName=name, ProductionVariants=[variant_of(name)], Tags=tags
     )["EndpointConfigArn"]
     endpoint = sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name, Tags=tags)["EndpointArn"]
     for arn in (config, endpoint):
-        assert tags_of(plane, arn) == {"team": "blue é"}
-    plane.wait_in_service(name)
-    assert tags_of(plane, endpoint) == {"team": "blue é"}
-    assert tags_of(plane, f"{ARN}:model/{name}") == {}
-    plane.delete_endpoint(name)
+        assert tags_of(control_plane, arn) == {"team": "blue é"}
+    control_plane.wait_in_service(name)
+    assert tags_of(control_plane, endpoint) == {"team": "blue é"}
+    assert tags_of(control_plane, f"{ARN}:model/{name}") == {}
+    control_plane.delete_endpoint(name)
     assert "Could not find" in invalid(sagemaker.list_tags, ResourceArn=config)
 
 
-def test_tags_are_added_overwritten_and_deleted(plane: ControlPlane, tagged: str) -> None:
-    sagemaker = plane.sagemaker
+def test_tags_are_added_overwritten_and_deleted(control_plane: ControlPlane, tagged: str) -> None:
+    sagemaker = control_plane.sagemaker
     answer = sagemaker.add_tags(ResourceArn=tagged, Tags=as_tags({"b": "2", "c": "3"}))
     assert answer["Tags"] == as_tags({"a": "1", "b": "2", "c": "3"})
-    assert tags_of(plane, tagged) == {"a": "1", "b": "2", "c": "3"}
+    assert tags_of(control_plane, tagged) == {"a": "1", "b": "2", "c": "3"}
     sagemaker.delete_tags(ResourceArn=tagged, TagKeys=["a", "c", "never there"])
-    assert tags_of(plane, tagged) == {"b": "2"}
+    assert tags_of(control_plane, tagged) == {"b": "2"}
 
 
-def test_keys_of_tags_that_differ_in_case_are_two(plane: ControlPlane, tagged: str) -> None:
-    plane.sagemaker.add_tags(ResourceArn=tagged, Tags=as_tags({"A": "big"}))
-    assert tags_of(plane, tagged) == {"a": "1", "b": "", "A": "big"}
+def test_keys_of_tags_that_differ_in_case_are_two(control_plane: ControlPlane, tagged: str) -> None:
+    control_plane.sagemaker.add_tags(ResourceArn=tagged, Tags=as_tags({"A": "big"}))
+    assert tags_of(control_plane, tagged) == {"a": "1", "b": "", "A": "big"}
 
 
-def test_a_resource_has_at_most_fifty_tags(plane: ControlPlane, tagged: str) -> None:
+def test_a_resource_has_at_most_fifty_tags(control_plane: ControlPlane, tagged: str) -> None:
     many = as_tags({f"k{number}": "v" for number in range(48)})
-    plane.sagemaker.add_tags(ResourceArn=tagged, Tags=many)
-    assert len(tags_of(plane, tagged)) == 50
-    more = invalid(plane.sagemaker.add_tags, ResourceArn=tagged, Tags=as_tags({"a": "2", "new": "3"}))
+    control_plane.sagemaker.add_tags(ResourceArn=tagged, Tags=many)
+    assert len(tags_of(control_plane, tagged)) == 50
+    more = invalid(control_plane.sagemaker.add_tags, ResourceArn=tagged, Tags=as_tags({"a": "2", "new": "3"}))
     assert "at most 50 tags" in more and "51" in more
-    assert tags_of(plane, tagged)["a"] == "1"
-    plane.sagemaker.add_tags(ResourceArn=tagged, Tags=as_tags({"a": "2"}))
-    assert tags_of(plane, tagged)["a"] == "2"
+    assert tags_of(control_plane, tagged)["a"] == "1"
+    control_plane.sagemaker.add_tags(ResourceArn=tagged, Tags=as_tags({"a": "2"}))
+    assert tags_of(control_plane, tagged)["a"] == "2"
 
 
-def test_tags_are_listed_in_pages(plane: ControlPlane, tagged: str) -> None:
-    paginator = plane.sagemaker.get_paginator("list_tags")
+def test_tags_are_listed_in_pages(control_plane: ControlPlane, tagged: str) -> None:
+    paginator = control_plane.sagemaker.get_paginator("list_tags")
     pages = list(paginator.paginate(ResourceArn=tagged, MaxResults=50))
     assert [page["Tags"] for page in pages] == [as_tags({"a": "1", "b": ""})]
-    assert plane.sagemaker.list_tags(ResourceArn=tagged, NextToken="1")["Tags"] == as_tags({"b": ""})
+    assert control_plane.sagemaker.list_tags(ResourceArn=tagged, NextToken="1")["Tags"] == as_tags({"b": ""})
 
 
 @pytest.mark.parametrize("token", ["x", "-1", "1.5", "²"])
-def test_a_token_for_tags_that_is_none_is_refused(plane: ControlPlane, tagged: str, token: str) -> None:
-    assert "NextToken" in invalid(plane.sagemaker.list_tags, ResourceArn=tagged, NextToken=token)
+def test_a_token_for_tags_that_is_none_is_refused(control_plane: ControlPlane, tagged: str, token: str) -> None:
+    assert "NextToken" in invalid(control_plane.sagemaker.list_tags, ResourceArn=tagged, NextToken=token)
 
 
 @pytest.mark.parametrize(
@@ -240,8 +242,8 @@ def test_a_token_for_tags_that_is_none_is_refused(plane: ControlPlane, tagged: s
         f"{ARN}:model/standing/standing",
     ],
 )
-def test_tags_of_what_is_not_there_are_refused(plane: ControlPlane, standing: str, arn: str) -> None:
-    sagemaker = plane.sagemaker
+def test_tags_of_what_is_not_there_are_refused(control_plane: ControlPlane, standing: str, arn: str) -> None:
+    sagemaker = control_plane.sagemaker
     for call, asked in (
         (sagemaker.list_tags, {}),
         (sagemaker.add_tags, {"Tags": as_tags({"a": "1"})}),
@@ -254,12 +256,12 @@ def test_tags_of_what_is_not_there_are_refused(plane: ControlPlane, standing: st
 
 
 @pytest.fixture(scope="module")
-def listed(plane: ControlPlane) -> list[str]:
+def listed(control_plane: ControlPlane) -> list[str]:
     """The names of models and of configurations, in the order of their creation."""
     names = ["list-c", "List-A", "list-b", "list-e", "list-d"]
     for name in names:
-        plane.create_model(name)
-        plane.create_config(name, name)
+        control_plane.create_model(name)
+        control_plane.create_config(name, name)
     return names
 
 
@@ -269,10 +271,10 @@ LISTS = [("list_models", "Models", "ModelName"), ("list_endpoint_configs", "Endp
 @pytest.mark.parametrize("operation, key, member", LISTS, ids=["models", "configs"])
 @pytest.mark.parametrize("size", range(1, 7))
 def test_the_paginators_find_everything_in_order(
-    plane: ControlPlane, listed: list[str], operation: str, key: str, member: str, size: int
+    control_plane: ControlPlane, listed: list[str], operation: str, key: str, member: str, size: int
 ) -> None:
     def found(**asked: Any) -> list[str]:
-        paginator = plane.sagemaker.get_paginator(operation)
+        paginator = control_plane.sagemaker.get_paginator(operation)
         pages = list(paginator.paginate(NameContains="LIST-", MaxResults=size, **asked))
         assert all(len(page[key]) == size for page in pages[:-1])
         return [each[member] for page in pages for each in page[key]]
@@ -282,14 +284,14 @@ def test_the_paginators_find_everything_in_order(
     assert found(SortOrder="Ascending") == listed
     assert found(SortBy="Name", SortOrder="Ascending") == by_name
     assert found(SortBy="Name", SortOrder="Descending") == by_name[::-1]
-    everything = getattr(plane.sagemaker, operation)(NameContains="list-", MaxResults=100)[key]
+    everything = getattr(control_plane.sagemaker, operation)(NameContains="list-", MaxResults=100)[key]
     second, last = (next(each for each in everything if each[member] == name) for name in (listed[1], listed[-1]))
     since, until = second["CreationTime"], last["CreationTime"]
     assert found(CreationTimeAfter=since, CreationTimeBefore=until) == listed[1:-1][::-1]
 
 
-def test_endpoints_are_listed_by_status_and_modification(plane: ControlPlane, standing: str) -> None:
-    sagemaker = plane.sagemaker
+def test_endpoints_are_listed_by_status_and_modification(control_plane: ControlPlane, standing: str) -> None:
+    sagemaker = control_plane.sagemaker
 
     def found(**asked: Any) -> list[str]:
         pages = sagemaker.get_paginator("list_endpoints").paginate(NameContains="standing", **asked)
@@ -305,36 +307,36 @@ def test_endpoints_are_listed_by_status_and_modification(plane: ControlPlane, st
 
 
 @pytest.mark.parametrize("operation", ["list_models", "list_endpoint_configs", "list_endpoints"])
-def test_a_token_that_is_none_is_refused(plane: ControlPlane, operation: str) -> None:
-    assert "NextToken" in invalid(getattr(plane.sagemaker, operation), NextToken="garbage")
+def test_a_token_that_is_none_is_refused(control_plane: ControlPlane, operation: str) -> None:
+    assert "NextToken" in invalid(getattr(control_plane.sagemaker, operation), NextToken="garbage")
 
 
 # Models
 
 
-def described(plane: ControlPlane, **asked: Any) -> None:
+def described(control_plane: ControlPlane, **asked: Any) -> None:
     """Whether a model that was created so is described as it was asked for."""
-    answer = plane.sagemaker.describe_model(ModelName=asked["ModelName"])
+    answer = control_plane.sagemaker.describe_model(ModelName=asked["ModelName"])
     for member in ("ResponseMetadata", "ModelArn", "CreationTime"):
         del answer[member]
     assert answer == {"EnableNetworkIsolation": False, **{k: v for k, v in asked.items() if k != "Tags"}}
 
 
-def created(plane: ControlPlane, **asked: Any) -> None:
+def created(control_plane: ControlPlane, **asked: Any) -> None:
     asked = {"ExecutionRoleArn": ROLE, **asked}
-    plane.sagemaker.create_model(**asked)
-    described(plane, **asked)
+    control_plane.sagemaker.create_model(**asked)
+    described(control_plane, **asked)
 
 
-def test_a_model_is_described_with_all_that_was_asked_for(plane: ControlPlane, name: str) -> None:
-    container = plane.container(
+def test_a_model_is_described_with_all_that_was_asked_for(control_plane: ControlPlane, name: str) -> None:
+    container = control_plane.container(
         ContainerHostname="first",
         Environment={"A": "1", "B": " two\nlines é "},
         MultiModelConfig={"ModelCacheSetting": "Disabled"},
         ImageConfig={"RepositoryAccessMode": "Platform"},
     )
     created(
-        plane,
+        control_plane,
         ModelName=name,
         PrimaryContainer=container,
         EnableNetworkIsolation=True,
@@ -343,16 +345,18 @@ def test_a_model_is_described_with_all_that_was_asked_for(plane: ControlPlane, n
     )
 
 
-def test_a_pipeline_and_containers_that_are_named_are_described(plane: ControlPlane, name: str) -> None:
-    one = plane.container(Mode="SingleModel", ModelDataUrl="s3://bucket/models/a.tar.gz", ContainerHostname="one")
-    two = plane.container(ContainerHostname="two")
-    created(plane, ModelName=f"{name}-serial", Containers=[one, two])
+def test_a_pipeline_and_containers_that_are_named_are_described(control_plane: ControlPlane, name: str) -> None:
+    one = control_plane.container(
+        Mode="SingleModel", ModelDataUrl="s3://bucket/models/a.tar.gz", ContainerHostname="one"
+    )
+    two = control_plane.container(ContainerHostname="two")
+    created(control_plane, ModelName=f"{name}-serial", Containers=[one, two])
     direct = {"InferenceExecutionConfig": {"Mode": "Direct"}}
-    created(plane, ModelName=f"{name}-direct", Containers=[one, two], **direct)
+    created(control_plane, ModelName=f"{name}-direct", Containers=[one, two], **direct)
 
 
 def test_an_endpoint_configuration_is_described_with_all_that_was_asked_for(
-    plane: ControlPlane, standing: str, name: str
+    control_plane: ControlPlane, standing: str, name: str
 ) -> None:
     asked = {
         "EndpointConfigName": name,
@@ -368,8 +372,8 @@ def test_an_endpoint_configuration_is_described_with_all_that_was_asked_for(
             "CaptureOptions": [{"CaptureMode": "Input"}],
         },
     }
-    plane.sagemaker.create_endpoint_config(**asked, Tags=as_tags({"a": "b"}))
-    answer = plane.sagemaker.describe_endpoint_config(EndpointConfigName=name)
+    control_plane.sagemaker.create_endpoint_config(**asked, Tags=as_tags({"a": "b"}))
+    answer = control_plane.sagemaker.describe_endpoint_config(EndpointConfigName=name)
     for member in ("ResponseMetadata", "EndpointConfigArn", "CreationTime"):
         del answer[member]
     assert answer == {"EnableNetworkIsolation": False, **asked}
@@ -387,33 +391,35 @@ def test_an_endpoint_configuration_is_described_with_all_that_was_asked_for(
         "https://bucket.s3.amazonaws.com/models/",
     ],
 )
-def test_every_spelling_of_a_model_data_url_reaches_the_same_models(plane: ControlPlane, name: str, url: str) -> None:
-    plane.create_endpoint(name, ModelDataUrl=url)
-    assert plane.sagemaker.describe_model(ModelName=name)["PrimaryContainer"]["ModelDataUrl"] == url
+def test_every_spelling_of_a_model_data_url_reaches_the_same_models(
+    control_plane: ControlPlane, name: str, url: str
+) -> None:
+    control_plane.create_endpoint(name, ModelDataUrl=url)
+    assert control_plane.sagemaker.describe_model(ModelName=name)["PrimaryContainer"]["ModelDataUrl"] == url
     if url.endswith("/"):
-        assert plane.invoke(name) == "I am a"
+        assert control_plane.invoke(name) == "I am a"
     else:
-        assert plane.invoke(name, "/a.tar.gz") == "I am a"
+        assert control_plane.invoke(name, "/a.tar.gz") == "I am a"
         with pytest.raises(ClientError, match="key: modelsa.tar.gz"):
-            plane.invoke(name)
-        assert "SageMaker puts nothing between the key of ModelDataUrl, models, and the" in plane.emulator.log
-    plane.delete_endpoint(name)
+            control_plane.invoke(name)
+        assert "SageMaker puts nothing between the key of ModelDataUrl, models, and the" in control_plane.emulator.log
+    control_plane.delete_endpoint(name)
 
 
-def test_a_single_model_is_the_archive_that_its_url_names(plane: ControlPlane, name: str) -> None:
+def test_a_single_model_is_the_archive_that_its_url_names(control_plane: ControlPlane, name: str) -> None:
     for url in ("s3://bucket/models/a.tar.gz", "https://s3-us-east-1.amazonaws.com/bucket/models/a.tar.gz"):
-        plane.create_endpoint(name, ModelDataUrl=url, Mode="SingleModel")
-        runtime = plane.emulator.client()
+        control_plane.create_endpoint(name, ModelDataUrl=url, Mode="SingleModel")
+        runtime = control_plane.emulator.client()
         assert runtime.invoke_endpoint(EndpointName=name, Body=b"?")["Body"].read() == b"I am a"
-        plane.delete_endpoint(name)
+        control_plane.delete_endpoint(name)
 
 
-def test_a_bucket_that_is_empty_now_may_have_models_later(plane: ControlPlane, name: str) -> None:
-    (plane.s3 / "empty").mkdir(exist_ok=True)
-    plane.create_endpoint(name, ModelDataUrl="s3://empty/later/")
-    archive(plane.s3 / "empty" / "later" / "b.tar.gz", {"answer.txt": "I came later"})
-    assert plane.invoke(name, "b.tar.gz") == "I came later"
-    plane.delete_endpoint(name)
+def test_a_bucket_that_is_empty_now_may_have_models_later(control_plane: ControlPlane, name: str) -> None:
+    (control_plane.s3 / "empty").mkdir(exist_ok=True)
+    control_plane.create_endpoint(name, ModelDataUrl="s3://empty/later/")
+    archive(control_plane.s3 / "empty" / "later" / "b.tar.gz", {"answer.txt": "I came later"})
+    assert control_plane.invoke(name, "b.tar.gz") == "I came later"
+    control_plane.delete_endpoint(name)
 
 
 @pytest.mark.parametrize(
@@ -433,25 +439,31 @@ def test_a_bucket_that_is_empty_now_may_have_models_later(plane: ControlPlane, n
         ("SingleModel", "s3://bucket"),
     ],
 )
-def test_model_data_that_is_not_there_is_not_found(plane: ControlPlane, name: str, mode: str, url: str) -> None:
+def test_model_data_that_is_not_there_is_not_found(control_plane: ControlPlane, name: str, mode: str, url: str) -> None:
     asked = {"ModelName": name, "ExecutionRoleArn": ROLE}
-    container = plane.container(Mode=mode, ModelDataUrl=url)
-    message = invalid(plane.sagemaker.create_model, **asked, PrimaryContainer=container)
+    container = control_plane.container(Mode=mode, ModelDataUrl=url)
+    message = invalid(control_plane.sagemaker.create_model, **asked, PrimaryContainer=container)
     assert message == f"PrimaryContainer.ModelDataUrl Could not find model data at {url}."
-    assert "Could not find model" in invalid(plane.sagemaker.describe_model, ModelName=name)
+    assert "Could not find model" in invalid(control_plane.sagemaker.describe_model, ModelName=name)
 
 
-def test_an_archive_is_no_model_data_of_a_multi_model_container(plane: ControlPlane, name: str) -> None:
-    container = plane.container(Mode="MultiModel", ModelDataUrl="s3://bucket/models/a.tar.gz")
-    message = invalid(plane.sagemaker.create_model, ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container)
+def test_an_archive_is_no_model_data_of_a_multi_model_container(control_plane: ControlPlane, name: str) -> None:
+    container = control_plane.container(Mode="MultiModel", ModelDataUrl="s3://bucket/models/a.tar.gz")
+    message = invalid(
+        control_plane.sagemaker.create_model, ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container
+    )
     assert message.startswith("PrimaryContainer.ModelDataUrl names an object, s3://bucket/models/a.tar.gz. With Mode ")
     assert "such as s3://bucket/models/; TargetModel then names the archive." in message
 
 
 @pytest.mark.parametrize("mode", ["MultiModel", "SingleModel"])
-def test_model_data_of_a_name_that_no_file_can_have_is_refused(plane: ControlPlane, name: str, mode: str) -> None:
-    container = plane.container(Mode=mode, ModelDataUrl=f"s3://bucket/{'x' * 900}")
-    message = invalid(plane.sagemaker.create_model, ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container)
+def test_model_data_of_a_name_that_no_file_can_have_is_refused(
+    control_plane: ControlPlane, name: str, mode: str
+) -> None:
+    container = control_plane.container(Mode=mode, ModelDataUrl=f"s3://bucket/{'x' * 900}")
+    message = invalid(
+        control_plane.sagemaker.create_model, ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container
+    )
     assert message == "PrimaryContainer.ModelDataUrl cannot be looked for: File name too long"
 
 
@@ -465,9 +477,9 @@ def test_model_data_of_a_name_that_no_file_can_have_is_refused(plane: ControlPla
         ("https://s3.amazonaws.com/../s3/bucket/models/", "'..' is not the name of a bucket"),
     ],
 )
-def test_what_is_no_url_of_s3_is_refused(plane: ControlPlane, name: str, url: str, words: str) -> None:
-    asked = {"ModelName": name, "ExecutionRoleArn": ROLE, "PrimaryContainer": plane.container(ModelDataUrl=url)}
-    assert words in invalid(plane.sagemaker.create_model, **asked)
+def test_what_is_no_url_of_s3_is_refused(control_plane: ControlPlane, name: str, url: str, words: str) -> None:
+    asked = {"ModelName": name, "ExecutionRoleArn": ROLE, "PrimaryContainer": control_plane.container(ModelDataUrl=url)}
+    assert words in invalid(control_plane.sagemaker.create_model, **asked)
 
 
 def data_source(uri: str, data_type: str, compression: str) -> dict[str, Any]:
@@ -483,25 +495,25 @@ def data_source(uri: str, data_type: str, compression: str) -> dict[str, Any]:
     ],
 )
 def test_the_data_of_one_model_may_be_objects_as_they_are(
-    plane: ControlPlane, name: str, uri: str, data_type: str, compression: str, found: list[str]
+    control_plane: ControlPlane, name: str, uri: str, data_type: str, compression: str, found: list[str]
 ) -> None:
-    data = plane.s3 / "bucket" / "data"
+    data = control_plane.s3 / "bucket" / "data"
     (data / "deep").mkdir(parents=True, exist_ok=True)
     for path in (".hidden", "answer.txt", "deep/weights"):
         (data / path).write_text("I am a")
     source = data_source(uri, data_type, compression)
     container = {"Image": "handler:handler.py", "ModelDataSource": source}
-    plane.sagemaker.create_model(ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container)
-    assert plane.sagemaker.describe_model(ModelName=name)["PrimaryContainer"]["ModelDataSource"] == source
-    plane.create_config(name, name)
-    plane.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
-    plane.wait_in_service(name)
-    runtime = plane.emulator.client()
+    control_plane.sagemaker.create_model(ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container)
+    assert control_plane.sagemaker.describe_model(ModelName=name)["PrimaryContainer"]["ModelDataSource"] == source
+    control_plane.create_config(name, name)
+    control_plane.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
+    control_plane.wait_in_service(name)
+    runtime = control_plane.emulator.client()
     assert runtime.invoke_endpoint(EndpointName=name, Body=b"?")["Body"].read() == b"I am a"
-    disk = next((plane.directory / "state" / "instances").glob(f"*/{name}"))
+    disk = next((control_plane.directory / "state" / "instances").glob(f"*/{name}"))
     files = [path for path in files_below(disk) if "model" in path.parts]
     assert sorted(str(path).rpartition("/model/")[2] for path in files) == found
-    plane.delete_endpoint(name)
+    control_plane.delete_endpoint(name)
 
 
 CONTAINER = {"Image": "handler:handler.py", "Mode": "MultiModel", "ModelDataUrl": "s3://bucket/models/"}
@@ -601,75 +613,79 @@ IMPOSSIBLE_MODELS = {
 
 
 @pytest.mark.parametrize("case", IMPOSSIBLE_MODELS)
-def test_an_impossible_model_is_refused_with_what_is_wrong(plane: ControlPlane, name: str, case: str) -> None:
+def test_an_impossible_model_is_refused_with_what_is_wrong(control_plane: ControlPlane, name: str, case: str) -> None:
     members, words = IMPOSSIBLE_MODELS[case]
-    client = RawClient(plane.emulator.url)  # which leaves it to the emulator to see what is wrong
+    client = RawClient(control_plane.emulator.url)  # which leaves it to the emulator to see what is wrong
     status, answer = client.call("CreateModel", {"ModelName": name, "ExecutionRoleArn": ROLE, **members})
     client.close()
     assert (status, answer["__type"]) == (400, "ValidationException")
     assert words in answer["message"]
-    assert "Could not find model" in invalid(plane.sagemaker.describe_model, ModelName=name)
+    assert "Could not find model" in invalid(control_plane.sagemaker.describe_model, ModelName=name)
 
 
-def test_a_handler_and_a_command_are_found_from_where_the_emulator_was_started(plane: ControlPlane, name: str) -> None:
-    (plane.directory / "here").mkdir(exist_ok=True)
-    handler = plane.directory / "here" / "other.py"
-    handler.write_text(plane.handler.read_text().replace("return model,", "return 'elsewhere',"))
-    (plane.directory / "here" / "service.py").write_text("def handle(data, context): return [b'served']")
-    plane.create_endpoint(name, Image="handler:here/service.py:handle")
-    assert plane.invoke(name) == "served"
-    plane.delete_endpoint(name)
-    plane.create_endpoint(name, Image="handler:here/other.py")
-    assert plane.invoke(name) == "elsewhere"
-    plane.delete_endpoint(name)
-    server = plane.directory / "server.sh"
+def test_a_handler_and_a_command_are_found_from_where_the_emulator_was_started(
+    control_plane: ControlPlane, name: str
+) -> None:
+    (control_plane.directory / "here").mkdir(exist_ok=True)
+    handler = control_plane.directory / "here" / "other.py"
+    handler.write_text(control_plane.handler.read_text().replace("return model,", "return 'elsewhere',"))
+    (control_plane.directory / "here" / "service.py").write_text("def handle(data, context): return [b'served']")
+    control_plane.create_endpoint(name, Image="handler:here/service.py:handle")
+    assert control_plane.invoke(name) == "served"
+    control_plane.delete_endpoint(name)
+    control_plane.create_endpoint(name, Image="handler:here/other.py")
+    assert control_plane.invoke(name) == "elsewhere"
+    control_plane.delete_endpoint(name)
+    server = control_plane.directory / "server.sh"
     server.write_text(f"#!/bin/sh\nexec {SCRIPTED_CONTAINER}\n")
     server.chmod(0o755)
-    plane.create_endpoint(name, Image="command:./server.sh")
-    assert json.loads(plane.invoke(name))["answer"] == "I am a"
-    deployed = plane.sagemaker.describe_endpoint(EndpointName=name)["ProductionVariants"][0]["DeployedImages"]
+    control_plane.create_endpoint(name, Image="command:./server.sh")
+    assert json.loads(control_plane.invoke(name))["answer"] == "I am a"
+    deployed = control_plane.sagemaker.describe_endpoint(EndpointName=name)["ProductionVariants"][0]["DeployedImages"]
     assert [image["SpecifiedImage"] for image in deployed] == ["command:./server.sh"]
-    plane.delete_endpoint(name)
+    control_plane.delete_endpoint(name)
 
 
-def test_the_environment_and_the_mode_are_those_of_the_container(plane: ControlPlane, name: str) -> None:
+def test_the_environment_and_the_mode_are_those_of_the_container(control_plane: ControlPlane, name: str) -> None:
     cues = json.dumps({"invoke": {"environment": True}})
     environment = {"SCRIPT": cues, "MINE": " two\nlines é "}
-    plane.create_endpoint(name, Image=f"command:{SCRIPTED_CONTAINER}", Environment=environment)
-    seen = json.loads(plane.invoke(name))["environment"]
+    control_plane.create_endpoint(name, Image=f"command:{SCRIPTED_CONTAINER}", Environment=environment)
+    seen = json.loads(control_plane.invoke(name))["environment"]
     assert seen["MINE"] == " two\nlines é " and seen["SAGEMAKER_MULTI_MODEL"] == "true"
-    plane.delete_endpoint(name)
+    control_plane.delete_endpoint(name)
 
 
-def test_the_cache_setting_is_that_of_the_model(plane: ControlPlane, name: str) -> None:
-    plane.create_endpoint(name, MultiModelConfig={"ModelCacheSetting": "Disabled"})
-    assert plane.invoke(name) == "I am a"
+def test_the_cache_setting_is_that_of_the_model(control_plane: ControlPlane, name: str) -> None:
+    control_plane.create_endpoint(name, MultiModelConfig={"ModelCacheSetting": "Disabled"})
+    assert control_plane.invoke(name) == "I am a"
 
     def in_memory() -> list[bool]:
-        mine = next(each for each in plane.emulator.states() if each["endpoint_name"] == name)
+        mine = next(each for each in control_plane.emulator.states() if each["endpoint_name"] == name)
         return [model["in_memory"] for model in mine["models"]]
 
     eventually(lambda: in_memory() == [False], 20, "the model is unloaded")
-    plane.delete_endpoint(name)
+    control_plane.delete_endpoint(name)
 
 
-def test_containers_that_are_named_are_called_by_their_names(plane: ControlPlane, name: str) -> None:
-    archive(plane.s3 / "bucket" / "single.tar.gz", {"answer.txt": "I am single"})
-    single = plane.container(Mode="SingleModel", ModelDataUrl="s3://bucket/single.tar.gz", ContainerHostname="one")
-    plane.sagemaker.create_model(
+def test_containers_that_are_named_are_called_by_their_names(control_plane: ControlPlane, name: str) -> None:
+    archive(control_plane.s3 / "bucket" / "single.tar.gz", {"answer.txt": "I am single"})
+    single = control_plane.container(
+        Mode="SingleModel", ModelDataUrl="s3://bucket/single.tar.gz", ContainerHostname="one"
+    )
+    control_plane.sagemaker.create_model(
         ModelName=name,
         ExecutionRoleArn=ROLE,
-        Containers=[single, plane.container(ContainerHostname="two")],
+        Containers=[single, control_plane.container(ContainerHostname="two")],
         InferenceExecutionConfig={"Mode": "Direct"},
     )
-    plane.create_config(name, name)
-    plane.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
-    plane.wait_in_service(name)
-    runtime = plane.emulator.client()
+    control_plane.create_config(name, name)
+    control_plane.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
+    control_plane.wait_in_service(name)
+    runtime = control_plane.emulator.client()
     answer = runtime.invoke_endpoint(EndpointName=name, TargetContainerHostname="one", Body=b"?")["Body"].read()
     assert answer == b"I am single"
-    assert plane.invoke(name, TargetContainerHostname="two") == "I am a"
-    plane.delete_endpoint(name)
+    assert control_plane.invoke(name, TargetContainerHostname="two") == "I am a"
+    control_plane.delete_endpoint(name)
 
 
 # Endpoint configurations
@@ -692,18 +708,20 @@ NO_MULTI_MODEL: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("member", NO_MULTI_MODEL)
 def test_a_multi_model_endpoint_cannot_be_of_another_kind(
-    plane: ControlPlane, standing: str, name: str, member: str
+    control_plane: ControlPlane, standing: str, name: str, member: str
 ) -> None:
     asked = {"EndpointConfigName": name, "ProductionVariants": [variant_of(standing)], **NO_MULTI_MODEL[member]}
-    message = invalid(plane.sagemaker.create_endpoint_config, **asked)
+    message = invalid(control_plane.sagemaker.create_endpoint_config, **asked)
     assert message == f"MultiModel mode is not supported when specifying {member}."
 
 
-def test_a_pipeline_cannot_be_serverless(plane: ControlPlane, name: str) -> None:
-    single = plane.container(Mode="SingleModel", ModelDataUrl="s3://bucket/models/a.tar.gz")
-    plane.sagemaker.create_model(ModelName=name, ExecutionRoleArn=ROLE, Containers=[single, single])
+def test_a_pipeline_cannot_be_serverless(control_plane: ControlPlane, name: str) -> None:
+    single = control_plane.container(Mode="SingleModel", ModelDataUrl="s3://bucket/models/a.tar.gz")
+    control_plane.sagemaker.create_model(ModelName=name, ExecutionRoleArn=ROLE, Containers=[single, single])
     variant = {"VariantName": "V", "ModelName": name, "ServerlessConfig": {"MemorySizeInMB": 1024, "MaxConcurrency": 1}}
-    message = invalid(plane.sagemaker.create_endpoint_config, EndpointConfigName=name, ProductionVariants=[variant])
+    message = invalid(
+        control_plane.sagemaker.create_endpoint_config, EndpointConfigName=name, ProductionVariants=[variant]
+    )
     assert message == "Models with multiple containers are not supported when specifying ServerlessConfig."
 
 
@@ -727,27 +745,31 @@ def test_a_pipeline_cannot_be_serverless(plane: ControlPlane, name: str) -> None
     ids=["serverless", "scaling", "routing", "no model"],
 )
 def test_a_variant_that_is_not_emulated_is_refused_with_what_to_do(
-    plane: ControlPlane, name: str, variant: dict[str, Any], words: str
+    control_plane: ControlPlane, name: str, variant: dict[str, Any], words: str
 ) -> None:
-    plane.create_model(name, Mode="SingleModel", ModelDataUrl="s3://bucket/models/a.tar.gz")
+    control_plane.create_model(name, Mode="SingleModel", ModelDataUrl="s3://bucket/models/a.tar.gz")
     asked = {key: value for key, value in variant_of(name, **variant).items() if value is not None}
-    message = invalid(plane.sagemaker.create_endpoint_config, EndpointConfigName=name, ProductionVariants=[asked])
+    message = invalid(
+        control_plane.sagemaker.create_endpoint_config, EndpointConfigName=name, ProductionVariants=[asked]
+    )
     assert words in message
 
 
-def test_two_variants_of_one_name_are_refused(plane: ControlPlane, standing: str, name: str) -> None:
+def test_two_variants_of_one_name_are_refused(control_plane: ControlPlane, standing: str, name: str) -> None:
     variants = [variant_of(standing), variant_of(standing)]
-    message = invalid(plane.sagemaker.create_endpoint_config, EndpointConfigName=name, ProductionVariants=variants)
+    message = invalid(
+        control_plane.sagemaker.create_endpoint_config, EndpointConfigName=name, ProductionVariants=variants
+    )
     assert message == 'The variant name "V" was non-unique within the request.'
 
 
 # Endpoints
 
 
-def test_a_variant_that_the_endpoint_has_not_cannot_be_changed(plane: ControlPlane, standing: str) -> None:
+def test_a_variant_that_the_endpoint_has_not_cannot_be_changed(control_plane: ControlPlane, standing: str) -> None:
     def refused(*names: str) -> str:
         return invalid(
-            plane.sagemaker.update_endpoint_weights_and_capacities,
+            control_plane.sagemaker.update_endpoint_weights_and_capacities,
             EndpointName=standing,
             DesiredWeightsAndCapacities=[{"VariantName": name, "DesiredWeight": 1.0} for name in names],
         )
@@ -768,25 +790,25 @@ def test_a_variant_that_the_endpoint_has_not_cannot_be_changed(plane: ControlPla
     ids=["no instance", "serverless", "no float of 32 bits"],
 )
 def test_a_change_that_cannot_be_is_refused_and_changes_nothing(
-    plane: ControlPlane, standing: str, change: dict[str, Any], words: str
+    control_plane: ControlPlane, standing: str, change: dict[str, Any], words: str
 ) -> None:
-    before = plane.sagemaker.describe_endpoint(EndpointName=standing)
+    before = control_plane.sagemaker.describe_endpoint(EndpointName=standing)
     message = invalid(
-        plane.sagemaker.update_endpoint_weights_and_capacities,
+        control_plane.sagemaker.update_endpoint_weights_and_capacities,
         EndpointName=standing,
         DesiredWeightsAndCapacities=[{"VariantName": "V", **change}],
     )
     assert words in message
-    after = plane.sagemaker.describe_endpoint(EndpointName=standing)
+    after = control_plane.sagemaker.describe_endpoint(EndpointName=standing)
     assert {**after, "ResponseMetadata": None} == {**before, "ResponseMetadata": None}
-    assert plane.invoke(standing) == "I am a"
+    assert control_plane.invoke(standing) == "I am a"
 
 
-def test_an_endpoint_that_is_being_changed_cannot_be_changed_again(plane: ControlPlane, name: str) -> None:
-    sagemaker, arn = plane.sagemaker, f"{ARN}:endpoint/{name}"
+def test_an_endpoint_that_is_being_changed_cannot_be_changed_again(control_plane: ControlPlane, name: str) -> None:
+    sagemaker, arn = control_plane.sagemaker, f"{ARN}:endpoint/{name}"
     cues = json.dumps({"start": {"listen": 1.0}})
-    plane.create_model(name, Image=f"command:{SCRIPTED_CONTAINER}", Environment={"SCRIPT": cues})
-    plane.create_config(name, name)
+    control_plane.create_model(name, Image=f"command:{SCRIPTED_CONTAINER}", Environment={"SCRIPT": cues})
+    control_plane.create_config(name, name)
     sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
 
     def all_refused() -> bool:
@@ -804,21 +826,21 @@ def test_an_endpoint_that_is_being_changed_cannot_be_changed_again(plane: Contro
 
     assert sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] == "Creating"
     assert all_refused()
-    plane.wait_in_service(name)
+    control_plane.wait_in_service(name)
     sagemaker.update_endpoint(EndpointName=name, EndpointConfigName=name)
     assert sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] == "Updating"
     assert all_refused()
-    plane.wait_in_service(name)
-    plane.delete_endpoint(name)
+    control_plane.wait_in_service(name)
+    control_plane.delete_endpoint(name)
 
 
 def test_an_endpoint_that_cannot_be_had_is_failed_with_the_reason_and_can_be_deleted(
-    plane: ControlPlane, name: str
+    control_plane: ControlPlane, name: str
 ) -> None:
-    sagemaker = plane.sagemaker
+    sagemaker = control_plane.sagemaker
     cues = json.dumps({"start": {"exit": 3, "lines": ["it is broken"]}})
-    plane.create_model(name, Image=f"command:{SCRIPTED_CONTAINER}", Environment={"SCRIPT": cues})
-    plane.create_config(name, name)
+    control_plane.create_model(name, Image=f"command:{SCRIPTED_CONTAINER}", Environment={"SCRIPT": cues})
+    control_plane.create_config(name, name)
     sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
 
     def failed() -> Any:
@@ -829,30 +851,30 @@ def test_an_endpoint_that_cannot_be_had_is_failed_with_the_reason_and_can_be_del
     assert "it is broken" in described["FailureReason"] and "ProductionVariants" not in described
     words = f'Cannot update failed endpoint "{ARN}:endpoint/{name}".'
     assert invalid(sagemaker.update_endpoint, EndpointName=name, EndpointConfigName=name) == words
-    plane.delete_endpoint(name)
+    control_plane.delete_endpoint(name)
 
 
 def test_what_was_created_is_there_after_a_restart(tmp_path: Path) -> None:
-    plane = ControlPlane(tmp_path)
+    control_plane = ControlPlane(tmp_path)
     try:
-        arn = plane.create_endpoint("Lasting")
-        plane.sagemaker.add_tags(ResourceArn=arn, Tags=as_tags({"a": "b"}))
-        before = plane.sagemaker.describe_endpoint(EndpointName="Lasting")
-        assert plane.emulator.stop() == 0
-        plane.start()
-        eventually(plane.endpoints, 10, "the endpoint is there")
-        after = plane.wait_in_service("Lasting")
+        arn = control_plane.create_endpoint("Lasting")
+        control_plane.sagemaker.add_tags(ResourceArn=arn, Tags=as_tags({"a": "b"}))
+        before = control_plane.sagemaker.describe_endpoint(EndpointName="Lasting")
+        assert control_plane.emulator.stop() == 0
+        control_plane.start()
+        eventually(control_plane.endpoints, 10, "the endpoint is there")
+        after = control_plane.wait_in_service("Lasting")
         assert after["CreationTime"] == before["CreationTime"]
         assert after["ProductionVariants"] == before["ProductionVariants"]
-        assert tags_of(plane, arn) == {"a": "b"}
-        assert plane.invoke("Lasting") == "I am a"
+        assert tags_of(control_plane, arn) == {"a": "b"}
+        assert control_plane.invoke("Lasting") == "I am a"
     finally:
-        plane.emulator.stop()
+        control_plane.emulator.stop()
 
 
-def test_there_is_a_quota_of_instances(plane: ControlPlane, standing: str, name: str) -> None:
-    sagemaker = plane.sagemaker
-    plane.create_config(name, standing, InitialInstanceCount=2**31 - 1)
+def test_there_is_a_quota_of_instances(control_plane: ControlPlane, standing: str, name: str) -> None:
+    sagemaker = control_plane.sagemaker
+    control_plane.create_config(name, standing, InitialInstanceCount=2**31 - 1)
     with pytest.raises(ClientError, match=r"utilization of \d+ Instances and a request delta of 2147483647") as caught:
         sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
     assert caught.value.response["Error"]["Code"] == "ResourceLimitExceeded"
@@ -864,4 +886,4 @@ def test_there_is_a_quota_of_instances(plane: ControlPlane, standing: str, name:
             DesiredWeightsAndCapacities=[{"VariantName": "V", "DesiredInstanceCount": 21}],
         )
     assert sagemaker.describe_endpoint(EndpointName=standing)["EndpointStatus"] == "InService"
-    assert len(plane.emulator.states()[0]["variants"][0]["instances"]) == 1
+    assert len(control_plane.emulator.states()[0]["variants"][0]["instances"]) == 1

@@ -49,16 +49,16 @@ CHANGES, READS, DELETIONS = ("Create", "Update", "Add"), ("Describe", "List"), (
 
 
 @pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    plane = ControlPlane(tmp_path_factory.mktemp("shapes"))
-    yield plane
-    plane.emulator.stop()
-    assert "inside the emulator" not in plane.emulator.log
+def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    control_plane = ControlPlane(tmp_path_factory.mktemp("shapes"))
+    yield control_plane
+    control_plane.emulator.stop()
+    assert "inside the emulator" not in control_plane.emulator.log
 
 
 @pytest.fixture(scope="module")
-def client(plane: ControlPlane) -> Iterator[RawClient]:
-    client = RawClient(plane.emulator.url)
+def client(control_plane: ControlPlane) -> Iterator[RawClient]:
+    client = RawClient(control_plane.emulator.url)
     yield client
     client.close()
 
@@ -234,8 +234,8 @@ def test_what_is_no_operation_is_said_to_be_none(client: RawClient, name: str, w
 
 
 @pytest.mark.parametrize("target", [None, "", "CreateModel", "DynamoDB_20120810.ListTables"])
-def test_a_call_to_no_service_that_is_here_is_a_clients_error(plane: ControlPlane, target: str | None) -> None:
-    client = RawClient(plane.emulator.url)
+def test_a_call_to_no_service_that_is_here_is_a_clients_error(control_plane: ControlPlane, target: str | None) -> None:
+    client = RawClient(control_plane.emulator.url)
     status, _, _ = client.post(target, b"{}")
     client.close()
     assert 400 <= status < 500

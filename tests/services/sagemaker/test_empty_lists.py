@@ -24,9 +24,9 @@ EXPLAINER = {
 
 def called(directory: Path, operation: str, **asked: Any) -> tuple[int, dict[str, Any]]:
     async def call() -> tuple[int, dict[str, Any]]:
-        plane = DirectControlPlane(directory)
-        answer = await plane.call(operation, **asked)
-        await plane.close()
+        control_plane = DirectControlPlane(directory)
+        answer = await control_plane.call(operation, **asked)
+        await control_plane.close()
         return answer
 
     return asyncio.run(call())
@@ -54,16 +54,16 @@ def test_the_lists_of_an_endpoint_are_asked_for_with_arguments(tmp_path: Path) -
 def test_an_explainer_is_kept_and_told(tmp_path: Path, containers: FakeContainers) -> None:
     async def scenario() -> None:
         async with containers.serving():
-            plane = DirectControlPlane(tmp_path)
-            await plane.configure("explained")
+            control_plane = DirectControlPlane(tmp_path)
+            await control_plane.configure("explained")
             variant = {"VariantName": "A", "ModelName": "explained", "InstanceType": "ml.m5.large"}
             variants = [{**variant, "InitialInstanceCount": 1}]
             config = {"EndpointConfigName": "with", "ProductionVariants": variants, "ExplainerConfig": EXPLAINER}
-            assert (await plane.call("CreateEndpointConfig", **config))[0] == 200
-            await plane.call("CreateEndpoint", EndpointName="e", EndpointConfigName="with")
+            assert (await control_plane.call("CreateEndpointConfig", **config))[0] == 200
+            await control_plane.call("CreateEndpoint", EndpointName="e", EndpointConfigName="with")
             for asked in ({"operation": "DescribeEndpointConfig", "EndpointConfigName": "with"},
                           {"operation": "DescribeEndpoint", "EndpointName": "e"}):  # fmt: skip
-                assert (await plane.call(**asked))[1]["ExplainerConfig"] == EXPLAINER
-            await plane.close()
+                assert (await control_plane.call(**asked))[1]["ExplainerConfig"] == EXPLAINER
+            await control_plane.close()
 
     asyncio.run(scenario())

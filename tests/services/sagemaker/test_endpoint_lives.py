@@ -17,9 +17,9 @@ from emulator.timeouts import in_time
 from tests.support.fake_containers import DirectControlPlane, FakeContainers
 
 
-async def eventually(endpoint: str, plane: DirectControlPlane, status: str) -> None:
+async def eventually(endpoint: str, control_plane: DirectControlPlane, status: str) -> None:
     async def look() -> None:
-        while not (await plane.status(endpoint)).startswith(status):
+        while not (await control_plane.status(endpoint)).startswith(status):
             await asyncio.sleep(0.001)
 
     await in_time(look(), 20)
@@ -35,26 +35,26 @@ def test_an_endpoint_whose_container_keeps_dying_can_be_deleted_at_any_moment(
         await asyncio.sleep(0.01 if number % 5 == 0 else rng.uniform(0, 0.004))
 
     async def scenario() -> None:
-        plane = DirectControlPlane(tmp_path, restart_seconds=0.001)
+        control_plane = DirectControlPlane(tmp_path, restart_seconds=0.001)
         containers.life = short
         async with containers.serving():
-            await plane.configure("c")
+            await control_plane.configure("c")
             for _ in range(3):
                 names = [f"e{n}" for n in range(15)]
                 for name in names:
-                    await plane.call("CreateEndpoint", EndpointName=name, EndpointConfigName="c")
+                    await control_plane.call("CreateEndpoint", EndpointName=name, EndpointConfigName="c")
                 await asyncio.sleep(rng.uniform(0.005, 0.03))
                 while names:
                     refused = []
                     for name in names:
-                        status, _ = await plane.call("DeleteEndpoint", EndpointName=name)
+                        status, _ = await control_plane.call("DeleteEndpoint", EndpointName=name)
                         if status != 200:  # it is Creating
                             refused.append(name)
                     names = refused
                     await asyncio.sleep(0.001)
                 for n in range(15):
-                    await eventually(f"e{n}", plane, "Could not find")
-            await plane.close()
+                    await eventually(f"e{n}", control_plane, "Could not find")
+            await control_plane.close()
         assert containers.running == 0
 
     asyncio.run(scenario())
@@ -82,10 +82,10 @@ def test_control_plane_calls_of_any_kind_at_any_moment_are_answered_and_never_a_
             ("UpdateEndpointWeightsAndCapacities", {"EndpointName": name, "DesiredWeightsAndCapacities": weights}),
         ]
 
-    async def caller(plane: DirectControlPlane) -> None:
+    async def caller(control_plane: DirectControlPlane) -> None:
         for _ in range(70):
             operation, asked = rng.choice(calls(rng.choice("abc")))
-            status, told = await plane.call(operation, **asked)
+            status, told = await control_plane.call(operation, **asked)
             outcomes[operation, status] += 1
             if status >= 500:
                 faults.append(told)
@@ -93,17 +93,17 @@ def test_control_plane_calls_of_any_kind_at_any_moment_are_answered_and_never_a_
                 await asyncio.sleep(rng.uniform(0, 0.003))
 
     async def scenario() -> None:
-        plane = DirectControlPlane(tmp_path, restart_seconds=0.001)
+        control_plane = DirectControlPlane(tmp_path, restart_seconds=0.001)
         containers.life = life
         async with containers.serving():
-            await plane.configure("c")
-            await asyncio.gather(*(caller(plane) for _ in range(12)))
+            await control_plane.configure("c")
+            await asyncio.gather(*(caller(control_plane) for _ in range(12)))
             for name in "abc":  # and each can still be deleted
-                while not (await plane.status(name)).startswith("Could not find"):
-                    await plane.call("DeleteEndpoint", EndpointName=name)
+                while not (await control_plane.status(name)).startswith("Could not find"):
+                    await control_plane.call("DeleteEndpoint", EndpointName=name)
                     await asyncio.sleep(0.001)
-            assert await plane.call("ListEndpoints") == (200, {"Endpoints": []})
-            await plane.close()
+            assert await control_plane.call("ListEndpoints") == (200, {"Endpoints": []})
+            await control_plane.close()
         assert containers.running == 0
 
     with caplog.at_level(logging.ERROR):
@@ -143,23 +143,23 @@ def test_an_instance_whose_processes_pass_its_memory_says_so_once_each_time(
         if isinstance(event, MemoryExceeded):
             told.append(event)
 
-    async def observed(plane: DirectControlPlane, times: int) -> None:
+    async def observed(control_plane: DirectControlPlane, times: int) -> None:
         seen = containers.asked + times
         while containers.asked < seen:
             await asyncio.sleep(0.001)
 
     async def scenario() -> None:
-        plane = DirectControlPlane(tmp_path, observe_seconds=0.001)
-        plane.events.subscribe(listen)
+        control_plane = DirectControlPlane(tmp_path, observe_seconds=0.001)
+        control_plane.events.subscribe(listen)
         async with containers.serving():
-            await plane.configure("c")
-            await plane.call("CreateEndpoint", EndpointName="e", EndpointConfigName="c")
-            await eventually("e", plane, "InService")
+            await control_plane.configure("c")
+            await control_plane.call("CreateEndpoint", EndpointName="e", EndpointConfigName="c")
+            await eventually("e", control_plane, "InService")
             for memory, count in ((2**32, 0), (2**32 + 1, 1), (2**33, 1), (2**31, 1), (2**33, 2)):
                 containers.memory = memory
-                await observed(plane, 3)
+                await observed(control_plane, 3)
                 assert len(told) == count
-            await plane.close()
+            await control_plane.close()
         assert (told[0].used_bytes, told[0].memory_bytes) == (2**32 + 1, 2**32)
 
     asyncio.run(in_time(scenario(), 60))
@@ -169,7 +169,7 @@ def test_a_container_that_cannot_be_stopped_or_started_once_is_replaced_and_dele
     containers: FakeContainers, tmp_path: Path
 ) -> None:
     async def scenario() -> None:
-        plane = DirectControlPlane(tmp_path, restart_seconds=0.001)
+        control_plane = DirectControlPlane(tmp_path, restart_seconds=0.001)
         death = asyncio.Event()
 
         async def life(number: int) -> None:
@@ -177,19 +177,19 @@ def test_a_container_that_cannot_be_stopped_or_started_once_is_replaced_and_dele
 
         containers.life = life
         async with containers.serving():
-            await plane.configure("c")
-            await plane.call("CreateEndpoint", EndpointName="e", EndpointConfigName="c")
-            await eventually("e", plane, "InService")
+            await control_plane.configure("c")
+            await control_plane.call("CreateEndpoint", EndpointName="e", EndpointConfigName="c")
+            await eventually("e", control_plane, "InService")
             containers.failing = ["stop", "start"]
             death.set()
-            endpoint = plane.endpoints.get("e")
+            endpoint = control_plane.endpoints.get("e")
             assert endpoint is not None
             while containers.failing or not endpoint.variants[0].instances[0].healthy:
                 await asyncio.sleep(0.001)
             containers.failing = ["stop"]
-            assert (await plane.call("DeleteEndpoint", EndpointName="e"))[0] == 200
-            await eventually("e", plane, "Could not find")
-            await plane.close()
+            assert (await control_plane.call("DeleteEndpoint", EndpointName="e"))[0] == 200
+            await eventually("e", control_plane, "Could not find")
+            await control_plane.close()
         assert containers.running == 0 and not containers.failing
 
     asyncio.run(in_time(scenario(), 60))

@@ -58,34 +58,36 @@ def start(directory: Path, requests: StartRequests, scenario: Scenario) -> None:
     """A control plane that is started with these requests. Nothing is hosted but what ``scenario`` starts."""
 
     async def run() -> None:
-        plane = DirectControlPlane(directory)
-        found = await endpoints_at_start.create(plane.plane, requests, directory / "s3", directory / "state")
+        control_plane = DirectControlPlane(directory)
+        found = await endpoints_at_start.create(
+            control_plane.control_plane, requests, directory / "s3", directory / "state"
+        )
         for definition, _ in found:
-            plane.endpoints.add(definition)
-        await scenario(plane, found)
-        await plane.close()
+            control_plane.endpoints.add(definition)
+        await scenario(control_plane, found)
+        await control_plane.close()
 
     asyncio.run(run())
 
 
 def test_what_a_file_says_is_described(tmp_path: Path) -> None:
-    async def scenario(plane: DirectControlPlane, _: Any) -> None:
-        _, model = await plane.call("DescribeModel", ModelName="m")
+    async def scenario(control_plane: DirectControlPlane, _: Any) -> None:
+        _, model = await control_plane.call("DescribeModel", ModelName="m")
         for name in ("ExecutionRoleArn", "VpcConfig", "EnableNetworkIsolation"):
             assert model[name] == MODEL[name]
         assert model["Containers"] == [{**MODEL["Containers"][0], "ModelDataUrl": "s3://bucket/"}]
-        _, config = await plane.call("DescribeEndpointConfig", EndpointConfigName="c")
+        _, config = await control_plane.call("DescribeEndpointConfig", EndpointConfigName="c")
         assert (config["KmsKeyId"], config["ProductionVariants"]) == ("key", CONFIG["ProductionVariants"])
-        _, endpoint = await plane.call("DescribeEndpoint", EndpointName="e")
+        _, endpoint = await control_plane.call("DescribeEndpoint", EndpointName="e")
         assert endpoint["EndpointConfigName"] == "c"
 
     start(tmp_path, requests_of(tmp_path), scenario)
 
 
 def test_the_tags_of_a_file_are_listed(tmp_path: Path) -> None:
-    async def scenario(plane: DirectControlPlane, _: Any) -> None:
+    async def scenario(control_plane: DirectControlPlane, _: Any) -> None:
         for resource, request in (("model/m", MODEL), ("endpoint-config/c", CONFIG), ("endpoint/e", ENDPOINT)):
-            _, answer = await plane.call("ListTags", ResourceArn=f"{ARN}:{resource}")
+            _, answer = await control_plane.call("ListTags", ResourceArn=f"{ARN}:{resource}")
             assert answer["Tags"] == request["Tags"]
 
     start(tmp_path, requests_of(tmp_path), scenario)
@@ -95,8 +97,8 @@ def test_model_data_that_is_in_no_bucket_is_described_by_its_file_url(tmp_path: 
     elsewhere = tmp_path / "ä b"
     elsewhere.mkdir()
 
-    async def scenario(plane: DirectControlPlane, found: list[tuple[EndpointDefinition, str]]) -> None:
-        _, model = await plane.call("DescribeModel", ModelName="m")
+    async def scenario(control_plane: DirectControlPlane, found: list[tuple[EndpointDefinition, str]]) -> None:
+        _, model = await control_plane.call("DescribeModel", ModelName="m")
         assert model["Containers"][0]["ModelDataUrl"] == f"{tmp_path.as_uri()}/%C3%A4%20b/"
         assert found[0][0].variants[0].model.containers[0].model_data == elsewhere
 
@@ -104,7 +106,7 @@ def test_model_data_that_is_in_no_bucket_is_described_by_its_file_url(tmp_path: 
 
 
 def test_a_url_of_s3_is_of_real_s3_although_a_bucket_of_that_name_is_here(tmp_path: Path) -> None:
-    async def scenario(plane: DirectControlPlane, found: list[tuple[EndpointDefinition, str]]) -> None:
+    async def scenario(control_plane: DirectControlPlane, found: list[tuple[EndpointDefinition, str]]) -> None:
         assert found[0][0].variants[0].model.containers[0].model_data == S3Url("bucket", "models/")
 
     start(tmp_path, requests_of(tmp_path, ModelDataUrl="s3://bucket/models/"), scenario)
@@ -117,11 +119,11 @@ def test_local_settings_hold_for_every_endpoint_of_the_configuration(tmp_path: P
         requests.models, requests.endpoint_configs, requests.endpoints, tmp_path, reload=True, instances=local
     )
 
-    async def scenario(plane: DirectControlPlane, _: Any) -> None:
-        status, answer = await plane.call("CreateEndpoint", EndpointName="another", EndpointConfigName="c")
+    async def scenario(control_plane: DirectControlPlane, _: Any) -> None:
+        status, answer = await control_plane.call("CreateEndpoint", EndpointName="another", EndpointConfigName="c")
         assert status == 200, answer
         for name in ("e", "another"):
-            endpoint = plane.endpoints.get(name)
+            endpoint = control_plane.endpoints.get(name)
             assert endpoint is not None
             [variant] = endpoint.definition.variants
             has = variant.resources
@@ -137,7 +139,7 @@ def test_an_endpoint_that_has_become_impossible_says_why_and_takes_no_other_with
     requests = requests_of(tmp_path, Image="handler:handler.py")
     handler.unlink()
 
-    async def scenario(plane: DirectControlPlane, found: list[tuple[EndpointDefinition, str]]) -> None:
+    async def scenario(control_plane: DirectControlPlane, found: list[tuple[EndpointDefinition, str]]) -> None:
         [(definition, impossible)] = found
         assert not definition.variants and "There is no handler file" in impossible
 
@@ -145,22 +147,22 @@ def test_an_endpoint_that_has_become_impossible_says_why_and_takes_no_other_with
 
 
 def test_what_a_file_creates_is_not_kept(tmp_path: Path) -> None:
-    async def scenario(plane: DirectControlPlane, _: Any) -> None:
-        assert (await plane.call("ListModels"))[1]["Models"]
+    async def scenario(control_plane: DirectControlPlane, _: Any) -> None:
+        assert (await control_plane.call("ListModels"))[1]["Models"]
 
     start(tmp_path, requests_of(tmp_path), scenario)
 
-    async def after(plane: DirectControlPlane, _: Any) -> None:
+    async def after(control_plane: DirectControlPlane, _: Any) -> None:
         for kind in ("Models", "EndpointConfigs", "Endpoints"):
-            assert await plane.call(f"List{kind}") == (200, {kind: []})
+            assert await control_plane.call(f"List{kind}") == (200, {kind: []})
 
     start(tmp_path, StartRequests(), after)
 
 
 def test_the_name_of_an_endpoint_that_is_kept_is_refused(tmp_path: Path) -> None:
-    async def create(plane: DirectControlPlane, _: Any) -> None:
-        await plane.configure("e")
-        assert (await plane.call("CreateEndpoint", EndpointName="E", EndpointConfigName="e"))[0] == 200
+    async def create(control_plane: DirectControlPlane, _: Any) -> None:
+        await control_plane.configure("e")
+        assert (await control_plane.call("CreateEndpoint", EndpointName="E", EndpointConfigName="e"))[0] == 200
 
     requests = requests_of(tmp_path)
     start(tmp_path, StartRequests(), create)

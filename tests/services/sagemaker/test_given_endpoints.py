@@ -137,11 +137,11 @@ def test_a_given_endpoint_can_be_changed_tagged_and_deleted_and_is_as_given_afte
 
 
 def test_a_name_that_was_created_through_the_api_cannot_be_given(start: Start, tmp_path: Path) -> None:
-    plane = ControlPlane(tmp_path)
+    control_plane = ControlPlane(tmp_path)
     try:
-        plane.create_endpoint("local")
+        control_plane.create_endpoint("local")
     finally:
-        assert plane.emulator.stop() == 0
+        assert control_plane.emulator.stop() == 0
     # The later --state-dir counts.
     state = str(tmp_path / "state")
     same = ("--models", str(tmp_path / "s3" / "bucket"), "--state-dir", state)
@@ -162,21 +162,21 @@ def test_a_name_that_was_created_through_the_api_cannot_be_given(start: Start, t
 def test_a_model_that_was_created_through_the_api_outlives_a_given_one_of_its_name(
     start: Start, tmp_path: Path
 ) -> None:
-    plane = ControlPlane(tmp_path)
+    control_plane = ControlPlane(tmp_path)
     try:
-        plane.create_model("local", Environment={"MINE": "1"})
-        assert plane.emulator.stop() == 0
+        control_plane.create_model("local", Environment={"MINE": "1"})
+        assert control_plane.emulator.stop() == 0
         same = ("--models", str(tmp_path / "s3" / "bucket"), "--state-dir", str(tmp_path / "state"))
         given = start(*same).wait_in_service()
         sagemaker = given.client_of("sagemaker")
         assert "MINE" not in sagemaker.describe_model(ModelName="local")["PrimaryContainer"].get("Environment", {})
         sagemaker.delete_model(ModelName="local")
         assert given.stop() == 0
-        plane.start()
-        model = plane.sagemaker.describe_model(ModelName="local")
+        control_plane.start()
+        model = control_plane.sagemaker.describe_model(ModelName="local")
         assert model["PrimaryContainer"]["Environment"] == {"MINE": "1"}
     finally:
-        plane.emulator.stop()
+        control_plane.emulator.stop()
 
 
 @pytest.mark.parametrize("option", [("--models", "."), ("--memory", "1GiB"), ("--endpoint-name", "x"), ("--no-cache",)])

@@ -97,8 +97,10 @@ def test_they_are_read_where_the_model_says(
     async def scenario() -> list[str]:
         told: list[str] = []
         async with containers.serving():
-            plane = DirectControlPlane(tmp_path)
-            plane.events.subscribe(lambda event, _: told.append(event.text) if isinstance(event, Warned) else None)
+            control_plane = DirectControlPlane(tmp_path)
+            control_plane.events.subscribe(
+                lambda event, _: told.append(event.text) if isinstance(event, Warned) else None
+            )
             container = {"Image": "command:true", "Mode": "MultiModel", "ModelDataUrl": "s3://bucket/"}
             if config is not None:
                 container["ContainerMetricsConfig"] = config  # type: ignore[assignment]
@@ -109,15 +111,15 @@ def test_they_are_read_where_the_model_says(
                 ("CreateEndpointConfig", {"EndpointConfigName": "c", "ProductionVariants": [variant], **metrics}),
                 ("CreateEndpoint", {"EndpointName": "e", "EndpointConfigName": "c"}),
             ):
-                status, answer = await plane.call(operation, **asked)
+                status, answer = await control_plane.call(operation, **asked)
                 assert status == 200, answer
-            while await plane.status("e") == "Creating":
+            while await control_plane.status("e") == "Creating":
                 await asyncio.sleep(0.01)
             for _ in range(50):
                 await asyncio.sleep(0.01)
                 if told:
                     break
-            await plane.close()
+            await control_plane.close()
         return told
 
     told = asyncio.run(scenario())
@@ -126,12 +128,14 @@ def test_they_are_read_where_the_model_says(
 
 def test_only_the_api_s_frequencies_are_taken(tmp_path: Path) -> None:
     async def scenario() -> tuple[int, dict[str, Any]]:
-        plane = DirectControlPlane(tmp_path)
+        control_plane = DirectControlPlane(tmp_path)
         endpoint = {"MetricsEndpointPath": "/metrics", "MetricPublishFrequencyInSeconds": 20}
         container = {"Image": "command:true", "ContainerMetricsConfig": {"MetricsEndpoints": [endpoint]}}
         role = "arn:aws:iam::123456789012:role/tests"
-        answer = await plane.call("CreateModel", ModelName="m", ExecutionRoleArn=role, PrimaryContainer=container)
-        await plane.close()
+        answer = await control_plane.call(
+            "CreateModel", ModelName="m", ExecutionRoleArn=role, PrimaryContainer=container
+        )
+        await control_plane.close()
         return answer
 
     status, answer = asyncio.run(scenario())

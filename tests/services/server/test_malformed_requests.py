@@ -149,20 +149,20 @@ SERVED: dict[str, bytes] = {
 
 
 @pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """Nothing that is sent to it brings more than an answer: it serves on, and has nothing to say of failures."""
-    plane = ControlPlane(tmp_path_factory.mktemp("malformed"))
-    yield plane
-    with urllib.request.urlopen(f"{plane.emulator.url}/_localmme/health", timeout=10) as health:
+    control_plane = ControlPlane(tmp_path_factory.mktemp("malformed"))
+    yield control_plane
+    with urllib.request.urlopen(f"{control_plane.emulator.url}/_localmme/health", timeout=10) as health:
         assert health.status == 200
-    plane.emulator.stop()
+    control_plane.emulator.stop()
     # Said of a Host that is not the emulator's, once for each.
-    assert [line for line in plane.emulator.errors if not line.startswith("Refused a request: ")] == []
+    assert [line for line in control_plane.emulator.errors if not line.startswith("Refused a request: ")] == []
 
 
-def talk(plane: ControlPlane, data: bytes) -> tuple[int, dict[str, str], bytes]:
+def talk(control_plane: ControlPlane, data: bytes) -> tuple[int, dict[str, str], bytes]:
     """The status, headers and body of the first answer."""
-    host, port = plane.emulator.url.removeprefix("http://").split(":")
+    host, port = control_plane.emulator.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=20) as caller:
         caller.sendall(data)
         caller.shutdown(socket.SHUT_WR)
@@ -203,8 +203,10 @@ def check_form(service: str, headers: dict[str, str], body: bytes) -> str:
 
 @pytest.mark.parametrize("what", HEADERS)
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_head_that_is_not_http_is_refused_by_its_service(plane: ControlPlane, service: str, what: str) -> None:
-    status, headers, body = talk(plane, head_of(service, HEADERS[what]) + b"hello")
+def test_a_head_that_is_not_http_is_refused_by_its_service(
+    control_plane: ControlPlane, service: str, what: str
+) -> None:
+    status, headers, body = talk(control_plane, head_of(service, HEADERS[what]) + b"hello")
     assert (status, headers["connection"]) == (400, "close")
     code = check_form(service.partition(",")[0], headers, body)
     assert code in ("", "RequestHeaderSectionTooLarge" if what.startswith("too ") else "BadRequest")
@@ -212,9 +214,11 @@ def test_a_head_that_is_not_http_is_refused_by_its_service(plane: ControlPlane, 
 
 @pytest.mark.parametrize("what", BODIES)
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_body_that_breaks_off_is_refused_by_its_service(plane: ControlPlane, service: str, what: str) -> None:
+def test_a_body_that_breaks_off_is_refused_by_its_service(control_plane: ControlPlane, service: str, what: str) -> None:
     method = "PUT" if service == "s3" else "POST"
-    status, headers, body = talk(plane, head_of(service, "Transfer-Encoding: chunked", method=method) + BODIES[what])
+    status, headers, body = talk(
+        control_plane, head_of(service, "Transfer-Encoding: chunked", method=method) + BODIES[what]
+    )
     assert status == 400
     code = check_form(service.partition(",")[0], headers, body)
     codes = {
@@ -228,19 +232,19 @@ def test_a_body_that_breaks_off_is_refused_by_its_service(plane: ControlPlane, s
 
 
 @pytest.mark.parametrize("what", OTHERS)
-def test_what_is_for_no_service_is_refused_in_plain_text(plane: ControlPlane, what: str) -> None:
-    status, headers, body = talk(plane, OTHERS[what])
+def test_what_is_for_no_service_is_refused_in_plain_text(control_plane: ControlPlane, what: str) -> None:
+    status, headers, body = talk(control_plane, OTHERS[what])
     assert (status, headers["connection"]) == (400, "close")
     check_form("plain", headers, body)
     assert body.endswith(b".\n")
 
 
 @pytest.mark.parametrize("what", SERVED)
-def test_what_is_hardly_http_is_served(plane: ControlPlane, what: str) -> None:
-    assert talk(plane, SERVED[what])[0] in (400, 403, 404, 405, 501)
+def test_what_is_hardly_http_is_served(control_plane: ControlPlane, what: str) -> None:
+    assert talk(control_plane, SERVED[what])[0] in (400, 403, 404, 405, 501)
 
 
-def test_requests_with_bytes_changed_are_answered(plane: ControlPlane) -> None:
+def test_requests_with_bytes_changed_are_answered(control_plane: ControlPlane) -> None:
     """What they become is anything from the same request to nonsense: but never a failure of the emulator."""
     random_ = random.Random(0)
     for _ in range(150):
@@ -248,4 +252,4 @@ def test_requests_with_bytes_changed_are_answered(plane: ControlPlane) -> None:
         data = bytearray(head_of(service, "Content-Length: 2") + b"{}")
         for _ in range(random_.randint(1, 4)):
             data[random_.randrange(len(data))] = random_.choice(b"\x00\t\r\n :;,/%?&=\x7f\xff0AZaz")
-        assert talk(plane, bytes(data))[0] in (200, 400, 403, 404, 405, 501), data
+        assert talk(control_plane, bytes(data))[0] in (200, 400, 403, 404, 405, 501), data

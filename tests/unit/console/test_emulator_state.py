@@ -24,28 +24,28 @@ class Counted:
     """A control plane with one endpoint, E, and what the page says of it."""
 
     def __init__(self, directory: Path) -> None:
-        self.plane = DirectControlPlane(directory)
+        self.control_plane = DirectControlPlane(directory)
         self.counts = CountsByEndpoint(time.time)
-        self.counts.listen_to(self.plane.events)
+        self.counts.listen_to(self.control_plane.events)
 
     async def create(self) -> None:
-        await self.plane.call("CreateEndpoint", EndpointName="E", EndpointConfigName="c")
-        while await self.plane.status("E") != "InService":
+        await self.control_plane.call("CreateEndpoint", EndpointName="E", EndpointConfigName="c")
+        while await self.control_plane.status("E") != "InService":
             await asyncio.sleep(0.001)
 
     async def invoke(self, target_model: str) -> None:
-        endpoint = self.plane.endpoints.get("E")
+        endpoint = self.control_plane.endpoints.get("E")
         assert endpoint is not None
         invocation = Invocation("E", b"?", time.perf_counter(), target_model)
         await endpoint.variant_for(invocation).invoke(invocation)
 
     async def delete(self) -> None:
-        await self.plane.call("DeleteEndpoint", EndpointName="E")
-        while self.plane.endpoints.get("E"):
+        await self.control_plane.call("DeleteEndpoint", EndpointName="E")
+        while self.control_plane.endpoints.get("E"):
             await asyncio.sleep(0.001)
 
     async def state(self) -> EndpointState:
-        page = await emulator_state("http://127.0.0.1:8080", self.plane.endpoints, self.counts)
+        page = await emulator_state("http://127.0.0.1:8080", self.control_plane.endpoints, self.counts)
         assert page["url"] == "http://127.0.0.1:8080"
         [endpoint] = page["endpoints"]
         return endpoint
@@ -62,11 +62,11 @@ def test_the_state_of_an_endpoint_is_as_users_know_it(containers: FakeContainers
     async def scenario() -> EndpointState:
         counted = Counted(tmp_path)
         async with containers.serving():
-            await counted.plane.configure("c")
+            await counted.control_plane.configure("c")
             await counted.create()
             await counted.invoke("a.tar.gz")
             state = await counted.state()
-            await counted.plane.close()
+            await counted.control_plane.close()
         return state
 
     state: Any = json.loads(json.dumps(asyncio.run(scenario())))
@@ -135,14 +135,14 @@ def test_an_endpoint_with_the_name_of_a_deleted_one_begins_at_zero(containers: F
     async def scenario() -> list[list[int]]:
         counted, invocations = Counted(tmp_path), []
         async with containers.serving():
-            await counted.plane.configure("c")
+            await counted.control_plane.configure("c")
             for _ in range(2):
                 await counted.create()
                 invocations.append([model["invocations"] for model in (await counted.state())["models"]])
                 await counted.invoke("a.tar.gz")
                 invocations.append([model["invocations"] for model in (await counted.state())["models"]])
                 await counted.delete()
-            await counted.plane.close()
+            await counted.control_plane.close()
         return invocations
 
     assert asyncio.run(scenario()) == [[0, 0], [1, 0], [0, 0], [1, 0]]
