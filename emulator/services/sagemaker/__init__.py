@@ -1,4 +1,4 @@
-"""SageMaker's control control_plane, limited to hosting: models, endpoint configurations, endpoints and tags."""
+"""SageMaker's control plane, limited to hosting: models, endpoint configurations, endpoints and tags."""
 
 TARGET_PREFIX = "SageMaker."  # of the header X-Amz-Target, before the operation [api]
 
