@@ -103,7 +103,7 @@ class Scene:
 
     async def invoke(self, target_model: str) -> None:
         call = Invocation("e", b"", self.loop.time(), target_model=target_model)
-        await self.instance.entry.invoke(call, self.loop.time() + 60)
+        await self.instance.execution.invoke(call, self.loop.time() + 60)
 
     def of(self, kind: type[Event]) -> list[Any]:
         return [event for event in self.happened if isinstance(event, kind)]

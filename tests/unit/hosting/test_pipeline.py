@@ -12,7 +12,7 @@ from emulator.aws.errors import AwsError
 from emulator.containers.contract import Answer, Invocation, StreamedAnswer
 from emulator.hosting.container_supervisor import ContainerSupervisor
 from emulator.hosting.errors import InstanceNotReached
-from emulator.hosting.pipeline import DirectContainers, Entry, Pipeline, entry_to, following
+from emulator.hosting.pipeline import DirectContainers, InferenceExecution, Pipeline, following, inference_execution
 
 FAILED = AwsError("ModelError", 424, "failed")
 UNREACHED = InstanceNotReached(AwsError("ModelError", 424, "not reached"))
@@ -43,15 +43,15 @@ async def chunks(body: bytes) -> AsyncIterator[bytes]:
         yield word
 
 
-def entry(steps: Sequence[Step], direct: bool = False) -> Entry:
-    return entry_to(cast(Sequence[ContainerSupervisor], steps), direct)
+def entry(steps: Sequence[Step], direct: bool = False) -> InferenceExecution:
+    return inference_execution(cast(Sequence[ContainerSupervisor], steps), direct)
 
 
 def invocation(**fields: object) -> Invocation:
     return Invocation("e", b"body", 0.0, **fields)  # type: ignore[arg-type]
 
 
-async def body_of(entry: Entry, invocation: Invocation, streamed: bool) -> bytes:
+async def body_of(entry: InferenceExecution, invocation: Invocation, streamed: bool) -> bytes:
     if not streamed:
         return (await entry.invoke(invocation, 7.0)).body
     answer = await entry.invoke_stream(invocation, 7.0)

@@ -52,6 +52,6 @@ def test_it_is_held_until_the_endpoint_has_settled_but_not_for_ever(
             status = [status for when, status in statuses.items() if when <= loop.time()][-1]
             return None if status is None else SimpleNamespace(status=status)
 
-    plane: Any = SimpleNamespace(endpoints=Endpoints())
-    loop.run(settled(plane, "e"))
+    control_plane: Any = SimpleNamespace(endpoints=Endpoints())
+    loop.run(settled(control_plane, "e"))
     assert held <= loop.time() <= held + 2 * waiters.POLL_SECONDS
