@@ -48,6 +48,9 @@ from emulator.timeouts import in_time
 log = logging.getLogger("localmme")
 LAST_LOG_LINES = 20  # that an error message repeats
 FIRST_RESTART_PAUSE = 0.1  # seconds before a container is replaced that has not lived long
+# [ours] How long an unhealthy container's end is waited for: that it was killed says more than that it does not answer,
+# and a Docker Engine may say so later than health checks fail.
+END_REPORTED_SECONDS = 1.0
 
 
 @dataclass(slots=True)
@@ -329,6 +332,8 @@ class ContainerSupervisor(abc.ABC):
                 problem = await self._poll(self._contract)
                 failed = failed + 1 if problem else 0
                 if failed >= self._limits.unhealthy_pings:
+                    if (await asyncio.wait([exited], timeout=END_REPORTED_SECONDS))[0]:
+                        return f"it {exited.result()}"
                     return f"it failed {failed} health checks in a row: {problem}"
         finally:
             exited.cancel()

@@ -218,8 +218,9 @@ def test_an_update_does_not_fail_a_call(cloud: Cloud) -> None:
     eventually(lambda: len(cloud.containers()) == 4, what="two containers, each with its keeper")
 
 
-def test_an_invocation_under_way_outlives_the_update(cloud: Cloud) -> None:
-    cloud.create("E", cloud.simple("old", invoke={"delay": 2.5, "body": "old"}))
+def test_an_invocation_under_way_outlives_the_update(cloud: Cloud, tmp_path: Path) -> None:
+    may_answer = tmp_path / "may-answer"
+    cloud.create("E", cloud.simple("old", invoke={"until": str(may_answer), "body": "old"}))
     cloud.settled("E")
     cloud.simple("new", invoke={"body": "new"})
     with long_invocation(cloud, "E") as answer:
@@ -231,6 +232,7 @@ def test_an_invocation_under_way_outlives_the_update(cloud: Cloud) -> None:
         cloud.update("E", "new")
         cloud.settled("E")
         assert not answer.done() and "i-1" in cloud.instances_of("E")
+        may_answer.touch()
         assert answer.result() == "old"
     eventually(lambda: cloud.instances_of("E") == ["i-4"])
     eventually(lambda: len(cloud.containers()) == 2)
@@ -362,8 +364,9 @@ def test_endpoints_whose_containers_die_meanwhile_are_deleted(cloud: Cloud) -> N
     assert not cloud.containers() and not cloud.disks()
 
 
-def test_deleting_lets_invocations_end_and_leaves_nothing(cloud: Cloud) -> None:
-    cloud.create("E", cloud.simple("m", count=2, invoke={"delay": 1.5, "body": "done"}))
+def test_deleting_lets_invocations_end_and_leaves_nothing(cloud: Cloud, tmp_path: Path) -> None:
+    may_answer = tmp_path / "may-answer"
+    cloud.create("E", cloud.simple("m", count=2, invoke={"until": str(may_answer), "body": "done"}))
     cloud.settled("E")
     with long_invocation(cloud, "E") as answer:
         cloud.api.delete_endpoint(EndpointName="E")
@@ -372,6 +375,7 @@ def test_deleting_lets_invocations_end_and_leaves_nothing(cloud: Cloud) -> None:
         assert invalid(cloud.create, "E", "m") == f'Cannot create already existing endpoint "{cloud.arn("E")}".'
         with pytest.raises(ClientError, match="Endpoint E is Deleting"):
             cloud.invoke("E")
+        may_answer.touch()
         assert answer.result() == "done"
     cloud.api.get_waiter("endpoint_deleted").wait(EndpointName="E", WaiterConfig={"Delay": 1})
     assert not cloud.containers() and not cloud.disks()
