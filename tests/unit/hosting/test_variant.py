@@ -60,7 +60,7 @@ class FakeInstance:
         self.cannot_start: Exception | None = None
         self.life: list[str] = []
         self.calls: list[float] = []
-        self.entry = self
+        self.execution = self
 
     def location_of(self, target_model: str) -> int:
         return 0
@@ -267,24 +267,32 @@ def test_a_stream_that_broke_off_is_an_error_of_the_model(monkeypatch: pytest.Mo
     assert (ended.error_status, ended.model_error, ended.mid_stream_error) == (500, True, True)
 
 
-def test_a_stream_s_container_is_let_go_before_the_variant_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stream_s_container_is_let_go_when_it_is_closed_and_before_the_variant_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     scene = Scene(monkeypatch)
-
-    async def invoke() -> None:
-        answer = await scene.variant.invoke_stream(scene.call())
-        # As a container does by what it leaves in ``closing``: only then the latency is known.
-        with answer.closing:
-            pass
-
-    entry = scene.ever[0].invoke_stream
+    [instance] = scene.ever
+    entry = instance.invoke_stream
+    order: list[str] = []
 
     async def invoke_stream(invocation: Invocation, deadline: float) -> StreamedAnswer:
         answer = await entry(invocation, deadline)
-        answer.closing.callback(lambda: setattr(invocation.measurements, "model_latency_us", 900_000))
+
+        def let_go() -> None:
+            order.append("let go")
+            invocation.measurements.model_latency_us = 900_000
+
+        answer.closing.callback(let_go)
         return answer
 
-    monkeypatch.setattr(scene.ever[0], "invoke_stream", invoke_stream)
+    async def invoke() -> None:
+        answer = await scene.variant.invoke_stream(scene.call())
+        order.append("read")
+        answer.closing.close()
+
+    monkeypatch.setattr(instance, "invoke_stream", invoke_stream)
     scene.run(invoke())
+    assert order == ["read", "let go"]
     assert scene.of(InvocationEnded)[0].model_latency_us == 900_000
 
 
