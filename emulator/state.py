@@ -1,4 +1,4 @@
-"""What the page ``/_localmme/state`` says, as types for the emulator, which makes it, and for all that reads it.
+"""The types of the page ``/_localmme/state``, for the emulator, which makes it, and for all that reads it.
 
 Dictionaries, as it is JSON on its way and in the hands of users. Sizes are in bytes, times in seconds since 1970;
 ``_us`` is microseconds.

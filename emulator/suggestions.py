@@ -1,4 +1,4 @@
-"""Did you mean: the known names that a mistyped one is similar to, and the question that suggests them."""
+"""Did you mean: finds the known names to which a mistyped one is similar, and makes the question of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Makes requests of the options that describe an endpoint, and checks them."""
+"""Checks the options that describe an endpoint, and makes requests of them."""
 
 from __future__ import annotations
 

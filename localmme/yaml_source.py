@@ -93,12 +93,12 @@ class YamlSource:
         if isinstance(node, yaml.SequenceNode) and node.tag == _TAG + "seq":
             return [self._value(item, (*place, position)) for position, item in enumerate(node.value)]
         if not isinstance(node, yaml.ScalarNode):
-            self._report(node, place, f"has a tag that means nothing here: {node.tag.replace(_TAG, '!!')}")
+            self._report(node, place, f"has an unknown tag: {node.tag.replace(_TAG, '!!')}")
             return None
         try:
             value = self._scalars.construct_object(node)
         except yaml.MarkedYAMLError:
-            self._report(node, place, f"has a tag that means nothing here: {node.tag.replace(_TAG, '!!')}")
+            self._report(node, place, f"has an unknown tag: {node.tag.replace(_TAG, '!!')}")
         except ValueError as error:  # such as the date 2024-13-01
             self._report(node, place, f"cannot be read: {error}. If it is meant as a string, put it in quotes")
         else:
@@ -132,7 +132,7 @@ class YamlSource:
             elif not isinstance(key, yaml.ScalarNode):
                 self._report(key, place, "has a key that is not a string")
             elif key.value in lines:
-                self._report(key, (*place, key.value), f"is there twice: it is on line {lines[key.value]} already")
+                self._report(key, (*place, key.value), f"is there twice: it is already on line {lines[key.value]}")
             else:
                 lines[key.value] = key.start_mark.line + 1
 

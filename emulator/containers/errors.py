@@ -1,4 +1,4 @@
-"""What a container or its image refuses, in words for the log and for a FailureReason."""
+"""The errors of a container or its image, in words for the log and for a FailureReason."""
 
 from __future__ import annotations
 

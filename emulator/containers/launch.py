@@ -1,4 +1,4 @@
-"""What runs as a container, an image or a command, and the container that is made of it."""
+"""What can run as a container, an image or a command, and how a container is made of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several coroutines run at once; ending tasks; waiting for invocations to end."""
+"""Runs coroutines concurrently, ends tasks, and waits for invocations to end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The checksums that S3 knows: computed while data passes, compared with what the caller said.
+"""S3's checksums: computed while data passes, and compared with the caller's.
 
 CRC32, SHA1 and SHA256 are computed with the standard library, CRC32C and CRC64NVME with awscrt where
 it is installed. Without it, those two are kept and given back as the caller said, unverified.

@@ -217,7 +217,7 @@ class Harness:
         model = await asyncio.to_thread(self.models.copy)
         answer = await self.load(model)
         if not answer.ok:
-            skip("It needs a loaded model, but loading one failed: see the check load.", answer)
+            skip("This check needs a loaded model, but loading one failed: see the check load.", answer)
         return model
 
     async def several(self, count: int) -> list[Model]:
@@ -245,8 +245,8 @@ class Harness:
         answer = await self.invoke(model)
         if not answer.ok:
             skip(
-                "It takes a request that the model answers: "
-                + ("see the check invoke." if self.sample.by_user else "give one by --data and --content-type."),
+                "This check needs a request that the model answers: "
+                + ("see the check invoke." if self.sample.by_user else "set one with --data and --content-type."),
                 answer,
             )
         return answer

@@ -233,7 +233,7 @@ class Runner:
         if self._unusable and not self._incidents:
             return skipped(self._unusable)
         if not count:
-            return skipped("It takes other checks, which use the container.")
+            return skipped("This check needs other checks, which use the container.")
         if not self._incidents:
             return passed(f"None of {count} checks has failed only because of those before it.")
         guilty = [

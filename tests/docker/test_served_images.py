@@ -40,7 +40,7 @@ pytestmark = pytest.mark.docker
 
 Serve = Callable[..., Emulator]
 MIB = 2**20
-KERNEL_KILLED_ONE = "The kernel killed a process of the container primary, which takes more than the 600 MiB"
+KERNEL_KILLED_ONE = "The kernel killed a process of the container primary: it needs more than its 600 MiB"
 ROWS = b'{"features": [[1, 2], [3, 4]]}'
 # What a container says of itself, from the inside.
 TELL = """

@@ -190,7 +190,7 @@ def test_what_cannot_be_is_said_and_leaves_nothing(
 def test_a_name_in_use_is_not_served_again_and_ctrl_c_ends_the_following_of_its_log(empty: list[str]) -> None:
     done("serve", "--detach", "--name", "houses", *empty)
     url = running()[0]["url"]
-    assert f"houses already, at {url}" in wrong("serve", "--detach", "--name", "houses", *empty)
+    assert f"The emulator at {url} uses " in wrong("serve", "--detach", "--name", "houses", *empty)
     assert "is ready at" in done("logs")
     assert "Another emulator uses the state directory" in wrong("serve", "--name", "houses", *empty)
     with subprocess.Popen([*COMMAND, "logs", "-f"], cwd=REPOSITORY, stdout=-1, stderr=-1, text=True) as following:

@@ -271,7 +271,7 @@ def test_several_at_once_each_have_a_port_and_a_directory_and_outlive_their_thre
 
 def test_its_directory_is_in_use_until_a_body_that_raises_stops_it(empty: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), localmme.serve(**empty, state_dir=tmp_path / "mine") as emulator:
-        with pytest.raises(Exception, match=f"lives in .*/mine already, at {emulator.url}"):
+        with pytest.raises(Exception, match=f"The emulator at {emulator.url} uses .*/mine"):
             localmme.serve(**empty, state_dir=tmp_path / "mine")
         _ = 1 / 0
     assert refuses_connections(emulator.url)

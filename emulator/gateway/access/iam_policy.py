@@ -109,7 +109,7 @@ def of_statements(value: Any, place: Place, report: Report, *, variables: bool =
 def _statement(item: dict[str, Any], place: Place, report: Report, variables: bool) -> Statement:
     for name in item:
         if name in ("Principal", "NotPrincipal"):
-            report((*place, name), "belongs to policies of resources; this one is its user's. Leave it out")
+            report((*place, name), "is for resource-based policies, and this policy belongs to a user: leave it out")
         elif name not in MEMBERS:
             advice = did_you_mean(name, MEMBERS)
             report((*place, name), "is not a member of a statement" + (advice and f": {advice}"))
@@ -132,7 +132,9 @@ def _one_of(item: dict[str, Any], name: str, place: Place, report: Report) -> tu
     """The strings of a member or of its opposite, with their places, and whether it is the opposite."""
     given = [one for one in (name, "Not" + name) if one in item]
     if len(given) != 1:
-        report((*place, name), f"excludes Not{name}: give one of them" if given else f"is missing, or Not{name}")
+        report(
+            (*place, name), f"and Not{name} exclude each other" if given else f"is missing: write {name} or Not{name}"
+        )
         return [], False
     return _strings(item[given[0]], (*place, given[0]), report), given[0] != name
 

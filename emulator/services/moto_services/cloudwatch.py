@@ -1,4 +1,4 @@
-"""moto's CloudWatch, which has SageMaker's metrics beside those that are put into it."""
+"""moto's CloudWatch, with SageMaker's metrics beside those of PutMetricData."""
 
 from __future__ import annotations
 

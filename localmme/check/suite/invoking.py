@@ -27,7 +27,7 @@ async def invoke(harness: Harness) -> Finding:
         return failed("An invocation must be answered.", answer)
     if harness.sample.by_user:
         return failed(f"The sample request fails. {harness.running.last_words()}", answer)
-    return skipped("The model wants another request: give one by --data and --content-type.", answer)
+    return skipped("The model needs another request: set it with --data and --content-type.", answer)
 
 
 async def invoke_headers(harness: Harness) -> Finding:
@@ -134,7 +134,7 @@ async def load_while_invoking(harness: Harness) -> Finding:
     model = await harness.model()
     before = await harness.invoke(model)
     if not before.status or before.status == 404:
-        return skipped("It takes a model that can be invoked: see the check invoke.", before)
+        return skipped("This check needs a model that can be invoked: see the check invoke.", before)
     wrong: list[Exchange] = []
     count, done = 0, False
 
@@ -164,7 +164,7 @@ async def load_while_invoking(harness: Harness) -> Finding:
         return failed(f"An invocation was answered otherwise while another model loaded, one of {count}.", wrong[0])
     bad = next((answer for answer in loads if not answer.ok), None)
     if bad is not None and bad.status == 507:
-        return skipped("There is no memory for a second model: give it more with --memory.", bad)
+        return skipped("There is no memory for a second model: set more with --memory.", bad)
     if bad is not None:
         return failed("A model cannot be loaded while another one is invoked.", bad)
     return passed(f"{count} invocations during {len(loads)} loads, all answered with {before.status}.", loads[-1])

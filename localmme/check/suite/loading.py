@@ -173,7 +173,7 @@ async def opaque_names(harness: Harness) -> Finding:
         if not answer.ok:
             if (await harness.load(await asyncio.to_thread(harness.models.copy, 0))).ok:
                 return failed(f"A model of the name {name} is refused, one of another name is not.", answer)
-            return skipped("It needs a loaded model, but loading one failed: see the check load.", answer)
+            return skipped("This check needs a loaded model, but loading one failed: see the check load.", answer)
         found = await harness.get(model)
         if found.status != 200:
             return failed(f"The model was loaded as {name}, and is not found by that name.", found)
@@ -196,9 +196,9 @@ async def concurrent_loads(harness: Harness) -> Finding:
     if len(refused) == len(answers):
         one = await harness.load(await asyncio.to_thread(harness.models.copy))
         if not one.ok:
-            return skipped("It takes models that load, and loading one failed: see the check load.", one)
+            return skipped("This check needs models that load, and loading one failed: see the check load.", one)
     if refused and all(answer.status == 507 for answer in refused):
-        return skipped(f"There is no memory for {LOADS_AT_ONCE} models: give it more with --memory.", refused[0])
+        return skipped(f"There is no memory for {LOADS_AT_ONCE} models: set more with --memory.", refused[0])
     if refused:
         return failed(f"Of {LOADS_AT_ONCE} models that were loaded at once, {len(refused)} failed.", refused[0])
     for model in models:

@@ -83,7 +83,7 @@ async def _given_back(harness: Harness) -> MemoryGivenBack:
             await harness.unload(model)
             break
         if not answer.ok:
-            skip("It takes models that load, and loading one failed: see the check load.", answer)
+            skip("This check needs models that load, and loading one failed: see the check load.", answer)
         models.append(model)
         taken = await harness.memory() - base
     if taken < MEASURABLE_BYTES / 2:
@@ -94,7 +94,7 @@ async def _given_back(harness: Harness) -> MemoryGivenBack:
     for model in models:
         answer = await harness.unload(model)
         if not answer.ok:
-            skip("It takes models that unload: see the check unload.", answer)
+            skip("This check needs models that unload: see the check unload.", answer)
     settling = TimeLimit(SETTLE_SECONDS)
     left = await harness.memory() - base
     while left > (1 - RELEASED) * taken and not settling.is_up:
@@ -150,13 +150,13 @@ class LoadUnloadRounds:
         while len(self.figures) - before < count and not clock.is_up and not is_flat(self.figures[before:]):
             answer = await harness.load(self._model)
             if not answer.ok and not self.figures:
-                skip("It takes models that load, and loading one failed: see the check load.", answer)
+                skip("This check needs models that load, and loading one failed: see the check load.", answer)
             if not answer.ok:
                 fail(f"In round {len(self.figures) + 1} of load and unload, the load failed.", answer)
             loaded = 0 if self.figures else await harness.memory()
             self.answer = await harness.unload(self._model)
             if not self.answer.ok:
-                skip("It takes models that unload: see the check unload.", self.answer)
+                skip("This check needs models that unload: see the check unload.", self.answer)
             self.figures.append(await harness.memory())
             self.model_bytes = self.model_bytes or max(0, loaded - self.figures[-1])
         self.seconds += clock.seconds
@@ -202,7 +202,7 @@ async def memory_full(harness: Harness) -> Finding:
 async def reload_after_507(harness: Harness) -> Finding:
     full = harness.full or await fill(harness)
     if full.answer.status != 507:
-        return skipped("It takes a container that answers 507: see the check memory-full.", full.answer)
+        return skipped("This check needs a container that answers 507: see the check memory-full.", full.answer)
     # The platform unloads what is not in use, one by one, and tries again. It does not unload what was refused.
     loaded = list(full.loaded)
     again = full.answer
@@ -247,12 +247,12 @@ async def fill(harness: Harness) -> FullMemory:
         model = await asyncio.to_thread(harness.models.copy)
         answer = await harness.load(model)
         if answer.status != 507 and not answer.ok and loaded:
-            harness.cannot_fill = "It takes a container that answers 507: see the check memory-full."
+            harness.cannot_fill = "This check needs a container that answers 507: see the check memory-full."
         if not answer.status:
             fail(f"With {len(loaded)} models in memory, the next load got no answer.", answer)
         if not answer.ok:
             if not loaded:
-                skip("Not even one model can be loaded: see the check load, or give it more with --memory.", answer)
+                skip("Not even one model can be loaded: see the check load, or set more with --memory.", answer)
             return FullMemory(loaded, model, answer, served)
         loaded.append(model)
         if len(loaded) == 1:

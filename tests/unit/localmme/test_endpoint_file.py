@@ -407,7 +407,7 @@ def test_the_keys_are_those_of_boto3() -> None:
         ]),
         # YAML, of which test_yaml_source shows more
         (["      Mode: MultiModel\n", "      Mode: MultiModel\n      Mode: MultiModel\n"], [
-            "6: PrimaryContainer.Mode: is there twice: it is on line 5 already"
+            "6: PrimaryContainer.Mode: is there twice: it is already on line 5"
         ]),
         (["      Mode: MultiModel\n", "\tMode: MultiModel\n"], ["5: a tab: YAML is indented by spaces only"]),
         (["{Mode: Serial}", "&a {<<: *a, Mode: Other}"], [

@@ -97,10 +97,10 @@ def test_what_is_not_in_quotes_is_known_as_it_was_written(place: Place, text: st
 @pytest.mark.parametrize(
     "text, line, place, message",
     [
-        ("a: 1\nb: 2\na: 3", 3, ("a",), "is there twice: it is on line 1 already"),
-        ("a: !Ref b", 1, ("a",), "has a tag that means nothing here: !Ref"),
-        ("a: !!set {b}", 1, ("a",), "has a tag that means nothing here: !!set"),
-        ("a: !!python/name:os.system x", 1, ("a",), "has a tag that means nothing here: !!python/name:os.system"),
+        ("a: 1\nb: 2\na: 3", 3, ("a",), "is there twice: it is already on line 1"),
+        ("a: !Ref b", 1, ("a",), "has an unknown tag: !Ref"),
+        ("a: !!set {b}", 1, ("a",), "has an unknown tag: !!set"),
+        ("a: !!python/name:os.system x", 1, ("a",), "has an unknown tag: !!python/name:os.system"),
         ("a: {[b]: c}", 1, ("a",), "has a key that is not a string"),
         ("a:\n  <<: b", 2, ("a", "<<"), "takes mappings only"),
         ("a:\n  <<: [b]", 2, ("a", "<<"), "takes mappings only"),
