@@ -1,4 +1,4 @@
-"""What is answered when too many files and connections are open: a caller whom nobody accepts would not learn why."""
+"""Answers connections when too many files and connections are open: a caller that is not accepted cannot learn why."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = logging.getLogger("localmme")
 
 
 class Full:
-    """The ASGI application for connections that come then: each request is refused, in the form of its service."""
+    """The ASGI application for these connections: each request is refused, in the form of its service."""
 
     def __init__(self, application: Application) -> None:
         """``application`` is the one that serves the others."""

@@ -1,4 +1,4 @@
-"""Packages that a handler imports, and what is said of one that is not installed."""
+"""Packages that a handler imports, and the message about one that is not installed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 
 
 def explain(error: BaseException) -> str:
-    """An exception in one line; of a package that is not installed, also what installs it."""
+    """An exception in one line; for a package that is not installed, also the command that installs it."""
     if isinstance(error, ModuleNotFoundError) and comes_with_a_package(error):
         return f"{describe(error)}. {how_to_install(error.name)}"
     return describe(error)
@@ -68,7 +68,7 @@ def comes_with_a_package(error: ModuleNotFoundError) -> bool:
 
 
 def how_to_install(*names: str | None) -> str:
-    """What installs the packages of these modules, where handlers run."""
+    """The command that installs the packages of these modules where handlers run."""
     tops = (_PACKAGES.get(name.partition(".")[0], name) for name in names if name)
     what = " ".join(tops) or "what is missing"
     return f"Handlers run in {sys.executable}. Install there: {sys.executable} -m pip install {what}"
