@@ -27,7 +27,7 @@ class ContainerSettings:
     vcpus: int
     gpus: int  # -1 = all there are
     position: int  # among the containers of its instance, from 0
-    shares_instance: bool  # with other containers, so that it must bind to the port it is told
+    shares_instance: bool  # with other containers, so that it must bind to its assigned port
     scratch: Path  # the instance's disk, which goes when the emulator was killed
 
 

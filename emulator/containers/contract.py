@@ -32,7 +32,7 @@ class InvocationMeasurements:
     broke_off: bool = False  # a streamed answer that began well
     streamed: bool = False  # the answer has begun as a stream
     # By the clock's ``elapsed``; 0 = not yet. Of a pipeline, the last container's.
-    sent: float = 0.0  # when the container was asked
+    sent: float = 0.0  # when the request was sent to the container
     first_chunk: float = 0.0  # when the first chunk of a stream had come
 
 

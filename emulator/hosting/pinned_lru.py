@@ -154,7 +154,7 @@ class SingleFlight(Generic[R]):
         try:
             entry = await self._fetch(target_model)
         except Exception as error:
-            if not flight.outcome.done():  # abandoned: whoever waited has been told
+            if not flight.outcome.done():  # abandoned: those who waited have the error
                 del self._flights[target_model]
                 flight.outcome.set_exception(error)
             return

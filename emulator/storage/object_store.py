@@ -33,7 +33,7 @@ from emulator.storage.object_records import ObjectAttributes, ObjectRecords, Ver
 BLOCK = 1 << 20
 # Files dropped in by hand that are larger get an entity tag from their time and size, so that the first
 # listing of a directory of models does not read all of it. SDKs expect no MD5 of files of that size: they
-# upload them in parts, and the entity tag of such an object is none either.
+# upload them in parts, and the entity tag of such an object is not an MD5 either.
 HASHED_BYTES = 8 << 20
 
 WriteCondition = Callable[["StoredObject | None"], None]

@@ -11,7 +11,7 @@ from emulator.containers.container import ContainerSettings
 from emulator.containers.docker.discovery import EngineInfo
 from emulator.containers.docker.images import InspectedImage
 
-PORT = 8080  # [dg] where a container listens that is not told another port
+PORT = 8080  # [dg] where a container listens unless it is assigned another port
 SAFE_PORTS = "25000-25999"  # [reports] SAGEMAKER_SAFE_PORT_RANGE of a container that has its instance to itself
 FIRST_PORT, PORTS_EACH = 14_000, 100  # of containers that share an instance: the port to bind, and 99 that are free
 MODELS = PurePosixPath("/opt/ml/models")  # [dg]

@@ -18,7 +18,7 @@ from emulator.containers.docker.images import Client
 from emulator.errors import SetupError
 
 CONNECTIONS = 64  # kept to the engine: stopping a container takes one for as long as it may take
-ANY_VERSION = "1.24"  # of the engine's API, until it has told its own
+ANY_VERSION = "1.24"  # of the engine's API, until the engine reports its own
 CONNECT_SECONDS = 20.0  # for the engine's first answer
 ANSWER_SECONDS = 120.0  # for any other, when nothing is sent or received
 LOOPBACK = "127.0.0.1"
@@ -30,7 +30,7 @@ class EngineInfo:
     """What has to be known of an engine to run containers on it."""
 
     cpus: int
-    # Containers are spoken to at their own address. Otherwise their port is published at an address of the engine's
+    # Containers are called at their own address. Otherwise their port is published at an address of the engine's
     # machine (empty: all), and is reached at ``host``.
     reachable: bool
     publish_at: str

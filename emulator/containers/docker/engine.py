@@ -214,7 +214,7 @@ class Engine:
     async def sweep(self) -> list[str]:
         """Remove the containers of emulators of this machine that have gone; the names of those removed.
 
-        Raises SetupError when the engine cannot be asked.
+        Raises SetupError when the engine cannot be reached.
         """
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._sweep)
 

@@ -35,7 +35,7 @@ class InspectedImage:
     """An image as the engine describes it."""
 
     id: str
-    reference: str  # as it was asked for
+    reference: str  # as requested
     labels: Mapping[str, str] = field(default_factory=dict)
     entrypoint: tuple[str, ...] = ()
 

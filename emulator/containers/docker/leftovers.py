@@ -85,7 +85,7 @@ def machine() -> str:
 
 
 def is_abandoned(owner: Path, pid: str) -> bool:
-    """Whether no emulator uses this state directory. False if that cannot be told."""
+    """Whether no emulator uses this state directory. False if that is unknown."""
     try:
         with StateDirectory(owner).lock.open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

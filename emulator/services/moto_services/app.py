@@ -25,7 +25,7 @@ INSTALL = 'pip install "localmme[aws]"'
 READING = ("Get", "List", "Describe")  # how the names of actions begin that change nothing
 IMAGE_CALLS = {"DescribeImages", "ListImages", "BatchGetImage"}
 
-# All regions are one: what moto keeps by region is asked of the emulator's own, whatever region the caller names.
+# All regions are one: what moto keeps by region is that of the emulator's own, whatever region the caller names.
 OF_ALL_REGIONS = {"monitoring", "logs"}
 
 log = logging.getLogger("localmme")

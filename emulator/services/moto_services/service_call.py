@@ -76,7 +76,7 @@ def call_of(request: AwsRequest, body: bytes) -> ServiceCall:
     """Raises AwsError."""
     service, target = request.named_service, request.target
     if service not in MOTO_SERVICES or request.header(b"smithy-protocol") == RPC_V2_CBOR:
-        # It is refused as that, whoever asks for it.
+        # It is refused anyway, for every caller.
         operation = target.rpartition(".")[2] or request.path.partition(RPC_PREFIX)[2].rpartition("/")[2]
         return ServiceCall(service, operation or "*")
     if request.method != "POST" and (target or request.method != "GET"):
@@ -96,7 +96,7 @@ def call_of(request: AwsRequest, body: bytes) -> ServiceCall:
     twice = sorted(query.keys() & form.keys())
     if twice:
         raise _malformed(request, f"The parameter {twice[0][:100]} is in the query of the URL and in the body")
-    # What presigned URLs are signed with is none of the operation's.
+    # The parameters of a presigned URL's signature do not belong to the operation.
     parameters = {name: value for name, value in {**query, **form}.items() if not name.startswith("X-Amz-")}
     action = parameters.pop("Action", "")
     if not action:

@@ -68,7 +68,7 @@ class S3App:
 
     async def has_bucket(self, name: str) -> bool:
         """Whether a bucket of that name exists now."""
-        if self._has_stopped:  # and its threads: the request is only told so, in S3's form
+        if self._has_stopped:  # and its threads: the request only gets that answer, in S3's form
             return is_bucket(self._root, name)
         return await self._in_thread(is_bucket, self._root, name)
 
