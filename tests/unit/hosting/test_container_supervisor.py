@@ -23,7 +23,12 @@ from emulator.containers.contract import (
 from emulator.containers.http_connection import AnswerBrokenOff
 from emulator.errors import ContainerError, ContainerNotReached, ContainerTimeout, ContainerUnreachable, SetupError
 from emulator.events import ContainerStarted, ContainerStopped, Event, Events, Invoked, LogLine, Origin
-from emulator.hosting.container_supervisor import LAST_LOG_LINES, ContainerInvocation, ContainerSupervisor
+from emulator.hosting.container_supervisor import (
+    END_REPORTED_SECONDS,
+    LAST_LOG_LINES,
+    ContainerInvocation,
+    ContainerSupervisor,
+)
 from emulator.hosting.errors import InstanceNotReached, ModelError
 from emulator.limits import Limits
 from tests.support.virtual_time import VirtualTimeLoop
@@ -304,13 +309,21 @@ def test_one_that_ends_is_replaced(lives: list[float], starts: list[float]) -> N
     assert scene.supervisor.hooks == ["healthy", "unhealthy"] * len(starts)
 
 
-def test_one_that_fails_enough_health_checks_in_a_row_is_replaced() -> None:
+@pytest.mark.parametrize(
+    "lives, when, reason",
+    [
+        (1e9, 30 + END_REPORTED_SECONDS, "it failed 3 health checks in a row: GET /ping answered 500"),
+        # That it ended says more than that it does not answer, though it is known a little later.
+        (30 + END_REPORTED_SECONDS / 2, 30 + END_REPORTED_SECONDS / 2, "it ended with exit code 1"),
+    ],
+)
+def test_one_that_fails_enough_health_checks_in_a_row_is_replaced(lives: float, when: float, reason: str) -> None:
     # Polled every 5 s: it fails twice, passes once, then fails for good.
-    scene = Scene(Run(healthy=lambda age: age < 4 or 14 < age < 16), Run())
+    scene = Scene(Run(lives=lives, healthy=lambda age: age < 4 or 14 < age < 16), Run())
     scene.run(scene.start, scene.until(100))
-    [(when, event)] = scene.of(ContainerStopped)
-    assert (when, event.reason) == (30, "it failed 3 health checks in a row: GET /ping answered 500")
-    assert [when for when, _ in scene.of(ContainerStarted)] == [0, 30]
+    [(stopped, event)] = scene.of(ContainerStopped)
+    assert (stopped, event.reason) == (when, reason)
+    assert [started for started, _ in scene.of(ContainerStarted)] == [0, when]
 
 
 @pytest.mark.parametrize("error", [SetupError("no such image"), OSError("Too many open files")])
