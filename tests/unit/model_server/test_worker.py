@@ -6,9 +6,8 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
-from io import BufferedReader
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -43,7 +42,7 @@ class Worker:
     def __init__(self) -> None:
         self._ours, theirs = socket.socketpair()
         self._ours.settimeout(20)
-        self._incoming = cast(BufferedReader, self._ours.makefile("rb"))
+        self._incoming = self._ours.makefile("rb")
         self.thread = threading.Thread(target=work, args=[theirs], daemon=True)
         self.thread.start()
 
