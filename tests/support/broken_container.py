@@ -19,7 +19,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -58,18 +57,17 @@ def breaks(check: str, *calls: str) -> Callable[[Switch], Switch]:
     return register
 
 
-@dataclass
 class Memory:
     """What the switches remember."""
 
-    load_came: bool = False
-    pings: int = 0
-    gets: int = 0
-    asked_for: set[str] = field(default_factory=set)
-    unloaded: dict[str, serve.Model] = field(default_factory=dict)
-    kept: deque[serve.Model] = field(default_factory=lambda: deque(maxlen=4))
-    leaked: list[bytes] = field(default_factory=list)
-    refused: set[str] = field(default_factory=set)
+    def __init__(self) -> None:
+        self.load_came = False
+        self.pings = self.gets = 0
+        self.asked_for: set[str] = set()
+        self.unloaded: dict[str, serve.Model] = {}
+        self.kept: deque[serve.Model] = deque(maxlen=4)
+        self.leaked: list[bytes] = []
+        self.refused: set[str] = set()
 
 
 class UnderWay:
@@ -156,7 +154,8 @@ def page(models: list[serve.Model], start: int) -> Answer:
 @breaks("ping", "ping", "load")
 def some_pings_are_late_until_a_model_comes(face: Face, name: str, request: dict[str, Any]) -> None:
     memory.load_came = memory.load_came or bool(name)
-    memory.pings += not name
+    # Of those whose callers go away at once, nobody knows when they come.
+    memory.pings += not name and face.headers["Connection"] != "close"
     if not memory.load_came and memory.pings % 4 == 0:
         time.sleep(TOO_LONG)
 
