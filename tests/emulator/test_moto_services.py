@@ -161,45 +161,58 @@ def messages(emulator: RunningEmulator, stream: str = "AllTraffic/i-1", group: s
     return [event["message"] for event in events["events"]]
 
 
-def test_what_a_container_writes_is_in_the_endpoint_s_log_group(
-    scripted: Callable[..., Emulator], bucket: Path
+def described(lines: dict[str, list[str]], journals: Path) -> dict[str, Any]:
+    """A file for serve: an endpoint of each name, with a container for each line, which it writes at its start."""
+    models, configs, endpoints = [], [], []
+    for name, of_containers in lines.items():
+        containers = []
+        for line in of_containers:
+            script = {"SCRIPT": json.dumps({"start": {"lines": [line]}}), "SCRIPT_JOURNAL": str(journals / line)}
+            containers.append({"Image": f"command:{SCRIPTED_CONTAINER}", "Environment": script})
+        variant = {"VariantName": "AllTraffic", "ModelName": name, "InitialInstanceCount": 1}
+        models.append({"ModelName": name, "Containers": containers})
+        configs.append({"EndpointConfigName": name, "ProductionVariants": [variant]})
+        endpoints.append({"EndpointName": name, "EndpointConfigName": name})
+    return {"Models": models, "EndpointConfigs": configs, "Endpoints": endpoints}
+
+
+def test_what_containers_write_is_in_their_endpoint_s_log_group_and_moto_is_imported_when_it_is_first_asked(
+    serve: Callable[..., Emulator], tmp_path: Path
 ) -> None:
-    scripted_model(bucket / "m.tar.gz")
+    note, shim = tmp_path / "imported", tmp_path / "shim"
+    shim.mkdir()
+    # Notes the import of moto, and goes on to the real one.
+    (shim / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Noting:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'moto':\n"
+        f"            open({str(note)!r}, 'a').close()\n"
+        "sys.meta_path.insert(0, Noting())\n"
+    )
+    file = tmp_path / "endpoint.yaml"
+    file.write_text(
+        json.dumps(described({"local": ["the model server is up"], "both": ["I am 1", "I am 2"]}, tmp_path))
+    )
     before = int(time.time() * 1000)
-    emulator = scripted(start={"lines": ["the model server is up"]})
+    emulator = serve(str(file), environment=first_on_path(shim))
+    emulator.client().invoke_endpoint(EndpointName="local", Body=b"{}")
+    assert not note.exists()
+
     eventually(lambda: "the model server is up" in messages(emulator), 10, "the line has come")
+    assert note.exists()
     logs = emulator.client_of("logs")
     (stream,) = logs.describe_log_streams(logGroupName=LINES)["logStreams"]
     assert stream["logStreamName"] == "AllTraffic/i-1"
     (event,) = logs.filter_log_events(logGroupName=LINES, filterPattern='"server is up"')["events"]
     assert before <= event["timestamp"] <= int(time.time() * 1000)
-    assert [group["logGroupName"] for group in logs.describe_log_groups()["logGroups"]] == [LINES]
+    group = "/aws/sagemaker/Endpoints/both"
+    assert [each["logGroupName"] for each in logs.describe_log_groups()["logGroups"]] == [group, LINES]
     listed = aws_json(emulator, "logs", "filter-log-events", "--log-group-name", LINES, "--interleaved")["events"]
     assert "the model server is up" in [event["message"] for event in listed]
     # They come once, however often they are asked for.
     assert messages(emulator).count("the model server is up") == 1
-
-
-def test_containers_that_share_an_instance_have_a_stream_each(serve: Callable[..., Emulator], tmp_path: Path) -> None:
-    containers = [
-        {
-            "Image": f"command:{SCRIPTED_CONTAINER}",
-            "Environment": {
-                "SCRIPT": json.dumps({"start": {"lines": [f"I am {n}"]}}),
-                "SCRIPT_JOURNAL": str(tmp_path / f"journal-{n}"),
-            },
-        }
-        for n in (1, 2)
-    ]
-    variant = {"VariantName": "AllTraffic", "ModelName": "both", "InitialInstanceCount": 1}
-    described = {
-        "Models": [{"ModelName": "both", "Containers": containers}],
-        "EndpointConfigs": [{"EndpointConfigName": "both", "ProductionVariants": [variant]}],
-        "Endpoints": [{"EndpointName": "both", "EndpointConfigName": "both"}],
-    }
-    (tmp_path / "endpoint.yaml").write_text(json.dumps(described))
-    emulator = serve(str(tmp_path / "endpoint.yaml"))
-    group = "/aws/sagemaker/Endpoints/both"
+    # Containers that share an instance have a stream each.
     for n in (1, 2):
         eventually(lambda n=n: messages(emulator, f"AllTraffic/i-1/container-{n}", group) == [f"I am {n}"], 10, "line")
 
@@ -309,28 +322,6 @@ def test_without_moto_the_error_says_what_to_install(
         assert 'pip install "localmme[aws]"' in refused(getattr(emulator.client_of(service), call))["Message"]
     assert emulator.invoke("a.tar.gz")
     assert 'pip install "localmme[aws]"' in aws(emulator, "sts", "get-caller-identity").stderr
-
-
-def test_moto_is_imported_when_it_is_first_asked(
-    serve: Callable[..., Emulator], bucket: Path, journal: Journal, tmp_path: Path
-) -> None:
-    note, shim = tmp_path / "imported", tmp_path / "shim"
-    shim.mkdir()
-    # Notes the import of moto, and goes on to the real one.
-    (shim / "sitecustomize.py").write_text(
-        "import sys\n"
-        "class Noting:\n"
-        "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name == 'moto':\n"
-        f"            open({str(note)!r}, 'a').close()\n"
-        "sys.meta_path.insert(0, Noting())\n"
-    )
-    scripted_model(bucket / "a.tar.gz")
-    emulator = serve(*scripted_arguments(bucket, journal, {}), environment=first_on_path(shim))
-    emulator.invoke("a.tar.gz")
-    assert not note.exists()
-    emulator.client_of("sts").get_caller_identity()
-    assert note.exists()
 
 
 def first_on_path(directory: Path) -> dict[str, str]:

@@ -21,7 +21,7 @@ from emulator.private_files import make_private, private_directory, private_file
 from localmme import state_directories
 from tests.support.emulator_process import Emulator
 from tests.support.files import files_below
-from tests.support.scripted_models import Journal, scripted_arguments, scripted_model
+from tests.support.scripted_models import scripted_model
 
 NOBODY = 65534
 IS_ROOT = os.geteuid() == 0  # as in CI: only then can a test act as another user
@@ -139,30 +139,6 @@ def seen_by_all() -> Iterator[Path]:
     shutil.rmtree(directory)
 
 
-def test_another_user_reads_nothing_of_an_emulator(seen_by_all: Path, tmp_path: Path) -> None:
-    bucket = seen_by_all / "s3" / "models"
-    scripted_model(bucket / "a.tar.gz")
-    arguments = scripted_arguments(bucket, Journal(tmp_path / "journal"), {})
-    state = seen_by_all / "state"
-    before = os.umask(0)
-    try:
-        emulator = Emulator(*arguments, "--s3", str(seen_by_all / "s3"), state=state)
-        emulator.wait_in_service()
-    finally:
-        os.umask(before)
-    emulator.invoke("a.tar.gz")
-    kept = files_below(state)
-    assert {"registry.db", "emulator.json", "lock"} <= {path.name for path in kept}
-    assert any(path.suffix == ".log" for path in kept)
-    private = [path for path in kept if path.parent == state or path.suffix == ".log"]
-    assert {path.name: oct(mode(path)) for path in private if mode(path) != 0o600} == {}
-    assert mode(state) == 0o700
-    if IS_ROOT:
-        assert as_nobody(readable, [*kept, *(seen_by_all / "s3" / ".localmme").glob("*")]) == []
-        assert as_nobody(readable, [bucket / "a.tar.gz"]) == [str(bucket / "a.tar.gz")]  # which it could, were it open
-    emulator.stop()
-
-
 # Where a container is called
 
 
@@ -185,20 +161,37 @@ def test_a_socket_may_have_a_long_path(tmp_path: Path) -> None:
     assert new_socket_path(tmp_path / "file") is None
 
 
-def test_another_user_cannot_call_the_server_of_handlers(seen_by_all: Path) -> None:
+def test_another_user_reads_nothing_of_an_emulator_and_cannot_call_its_server_of_handlers(seen_by_all: Path) -> None:
+    bucket, state = seen_by_all / "s3" / "models", seen_by_all / "state"
     handler = seen_by_all / "handler.py"
     handler.write_text("def handle(data, context):\n    return data and [data[0]['body']]\n")
-    scripted_model(seen_by_all / "s3" / "a.tar.gz")
-    emulator = Emulator("--models", str(seen_by_all / "s3"), "--handler", str(handler), state=seen_by_all / "state")
-    emulator.wait_in_service()
+    scripted_model(bucket / "a.tar.gz")
+    arguments = ["--models", str(bucket), "--handler", str(handler), "--s3", str(seen_by_all / "s3")]
+    before = os.umask(0)
+    try:
+        emulator = Emulator(*arguments, state=state)
+        emulator.wait_in_service()
+    finally:
+        os.umask(before)
     assert emulator.invoke("a.tar.gz", b"mine") == b"mine"
-    [path] = (seen_by_all / "state" / "instances").rglob("socket-*")
+
+    kept = files_below(state)
+    assert {"registry.db", "emulator.json", "lock"} <= {path.name for path in kept}
+    assert any(path.suffix == ".log" for path in kept)
+    private = [path for path in kept if path.parent == state or path.suffix == ".log"]
+    assert {path.name: oct(mode(path)) for path in private if mode(path) != 0o600} == {}
+    assert mode(state) == 0o700
+    if IS_ROOT:
+        assert as_nobody(readable, [*kept, *(seen_by_all / "s3" / ".localmme").glob("*")]) == []
+        assert as_nobody(readable, [bucket / "a.tar.gz"]) == [str(bucket / "a.tar.gz")]  # which it could, were it open
+
+    [path] = (state / "instances").rglob("socket-*")
     processes = emulator.worker().children(recursive=True)
     assert [found for each in processes for found in each.net_connections("tcp")] == []
     connect(path).close()
     if IS_ROOT:
         assert as_nobody(reachable, path) is False
-        (seen_by_all / "state").chmod(0o755)  # nor if the directory were open
+        state.chmod(0o755)  # nor if the directory were open
         assert as_nobody(reachable, path) is False
     emulator.stop()
     assert not path.exists()

@@ -65,7 +65,9 @@ def test_a_killed_emulator_leaves_a_file_that_the_next_one_removes(own_server: C
     assert own_files(server) == []
 
 
-def test_two_emulators_leave_each_others_uploads_alone(own_server: Callable[[], S3Server], tmp_path: Path) -> None:
+def test_two_emulators_leave_each_others_uploads_alone_and_a_signal_ends_one_in_mid_upload(
+    own_server: Callable[[], S3Server], tmp_path: Path
+) -> None:
     server = own_server()
     server.client.create_bucket(Bucket="models")
     with socket.create_connection(server.address.split(":")) as connection:
@@ -79,23 +81,22 @@ def test_two_emulators_leave_each_others_uploads_alone(own_server: Callable[[], 
         assert connection.recv(100).startswith(b"HTTP/1.1 200")
     assert server.client.head_object(Bucket="models", Key="slow")["ContentLength"] == 2 * MEGABYTE
 
+    with socket.create_connection(server.address.split(":")) as connection:
+        request = "PUT /models/half HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000000\r\n"
+        request += f"Authorization: {SIGNED['Authorization']}\r\n\r\n"
+        connection.sendall(request.encode() + bytes(4_000_000))
+        eventually(lambda: own_files(server))
+        server.process().signal(signal.SIGTERM)
+        assert server.process().wait() == 0
+    assert server.process().errors == []
+    assert own_files(server) == []
+
 
 @pytest.mark.skipif(not hasattr(psutil.Process, "rlimit"), reason="limits of another process are Linux's")
-def test_a_disk_that_takes_no_more_is_said_and_leaves_nothing(own_server: Callable[[], S3Server]) -> None:
-    server = own_server()
-    server.client.create_bucket(Bucket="models")
-    server.process().worker().rlimit(psutil.RLIMIT_FSIZE, (5 * MEGABYTE, 5 * MEGABYTE))
-    with pytest.raises(ClientError) as caught:
-        server.client.put_object(Bucket="models", Key="a", Body=bytes(20 * MEGABYTE))
-    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 507
-    assert "no room" in caught.value.response["Error"]["Message"]
-    assert own_files(server) == []
-    server.client.put_object(Bucket="models", Key="small", Body=b"x")
-    assert [one["Key"] for one in server.client.list_objects_v2(Bucket="models")["Contents"]] == ["small"]
-
-
-def test_a_large_upload_takes_little_memory(own_server: Callable[[], S3Server]) -> None:
-    server, size = own_server(), 256 * MEGABYTE
+def test_a_large_upload_takes_little_memory_and_a_disk_that_takes_no_more_is_said(
+    own_server: Callable[[], S3Server],
+) -> None:
+    server, size = own_server(), 128 * MEGABYTE
     server.client.create_bucket(Bucket="models")
     server.client.put_object(Bucket="models", Key="warm", Body=bytes(4 * MEGABYTE))
     # As fast as this machine can: without back-pressure, it would be faster than the checksums.
@@ -112,16 +113,11 @@ def test_a_large_upload_takes_little_memory(own_server: Callable[[], S3Server]) 
     assert grown.bytes < 64 * MEGABYTE
     assert own_files(server) == []
 
-
-def test_a_signal_ends_the_server_in_mid_upload(own_server: Callable[[], S3Server]) -> None:
-    server = own_server()
-    server.client.create_bucket(Bucket="models")
-    with socket.create_connection(server.address.split(":")) as connection:
-        request = "PUT /models/half HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000000\r\n"
-        request += f"Authorization: {SIGNED['Authorization']}\r\n\r\n"
-        connection.sendall(request.encode() + bytes(4_000_000))
-        eventually(lambda: own_files(server))
-        server.process().signal(signal.SIGTERM)
-        assert server.process().wait() == 0
-    assert server.process().errors == []
+    server.process().worker().rlimit(psutil.RLIMIT_FSIZE, (5 * MEGABYTE, 5 * MEGABYTE))
+    with pytest.raises(ClientError) as caught:
+        server.client.put_object(Bucket="models", Key="a", Body=bytes(20 * MEGABYTE))
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 507
+    assert "no room" in caught.value.response["Error"]["Message"]
     assert own_files(server) == []
+    server.client.put_object(Bucket="models", Key="small", Body=b"x")
+    assert [one["Key"] for one in server.client.list_objects_v2(Bucket="models")["Contents"]] == ["small", "warm"]

@@ -14,25 +14,22 @@ from tests.support.scripted_models import scripted_model
 MIB = 2**20
 
 
-def test_a_slow_reader_slows_the_container_down_instead_of_filling_the_memory(
+def test_a_slow_reader_slows_the_container_down_and_ctrl_c_lets_a_stream_end(
     scripted: Callable[..., Emulator], bucket: Path
 ) -> None:
+    """Instead of filling the memory with what is not read."""
     scripted_model(bucket / "flood", invoke={"size": 100 * MIB})
+    scripted_model(bucket / "a", invoke={"chunks": ["x"] * 5, "chunk_delay": 0.4})
     emulator = scripted()
-    stream_of_nothing = stream(emulator, "flood")
     total = 0
     with most_memory(emulator.worker()) as growth:
-        for number, chunk in enumerate(chunks(stream_of_nothing)):
+        for number, chunk in enumerate(chunks(stream(emulator, "flood"))):
             total += len(chunk)
             if number < 50:
                 time.sleep(0.02)
     assert total == 100 * MIB
     assert growth.bytes < 64 * MIB
 
-
-def test_ctrl_c_lets_a_stream_end(scripted: Callable[..., Emulator], bucket: Path) -> None:
-    scripted_model(bucket / "a", invoke={"chunks": ["x"] * 5, "chunk_delay": 0.4})
-    emulator = scripted()
     answer = chunks(stream(emulator, "a"))
     next(answer)
     emulator.signal(2)
