@@ -28,15 +28,16 @@ def test_a_large_archive_takes_little_memory(serve: Callable[..., Emulator], jou
     assert grown.bytes < 24 * MEGABYTE
 
 
-def test_boto3_is_not_imported_before_s3_is_asked() -> None:
+def test_neither_boto3_nor_botocore_is_imported_before_s3_is_asked() -> None:
     code = """
 import sys
 from emulator.archives.source_selection import source_of_many
 from emulator.archives.model_data_url import S3Url
 import emulator.server.gunicorn_app, localmme.cli.main, localmme.server_setup, localmme.endpoint_options
+import emulator.services.sagemaker.app, emulator.services.sagemaker.endpoints_at_start
 
 bucket = source_of_many(S3Url("models"))
-print([name for name in ("boto3", "botocore.session", "s3transfer") if name in sys.modules])
+print([name for name in ("boto3", "botocore", "s3transfer") if name in sys.modules])
 try:
     bucket.check()
 except Exception as error:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-from botocore.model import Shape
+from typing import TYPE_CHECKING, Any
 
 from emulator.aws.service_models import Place
+
+if TYPE_CHECKING:
+    from botocore.model import Shape
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-
-from botocore.model import StructureShape
+from typing import TYPE_CHECKING, Any
 
 from emulator.aws.errors import not_serializable
 from emulator.aws.service_models import Place, Problem, problems
 from emulator.services.sagemaker.errors import validation_error
+
+if TYPE_CHECKING:
+    from botocore.model import StructureShape
 
 
 def check(shape: StructureShape, request: Any) -> None:
