@@ -15,7 +15,7 @@ from tests.support.emulator_process import Emulator
 from tests.support.files import archive
 from tests.support.waiting import eventually
 
-MODELS, CLIENTS, SECONDS = 1000, 64, 12
+MODELS, CLIENTS, SECONDS = 1000, 64, 4  # at least, until a model has been loaded again
 FIT = 20  # models that the memory is for
 MEGABYTES_PER_MODEL = 24
 # For as many, each with the 3 MB that a worker process takes beside its ballast, plus the server's own 50 MB; a tenth
@@ -48,15 +48,15 @@ def secret(number: int) -> int:
 class Client(threading.Thread):
     """Invokes models, popular ones far more often than others, and checks each answer."""
 
-    def __init__(self, emulator: Emulator, seed: int, until: float) -> None:
+    def __init__(self, emulator: Emulator, seed: int, done: threading.Event) -> None:
         super().__init__()
-        self.emulator, self.random, self.until = emulator, random.Random(seed), until
+        self.emulator, self.random, self.done = emulator, random.Random(seed), done
         self.outcomes: Counter[str] = Counter()
         self.models: set[int] = set()
 
     def run(self) -> None:
         connection = http.client.HTTPConnection(self.emulator.url.removeprefix("http://"), timeout=90)
-        while time.monotonic() < self.until:
+        while not self.done.is_set():
             number = min(int(self.random.paretovariate(0.5)) - 1, MODELS - 1)
             addend = self.random.randrange(1000)
             headers = {"X-Amzn-SageMaker-Target-Model": f"{number}.tar.gz", "Content-Type": "application/octet-stream"}
@@ -79,16 +79,19 @@ def test_a_thousand_models_under_load(serve, bucket: Path, tmp_path: Path) -> No
     locks = f"LOCKS={tmp_path}/locks"
     emulator = serve("--models", str(bucket), "--handler", f"{handler}:Handler", "--memory", MEMORY, "--env", locks)
 
-    until = time.monotonic() + SECONDS
-    clients = [Client(emulator, seed, until) for seed in range(CLIENTS)]
+    done, began = threading.Event(), time.monotonic()
+    clients = [Client(emulator, seed, done) for seed in range(CLIENTS)]
     for client in clients:
         client.start()
-    most_loaded = most_used = 0
-    while time.monotonic() < until:
-        instance = emulator.instance()
-        most_loaded = max(most_loaded, len(instance["memory"]["models"]))
-        most_used = max(most_used, instance["memory"]["used_bytes"])
+    most_loaded = most_used = most_loads = 0
+    while time.monotonic() < began + SECONDS or most_loads < 2:
+        state = emulator.state()
+        memory = state["variants"][0]["instances"][0]["memory"]
+        most_loaded = max(most_loaded, len(memory["models"]))
+        most_used = max(most_used, memory["used_bytes"])
+        most_loads = max(model["loads"] for model in state["models"])
         time.sleep(0.5)
+    done.set()
     for client in clients:
         client.join(90)
 
@@ -102,7 +105,7 @@ def test_a_thousand_models_under_load(serve, bucket: Path, tmp_path: Path) -> No
     models = {model["target_model"]: model for model in emulator.state()["models"]}
     assert sum(model["invocations"] for model in models.values()) == outcomes["right"]
     assert all(model["downloads"] <= 1 for model in models.values())
-    assert len(touched) > FIT and any(model["loads"] > 1 for model in models.values())
+    assert len(touched) > FIT
 
     processes = emulator.processes()
     assert emulator.stop() == 0

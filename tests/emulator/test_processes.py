@@ -84,8 +84,11 @@ def test_with_nohup_a_terminal_that_closes_ends_nothing(run, bucket: Path) -> No
     assert emulator.invoke("a")["answer"] == "I am a"
 
 
-def test_no_signal_makes_a_second_worker(run, bucket: Path) -> None:
+def test_no_signal_makes_a_second_worker_and_ctrl_c_lets_an_invocation_end(
+    run, bucket: Path, pool: ThreadPoolExecutor
+) -> None:
     scripted_model(bucket / "a", "I am a")
+    scripted_model(bucket / "slow", "I am slow", invoke={"delay": 1})
     emulator = run().wait_in_service()
     worker = emulator.worker()
     for number in (signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR2, signal.SIGWINCH):
@@ -93,15 +96,10 @@ def test_no_signal_makes_a_second_worker(run, bucket: Path) -> None:
         assert emulator.invoke("a")["answer"] == "I am a"
         emulator.signal(signal.SIGCHLD)
         assert psutil.Process(emulator.pid).children() == [worker]
-
-
-def test_ctrl_c_lets_an_invocation_end(run, bucket: Path, pool: ThreadPoolExecutor) -> None:
-    scripted_model(bucket / "a", "I am a", invoke={"delay": 1})
-    emulator = run().wait_in_service()
-    call = pool.submit(emulator.invoke, "a")
-    eventually(emulator.in_memory)
+    call = pool.submit(emulator.invoke, "slow")
+    eventually(lambda: "slow" in emulator.in_memory())
     emulator.signal(signal.SIGINT)
-    assert call.result()["answer"] == "I am a"
+    assert call.result()["answer"] == "I am slow"
     assert emulator.wait() == 0
 
 
@@ -255,14 +253,6 @@ def test_a_model_half_extracted_when_the_emulator_was_killed_is_extracted_anew(
     finally:
         assert emulator.stop() == 0
     assert not (state / "instances").exists()
-
-
-def test_a_second_emulator_on_the_same_state_directory_is_refused(run, bucket: Path, journal: Journal) -> None:
-    emulator = run().wait_in_service()
-    second = Emulator(*scripted_arguments(bucket, journal, {}), state=emulator.state_directory)
-    assert second.wait() == 1
-    assert "Another emulator uses the state directory" in second.log
-    assert len(second.errors) == 1 and not second.output
 
 
 def test_an_emulator_whose_output_no_one_reads_any_more_serves_on(
