@@ -469,12 +469,11 @@ def test_files_that_cannot_be_read(folder: Path) -> None:
 
 
 @given(st.text(alphabet="[]{}:,-&*!|>'\"%@#? \n\tabM0", max_size=60), st.integers(0, len(GOOD)))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @example("&a [*a]", 8)
-def test_no_text_brings_the_reader_down(noise: str, at: int) -> None:
+def test_no_text_within_it_brings_the_reader_down(noise: str, at: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        for text in (noise, GOOD[:at] + noise + GOOD[at:]):
-            try:
-                read(written(Path(folder), text))
-            except SetupError as error:
-                assert str(error).startswith(f"{folder}/endpoint.yaml:")
+        try:
+            read(written(Path(folder), GOOD[:at] + noise + GOOD[at:]))
+        except SetupError as error:
+            assert str(error).startswith(f"{folder}/endpoint.yaml:")
