@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from emulator.model_server.handlers import styles
+from emulator.model_server.handlers.packages import explain
 from emulator.model_server.handlers.service import Service, as_chunk
-from emulator.model_server.http.response import HandlerError, describe
+from emulator.model_server.http.response import HandlerError
 
 JSON, CSV, NPY = "application/json", "text/csv", "application/x-npy"
 
@@ -89,5 +90,5 @@ class Models:
         except HandlerError as error:
             return str(error)
         except Exception as error:
-            return describe(error)
+            return explain(error)
         raise AssertionError("it was loaded")
