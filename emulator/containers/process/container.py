@@ -63,7 +63,7 @@ class ProcessContainer(Container):
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
         self._started, self._exited = loop.create_future(), loop.create_future()
-        await asyncio.to_thread(self._find_address)
+        await asyncio.to_thread(self.find_address)
         adopt_orphans()
         try:
             self._keeper = await asyncio.create_subprocess_exec(
@@ -89,7 +89,8 @@ class ProcessContainer(Container):
         self._readers = [asyncio.create_task(self._read_reports()), asyncio.create_task(self._read_log())]
         await asyncio.shield(self._started)
 
-    def _find_address(self) -> None:
+    def find_address(self) -> None:
+        """Look for a port, and for a socket if it takes one. Blocks. Raises SetupError when no port is free."""
         self.socket = new_socket_path(self._settings.scratch) if self._takes_socket else None
         self.port = find_free_ports(self.host, 1 + SAFE_PORTS)
 

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from emulator.containers.container import ContainerSettings
 from emulator.containers.docker.container import DockerContainer
 from emulator.containers.docker.engine import Engine
@@ -33,16 +35,27 @@ def made(runs: Image | Command, directory: Path) -> ProcessContainer | DockerCon
     return container
 
 
-def test_a_command_is_a_process_at_a_port(tmp_path: Path) -> None:
-    container = made(Command(["true"], tmp_path), tmp_path)
+@pytest.mark.parametrize("takes_socket", [False, True])
+def test_a_command_is_a_process_for_which_nothing_is_looked_for_before_it_starts(
+    tmp_path: Path, takes_socket: bool
+) -> None:
+    container = made(Command(["true"], tmp_path, takes_socket=takes_socket), tmp_path / "scratch")
     assert isinstance(container, ProcessContainer)
-    assert container.port and container.address == f"127.0.0.1:{container.port}"
+    assert (container.port, container.socket) == (0, None)
+    assert not (tmp_path / "scratch").exists()
 
 
-def test_a_command_that_takes_a_socket_has_one(tmp_path: Path) -> None:
-    container = made(Command(["true"], tmp_path, takes_socket=True), tmp_path)
-    assert container.socket is not None and container.socket.parent == tmp_path
-    assert container.address == f"unix:{container.socket}"
+@pytest.mark.parametrize("takes_socket", [False, True])
+def test_a_process_has_a_port_and_a_socket_if_it_takes_one(tmp_path: Path, takes_socket: bool) -> None:
+    container = made(Command(["true"], tmp_path, takes_socket=takes_socket), tmp_path / "scratch")
+    assert isinstance(container, ProcessContainer)
+    container.find_address()
+    assert container.port
+    if takes_socket:
+        assert container.socket is not None and container.socket.parent == tmp_path / "scratch"
+        assert container.address == f"unix:{container.socket}"
+    else:
+        assert container.address == f"127.0.0.1:{container.port}"
 
 
 def test_an_image_is_a_container_of_the_engine(tmp_path: Path) -> None:
