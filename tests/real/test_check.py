@@ -132,15 +132,15 @@ class TestMultiModelServer:
 @pytest.mark.real
 class TestTriton:
     # It lists {"models": [{}]}. A load in JSON without a model_name ends it with an exception that nothing catches.
-    ODD: Mapping[str, str] = {"list": "warn", "list-pages": "warn", "broken-json": "fail"}
+    ODD: Mapping[str, str] = {"list": "warn", "broken-json": "fail"}
 
     def test_as_a_process(self, tmp_path: Path) -> None:
         model = models.triton_model(tmp_path, "model.tar.gz", 3, megabytes=20)
         arguments = ["--command", shlex.join(command_of(triton)), *triton_arguments(tmp_path, model)]
-        # ping-while-busy is a matter of chance: now and then all calls wait for a load, which takes 2 s.
-        report = checked(
-            *arguments, only=all_but("ping-while-busy", "load-unload-growth", "memory-full", "reload-after-507")
-        )
+        # ping-while-busy is a matter of chance: now and then all calls wait for a load, which takes 2 s. list-pages
+        # loads many models, to say the same as list.
+        left_out = ("ping-while-busy", "load-unload-growth", "list-pages", "memory-full", "reload-after-507")
+        report = checked(*arguments, only=all_but(*left_out))
         assert report.odd() == {**NOT_AN_IMAGE, **self.ODD}, report
         assert report.checks["list"]["received"].startswith('200 text/plain {"models":[{}]}')
 
