@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.support.aws_clients import refused
-from tests.support.emulator_process import Emulator
+from tests.support.emulator_in_process import InProcessEmulator
 from tests.support.files import archive
 from tests.support.real_servers import mms
 from tests.support.real_servers.models import mms_model
@@ -29,19 +29,19 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory, bucket: Path) -> Iterator[Emulator]:
+def emulator(tmp_path_factory: pytest.TempPathFactory, bucket: Path) -> Iterator[InProcessEmulator]:
     with served(mms, bucket, tmp_path_factory.mktemp("state"), MOST) as emulator:
         yield emulator
 
 
-def multiplied(emulator: Emulator, target_model: str, number: int) -> bool:
+def multiplied(emulator: InProcessEmulator, target_model: str, number: int) -> bool:
     """Whether the model that multiplies by this number answers."""
     answer = emulator.invoke(target_model, b"6", ContentType="text/plain")
     assert answer == str(6.0 * number).encode()
     return True
 
 
-def test_models_are_loaded_invoked_evicted_and_loaded_again(emulator: Emulator, bucket: Path) -> None:
+def test_models_are_loaded_invoked_evicted_and_loaded_again(emulator: InProcessEmulator, bucket: Path) -> None:
     names = [f"numbers/{number}.tar.gz" for number in range(1, MOST + 2)]
     for number, name in enumerate(names, 1):
         mms_model(bucket, name, number)
@@ -54,7 +54,7 @@ def test_models_are_loaded_invoked_evicted_and_loaded_again(emulator: Emulator, 
     assert emulator.in_memory() == {names[0], *names[2:]}
 
 
-def test_many_callers_of_a_cold_model_load_it_once(emulator: Emulator, bucket: Path) -> None:
+def test_many_callers_of_a_cold_model_load_it_once(emulator: InProcessEmulator, bucket: Path) -> None:
     mms_model(bucket, "cold.tar.gz", 9)
     emulator.client()
     with ThreadPoolExecutor(50) as callers:
@@ -63,7 +63,7 @@ def test_many_callers_of_a_cold_model_load_it_once(emulator: Emulator, bucket: P
     assert (model["downloads"], model["loads"], model["invocations"]) == (1, 1, 50)
 
 
-def test_bodies_and_content_types_pass_byte_for_byte(emulator: Emulator, bucket: Path) -> None:
+def test_bodies_and_content_types_pass_byte_for_byte(emulator: InProcessEmulator, bucket: Path) -> None:
     mms_model(bucket, "bytes.tar.gz", 1)
     body = os.urandom(2_000_000)
     response = emulator.client().invoke_endpoint(
@@ -78,7 +78,9 @@ def test_bodies_and_content_types_pass_byte_for_byte(emulator: Emulator, bucket:
     assert response["CustomAttributes"] == "trace=1"
 
 
-def test_out_of_memory_unloads_all_that_is_idle_and_forgets_the_model(emulator: Emulator, bucket: Path) -> None:
+def test_out_of_memory_unloads_all_that_is_idle_and_forgets_the_model(
+    emulator: InProcessEmulator, bucket: Path
+) -> None:
     mms_model(bucket, "small.tar.gz", 2)
     mms_model(bucket, "large.tar.gz", 3, out_of_memory=True)
     multiplied(emulator, "small.tar.gz", 2)
@@ -91,7 +93,7 @@ def test_out_of_memory_unloads_all_that_is_idle_and_forgets_the_model(emulator: 
     multiplied(emulator, "small.tar.gz", 2)
 
 
-def test_a_handler_that_fails_is_a_model_error(emulator: Emulator, bucket: Path) -> None:
+def test_a_handler_that_fails_is_a_model_error(emulator: InProcessEmulator, bucket: Path) -> None:
     mms_model(bucket, "fails.tar.gz", 2)
     refusal = refused(emulator.invoke, "fails.tar.gz", b"no number", ContentType="text/plain")
     assert refusal.from_the_container == ("ModelError", 503)
@@ -99,7 +101,7 @@ def test_a_handler_that_fails_is_a_model_error(emulator: Emulator, bucket: Path)
     eventually(lambda: "could not convert string to float" in emulator.log)
 
 
-def test_an_archive_without_a_model_is_a_model_error(emulator: Emulator, bucket: Path) -> None:
+def test_an_archive_without_a_model_is_a_model_error(emulator: InProcessEmulator, bucket: Path) -> None:
     archive(bucket / "empty.tar.gz", {"nothing": "here"})
     for _ in range(2):
         refusal = refused(emulator.invoke, "empty.tar.gz", b"1", ContentType="text/plain")
@@ -107,7 +109,7 @@ def test_an_archive_without_a_model_is_a_model_error(emulator: Emulator, bucket:
     assert "empty.tar.gz" not in emulator.in_memory()
 
 
-def test_a_model_that_the_server_no_longer_has_is_loaded_again(emulator: Emulator, bucket: Path) -> None:
+def test_a_model_that_the_server_no_longer_has_is_loaded_again(emulator: InProcessEmulator, bucket: Path) -> None:
     mms_model(bucket, "lost.tar.gz", 8)
     multiplied(emulator, "lost.tar.gz", 8)
     instance = emulator.instance()
@@ -121,7 +123,9 @@ def test_a_model_that_the_server_no_longer_has_is_loaded_again(emulator: Emulato
     assert (model["loads"], model["model_errors"]) == (2, 0)
 
 
-def test_a_server_that_dies_is_replaced_and_its_models_are_loaded_again(emulator: Emulator, bucket: Path) -> None:
+def test_a_server_that_dies_is_replaced_and_its_models_are_loaded_again(
+    emulator: InProcessEmulator, bucket: Path
+) -> None:
     mms_model(bucket, "survivor.tar.gz", 5)
     multiplied(emulator, "survivor.tar.gz", 5)
     before = emulator.processes()
@@ -132,7 +136,7 @@ def test_a_server_that_dies_is_replaced_and_its_models_are_loaded_again(emulator
     assert emulator.model("survivor.tar.gz")["loads"] == 2
 
 
-def test_the_whole_process_tree_ends_with_the_emulator(emulator: Emulator, bucket: Path) -> None:
+def test_the_whole_process_tree_ends_with_the_emulator(emulator: InProcessEmulator, bucket: Path) -> None:
     mms_model(bucket, "last.tar.gz", 4)
     multiplied(emulator, "last.tar.gz", 4)
     processes = emulator.processes()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.support.emulator_process import Emulator
+from tests.support.emulator_in_process import InProcessEmulator
 from tests.support.real_servers import huggingface, torch_models, torchserve
 from tests.support.real_servers.making import NotProvisioned
 from tests.support.real_servers.models import pack
@@ -36,7 +36,7 @@ def models() -> Path:
         pytest.skip(str(reason))
 
 
-def ask(emulator: Emulator, target_model: str, body: Any) -> Any:
+def ask(emulator: InProcessEmulator, target_model: str, body: Any) -> Any:
     """What a model answers to JSON."""
     # Its process may have to import PyTorch and Transformers on a busy machine.
     client = emulator.client(read_timeout=SECONDS_TO_ANSWER)

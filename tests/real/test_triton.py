@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from tests.support.aws_clients import refused
-from tests.support.emulator_process import Emulator
+from tests.support.emulator_in_process import InProcessEmulator
 from tests.support.files import archive
 from tests.support.real_servers import tensors, triton
 from tests.support.real_servers.models import triton_model
@@ -28,12 +28,12 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory, bucket: Path) -> Iterator[Emulator]:
+def emulator(tmp_path_factory: pytest.TempPathFactory, bucket: Path) -> Iterator[InProcessEmulator]:
     with served(triton, bucket, tmp_path_factory.mktemp("state"), MOST) as emulator:
         yield emulator
 
 
-def test_models_are_loaded_invoked_evicted_and_loaded_again(emulator: Emulator, bucket: Path) -> None:
+def test_models_are_loaded_invoked_evicted_and_loaded_again(emulator: InProcessEmulator, bucket: Path) -> None:
     names = [f"by/{factor}.tar.gz" for factor in range(1, MOST + 2)]
     for factor, name in enumerate(names, 1):
         triton_model(bucket, name, factor)
@@ -45,7 +45,7 @@ def test_models_are_loaded_invoked_evicted_and_loaded_again(emulator: Emulator, 
 
 
 def test_binary_requests_and_answers_carry_their_parameters_in_the_content_type(
-    emulator: Emulator, bucket: Path
+    emulator: InProcessEmulator, bucket: Path
 ) -> None:
     triton_model(bucket, "binary.tar.gz", 3)
     values = [float(number) for number in range(100_000)]
@@ -54,7 +54,7 @@ def test_binary_requests_and_answers_carry_their_parameters_in_the_content_type(
     assert tensors.ask(emulator, "binary.tar.gz", request) == [3 * value for value in values]
 
 
-def test_many_callers_of_a_cold_model_load_it_once(emulator: Emulator, bucket: Path) -> None:
+def test_many_callers_of_a_cold_model_load_it_once(emulator: InProcessEmulator, bucket: Path) -> None:
     triton_model(bucket, "cold.tar.gz", 7)
     emulator.client()
     with ThreadPoolExecutor(20) as callers:
@@ -65,7 +65,7 @@ def test_many_callers_of_a_cold_model_load_it_once(emulator: Emulator, bucket: P
     assert emulator.model("cold.tar.gz")["loads"] == 1
 
 
-def test_out_of_memory_is_a_model_error_with_507(emulator: Emulator, bucket: Path) -> None:
+def test_out_of_memory_is_a_model_error_with_507(emulator: InProcessEmulator, bucket: Path) -> None:
     triton_model(bucket, "large.tar.gz", 1, out_of_memory=True)
     for _ in range(2):
         code, status = refused(tensors.ask, emulator, "large.tar.gz", tensors.json_request([1.0])).from_the_container
@@ -73,13 +73,13 @@ def test_out_of_memory_is_a_model_error_with_507(emulator: Emulator, bucket: Pat
         assert not emulator.in_memory()
 
 
-def test_an_archive_that_is_no_model_is_a_model_error(emulator: Emulator, bucket: Path) -> None:
+def test_an_archive_that_is_no_model_is_a_model_error(emulator: InProcessEmulator, bucket: Path) -> None:
     archive(bucket / "none.tar.gz", {"readme": "nothing to load"})
     code, status = refused(tensors.ask, emulator, "none.tar.gz", tensors.json_request([1.0])).from_the_container
     assert code == "ModelError" and 400 <= status < 600
 
 
-def test_a_request_that_the_model_refuses_is_a_model_error(emulator: Emulator, bucket: Path) -> None:
+def test_a_request_that_the_model_refuses_is_a_model_error(emulator: InProcessEmulator, bucket: Path) -> None:
     triton_model(bucket, "strict.tar.gz", 2)
     code, status = refused(
         tensors.ask, emulator, "strict.tar.gz", (json.dumps({"inputs": []}).encode(), "application/json")
@@ -88,7 +88,7 @@ def test_a_request_that_the_model_refuses_is_a_model_error(emulator: Emulator, b
     assert tensors.ask(emulator, "strict.tar.gz", tensors.json_request([2.0])) == [4.0]
 
 
-def test_the_whole_process_tree_ends_with_the_emulator(emulator: Emulator, bucket: Path) -> None:
+def test_the_whole_process_tree_ends_with_the_emulator(emulator: InProcessEmulator, bucket: Path) -> None:
     triton_model(bucket, "last.tar.gz", 4)
     assert tensors.ask(emulator, "last.tar.gz", tensors.json_request([1.0])) == [4.0]
     processes = emulator.processes()

@@ -185,6 +185,8 @@ def in_process_emulators(directory: Path) -> Iterator[Callable[..., InProcessEmu
         emulators.append(InProcessEmulator(*arguments, state=state, environment=environment))
         return emulators[-1]
 
-    yield start
-    for emulator in reversed(emulators):
-        emulator.stop()
+    try:
+        yield start
+    finally:
+        for emulator in reversed(emulators):
+            emulator.stop()

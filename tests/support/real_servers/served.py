@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from tests.support.emulator_process import Emulator
+from tests.support.emulator_in_process import InProcessEmulator, in_process_emulators
 from tests.support.real_servers.making import NotProvisioned
 
 
@@ -23,12 +23,9 @@ def command_of(server: ModuleType) -> list[str]:
 
 
 @contextmanager
-def served(server: ModuleType, bucket: Path, state: Path, most: int, *options: str) -> Iterator[Emulator]:
+def served(server: ModuleType, bucket: Path, directory: Path, most: int, *options: str) -> Iterator[InProcessEmulator]:
     """An emulator that runs the server, with at most so many models loaded and further options of ``serve``."""
     command = shlex.join(command_of(server))
     arguments = ("--models", str(bucket), "--command", command, "--max-loaded-models", str(most), *options)
-    emulator = Emulator(*arguments, state=state)
-    try:
-        yield emulator.wait_in_service()
-    finally:
-        emulator.stop()
+    with in_process_emulators(directory) as start:
+        yield start(*arguments).wait_in_service()
