@@ -267,16 +267,13 @@ def test_serving_again_replaces_the_emulator_at_the_same_address(kernel: Kernel)
     assert kernel.value("'AWS_ENDPOINT_URL' in __import__('os').environ") is False
 
 
-def test_a_restarted_kernel_leaves_no_emulator(own_kernel: Kernel) -> None:
+def test_a_restarted_kernel_leaves_no_emulator_and_a_killed_one_nothing(own_kernel: Kernel) -> None:
     assert own_kernel.run(SERVE)["status"] == "ok"
     own_kernel.run("%localmme invoke a.tar.gz --data x")
     assert len(own_kernel.processes()) > 3  # the kernel, the emulator's two, its container
     own_kernel.restart()
     eventually(lambda: len(own_kernel.processes()) == 1, 20, "only the kernel is left")
-
-
-def test_a_killed_kernel_leaves_nothing(own_kernel: Kernel) -> None:
-    assert own_kernel.run(SERVE)["status"] == "ok"
+    assert own_kernel.run("%load_ext localmme")["status"] == own_kernel.run(SERVE)["status"] == "ok"
     os.kill(own_kernel.pid, signal.SIGKILL)
     eventually(lambda: not own_kernel.processes(), 20, "all of it has ended")
 

@@ -23,7 +23,7 @@ from tests.support.processes import free_port, runs
 from tests.support.scripted_models import SCRIPTED_CONTAINER
 from tests.support.waiting import eventually
 
-ROUNDS = 6  # of being killed
+ROUNDS = 4  # of being killed
 
 
 @pytest.fixture
@@ -104,34 +104,30 @@ def test_everything_is_there_after_a_restart(ending: Cloud) -> None:
     cloud.delete("Failing")
 
 
-def test_a_worker_that_is_killed_is_replaced_with_all_that_there_was(killable: Cloud) -> None:
-    cloud = killable.start()
-    cloud.create("E", cloud.simple("m", invoke={"body": "m"}))
-    cloud.settled("E")
-    before, worker = cloud.containers(), cloud.process().worker()
-    worker.kill()
-    worker.wait(10)
-    eventually(lambda: cloud.process().processes()[1:])
-    cloud.settled("E")
-    assert cloud.invoke("E") == "m" and not any(map(runs, before))
-    cloud.end()
-    assert not (cloud.state / "instances").exists()
-
-
-def test_at_once_after_a_kill_of_the_master_the_same_command_serves_again(tmp_path: Path) -> None:
+def test_a_worker_that_is_killed_is_replaced_and_after_a_kill_of_the_master_the_same_command_serves_again_at_once(
+    tmp_path: Path,
+) -> None:
     cloud = Cloud(tmp_path, "--port", str(free_port()), kind=Emulator)
     cloud.start()
     try:
         cloud.create("E", cloud.simple("m", invoke={"delay": 1.5, "body": "m"}))
         cloud.settled("E")
+        before, worker = cloud.containers(), cloud.process().worker()
+        worker.kill()
+        worker.wait(10)
+        eventually(lambda: cloud.process().processes()[1:])
+        cloud.settled("E")
         with ThreadPoolExecutor() as pool:
             under_way = pool.submit(cloud.invoke, "E")
             eventually(lambda: cloud.in_flight("E"))
+            assert not any(map(runs, before))
             cloud.process().signal(signal.SIGKILL)
             cloud.start()
             assert isinstance(under_way.exception(), (BotoCoreError, ClientError))
         cloud.settled("E")
         assert cloud.invoke("E") == "m"
+        cloud.end()
+        assert not (cloud.state / "instances").exists()
     finally:
         cloud.close()
 
