@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
-from emulator.containers.errors import words_of
+from emulator.containers.errors import error_message
 from emulator.errors import SetupError
 from emulator.printable import printable
 from emulator.state import EmulatorState, EndpointState, ModelState
@@ -53,7 +53,7 @@ def invoke(url: str, endpoint_name: str, target_model: str, body: bytes, **reque
     from localmme import boto3_session
     from localmme.aws_environment import users_credentials
 
-    own_region = about(url)["region"]
+    own_region = health(url)["region"]
     keys, problem = users_credentials()
     if problem:
         print(f"Warning: {printable(problem)} The call is made without it.", file=sys.stderr)
@@ -72,19 +72,19 @@ def invoke(url: str, endpoint_name: str, target_model: str, body: bytes, **reque
             answered: bytes = answer["Body"].read()
             return answered
         except ClientError as error:
-            raise SetupError(f"{said_by(error)}{_did_you_mean(url, endpoint_name, target_model, error)}") from None
+            raise SetupError(f"{error_text(error)}{_did_you_mean(url, endpoint_name, target_model, error)}") from None
         except BotoCoreError:
             raise _not_running(url) from None
 
 
-def said_by(error: Any) -> str:
+def error_text(error: Any) -> str:
     """An error of SageMaker Runtime, in words for a person; for a container's error, the container's message first.
 
     ``error`` is botocore's ClientError.
     """
     answer = error.response
     code, message = answer["Error"]["Code"], answer["Error"]["Message"]
-    said = words_of(answer.get("OriginalMessage", ""))
+    said = error_message(answer.get("OriginalMessage", ""))
     if code != "ModelError" or not said:
         return f"{code}: {message}"
     return f"{said} (ModelError: status {answer.get('OriginalStatusCode')} from the container; its log has more)"
@@ -105,15 +105,15 @@ def _did_you_mean(url: str, endpoint_name: str, target_model: str, error: Any) -
     return ""
 
 
-def about(url: str) -> dict[str, Any]:
+def health(url: str) -> dict[str, Any]:
     """The emulator's health page: whether it is in service, and its region. Raises SetupError when none answers."""
     try:
-        health = page(url.rstrip("/"), "health", ANSWER_SECONDS)
+        found = page(url.rstrip("/"), "health", ANSWER_SECONDS)
     except OSError:
         raise _not_running(url) from None
-    if not isinstance(health, dict) or "region" not in health:
+    if not isinstance(found, dict) or "region" not in found:
         raise SetupError(f"What answers at {url} is not an emulator. Name another address with --url.")
-    return health
+    return found
 
 
 def state(url: str) -> EmulatorState:

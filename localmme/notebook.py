@@ -147,8 +147,8 @@ class Notebook:
             return _readable(self._running().invoke(model, body, **request))
         except ClientError as error:
             if error.response["Error"]["Code"] == "ModelError":
-                raise HandlerFailed(emulator_client.said_by(error)) from None
-            raise SetupError(emulator_client.said_by(error)) from None
+                raise HandlerFailed(emulator_client.error_text(error)) from None
+            raise SetupError(emulator_client.error_text(error)) from None
 
     def _models(self) -> tables.Shown:
         return tables.Shown("", [tables.models(self._running().models())])

@@ -7,7 +7,7 @@ import json
 from emulator.errors import ContainerError
 
 
-def words_of(body: str) -> str:
+def error_message(body: str) -> str:
     """A container's message in the body of an error; if it is Multi Model Server's JSON, the message in that."""
     try:
         return str(json.loads(body)["message"])
@@ -18,7 +18,7 @@ def words_of(body: str) -> str:
 def refusal_explained(status: int, message: str) -> ContainerError:
     """Ours, for the log: why a container refuses a load."""
     if status != 405:
-        return ContainerError(f"the container answered {status}: {words_of(message) or 'nothing'}")
+        return ContainerError(f"the container answered {status}: {error_message(message) or 'nothing'}")
     return ContainerError(
         f"POST /models answered 405 {' '.join(message.split())}: the container does not let models be loaded. "
         "TorchServe does with TS_ENABLE_MODEL_API=true in its environment (--env, or the model's Environment)"

@@ -159,7 +159,7 @@ async def listening(gateway: Gateway, sockets: list[socket.socket]) -> AsyncIter
     state, loop = ServerState(), asyncio.get_running_loop()
     connection = connection_factory(gateway, state, KEEPALIVE_SECONDS)
     servers = [await loop.create_server(connection, sock=sock) for sock in sockets]
-    clock = asyncio.create_task(_tell_the_time(state))
+    clock = asyncio.create_task(_keep_date_header(state))
     try:
         yield
     finally:
@@ -175,7 +175,7 @@ async def listening(gateway: Gateway, sockets: list[socket.socket]) -> AsyncIter
             await asyncio.sleep(0.01)
 
 
-async def _tell_the_time(state: ServerState) -> None:
+async def _keep_date_header(state: ServerState) -> None:
     while True:
         date = email.utils.formatdate(usegmt=True).encode()
         state.default_headers = [(b"server", b"localmme"), (b"date", date)]

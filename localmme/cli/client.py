@@ -89,9 +89,9 @@ def state(as_json: bool, url: str) -> None:
 def env(url: str, endpoint_name: str) -> None:
     """Print the environment with which boto3 and the AWS CLI talk to the emulator: eval "$(localmme env)"."""
     from localmme.aws_environment import aws_environment
-    from localmme.emulator_client import about
+    from localmme.emulator_client import health
 
-    exports = aws_environment(url, about(url)["region"])
+    exports = aws_environment(url, health(url)["region"])
     if exports.warning:
         click.echo(f"Warning: {printable(exports.warning)}", err=True)
     for name, value in exports.variables.items():

@@ -12,7 +12,7 @@ from pathlib import Path
 from emulator.archives.extraction import DEPTH, NAMES_BYTES
 from emulator.sizes import format_size
 from localmme.pack.entry import ArchiveEntry
-from localmme.pack.mistakes import Mistake, is_macos_metadata, mistakes_in, such_as
+from localmme.pack.mistakes import Mistake, first_names, is_macos_metadata, mistakes_in
 
 _NAME_BYTES = 3000  # [ours] the system allows paths of 4,096 bytes, and a model is extracted below a path of its own
 
@@ -90,7 +90,7 @@ class _Walk:
         mistakes = []
         for name, paths in self._wrong.items():
             verdict, what, remedy = _PROBLEMS[name]
-            mistakes.append(Mistake(name, verdict, f"{what}: {such_as(paths)}.", remedy))  # type: ignore[arg-type]
+            mistakes.append(Mistake(name, verdict, f"{what}: {first_names(paths)}.", remedy))  # type: ignore[arg-type]
         if self._too_many:
             detail = f"There are more than {self._max_files} files, or their names are too long together."
             mistakes.append(Mistake("files", "fail", detail, "Put small files together, such as into a zip file."))

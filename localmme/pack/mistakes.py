@@ -45,7 +45,7 @@ def is_macos_metadata(name: str) -> bool:
     return any(step in _MACOS_NAMES or step.startswith("._") for step in name.split("/"))
 
 
-def such_as(names: Iterable[str]) -> str:
+def first_names(names: Iterable[str]) -> str:
     """The first names, and how many more there are."""
     listed = list(names)
     first = ", ".join(printable(name) for name in listed[:3])
@@ -59,7 +59,7 @@ def _macos_metadata(entries: Sequence[ArchiveEntry]) -> Mistake | None:
     return Mistake(
         "macos-metadata",
         "warn",
-        f"It holds metadata of macOS: {such_as(names)}.",
+        f"It holds metadata of macOS: {first_names(names)}.",
         "Make it with localmme pack, which leaves that out, or with COPYFILE_DISABLE=1 tar.",
     )
 
@@ -84,7 +84,7 @@ def _wrapping_folder(entries: Sequence[ArchiveEntry]) -> Mistake | None:
     wrapped = sorted(steps & {"code", "MAR-INF", "inference.py", "model_handler.py"})
     detail = f"All of it is in one folder, {printable(folder)}/"
     if wrapped:
-        detail += f", where containers do not look for {such_as(wrapped)}"
+        detail += f", where containers do not look for {first_names(wrapped)}"
     remedy = f"Pack what is in the folder, not the folder: localmme pack .../{printable(folder)}."
     return Mistake("wrapping-folder", "warn", f"{detail}.", remedy)
 
@@ -96,7 +96,7 @@ def _code_without_entry_point(entries: Sequence[ArchiveEntry]) -> Mistake | None
     if MANIFEST in names or names.intersection(ENTRY_POINTS):
         return None
     programs = sorted(name for name in names if name.startswith("code/") and name.endswith(".py"))
-    detail = f"code/ has {such_as(programs)}, but no inference.py." if programs else "code/ has no inference.py."
+    detail = f"code/ has {first_names(programs)}, but no inference.py." if programs else "code/ has no inference.py."
     remedy = "Name the handler code/inference.py, or set SAGEMAKER_PROGRAM; a handler of the container's own is fine."
     return Mistake("code-without-entry-point", "warn", detail, remedy)
 
@@ -108,7 +108,7 @@ def _symbolic_links(entries: Sequence[ArchiveEntry]) -> Mistake | None:
     return Mistake(
         "symbolic-links",
         "warn",
-        f"It holds symbolic links: {such_as(names)}. SageMaker may not extract it.",
+        f"It holds symbolic links: {first_names(names)}. SageMaker may not extract it.",
         "Make it with localmme pack, which packs what links lead to, or with tar --dereference.",
     )
 
@@ -120,7 +120,7 @@ def _hard_links(entries: Sequence[ArchiveEntry]) -> Mistake | None:
     return Mistake(
         "hard-links",
         "warn",
-        f"It holds hard links: {such_as(names)}. SageMaker may not extract it.",
+        f"It holds hard links: {first_names(names)}. SageMaker may not extract it.",
         "Make it with localmme pack, or with tar --hard-dereference.",
     )
 
@@ -133,7 +133,7 @@ def _unreadable(entries: Sequence[ArchiveEntry]) -> Mistake | None:
     return Mistake(
         "unreadable",
         "warn",
-        f"Not everybody may read {such_as(names)}: a container that is not root's cannot load it.",
+        f"Not everybody may read {first_names(names)}: a container that is not root's cannot load it.",
         "Make it with localmme pack, or after chmod -R a+rX.",
     )
 

@@ -13,7 +13,7 @@ import click
 from emulator.printable import printable
 from emulator.sizes import format_size
 from localmme.pack.entry import ArchiveEntry
-from localmme.pack.mistakes import Mistake, such_as
+from localmme.pack.mistakes import Mistake, first_names
 
 
 def print_entries(entries: Sequence[ArchiveEntry]) -> None:
@@ -62,7 +62,7 @@ def print_mistakes(mistakes: Sequence[Mistake], *, err: bool) -> None:
 
 def print_left_out(names: Sequence[str]) -> None:
     """The paths that were not packed."""
-    click.echo(printable(f"Left out: {such_as(names)}."), err=True)
+    click.echo(printable(f"Left out: {first_names(names)}."), err=True)
 
 
 def mistakes_as_json(mistakes: Sequence[Mistake]) -> list[dict[str, str]]:

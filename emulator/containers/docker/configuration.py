@@ -77,7 +77,7 @@ def host_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9-]+", "-", name)[:63].strip("-") or "container"
 
 
-def where(network: Mapping[str, Any], port: int, info: EngineInfo) -> tuple[str, int]:
+def reached_at(network: Mapping[str, Any], port: int, info: EngineInfo) -> tuple[str, int]:
     """The address to connect to, by what the engine says of a running container's network. One that ended has none."""
     if info.reachable:
         addresses = (each.get("IPAddress") for each in network["Networks"].values())

@@ -28,7 +28,7 @@ from emulator.containers.docker.configuration import (
     configuration,
     host_name,
     inside,
-    where,
+    reached_at,
 )
 from emulator.containers.docker.discovery import EngineInfo
 from emulator.containers.docker.engine import Engine
@@ -193,7 +193,7 @@ class DockerContainer(Container):
                 return False
             raise explain(error, image) from None
         self._process = about["State"]["Pid"], about["Id"]
-        self.host, self.port = where(about["NetworkSettings"], self.port, info)
+        self.host, self.port = reached_at(about["NetworkSettings"], self.port, info)
         return True
 
     def _is_mounted(self, client: Client) -> bool:
@@ -261,8 +261,8 @@ class DockerContainer(Container):
         deadline = time.monotonic() + LOST_SECONDS
         while True:
             try:
-                self._engine.ask(lambda client: client.wait(container))  # without a timeout
-                state = self._engine.ask(lambda client: client.inspect_container(container))["State"]
+                self._engine.call_blocking(lambda client: client.wait(container))  # without a timeout
+                state = self._engine.call_blocking(lambda client: client.inspect_container(container))["State"]
                 if state["Status"] in ENDED:
                     return describe_end(state, self._settings.memory_bytes)
             except EngineError as error:

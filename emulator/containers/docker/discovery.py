@@ -111,7 +111,7 @@ def _no_engine(address: str, error: BaseException) -> str:
     )
 
 
-def look_at(client: Client, address: str) -> EngineInfo:
+def engine_info(client: Client, address: str) -> EngineInfo:
     """Ask an engine about itself."""
     about = client.info()
     url = urlsplit(address)

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from emulator.containers.docker.discovery import CONNECTIONS, EngineInfo, connect, look_at
+from emulator.containers.docker.discovery import CONNECTIONS, EngineInfo, connect, engine_info
 from emulator.containers.docker.failures import EngineError, one_line, root_cause
 from emulator.containers.docker.images import Client, InspectedImage, Pull, find_image, no_such_image
 from emulator.containers.docker.leftovers import Ownership
@@ -37,7 +37,7 @@ class Engine:
         self.binds: bool | None = None  # whether it sees this machine's directories; None = not tried yet
         self.warned: set[str] = set()  # images that were warned of
         self._ownership, self._events = Ownership(owner), events
-        self.oom = OomWatch(self.ask, self._ownership.run_label)
+        self.oom = OomWatch(self.call_blocking, self._ownership.run_label)
         self._pool = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="docker")
         self._connecting = threading.Lock()
         self._client: Client = None
@@ -51,7 +51,7 @@ class Engine:
 
     # Calls
 
-    def ask(self, function: Callable[[Client], T]) -> T:
+    def call_blocking(self, function: Callable[[Client], T]) -> T:
         """The result of ``function`` with the engine's client. Blocks.
 
         Raises SetupError when there is no engine, EngineError when the engine refuses or is lost.
@@ -69,8 +69,8 @@ class Engine:
             raise EngineError(self._address, 0, root_cause(error)) from None
 
     async def call(self, function: Callable[[Client], T]) -> T:
-        """``ask`` in a thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self.ask, function)
+        """``call_blocking`` in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self.call_blocking, function)
 
     def _connected(self) -> Client:
         with self._connecting:
@@ -83,7 +83,7 @@ class Engine:
     async def info(self) -> EngineInfo:
         """Raises SetupError when there is no engine."""
         if self._info is None:
-            self._info = await self.call(lambda client: look_at(client, self._address))
+            self._info = await self.call(lambda client: engine_info(client, self._address))
         return self._info
 
     async def image(self, reference: str) -> InspectedImage:
@@ -121,7 +121,7 @@ class Engine:
         def work() -> None:
             error: Exception | None = None
             try:
-                self.ask(pull.run)
+                self.call_blocking(pull.run)
             except Exception as failure:
                 error = failure
             with contextlib.suppress(RuntimeError):  # the loop is closed
@@ -190,7 +190,7 @@ class Engine:
         was_there = False
         while True:
             try:
-                self.ask(lambda client: client.remove_container(container, v=True, force=True))
+                self.call_blocking(lambda client: client.remove_container(container, v=True, force=True))
                 was_there = True
                 break
             except EngineError as error:
@@ -221,7 +221,7 @@ class Engine:
     def _sweep(self) -> list[str]:
         filters = {"label": [self._ownership.machine_label]}
         removed = []
-        for container in self.ask(lambda client: client.containers(all=True, filters=filters)):
+        for container in self.call_blocking(lambda client: client.containers(all=True, filters=filters)):
             if self._ownership.is_leftover(container["Labels"]) and self._remove(container["Id"]):
                 removed.append(container["Names"][0].lstrip("/") if container["Names"] else container["Id"])
         self._unmark()
@@ -238,7 +238,7 @@ class Engine:
             return
         filters = {"label": [self._ownership.run_label]}
         with contextlib.suppress(SetupError):
-            ours = self.ask(lambda client: client.containers(all=True, filters=filters))
+            ours = self.call_blocking(lambda client: client.containers(all=True, filters=filters))
             # All at the same time, and not by the pool, which may be busy with stopping them.
             removals = [threading.Thread(target=self._try_to_remove, args=[each["Id"]], daemon=True) for each in ours]
             for removal in removals:

@@ -20,24 +20,24 @@ AGAIN_SECONDS = 1.0  # after the engine's stream of events broke off
 class OomWatch:
     """Follows the engine's events in a thread, from the first container on."""
 
-    def __init__(self, ask: Callable[[Callable[[Any], None]], None], label: str) -> None:
-        """``ask`` calls a function with the engine's client; the containers have this ``label``, ``name=value``."""
-        self._ask = ask
+    def __init__(self, call_blocking: Callable[[Callable[[Any], None]], None], label: str) -> None:
+        """See ``Engine.call_blocking``; the containers have this ``label``, ``name=value``."""
+        self._call_blocking = call_blocking
         self._label = label
-        self._tell: dict[str, Callable[[], None]] = {}  # by the container's name
+        self._on_oom: dict[str, Callable[[], None]] = {}  # by the container's name
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = threading.Event()
 
-    def add(self, container: str, tell: Callable[[], None]) -> None:
-        """Have ``tell`` called on the event loop whenever it happens to this container."""
-        self._tell[container] = tell
+    def add(self, container: str, on_oom: Callable[[], None]) -> None:
+        """Have ``on_oom`` called on the event loop whenever it happens to this container."""
+        self._on_oom[container] = on_oom
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
             threading.Thread(target=self._follow, name="docker-oom", daemon=True).start()
 
     def drop(self, container: str) -> None:
         """Stop watching this container."""
-        self._tell.pop(container, None)
+        self._on_oom.pop(container, None)
 
     def close(self) -> None:
         """End, at the latest at the engine's next event."""
@@ -46,7 +46,7 @@ class OomWatch:
     def _follow(self) -> None:
         while not self._closed.is_set():
             with contextlib.suppress(SetupError, RuntimeError):  # no engine, or the loop is closed
-                self._ask(self._read)
+                self._call_blocking(self._read)
             self._closed.wait(AGAIN_SECONDS)
 
     def _read(self, client: Any) -> None:
@@ -59,5 +59,5 @@ class OomWatch:
                 self._loop.call_soon_threadsafe(self._happened, event["Actor"]["Attributes"]["name"])
 
     def _happened(self, container: str) -> None:
-        if container in self._tell:
-            self._tell[container]()
+        if container in self._on_oom:
+            self._on_oom[container]()

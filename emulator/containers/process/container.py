@@ -85,7 +85,7 @@ class ProcessContainer(Container):
             raise SetupError(f"The container's process cannot be started: {error.strerror}.") from None
         # The keeper does not get it: what is meant for the container's Python must not change its own.
         environment = {**os.environ, **self._settings.environment, **self._platform_environment(self._settings)}
-        self._wish(json.dumps(environment).encode() + b"\n")
+        self._send_to_keeper(json.dumps(environment).encode() + b"\n")
         self._readers = [asyncio.create_task(self._read_reports()), asyncio.create_task(self._read_log())]
         await asyncio.shield(self._started)
 
@@ -100,7 +100,7 @@ class ProcessContainer(Container):
     async def stop(self, seconds: float | None = None) -> None:
         if self._keeper is None:
             return
-        self._wish(b"stop\n" if seconds is None else b"stop=%g\n" % seconds)
+        self._send_to_keeper(b"stop\n" if seconds is None else b"stop=%g\n" % seconds)
         await self._keeper.wait()
         _, unfinished = await asyncio.wait(self._readers, timeout=LAST_WORDS_SECONDS)
         for reader in unfinished:  # a process that escaped holds the other end of the pipe
@@ -120,7 +120,7 @@ class ProcessContainer(Container):
             return 0
         reply: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         self._answers[quantity].append(reply)
-        self._wish(quantity.encode() + b"\n")
+        self._send_to_keeper(quantity.encode() + b"\n")
         return await reply
 
     async def deliver(self, model_directory: Path) -> str:
@@ -138,10 +138,10 @@ class ProcessContainer(Container):
             variables |= {"SM_MODEL_DIR": str(settings.models), "SAGEMAKER_BASE_DIR": str(settings.models.parent)}
         return variables
 
-    def _wish(self, wish: bytes) -> None:
+    def _send_to_keeper(self, command: bytes) -> None:
         assert self._keeper is not None and self._keeper.stdin is not None
         with contextlib.suppress(OSError, RuntimeError):  # it has ended already
-            self._keeper.stdin.write(wish)
+            self._keeper.stdin.write(command)
 
     async def _read_reports(self) -> None:
         assert self._keeper is not None and self._keeper.stdout is not None

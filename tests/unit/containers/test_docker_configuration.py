@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from emulator.containers.docker.configuration import configuration, host_name, where
+from emulator.containers.docker.configuration import configuration, host_name, reached_at
 from emulator.containers.docker.discovery import EngineInfo
 from emulator.containers.docker.images import InspectedImage
 from tests.support.docker_host import MIB, container_settings
@@ -65,13 +65,13 @@ def test_a_port_is_published_where_containers_cannot_be_reached(tmp_path: Path) 
     bindings = configured(tmp_path, FAR)["HostConfig"]["PortBindings"]
     assert bindings == {"8080/tcp": [{"HostIp": "", "HostPort": ""}]}
     network = {"Networks": {"bridge": {"IPAddress": "172.17.0.2"}}, "Ports": {"8080/tcp": [{"HostPort": "32768"}]}}
-    assert where(network, 8080, FAR) == ("engine.example", 32768)
-    assert where(network, 8080, NEAR) == ("172.17.0.2", 8080)
+    assert reached_at(network, 8080, FAR) == ("engine.example", 32768)
+    assert reached_at(network, 8080, NEAR) == ("172.17.0.2", 8080)
 
 
 def test_a_container_that_has_ended_has_no_address() -> None:
-    assert where({"Networks": {"bridge": {"IPAddress": ""}}, "Ports": {}}, 8080, NEAR) == ("127.0.0.1", 8080)
-    assert where({"Networks": {}, "Ports": {}}, 8080, FAR) == ("engine.example", 0)
+    assert reached_at({"Networks": {"bridge": {"IPAddress": ""}}, "Ports": {}}, 8080, NEAR) == ("127.0.0.1", 8080)
+    assert reached_at({"Networks": {}, "Ports": {}}, 8080, FAR) == ("engine.example", 0)
 
 
 def test_any_name_is_made_into_one_of_a_host() -> None:

@@ -276,12 +276,12 @@ def model_error(status: int, said: str) -> ClientError:
 def test_of_a_model_error_the_containers_own_words_come_first() -> None:
     embedded = json.dumps({"code": 500, "type": "InternalServerException", "message": "KeyError: 'rooms'"}, indent=2)
     said = "KeyError: 'rooms' (ModelError: status 500 from the container; its log has more)"
-    assert emulator_client.said_by(model_error(500, embedded)) == said
-    assert emulator_client.said_by(model_error(400, "no rooms\n")).startswith("no rooms (ModelError: status 400 ")
-    assert emulator_client.said_by(model_error(500, "[1]")).startswith("[1] (")
-    assert emulator_client.said_by(model_error(500, "")).startswith("ModelError: Received server error")
+    assert emulator_client.error_text(model_error(500, embedded)) == said
+    assert emulator_client.error_text(model_error(400, "no rooms\n")).startswith("no rooms (ModelError: status 400 ")
+    assert emulator_client.error_text(model_error(500, "[1]")).startswith("[1] (")
+    assert emulator_client.error_text(model_error(500, "")).startswith("ModelError: Received server error")
     refusal = ClientError({"Error": {"Code": "ValidationError", "Message": "no"}}, "InvokeEndpoint")
-    assert emulator_client.said_by(refusal) == "ValidationError: no"
+    assert emulator_client.error_text(refusal) == "ValidationError: no"
 
 
 def test_a_model_that_is_not_there_brings_one_of_nearly_that_name_to_mind(monkeypatch: pytest.MonkeyPatch) -> None:
