@@ -94,7 +94,7 @@ def make_temporary() -> tuple[StateDirectory, IO[str]]:
             # Whoever knows the name may have taken it, or made it a link to what is not to be removed.
             directory = StateDirectory(Path(tempfile.mkdtemp(prefix="localmme-")))
             return directory, _lock_as_owner(directory)
-        with _alone_in(place):
+        with alone_in(place):
             directory = _take_abandoned(place) or StateDirectory(Path(tempfile.mkdtemp(dir=place, prefix="")))
             return directory, _lock_as_owner(directory)
     except OSError as error:
@@ -129,8 +129,8 @@ def _is_ours(place: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _alone_in(place: Path) -> Iterator[None]:
-    # Between being made and being locked, a new directory looks abandoned.
+def alone_in(place: Path) -> Iterator[None]:
+    """Have a directory to oneself: between being made and being locked, a new one in it looks abandoned."""
     descriptor = os.open(place, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import shutil
@@ -16,7 +15,7 @@ from emulator.containers.docker.leftovers import is_abandoned
 from emulator.errors import SetupError
 from emulator.private_files import private_directory
 from emulator.state_directory import StateDirectory
-from localmme import state_directories
+from localmme.state_directories import alone_in, base
 
 
 @dataclass(frozen=True)
@@ -28,19 +27,18 @@ class WorkingDirectory:
 @contextmanager
 def working_directory() -> Iterator[WorkingDirectory]:
     """A new directory, locked for as long as this process lives, and deleted afterwards. Raises SetupError."""
-    base = state_directories.base() / ".checks"  # not a valid name of an emulator
+    checks = base() / ".checks"  # not a valid name of an emulator
     try:
-        private_directory(base)
-        with _locked(
-            StateDirectory(base).lock, fcntl.LOCK_EX
-        ):  # so that nobody takes a directory that is not locked yet for left
-            left_containers = _sweep(base)
+        private_directory(checks)
+        with alone_in(checks):
+            left_containers = _sweep(checks)
             # Not for the owner alone: an image, in which it is mounted, may run as any user.
-            directory = Path(tempfile.mkdtemp(prefix="check-", dir=base))
+            directory = Path(tempfile.mkdtemp(prefix="check-", dir=checks))
             directory.chmod(0o755)
-            lock = _lock(StateDirectory(directory).lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock = os.open(StateDirectory(directory).lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            fcntl.flock(lock, fcntl.LOCK_EX)
     except OSError as error:
-        raise SetupError(f"{base} cannot be written to: {error.strerror}. Name another by XDG_STATE_HOME.") from None
+        raise SetupError(f"{checks} cannot be written to: {error.strerror}. Name another by XDG_STATE_HOME.") from None
     try:
         yield WorkingDirectory(directory, left_containers)
     finally:
@@ -48,27 +46,11 @@ def working_directory() -> Iterator[WorkingDirectory]:
         os.close(lock)
 
 
-def _sweep(base: Path) -> bool:
+def _sweep(checks: Path) -> bool:
     """Delete the directories of killed runs; whether one of them had containers on an engine."""
     left_containers = False
-    for directory in base.glob("check-*"):
+    for directory in checks.glob("check-*"):
         if is_abandoned(directory, ""):
             left_containers = left_containers or StateDirectory(directory).may_have_containers()
             shutil.rmtree(directory, ignore_errors=True)
     return left_containers
-
-
-def _lock(path: Path, operation: int) -> int:
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    fcntl.flock(descriptor, operation)
-    return descriptor
-
-
-@contextmanager
-def _locked(path: Path, operation: int) -> Iterator[None]:
-    descriptor = _lock(path, operation)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            os.close(descriptor)
