@@ -17,6 +17,8 @@ from pathlib import Path
 from emulator.errors import SetupError
 from emulator.private_files import private_directory, private_opener
 
+DEFAULT_PORT = 8080
+DEFAULT_URL = f"http://127.0.0.1:{DEFAULT_PORT}"  # of an emulator without a name
 # For the worker of a killed emulator, which first removes its containers from the Docker Engine. [ours]
 LEFTOVERS_SECONDS = 15.0
 PATIENCE_SECONDS = 0.5  # a wait that is longer is reported

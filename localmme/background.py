@@ -11,12 +11,11 @@ from urllib.parse import urlsplit
 
 from emulator.errors import SetupError
 from emulator.printable import printable
-from emulator.state_directory import EmulatorRecord, StateDirectory
+from emulator.state_directory import DEFAULT_URL, EmulatorRecord, StateDirectory
 from localmme import state_directories
 from localmme.emulator_client import waiting
 from localmme.serve_process import PageRefused, end, launch, page, wait_in_service
 
-END_MARGIN_SECONDS = 5.0
 STATE_SECONDS = 5.0  # for an emulator to report its endpoints
 LIST = ", "
 MINUTES = len("2030-01-01T00:00")  # of a time, without its seconds: a table has to fit into 80 columns
@@ -34,7 +33,7 @@ def detach(arguments: list[str], directory: StateDirectory) -> EmulatorRecord:
             return wait_in_service(process, directory, float("inf"))  # pulling an image may take long
     except BaseException:
         record = directory.record()
-        end(process.pid, directory, END_MARGIN_SECONDS + (record.ends_within_seconds if record else 0))
+        end(process.pid, directory, record.ends_within_seconds if record else 0)
         if not was_there:
             directory.remove()
         raise
@@ -78,15 +77,15 @@ def address_of(name: str | None) -> str:
     if name is not None:
         return find(name).url
     running = state_directories.all_living()
-    if not running or any(record.url == state_directories.DEFAULT_URL for record in running):
-        return state_directories.DEFAULT_URL
+    if not running or any(record.url == DEFAULT_URL for record in running):
+        return DEFAULT_URL
     return find(None).url
 
 
 def stop(record: EmulatorRecord) -> None:
     """Stop an emulator, by force if it does not end in time, and wait until it has ended."""
     with waiting(f"Stopping {record.name}"):
-        end(record.pid, record.directory, record.ends_within_seconds + END_MARGIN_SECONDS)
+        end(record.pid, record.directory, record.ends_within_seconds)
 
 
 def listed() -> list[dict[str, Any]]:

@@ -8,8 +8,10 @@ from typing import Any
 from emulator import relied_on
 from localmme.aws_environment import PLACEHOLDERS
 
+READ_TIMEOUT_SECONDS = 600  # longer than the emulator waits for a model to load: it reports time-outs itself
 
-def client(service_name: str, url: str, region: str, read_timeout_seconds: float, **arguments: Any) -> Any:
+
+def client(service_name: str, url: str, region: str, **arguments: Any) -> Any:
     """A client for this address; ``arguments`` of ``boto3.client`` override its own."""
     import boto3
     from botocore.config import Config
@@ -23,7 +25,7 @@ def client(service_name: str, url: str, region: str, read_timeout_seconds: float
     session = boto3.Session(botocore_session=Session(session_vars=own))
     config = Config(
         retries={"total_max_attempts": 1},
-        read_timeout=read_timeout_seconds,
+        read_timeout=READ_TIMEOUT_SECONDS,
         proxies={},  # not even those of the environment
     )
     settings = {

@@ -17,8 +17,6 @@ from emulator.state import EmulatorState, EndpointState, ModelState
 from localmme import state_directories
 from localmme.serve_process import page
 
-# Longer than the emulator waits for a model to load: it reports time-outs itself.
-READ_TIMEOUT_SECONDS = 600
 ANSWER_SECONDS = 5.0  # for the emulator to answer
 
 
@@ -65,7 +63,7 @@ def invoke(url: str, endpoint_name: str, target_model: str, body: bytes, **reque
             "aws_secret_access_key": frozen.secret_key,
             "aws_session_token": frozen.token,
         }
-    client = boto3_session.client("sagemaker-runtime", url, own_region, READ_TIMEOUT_SECONDS, **named)
+    client = boto3_session.client("sagemaker-runtime", url, own_region, **named)
     with waiting(f"Invoking {target_model}"):
         try:
             answer = client.invoke_endpoint(EndpointName=endpoint_name, TargetModel=target_model, Body=body, **request)

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from emulator.errors import SetupError
+from emulator.state_directory import DEFAULT_PORT
 
 
 class ServeOption(click.Option):
@@ -123,7 +124,7 @@ OPTIONS = [
     ServeOption("--host", default="127.0.0.1", show_default=True, help="Address to listen on."),
     ServeOption(
         "--port",
-        default=8080,
+        default=DEFAULT_PORT,
         show_default=True,
         type=click.IntRange(0, 65535),
         help="Port to listen on; 0 = any free port.",

@@ -24,9 +24,6 @@ StrPath: TypeAlias = "str | os.PathLike[str]"
 
 STATE_POLL_SECONDS = 0.05
 STARTING_ENDS_WITHIN_SECONDS = 60.0  # for an emulator that has not reported its own figure yet
-END_MARGIN_SECONDS = 5.0
-# Longer than the emulator waits for a model to load: it reports time-outs itself.
-READ_TIMEOUT_SECONDS = 600
 
 
 def serve(
@@ -158,7 +155,7 @@ class Emulator:
         """
         from localmme.boto3_session import client
 
-        return client(service_name, self.url, self._region, READ_TIMEOUT_SECONDS, **arguments)
+        return client(service_name, self.url, self._region, **arguments)
 
     def invoke(self, target_model: str | None, body: bytes | str, **arguments: Any) -> bytes:
         """Invoke a model, and return the response's body. ``None`` as the model is for a single-model endpoint.
@@ -235,7 +232,7 @@ class Emulator:
         _close(self._process.stdin)
         with self._stopping:
             if self._log is None:
-                end(self._process.pid, self._directory, self._ends_within_seconds + END_MARGIN_SECONDS)
+                end(self._process.pid, self._directory, self._ends_within_seconds)
                 self._process.wait()
                 self._log = log_of(self._directory)
                 _discard(self._directory, self._owner)

@@ -23,6 +23,7 @@ ANSWER_SECONDS = 5.0  # for one request to an emulator that is still starting; t
 FORBIDDEN, NOT_IN_SERVICE = 403, 503  # the latter from its health page
 UNSIGNED = "MissingAuthenticationTokenException"
 LAST_LINES = 20  # of the log, in an error
+END_MARGIN_SECONDS = 5.0  # beyond the time in which an emulator says that it ends
 KILLED_SECONDS = 10.0  # for the processes of one that was killed
 # A directory of the user's must not come first on its import path, as with -m: it may hold a queue.py.
 PROGRAM = (
@@ -80,8 +81,8 @@ def wait_in_service(
     raise ServeError(last_words(directory, f"The emulator was not InService after {timeout_seconds:g} s"))
 
 
-def end(pid: int, directory: StateDirectory, seconds: float) -> None:
-    """Stop the emulator with that master process, by force after ``seconds``; wait until it has ended."""
+def end(pid: int, directory: StateDirectory, ends_within_seconds: float) -> None:
+    """Stop the emulator with that master process, by force if it takes longer than it says; wait until it has ended."""
     import psutil
 
     everything: list[psutil.Process] = []
@@ -91,7 +92,7 @@ def end(pid: int, directory: StateDirectory, seconds: float) -> None:
         servers = [master, *master.children()]
         everything = [master, *master.children(recursive=True)]
         master.terminate()
-    if not _wait_gone(everything, directory, seconds):
+    if not _wait_gone(everything, directory, ends_within_seconds + END_MARGIN_SECONDS):
         for process in servers:  # the master first, or it would start another worker
             with contextlib.suppress(psutil.Error):
                 process.kill()

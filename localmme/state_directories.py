@@ -16,7 +16,6 @@ from emulator.errors import SetupError
 from emulator.private_files import private_opener
 from emulator.state_directory import EmulatorRecord, StateDirectory, is_locked
 
-DEFAULT_URL = "http://127.0.0.1:8080"  # of an emulator without a name
 KEPT_RUNS = 10  # state directories of unnamed emulators to keep, for their logs [ours]
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,62}")
 

@@ -32,11 +32,11 @@ from emulator.events import (
 )
 from emulator.printable import printable, printable_lines, without_colors
 from emulator.sizes import format_size
+from emulator.state_directory import DEFAULT_URL
 
 DIM, YELLOW, RED, RESET = "\x1b[2m", "\x1b[33m", "\x1b[31m", "\x1b[0m"
 
 
-USUAL_URL = "http://127.0.0.1:8080"  # the default address of commands
 PATIENCE_SECONDS = 1.0  # progress is shown only of what takes longer
 
 
@@ -56,7 +56,7 @@ class TerminalLog:
         ``again``: the emulator continues when they fail.
         """
         self._url, self._again = url, again
-        self._which = "" if url == USUAL_URL else f" --url {url}"
+        self._which = "" if url == DEFAULT_URL else f" --url {url}"
         self._has_said_next = False
         self._names = ShortNames(at_start)
         self._started = time.perf_counter()

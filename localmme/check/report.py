@@ -138,12 +138,12 @@ class Printer:
                 self._item("received", printable(exchange.received))
             self._item("to do", result.check.fix.replace("`", ""))
 
-    def end(self, interrupted: bool = False, of: int = 0) -> None:
+    def end(self, interrupted: bool = False, total: int = 0) -> None:
         """Say how many ended how."""
         self._print_not_made()
         counts = ", ".join(f"{self._counts[verdict]} {verdict.value}" for verdict in Verdict if self._counts[verdict])
         if interrupted:
-            counts = f"Interrupted after {self._counts.total()} of {of} checks{': ' if counts else ''}{counts}"
+            counts = f"Interrupted after {self._counts.total()} of {total} checks{': ' if counts else ''}{counts}"
         self._console.print(counts, markup=False, highlight=False)
 
     def _print_not_made(self) -> None:

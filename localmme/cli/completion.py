@@ -8,6 +8,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from emulator.errors import SetupError
+from emulator.state_directory import DEFAULT_URL
 from localmme import state_directories
 
 ANSWER_SECONDS = 2.0  # a user who presses Tab waits no longer
@@ -53,9 +54,9 @@ def _url(context: click.Context) -> str:
     from localmme.background import address_of
 
     name, url = context.params.get("name"), context.params.get("url")
-    if url and url != state_directories.DEFAULT_URL and not name:
+    if url and url != DEFAULT_URL and not name:
         return str(url).rstrip("/")
     try:
         return address_of(name)
     except SetupError:
-        return state_directories.DEFAULT_URL
+        return DEFAULT_URL

@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from emulator.errors import SetupError
+from emulator.state_directory import DEFAULT_URL
 from localmme.cli.completion import emulator_names
-from localmme.state_directories import DEFAULT_URL
 
 VARIABLES = ("LOCALMME_URL", "AWS_ENDPOINT_URL")
 NAMED: dict[str, Any] = {

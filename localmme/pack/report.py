@@ -71,7 +71,7 @@ def mistakes_as_json(mistakes: Sequence[Mistake]) -> list[dict[str, str]]:
 
 
 @contextmanager
-def progress(what: str, total_bytes: int) -> Iterator[Callable[[int], None]]:
+def progress(text: str, total_bytes: int) -> Iterator[Callable[[int], None]]:
     """A progress bar, in a terminal only. Call what it yields with the number of further bytes that are done."""
     if not sys.stderr.isatty():
         yield lambda count: None
@@ -81,5 +81,5 @@ def progress(what: str, total_bytes: int) -> Iterator[Callable[[int], None]]:
 
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(True), TransferSpeedColumn()
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=total_bytes)
+        task = bar.add_task(text, total=total_bytes)
         yield lambda count: bar.advance(task, count)

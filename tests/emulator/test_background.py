@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from localmme import background
+from localmme import serve_process
 from tests.support.command_line import localmme, localmme_process
 from tests.support.files import archive
 from tests.support.leftovers import Leftovers
@@ -238,7 +238,7 @@ def test_one_that_was_killed_is_not_listed(served: list[str], empty: list[str], 
 def test_one_that_does_not_end_is_killed(served: list[str], leftovers: Leftovers, states: Path) -> None:
     done("serve", "--detach", "--name", "stuck", *served, "--limit", "stop_seconds=0.1")
     record = states / "stuck" / "emulator.json"
-    patience = 1 - background.END_MARGIN_SECONDS
+    patience = 1 - serve_process.END_MARGIN_SECONDS
     record.write_text(json.dumps({**json.loads(record.read_text()), "ends_within_seconds": patience}))
     master = psutil.Process(running()[0]["pid"])
     for process in [master, *master.children()]:

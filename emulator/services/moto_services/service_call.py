@@ -24,8 +24,7 @@ from emulator.aws.json_document import parsed
 from emulator.aws.protocols import RPC_V2_CBOR, Protocol, protocol_of
 from emulator.aws.request import FORM, RPC_PREFIX, AwsRequest
 from emulator.aws.services import MOTO_SERVICES, SIGNING_NAMES, api_model
-
-MOST_BODY_BYTES = 32 << 20  # [ours] of a body that comes compressed
+from emulator.aws.wsgi import MOST_BODY_BYTES
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,11 @@ from click.testing import CliRunner
 
 from emulator.events import EndpointStatus, Events, Origin
 from emulator.observers.terminal import TerminalLog
-from emulator.state_directory import EmulatorRecord
+from emulator.state_directory import DEFAULT_URL, EmulatorRecord
 from localmme import background, emulator_client
 from localmme.aws_environment import aws_environment, emulator_environment
 from localmme.cli import main as cli
 from localmme.cli.emulator_options import of_an_emulator
-from localmme.state_directories import DEFAULT_URL
 
 URL = DEFAULT_URL
 KEYS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
