@@ -41,7 +41,7 @@ class ListingPage:
     last_is_prefix: bool = False
 
 
-class Scans:
+class DirectoryNames:
     """Caches the names in large directories from one page of a listing to the next, while none is added or removed."""
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ class KeyTree:
         self,
         directory: Path,
         marker: Callable[[str], Version | None] = _no_marker,
-        scans: Scans | None = None,
+        directory_names: DirectoryNames | None = None,
         *,
         hidden: bool = True,
         holds_buckets: bool = False,
@@ -88,7 +88,7 @@ class KeyTree:
         """
         self._directory = directory
         self._marker = marker
-        self._scans = scans or Scans()
+        self._directory_names = directory_names or DirectoryNames()
         self._hidden = hidden
         self._holds_buckets = holds_buckets
         self._scanned: dict[str, list[str]] = {}
@@ -151,13 +151,13 @@ class KeyTree:
 
     def _read(self, folder: str) -> list[str]:
         directory = f"{self._directory}/{folder}"
-        kept = self._scans.get(directory)
+        kept = self._directory_names.get(directory)
         if kept is not None:
             return kept
         state = _state(directory)
         with os.scandir(directory) as entries:
             names = sorted(filter(None, (self._name(folder, entry) for entry in entries)))
-        self._scans.keep(directory, state, names)
+        self._directory_names.keep(directory, state, names)
         return names
 
     def _name(self, folder: str, entry: os.DirEntry[str]) -> str:

@@ -25,7 +25,7 @@ from emulator.private_files import make_private
 from emulator.storage.errors import BucketExists, BucketNotEmpty, InvalidKey, NoSuchBucket, NoSuchKey
 from emulator.storage.incoming_file import IncomingFile, next_time_ns, sweep
 from emulator.storage.keys import RESERVED, check_new_bucket, names_of
-from emulator.storage.listing import KeyTree, ListingPage, Scans, list_page
+from emulator.storage.listing import DirectoryNames, KeyTree, ListingPage, list_page
 from emulator.storage.object_files import KeyPaths, existing, is_bucket, is_spelled_otherwise, open_file
 from emulator.storage.object_placement import make_directory, move_to, remove_empty
 from emulator.storage.object_records import ObjectAttributes, ObjectRecords, Version, time_of, version_of
@@ -77,7 +77,7 @@ class ObjectStore:
         self.records = records
         # Held while a file is moved to its place or away from it, which takes microseconds.
         self._moving = threading.RLock()
-        self._scans = Scans()
+        self._directory_names = DirectoryNames()
         self.incoming_directory = root / RESERVED / "incoming"
         self.parts_directory = root / RESERVED / "parts"
 
@@ -195,7 +195,7 @@ class ObjectStore:
         self, bucket: str, prefix: str = "", delimiter: str = "", after: str = "", skip: str = "", limit: int = 1000
     ) -> ListingPage:
         """A page of keys that sort after ``after``, without those that start with ``skip``."""
-        tree = KeyTree(self.directory(bucket), lambda key: self._marker_version(bucket, key), self._scans)
+        tree = KeyTree(self.directory(bucket), lambda key: self._marker_version(bucket, key), self._directory_names)
         return list_page(tree, prefix, delimiter, after, skip, limit)
 
     def entries(self, bucket: str, listed: ListingPage) -> list[StoredObject]:

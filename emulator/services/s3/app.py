@@ -18,7 +18,7 @@ from emulator.aws.request import AwsRequest
 from emulator.services.s3.addressing import bucket_and_key, check_expiry, headers_of
 from emulator.services.s3.aws_chunked import AwsChunked
 from emulator.services.s3.body import Body
-from emulator.services.s3.call import S3Answer, S3Call, Sink
+from emulator.services.s3.call import S3Answer, S3Call, UploadSink
 from emulator.services.s3.errors import NotModified, incomplete_body, internal_error, not_yours
 from emulator.services.s3.object_headers import algorithms, expectations
 from emulator.services.s3.operations import handler_of, takes_data
@@ -131,7 +131,7 @@ class S3App:
         handler = handler_of(call)
         if takes_data(handler):
             sink = await self._in_thread(handler, call)
-            assert isinstance(sink, Sink)
+            assert isinstance(sink, UploadSink)
             try:
                 await self._receive(call, body, sink)
                 return await self._in_thread(sink.finish)
@@ -142,7 +142,7 @@ class S3App:
         assert isinstance(answer, S3Answer)
         return answer
 
-    async def _receive(self, call: S3Call, body: Body, sink: Sink) -> None:
+    async def _receive(self, call: S3Call, body: Body, sink: UploadSink) -> None:
         """Write a batch of the body while the next one is received."""
         chunked = AwsChunked(call.chunk_signatures) if _is_chunked(call.headers) else None
         writing: asyncio.Future[None] | None = None
@@ -232,7 +232,7 @@ class S3App:
             raise s3_error(error) from error
 
 
-def _write(sink: Sink, pieces: list[bytes]) -> None:
+def _write(sink: UploadSink, pieces: list[bytes]) -> None:
     for piece in pieces:
         sink.incoming.write(piece)
 

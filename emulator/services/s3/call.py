@@ -48,7 +48,7 @@ class S3Answer:
 
 
 @dataclass
-class Sink:
+class UploadSink:
     """Where an upload's data is written; ``finish`` makes the response when all data is there and verified."""
 
     incoming: IncomingFile

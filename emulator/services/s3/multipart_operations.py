@@ -9,7 +9,7 @@ from emulator.aws.xml_document import Element
 from emulator.services.s3 import xml_documents
 from emulator.services.s3.addressing import copy_source
 from emulator.services.s3.bucket_operations import OWNER
-from emulator.services.s3.call import S3Answer, S3Call, Sink, xml
+from emulator.services.s3.call import S3Answer, S3Call, UploadSink, xml
 from emulator.services.s3.errors import (
     incomplete_body,
     invalid_argument,
@@ -56,7 +56,7 @@ def create_multipart_upload(call: S3Call) -> S3Answer:
     return xml(xml_documents.document("InitiateMultipartUploadResult", children), headers=headers if algorithm else [])
 
 
-def upload_part(call: S3Call) -> Sink:
+def upload_part(call: S3Call) -> UploadSink:
     upload, number = _upload(call), part_number(call.query.get("partNumber", ""))
     check_length(call.headers)
     expected = expectations(call.headers)
@@ -73,7 +73,7 @@ def upload_part(call: S3Call) -> Sink:
         part = call.uploads.put_part(upload, number, incoming, values)
         return S3Answer(200, [("ETag", f'"{part.etag}"'), *checksum_values(values)])
 
-    return Sink(incoming, expected, finish)
+    return UploadSink(incoming, expected, finish)
 
 
 def upload_part_copy(call: S3Call) -> S3Answer:

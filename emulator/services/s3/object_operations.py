@@ -8,7 +8,7 @@ from emulator.aws.errors import AwsError
 from emulator.aws.xml_document import Element
 from emulator.services.s3 import xml_documents
 from emulator.services.s3.addressing import copy_source, http_date
-from emulator.services.s3.call import Headers, S3Answer, S3Call, Sink, xml
+from emulator.services.s3.call import Headers, S3Answer, S3Call, UploadSink, xml
 from emulator.services.s3.errors import (
     NotModified,
     copy_to_itself,
@@ -50,7 +50,7 @@ OVERRIDES = {
 # Writing
 
 
-def put_object(call: S3Call) -> Sink:
+def put_object(call: S3Call) -> UploadSink:
     check_key(call)
     condition, expected = for_writing(call.headers, call.key), expectations(call.headers)
     requested = attributes_of(call.headers)
@@ -61,7 +61,7 @@ def put_object(call: S3Call) -> Sink:
         entry = call.store.commit(call.bucket, call.key, incoming, attributes, condition)
         return S3Answer(200, [("ETag", f'"{attributes.etag}"'), *checksum_headers(attributes), *encryption(entry)])
 
-    return Sink(incoming, expected, finish)
+    return UploadSink(incoming, expected, finish)
 
 
 def copy_object(call: S3Call) -> S3Answer:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from emulator.aws.errors import AwsError
 from emulator.aws.services import api_model
 from emulator.services.s3 import bucket_operations, multipart_operations, object_operations
-from emulator.services.s3.call import S3Answer, S3Call, Sink
+from emulator.services.s3.call import S3Answer, S3Call, UploadSink
 from emulator.services.s3.errors import method_not_allowed, not_implemented
 
-Handler = Callable[[S3Call], "S3Answer | Sink"]
+Handler = Callable[[S3Call], "S3Answer | UploadSink"]
 
 # [api] what a query can name of a bucket or an object, beside itself
 SUBRESOURCES = {
