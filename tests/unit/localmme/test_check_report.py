@@ -130,7 +130,7 @@ def printed(*found: Result, interrupted: bool = False, width: int | None = None)
     printer = report.Printer(Console(file=out, width=width, force_terminal=width is not None, color_system=None))
     for result in found:
         printer.found(result)
-    printer.end(interrupted, of=34)
+    printer.end(interrupted, total=34)
     return out.getvalue().splitlines()
 
 
