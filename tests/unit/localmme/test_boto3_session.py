@@ -43,7 +43,7 @@ def of_a_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def made(**arguments: Any) -> Any:
-    return client("sagemaker", URL, "eu-west-1", 7.0, **arguments)
+    return client("sagemaker", URL, "eu-west-1", **arguments)
 
 
 def test_nothing_of_the_users_own_settings_counts() -> None:
@@ -54,7 +54,7 @@ def test_nothing_of_the_users_own_settings_counts() -> None:
     assert credentials.secret_key == PLACEHOLDERS["AWS_SECRET_ACCESS_KEY"]
     assert credentials.token is None
     config = found.meta.config
-    assert (config.read_timeout, config.retries["total_max_attempts"], config.proxies) == (7.0, 1, {})
+    assert (config.read_timeout, config.retries["total_max_attempts"], config.proxies) == (600, 1, {})
 
 
 def test_the_arguments_of_the_caller_go_first() -> None:

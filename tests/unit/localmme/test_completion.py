@@ -10,6 +10,7 @@ import click
 import pytest
 
 from emulator.errors import SetupError
+from emulator.state_directory import DEFAULT_URL
 from localmme import background, serve_process, state_directories
 from localmme.cli.completion import emulator_names, target_models
 
@@ -19,7 +20,6 @@ STATE = {
         {"endpoint_name": "other", "models": [{"target_model": "e.tar.gz"}]},
     ]
 }
-DEFAULT = state_directories.DEFAULT_URL
 
 
 def context(**params: Any) -> click.Context:
@@ -73,11 +73,11 @@ def test_models_are_those_of_the_endpoint(
 @pytest.mark.parametrize(
     "params, url",
     [
-        ({}, DEFAULT),
-        ({"url": DEFAULT}, DEFAULT),
+        ({}, DEFAULT_URL),
+        ({"url": DEFAULT_URL}, DEFAULT_URL),
         ({"url": "http://elsewhere/"}, "http://elsewhere"),
         ({"name": "houses"}, "http://houses"),
-        ({"name": "houses", "url": DEFAULT}, "http://houses"),
+        ({"name": "houses", "url": DEFAULT_URL}, "http://houses"),
         ({"name": "houses", "url": "http://elsewhere/"}, "http://houses"),
     ],
 )
