@@ -43,6 +43,7 @@ from emulator.hosting.workspace import Workspace
 from emulator.limits import Limits
 from emulator.observers.cloudwatch_metrics import CloudWatchMetrics
 from emulator.observers.container_log_files import ContainerLogFiles
+from emulator.observers.model_counts import CountsByEndpoint
 from emulator.observers.recent_log_lines import RecentLogLines
 from emulator.observers.terminal import TerminalLog
 from emulator.server.connection import Connection, configured
@@ -168,6 +169,7 @@ async def emulated(directory: Path) -> Connection:
         CloudWatchMetrics(),
         RecentLogLines(),
         ContainerLogFiles(directory),
+        CountsByEndpoint(clock.now),
     ):
         listener.listen_to(events)
     container = ContainerDefinition(Command(("true",), directory), directory / "s3")
