@@ -6,25 +6,26 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
 
-from tests.support.emulator_process import Emulator
+from tests.support.emulator_process import RunningEmulator
 from tests.support.scripted_models import scripted_model
 from tests.support.waiting import eventually
 
+R = TypeVar("R", bound=RunningEmulator)
 CALLERS = 6
 NAMES = [f"{number}.tar.gz" for number in range(12)]
 
 
 def lose_one_under_load(
-    serve: Callable[..., Emulator],
+    serve: Callable[..., R],
     bucket: Path,
-    kill: Callable[[Emulator, dict[str, Any]], None],
+    kill: Callable[[R, dict[str, Any]], None],
     start: dict[str, Any],
     replace: Callable[[], None] = lambda: None,
-) -> Emulator:
+) -> R:
     """Only calls that were with the killed container may fail, as on SageMaker.
 
     ``serve`` starts an emulator with the scripted container, whose cue ``start`` is; ``kill`` kills the container that
