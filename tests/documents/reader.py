@@ -19,12 +19,12 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.processes import free_port
 from tests.support.repository import REPOSITORY
 
 # Variables of whoever runs the tests, which are none of the reader's.
@@ -189,9 +189,7 @@ class Reader:
         self.directory = directory
         self.scratch = directory / ".reader"
         self.scratch.mkdir()
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         kept = {name: value for name, value in os.environ.items() if not name.startswith(DROPPED)}
         self.environment = {
             **kept,
@@ -297,6 +295,6 @@ class Reader:
         if self._python is not None:
             assert self._python.stdin is not None
             self._python.stdin.close()
-            self._python.wait(30)
+            self._python.wait(60)
         detached = "localmme stop --all" if self._detaches else ""
         self.shell(f"end_serving\n{detached}", "the end")

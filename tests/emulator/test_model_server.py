@@ -17,8 +17,8 @@ import psutil
 import pytest
 
 from tests.support.model_server_process import COMMAND, Embedded, embedded, in_the_queue, obedient
-from tests.support.processes import wait_until_ended
-from tests.support.real_servers.container import free_port, started
+from tests.support.processes import free_port, wait_until_ended
+from tests.support.real_servers.container import started
 from tests.support.repository import REPOSITORY
 from tests.support.waiting import eventually
 
@@ -137,7 +137,7 @@ def test_a_models_directory_may_be_relative_to_the_servers(tmp_path: Path) -> No
     (tmp_path / "relative").mkdir()
     (tmp_path / "relative" / "inference.py").write_text("def handle(data, context): return ['found']")
     with started(in_directory(tmp_path), tmp_path / "log", {"PYTHONPATH": str(REPOSITORY)}) as container:
-        container.wait_until_healthy(20)
+        container.wait_until_healthy(60)
         assert container.load("m", Path("relative")).status == 200
         assert container.invoke("m", b"").body == b"found"
 
@@ -198,7 +198,7 @@ def test_a_worker_that_dies_while_loading_is_named_and_leaves_nothing(
 def test_running_out_of_another_resource_is_507_and_passes(tmp_path: Path) -> None:
     few_files = f"ulimit -n 24; exec {' '.join([*COMMAND, '--handler', obedient(tmp_path)])}"
     with started(["sh", "-c", few_files], tmp_path / "log") as container:
-        container.wait_until_healthy(20)
+        container.wait_until_healthy(60)
         (tmp_path / "m").mkdir()
         statuses = []
         while 507 not in statuses:
@@ -633,7 +633,7 @@ def test_sigterm_ends_an_idle_server_with_its_workers(start: Start) -> None:
     kept.request("GET", "/ping")
     kept.getresponse().read()
     server.container.process.terminate()
-    assert server.container.process.wait(10) == 0
+    assert server.container.process.wait(60) == 0
     wait_until_ended(processes)
     kept.close()
 
@@ -656,7 +656,7 @@ def test_sigterm_lets_invocations_under_way_finish(start: Start, gate: Path) -> 
     eventually(refuses)
     gate.touch()
     assert invocation.result() == 1
-    assert server.container.process.wait(10) == 0
+    assert server.container.process.wait(60) == 0
 
 
 def test_sigterm_stops_what_takes_too_long_and_what_is_loading(start: Start, gate: Path) -> None:
@@ -667,7 +667,7 @@ def test_sigterm_stops_what_takes_too_long_and_what_is_loading(start: Start, gat
     load = server.start(server.load, "n", "time.sleep(3600)")
     eventually(lambda: len(server.workers()) == 2)
     server.container.process.terminate()
-    assert server.container.process.wait(10) == 0
+    assert server.container.process.wait(60) == 0
     assert (invocation.result().status, load.result().status) == (500, 500)
 
 
@@ -692,7 +692,7 @@ def test_when_the_spawner_is_killed_the_server_ends_with_its_workers(start: Star
     processes = server.processes()
     (spawner,) = psutil.Process(server.pid).children()
     spawner.kill()
-    assert server.container.process.wait(10) == 1
+    assert server.container.process.wait(60) == 1
     wait_until_ended(processes)
 
 
@@ -703,7 +703,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     port = {"SAGEMAKER_BIND_TO_PORT": str(free_port())}
     environment = {**os.environ, **port, **environment}
     return subprocess.run(
-        [*COMMAND, *arguments], env=environment, capture_output=True, text=True, timeout=20, check=False
+        [*COMMAND, *arguments], env=environment, capture_output=True, text=True, timeout=60, check=False
     )
 
 
@@ -739,7 +739,7 @@ def test_modules_in_the_working_directory_do_not_get_in_the_way(tmp_path: Path) 
     for module in ("queue", "http", "json", "inspect", "email", "uvloop"):
         (tmp_path / f"{module}.py").write_text("raise RuntimeError('not the one that was meant')")
     with started(in_directory(tmp_path), tmp_path / "log", {"PYTHONPATH": str(REPOSITORY)}) as container:
-        container.wait_until_healthy(20)
+        container.wait_until_healthy(60)
 
 
 def test_nothing_heavy_is_imported() -> None:

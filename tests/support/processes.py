@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import socket
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import psutil
 
-from tests.support.waiting import eventually
+from emulator.containers.process.ports import PortRange
+from tests.support.waiting import PATIENCE, eventually
 
 
 def runs(process: psutil.Process) -> bool:
@@ -21,7 +21,7 @@ def runs(process: psutil.Process) -> bool:
         return False
 
 
-def wait_until_ended(processes: Iterable[psutil.Process], seconds: float = 20) -> None:
+def wait_until_ended(processes: Iterable[psutil.Process], seconds: float = PATIENCE) -> None:
     """Wait until none of these processes runs."""
     eventually(lambda: not any(map(runs, processes)), seconds, "the processes have ended")
 
@@ -56,7 +56,10 @@ def most_memory(process: psutil.Process) -> Iterator[Growth]:
         watcher.join()
 
 
+_held: list[PortRange] = []
+
+
 def free_port() -> int:
-    """A port that nobody listens at."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+    """A port that nobody listens at, nor gets by chance as long as this process runs."""
+    _held.append(PortRange.bind("127.0.0.1"))
+    return _held[-1].port

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
+PATIENCE = 60.0  # seconds: what takes longer on a busy machine never happens
 
 
-def eventually(check: Callable[[], T | None], seconds: float = 20.0, what: str = "") -> T:
+def eventually(check: Callable[[], T | None], seconds: float = PATIENCE, what: str = "") -> T:
     """Poll until ``check`` returns something true; its value."""
     deadline, pause = time.monotonic() + seconds, 0.02
     while not (value := check()):
@@ -20,7 +21,13 @@ def eventually(check: Callable[[], T | None], seconds: float = 20.0, what: str =
     return value
 
 
-async def until(check: Callable[[], T | None], seconds: float = 20.0, what: str = "") -> T:
+async def turns(count: int = 10) -> None:
+    """Let what is ready happen, and what follows upon it: so many turns of the event loop, however late it is."""
+    for _ in range(count):
+        await asyncio.sleep(0.001)
+
+
+async def until(check: Callable[[], T | None], seconds: float = PATIENCE, what: str = "") -> T:
     """``eventually`` on the event loop, which goes on meanwhile."""
     deadline = time.monotonic() + seconds
     while not (value := check()):

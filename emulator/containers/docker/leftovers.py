@@ -88,7 +88,7 @@ def is_abandoned(owner: Path, pid: str) -> bool:
     """Whether no emulator uses this state directory. False if that is unknown."""
     try:
         with StateDirectory(owner).lock.open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)  # others may look at the same time
     except (FileNotFoundError, NotADirectoryError):
         # Deleted; or where only the emulator sees it, as with a /tmp of its own.
         return not (pid.isdecimal() and psutil.pid_exists(int(pid)))

@@ -19,14 +19,13 @@ import psutil
 
 from emulator.containers.container import LONGEST_LOG_LINE, Container, ContainerSettings, LogSink
 from emulator.containers.process.keeper import PR_SET_CHILD_SUBREAPER
-from emulator.containers.process.ports import find_free_ports
+from emulator.containers.process.ports import PortRange
 from emulator.containers.unix_socket import new_socket_path, remove
 from emulator.errors import SetupError
 from emulator.limits import Limits
 
 PORT_VARIABLE = "SAGEMAKER_BIND_TO_PORT"
 SOCKET_VARIABLE = "LOCALMME_BIND_TO_SOCKET"  # of localmme's own server, which listens there and at no port
-SAFE_PORTS = 10  # in SAGEMAKER_SAFE_PORT_RANGE
 LAST_WORDS_SECONDS = 2.0  # for what is still in the pipes of a container that has ended
 ORPHAN_SECONDS = 5.0  # for ending what a killed keeper left behind
 # ``python -m`` puts the working directory first on the import path: from here, it finds this package
@@ -49,6 +48,8 @@ class ProcessContainer(Container):
     ) -> None:
         """``directory`` is the command's working directory. One that ``takes_socket`` gets one, if there can be any."""
         self.host, self.port = "127.0.0.1", 0  # until it is started
+        self._ports: PortRange
+        self._held = contextlib.ExitStack()  # as long as it runs
         self._command, self._takes_socket = list(command), takes_socket
         self._directory, self._settings = directory, settings
         self._limits = limits
@@ -61,6 +62,13 @@ class ProcessContainer(Container):
         self._readers: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
+        try:
+            await self._start_keeper()
+        except SetupError:
+            self._held.close()
+            raise
+
+    async def _start_keeper(self) -> None:
         loop = asyncio.get_running_loop()
         self._started, self._exited = loop.create_future(), loop.create_future()
         await asyncio.to_thread(self.find_address)
@@ -92,12 +100,17 @@ class ProcessContainer(Container):
     def find_address(self) -> None:
         """Look for a port, and for a socket if it takes one. Blocks. Raises SetupError when no port is free."""
         self.socket = new_socket_path(self._settings.scratch) if self._takes_socket else None
-        self.port = find_free_ports(self.host, 1 + SAFE_PORTS)
+        self._ports = self._held.enter_context(contextlib.closing(PortRange.bind(self.host)))
+        self.port = self._ports.port
 
     async def wait(self) -> str:
         return describe_exit(await asyncio.shield(self._exited))
 
     async def stop(self, seconds: float | None = None) -> None:
+        with self._held:
+            await self._end_keeper(seconds)
+
+    async def _end_keeper(self, seconds: float | None) -> None:
         if self._keeper is None:
             return
         self._send_to_keeper(b"stop\n" if seconds is None else b"stop=%g\n" % seconds)
@@ -129,7 +142,7 @@ class ProcessContainer(Container):
     def _platform_environment(self, settings: ContainerSettings) -> dict[str, str]:
         variables = {
             PORT_VARIABLE: str(self.port),
-            "SAGEMAKER_SAFE_PORT_RANGE": f"{self.port + 1}-{self.port + SAFE_PORTS}",
+            "SAGEMAKER_SAFE_PORT_RANGE": f"{self._ports.first_safe}-{self._ports.last_safe}",
         }
         if self.socket is not None:
             variables[SOCKET_VARIABLE] = str(self.socket)

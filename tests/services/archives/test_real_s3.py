@@ -22,6 +22,7 @@ from tests.support.emulator_in_process import InProcessEmulator
 from tests.support.endpoint_files import described, scripted_container
 from tests.support.files import archive, files_below
 from tests.support.models_in_s3 import MEGABYTE, large, packed, settings
+from tests.support.processes import free_port
 from tests.support.s3_servers import S3Server, client, served
 from tests.support.scripted_models import Journal, scripted_arguments
 from tests.support.waiting import eventually
@@ -192,7 +193,7 @@ def test_of_a_changed_object_is_warned(serve_from: Start, ours: S3Server, prefix
     emulator = serve_from(ours.url, "--limit", "s3_watch_seconds=0.1", "--limit", "poll_seconds=60")
     emulator.invoke("m.tar.gz")
     ours.client.put_object(Bucket="models", Key=f"{prefix}/m.tar.gz", Body=packed("second"))
-    eventually(lambda: "changed    m.tar.gz in S3: as on SageMaker" in emulator.log, 20, "a warning")
+    eventually(lambda: "changed    m.tar.gz in S3: as on SageMaker" in emulator.log, what="a warning")
     assert emulator.invoke("m.tar.gz")["answer"] == "first"
 
 
@@ -231,8 +232,7 @@ def test_an_unknown_profile_is_told(failed: Callable[..., str], ours: S3Server) 
 
 
 def test_an_s3_that_does_not_answer_is_told(failed: Callable[..., str]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        gone = f"http://127.0.0.1:{free.getsockname()[1]}"
+    gone = f"http://127.0.0.1:{free_port()}"
     told = failed("--models", "s3://models/a", environment=settings(gone))
     advice = "Check the network: AWS_ENDPOINT_URL_S3 is set."
     assert told == f"Error: s3://models/a/ cannot be read: S3 at {gone} cannot be reached. {advice}"
@@ -241,8 +241,7 @@ def test_an_s3_that_does_not_answer_is_told(failed: Callable[..., str]) -> None:
 @pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
 def test_the_emulator_itself_is_no_s3_for_its_models(failed: Callable[..., str], variable: str) -> None:
     """localmme env sets AWS_ENDPOINT_URL, which boto3 takes for S3 as well."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     environment = {**settings(""), "AWS_ENDPOINT_URL_S3": "", variable: f"http://127.0.0.1:{port}"}
     told = failed("--models", "s3://models/a", "--port", str(port), environment=environment)
     assert told.startswith(
@@ -255,8 +254,7 @@ def test_the_emulator_itself_is_no_s3_for_its_models(failed: Callable[..., str],
 
 def test_the_emulators_own_s3_may_be_the_place(start: Start, journal: Journal, tmp_path: Path) -> None:
     archive(tmp_path / "buckets" / "models" / "a" / "m.tar.gz", {"answer.txt": "by S3"})
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     own = {**settings(""), "AWS_ENDPOINT_URL_S3": "", "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
     arguments = [*scripted_arguments("s3://models/a", journal, {}), "--s3", str(tmp_path / "buckets")]
     emulator = start(*arguments, "--port", str(port), environment=own).wait_in_service()
@@ -289,7 +287,7 @@ def test_the_one_model_of_a_container_has_to_be_there(
 
 
 class Line:
-    """A connection to a server that can be cut, or be slow."""
+    """A connection to a server that can be cut, be slow, or be stopped."""
 
     def __init__(self, address: str) -> None:
         self._address = address.split(":")
@@ -297,6 +295,8 @@ class Line:
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.cuts: list[int] = []  # bytes that come from the server before each of the next connections is cut
         self.pause = 0.0  # seconds before each part of an answer
+        self.flows = threading.Event()  # while it is not set, no long answer comes through
+        self.flows.set()
         self.connections = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -328,7 +328,9 @@ class Line:
                 # Only long answers are cut: the budget is taken when one has begun.
                 if left is None and len(data) > 1 << 14:
                     left = budget()
-                time.sleep(self.pause if len(data) > 1 << 12 else 0)
+                if len(data) > 1 << 12:
+                    time.sleep(self.pause)
+                    self.flows.wait()
                 if left is not None and len(data) >= left:
                     sink.sendall(data[:left])
                     break
@@ -379,7 +381,8 @@ def test_an_object_that_changes_meanwhile_is_not_mixed_up(
 ) -> None:
     ours.client.put_object(Bucket="models", Key=f"{prefix}/m.tar.gz", Body=large(20, "first"))
     emulator = serve_from(line.url)
-    line.pause, line.cuts = 0.02, [6 * MEGABYTE]
+    line.cuts = [6 * MEGABYTE]
+    line.flows.clear()
     failures: list[Exception] = []
 
     def invoke() -> None:
@@ -390,11 +393,11 @@ def test_an_object_that_changes_meanwhile_is_not_mixed_up(
 
     caller = threading.Thread(target=invoke)
     caller.start()
-    eventually(lambda: not line.cuts, 20, "the download has begun")
+    eventually(lambda: not line.cuts, what="the download has begun")
     ours.client.put_object(Bucket="models", Key=f"{prefix}/m.tar.gz", Body=large(20, "second"))
+    line.flows.set()
     caller.join()
     assert len(failures) == 1 and "was changed while it was downloaded" in str(failures[0])
-    line.pause = 0
     assert emulator.invoke("m.tar.gz")["answer"] == "second"
 
 
@@ -425,7 +428,7 @@ def test_ctrl_c_breaks_a_download_off(serve_from: Start, ours: S3Server, line: L
 
     caller = threading.Thread(target=invoke)
     caller.start()
-    eventually(lambda: files_below(emulator.state_directory / "instances"), 20, "the download has begun")
+    eventually(lambda: files_below(emulator.state_directory / "instances"), what="the download has begun")
     assert emulator.stop() == 0
     caller.join()
     assert files_below(emulator.state_directory / "instances") == []

@@ -5,9 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import random
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +13,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from emulator.containers.process.ports import PortRange
 
 TARGET_MODEL = "X-Amzn-SageMaker-Target-Model"
 
@@ -111,20 +111,11 @@ def target(target_model: str | None) -> dict[str, str]:
     return {} if target_model is None else {TARGET_MODEL: target_model}
 
 
-def free_port() -> int:
-    """A port that nothing listens on; Multi Model Server takes none from 32767 on."""
-    for port in random.sample(range(10_000, 32_767), 100):
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("", port))
-            return port
-    raise RuntimeError("no port is free")
-
-
 @contextmanager
 def started(command: Sequence[str], log: Path, environment: Mapping[str, str] = {}) -> Iterator[Container]:
     """Start a container with the environment that the platform sets; its whole process group ends with the block."""
-    port = free_port()
-    platform = {"SAGEMAKER_MULTI_MODEL": "true", "SAGEMAKER_BIND_TO_PORT": str(port)}
+    ports = PortRange.bind("127.0.0.1")
+    platform = {"SAGEMAKER_MULTI_MODEL": "true", "SAGEMAKER_BIND_TO_PORT": str(ports.port)}
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
@@ -135,9 +126,10 @@ def started(command: Sequence[str], log: Path, environment: Mapping[str, str] = 
             start_new_session=True,
         )
     try:
-        yield Container(port, process, log)
+        yield Container(ports.port, process, log)
     finally:
         stop(process)
+        ports.close()
 
 
 def stop(process: subprocess.Popen[bytes], seconds: float = 10) -> None:

@@ -1,54 +1,50 @@
-"""Ports for containers that are processes of this machine."""
+"""Ranges of ports for containers do not overlap, though nobody listens there yet."""
 
 from __future__ import annotations
 
-import random
 import socket
+from contextlib import ExitStack, closing
 
 import pytest
 
 from emulator.containers.process import ports
-from emulator.containers.process.ports import CONTAINER_PORTS, find_free_ports
+from emulator.containers.process.ports import RANGE, PortRange
 from emulator.errors import SetupError
 
 HOST = "127.0.0.1"
 
 
-def chosen(monkeypatch: pytest.MonkeyPatch, *first: int) -> None:
-    """The ports that chance brings."""
-    monkeypatch.setattr(random, "sample", lambda *_: list(first))
+@pytest.fixture
+def one_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are ports for one container only; where is left to chance, as others may use this machine."""
+    with closing(PortRange.bind(HOST)) as taken:
+        first = taken.port - 1
+    monkeypatch.setattr(ports, "CONTAINER_PORTS", range(first, first + RANGE + 1))
+    monkeypatch.setattr(ports, "TRIES", 1)
 
 
-def taken(monkeypatch: pytest.MonkeyPatch, *numbers: int) -> None:
-    monkeypatch.setattr(ports, "_is_free", lambda _, port: port not in numbers)
+def test_ranges_do_not_overlap() -> None:
+    with ExitStack() as stack:
+        ranges = [stack.enter_context(closing(PortRange.bind(HOST))) for _ in range(200)]
+    taken = [port for each in ranges for port in (each.port, *range(each.first_safe, each.last_safe + 1))]
+    assert len(set(taken)) == len(taken) == 200 * RANGE
 
 
-@pytest.mark.parametrize("count", [1, 2, 5])
-def test_they_are_free_and_in_a_row(count: int) -> None:
-    first = find_free_ports(HOST, count)
-    for port in range(first, first + count):
-        assert port in CONTAINER_PORTS
-        with socket.socket() as probe:
-            probe.bind((HOST, port))
+def test_a_container_can_listen_at_its_ports() -> None:
+    with closing(PortRange.bind(HOST)) as mine, socket.create_server((HOST, mine.port)):
+        socket.create_server((HOST, mine.last_safe)).close()
 
 
-def test_a_port_that_is_in_use_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket() as one, socket.socket() as other:
-        one.bind((HOST, 0))
-        other.bind((HOST, find_free_ports(HOST, 1)))
-        free = find_free_ports(HOST, 1)
-        chosen(monkeypatch, one.getsockname()[1], other.getsockname()[1], free)
-        assert find_free_ports(HOST, 1) == free
+@pytest.mark.usefixtures("one_range")
+def test_a_range_is_free_again_once_it_is_closed() -> None:
+    with closing(PortRange.bind(HOST)), pytest.raises(SetupError, match="No port is free"):
+        PortRange.bind(HOST)
+    PortRange.bind(HOST).close()
 
 
-def test_one_port_in_use_spoils_the_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    chosen(monkeypatch, 20_000, 20_001, 20_002, 20_003)
-    taken(monkeypatch, 20_002)
-    assert find_free_ports(HOST, 2) == 20_000
-    assert find_free_ports(HOST, 3) == 20_003
-
-
-def test_none_that_is_free_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    taken(monkeypatch, *CONTAINER_PORTS)
-    with pytest.raises(SetupError, match="No port is free for a container between 10000 and 32767"):
-        find_free_ports(HOST, 1)
+@pytest.mark.usefixtures("one_range")
+def test_a_range_is_not_free_while_somebody_listens_at_one_of_its_ports() -> None:
+    with closing(PortRange.bind(HOST)) as mine:
+        last = mine.last_safe
+    with socket.create_server((HOST, last)), pytest.raises(SetupError, match="No port is free"):
+        PortRange.bind(HOST)
