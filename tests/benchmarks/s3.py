@@ -56,7 +56,7 @@ def moto() -> tuple[subprocess.Popen[bytes], str]:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", port)) == 0
 
-    eventually(answers, 60, "moto answers")
+    eventually(answers, what="moto answers")
     return process, f"http://127.0.0.1:{port}"
 
 

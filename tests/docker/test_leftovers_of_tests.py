@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import uuid
 from pathlib import Path
 
 import docker
@@ -13,7 +14,7 @@ from tests.support.docker_fixtures import machine_of_this_run, remove_leftovers,
 from tests.support.real_servers.images import Images
 
 pytestmark = pytest.mark.docker
-TAG = "localmme-test/leftover:latest"
+TAG = f"localmme-test/leftover:{uuid.uuid4().hex}"  # another run of the tests has another one
 
 
 def test_containers_of_a_run_that_has_ended_are_removed(
@@ -40,9 +41,9 @@ def test_a_tag_is_what_it_was_after_a_run_that_was_killed(
         return TAG in engine.images.get(program_image).tags
 
     assert not is_there()
-    record = tmp_path / "tag-localmme-test-leftover-latest.json"
     with tagged(engine, {TAG: program_image}, tmp_path):
         assert is_there()
+        (record,) = tmp_path.glob("tag-*.json")
         left = record.read_text()
         remove_leftovers(engine, tmp_path)
         assert is_there(), "it is in use"

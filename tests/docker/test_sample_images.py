@@ -122,7 +122,7 @@ def test_all_have_the_labels_that_sagemaker_asks_for(engine: docker.DockerClient
 class TestPlain:
     def test_a_model_is_loaded_invoked_and_unloaded(self, run: Runs, images: Images) -> None:
         plain = run(images.plain())
-        plain.wait_until_healthy(30)
+        plain.wait_until_healthy(60)
         name = "0123456789abcdef" * 2
         assert plain.list().json() == {"models": []}
         assert plain.load_json(name, **MODEL) == 200
@@ -141,7 +141,7 @@ class TestPlain:
 
     def test_what_cannot_be_done_is_told(self, run: Runs, images: Images) -> None:
         plain = run(images.plain())
-        plain.wait_until_healthy(30)
+        plain.wait_until_healthy(60)
         assert plain.load("nowhere", Path("/opt/ml/models/nowhere/model")).status == 500
         assert plain.load_json("empty") == 500
         assert plain.load_json("models", **MODEL) == 200
@@ -153,7 +153,7 @@ class TestPlain:
 
     def test_a_load_that_would_pass_the_limit_is_a_507(self, run: Runs, images: Images) -> None:
         plain = run(images.plain(), MODEL_MEMORY_MEGABYTES="100")
-        plain.wait_until_healthy(30)
+        plain.wait_until_healthy(60)
         assert plain.load_json("one", **MODEL, megabytes=60) == 200
         assert plain.load_json("two", **MODEL, megabytes=60) == 507
         assert plain.get("two").status == 404
@@ -164,15 +164,15 @@ class TestPlain:
 
     def test_a_load_that_would_pass_the_containers_own_limit_is_a_507(self, run: Runs, images: Images) -> None:
         plain = run(images.plain())
-        plain.wait_until_healthy(30)
+        plain.wait_until_healthy(60)
         assert plain.load_json("more", **MODEL, megabytes=2 * 1024) == 507
         assert plain.load_json("one", **MODEL, megabytes=60) == 200
 
     def test_connections_are_kept(self, run: Runs, images: Images) -> None:
         plain = run(images.plain())
-        plain.wait_until_healthy(30)
+        plain.wait_until_healthy(60)
         plain.load_json("m", **MODEL)
-        connection = http.client.HTTPConnection("127.0.0.1", plain.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", plain.port, timeout=60)
         sockets = set()
         for _ in range(100):
             connection.request("POST", "/models/m/invoke", b'{"features": [[1, 2]]}')
@@ -182,7 +182,7 @@ class TestPlain:
 
     def test_it_listens_on_8080_where_no_port_is_set_and_ends_with_sigterm(self, run: Runs, images: Images) -> None:
         plain = run(images.plain(), 8080, SAGEMAKER_BIND_TO_PORT=None)
-        plain.wait_until_healthy(30)
+        plain.wait_until_healthy(60)
         assert plain.stop() == 0
 
 
@@ -237,7 +237,7 @@ class TestPipeline:
         plain = run(images.plain())
         after = run(images.pipeline_step(), SAGEMAKER_MULTI_MODEL=None, STEP=role_after)
         for container in (before, plain, after):
-            container.wait_until_healthy(30)
+            container.wait_until_healthy(60)
         plain.load_json("m", **json.loads(city.read_text()))
 
         csv = {"Content-Type": "text/csv"}
@@ -279,7 +279,7 @@ class TestScripted:
     def test_it_runs_as_an_image(self, run: Runs, images: Images) -> None:
         cues = json.dumps({"invoke": {"environment": True}})
         scripted = run(images.scripted(), SCRIPT=cues, SCRIPT_JOURNAL="/dev/stdout")
-        scripted.wait_until_healthy(30)
+        scripted.wait_until_healthy(60)
         assert scripted.load_files("m", {"answer.txt": "I am m"}) == 200
         answer = scripted.invoke("m", b"").json()
         assert (answer["answer"], answer["environment"]["SAGEMAKER_BIND_TO_PORT"]) == ("I am m", str(PORT))

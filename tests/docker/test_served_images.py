@@ -124,7 +124,7 @@ def model_name(emulator: Emulator, target_model: str) -> str:
 
 def behind(emulator: Emulator, method: str, path: str, **headers: str) -> tuple[int, bytes]:
     """Call the container itself, past the emulator."""
-    connection = http.client.HTTPConnection(emulator.container()["address"], timeout=30)
+    connection = http.client.HTTPConnection(emulator.container()["address"], timeout=60)
     try:
         connection.request(method, path, headers=headers)
         answer = connection.getresponse()
@@ -322,7 +322,7 @@ class TestMultiModelServer:
         linear_model(shared / "survivor", 5, 1)
         assert mms.invoke("survivor", ROWS) == predicted(5)
         container(engine, mms).exec_run(["sh", "-c", "kill -9 $(pidof java)"])
-        eventually(lambda: restarts(mms) == [1], 60)
+        eventually(lambda: restarts(mms) == [1])
         assert mms.in_memory() == set()
         assert mms.invoke("survivor", ROWS) == predicted(5)
         assert mms.model("survivor")["loads"] == 2
@@ -406,7 +406,7 @@ class TestTriton:
         emulator = serve("--image", images.triton(), "--models", str(bucket))
         assert tensors.ask(emulator, "survivor", tensors.json_request([3])) == [15]
         container(engine, emulator).kill()
-        eventually(lambda: restarts(emulator) == [1], 60)
+        eventually(lambda: restarts(emulator) == [1])
         assert tensors.ask(emulator, "survivor", tensors.json_request([3])) == [15]
         assert emulator.model("survivor")["loads"] == 2
 

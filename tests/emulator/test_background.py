@@ -196,7 +196,7 @@ def test_a_name_in_use_is_not_served_again_and_ctrl_c_ends_the_following_of_its_
     with subprocess.Popen([*COMMAND, "logs", "-f"], cwd=REPOSITORY, stdout=-1, stderr=-1, text=True) as following:
         assert following.stdout is not None and following.stdout.readline()
         following.send_signal(signal.SIGINT)
-        assert following.communicate(timeout=10)[1] == ""
+        assert following.communicate(timeout=60)[1] == ""
         assert following.returncode == 0
     assert [emulator["url"] for emulator in running()] == [url]
 
@@ -218,9 +218,9 @@ def test_ctrl_c_while_it_is_detached_leaves_nothing(bucket: Path, leftovers: Lef
     starting = subprocess.Popen([*COMMAND, "serve", "--detach", "--name", "slow", *slow], cwd=REPOSITORY, stderr=-1)
     eventually(lambda: any("sleep" in process.name() for process in leftovers.processes()), what="the container")
     starting.send_signal(signal.SIGINT)
-    starting.communicate(timeout=30)
+    starting.communicate(timeout=60)
     assert starting.returncode == 1
-    leftovers.are_gone(2)
+    leftovers.are_gone()
     assert list(states.iterdir()) == []
 
 
@@ -260,7 +260,7 @@ def test_logs_are_followed_until_the_emulator_ends(served: list[str]) -> None:
         assert [next(line for line in lines if word in line) for word in ("downloaded", "loaded ", "called")]
         assert following.poll() is None
         done("stop")
-        assert following.wait(10) == 0
+        assert following.wait(60) == 0
 
 
 def test_logs_of_one_container_are_its_own_lines(served: list[str]) -> None:
@@ -288,7 +288,7 @@ def test_one_in_a_terminal_has_a_name_too_and_its_logs_are_its_containers(served
         assert "Listening on" in done("logs")
         assert done("invoke", "--name", "mine", "a.tar.gz", "--data", "x") == "hello"
         assert done("stop", "--name", "mine") == "mine is stopped\n"
-        assert serving.wait(10) == 0
+        assert serving.wait(60) == 0
 
 
 # Completion

@@ -183,7 +183,7 @@ def test_nothing_is_left_when_it_is_ended_in_the_middle(number: int, tmp_path: P
     below = psutil.Process(process.pid).children(recursive=True)
     assert below
     process.send_signal(number)
-    output, errors = process.communicate(timeout=30)
+    output, errors = process.communicate(timeout=60)
     if number != signal.SIGKILL:
         assert (process.returncode, errors) == (128 + number, b"Interrupted; nothing is left running.\n")
         told = json.loads(output)
@@ -203,7 +203,8 @@ def test_the_container_of_a_killed_check_is_removed_by_the_next(
     environment = {"XDG_STATE_HOME": str(tmp_path / "state")}
 
     def ours() -> list[str]:
-        labels = [each.labels.get("localmme.owner", "") for each in engine.containers.list(all=True)]
+        there = engine.containers.list(all=True, ignore_removed=True)
+        labels = [each.labels.get("localmme.owner", "") for each in there]
         return [owner for owner in labels if owner.startswith(str(tmp_path))]
 
     arguments = ["--image", images.scripted(), "--model", str(slow), "--only", "load"]
@@ -219,5 +220,5 @@ def test_the_container_of_a_killed_check_is_removed_by_the_next(
         killed.wait()
     done = run("--command", SCRIPTED_CONTAINER, "--model", str(slow), "--only", "ping", **environment)
     assert done.returncode == 0, done.stderr
-    assert ours() == []
+    eventually(lambda: ours() == [])
     assert not list(tmp_path.glob("state/localmme/.checks/check-*"))

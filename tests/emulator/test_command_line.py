@@ -275,9 +275,9 @@ def test_serve_in_a_terminal_shows_what_it_waits_for(bucket: Path, tmp_path: Pat
     )
     read_until(b"Loading slow.tar.gz")
     read_until(b"loaded     slow.tar.gz")
-    assert invoked.wait(30) == 0
+    assert invoked.wait(60) == 0
     process.terminate()
-    assert process.wait(30) == 0
+    assert process.wait(60) == 0
     os.close(master)
 
 

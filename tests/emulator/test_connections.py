@@ -33,7 +33,7 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
 def test_one_request_follows_the_other(
     control_plane: ControlPlane, method: str, path: str, status: int, target: str
 ) -> None:
-    connection = http.client.HTTPConnection(control_plane.emulator.url.removeprefix("http://"), timeout=10)
+    connection = http.client.HTTPConnection(control_plane.emulator.url.removeprefix("http://"), timeout=60)
     body = b"{}" if method == "POST" else None
     for _ in range(200):
         connection.request(method, path, body, {"X-Amz-Target": target} if target else {})
@@ -47,9 +47,9 @@ def test_requests_under_way_when_the_emulator_ends_are_told_so(control_plane: Co
     """Also of a client that has only begun to send. Nothing of it is a failure of the emulator."""
     host, port = control_plane.emulator.url.removeprefix("http://").split(":")
     head = b"PUT /bucket/key-%d HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n\r\n"
-    uploads = [socket.create_connection((host, int(port)), timeout=20) for _ in range(20)]
-    idle = socket.create_connection((host, int(port)), timeout=20)
-    asked = socket.create_connection((host, int(port)), timeout=20)
+    uploads = [socket.create_connection((host, int(port)), timeout=60) for _ in range(20)]
+    idle = socket.create_connection((host, int(port)), timeout=60)
+    asked = socket.create_connection((host, int(port)), timeout=60)
     target = b"X-Amz-Target: SageMaker.ListModels\r\nContent-Length: 2\r\n\r\n{"
     asked.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\n" + target)
     for number, upload in enumerate(uploads):

@@ -127,14 +127,15 @@ def assert_in_progress(cloud: Cloud, endpoint: str, config: str) -> None:
 # Creating
 
 
-def test_an_endpoint_is_creating_until_its_container_is_healthy(cloud: Cloud) -> None:
-    cloud.create("E", cloud.simple("slow", start={"listen": 1}, invoke={"body": "hello"}))
+def test_an_endpoint_is_creating_until_its_container_is_healthy(cloud: Cloud, gate: Path) -> None:
+    cloud.create("E", cloud.simple("slow", start={"until": str(gate)}, invoke={"body": "hello"}))
     described = cloud.describe("E")
     assert described["EndpointStatus"] == "Creating" and "ProductionVariants" not in described
     assert_in_progress(cloud, "E", "slow")
     assert invalid(cloud.create, "e", "slow").startswith("Cannot create already existing endpoint")
     with pytest.raises(ClientError, match="Endpoint E is Creating"):
         cloud.invoke("E")
+    gate.touch()
     cloud.api.get_waiter("endpoint_in_service").wait(EndpointName="E", WaiterConfig={"Delay": 1})
     described = cloud.describe("E")
     assert described["EndpointStatus"] == "InService" and "FailureReason" not in described
@@ -218,9 +219,8 @@ def test_an_update_does_not_fail_a_call(cloud: Cloud) -> None:
     eventually(lambda: len(cloud.containers()) == 4, what="two containers, each with its keeper")
 
 
-def test_an_invocation_under_way_outlives_the_update(cloud: Cloud, tmp_path: Path) -> None:
-    may_answer = tmp_path / "may-answer"
-    cloud.create("E", cloud.simple("old", invoke={"until": str(may_answer), "body": "old"}))
+def test_an_invocation_under_way_outlives_the_update(cloud: Cloud, gate: Path) -> None:
+    cloud.create("E", cloud.simple("old", invoke={"until": str(gate), "body": "old"}))
     cloud.settled("E")
     cloud.simple("new", invoke={"body": "new"})
     with long_invocation(cloud, "E") as answer:
@@ -232,7 +232,7 @@ def test_an_invocation_under_way_outlives_the_update(cloud: Cloud, tmp_path: Pat
         cloud.update("E", "new")
         cloud.settled("E")
         assert not answer.done() and "i-1" in cloud.instances_of("E")
-        may_answer.touch()
+        gate.touch()
         assert answer.result() == "old"
     eventually(lambda: cloud.instances_of("E") == ["i-4"])
     eventually(lambda: len(cloud.containers()) == 2)
@@ -294,16 +294,19 @@ def test_weights_shift_the_traffic_at_once(cloud: Cloud) -> None:
     assert {cloud.invoke("E") for _ in range(50)} == {"b"}
 
 
-def test_scaling_does_not_fail_a_call(cloud: Cloud) -> None:
-    cloud.create("E", cloud.simple("m", start={"listen": 0.5}))
+def test_scaling_does_not_fail_a_call(cloud: Cloud, gate: Path) -> None:
+    gate.touch()
+    cloud.create("E", cloud.simple("m", start={"until": str(gate)}))
     cloud.settled("E")
     with Load(cloud, "E").under_way() as load:
         for before, after in ((1, 3), (3, 1), (1, 2)):
+            gate.unlink()
             cloud.adjust("E", {"VariantName": "AllTraffic", "DesiredInstanceCount": after})
             if after > before:
                 assert_in_progress(cloud, "E", "m")
                 variant = cloud.describe("E")["ProductionVariants"][0]
                 assert (variant["CurrentInstanceCount"], variant["DesiredInstanceCount"]) == (before, after)
+            gate.touch()
             variant = cloud.settled("E")["ProductionVariants"][0]
             assert (variant["CurrentInstanceCount"], variant["DesiredInstanceCount"]) == (after, after)
             load.more(5)
@@ -364,9 +367,8 @@ def test_endpoints_whose_containers_die_meanwhile_are_deleted(cloud: Cloud) -> N
     assert not cloud.containers() and not cloud.disks()
 
 
-def test_deleting_lets_invocations_end_and_leaves_nothing(cloud: Cloud, tmp_path: Path) -> None:
-    may_answer = tmp_path / "may-answer"
-    cloud.create("E", cloud.simple("m", count=2, invoke={"until": str(may_answer), "body": "done"}))
+def test_deleting_lets_invocations_end_and_leaves_nothing(cloud: Cloud, gate: Path) -> None:
+    cloud.create("E", cloud.simple("m", count=2, invoke={"until": str(gate), "body": "done"}))
     cloud.settled("E")
     with long_invocation(cloud, "E") as answer:
         cloud.api.delete_endpoint(EndpointName="E")
@@ -375,7 +377,7 @@ def test_deleting_lets_invocations_end_and_leaves_nothing(cloud: Cloud, tmp_path
         assert invalid(cloud.create, "E", "m") == f'Cannot create already existing endpoint "{cloud.arn("E")}".'
         with pytest.raises(ClientError, match="Endpoint E is Deleting"):
             cloud.invoke("E")
-        may_answer.touch()
+        gate.touch()
         assert answer.result() == "done"
     cloud.api.get_waiter("endpoint_deleted").wait(EndpointName="E", WaiterConfig={"Delay": 1})
     assert not cloud.containers() and not cloud.disks()

@@ -74,7 +74,7 @@ def answers(container: Container) -> bool:
 def ended(directory: Path, *arguments: str, **environment: str) -> tuple[int, list[str]]:
     """The exit code of a server that ends by itself, and the lines of its log."""
     with started([*COMMAND, *arguments], directory / "log", {**SINGLE, **environment}) as container:
-        code = container.process.wait(20)
+        code = container.process.wait(60)
     return code, container.log.read_text().splitlines()
 
 
@@ -89,7 +89,7 @@ def test_a_server_is_healthy_once_its_model_is_loaded(tmp_path: Path, gate: Path
             answer = container.call(method, path, b"return 1")
             assert (answer.status, answer.json()["message"]) == (503, "The model is being loaded.")
         gate.touch()
-        container.wait_until_healthy(20)
+        container.wait_until_healthy(60)
         assert container.call("POST", "/invocations", b"return 1").body == b"1"
 
 
@@ -189,7 +189,7 @@ def test_a_server_ends_when_its_worker_dies_and_all_who_wait_are_told(start: Sta
     in_the_queue(server, 3)
     processes = server.processes()
     gate.touch()
-    assert server.container.process.wait(10) == 1
+    assert server.container.process.wait(60) == 1
     wait_until_ended(processes)
     answer = first.result()
     assert (answer.status, answer.json()["message"]) == (500, "The worker process of the model died: exit code 3")
@@ -201,13 +201,13 @@ def test_a_server_ends_when_its_handler_never_answers(start: Start) -> None:
     server = start("--invocation-seconds", "0.5")
     answer = invoke(server, "while True: pass")
     assert answer.status == 500 and "had not begun its response within 0.5 s" in answer.json()["message"]
-    assert server.container.process.wait(10) == 1
+    assert server.container.process.wait(60) == 1
 
 
 def test_a_server_ends_when_its_idle_worker_dies(start: Start) -> None:
     server = start()
     os.kill(invoke(server, "return os.getpid()").json(), signal.SIGKILL)
-    assert server.container.process.wait(10) == 1
+    assert server.container.process.wait(60) == 1
 
 
 # The end
@@ -222,7 +222,7 @@ def test_sigterm_lets_invocations_under_way_finish(start: Start, gate: Path) -> 
     eventually(lambda: not answers(server.container))
     gate.touch()
     assert invocation.result().body == b"1"
-    assert server.container.process.wait(10) == 0
+    assert server.container.process.wait(60) == 0
 
 
 def test_sigterm_stops_a_load_under_way(tmp_path: Path, gate: Path) -> None:
@@ -231,6 +231,6 @@ def test_sigterm_stops_a_load_under_way(tmp_path: Path, gate: Path) -> None:
         eventually(gate.exists)
         processes = psutil.Process(container.process.pid).children(recursive=True)
         container.process.terminate()
-        assert container.process.wait(10) == 0
+        assert container.process.wait(60) == 0
         wait_until_ended(processes)
         assert "could not be loaded" not in container.log.read_text()

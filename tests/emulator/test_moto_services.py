@@ -10,6 +10,7 @@ import re
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -137,20 +138,21 @@ def test_a_repository_can_be_created_and_logged_in_to(emulator: RunningEmulator)
 def test_an_image_of_the_local_engine_counts_as_pushed(emulator: RunningEmulator, images: Images) -> None:
     ecr, docker = emulator.client_of("ecr"), images.engine
     image = docker.images.get(images.base())
-    uri = ecr.create_repository(repositoryName="localmme-test/served")["repository"]["repositoryUri"]
+    name = f"localmme-test/served-{uuid.uuid4().hex}"  # another run of the tests has another one
+    uri = ecr.create_repository(repositoryName=name)["repository"]["repositoryUri"]
     try:
         image.tag(uri, "one")
-        image.tag("localmme-test/served", "two")
+        image.tag(name, "two")
         image.tag(elsewhere := uri.replace(REGION, "us-west-2"), "three")
-        (described,) = ecr.describe_images(repositoryName="localmme-test/served")["imageDetails"]
+        (described,) = ecr.describe_images(repositoryName=name)["imageDetails"]
         assert sorted(described["imageTags"]) == ["one", "three", "two"]
         assert described["imageSizeInBytes"] == image.attrs["Size"]
-        found = ecr.batch_get_image(repositoryName="localmme-test/served", imageIds=[{"imageTag": "two"}])
+        found = ecr.batch_get_image(repositoryName=name, imageIds=[{"imageTag": "two"}])
         assert [each["imageId"]["imageTag"] for each in found["images"]] == ["two"]
     finally:
-        for name in (f"{uri}:one", "localmme-test/served:two", f"{elsewhere}:three"):
-            docker.images.remove(name, noprune=True)
-    assert ecr.list_images(repositoryName="localmme-test/served")["imageIds"] == []
+        for tag in (f"{uri}:one", f"{name}:two", f"{elsewhere}:three"):
+            docker.images.remove(tag, noprune=True)
+    assert ecr.list_images(repositoryName=name)["imageIds"] == []
 
 
 # CloudWatch Logs
@@ -199,7 +201,7 @@ def test_what_containers_write_is_in_their_endpoint_s_log_group_and_moto_is_impo
     emulator.client().invoke_endpoint(EndpointName="local", Body=b"{}")
     assert not note.exists()
 
-    eventually(lambda: "the model server is up" in messages(emulator), 10, "the line has come")
+    eventually(lambda: "the model server is up" in messages(emulator), what="the line has come")
     assert note.exists()
     logs = emulator.client_of("logs")
     (stream,) = logs.describe_log_streams(logGroupName=LINES)["logStreams"]
@@ -214,7 +216,7 @@ def test_what_containers_write_is_in_their_endpoint_s_log_group_and_moto_is_impo
     assert messages(emulator).count("the model server is up") == 1
     # Containers that share an instance have a stream each.
     for n in (1, 2):
-        eventually(lambda n=n: messages(emulator, f"AllTraffic/i-1/container-{n}", group) == [f"I am {n}"], 10, "line")
+        eventually(lambda n=n: messages(emulator, f"AllTraffic/i-1/container-{n}", group) == [f"I am {n}"], what="line")
 
 
 # What is not there
@@ -230,7 +232,7 @@ def test_a_service_that_is_not_emulated_is_named(emulator: RunningEmulator) -> N
 def test_what_a_get_would_change_is_refused(emulator: RunningEmulator, action: str, status: int) -> None:
     """A page can send one without saying where it is from."""
     query = f"Action={action}&Version=2010-05-08&UserName=got&X-Amz-Credential=x/20260101/us-east-1/iam/aws4_request"
-    connection = http.client.HTTPConnection(emulator.url.removeprefix("http://"), timeout=30)
+    connection = http.client.HTTPConnection(emulator.url.removeprefix("http://"), timeout=60)
     connection.request("GET", f"/?{query}")
     answer = connection.getresponse()
     assert (answer.status, b"is called with the method POST" in answer.read()) == (status, status == 405)
@@ -333,7 +335,7 @@ def first_on_path(directory: Path) -> dict[str, str]:
 
 def test_calls_on_one_connection_follow_each_other(emulator: RunningEmulator) -> None:
     sts = emulator.client_of("sts")
-    connection = http.client.HTTPConnection(emulator.url.removeprefix("http://"), timeout=20)
+    connection = http.client.HTTPConnection(emulator.url.removeprefix("http://"), timeout=60)
     for _ in range(100):
         assert sts.get_caller_identity()["Account"] == ACCOUNT
         connection.request("GET", "/_localmme/health")

@@ -134,8 +134,8 @@ def started(directory: Path) -> Iterator[Kernel]:
         yield kernel
     finally:
         kernel.stop()
-        eventually(lambda: not kernel.processes(), 20, "the kernel has ended, and all that it has started")
-    eventually(lambda: not any(directory.glob("localmme-*/*")), 5, "the emulator's directory is gone")
+        eventually(lambda: not kernel.processes(), what="the kernel has ended, and all that it has started")
+    eventually(lambda: not any(directory.glob("localmme-*/*")), what="the emulator's directory is gone")
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +152,7 @@ def kernel(shared_kernel: Kernel) -> Iterator[Kernel]:
     yield shared_kernel
     shared_kernel.run("%unload_ext localmme")
     shared_kernel.run("os.environ.clear(); os.environ.update(environment_at_first)")
-    eventually(lambda: len(shared_kernel.processes()) == 1, 20, "its emulator has ended")
+    eventually(lambda: len(shared_kernel.processes()) == 1, what="its emulator has ended")
 
 
 @pytest.fixture
@@ -272,10 +272,10 @@ def test_a_restarted_kernel_leaves_no_emulator_and_a_killed_one_nothing(own_kern
     own_kernel.run("%localmme invoke a.tar.gz --data x")
     assert len(own_kernel.processes()) > 3  # the kernel, the emulator's two, its container
     own_kernel.restart()
-    eventually(lambda: len(own_kernel.processes()) == 1, 20, "only the kernel is left")
+    eventually(lambda: len(own_kernel.processes()) == 1, what="only the kernel is left")
     assert own_kernel.run("%load_ext localmme")["status"] == own_kernel.run(SERVE)["status"] == "ok"
     os.kill(own_kernel.pid, signal.SIGKILL)
-    eventually(lambda: not own_kernel.processes(), 20, "all of it has ended")
+    eventually(lambda: not own_kernel.processes(), what="all of it has ended")
 
 
 def test_a_kernel_killed_at_any_moment_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -291,7 +291,7 @@ def test_a_kernel_killed_at_any_moment_leaves_nothing(tmp_path: Path, monkeypatc
         os.kill(kernel.pid, signal.SIGKILL)
     for kernel in kernels:
         kernel.stop()
-    eventually(lambda: not kernels[0].processes(), 30, f"all have ended that were killed after {moments}")
+    eventually(lambda: not kernels[0].processes(), what=f"all have ended that were killed after {moments}")
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)
     localmme.serve(models=tmp_path / "s3", handler=tmp_path / "handler.py").stop()

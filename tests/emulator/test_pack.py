@@ -62,7 +62,7 @@ def test_an_interrupted_run_leaves_what_was_there(packing, tmp_path, number):
     process = packing()
     assert [path.name[:9] for path in (tmp_path / "s3").iterdir() if path.name != "a.tar.gz"] == [UNFINISHED_PREFIX]
     process.send_signal(number)
-    assert process.wait(20) != 0
+    assert process.wait(60) != 0
     assert [path.name for path in (tmp_path / "s3").iterdir()] == ["a.tar.gz"]
     assert (tmp_path / "s3" / "a.tar.gz").read_bytes() == b"the archive before"
 

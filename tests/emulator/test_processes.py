@@ -180,7 +180,7 @@ def test_an_emulator_that_loses_a_part_replaces_it_and_leaves_nothing_of_the_old
     eventually(lambda: sum(entry.get("event") == "child" for entry in journal.entries()) == 3)
     old = {entry["pid"] for entry in journal.entries() if "event" in entry}
     kill(emulator)
-    eventually(lambda: not old & {process.pid for process in marked(mark)}, 20, "the old container is gone")
+    eventually(lambda: not old & {process.pid for process in marked(mark)}, what="the old container is gone")
 
     def answer() -> Any:
         try:
@@ -273,4 +273,4 @@ def test_an_emulator_whose_output_no_one_reads_any_more_serves_on(
                 assert emulator.invoke(name)["answer"] == f"I am {name}"
         finally:
             process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0

@@ -321,11 +321,11 @@ def test_for_ever(localmme, tell):
 
 def test_nothing_is_left_when_pytest_is_killed(pytester: pytest.Pytester, endless, told) -> None:
     with endless() as running:
-        eventually(told, 60, "the test has its emulator")
+        eventually(told, what="the test has its emulator")
         assert len(marked(str(pytester.path))) > 3  # pytest, the emulator's two, its container
         os.kill(running.pid, signal.SIGKILL)
-    eventually(lambda: not marked(str(pytester.path)), 20, "all of it has ended")
-    eventually(lambda: not any(pytester.path.glob("localmme-*/*")), 5, "its directory is gone")
+    eventually(lambda: not marked(str(pytester.path)), what="all of it has ended")
+    eventually(lambda: not any(pytester.path.glob("localmme-*/*")), what="its directory is gone")
 
 
 def test_nothing_is_left_when_pytest_is_killed_at_any_moment(pytester: pytest.Pytester, endless, run) -> None:
@@ -336,7 +336,7 @@ def test_nothing_is_left_when_pytest_is_killed_at_any_moment(pytester: pytest.Py
         time.sleep(max(0.0, began + moment - time.monotonic()))
         process.kill()
         process.wait()
-    eventually(lambda: not marked(str(pytester.path)), 30, f"all have ended that were killed after {moments}")
+    eventually(lambda: not marked(str(pytester.path)), what=f"all have ended that were killed after {moments}")
     # What an emulator could not clean up that was killed in the middle of its start, the next one does.
     run("@served(models='s3', handler='handler.py')\ndef test_next(localmme): pass\n").assert_outcomes(passed=1)
     assert not any(pytester.path.glob("localmme-*/*")), moments

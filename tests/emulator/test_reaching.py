@@ -29,7 +29,7 @@ ASK = """
 import sys, urllib.error, urllib.request
 for url in sys.argv[1:]:
     try:
-        print(urllib.request.urlopen(url + "/b/object", timeout=20).read().decode())
+        print(urllib.request.urlopen(url + "/b/object", timeout=60).read().decode())
     except urllib.error.HTTPError as error:
         print(error.code, error.read().decode())
 """

@@ -105,16 +105,16 @@ def test_everything_is_there_after_a_restart(ending: Cloud) -> None:
 
 
 def test_a_worker_that_is_killed_is_replaced_and_after_a_kill_of_the_master_the_same_command_serves_again_at_once(
-    tmp_path: Path,
+    tmp_path: Path, gate: Path
 ) -> None:
     cloud = Cloud(tmp_path, "--port", str(free_port()), kind=Emulator)
     cloud.start()
     try:
-        cloud.create("E", cloud.simple("m", invoke={"delay": 1.5, "body": "m"}))
+        cloud.create("E", cloud.simple("m", invoke={"until": str(gate), "body": "m"}))
         cloud.settled("E")
         before, worker = cloud.containers(), cloud.process().worker()
         worker.kill()
-        worker.wait(10)
+        worker.wait(60)
         eventually(lambda: cloud.process().processes()[1:])
         cloud.settled("E")
         with ThreadPoolExecutor() as pool:
@@ -124,6 +124,7 @@ def test_a_worker_that_is_killed_is_replaced_and_after_a_kill_of_the_master_the_
             cloud.process().signal(signal.SIGKILL)
             cloud.start()
             assert isinstance(under_way.exception(), (BotoCoreError, ClientError))
+        gate.touch()
         cloud.settled("E")
         assert cloud.invoke("E") == "m"
         cloud.end()

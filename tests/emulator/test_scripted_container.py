@@ -119,7 +119,7 @@ def test_the_journal_can_go_to_the_log(stage: Stage) -> None:
 
 def test_one_connection_serves_many_calls_and_chunked_requests(stage: Stage) -> None:
     container = stage.loaded(invoke={"echo": True})
-    connection = http.client.HTTPConnection("127.0.0.1", container.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", container.port, timeout=60)
     sockets = set()
     for body in (b"plain", iter([b"in ", b"chunks"])):
         connection.request("POST", "/models/m/invoke", body)
@@ -184,7 +184,7 @@ def test_times_are_counted_over_a_restart(stage: Stage) -> None:
     directory = stage.model("m", load={"die": 3, "times": 1})
     with pytest.raises(OSError):
         container.load("m", directory)
-    assert container.process.wait(30) == 3
+    assert container.process.wait(60) == 3
     assert stage.healthy().load("m", directory).status == 200
     assert [entry["status"] for entry in stage.journal(call="load")] == ["die", 200]
 
@@ -233,7 +233,7 @@ def test_the_process_can_die_in_a_call(stage: Stage, code: int | str, exit_code:
     container = stage.loaded(invoke={"die": code})
     with pytest.raises(OSError):
         container.invoke("m", b"")
-    assert container.process.wait(30) == exit_code
+    assert container.process.wait(60) == exit_code
     assert stage.journal(call="invoke")[0]["status"] == "die"
 
 
@@ -292,7 +292,7 @@ def test_chunks_come_one_by_one(stage: Stage) -> None:
     gate = stage.directory / "gate"
     cue = {"chunks": ["a", "bb", "ccc"], "chunk_until": str(gate), "chunk_delay": 0.1}
     container = stage.loaded(invoke=cue)
-    connection = http.client.HTTPConnection("127.0.0.1", container.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", container.port, timeout=60)
     connection.request("POST", "/models/m/invoke", b"")
     response = connection.getresponse()
     assert response.read1(100) == b"a"
@@ -311,7 +311,7 @@ def test_a_stream_can_break_off(stage: Stage) -> None:
 
 def test_a_container_can_end_at_once_with_a_message(stage: Stage) -> None:
     container = stage.start(start={"exit": 4, "lines": ["no", "luck"]})
-    assert container.process.wait(30) == 4
+    assert container.process.wait(60) == 4
     assert container.log.read_text() == "no\nluck\n"
 
 
@@ -332,7 +332,7 @@ def test_a_container_can_listen_late_or_never(stage: Stage) -> None:
 def test_sigterm_ends_a_container_unless_it_ignores_it(stage: Stage) -> None:
     polite = stage.healthy()
     polite.process.terminate()
-    assert polite.process.wait(30) == 0
+    assert polite.process.wait(60) == 0
     stubborn = stage.healthy(start={"ignore_sigterm": True})
     stubborn.process.terminate()
     pids = [polite.process.pid, stubborn.process.pid]
@@ -352,7 +352,7 @@ def test_children_outlive_their_container(stage: Stage) -> None:
         assert os.getpgid(children["group"].pid) == container.process.pid
         for process in (*children.values(), container.process):
             process.terminate()
-        container.process.wait(30)
+        container.process.wait(60)
         assert all(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children.values())
     finally:
         for child in children.values():

@@ -289,7 +289,7 @@ def test_boto3s_resources_waiters_and_paginators(archives: Path, session: boto3.
         )["Datapoints"]
         return sum(point["Sum"] for point in points)
 
-    eventually(lambda: counted() >= 1, 30, "the invocation is counted")
+    eventually(lambda: counted() >= 1, what="the invocation is counted")
 
     for name in names:
         sagemaker.delete_endpoint(EndpointName=name)
@@ -339,14 +339,14 @@ def delete(session: boto3.session.Session, name: str) -> None:
 
 
 def test_a_waiter_is_told_as_soon_as_an_endpoint_is_in_service(session: boto3.session.Session) -> None:
-    began = time.monotonic()
     sagemaker = create(session, "slow", SCRIPTED_CONTAINER, SCRIPT=json.dumps({"start": {"listen": 1.5}}))
     # Who is no waiter sees it Creating.
     assert sagemaker.describe_endpoint(EndpointName="slow")["EndpointStatus"] == "Creating"
+    began = time.monotonic()
     sagemaker.get_waiter("endpoint_in_service").wait(EndpointName="slow")
+    assert time.monotonic() - began < 25  # it asks again after 30 s
     assert sagemaker.describe_endpoint(EndpointName="slow")["EndpointStatus"] == "InService"
     delete(session, "slow")
-    assert 1.5 < time.monotonic() - began < 25  # waiters ask every 30 s
 
 
 def test_a_waiter_is_told_of_an_endpoint_that_fails(session: boto3.session.Session) -> None:
@@ -373,6 +373,6 @@ def test_the_emulator_stops_while_a_waiter_waits(
         assert not waiting.done()
         began = time.monotonic()
         assert other.stop() == 0
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 25  # the waiter asks again after 30 s
         with pytest.raises((BotoCoreError, ClientError)):
             waiting.result()

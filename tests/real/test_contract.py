@@ -158,7 +158,7 @@ class TestMultiModelServer:
                 # The toolkit takes SIGTERM only once it has found the server's process, maybe after the first ping.
                 eventually(lambda: catches(other.process.pid, signal.SIGTERM))
                 other.process.terminate()
-                assert other.process.wait(20) == 0
+                assert other.process.wait(60) == 0
                 time.sleep(1)
                 workers = [process for process in family(other) if process.status() != psutil.STATUS_ZOMBIE]
                 assert any("model_service_worker.py" in word for process in workers for word in process.cmdline())
@@ -260,7 +260,7 @@ class TestTriton:
             other.load("here", triton_directory(tmp_path, 3), "here.tar.gz")
             assert triton_server.get("here").status == 404
             other.process.terminate()
-            assert other.process.wait(20) == 0
+            assert other.process.wait(60) == 0
             eventually(lambda: not family(other))
         assert triton_server.ping().status == 200
 

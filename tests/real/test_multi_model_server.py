@@ -131,7 +131,7 @@ def test_a_server_that_dies_is_replaced_and_its_models_are_loaded_again(
     before = emulator.processes()
     [java] = [process for process in before if process.name() == "java"]
     java.kill()
-    eventually(lambda: emulator.container()["restarts"] == 1, 60)
+    eventually(lambda: emulator.container()["restarts"] == 1)
     multiplied(emulator, "survivor.tar.gz", 5)
     assert emulator.model("survivor.tar.gz")["loads"] == 2
 
@@ -142,4 +142,4 @@ def test_the_whole_process_tree_ends_with_the_emulator(emulator: InProcessEmulat
     processes = emulator.processes()
     assert any(process.name() == "java" for process in processes)
     assert emulator.stop() == 0
-    eventually(lambda: not any(psutil.pid_exists(process.pid) for process in processes), 40)
+    eventually(lambda: not any(psutil.pid_exists(process.pid) for process in processes))

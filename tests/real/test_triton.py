@@ -94,4 +94,4 @@ def test_the_whole_process_tree_ends_with_the_emulator(emulator: InProcessEmulat
     processes = emulator.processes()
     assert any("triton" in process.name() for process in processes)
     assert emulator.stop() == 0
-    eventually(lambda: not any(psutil.pid_exists(process.pid) for process in processes), 40)
+    eventually(lambda: not any(psutil.pid_exists(process.pid) for process in processes))

@@ -41,7 +41,7 @@ from emulator.services.runtime.app import RuntimeApp
 from emulator.timeouts import in_time
 from tests.support.fake_containers import FakeContainers, workspace
 from tests.support.files import archive
-from tests.support.waiting import until
+from tests.support.waiting import turns, until
 
 BODY_BYTES = 2000
 PAGE = "http://localhost:3000"
@@ -382,7 +382,7 @@ TARGETS = st.sampled_from(
 )
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(target=TARGETS, headers=st.lists(HEADERS, max_size=8), body=st.sampled_from([b"{}", b"", b"x" * 100]))
 def test_whatever_is_sent_both_ways_answer_the_same(
     both: Both, loop: asyncio.AbstractEventLoop, target: str, headers: list[str], body: bytes
@@ -506,7 +506,7 @@ async def _ask_in_pieces(both: Both, data: bytes, sizes: list[int], port: int) -
     for size in sizes:
         piece, data = data[:size], data[size:]
         writer.write(piece)
-        await asyncio.sleep(0.01)
+        await turns()
     writer.write(data)
     writer.write_eof()
     received = await in_time(reader.read(), 20)
@@ -536,7 +536,7 @@ def test_nothing_is_left_of_a_body_that_was_waited_for(both: Both, loop: asyncio
         for port, state in zip(both.ports, both.states, strict=True):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(model("good")[:-1])
-            await asyncio.sleep(0.01)
+            await turns()
             if how == "ends":
                 writer.write_eof()
             else:
@@ -562,7 +562,7 @@ def test_a_body_that_is_waited_for_at_the_end_of_the_emulator_is_refused(
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(model("good")[:-1])
             await until(lambda state=state: state.connections)
-            await asyncio.sleep(0.01)
+            await turns()
             for served in list(state.connections):
                 served.shutdown()
             assert (await in_time(reader.readline(), 20)).startswith(b"HTTP/1.1 503 ")

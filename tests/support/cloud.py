@@ -16,7 +16,7 @@ from tests.support.emulator_process import Emulator
 from tests.support.files import files_below
 from tests.support.processes import wait_until_ended
 from tests.support.scripted_models import SCRIPTED_CONTAINER
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE, eventually
 
 ROLE = "arn:aws:iam::123456789012:role/tests"
 ACCOUNT_ARN = "arn:aws:sagemaker:us-east-1:123456789012"
@@ -48,8 +48,8 @@ class Cloud:
 
     def connect(self) -> None:
         """Make the clients of the emulator that runs now."""
-        self.api = self.emulator.client_of("sagemaker", read_timeout=30, max_pool_connections=50)
-        self.runtime = self.emulator.client_of("sagemaker-runtime", read_timeout=30, max_pool_connections=50)
+        self.api = self.emulator.client_of("sagemaker", read_timeout=60, max_pool_connections=50)
+        self.runtime = self.emulator.client_of("sagemaker-runtime", read_timeout=60, max_pool_connections=50)
 
     def process(self) -> Emulator:
         """The emulator, of which the test does what can only be done to a process."""
@@ -156,7 +156,7 @@ class Cloud:
     def status(self, endpoint: str) -> str:
         return self.describe(endpoint)["EndpointStatus"]
 
-    def settled(self, endpoint: str, status: str = "InService", seconds: float = 30) -> dict[str, Any]:
+    def settled(self, endpoint: str, status: str = "InService", seconds: float = PATIENCE) -> dict[str, Any]:
         """What is described of an endpoint once nothing is being done to it."""
 
         def now() -> dict[str, Any] | None:

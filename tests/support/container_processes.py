@@ -48,7 +48,7 @@ def marked(mark: str) -> list[psutil.Process]:
 
 def gone(mark: str) -> None:
     """Wait until no process has it."""
-    eventually(lambda: not marked(mark), 20, f"no process is left: {marked(mark)}")
+    eventually(lambda: not marked(mark), what=f"no process is left: {marked(mark)}")
 
 
 def container_pid(journal: Journal) -> int:

@@ -82,7 +82,7 @@ class ControlPlane:
             described = self.sagemaker.describe_endpoint(EndpointName=name)
             return described if described["EndpointStatus"] in ("InService", "Failed") else None
 
-        described = eventually(settled, 30, f"{name} is InService")
+        described = eventually(settled, what=f"{name} is InService")
         assert described["EndpointStatus"] == "InService", described
         return described
 
@@ -91,7 +91,7 @@ class ControlPlane:
         self.sagemaker.delete_endpoint(EndpointName=name)
         self.sagemaker.delete_endpoint_config(EndpointConfigName=name)
         self.sagemaker.delete_model(ModelName=name)
-        eventually(lambda: name not in [each["EndpointName"] for each in self.endpoints()], 20, f"{name} is gone")
+        eventually(lambda: name not in [each["EndpointName"] for each in self.endpoints()], what=f"{name} is gone")
 
     def endpoints(self) -> list[dict[str, Any]]:
         return self.sagemaker.list_endpoints(MaxResults=100)["Endpoints"]
@@ -111,7 +111,7 @@ class RawClient:
     """Bare HTTP on one connection, for what boto3 would not send."""
 
     def __init__(self, url: str) -> None:
-        self._connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)
+        self._connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=60)
 
     def post(self, target: str | None, body: bytes) -> tuple[int, dict[str, str], bytes]:
         """Status, headers with names in lower case, and body of the answer."""

@@ -24,6 +24,7 @@ from emulator.limits import Limits
 from emulator.timeouts import in_time
 from tests.support.docker_fixtures import machine_of_this_run
 from tests.support.real_servers.images import BIND_TO_PORT_LABEL, FROM, MULTI_MODEL_LABEL, Images
+from tests.support.waiting import PATIENCE
 
 MIB = 2**20
 SOCKET = "unix:///var/run/docker.sock"
@@ -117,7 +118,7 @@ class Host:
         file.chmod(0o600)
         return directory
 
-    async def line(self, text: str, seconds: float = 20) -> None:
+    async def line(self, text: str, seconds: float = PATIENCE) -> None:
         """Wait for a line of log."""
         deadline = time.monotonic() + seconds
         while text not in self.lines:
@@ -148,7 +149,7 @@ def containers_of(engine: docker.DockerClient, owner: Path) -> list[str]:
     return [container.name for container in listed]
 
 
-async def fetch(container: DockerContainer, path: str, seconds: float = 20) -> bytes:
+async def fetch(container: DockerContainer, path: str, seconds: float = PATIENCE) -> bytes:
     """The body of a GET, once the container answers; where that is not a 200, the status line."""
     deadline = time.monotonic() + seconds
     while True:

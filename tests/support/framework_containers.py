@@ -39,7 +39,7 @@ class Binary:
 
     def call(self, method: str, path: str, body: bytes | None = None, content_type: str = "") -> tuple[int, bytes]:
         """One call to it: status and body."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.ports[0], timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.ports[0], timeout=60)
         try:
             connection.request(method, path, body, {"Content-Type": content_type})
             answer = connection.getresponse()

@@ -36,9 +36,9 @@ class Leftovers:
         """The state directories of emulators that have none of their own."""
         return list(self.temporary.glob("localmme-*/*"))
 
-    def are_gone(self, seconds: float = 20.0) -> None:
+    def are_gone(self) -> None:
         while found := self.processes():  # once, and not at each look: this reads the environment of every process
-            wait_until_ended(found, seconds)
+            wait_until_ended(found)
 
 
 @pytest.fixture

@@ -113,7 +113,7 @@ def embedded(directory: Path, *arguments: str, **environment: str) -> Iterator[E
     """Start an embedded server; afterwards it is stopped, and nothing of it may be left."""
     directory.mkdir(parents=True, exist_ok=True)
     with started([*COMMAND, *arguments], directory / "log", environment) as container:
-        container.wait_until_healthy(20)
+        container.wait_until_healthy(60)
         server = Embedded(container, directory)
         processes = server.processes()
         try:

@@ -117,23 +117,11 @@ def test_a_program_that_cannot_be_run_makes_serve_fail(start, bucket: Path, tmp_
     assert "cannot be run" in emulator.log
 
 
-@pytest.mark.parametrize(
-    "script, words",
-    [
-        ({"start": {"listen": False}}, "accepts no connection"),
-        ({"ping": {"hang": True}}, "no answer within"),
-        ({"ping": {"status": 500}}, "GET /ping answered 500"),
-        ({"list": {"status": 404}}, "GET /models answered 404"),
-    ],
-    ids=["never listens", "ping hangs", "ping 500", "list 404"],
-)
-def test_a_container_that_never_passes_the_health_check_makes_serve_fail(
-    run, mark: str, script: dict[str, Any], words: str
-) -> None:
-    emulator = run("--limit", "startup_seconds=1.5", "--limit", "ping_seconds=0.5", **script)
+def test_a_container_that_never_passes_the_health_check_makes_serve_fail(run, mark: str) -> None:
+    emulator = run("--limit", "startup_seconds=1.5", start={"listen": False})
     assert emulator.wait() != 0
     said = "The primary container for production variant AllTraffic did not pass the ping health check."
-    assert said in emulator.log and words in emulator.log
+    assert said in emulator.log and "accepts no connection" in emulator.log
     assert not emulator.output
     gone(mark)
 
@@ -263,7 +251,7 @@ def test_a_dead_container_leaves_no_children_and_its_replacement_does_not_wait_f
     emulator = run(start={"children": True}).wait_in_service()
     first = {entry["pid"] for entry in journal.entries() if "event" in entry}
     os.kill(container_pid(journal), signal.SIGKILL)
-    eventually(lambda: len(starts(journal)) == 2, 15)
+    eventually(lambda: len(starts(journal)) == 2)
     eventually(lambda: emulator.container()["healthy"])
     assert not first & {process.pid for process in marked(mark)}
 

@@ -85,11 +85,11 @@ def test_emulators_models_instances_and_objects_come_and_go_without_disk_work_on
     sagemaker.update_endpoint_weights_and_capacities(
         EndpointName="local", DesiredWeightsAndCapacities=[{"VariantName": "AllTraffic", "DesiredInstanceCount": 2}]
     )
-    eventually(lambda: emulator.state()["status"] == "InService" and len(emulator.instances()) == 2, 60, "scaled")
+    eventually(lambda: emulator.state()["status"] == "InService" and len(emulator.instances()) == 2, what="scaled")
     sagemaker.update_endpoint_weights_and_capacities(
         EndpointName="local", DesiredWeightsAndCapacities=[{"VariantName": "AllTraffic", "DesiredInstanceCount": 1}]
     )
-    eventually(lambda: emulator.state()["status"] == "InService" and len(emulator.instances()) == 1, 60, "scaled")
+    eventually(lambda: emulator.state()["status"] == "InService" and len(emulator.instances()) == 1, what="scaled")
     s3 = emulator.client_of("s3")
     s3.create_bucket(Bucket="made")
     s3.put_object(Bucket="made", Key="new/object", Body=b"data")
@@ -97,7 +97,7 @@ def test_emulators_models_instances_and_objects_come_and_go_without_disk_work_on
     s3.list_objects_v2(Bucket="made")
     s3.delete_object(Bucket="made", Key="new/object")
     sagemaker.delete_endpoint(EndpointName="local")
-    eventually(lambda: not emulator.states(), 60, "deleted")
+    eventually(lambda: not emulator.states(), what="deleted")
     (handler := tmp_path / "handler.py").touch()
     container = {"Image": f"handler:{handler}", "ModelDataUrl": "s3://made/models/", "Mode": "MultiModel"}
     sagemaker.create_model(ModelName="m", ExecutionRoleArn=ROLE, PrimaryContainer=container)

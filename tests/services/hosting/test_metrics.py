@@ -100,8 +100,7 @@ def test_an_invocation_counts_for_its_share_of_the_instances(scripted: Scripted,
     # Of a minute that has just begun, there is nothing yet, or one of the two: so it is looked at until both are there.
     eventually(
         lambda: newest(emulator, "LoadedModelCount", "SampleCount", "Maximum", "Minimum") == [2, 1, 0],
-        10,
-        "one of the two instances has one model",
+        what="one of the two instances has one model",
     )
 
 
@@ -188,7 +187,7 @@ def test_unloading_is_timed(scripted: Scripted, bucket: Path) -> None:
         scripted_model(bucket / name)
         emulator.invoke(name)
     assert statistics(emulator, "ModelUnloadingTime")["Minimum"] >= 100_000
-    eventually(lambda: last(emulator, "LoadedModelCount") == 1, 10, "one model is loaded")
+    eventually(lambda: last(emulator, "LoadedModelCount") == 1, what="one model is loaded")
 
 
 def test_an_invocation_that_another_instance_takes_counts_once(
@@ -205,8 +204,8 @@ def test_an_invocation_that_another_instance_takes_counts_once(
     try:
         os.kill(pids[0], signal.SIGKILL)
         # A zombie still has its files open until the last of its threads has ended.
-        eventually(lambda: os.listdir(f"/proc/{pids[0]}/task") == [str(pids[0])], 10, "its threads have ended")
-        eventually(lambda: psutil.Process(pids[0]).status() == psutil.STATUS_ZOMBIE, 10, "it has closed its port")
+        eventually(lambda: os.listdir(f"/proc/{pids[0]}/task") == [str(pids[0])], what="its threads have ended")
+        eventually(lambda: psutil.Process(pids[0]).status() == psutil.STATUS_ZOMBIE, what="it has closed its port")
         for name in ("a.tar.gz", "b.tar.gz"):
             emulator.invoke(name)
     finally:
@@ -226,12 +225,13 @@ def test_what_an_instance_uses_is_observed(serve: Callable[..., InProcessEmulato
     emulator = serve(
         "--models", str(bucket), "--memory", "4GiB", "--storage", "30MB", "--limit", "invocation_seconds=3", *OFTEN
     )
-    eventually(lambda: last(emulator, "MemoryUtilization") > 0, 10, "memory is observed")
+    eventually(lambda: last(emulator, "MemoryUtilization") > 0, what="memory is observed")
     assert last(emulator, "DiskUtilization") == 0
     with pytest.raises(ClientError):
         emulator.invoke("busy.tar.gz")
-    eventually(lambda: last(emulator, "DiskUtilization") >= 10, 10, "a tenth of the disk is used")
-    eventually(lambda: last(emulator, "CPUUtilization") > 5, 10, "processor time was used")
+    eventually(lambda: last(emulator, "DiskUtilization") >= 10, what="a tenth of the disk is used")
+    # Of all minutes: one may have begun when the invocation was over.
+    assert statistics(emulator, "CPUUtilization", INSTANCES)["Maximum"] > 5
     assert last(emulator, "MemoryUtilization") < 100
     assert last(emulator, "LoadedModelCount") == 1
     assert statistics(emulator, "MemoryUtilization", INSTANCES)["Unit"] == "Percent"
@@ -249,7 +249,7 @@ def test_the_metrics_can_be_listed_and_watched(scripted: Scripted, bucket: Path)
     cloudwatch = emulator.client_of("cloudwatch")
     listed = {(m["Namespace"], m["MetricName"]) for m in cloudwatch.list_metrics(Dimensions=VARIANT)["Metrics"]}
     assert {(INVOCATIONS, "Invocations"), (INVOCATIONS, "ModelCacheHit")} <= listed
-    eventually(lambda: has(emulator, "LoadedModelCount"), 10, "the instance was observed")
+    eventually(lambda: has(emulator, "LoadedModelCount"), what="the instance was observed")
 
     def query(identity: str, name: str, stat: str) -> dict[str, Any]:
         metric = {"Namespace": INVOCATIONS, "MetricName": name, "Dimensions": VARIANT}

@@ -122,7 +122,7 @@ def test_an_error_names_its_container_and_ends_the_pipeline(
 
 def test_all_containers_together_have_the_time_of_one_invocation(three, bucket: Path) -> None:
     scripted_model(bucket / "a.tar.gz")
-    emulator = three({"invoke": {"delay": 0.8}}, {}, {"invoke": {"delay": 0.8}}, "--limit", "invocation_seconds=1.2")
+    emulator = three({"invoke": {"delay": 0.5}}, {}, {"invoke": {"hang": True}}, "--limit", "invocation_seconds=3")
     response = refused(call, emulator, TargetModel="a.tar.gz")
     assert "timed out while waiting for a response from container after" in response.message
 

@@ -41,7 +41,7 @@ def invoke_wrongly(emulator: Shared, operation: str = "invoke_endpoint", **reque
 
 def raw(emulator: Shared, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, dict, bytes]:
     host = emulator.url.removeprefix("http://")
-    connection = http.client.HTTPConnection(host, timeout=30)
+    connection = http.client.HTTPConnection(host, timeout=60)
     connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
     answer = connection.getresponse()
     result = answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
@@ -112,7 +112,7 @@ def test_the_containers_name_of_a_model_is_opaque(emulator: Shared) -> None:
 def test_answers_carry_variant_custom_attributes_content_type_and_session(emulator: Shared) -> None:
     headers = {
         "X-Amzn-SageMaker-Custom-Attributes": "cost=3",
-        "X-Amzn-SageMaker-New-Session-Id": "s1; Expires=2030-01-01T00:00:00Z",
+        "X-Amzn-SageMaker-New-Session-Id": "s1; Expires=2999-01-01T00:00:00Z",
         "X-Internal": "no one's business",
     }
     cue = {"headers": headers, "content_type": "application/x.mine;v=2", "body": "x", "status": 200}
@@ -299,7 +299,7 @@ def test_a_caller_that_hangs_up_harms_no_one(emulator: Shared) -> None:
 
 def test_a_chunked_request_body_arrives_whole(emulator: Shared) -> None:
     host = emulator.url.removeprefix("http://")
-    connection = http.client.HTTPConnection(host, timeout=30)
+    connection = http.client.HTTPConnection(host, timeout=60)
     connection.request(
         "POST",
         "/endpoints/local/invocations",

@@ -18,7 +18,7 @@ def test_a_call_too_many_is_answered_as_sagemaker_does(scripted, bucket: Path) -
     with pytest.raises(ClientError) as caught:
         emulator.invoke("a")
     assert caught.value.response["Error"]["Code"] == "ThrottlingException"
-    connection = http.client.HTTPConnection(emulator.url.removeprefix("http://"), timeout=30)
+    connection = http.client.HTTPConnection(emulator.url.removeprefix("http://"), timeout=60)
     connection.request("POST", "/endpoints/local/invocations", b"{}")
     answer = connection.getresponse()
     assert (answer.status, answer.getheader("x-amzn-errortype"), answer.read()) == (

@@ -80,7 +80,7 @@ def raw(
     server: S3Server, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
 ) -> tuple[int, dict[str, str], bytes]:
     """A signed request, letter by letter."""
-    connection = http.client.HTTPConnection(server.address, timeout=30)
+    connection = http.client.HTTPConnection(server.address, timeout=60)
     connection.request(method, path, body, {**SIGNED, **(headers or {})})
     answer = connection.getresponse()
     result = answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()

@@ -663,7 +663,7 @@ def test_the_cache_setting_is_that_of_the_model(control_plane: ControlPlane, nam
         mine = next(each for each in control_plane.emulator.states() if each["endpoint_name"] == name)
         return [model["in_memory"] for model in mine["models"]]
 
-    eventually(lambda: in_memory() == [False], 20, "the model is unloaded")
+    eventually(lambda: in_memory() == [False], what="the model is unloaded")
     control_plane.delete_endpoint(name)
 
 
@@ -847,7 +847,7 @@ def test_an_endpoint_that_cannot_be_had_is_failed_with_the_reason_and_can_be_del
         described = sagemaker.describe_endpoint(EndpointName=name)
         return described if described["EndpointStatus"] == "Failed" else None
 
-    described = eventually(failed, 30, "the endpoint is Failed")
+    described = eventually(failed, what="the endpoint is Failed")
     assert "it is broken" in described["FailureReason"] and "ProductionVariants" not in described
     words = f'Cannot update failed endpoint "{ARN}:endpoint/{name}".'
     assert invalid(sagemaker.update_endpoint, EndpointName=name, EndpointConfigName=name) == words
@@ -862,7 +862,7 @@ def test_what_was_created_is_there_after_a_restart(tmp_path: Path) -> None:
         before = control_plane.sagemaker.describe_endpoint(EndpointName="Lasting")
         assert control_plane.emulator.stop() == 0
         control_plane.start()
-        eventually(control_plane.endpoints, 10, "the endpoint is there")
+        eventually(control_plane.endpoints, what="the endpoint is there")
         after = control_plane.wait_in_service("Lasting")
         assert after["CreationTime"] == before["CreationTime"]
         assert after["ProductionVariants"] == before["ProductionVariants"]

@@ -137,12 +137,12 @@ def test_every_answer_is_of_its_shape(client: RawClient, takes: Takes) -> None:
 
     for operation in operations(*CHANGES):
         judge.call(operation)
-        eventually(in_service, 30, "the endpoint is InService")
+        eventually(in_service, what="the endpoint is InService")
     for operation in operations(*DELETIONS):
         judge.call(operation)
     assert judge.called == set(OPERATIONS)
     assert seen == {"Creating", "Updating", "InService"}
-    eventually(lambda: not judge.call("ListEndpoints")["Endpoints"], 20, "the endpoint is gone")
+    eventually(lambda: not judge.call("ListEndpoints")["Endpoints"], what="the endpoint is gone")
     assert all(
         list(judge.call(operation).values()) == [[]] for operation in operations("List") if "Tags" not in operation
     )

@@ -115,7 +115,7 @@ def test_a_given_endpoint_can_be_changed_tagged_and_deleted_and_is_as_given_afte
         EndpointName="local",
         DesiredWeightsAndCapacities=[{"VariantName": "AllTraffic", "DesiredInstanceCount": 2, "DesiredWeight": 3.0}],
     )
-    assert eventually(counts_and_weights, 30, "InService") == [(2, 3.0)]
+    assert eventually(counts_and_weights, what="InService") == [(2, 3.0)]
     assert given.emulator.invoke("a.tar.gz") == b"I am a"
     assert tags() == [{"Key": "a", "Value": "b"}]
 
@@ -126,7 +126,7 @@ def test_a_given_endpoint_can_be_changed_tagged_and_deleted_and_is_as_given_afte
     given.sagemaker.delete_endpoint(EndpointName="local")
     given.sagemaker.delete_endpoint_config(EndpointConfigName="local")
     given.sagemaker.delete_model(ModelName="local")
-    eventually(lambda: not given.sagemaker.list_endpoints()["Endpoints"], 20, "the endpoint is gone")
+    eventually(lambda: not given.sagemaker.list_endpoints()["Endpoints"], what="the endpoint is gone")
     with pytest.raises(ClientError, match="Endpoint local of account 123456789012 not found"):
         given.emulator.invoke("a.tar.gz")
     assert "Could not find model" in invalid(given.sagemaker.describe_model, ModelName="local")
@@ -156,7 +156,7 @@ def test_a_name_that_was_created_through_the_api_cannot_be_given(start: Start, t
     def found() -> set[str]:
         return {each["EndpointName"] for each in sagemaker.list_endpoints()["Endpoints"]}
 
-    eventually(lambda: found() == {"local", "other"}, 20, "both endpoints are there")
+    eventually(lambda: found() == {"local", "other"}, what="both endpoints are there")
 
 
 def test_a_model_that_was_created_through_the_api_outlives_a_given_one_of_its_name(

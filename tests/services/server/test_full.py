@@ -20,7 +20,7 @@ S3 = {
 
 
 def answered(url: str, method: str, path: str, headers: dict[str, str]) -> tuple[int, bytes, str | None]:
-    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=60)
     connection.request(method, path, b"{}", headers)
     response = connection.getresponse()
     body = response.read()
@@ -32,7 +32,7 @@ def test_a_caller_who_comes_when_too_many_are_there_is_told(
     start: Callable[..., InProcessEmulator], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     emulator = start("--no-endpoint", "--s3", str(tmp_path)).wait_ready()
-    served = http.client.HTTPConnection(emulator.url.removeprefix("http://"), timeout=30)
+    served = http.client.HTTPConnection(emulator.url.removeprefix("http://"), timeout=60)
     served.request("POST", "/", b"{}", JSON)
     assert served.getresponse().read() == b'{"Models": []}'
     monkeypatch.setattr(full, "is_nearly_exhausted", lambda: True)

@@ -153,7 +153,7 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
     """Nothing that is sent to it brings more than an answer: it serves on, and has nothing to say of failures."""
     control_plane = ControlPlane(tmp_path_factory.mktemp("malformed"))
     yield control_plane
-    with urllib.request.urlopen(f"{control_plane.emulator.url}/_localmme/health", timeout=10) as health:
+    with urllib.request.urlopen(f"{control_plane.emulator.url}/_localmme/health", timeout=60) as health:
         assert health.status == 200
     control_plane.emulator.stop()
     # Said of a Host that is not the emulator's, once for each.
@@ -163,7 +163,7 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
 def talk(control_plane: ControlPlane, data: bytes) -> tuple[int, dict[str, str], bytes]:
     """The status, headers and body of the first answer."""
     host, port = control_plane.emulator.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=20) as caller:
+    with socket.create_connection((host, int(port)), timeout=60) as caller:
         caller.sendall(data)
         caller.shutdown(socket.SHUT_WR)
         answer = b""

@@ -20,6 +20,7 @@ from emulator.containers.contract import ContainerContract
 from emulator.containers.http_connection import HEAD_BYTES, STREAM_BUFFER_BYTES, Answer, HttpConnection
 from emulator.errors import ContainerError, ContainerNotReached, ContainerUnreachable, TooManyOpenFiles
 from emulator.limits import Limits
+from tests.support.waiting import turns
 
 
 @pytest.fixture
@@ -76,9 +77,9 @@ def test_a_stream_whose_reader_is_slow_breaks_off_with_its_container() -> None:
         server = await asyncio.start_server(send, "127.0.0.1", 0)
         pool = ConnectionPool("127.0.0.1", server.sockets[0].getsockname()[1], 10)
         answer = await pool.stream(b"GET / HTTP/1.1\r\n\r\n", b"", 10)
-        await asyncio.sleep(0.3)  # until no more is read from the socket
+        await turns(300)  # until no more is read from the socket
         pool.close()
-        await asyncio.sleep(0.1)
+        await turns()
         size = 0
         with answer.closing, pytest.raises(ContainerUnreachable):
             async for chunk in answer.chunks:
@@ -108,6 +109,35 @@ def test_a_health_check_looks_at_the_status_of_the_list_only(status: int, body: 
     else:
         with pytest.raises(ContainerError, match="GET /models answered 404"):
             uvloop.run(check())
+
+
+@pytest.mark.parametrize(
+    "answer, problem",
+    [
+        (b"HTTP/1.1 500 Status\r\nContent-Length: 4\r\n\r\nbusy", "GET /ping answered 500 busy"),
+        (b"", "no answer within 0.05 s"),
+    ],
+    ids=["500", "hangs"],
+)
+def test_a_ping_says_what_is_wrong(answer: bytes, problem: str) -> None:
+    async def ping() -> None:
+        over = asyncio.Event()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(answer)
+            await over.wait()
+            writer.close()
+
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            limits = Limits() if answer else Limits(ping_seconds=0.05)
+            try:
+                await ContainerContract("127.0.0.1", port, limits).ping()
+            finally:
+                over.set()
+
+    with pytest.raises(ContainerError, match=problem):
+        uvloop.run(ping())
 
 
 class Answers:
@@ -193,7 +223,7 @@ def test_what_has_come_unseen_before_the_next_request_is_nobodys() -> None:
         first, _ = listener.accept()
         first.recv(1000)
         first.sendall(ok(b"first"))
-        asked.wait(10)
+        asked.wait(60)
         first.sendall(ok(b"poisoned"))
         sent.set()
         second, _ = listener.accept()
@@ -206,7 +236,7 @@ def test_what_has_come_unseen_before_the_next_request_is_nobodys() -> None:
         pool = ConnectionPool("127.0.0.1", port, 10)
         first = await pool.request(b"GET / HTTP/1.1\r\n\r\n", b"", 10, 1000)
         asked.set()
-        assert sent.wait(10)
+        assert sent.wait(60)
         second = await pool.request(b"GET / HTTP/1.1\r\n\r\n", b"", 10, 1000)
         pool.close()
         return [first.body, second.body]

@@ -34,7 +34,7 @@ class FakeEngine:
         assert decode
         self.asked.append(filters)
         try:
-            while (name := self._happened.get(timeout=20)) is not None:
+            while (name := self._happened.get(timeout=60)) is not None:
                 yield {"Actor": {"Attributes": {"name": name}}}
         finally:
             self.streams_closed += 1

@@ -469,7 +469,7 @@ def test_files_that_cannot_be_read(folder: Path) -> None:
 
 
 @given(st.text(alphabet="[]{}:,-&*!|>'\"%@#? \n\tabM0", max_size=60), st.integers(0, len(GOOD)))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @example("&a [*a]", 8)
 def test_no_text_within_it_brings_the_reader_down(noise: str, at: int) -> None:
     with tempfile.TemporaryDirectory() as folder:

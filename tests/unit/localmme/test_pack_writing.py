@@ -43,7 +43,7 @@ TREES = st.recursive(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.dictionaries(NAMES, TREES, max_size=4), st.booleans())
 def test_any_tree_comes_out_of_the_emulators_extraction_as_it_went_in(model, compressed):
     def make(directory: str, entries: dict) -> int:
@@ -132,7 +132,7 @@ def test_without_compression_the_bytes_are_the_same_on_every_machine(tmp_path):
 
 
 @given(st.lists(st.integers(0, 1_500_000), max_size=5), st.booleans())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_how_the_data_comes_in_does_not_change_the_stream(lengths, compressed):
     data = (b"some weights " * 120_000)[: sum(lengths)]
     streams = []

@@ -139,7 +139,7 @@ def test_what_is_no_yaml_is_an_error_with_its_line(text: str, line: int, message
 
 
 @given(st.text(alphabet="[]{}:,-&*!|>'\"%@#?<~ \n\tabM0", max_size=60))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_text_is_a_value_or_an_error(text: str) -> None:
     try:
         source = YamlSource(text)

@@ -26,7 +26,7 @@ def expected(sent: list[tuple[bytes, dict[str, Any], bytes]]) -> list[Frame]:
     return [Frame(kind, fields, bytearray(body)) for kind, fields, body in sent]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(FRAMES, st.integers(1, 40))
 def test_frames_arrive_whole_in_whatever_pieces_they_come(
     sent: list[tuple[bytes, dict[str, Any], bytes]], size: int
@@ -37,7 +37,7 @@ def test_frames_arrive_whole_in_whatever_pieces_they_come(
     assert list(decoder.feed(b"")) == []
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(FRAMES)
 def test_a_worker_reads_one_after_the_other_until_the_server_is_gone(
     sent: list[tuple[bytes, dict[str, Any], bytes]],

@@ -19,6 +19,7 @@ from emulator.aws.request import AwsRequest
 from emulator.gateway.refusals import send_last
 from emulator.server.connection import HEAD_BYTES, Connection, configured
 from emulator.timeouts import in_time
+from tests.support.waiting import turns
 
 GET = b"GET /%s HTTP/1.1\r\nHost: here\r\n\r\n"
 
@@ -298,7 +299,7 @@ def test_what_is_cut_off_by_the_end_of_the_emulator_is_told_so() -> None:
         writer.write(GET % b"never")
         while not server.state.tasks:
             await asyncio.sleep(0.01)
-        await asyncio.sleep(0.01)
+        await turns()
         for task in server.state.tasks:
             task.cancel()
         return await reader.read()
@@ -318,11 +319,11 @@ def test_what_was_told_so_is_read_on_until_its_caller_ends_it() -> None:
             await asyncio.sleep(0.01)
         open_ones = []
         for _ in range(2):
-            await asyncio.sleep(0.01)
+            await turns()
             for task in server.state.tasks:
                 task.cancel()
             await reader.read()  # to the end of the answer
-            await asyncio.sleep(0.01)
+            await turns()
             open_ones.append(len(server.state.connections))
         writer.close()
         while server.state.connections or server.state.tasks:

@@ -233,7 +233,7 @@ def test_a_start_that_takes_a_while_says_what_it_does(
 ) -> None:
     looked = threading.Event()
     monkeypatch.setattr(app, "PATIENCE_SECONDS", 0.01)
-    monkeypatch.setattr(ObjectStore, "sweep", lambda _: looked.wait(20))
+    monkeypatch.setattr(ObjectStore, "sweep", lambda _: looked.wait(60))
 
     async def scenario() -> None:
         s3 = S3App(root)
