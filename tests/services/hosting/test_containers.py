@@ -211,7 +211,8 @@ def test_a_container_that_hangs_is_replaced(run, bucket: Path, journal: Journal)
 
 
 def test_a_few_failed_pings_do_not_replace_a_container(run, journal: Journal) -> None:
-    emulator = run(*QUICK, "--limit", "unhealthy_pings=3", ping={"times": 4, "status": 500}).wait_in_service()
+    limits = ("--limit", "poll_seconds=0.2", "--limit", "unhealthy_pings=3")
+    emulator = run(*limits, ping={"times": 4, "status": 500}).wait_in_service()
     eventually(lambda: len(journal.entries("ping")) > 8)
     assert restarts(emulator) == 0 and len(starts(journal)) == 1
 

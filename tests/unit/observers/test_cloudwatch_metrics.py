@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
@@ -106,6 +107,29 @@ def test_each_instance_sends_one_value_a_minute() -> None:
     assert (memory.statistics.minimum, memory.statistics.maximum) == (30, 50)
     (cpu,) = data(metrics, "CPUUtilization")  # of i-1 alone: two seconds of processor time in four
     assert (cpu.statistics.count, cpu.statistics.total) == (1, 50)
+
+
+@pytest.mark.parametrize("seconds", [60, 3600, 24 * 3600], ids=["minute", "hour", "day"])
+def test_what_happens_around_the_end_of_a_period_is_found_whole(seconds: int) -> None:
+    clock = Clock()
+    end = clock.now = (clock.now // seconds + 1) * seconds
+    metrics = CloudWatchMetrics(clock)
+    cloudwatch = CloudWatch(metrics.minutes, REGION, ACCOUNT)
+    clock.now = end - 0.1
+    told(metrics, ended())
+    clock.now = end + 0.1
+    told(metrics, ended(), ended())
+
+    def sums(began: float, period: int) -> list[float]:
+        """Those of the periods that have any, asked for from a moment on."""
+        start, now = (datetime.fromtimestamp(t, timezone.utc).replace(tzinfo=None) for t in (began, clock.now + 1))
+        dimensions: list[dict[str, str]] = []
+        answer = cloudwatch.get_metric_statistics(INVOCATIONS, "Invocations", start, now, period, ["Sum"], dimensions)
+        return [point.sum for point in answer]
+
+    assert sums(end - 0.2, 60) == [1, 2], "the minute in which it begins counts as a whole"
+    assert sums(end - 300, 3600) == [3], "periods begin where they are asked for, not with the hour"
+    assert sums(end + 0.2, 60) == [2]
 
 
 def test_a_clock_that_is_set_back_opens_no_second_minute() -> None:
