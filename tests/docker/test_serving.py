@@ -41,6 +41,8 @@ MB = 10**6
 SOCKET = "/var/run/docker.sock"
 NO_RESPONSE = "could not get a response from the local endpoint"
 QUICK = ("--limit", "poll_seconds=0.2", "--limit", "ping_seconds=0.5", "--limit", "stop_seconds=1")
+# The least that a container must be silent to be replaced: longer than a busy machine lets it wait.
+SILENT = ("--limit", "poll_seconds=0.2", "--limit", "ping_seconds=1", "--limit", "unhealthy_pings=3")
 # The files of an image that runs what the Dockerfile says, with the scripted container.
 COPY_SCRIPTED = f"{FROM}{MULTI_MODEL_LABEL}COPY scripted_container.py /\n"
 
@@ -266,7 +268,7 @@ def often_replaced(
     scripted_model(directory / "s3" / "a", "I am a")
     scripted_model(directory / "s3" / "deadly", invoke={"die": 3})
     arguments = of_image(images.scripted(), directory / "s3", {"start": {"ignore_sigterm": True}})
-    limits = (*QUICK, "--limit", "unhealthy_pings=2")
+    limits = (*SILENT, "--limit", "stop_seconds=1")
     with in_process_emulators(directory) as start:
         yield (emulator := start(*arguments, *limits).wait_in_service())
     assert ours(engine, emulator) == []
@@ -380,7 +382,7 @@ def test_an_engine_may_be_away_for_a_while(
 ) -> None:
     for name in "ab":
         scripted_model(bucket / name, f"I am {name}")
-    limits = (*QUICK, "--limit", "unhealthy_pings=2")
+    limits = (*SILENT, "--limit", "stop_seconds=1")
     emulator = run_here(*limits, environment={"DOCKER_HOST": way.address}).wait_in_service()
     assert emulator.invoke("a")["answer"] == "I am a"
     # The container runs on, and is served by; that it ended meanwhile or later is noticed.
