@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from emulator.containers.process.keeper import PR_SET_CHILD_SUBREAPER
 from tests.support.repository import REPOSITORY
@@ -27,6 +28,10 @@ pytest_plugins = [
         "container_processes",  # which imports others: they come first, so that their assertions are rewritten
     )
 ]
+
+# How long an example takes depends on what else the machine does. What hypothesis changes on CI stays as it is.
+settings.register_profile("unhurried", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 # Under nohup, or in the background of a script, the tests and so all that they start would ignore these; a handler of
 # our own is not inherited.

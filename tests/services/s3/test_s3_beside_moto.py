@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.s3_servers import S3Server, client
@@ -100,7 +100,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Any]]:
     ours.stop()
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(there=st.sets(keys), sequence=st.lists(calls, min_size=1, max_size=14))
 def test_the_same_calls_have_the_same_answers(
     both: tuple[Any, Any], there: set[str], sequence: list[tuple[str, dict[str, Any]]]
