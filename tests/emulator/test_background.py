@@ -130,7 +130,8 @@ def test_an_endpoint_file_is_served_detached(bucket: Path, tmp_path: Path) -> No
 
 
 def test_a_name_keeps_its_port_if_that_is_free(empty: list[str], states: Path) -> None:
-    done("serve", "--detach", "--name", "houses", *empty)
+    port = str(free_port())  # one that the system gives to no connection meanwhile
+    done("serve", "--detach", "--name", "houses", "--port", port, *empty)
     url = running()[0]["url"]
     done("stop")
     assert "There is no directory none" in wrong("serve", "--detach", "--name", "houses", "--models", "none")

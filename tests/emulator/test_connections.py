@@ -6,6 +6,7 @@ import http.client
 import signal
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,7 @@ from tests.support.emulator_process import Emulator
 
 @pytest.fixture(scope="module")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    control_plane = ControlPlane(tmp_path_factory.mktemp("connections"), Emulator)
+    control_plane = ControlPlane(tmp_path_factory.mktemp("connections"))
     yield control_plane
     control_plane.emulator.stop()
 
@@ -43,9 +44,17 @@ def test_one_request_follows_the_other(
     connection.close()
 
 
-def test_requests_under_way_when_the_emulator_ends_are_told_so(control_plane: ControlPlane) -> None:
+@pytest.fixture
+def ending(tmp_path: Path) -> Iterator[ControlPlane]:
+    """One that the test ends."""
+    control_plane = ControlPlane(tmp_path, Emulator)
+    yield control_plane
+    control_plane.emulator.stop()
+
+
+def test_requests_under_way_when_the_emulator_ends_are_told_so(ending: ControlPlane) -> None:
     """Also of a client that has only begun to send. Nothing of it is a failure of the emulator."""
-    host, port = control_plane.emulator.url.removeprefix("http://").split(":")
+    host, port = ending.emulator.url.removeprefix("http://").split(":")
     head = b"PUT /bucket/key-%d HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n\r\n"
     uploads = [socket.create_connection((host, int(port)), timeout=60) for _ in range(20)]
     idle = socket.create_connection((host, int(port)), timeout=60)
@@ -54,8 +63,8 @@ def test_requests_under_way_when_the_emulator_ends_are_told_so(control_plane: Co
     asked.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\n" + target)
     for number, upload in enumerate(uploads):
         upload.sendall(head % number + bytes(1_500_000))
-    assert isinstance(control_plane.emulator, Emulator)
-    control_plane.emulator.signal(signal.SIGTERM)
+    assert isinstance(ending.emulator, Emulator)
+    ending.emulator.signal(signal.SIGTERM)
     for upload in uploads:
         answer = b"".join(iter(lambda: upload.recv(65536), b""))  # noqa: B023
         assert answer.startswith(b"HTTP/1.1 503 "), answer
@@ -66,6 +75,6 @@ def test_requests_under_way_when_the_emulator_ends_are_told_so(control_plane: Co
     assert b'"__type": "ServiceUnavailable"' in answer
     for connection in (*uploads, idle, asked):
         connection.close()
-    assert control_plane.emulator.wait() == 0
-    assert control_plane.emulator.errors == []
-    assert [path.name for path in (control_plane.s3 / "bucket").iterdir()] == ["models"]
+    assert ending.emulator.wait() == 0
+    assert ending.emulator.errors == []
+    assert [path.name for path in (ending.s3 / "bucket").iterdir()] == ["models"]
