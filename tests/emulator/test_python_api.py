@@ -360,10 +360,14 @@ def test_a_fork_that_lives_longer_does_not_keep_it_alive(bucket: Path, leftovers
         import subprocess, time
         with localmme.serve(endpoint=False, s3=sys.argv[1]) as emulator:
             subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"])
+            stopped, tell = os.pipe()
             if os.fork() == 0:
                 emulator.stop()  # not its own
                 sys.stdout.close()
+                os.close(tell)
                 time.sleep(100)
+            os.close(tell)
+            os.read(stopped, 1)  # until then, the fork keeps the directory
             print(emulator.state()["url"] == emulator.url, flush=True)
             os.kill(os.getpid(), 9)
         """,
