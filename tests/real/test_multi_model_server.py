@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.support.aws_clients import refused
@@ -134,12 +133,3 @@ def test_a_server_that_dies_is_replaced_and_its_models_are_loaded_again(
     eventually(lambda: emulator.container()["restarts"] == 1)
     multiplied(emulator, "survivor.tar.gz", 5)
     assert emulator.model("survivor.tar.gz")["loads"] == 2
-
-
-def test_the_whole_process_tree_ends_with_the_emulator(emulator: InProcessEmulator, bucket: Path) -> None:
-    mms_model(bucket, "last.tar.gz", 4)
-    multiplied(emulator, "last.tar.gz", 4)
-    processes = emulator.processes()
-    assert any(process.name() == "java" for process in processes)
-    assert emulator.stop() == 0
-    eventually(lambda: not any(psutil.pid_exists(process.pid) for process in processes))

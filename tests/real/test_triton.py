@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.support.aws_clients import refused
@@ -16,7 +15,6 @@ from tests.support.files import archive
 from tests.support.real_servers import tensors, triton
 from tests.support.real_servers.models import triton_model
 from tests.support.real_servers.served import served
-from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.real
 MOST = 2  # models that may be loaded
@@ -86,12 +84,3 @@ def test_a_request_that_the_model_refuses_is_a_model_error(emulator: InProcessEm
     ).from_the_container
     assert code == "ModelError" and status == 400
     assert tensors.ask(emulator, "strict.tar.gz", tensors.json_request([2.0])) == [4.0]
-
-
-def test_the_whole_process_tree_ends_with_the_emulator(emulator: InProcessEmulator, bucket: Path) -> None:
-    triton_model(bucket, "last.tar.gz", 4)
-    assert tensors.ask(emulator, "last.tar.gz", tensors.json_request([1.0])) == [4.0]
-    processes = emulator.processes()
-    assert any("triton" in process.name() for process in processes)
-    assert emulator.stop() == 0
-    eventually(lambda: not any(psutil.pid_exists(process.pid) for process in processes))

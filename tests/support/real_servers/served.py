@@ -24,7 +24,10 @@ def command_of(server: ModuleType) -> list[str]:
 
 @contextmanager
 def served(server: ModuleType, bucket: Path, directory: Path, most: int, *options: str) -> Iterator[InProcessEmulator]:
-    """An emulator that runs the server, with at most so many models loaded and further options of ``serve``."""
+    """An emulator that runs the server, with at most so many models loaded and further options of ``serve``.
+
+    Afterwards, none of the server's processes is left.
+    """
     command = shlex.join(command_of(server))
     arguments = ("--models", str(bucket), "--command", command, "--max-loaded-models", str(most), *options)
     with in_process_emulators(directory) as start:

@@ -124,6 +124,7 @@ def test_a_ping_says_what_is_wrong(answer: bytes, problem: str) -> None:
         over = asyncio.Event()
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
             writer.write(answer)
             await over.wait()
             writer.close()
