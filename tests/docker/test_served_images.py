@@ -1,4 +1,7 @@
-"""The sample images, served by the emulator as a user serves them: loaded, invoked, evicted, killed and replaced."""
+"""The sample images, served by the emulator: loaded, invoked, evicted, killed and replaced.
+
+The emulators are in the tests' own process; as users start them, the same images are served in tests/documents.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,13 @@ import json
 import random
 import runpy
 import shutil
-import signal
 import subprocess
 import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +28,19 @@ from docker.models.containers import Container
 
 from emulator.containers.docker.leftovers import OWNER_LABEL
 from tests.support.aws_clients import refused
-from tests.support.emulator_process import Emulator
+from tests.support.emulator_in_process import InProcessEmulator, in_process_emulators
+from tests.support.emulator_process import RunningEmulator
 from tests.support.endpoint_files import described, many, variant
 from tests.support.files import archive
 from tests.support.real_servers import tensors
 from tests.support.real_servers.images import BIND_TO_PORT_LABEL, SAMPLES, SCRIPTED_FILES, SCRIPTED_IMAGE, Images
 from tests.support.real_servers.models import triton_model
-from tests.support.repository import REPOSITORY
 from tests.support.scripted_models import scripted_model
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.docker
 
-Serve = Callable[..., Emulator]
+Serve = Callable[..., InProcessEmulator]
 MIB = 2**20
 KERNEL_KILLED_ONE = "The kernel killed a process of the container primary: it needs more than its 600 MiB"
 ROWS = b'{"features": [[1, 2], [3, 4]]}'
@@ -51,36 +53,32 @@ print(json.dumps({"environment": dict(os.environ), "host_name": socket.gethostna
 
 
 @contextmanager
-def serving(
-    engine: docker.DockerClient, state: Path, *arguments: str, directory: Path = REPOSITORY
-) -> Iterator[Emulator]:
-    """An emulator that is InService. Once it has stopped, none of its containers may be left."""
-    emulator = Emulator(*arguments, state=state, directory=directory)
-    try:
-        yield emulator.wait_in_service(90)
-    finally:
-        code = emulator.stop()
-    assert code in (0, -signal.SIGKILL), emulator.log
-    assert containers(engine, emulator) == []
+def serving(engine: docker.DockerClient, directory: Path) -> Iterator[Serve]:
+    """``localmme serve`` with these arguments. Once an emulator has stopped, none of its containers may be left."""
+    emulators: list[InProcessEmulator] = []
+    with in_process_emulators(directory) as start:
+
+        def serve(*arguments: str) -> InProcessEmulator:
+            emulators.append(start(*arguments))
+            return emulators[-1].wait_in_service(90)
+
+        yield serve
+    for emulator in emulators:
+        assert containers(engine, emulator) == []
 
 
 @pytest.fixture
 def serve(engine: docker.DockerClient, tmp_path: Path) -> Iterator[Serve]:
-    """``localmme serve`` with these arguments, for one test."""
-    with ExitStack() as stack:
-
-        def serve(*arguments: str) -> Emulator:
-            state = tmp_path / f"state-{len(list(tmp_path.iterdir()))}"
-            return stack.enter_context(serving(engine, state, *arguments))
-
+    """Start an emulator for one test."""
+    with serving(engine, tmp_path / "served") as serve:
         yield serve
 
 
 @pytest.fixture(scope="class")
 def serve_all(engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
-    """The same, for all tests of a class."""
-    with ExitStack() as stack:
-        yield lambda *arguments: stack.enter_context(serving(engine, tmp_path_factory.mktemp("state"), *arguments))
+    """Start an emulator for all tests of a class."""
+    with serving(engine, tmp_path_factory.mktemp("served")) as serve:
+        yield serve
 
 
 @pytest.fixture(scope="class")
@@ -89,13 +87,13 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("s3")
 
 
-def containers(engine: docker.DockerClient, emulator: Emulator) -> list[Container]:
+def containers(engine: docker.DockerClient, emulator: RunningEmulator) -> list[Container]:
     """Those that the emulator has made and not removed."""
     label = f"{OWNER_LABEL}={emulator.state_directory.resolve()}"
     return engine.containers.list(all=True, filters={"label": label}, ignore_removed=True)
 
 
-def container(engine: docker.DockerClient, emulator: Emulator, host_name: str = "primary") -> Container:
+def container(engine: docker.DockerClient, emulator: RunningEmulator, host_name: str = "primary") -> Container:
     """The one of this host name."""
     [found] = [each for each in containers(engine, emulator) if each.attrs["Config"]["Hostname"] == host_name]
     return found
@@ -111,18 +109,18 @@ def predicted(number: float) -> dict[str, list[float]]:
     return {"predictions": [number + 2.5, 3 * number + 4.5]}
 
 
-def restarts(emulator: Emulator) -> list[int]:
+def restarts(emulator: RunningEmulator) -> list[int]:
     """How often each container was replaced; -1 while it is being replaced."""
     return [each["restarts"] if each["healthy"] else -1 for each in emulator.instance()["containers"]]
 
 
-def model_name(emulator: Emulator, target_model: str) -> str:
+def model_name(emulator: RunningEmulator, target_model: str) -> str:
     """The name that the container has for a model in memory."""
     listed = emulator.instance()["memory"]["models"]
     return next(model["model_name"] for model in listed if model["target_model"] == target_model)
 
 
-def behind(emulator: Emulator, method: str, path: str, **headers: str) -> tuple[int, bytes]:
+def behind(emulator: RunningEmulator, method: str, path: str, **headers: str) -> tuple[int, bytes]:
     """Call the container itself, past the emulator."""
     connection = http.client.HTTPConnection(emulator.container()["address"], timeout=60)
     try:
@@ -146,20 +144,20 @@ def cities(shared: Path) -> dict[str, tuple[list[float], float]]:
 
 
 @pytest.fixture(scope="class")
-def plain(serve_all: Serve, images: Images, shared: Path, cities: Any) -> Emulator:
+def plain(serve_all: Serve, images: Images, shared: Path, cities: Any) -> RunningEmulator:
     arguments = ("--models", str(shared / "many"), "--max-loaded-models", "2")
     return serve_all("--image", images.plain(), *arguments)
 
 
 class TestPlain:
-    def test_each_model_answers_in_json_and_csv(self, plain: Emulator, cities: Any) -> None:
+    def test_each_model_answers_in_json_and_csv(self, plain: RunningEmulator, cities: Any) -> None:
         for city, ((one, other), bias) in cities.items():
             right = [bias + one + 2 * other, bias + 3 * one + 4 * other]
             assert plain.invoke(f"{city}.tar.gz", ROWS) == {"predictions": right}
             csv = plain.invoke(f"{city}.tar.gz", b"1,2\n3,4\n", ContentType="text/csv", Accept="text/csv")
             assert [float(line) for line in csv.split()] == right
 
-    def test_the_least_recently_used_is_evicted_and_loaded_again(self, plain: Emulator) -> None:
+    def test_the_least_recently_used_is_evicted_and_loaded_again(self, plain: RunningEmulator) -> None:
         for city in ("lisbon", "porto", "faro"):
             plain.invoke(f"{city}.tar.gz", ROWS)
         assert plain.in_memory() == {"porto.tar.gz", "faro.tar.gz"}
@@ -169,14 +167,14 @@ class TestPlain:
         assert (after["loads"], after["downloads"]) == (before["loads"] + 1, 1)
         assert plain.in_memory() == {"faro.tar.gz", "lisbon.tar.gz"}
 
-    def test_it_knows_models_by_opaque_names_below_opt_ml(self, plain: Emulator) -> None:
+    def test_it_knows_models_by_opaque_names_below_opt_ml(self, plain: RunningEmulator) -> None:
         plain.invoke("faro.tar.gz", ROWS)
         name = model_name(plain, "faro.tar.gz")
         assert len(name) == 32 and int(name, 16)
         status, body = behind(plain, "GET", f"/models/{name}")
         assert (status, json.loads(body)) == (200, {"modelName": name, "modelUrl": f"/opt/ml/models/{name}/model"})
 
-    def test_errors_are_those_of_sagemaker(self, plain: Emulator, shared: Path) -> None:
+    def test_errors_are_those_of_sagemaker(self, plain: RunningEmulator, shared: Path) -> None:
         response = refused(plain.invoke, "lisbon.tar.gz", b"no JSON").response
         assert response["Error"]["Code"] == "ModelError"
         assert response["OriginalStatusCode"] == 400
@@ -197,7 +195,7 @@ class TestPlain:
             plain.client().invoke_endpoint(EndpointName="local", Body=ROWS)
         assert caught.value.response["Error"]["Code"] == "ValidationError"
 
-    def test_what_it_did_not_expect_is_a_500_and_not_a_lost_connection(self, plain: Emulator) -> None:
+    def test_what_it_did_not_expect_is_a_500_and_not_a_lost_connection(self, plain: RunningEmulator) -> None:
         response = refused(plain.invoke, "lisbon.tar.gz", b'{"features": [[1, 1%s]]}' % (b"0" * 400)).response
         assert response["OriginalStatusCode"] == 500
         assert "OverflowError" in response["OriginalMessage"]
@@ -263,15 +261,20 @@ class TestPlain:
 
 
 @pytest.fixture(scope="class")
-def mms(serve_all: Serve, images: Images, shared: Path) -> Emulator:
+def mms(serve_all: Serve, images: Images, shared: Path) -> RunningEmulator:
     arguments = ("--models", str(shared), "--max-loaded-models", str(TestMultiModelServer.MOST))
     return serve_all("--image", images.multi_model_server(), *arguments)
+
+
+@pytest.fixture(scope="class")
+def mms_on_a_small_instance(serve_all: Serve, images: Images, shared: Path) -> RunningEmulator:
+    return serve_all("--image", images.multi_model_server(), "--models", str(shared), "--memory", "600MiB")
 
 
 class TestMultiModelServer:
     MOST = 3
 
-    def test_models_are_loaded_invoked_evicted_and_loaded_again(self, mms: Emulator, shared: Path) -> None:
+    def test_models_are_loaded_invoked_evicted_and_loaded_again(self, mms: RunningEmulator, shared: Path) -> None:
         names = [f"numbers/{number}.tar.gz" for number in range(self.MOST + 1)]
         for number, name in enumerate(names):
             linear_model(shared / name, number, 1)
@@ -282,9 +285,10 @@ class TestMultiModelServer:
         assert (first["loads"], first["downloads"], first["invocations"]) == (2, 1, 2)
         assert mms.invoke(names[0], b"1,2\n3,4", ContentType="text/csv", Accept="text/csv") == b"2.5\n4.5\n"
 
-    def test_models_that_come_and_go_under_load_all_answer_right(self, mms: Emulator, shared: Path) -> None:
+    def test_models_that_come_and_go_under_load_all_answer_right(self, mms: RunningEmulator, shared: Path) -> None:
         for number in range(6):
             linear_model(shared / f"busy/{number}", number, 1, megabytes=10)
+        before = restarts(mms)
         mms.client()
         with ThreadPoolExecutor(8) as callers:
             numbers = [(call // 10 + call) % 6 for call in range(160)]
@@ -292,9 +296,9 @@ class TestMultiModelServer:
         assert answers == [predicted(number) for number in numbers]
         assert sum(mms.model(f"busy/{number}")["loads"] for number in range(6)) > 6
         assert len(mms.in_memory()) <= self.MOST
-        assert restarts(mms) == [0]
+        assert restarts(mms) == before
 
-    def test_a_model_out_of_memory_is_a_507_and_leaves_nothing(self, mms: Emulator, shared: Path) -> None:
+    def test_a_model_out_of_memory_is_a_507_and_leaves_nothing(self, mms: RunningEmulator, shared: Path) -> None:
         linear_model(shared / "small", 2, 1)
         linear_model(shared / "large", 3, 1, megabytes=10**7)
         mms.invoke("small", ROWS)
@@ -307,7 +311,7 @@ class TestMultiModelServer:
         linear_model(shared / "small", 2, 1)
         assert mms.invoke("small", ROWS) == predicted(2)
 
-    def test_a_handler_that_fails_is_a_503(self, mms: Emulator, shared: Path) -> None:
+    def test_a_handler_that_fails_is_a_503(self, mms: RunningEmulator, shared: Path) -> None:
         linear_model(shared / "fails", 1.5, 1)
         response = refused(mms.invoke, "fails", b'{"features": [[1%s, 1]]}' % (b"0" * 400)).response
         assert (response["Error"]["Code"], response["OriginalStatusCode"]) == ("ModelError", 503)
@@ -317,20 +321,36 @@ class TestMultiModelServer:
         assert mms.invoke("fails", ROWS) == predicted(1.5)
 
     def test_a_server_that_is_killed_inside_is_replaced(
-        self, mms: Emulator, shared: Path, engine: docker.DockerClient
+        self, mms: RunningEmulator, shared: Path, engine: docker.DockerClient
     ) -> None:
         linear_model(shared / "survivor", 5, 1)
         assert mms.invoke("survivor", ROWS) == predicted(5)
+        [before] = restarts(mms)
         container(engine, mms).exec_run(["sh", "-c", "kill -9 $(pidof java)"])
-        eventually(lambda: restarts(mms) == [1])
+        eventually(lambda: restarts(mms) == [before + 1])
         assert mms.in_memory() == set()
         assert mms.invoke("survivor", ROWS) == predicted(5)
         assert mms.model("survivor")["loads"] == 2
 
-    def test_models_give_way_when_real_memory_is_short(self, serve: Serve, images: Images, bucket: Path) -> None:
+    def test_a_model_larger_than_the_instance_costs_its_worker_only(
+        self, mms_on_a_small_instance: RunningEmulator, shared: Path
+    ) -> None:
+        emulator = mms_on_a_small_instance
+        linear_model(shared / "little", 1, 1)
+        linear_model(shared / "larger", 2, 1, megabytes=900)
+        assert emulator.invoke("little", ROWS) == predicted(1)
+        response = refused(emulator.invoke, "larger", ROWS).response
+        assert response["OriginalStatusCode"] == 500 and "Failed to start workers" in response["OriginalMessage"]
+        eventually(lambda: KERNEL_KILLED_ONE in emulator.log)
+        assert emulator.invoke("little", ROWS) == predicted(1)
+        assert restarts(emulator) == [0]
+
+    def test_models_give_way_when_real_memory_is_short(
+        self, mms_on_a_small_instance: RunningEmulator, shared: Path
+    ) -> None:
+        emulator = mms_on_a_small_instance
         for number in range(8):
-            linear_model(bucket / f"{number}", number, 1, megabytes=60)
-        emulator = serve("--image", images.multi_model_server(), "--models", str(bucket), "--memory", "600MiB")
+            linear_model(shared / f"{number}", number, 1, megabytes=60)
         most = 0
         for _ in range(2):
             for number in range(8):
@@ -342,22 +362,9 @@ class TestMultiModelServer:
         assert "7" in emulator.in_memory()
         assert restarts(emulator) == [0]
 
-    def test_a_model_larger_than_the_instance_costs_its_worker_only(
-        self, serve: Serve, images: Images, bucket: Path
-    ) -> None:
-        linear_model(bucket / "small", 1, 1)
-        linear_model(bucket / "large", 2, 1, megabytes=900)
-        emulator = serve("--image", images.multi_model_server(), "--models", str(bucket), "--memory", "600MiB")
-        assert emulator.invoke("small", ROWS) == predicted(1)
-        response = refused(emulator.invoke, "large", ROWS).response
-        assert response["OriginalStatusCode"] == 500 and "Failed to start workers" in response["OriginalMessage"]
-        eventually(lambda: KERNEL_KILLED_ONE in emulator.log)
-        assert emulator.invoke("small", ROWS) == predicted(1)
-        assert restarts(emulator) == [0]
-
 
 @pytest.fixture(scope="class")
-def triton(serve_all: Serve, images: Images, shared: Path) -> Emulator:
+def triton(serve_all: Serve, images: Images, shared: Path) -> RunningEmulator:
     # Polled often: what the server lists must not matter.
     arguments = ("--models", str(shared), "--max-loaded-models", str(TestTriton.MOST), "--limit", "poll_seconds=0.2")
     return serve_all("--image", images.triton(), *arguments)
@@ -366,8 +373,10 @@ def triton(serve_all: Serve, images: Images, shared: Path) -> Emulator:
 class TestTriton:
     MOST = 2
 
-    def test_models_are_evicted_and_loaded_again_wherever_their_files_are(self, triton: Emulator, shared: Path) -> None:
-        names = [f"by/{factor}.tar.gz" for factor in range(1, self.MOST + 2)]
+    def test_models_are_evicted_and_loaded_again_wherever_their_files_are(
+        self, triton: RunningEmulator, shared: Path
+    ) -> None:
+        names, before = [f"by/{factor}.tar.gz" for factor in range(1, self.MOST + 2)], restarts(triton)
         for factor, name in enumerate(names, 1):
             triton_model(shared, name, factor, subdirectory="" if factor % 2 else "multiplier/")
             for request in (tensors.json_request([1, 2.5]), tensors.binary_request([1, 2.5])):
@@ -376,9 +385,9 @@ class TestTriton:
         assert tensors.ask(triton, names[0], tensors.json_request([4])) == [4]
         model = triton.model(names[0])
         assert (model["loads"], model["downloads"]) == (2, 1)
-        assert restarts(triton) == [0]
+        assert restarts(triton) == before
 
-    def test_a_model_that_the_server_no_longer_has_is_loaded_again(self, triton: Emulator, shared: Path) -> None:
+    def test_a_model_that_the_server_no_longer_has_is_loaded_again(self, triton: RunningEmulator, shared: Path) -> None:
         triton_model(shared, "lost", 4)
         assert tensors.ask(triton, "lost", tensors.json_request([2])) == [8]
         header = {"X-Amzn-SageMaker-Target-Model": "lost"}
@@ -399,16 +408,16 @@ class TestTriton:
         assert tensors.ask(emulator, "small", tensors.json_request([3])) == [3]
         assert restarts(emulator) == [0]
 
-    def test_a_server_that_is_killed_inside_is_replaced(
-        self, serve: Serve, images: Images, bucket: Path, engine: docker.DockerClient
+    def test_a_server_that_is_killed_is_replaced(
+        self, triton: RunningEmulator, shared: Path, engine: docker.DockerClient
     ) -> None:
-        triton_model(bucket, "survivor", 5)
-        emulator = serve("--image", images.triton(), "--models", str(bucket))
-        assert tensors.ask(emulator, "survivor", tensors.json_request([3])) == [15]
-        container(engine, emulator).kill()
-        eventually(lambda: restarts(emulator) == [1])
-        assert tensors.ask(emulator, "survivor", tensors.json_request([3])) == [15]
-        assert emulator.model("survivor")["loads"] == 2
+        triton_model(shared, "survivor", 5)
+        assert tensors.ask(triton, "survivor", tensors.json_request([3])) == [15]
+        [before] = restarts(triton)
+        container(engine, triton).kill()
+        eventually(lambda: restarts(triton) == [before + 1])
+        assert tensors.ask(triton, "survivor", tensors.json_request([3])) == [15]
+        assert triton.model("survivor")["loads"] == 2
 
     def test_a_507_for_shared_memory_unloads_a_model_and_loads_the_next(
         self, serve: Serve, images: Images, bucket: Path
@@ -425,7 +434,7 @@ class TestTriton:
 
 
 @pytest.fixture(scope="class")
-def pipeline(serve_all: Serve, images: Images, shared: Path) -> Emulator:
+def pipeline(serve_all: Serve, images: Images, shared: Path) -> RunningEmulator:
     """``localmme serve`` of a copy of the sample, whose images have the names that they have here."""
     shutil.copytree(SAMPLES, shared, dirs_exist_ok=True)
     subprocess.run([sys.executable, shared / "make_models.py"], check=True, capture_output=True)
@@ -440,7 +449,7 @@ def pipeline(serve_all: Serve, images: Images, shared: Path) -> Emulator:
 
 class TestPipelineSample:
     @staticmethod
-    def ask(emulator: Emulator, city: str, body: bytes, **request: Any) -> bytes:
+    def ask(emulator: RunningEmulator, city: str, body: bytes, **request: Any) -> bytes:
         response = emulator.client().invoke_endpoint(
             EndpointName="prices",
             TargetModel=f"{city}.tar.gz",
@@ -450,7 +459,7 @@ class TestPipelineSample:
         data: bytes = response["Body"].read()
         return data
 
-    def test_each_city_has_its_own_prices(self, pipeline: Emulator) -> None:
+    def test_each_city_has_its_own_prices(self, pipeline: RunningEmulator) -> None:
         assert self.ask(pipeline, "lisbon", b"3,80\n2,50\n") == b"307.0,dear\n190.0,cheap\n"
         assert self.ask(pipeline, "porto", b"3,80\n2,50\n") == b"248.0,fair\n154.0,cheap\n"
         assert self.ask(pipeline, "faro", b"3,80\n2,50\n") == b"198.0,cheap\n130.0,cheap\n"
@@ -458,7 +467,7 @@ class TestPipelineSample:
         assert json.loads(body) == {"results": [{"value": 210, "label": "fair"}]}
         assert pipeline.in_memory() == {"lisbon.tar.gz", "porto.tar.gz", "faro.tar.gz"}
 
-    def test_an_error_names_the_container_it_comes_from(self, pipeline: Emulator) -> None:
+    def test_an_error_names_the_container_it_comes_from(self, pipeline: RunningEmulator) -> None:
         for body, blamed, words in ((b"3\n", "models", "a row has 1 numbers"), (b"x,y\n", "before", "cannot be read")):
             with pytest.raises(pipeline.client().exceptions.ModelError) as caught:
                 self.ask(pipeline, "lisbon", body)
@@ -469,7 +478,7 @@ class TestPipelineSample:
             self.ask(pipeline, "madrid", b"3,80\n")
 
     @staticmethod
-    def kill(pipeline: Emulator, engine: docker.DockerClient, host_name: str) -> None:
+    def kill(pipeline: RunningEmulator, engine: docker.DockerClient, host_name: str) -> None:
         """Kill a container, and wait until it is replaced, and no other."""
         expected = restarts(pipeline)
         expected[("before", "models", "after").index(host_name)] += 1
@@ -478,13 +487,13 @@ class TestPipelineSample:
 
     @pytest.mark.parametrize("host_name", ["before", "models", "after"])
     def test_a_container_that_is_killed_is_replaced(
-        self, pipeline: Emulator, engine: docker.DockerClient, host_name: str
+        self, pipeline: RunningEmulator, engine: docker.DockerClient, host_name: str
     ) -> None:
         self.kill(pipeline, engine, host_name)
         assert self.ask(pipeline, "lisbon", b"3,80\n") == b"307.0,dear\n"
 
     def test_nobody_gets_a_wrong_answer_while_containers_are_killed(
-        self, pipeline: Emulator, engine: docker.DockerClient
+        self, pipeline: RunningEmulator, engine: docker.DockerClient
     ) -> None:
         right = {"lisbon": b"307.0,dear\n", "porto": b"248.0,fair\n", "faro": b"198.0,cheap\n"}
         outcomes: Counter[str] = Counter()
@@ -554,23 +563,24 @@ class TestContainersOfOneInstance:
         assert told["many"]["there"] == {"models": [model_name(emulator, "a")]}
 
     def test_an_image_that_does_not_accept_a_port_is_refused(
-        self, start: Serve, images: Images, bucket: Path, tmp_path: Path, engine: docker.DockerClient
+        self, serve: Serve, images: Images, bucket: Path, tmp_path: Path, engine: docker.DockerClient
     ) -> None:
         unlabelled = images.build("no-port", SCRIPTED_IMAGE.replace(BIND_TO_PORT_LABEL, ""), SCRIPTED_FILES)
         file = self.file(tmp_path / "endpoint.yaml", [images.scripted(), unlabelled, images.scripted()], bucket)
-        emulator = start(file)
-        assert emulator.wait() == 3
+        with in_process_emulators(tmp_path) as start:
+            emulator = start(file)
+            assert emulator.wait() == 3
         label = "com.amazonaws.sagemaker.capabilities.accept-bind-to-port=true"
         assert f"Your Ecr Image {unlabelled} does not contain required {label} Docker label(s)." in emulator.log
         assert containers(engine, emulator) == []
         # By itself it listens at 8080, and needs no label.
         scripted_model(bucket / "a", "I am a")
-        emulator = start("--image", unlabelled, "--models", str(bucket)).wait_in_service()
+        emulator = serve("--image", unlabelled, "--models", str(bucket))
         assert emulator.invoke("a")["answer"] == "I am a"
 
 
 @pytest.fixture(scope="class")
-def variants(serve_all: Serve, images: Images, shared: Path) -> Emulator:
+def variants(serve_all: Serve, images: Images, shared: Path) -> RunningEmulator:
     """Nine tenths of the traffic for the plain container, and a model of the same name for each."""
     tags = {"A": images.plain(), "B": images.multi_model_server()}
     models = {}
@@ -583,7 +593,7 @@ def variants(serve_all: Serve, images: Images, shared: Path) -> Emulator:
 
 class TestVariants:
     @staticmethod
-    def ask(emulator: Emulator, **request: Any) -> str:
+    def ask(emulator: RunningEmulator, **request: Any) -> str:
         """The variant that was invoked, which is the one that has answered."""
         response = emulator.client().invoke_endpoint(
             EndpointName="local", TargetModel="a", ContentType="application/json", Body=ROWS, **request
@@ -592,7 +602,7 @@ class TestVariants:
         assert json.loads(response["Body"].read()) == predicted("AB".index(named))
         return named
 
-    def test_traffic_is_divided_by_weight(self, variants: Emulator) -> None:
+    def test_traffic_is_divided_by_weight(self, variants: RunningEmulator) -> None:
         variants.client()
         count = 400
         with ThreadPoolExecutor(8) as callers:
@@ -600,7 +610,7 @@ class TestVariants:
         # 40 expected for B, with a standard deviation of 6: five of them leave one false alarm in two million runs.
         assert abs(share["B"] - count * 0.1) < 5 * (count * 0.1 * 0.9) ** 0.5
 
-    def test_a_caller_may_name_the_variant(self, variants: Emulator) -> None:
+    def test_a_caller_may_name_the_variant(self, variants: RunningEmulator) -> None:
         for name in "ABBA":
             assert self.ask(variants, TargetVariant=name) == name
         with pytest.raises(ClientError, match="Variant C not found"):

@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Sequence
 from typing import Any
 
-from tests.support.emulator_process import Emulator
+from tests.support.emulator_process import RunningEmulator
 
 JSON = "application/json"
 BINARY = "application/vnd.sagemaker-triton.binary+json;json-header-size="
@@ -46,7 +46,7 @@ def tensor(name: str, values: Sequence[float]) -> dict[str, Any]:
     return {"name": name, "datatype": "FP32", "shape": [len(values)]}
 
 
-def ask(emulator: Emulator, target_model: str, request: tuple[bytes, str]) -> Sequence[float]:
+def ask(emulator: RunningEmulator, target_model: str, request: tuple[bytes, str]) -> Sequence[float]:
     """What a model of an emulator's endpoint answers to a request and its content type."""
     body, content_type = request
     response = emulator.client().invoke_endpoint(
