@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakSet
 
 
 @dataclass(frozen=True)
@@ -203,8 +204,12 @@ class Events:
         """Events of this stream are published in ``parent`` as well, and keep their origin."""
         self.origin = origin
         self._parent = parent
+        self._within: WeakSet[Events] = WeakSet()
+        if parent is not None:
+            parent._within.add(self)
         self._to_all: list[Listener] = []
         self._by_kind: dict[type[Event], list[Listener]] = {}
+        self._found: dict[type[Event], list[Listener]] = {}  # who listens to a kind, here and in all above
 
     def within(self, **names: str) -> Events:
         """A stream whose events reach this one too, with these names (see Origin) added to their origin."""
@@ -217,11 +222,21 @@ class Events:
         if not kinds:
             for listeners in (self._to_all, *self._by_kind.values()):
                 listeners.append(listener)
+        self._forget_found()
 
     def publish(self, event: Event) -> None:
-        kind, origin = type(event), self.origin
-        stream: Events | None = self
-        while stream is not None:
-            for listener in stream._by_kind.get(kind, stream._to_all):
-                listener(event, origin)
-            stream = stream._parent
+        kind = type(event)
+        listeners = self._found.get(kind)
+        if listeners is None:
+            listeners = self._found[kind] = self._find(kind)
+        for listener in listeners:
+            listener(event, self.origin)
+
+    def _find(self, kind: type[Event]) -> list[Listener]:
+        here = self._by_kind.get(kind, self._to_all)
+        return here + self._parent._find(kind) if self._parent is not None else list(here)
+
+    def _forget_found(self) -> None:
+        self._found.clear()
+        for stream in self._within:
+            stream._forget_found()

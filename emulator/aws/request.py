@@ -189,7 +189,7 @@ def new_request_id() -> str:
 
     Not from os.urandom, as it has to be unique, not secret; not by ``uuid``, which takes three times as long.
     """
-    digits = random.randbytes(16).hex()
+    digits = random.getrandbits(128).to_bytes(16, "big").hex()
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
 
 

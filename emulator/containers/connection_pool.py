@@ -59,8 +59,8 @@ class ConnectionPool:
         """
         connection = self._idle_connection() or await self._new_connection()
         try:
-            connection.send(head, body, max_body, timeout)
-            return await connection.answer()
+            await connection.send(head, body, max_body, timeout)
+            return connection.answer()
         finally:
             self._put_back(connection)
 
@@ -72,8 +72,8 @@ class ConnectionPool:
         connection = self._idle_connection() or await self._new_connection()
         with ExitStack() as until_it_began:
             until_it_began.callback(self._put_back, connection)
-            connection.send(head, body, 0, timeout, streaming=True)
-            status, headers = await connection.head()
+            await connection.send(head, body, 0, timeout, streaming=True)
+            status, headers = connection.head()
             closing = until_it_began.pop_all()
 
         async def chunks() -> AsyncIterator[bytes]:

@@ -22,9 +22,11 @@ METRICS_SECONDS = 10.0  # [ours] for an answer with a container's metrics
 MAX_CONTROL_BYTES = 4 * 1024 * 1024
 
 
-@dataclass(slots=True)
 class InvocationMeasurements:
-    """What was measured of an invocation in its containers. The requests to the containers of a pipeline share it."""
+    """What was measured of an invocation in its containers. The requests to the containers of a pipeline share it.
+
+    Not a dataclass: each invocation makes one, of which most stays as it is here.
+    """
 
     model_latency_us: int = 0  # microseconds; 0 = no container has answered or failed yet
     load_wait_us: int = 0  # microseconds of waiting for its model
@@ -43,6 +45,7 @@ class Invocation:
     endpoint_name: str
     body: bytes
     received: float  # when the request had come, by the clock's ``elapsed``
+    request_id: str = ""
     target_model: str = ""
     target_variant: str = ""
     target_container_hostname: str = ""
@@ -51,7 +54,6 @@ class Invocation:
     accept: bytes | None = None
     custom_attributes: bytes | None = None
     session_id: bytes | None = None
-    request_id: str = ""
     measurements: InvocationMeasurements = field(default_factory=InvocationMeasurements)
 
     @property
@@ -126,19 +128,19 @@ class ContainerContract:
     def _invocation_head(self, path: str, invocation: Invocation) -> bytes:
         # Every other header of the caller is stripped, as on SageMaker. The names are spelt as people write them:
         # Multi Model Server hands them to a handler in the case that they come in, and looks them up by it.
-        lines = [b"POST %s HTTP/1.1\r\n" % path.encode(), self._host]
+        parts = [b"POST ", path.encode(), b" HTTP/1.1\r\n", self._host]
         if invocation.content_type is not None:
-            lines.append(b"Content-Type: %s\r\n" % invocation.content_type)
+            parts += (b"Content-Type: ", invocation.content_type, b"\r\n")
         if invocation.accept is not None:
-            lines.append(b"Accept: %s\r\n" % invocation.accept)
+            parts += (b"Accept: ", invocation.accept, b"\r\n")
         if invocation.custom_attributes is not None:
-            lines.append(b"X-Amzn-SageMaker-Custom-Attributes: %s\r\n" % invocation.custom_attributes)
+            parts += (b"X-Amzn-SageMaker-Custom-Attributes: ", invocation.custom_attributes, b"\r\n")
         if invocation.session_id is not None:
-            lines.append(b"X-Amzn-SageMaker-Session-Id: %s\r\n" % invocation.session_id)
+            parts += (b"X-Amzn-SageMaker-Session-Id: ", invocation.session_id, b"\r\n")
         if invocation.target_model:
-            lines.append(b"X-Amzn-SageMaker-Target-Model: %s\r\n" % invocation.target_model.encode())
-        lines.append(b"Content-Length: %d\r\n\r\n" % len(invocation.body))
-        return b"".join(lines)
+            parts += (b"X-Amzn-SageMaker-Target-Model: ", invocation.target_model.encode(), b"\r\n")
+        parts.append(b"Content-Length: %d\r\n\r\n" % len(invocation.body))
+        return b"".join(parts)
 
     async def _control(
         self,

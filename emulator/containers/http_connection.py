@@ -74,16 +74,17 @@ class HttpConnection(asyncio.Protocol):
         self._timeout = 0.0
         self._waiter: asyncio.Future[None] | None = None
         self._failure: Exception | None = None
+        self._parts: deque[bytes] = deque()
         self._begin(0)
 
     def _begin(self, max_body: int) -> None:
         self._headers: list[tuple[bytes, bytes]] = []
-        self._parts: deque[bytes] = deque()
+        self._parts.clear()
         self._buffered = 0
         self._pending = 0  # bytes that have come since the head or a piece of the body was complete
         self._max_body = max_body
         self._head_done = self._done = self.reusable = False
-        self._streaming = self._framed = self._paused = False
+        self._streaming = self._paused = False
 
     def is_quiet(self) -> bool:
         """Whether nothing has come since the last answer: no more of it, and no end of the connection."""
@@ -91,8 +92,13 @@ class HttpConnection(asyncio.Protocol):
 
     # The exchange
 
-    def send(self, head: bytes, body: bytes, max_body: int, timeout: float, streaming: bool = False) -> None:
-        """Send a request, whose whole answer has to come within ``timeout``."""
+    def send(
+        self, head: bytes, body: bytes, max_body: int, timeout: float, streaming: bool = False
+    ) -> asyncio.Future[None]:
+        """Send a request, whose whole answer has to come within ``timeout``.
+
+        What it returns is done when ``answer`` is there; if ``streaming``, when ``head`` is.
+        """
         self._begin(max_body)
         self._streaming = streaming
         self._timeout = timeout
@@ -103,17 +109,14 @@ class HttpConnection(asyncio.Protocol):
         else:
             self._transport.write(head)
             self._transport.write(body)
+        return self._progress()
 
-    async def head(self) -> tuple[int, list[tuple[bytes, bytes]]]:
+    def head(self) -> tuple[int, list[tuple[bytes, bytes]]]:
         """The status and the headers."""
-        while not self._head_done:
-            await self._progress()
         return self._parser.get_status_code(), self._headers
 
-    async def answer(self) -> Answer:
+    def answer(self) -> Answer:
         """All of it."""
-        while not self._done:
-            await self._progress()
         parts = self._parts
         body = parts[0] if len(parts) == 1 else b"".join(parts)
         return Answer(self._parser.get_status_code(), self._headers, body)
@@ -142,7 +145,8 @@ class HttpConnection(asyncio.Protocol):
             self._waiter.set_result(None)
 
     def _ran_out(self) -> None:
-        self._fail(ContainerTimeout(f"no answer within {self._timeout:.3g} s"))
+        if not self._done:
+            self._fail(ContainerTimeout(f"no answer within {self._timeout:.3g} s"))
 
     def _fail(self, failure: Exception) -> None:
         self._failure = self._failure or failure
@@ -184,6 +188,10 @@ class HttpConnection(asyncio.Protocol):
         self.reusable = False
         self.close()
 
+    def _is_framed(self) -> bool:
+        """Whether the answer says where its body ends."""
+        return any(name in (b"content-length", b"transfer-encoding") for name, _ in self._headers)
+
     def connection_lost(self, error: Exception | None) -> None:
         self.closed = True
         self._deadline.close()
@@ -191,7 +199,7 @@ class HttpConnection(asyncio.Protocol):
             self._receive_rest()
         if self._done or self._failure is not None:
             return
-        if self._head_done and not self._framed and error is None:
+        if self._head_done and not self._is_framed() and error is None:
             self._finish()  # without a length, the end of the connection is the end of the body
         elif self._head_done:
             self._fail(AnswerBrokenOff(self._parser.get_status_code()))
@@ -213,10 +221,7 @@ class HttpConnection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._head_done:  # a trailer, which is no header of the answer [RFC 9110, 6.5.1]
             return
-        name = name.lower()
-        if name == b"content-length" or name == b"transfer-encoding":
-            self._framed = True
-        self._headers.append((name, value))
+        self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
@@ -245,7 +250,6 @@ class HttpConnection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if not self._head_done:  # 100 Continue and its like come before the answer
             self._headers = []
-            self._framed = False
             return
         # After an answer that did not wait for all of the body, nobody knows whether the rest is ever read.
         self.reusable = self._parser.should_keep_alive() and not self._transport.get_write_buffer_size()
@@ -253,5 +257,4 @@ class HttpConnection(asyncio.Protocol):
 
     def _finish(self) -> None:
         self._done = True
-        self._deadline.clear()
         self._wake()

@@ -166,32 +166,14 @@ class ContainerSupervisor(abc.ABC):
 
     # Invocations
 
-    async def invoke(self, invocation: Invocation, deadline: float) -> Answer:
-        """The container's answer, if its status is 2xx.
+    async def invoke(
+        self, invocation: Invocation, deadline: float, streamed: bool = False, *, again: bool = False
+    ) -> Answer:
+        """The container's answer, if its status is 2xx. See InferenceExecution.
 
-        ``deadline`` is on the event loop's clock. Raises the AwsError that SageMaker would answer with,
-        and InstanceNotReached when nothing of it reached the container.
+        The ``chunks`` of a streamed one raise ContainerError when it breaks off; the invocation is under way until the
+        caller closes it. ``again``: the container had lost the model.
         """
-        answer, begun = await self._exchange(invocation, deadline)
-        self._end(begun, answer.status)
-        return answer
-
-    async def invoke_stream(self, invocation: Invocation, deadline: float) -> StreamedAnswer:
-        """As ``invoke``, with the body as it comes. Its ``chunks`` raise ContainerError when it breaks off.
-
-        The caller must close the answer: the invocation is under way until then.
-        """
-        answer, begun = await self._exchange(invocation, deadline, streamed=True)
-        assert isinstance(answer, StreamedAnswer)
-        answer.closing.callback(self._end, begun, answer.status)
-        answer.container = self.name
-        begun.measurements.streamed, begun.measurements.sent = True, begun.sent
-        return answer
-
-    async def _exchange(
-        self, invocation: Invocation, deadline: float, *, streamed: bool = False, again: bool = False
-    ) -> tuple[Answer, ContainerInvocation]:
-        """The container's answer, if its status is 2xx. It is under way until ``_end``."""
         while not self._healthy.is_set():  # it may be gone again by the time that those who waited get on
             await self._wait_until_healthy(deadline)
         begun = await self._prepare(invocation, deadline)
@@ -205,15 +187,20 @@ class ContainerSupervisor(abc.ABC):
         except BaseException as error:
             self._end(begun, 0, str(error))
             raise self._failure(error) if isinstance(error, ContainerError) else error from None
-        if answer.status < 300:
-            return answer, begun
         if lost and not again:
             self._release(begun)
-            return await self._exchange(invocation, deadline, streamed=streamed, again=True)
+            return await self.invoke(invocation, deadline, streamed, again=True)
+        if answer.status < 300 and isinstance(answer, StreamedAnswer):
+            answer.closing.callback(self._end, begun, answer.status)
+            answer.container = self.name
+            begun.measurements.streamed, begun.measurements.sent = True, begun.sent
+            return answer
         if answer.status == 507:
             self._on_out_of_memory(begun)
         self._end(begun, answer.status)
-        raise container_failed(self._origin, answer.status, answer.body.decode("utf-8", "replace"))
+        if answer.status >= 300:
+            raise container_failed(self._origin, answer.status, answer.body.decode("utf-8", "replace"))
+        return answer
 
     def _end(self, begun: ContainerInvocation, status: int, problem: str = "") -> None:
         self._release(begun)

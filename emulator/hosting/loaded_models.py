@@ -119,8 +119,14 @@ class LoadedModels:
     def release(self, model: LoadedModel) -> None:
         """Give back what ``use`` returned."""
         self.models.unpin(model)
-        if not model.pins:
-            self._on_idle(model)
+        if model.pins:
+            return
+        if model.idle is not None:
+            if not model.idle.done():
+                model.idle.set_result(None)
+        elif not self._cache and self.models.get(model.target_model) is model:
+            self._unload_when_idle(model, "model cache is disabled")
+        self._freed.set()
 
     def lost(self, model: LoadedModel) -> None:
         """The container no longer knows this model: load it again at its next use."""
@@ -333,14 +339,6 @@ class LoadedModels:
         return True
 
     # Out
-
-    def _on_idle(self, model: LoadedModel) -> None:
-        if model.idle is not None:
-            if not model.idle.done():
-                model.idle.set_result(None)
-        elif not self._cache and self.models.get(model.target_model) is model:
-            self._unload_when_idle(model, "model cache is disabled")
-        self._freed.set()
 
     def _unload_when_idle(self, model: LoadedModel, reason: str) -> None:
         self.models.remove(model)

@@ -117,9 +117,7 @@ class MultiModelContainer(ContainerSupervisor):
         if model is None:
             model = await loaded.use(target_model, deadline)
         path, sent = invocation_path(model.name), self._clock.elapsed()
-        return ModelInvocation(
-            contract, path, target_model, measurements, cache_hit, began, sent, loaded=loaded, model=model
-        )
+        return ModelInvocation(contract, path, target_model, measurements, cache_hit, began, sent, loaded, model)
 
     def _release(self, begun: ContainerInvocation) -> None:
         assert isinstance(begun, ModelInvocation)

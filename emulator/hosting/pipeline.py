@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Protocol
 
-from emulator.containers.contract import Answer, Invocation, StreamedAnswer
+from emulator.containers.contract import Answer, Invocation
 from emulator.hosting.container_supervisor import ContainerSupervisor
 from emulator.hosting.errors import InstanceNotReached
 
@@ -16,15 +16,15 @@ CONTENT_TYPE, CUSTOM_ATTRIBUTES = b"content-type", b"x-amzn-sagemaker-custom-att
 class InferenceExecution(Protocol):
     """How an instance's containers are invoked, SageMaker's InferenceExecutionConfig: serially, or directly. [api]
 
-    ``deadline`` is on the event loop's clock. Both raise the AwsError that SageMaker would answer with, and
+    ``deadline`` is on the event loop's clock. ``invoke`` raises the AwsError that SageMaker would answer with, and
     InstanceNotReached when nothing of the invocation reached a container.
     """
 
-    async def invoke(self, invocation: Invocation, deadline: float) -> Answer:
-        """The answer of the last container, or of the one that the caller named."""
+    async def invoke(self, invocation: Invocation, deadline: float, streamed: bool = False) -> Answer:
+        """The answer of the last container, or of the one that the caller named.
 
-    async def invoke_stream(self, invocation: Invocation, deadline: float) -> StreamedAnswer:
-        """The streamed form of ``invoke``. The caller must close the answer."""
+        If ``streamed``, it is a StreamedAnswer, which the caller must close.
+        """
 
 
 def inference_execution(containers: Sequence[ContainerSupervisor], direct: bool) -> InferenceExecution:
@@ -40,20 +40,12 @@ class Pipeline:
     def __init__(self, containers: Sequence[ContainerSupervisor]) -> None:
         self._first, self._last = containers[:-1], containers[-1]
 
-    async def invoke(self, invocation: Invocation, deadline: float) -> Answer:
-        """The last container's answer. See InferenceExecution."""
+    async def invoke(self, invocation: Invocation, deadline: float, streamed: bool = False) -> Answer:
+        """The last container's answer; the others have to answer as a whole before. See InferenceExecution."""
         invocation = await self._all_but_last(invocation, deadline)
         try:
-            return await self._last.invoke(invocation, deadline)
+            return await self._last.invoke(invocation, deadline, streamed)
         except InstanceNotReached as unreached:  # the others were: the invocation has begun
-            raise unreached.error from None
-
-    async def invoke_stream(self, invocation: Invocation, deadline: float) -> StreamedAnswer:
-        """Streamed by the last container; the others have to answer before."""
-        invocation = await self._all_but_last(invocation, deadline)
-        try:
-            return await self._last.invoke_stream(invocation, deadline)
-        except InstanceNotReached as unreached:
             raise unreached.error from None
 
     async def _all_but_last(self, invocation: Invocation, deadline: float) -> Invocation:
@@ -85,10 +77,6 @@ class DirectContainers:
     def __init__(self, containers: Sequence[ContainerSupervisor]) -> None:
         self._by_name = {container.name: container for container in containers}
 
-    async def invoke(self, invocation: Invocation, deadline: float) -> Answer:
+    async def invoke(self, invocation: Invocation, deadline: float, streamed: bool = False) -> Answer:
         """That container's answer. See InferenceExecution."""
-        return await self._by_name[invocation.target_container_hostname].invoke(invocation, deadline)
-
-    async def invoke_stream(self, invocation: Invocation, deadline: float) -> StreamedAnswer:
-        """That container's answer, streamed. See InferenceExecution."""
-        return await self._by_name[invocation.target_container_hostname].invoke_stream(invocation, deadline)
+        return await self._by_name[invocation.target_container_hostname].invoke(invocation, deadline, streamed)

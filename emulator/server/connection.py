@@ -180,13 +180,13 @@ class Connection(HttpToolsProtocol):
         return (
             self.parser.get_method() == b"POST"
             and self.url.startswith(b"/")
-            and self.parser.get_http_version() == "1.1"
             and len(headers) == len(self.headers)
             and b"host" in headers
             and headers.keys().isdisjoint(NOT_PLAIN)
             and int(headers.get(b"content-length", 0)) <= HELD_BYTES
             and self._pending <= HEAD_BYTES
-            and self.parser.should_keep_alive()
+            and self.parser.should_keep_alive()  # which only HTTP/1.1 is without a header that says so
+            and (b"connection" not in headers or self.parser.get_http_version() == "1.1")
             and self._refusal is None
             and not self.flow.write_paused
             and not self._is_busy()
@@ -238,7 +238,8 @@ class Connection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         if self.transport.is_closing():
             return
-        self.flow.resume_reading()
+        if self.flow.read_paused:
+            self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
         elif self._is_half_closed or self._is_broken_off:
@@ -343,10 +344,12 @@ class Connection(HttpToolsProtocol):
             self._begin_refusal()
             return
         status, headers, body = response
-        lines = [b"%s: %s\r\n" % header for header in (*self.server_state.default_headers, *safe(headers))]
-        length = b"content-length: %d\r\n" % len(body)
-        end = b"\r\n" if call.keep_alive else b"connection: close\r\n\r\n"
-        self.transport.write(b"".join((STATUS_LINE[status], *lines, length, end, body)))
+        parts = [STATUS_LINE[status]]
+        for name, value in (*self.server_state.default_headers, *safe(headers)):
+            parts += (name, b": ", value, b"\r\n")
+        parts += (b"content-length: ", b"%d" % len(body), b"\r\n" if call.keep_alive else b"\r\nconnection: close\r\n")
+        parts += (b"\r\n", body)
+        self.transport.write(b"".join(parts))
         call.response_complete = True
         if not call.keep_alive:
             self.transport.close()

@@ -53,7 +53,7 @@ from tests.benchmarks.bare_proxy import Caller, Upstream
 from tests.support.files import archive
 from tests.support.repository import REPOSITORY
 
-ROUNDS = 60  # short ones: on a busy machine, the least of many is the undisturbed one
+ROUNDS = 300  # short ones: on a busy machine, the least of many is the undisturbed one
 MODEL = "model.tar.gz"
 REQUEST = (
     b"POST /endpoints/local/invocations HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nX-Amzn-SageMaker-Target-Model: "
@@ -243,7 +243,7 @@ async def count(name: str, way: Calling) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("calls", nargs="?", type=int, default=500)
+    parser.add_argument("calls", nargs="?", type=int, default=100)
     parser.add_argument("--calls", action="store_true", dest="counted")
     arguments = parser.parse_args()
     uvloop.install()

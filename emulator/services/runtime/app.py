@@ -10,6 +10,7 @@ import asyncio
 import logging
 import re
 import urllib.parse
+from collections.abc import Mapping
 
 from emulator.aws.asgi import (
     BodyBrokenOff,
@@ -65,7 +66,6 @@ PRINTABLE = re.compile(r"\S[^\x00-\x1f\x7f]*", re.UNICODE)
 SESSION_CHARACTERS = 256
 SESSION_PATTERN = "^[a-zA-Z0-9](-*[a-zA-Z0-9])*$"
 EXPLANATIONS_OFF = b"`false`"  # as an expression of JMESPath
-SESSION_HEADERS = (OPENED, CLOSED)
 # [api] where the request's members are
 TARGET_MODEL, TARGET_VARIANT = b"x-amzn-sagemaker-target-model", b"x-amzn-sagemaker-target-variant"
 TARGET_CONTAINER, INFERENCE_COMPONENT = (
@@ -75,6 +75,9 @@ TARGET_CONTAINER, INFERENCE_COMPONENT = (
 ACCEPT, CUSTOM_ATTRIBUTES = b"x-amzn-sagemaker-accept", b"x-amzn-sagemaker-custom-attributes"
 SESSION, PREFIX_AWARE_ID = b"x-amzn-sagemaker-session-id", b"x-amzn-sagemaker-prefix-aware-id"
 ENABLE_EXPLANATIONS = b"x-amzn-sagemaker-enable-explanations"
+# [api] what of a container's headers is returned, and by which names
+RETURNED = {name: name for name in (b"content-type", CUSTOM_ATTRIBUTES, OPENED, CLOSED)}
+RETURNED_AS_STREAM = RETURNED | {b"content-type": b"x-amzn-sagemaker-content-type"}
 
 log = logging.getLogger("localmme")
 
@@ -126,7 +129,7 @@ class RuntimeApp:
             variant = endpoint.variant_for(invocation)
             if operation == INVOKE:
                 answer = await variant.invoke(invocation)
-                return Response(200, _answer_headers(answer, variant, b"content-type", request_id), answer.body)
+                return (200, _answer_headers(answer, variant, RETURNED, request_id), answer.body)
             assert send is not None
             await self._stream(variant, invocation, send, request_id)
             return None
@@ -157,7 +160,7 @@ class RuntimeApp:
     async def _stream(self, variant: ProductionVariant, invocation: Invocation, send: Send, request_id: str) -> None:
         answer = await variant.invoke_stream(invocation)
         with answer.closing:
-            headers = _answer_headers(answer, variant, b"x-amzn-sagemaker-content-type", request_id)
+            headers = _answer_headers(answer, variant, RETURNED_AS_STREAM, request_id)
             headers.append((b"content-type", b"application/vnd.amazon.eventstream"))
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             last = b""
@@ -187,20 +190,19 @@ class RuntimeApp:
             raise prefix_aware_routing_not_emulated()
         # The streamed operation has a header of its own for it; SDKs fill in the other one as they like.
         accept = headers.get(b"accept") if operation == INVOKE else None
-        invocation = Invocation(
-            endpoint_name,
-            body,
-            self._clock.elapsed(),
-            target_model=decoded(headers[TARGET_MODEL]) if TARGET_MODEL in headers else "",
-            target_variant=decoded(headers[TARGET_VARIANT]) if TARGET_VARIANT in headers else "",
-            target_container_hostname=decoded(headers[TARGET_CONTAINER]) if TARGET_CONTAINER in headers else "",
-            inference_component=decoded(headers[INFERENCE_COMPONENT]) if INFERENCE_COMPONENT in headers else "",
-            content_type=headers.get(b"content-type"),
-            accept=headers.get(ACCEPT, accept),
-            custom_attributes=headers.get(CUSTOM_ATTRIBUTES),
-            session_id=headers.get(SESSION),
-            request_id=request_id,
-        )
+        invocation = Invocation(endpoint_name, body, self._clock.elapsed(), request_id)
+        if TARGET_MODEL in headers:
+            invocation.target_model = decoded(headers[TARGET_MODEL])
+        if TARGET_VARIANT in headers:
+            invocation.target_variant = decoded(headers[TARGET_VARIANT])
+        if TARGET_CONTAINER in headers:
+            invocation.target_container_hostname = decoded(headers[TARGET_CONTAINER])
+        if INFERENCE_COMPONENT in headers:
+            invocation.inference_component = decoded(headers[INFERENCE_COMPONENT])
+        invocation.content_type = headers.get(b"content-type")
+        invocation.accept = headers.get(ACCEPT, accept)
+        invocation.custom_attributes = headers.get(CUSTOM_ATTRIBUTES)
+        invocation.session_id = headers.get(SESSION)
         self._validate(invocation)
         if invocation.session_id is not None:
             _validate_session(invocation.session_id, may_be_new=operation == INVOKE)
@@ -243,7 +245,7 @@ def _route(method: str, raw_path: str) -> tuple[str, str]:
 def parts_of(raw_path: str) -> tuple[str, str]:
     """The endpoint and the operation that a path names. An encoded slash in a name does not look like a path's."""
     name, _, operation = raw_path[len(PREFIX) :].partition("/")
-    return urllib.parse.unquote(name), operation
+    return urllib.parse.unquote(name) if "%" in name else name, operation
 
 
 def _validate_session(session_id: bytes, may_be_new: bool) -> None:
@@ -256,22 +258,22 @@ def _validate_session(session_id: bytes, may_be_new: bool) -> None:
         raise member_invalid("sessionId", text, f"Member must satisfy regular expression pattern: {pattern}")
 
 
-def _answer_headers(answer: Answer, variant: ProductionVariant, content_type_header: bytes, request_id: str) -> Headers:
+def _answer_headers(
+    answer: Answer, variant: ProductionVariant, returned: Mapping[bytes, bytes], request_id: str
+) -> Headers:
     headers = [
         (b"x-amzn-requestid", request_id.encode()),
         (b"x-amzn-invoked-production-variant", variant.name.encode()),
     ]
     for name, value in answer.headers:
-        if name == b"content-type":
-            headers.append((content_type_header, value))
-        elif name == CUSTOM_ATTRIBUTES or name in SESSION_HEADERS:
-            headers.append((name, value))
+        if name in returned:
+            headers.append((returned[name], value))
     return headers
 
 
 def _refusal(error: AwsError, request_id: str) -> Response:
     headers, body = rest_json(error)
-    return Response(error.status, [(b"x-amzn-requestid", request_id.encode()), *headers], body)
+    return (error.status, [(b"x-amzn-requestid", request_id.encode()), *headers], body)
 
 
 def _too_long(member: str, value: str, limit: int) -> AwsError:

@@ -36,7 +36,7 @@ class Counted:
     async def invoke(self, target_model: str) -> None:
         endpoint = self.control_plane.endpoints.get("E")
         assert endpoint is not None
-        invocation = Invocation("E", b"?", time.perf_counter(), target_model)
+        invocation = Invocation("E", b"?", time.perf_counter(), target_model=target_model)
         await endpoint.variant_for(invocation).invoke(invocation)
 
     async def delete(self) -> None:
