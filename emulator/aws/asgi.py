@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from emulator.errors import EmulatorError
 
@@ -15,7 +15,14 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 HeadersByName = Mapping[bytes, bytes]  # the last one of each name
-Response = tuple[int, Headers, bytes]  # a whole one: its status, its headers without its length, its body
+
+
+class Response(NamedTuple):
+    """A whole response; its length is not among its headers."""
+
+    status: int
+    headers: Headers
+    body: bytes
 
 
 BODILESS = (204, 304)  # [RFC 9110] statuses of answers without a body, and so without its length

@@ -129,7 +129,7 @@ class RuntimeApp:
             variant = endpoint.variant_for(invocation)
             if operation == INVOKE:
                 answer = await variant.invoke(invocation)
-                return (200, _answer_headers(answer, variant, RETURNED, request_id), answer.body)
+                return Response(200, _answer_headers(answer, variant, RETURNED, request_id), answer.body)
             assert send is not None
             await self._stream(variant, invocation, send, request_id)
             return None
@@ -273,7 +273,7 @@ def _answer_headers(
 
 def _refusal(error: AwsError, request_id: str) -> Response:
     headers, body = rest_json(error)
-    return (error.status, [(b"x-amzn-requestid", request_id.encode()), *headers], body)
+    return Response(error.status, [(b"x-amzn-requestid", request_id.encode()), *headers], body)
 
 
 def _too_long(member: str, value: str, limit: int) -> AwsError:

@@ -299,8 +299,8 @@ def test_an_answer_counts_though_its_container_resets_the_connection_before_it_h
             container.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 8\r\n\r\ntoo long")
             container.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             container.close()
-        connection.send(b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % size, bytes(size), 1000, 10)
-        return await connection.answer()
+        await connection.send(b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % size, bytes(size), 1000, 10)
+        return connection.answer()
 
     answer = uvloop.run(ask())
     assert (answer.status, answer.body) == (413, b"too long")

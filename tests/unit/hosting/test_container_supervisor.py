@@ -224,7 +224,9 @@ class Scene:
 
     async def invoke_stream(self) -> StreamedAnswer:
         call = Invocation("e", b"", 0.0, target_model="m", measurements=self.measurements)
-        return await self.supervisor.invoke_stream(call, self.loop.time() + 60)
+        answer = await self.supervisor.invoke(call, self.loop.time() + 60, streamed=True)
+        assert isinstance(answer, StreamedAnswer)
+        return answer
 
     def of(self, kind: type[Event]) -> list[tuple[float, Any]]:
         return [(round(when, 6), event) for when, event in self.happened if isinstance(event, kind)]

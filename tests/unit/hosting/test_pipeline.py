@@ -26,16 +26,13 @@ class Step:
         self.error = error
         self.seen: list[tuple[Invocation, float]] = []
 
-    async def invoke(self, invocation: Invocation, deadline: float) -> Answer:
+    async def invoke(self, invocation: Invocation, deadline: float, streamed: bool = False) -> Answer:
         self.seen.append((invocation, deadline))
         if self.error is not None:
             raise self.error
         headers = [(b"content-type", self.name.encode() + b"/x")]
-        return Answer(200, headers, invocation.body + b" " + self.name.encode())
-
-    async def invoke_stream(self, invocation: Invocation, deadline: float) -> StreamedAnswer:
-        answer = await self.invoke(invocation, deadline)
-        return StreamedAnswer(answer.status, answer.headers, chunks=chunks(answer.body))
+        body = invocation.body + b" " + self.name.encode()
+        return StreamedAnswer(200, headers, chunks=chunks(body)) if streamed else Answer(200, headers, body)
 
 
 async def chunks(body: bytes) -> AsyncIterator[bytes]:
@@ -52,9 +49,10 @@ def invocation(**fields: object) -> Invocation:
 
 
 async def body_of(entry: InferenceExecution, invocation: Invocation, streamed: bool) -> bytes:
+    answer = await entry.invoke(invocation, 7.0, streamed)
     if not streamed:
-        return (await entry.invoke(invocation, 7.0)).body
-    answer = await entry.invoke_stream(invocation, 7.0)
+        return answer.body
+    assert isinstance(answer, StreamedAnswer)
     return b" ".join([chunk async for chunk in answer.chunks])
 
 

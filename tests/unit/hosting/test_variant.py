@@ -78,18 +78,16 @@ class FakeInstance:
     async def state(self) -> Any:
         return {"instance_id": self.instance_id}
 
-    async def invoke(self, invocation: Invocation, deadline: float) -> Answer:
+    async def invoke(self, invocation: Invocation, deadline: float, streamed: bool = False) -> Answer:
         assert self.in_flight > 0
         self.calls.append(deadline)
         invocation.measurements.model_latency_us = 400_000
         await asyncio.sleep(1)
         if isinstance(self.outcome, Exception):
             raise self.outcome
-        return self.outcome
-
-    async def invoke_stream(self, invocation: Invocation, deadline: float) -> StreamedAnswer:
-        answer = await self.invoke(invocation, deadline)
-        measurements = invocation.measurements
+        answer, measurements = self.outcome, invocation.measurements
+        if not streamed:
+            return answer
         measurements.streamed, measurements.sent, measurements.first_chunk = True, 0.25, 0.75
         return StreamedAnswer(answer.status, answer.headers, chunks=_chunks(answer.body))
 
@@ -272,11 +270,12 @@ def test_a_stream_s_container_is_let_go_when_it_is_closed_and_before_the_variant
 ) -> None:
     scene = Scene(monkeypatch)
     [instance] = scene.ever
-    entry = instance.invoke_stream
+    invoke_instance = instance.invoke
     order: list[str] = []
 
-    async def invoke_stream(invocation: Invocation, deadline: float) -> StreamedAnswer:
-        answer = await entry(invocation, deadline)
+    async def invoke_stream(invocation: Invocation, deadline: float, streamed: bool) -> Answer:
+        answer = await invoke_instance(invocation, deadline, streamed)
+        assert isinstance(answer, StreamedAnswer)
 
         def let_go() -> None:
             order.append("let go")
@@ -290,7 +289,7 @@ def test_a_stream_s_container_is_let_go_when_it_is_closed_and_before_the_variant
         order.append("read")
         answer.closing.close()
 
-    monkeypatch.setattr(instance, "invoke_stream", invoke_stream)
+    monkeypatch.setattr(instance, "invoke", invoke_stream)
     scene.run(invoke())
     assert order == ["read", "let go"]
     assert scene.of(InvocationEnded)[0].model_latency_us == 900_000

@@ -10,6 +10,7 @@ import pytest
 
 from emulator.events import Events, InstanceObserved, InvocationEnded, Warned
 from emulator.observers.cloudwatch_metrics import (
+    COUNTED_TOGETHER,
     INSTANCES,
     INVOCATIONS,
     KEPT_MINUTES,
@@ -57,6 +58,19 @@ def test_minutes_are_apart_and_the_oldest_give_way() -> None:
     assert {datum.statistics.total for datum in kept} == {2}
     assert kept[-1].minute - kept[0].minute == 60 * (KEPT_MINUTES - 1)
     assert sum(bool(d.statistics.buckets) for d in data(metrics, "ModelLatency")) == KEPT_PERCENTILES_MINUTES
+
+
+@pytest.mark.parametrize("number", [1, COUNTED_TOGETHER - 1, COUNTED_TOGETHER, 2 * COUNTED_TOGETHER + 1])
+def test_an_invocation_counts_in_the_minute_in_which_it_ended(number: int) -> None:
+    clock = Clock()
+    metrics = CloudWatchMetrics(clock)
+    told(metrics, *[ended()] * number)
+    clock.now += 60
+    told(metrics, InstanceObserved(1.0, 1.0, 1.0, 1.0, None), ended())
+    assert [(datum.minute, datum.statistics.total) for datum in data(metrics, "Invocations")] == [
+        (clock.now - 60, number),
+        (clock.now, 1),
+    ]
 
 
 def test_a_metric_is_listed_once_however_many_minutes_have_it() -> None:
