@@ -111,6 +111,7 @@ def test_a_compressed_body_is_read(encoding: str) -> None:
         ("gzip", gzip.compress(b"Action=PutMetricData&" + b"x" * 2000)),  # more than may come out of it
         ("br", b"Action=PutMetricData"),
     ],
+    ids=["no gzip", "cut off", "too long", "another encoding"],
 )
 def test_a_body_that_cannot_be_decompressed_is_refused(
     monkeypatch: pytest.MonkeyPatch, encoding: str, body: bytes
