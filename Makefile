@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 # By files, whose tests share emulators and servers; in the order of tests/conftest.py, not by how many tests a file has:
-# those that take longest have few. Three for two cores, as a third of the time is spent waiting.
-WORKERS := --numprocesses 3 --dist loadfile --no-loadscope-reorder
+# those that take longest have few. Four for two cores, as a third of the time is spent waiting.
+WORKERS := --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test test-quick lint benchmark clean
 

@@ -128,12 +128,13 @@ def test_the_python_api_hands_them_on(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[list[str]] = []
 
     class Started:
-        def __init__(self, arguments: list[str], _: Any) -> None:
-            given.append(arguments)
-
         def _wait_in_service(self, _: float) -> None: ...
 
-    monkeypatch.setattr(python_api, "Emulator", Started)
+    def launched(arguments: list[str], _: Any) -> Started:
+        given.append(arguments)
+        return Started()
+
+    monkeypatch.setattr(python_api, "_launched", launched)
     localmme.serve(models="m", allow_hosts=["a", "b"], allow_origins="http://c", local_code=False)
     localmme.serve(models="m", local_code=True)
     localmme.serve(models="m")
