@@ -54,7 +54,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 # The tiers in the order in which several workers run them: files that take long come first, so that at the end, when
 # one worker may wait for the others, there are only those that take less than a second each.
-TIERS = ("docker", "real", "documents", "emulator", "services", "unit")
+TIERS = ("docker", "real", "documents", "emulator", "in_process", "services", "unit")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -266,9 +266,10 @@ def mms(serve_all: Serve, images: Images, shared: Path) -> RunningEmulator:
     return serve_all("--image", images.multi_model_server(), *arguments)
 
 
-@pytest.fixture(scope="class")
-def mms_on_a_small_instance(serve_all: Serve, images: Images, shared: Path) -> RunningEmulator:
-    return serve_all("--image", images.multi_model_server(), "--models", str(shared), "--memory", "600MiB")
+@pytest.fixture
+def mms_on_a_small_instance(serve: Serve, images: Images, shared: Path) -> RunningEmulator:
+    """For one test: how much a model takes is guessed from those that were loaded before."""
+    return serve("--image", images.multi_model_server(), "--models", str(shared), "--memory", "600MiB")
 
 
 class TestMultiModelServer:

@@ -450,7 +450,7 @@ def test_endpoints_that_come_and_go_leave_nothing_open(alone: Callable[..., Clou
 # In the middle of it
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
 def test_an_end_in_the_middle_of_everything_leaves_no_process(alone: Callable[..., Cloud], number: int) -> None:
     # The endpoint that is deleted has to be there until the containers of the others run.
     cloud = alone("--limit", "drain_seconds=3", kind=Emulator)

@@ -8,8 +8,6 @@ import http.client
 import io
 import os
 import socket
-import subprocess
-import sys
 import threading
 import urllib.error
 import urllib.request
@@ -21,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import awscli.clidriver
 import boto3
 import botocore.auth
 import pytest
@@ -202,19 +201,21 @@ def test_boto3s_resource(server: S3Server, bucket: str) -> None:
     assert chosen.creation_date is None
 
 
-def test_the_aws_cli(server: S3Server, tmp_path: Path) -> None:
+def test_the_aws_cli(
+    server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     local = tmp_path / "local"
     (local / "sub").mkdir(parents=True)
     (local / "a.txt").write_text("a")
     (local / "sub" / "b c.txt").write_text("b")
+    for name, value in {**KEYS, "aws_default_region": "us-east-1"}.items():
+        monkeypatch.setenv(name.upper(), value)
 
     def aws(*arguments: str) -> str:
-        command = [sys.executable, "-m", "awscli", "s3", *arguments, "--endpoint-url", server.url]
-        variables = {name.upper(): value for name, value in KEYS.items()}
-        variables["AWS_DEFAULT_REGION"] = "us-east-1"
-        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **variables})
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        code = awscli.clidriver.create_clidriver().main(["s3", *arguments, "--endpoint-url", server.url])
+        output, errors = capfd.readouterr()
+        assert code == 0, errors
+        return output
 
     aws("mb", "s3://of-the-cli")
     aws("sync", str(local), "s3://of-the-cli/models")

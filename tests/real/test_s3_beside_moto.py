@@ -17,6 +17,8 @@ from tests.support.s3_servers import S3Server, client
 
 moto_server = pytest.importorskip("moto.server")
 
+pytestmark = pytest.mark.real
+
 # No key is the directory of another one, which a file system cannot have.
 KEYS = ["a", "a.b", "a-b", "dir/a", "dir/b", "dir/sub/c", "dir-2/a", "dir.3", "folder/", "folder/x", "é/ü",
         "s p+c&<'\">", ".hidden", "z/.h/%2F", "~"]  # fmt: skip

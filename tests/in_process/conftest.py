@@ -1,4 +1,4 @@
-"""Below this directory, what tests start is in their own process."""
+"""Below this directory, the emulators that tests start are in their own process."""
 
 from __future__ import annotations
 

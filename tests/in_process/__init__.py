@@ -1,0 +1,1 @@
+"""Tests of a whole emulator in the test's own process, whose containers are processes."""
