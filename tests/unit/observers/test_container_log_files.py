@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from emulator.events import Events, LogLine, Origin
+from emulator.observers import container_log_files
 from emulator.observers.container_log_files import ContainerLogFiles
+from emulator.timeouts import in_time
 
 
 def listening(directory: Path) -> tuple[ContainerLogFiles, Events, Events]:
@@ -73,3 +75,28 @@ def test_a_disk_that_takes_nothing_does_not_end_the_serving(tmp_path: Path) -> N
 
     asyncio.run(run())
     assert (tmp_path / "E" / "V" / "i-1" / "primary.log").read_text() == "kept\n"
+
+
+def test_lines_that_come_one_by_one_are_written_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(container_log_files, "PAUSE_SECONDS", 60.0)
+    written: list[int] = []
+    append = ContainerLogFiles._append
+
+    def counted(self: ContainerLogFiles, lines: dict[Origin, list[str]]) -> None:
+        written.append(sum(map(len, lines.values())))
+        append(self, lines)
+
+    monkeypatch.setattr(ContainerLogFiles, "_append", counted)
+
+    async def run() -> None:
+        files, container, _ = listening(tmp_path)
+        container.publish(LogLine("at once"))
+        while not written:
+            await asyncio.sleep(0.001)
+        for number in range(10):
+            container.publish(LogLine(str(number)))
+            await asyncio.sleep(0.001)
+        await in_time(files.flush(), 30)  # which does not wait for the pause
+
+    asyncio.run(run())
+    assert written == [1, 10]
