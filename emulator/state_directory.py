@@ -25,6 +25,8 @@ PATIENCE_SECONDS = 0.5  # a wait that is longer is reported
 POLL_SECONDS = 0.02
 # Another emulator that starts takes the lock for a moment, to see whether this directory's emulator has gone.
 LOCK_SECONDS = 0.2
+# [ours] A program that dies ends its emulator by a pipe; its lock may go a moment later, when the machine is busy.
+OWNER_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class StateDirectory:
         self.instances = path / "instances"  # the instances' disks, while they are hosted
         # In a directory that is removed with its emulator: held as long as the program lives that started it.
         self.owner_lock = path / "owner"
+        self.owner_stops = path / "owner-stops"  # made by an owner that stops its emulator
         # There while the emulator may have containers on a Docker Engine, whose address it holds.
         self.engine_mark = path / "engine"
 
@@ -148,8 +151,17 @@ class StateDirectory:
                 self.remove()
             raise
         finally:
-            if self.owner_lock.exists() and not is_locked(self.owner_lock):
+            if self.owner_lock.exists() and self._owner_is_gone():
                 self.remove()
+
+    def _owner_is_gone(self) -> bool:
+        """Whether the program that owns the directory has died. One that stops its emulator removes it itself."""
+        deadline = time.monotonic() + OWNER_SECONDS
+        while is_locked(self.owner_lock):
+            if self.owner_stops.exists() or time.monotonic() > deadline:
+                return False
+            time.sleep(OWNER_SECONDS / 20)
+        return True
 
     def _write_record(self, url: str, region: str, ends_within_seconds: float) -> None:
         since = datetime.now(timezone.utc).isoformat(timespec="seconds")

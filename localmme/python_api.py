@@ -228,7 +228,10 @@ class Emulator:
         """
         if os.getpid() != self._program:
             return
-        # If this is interrupted, the emulator still ends by itself, and removes its directory.
+        # If this is interrupted, the emulator still ends by itself.
+        if self._owner is not None:
+            with contextlib.suppress(OSError):  # stopped before, or its disk is full
+                self._directory.owner_stops.touch()
         _close(self._process.stdin)
         with self._stopping:
             if self._log is None:

@@ -12,7 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from emulator.state_directory import is_locked
 from tests.support.processes import wait_until_ended
+from tests.support.waiting import eventually
 
 MARK = "LOCALMME_TEST_LEFTOVERS"
 
@@ -39,6 +41,8 @@ class Leftovers:
     def are_gone(self) -> None:
         while found := self.processes():  # once, and not at each look: this reads the environment of every process
             wait_until_ended(found)
+        # One that is ending has no environment any more, but may still hold its locks.
+        eventually(lambda: not any(is_locked(lock) for each in self.directories() for lock in each.glob("lock")))
 
 
 @pytest.fixture

@@ -154,6 +154,35 @@ def test_one_whose_owner_has_gone_goes_with_the_emulator(directory: StateDirecto
     assert directory.path.exists() is owner_lives
 
 
+def test_the_lock_of_an_owner_that_is_dying_is_waited_for(
+    directory: StateDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state_directory, "OWNER_SECONDS", 60.0)
+    directory.take()
+    with open(directory.owner_lock, "w") as owner:
+        fcntl.flock(owner, fcntl.LOCK_EX)
+        monkeypatch.setattr(state_directory.time, "sleep", lambda _: owner.close())
+        with directory.occupied("http://127.0.0.1:1", "us-east-1", 1.0, discard_failed=False):
+            pass
+    assert not directory.path.exists()
+
+
+def test_an_owner_that_stops_its_emulator_is_not_waited_for(
+    directory: StateDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sleep(_: float) -> None:
+        pytest.fail("it was waited for")
+
+    monkeypatch.setattr(state_directory.time, "sleep", sleep)
+    directory.take()
+    with open(directory.owner_lock, "w") as owner:
+        fcntl.flock(owner, fcntl.LOCK_EX)
+        directory.owner_stops.touch()
+        with directory.occupied("http://127.0.0.1:1", "us-east-1", 1.0, discard_failed=False):
+            pass
+        assert directory.path.exists()
+
+
 def test_an_old_log_goes_unless_it_is_this_emulators_own(
     directory: StateDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
