@@ -93,7 +93,7 @@ def test_a_detached_emulator_is_found_by_its_name(served: list[str], leftovers: 
     assert done("invoke", "--name", "houses", "a.tar.gz", "--data", "x") == "hello"
     assert "a.tar.gz" in done("models", "--name", "houses")
     assert f"AWS_ENDPOINT_URL={emulator['url']}" in done("env", "--name", "houses")
-    assert "the handler was called" in done("logs", "--name", "houses")
+    eventually(lambda: "the handler was called" in done("logs", "--name", "houses"))
 
     assert done("stop") == "houses is stopped\n"
     assert leftovers.processes() == []
@@ -267,6 +267,7 @@ def test_logs_are_followed_until_the_emulator_ends(served: list[str]) -> None:
 def test_logs_of_one_container_are_its_own_lines(served: list[str]) -> None:
     done("serve", "--detach", "--name", "houses", "--instances", "2", *served)
     done("invoke", "--name", "houses", "a.tar.gz", "--data", "x")
+    eventually(lambda: "the handler was called" in done("logs", "primary"), what="all lines are there")
     whole, both = done("logs"), done("logs", "primary")
     assert "is InService" in whole and "is InService" not in both
     instances = sorted({line.split(" | ")[0] for line in both.splitlines()})

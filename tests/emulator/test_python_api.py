@@ -293,7 +293,7 @@ def test_what_cannot_be_served_is_an_error_that_says_why(
 ) -> None:
     with pytest.raises(localmme.ServeError, match=words):
         localmme.serve(**arguments | wrong)
-    assert leftovers.processes() == []
+    leftovers.are_gone()
 
 
 def test_ctrl_c_while_it_starts_ends_it(bucket: Path, leftovers: Leftovers) -> None:
