@@ -140,6 +140,7 @@ class StateDirectory:
         SetupError when it cannot be written to.
         """
         is_new = not self.record_file.exists()
+        owner_seconds = OWNER_SECONDS
         self._write_record(url, region, ends_within_seconds)
         try:
             yield
@@ -147,16 +148,21 @@ class StateDirectory:
             failed = not isinstance(error, SystemExit) or error.code
             # The error of one that was detached is still to be read from its log there.
             discarded = discard_failed and is_new and not self.serve_log.exists() and not self.keeps_api_records()
-            if failed and discarded:
-                self.remove()
+            if failed:
+                owner_seconds = 0.0  # not the owner's death ended it: the owner waits for the error
+                if discarded:
+                    self.remove()
             raise
         finally:
-            if self.owner_lock.exists() and self._owner_is_gone():
+            if self.owner_lock.exists() and self._owner_is_gone(owner_seconds):
                 self.remove()
 
-    def _owner_is_gone(self) -> bool:
-        """Whether the program that owns the directory has died. One that stops its emulator removes it itself."""
-        deadline = time.monotonic() + OWNER_SECONDS
+    def _owner_is_gone(self, seconds: float) -> bool:
+        """Whether the program that owns the directory has died, or does so within that time.
+
+        One that stops its emulator removes the directory itself, and is not waited for.
+        """
+        deadline = time.monotonic() + seconds
         while is_locked(self.owner_lock):
             if self.owner_stops.exists() or time.monotonic() > deadline:
                 return False
