@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,9 +19,9 @@ from emulator.private_files import make_private, private_directory, private_file
 from localmme import state_directories
 from tests.support.emulator_process import Emulator
 from tests.support.files import files_below
+from tests.support.other_user import NOBODY, as_nobody
 from tests.support.scripted_models import scripted_model
 
-NOBODY = 65534
 IS_ROOT = os.geteuid() == 0  # as in CI: only then can a test act as another user
 
 
@@ -100,25 +98,6 @@ def test_a_link_in_the_place_of_the_temporary_directory_is_not_followed(
     state, owner = state_directories.make_temporary()
     assert (state.path.parent, mode(taken)) == (taken, 0o700)
     owner.close()
-
-
-def as_nobody(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What a function returns when another user calls it, as JSON has it."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.setgroups([])
-            os.setgid(NOBODY)
-            os.setuid(NOBODY)
-            os.write(writing, json.dumps(function(*arguments)).encode())
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with open(reading, "rb") as pipe:
-        told = pipe.read()
-    os.waitpid(child, 0)
-    return json.loads(told)
 
 
 def readable(paths: list[Path]) -> list[str]:

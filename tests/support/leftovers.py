@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from emulator.state_directory import is_locked
+from emulator.state_directory import StateDirectory
 from tests.support.processes import wait_until_ended
 from tests.support.waiting import eventually
 
@@ -42,7 +42,7 @@ class Leftovers:
         while found := self.processes():  # once, and not at each look: this reads the environment of every process
             wait_until_ended(found)
         # One that is ending has no environment any more, but may still hold its locks.
-        eventually(lambda: not any(is_locked(lock) for each in self.directories() for lock in each.glob("lock")))
+        eventually(lambda: not any(StateDirectory(each).is_in_use() for each in self.directories()))
 
 
 @pytest.fixture

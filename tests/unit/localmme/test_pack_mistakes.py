@@ -19,6 +19,7 @@ from emulator.archives.extraction import examine, extract
 from emulator.errors import ArchiveError
 from localmme.pack.verifying import verify
 from tests.support.command_line import localmme
+from tests.support.other_user import as_nobody
 from tests.support.packed_models import (
     GIB,
     LIMITS,
@@ -30,9 +31,6 @@ from tests.support.packed_models import (
 )
 
 # What is wrong with a directory
-
-
-NOBODY = 65_534
 
 
 def test_what_cannot_be_packed_is_told_all_at_once(tmp_path):
@@ -73,25 +71,6 @@ def test_what_may_not_be_read_is_told(tmp_path):
         os.chmod(model / "secret", 0o600)
         os.chmod(model / "closed", 0o700)
         assert as_nobody(lambda: contents(model).mistakes[0].detail) == "This cannot be read: closed, secret."
-
-
-def as_nobody(look: Callable[[], str]) -> str:
-    """What somebody without rights sees. Not by starting a Python: its files may be closed to others too."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.setgroups([])
-            os.setgid(NOBODY)
-            os.setuid(NOBODY)
-            os.write(writing, look().encode())
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with open(reading) as file:
-        seen = file.read()
-    os.waitpid(child, 0)
-    return seen
 
 
 def test_a_directory_is_told_of_the_same_mistakes(tmp_path):
