@@ -267,7 +267,8 @@ def test_logs_are_followed_until_the_emulator_ends(served: list[str]) -> None:
 def test_logs_of_one_container_are_its_own_lines(served: list[str]) -> None:
     done("serve", "--detach", "--name", "houses", "--instances", "2", *served)
     done("invoke", "--name", "houses", "a.tar.gz", "--data", "x")
-    eventually(lambda: "the handler was called" in done("logs", "primary"), what="all lines are there")
+    # at the load and at the invocation
+    eventually(lambda: done("logs", "primary").count("the handler was called") == 2, what="all lines are there")
     whole, both = done("logs"), done("logs", "primary")
     assert "is InService" in whole and "is InService" not in both
     instances = sorted({line.split(" | ")[0] for line in both.splitlines()})

@@ -176,5 +176,5 @@ def test_a_start_that_is_broken_off_ends_what_it_has_started(
 
     before = set(threading.enumerate())
     asyncio.run(scenario())
-    assert set(threading.enumerate()) == before
+    assert set(threading.enumerate()) <= before  # some of other tests may have ended meanwhile
     assert not (tmp_path / "instances").exists()
