@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import mimetypes
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, cast
 
 from emulator.containers.errors import error_message
@@ -18,30 +15,6 @@ from localmme import state_directories
 from localmme.serve_process import page
 
 ANSWER_SECONDS = 5.0  # for the emulator to answer
-
-
-def read_data(data: str) -> bytes:
-    """The bytes of ``--data``: from ``@FILE``, from standard input (``-``), or the text itself. Raises SetupError."""
-    if data == "-":
-        return sys.stdin.buffer.read()
-    if not data.startswith("@"):
-        return data.encode()
-    try:
-        return Path(data[1:]).expanduser().read_bytes()
-    except OSError as error:
-        raise SetupError(f"The data file {data[1:]} cannot be read: {error.strerror}.") from None
-
-
-def guess_content_type(data: str, body: bytes) -> str:
-    """The content type by the file's name; else application/json for JSON; else application/octet-stream."""
-    by_name = mimetypes.guess_type(data)[0] if data.startswith("@") else None
-    if by_name:
-        return by_name
-    try:
-        json.loads(body)
-    except ValueError:
-        return "application/octet-stream"
-    return "application/json"
 
 
 def invoke(url: str, endpoint_name: str, target_model: str, body: bytes, **request: str) -> bytes:

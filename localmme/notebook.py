@@ -133,12 +133,13 @@ class Notebook:
         from botocore.exceptions import ClientError
 
         from localmme import emulator_client
+        from localmme.request_data import guess_content_type, read_data
 
         if data is None and self._cell is None:
             raise SetupError("Say what to send: --data, or %%localmme invoke MODEL above a cell with the body.")
         text = data if data is not None else str(self._cell).strip()
-        body = emulator_client.read_data(text) if data is not None else text.encode()
-        request = {"ContentType": content_type or emulator_client.guess_content_type(text, body)}
+        body = read_data(text) if data is not None else text.encode()
+        request = {"ContentType": content_type or guess_content_type(text, body)}
         if accept:
             request["Accept"] = accept
         if endpoint_name:

@@ -28,8 +28,8 @@ from localmme.check.harness import Harness, Sample
 from localmme.check.models import Models
 from localmme.check.runner import Result, Runner
 from localmme.check.working_directory import WorkingDirectory, working_directory
-from localmme.emulator_client import guess_content_type, read_data
 from localmme.options import name_and_value
+from localmme.request_data import guess_content_type, read_data
 
 DEFAULT_BODY, DEFAULT_CONTENT_TYPE = b"{}", "application/json"
 SOME_FAILED, COULD_NOT_RUN, INTERRUPTED = 1, 2, 128  # exit codes; to the last, the signal's number is added

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
-from pathlib import Path
 
 import click
 
-from emulator.errors import SetupError
 from emulator.printable import printable
 from localmme.cli.completion import target_models
 from localmme.cli.emulator_options import of_an_emulator, where_an_emulator_is
@@ -33,26 +30,13 @@ def invoke(
 ) -> None:
     """Invoke MODEL (a TargetModel, the archive's path below the models directory) and print the answer."""
     from localmme import emulator_client
+    from localmme.cli.answer import write
+    from localmme.request_data import guess_content_type, read_data
 
-    body = emulator_client.read_data(data)
+    body = read_data(data)
     request = {"Accept": accept} if accept else {}
-    request["ContentType"] = content_type or emulator_client.guess_content_type(data, body)
-    answer = emulator_client.invoke(url, endpoint_name, model, body, **request)
-    if output:
-        try:
-            Path(output).write_bytes(answer)
-        except OSError as error:
-            raise SetupError(f"The answer cannot be written to {output}: {error.strerror}.") from None
-        return
-    if _is_terminal():  # which would obey control characters
-        click.echo("\n".join(map(printable, answer.decode("utf-8", "backslashreplace").splitlines())))
-        return
-    sys.stdout.buffer.write(answer)
-    sys.stdout.buffer.flush()
-
-
-def _is_terminal() -> bool:
-    return sys.stdout.isatty()
+    request["ContentType"] = content_type or guess_content_type(data, body)
+    write([emulator_client.invoke(url, endpoint_name, model, body, **request)], output)
 
 
 @click.command(short_help="List the models: in S3, on disk, in memory.")

@@ -13,6 +13,7 @@ from emulator.printable import printable_lines
 from localmme import __version__
 from localmme.cli import completion
 from localmme.cli.background import logs, ps, stop
+from localmme.cli.call import call
 from localmme.cli.check import check
 from localmme.cli.client import env, invoke, models, state
 from localmme.cli.pack import pack
@@ -40,5 +41,5 @@ def main() -> None:
 
 
 # The short help of each must fit into a line of 80 columns: click cuts what does not.
-for command in (serve, invoke, models, state, env, pack, ps, stop, logs, completion.command, check):
+for command in (serve, call, invoke, models, state, env, pack, ps, stop, logs, completion.command, check):
     main.add_command(command)

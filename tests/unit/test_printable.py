@@ -19,7 +19,7 @@ from emulator.printable import printable, printable_lines, without_colors
 from emulator.server.gunicorn_app import LinesOfOneMessage
 from emulator.state_directory import StateDirectory
 from localmme import emulator_client, serve_process, tables
-from localmme.cli import client
+from localmme.cli import answer as answer_of_a_call
 from localmme.cli.main import Commands, main
 from localmme.pack import report
 from localmme.pack.entry import ArchiveEntry
@@ -142,5 +142,5 @@ def test_what_a_model_answers_is_shown_in_a_terminal_and_is_passed_on_as_it_is_i
     monkeypatch.setattr(emulator_client, "invoke", lambda *arguments, **request: answer)
     command = ["invoke", "m", "--data", "x", "--url", "http://127.0.0.1:1"]
     assert CliRunner().invoke(main, command).stdout_bytes == answer
-    monkeypatch.setattr(client, "_is_terminal", lambda: True)
+    monkeypatch.setattr(answer_of_a_call, "_is_terminal", lambda stdout: True)
     assert CliRunner().invoke(main, command).output == "price: 3\n\\x1b[2J\\xff\n"

@@ -6,10 +6,15 @@ import logging
 import os
 import sys
 import traceback
+from collections.abc import Callable
+from types import TracebackType
 
 from emulator.model_server.http.response import HandlerError
 
 _HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep  # the model server's own code
+
+# Called with each exception that is logged, and its frames: for a process whose user looks on.
+debugger: Callable[[BaseException, TracebackType | None], None] | None = None
 
 
 def start() -> None:
@@ -23,20 +28,27 @@ def start() -> None:
 def failure(message: str) -> None:
     """Log what failed, with the traceback of the exception being handled, without the server's own frames."""
     sys.stderr.write(f"{message}\n{handler_traceback()}")
+    if debugger is not None:
+        debugger(*_handlers_own(sys.exc_info()[1]))
 
 
 def handler_traceback() -> str:
     """The traceback of the exception being handled, without the server's own frames at its beginning."""
-    error = sys.exc_info()[1]
+    error, frames = _handlers_own(sys.exc_info()[1])
+    if frames is None and isinstance(error, HandlerError):
+        return f"{error}\n"  # it did not happen in the handler's code
+    return "".join(traceback.format_exception(type(error), error, frames))
+
+
+def _handlers_own(error: BaseException | None) -> tuple[BaseException, TracebackType | None]:
+    """The exception that the handler's code raised, and its frames from the handler's first."""
     assert error is not None
     while error.__cause__ is not None and error.__traceback__ is not None and _is_server_code_only(error):
         error = error.__cause__  # the server's own message is logged elsewhere
     frames = error.__traceback__
     while frames is not None and _is_server_code(frames.tb_frame.f_code.co_filename):
         frames = frames.tb_next
-    if frames is None and isinstance(error, HandlerError):
-        return f"{error}\n"  # it did not happen in the handler's code
-    return "".join(traceback.format_exception(type(error), error, frames))
+    return error, frames
 
 
 def _is_server_code_only(error: BaseException) -> bool:

@@ -45,16 +45,24 @@ def work(connection: socket.socket) -> None:
 
 
 def _load(model_name: str, model_dir: str | None, handler: str | None, gpu: int | None) -> Service | None:
-    """Prepare this process as Multi Model Server prepares a worker, then load the model with its handler.
+    """Load the model; without a model, only import the handler and check it."""
+    if model_dir is not None:
+        return load(model_name, model_dir, handler, gpu)
+    prepare()
+    assert handler is not None
+    styles.try_out(handler)
+    return None
 
-    Without a model, only import the handler and check it.
-    """
+
+def prepare() -> None:
+    """Prepare this process as Multi Model Server prepares a worker."""
     log.start()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    if model_dir is None:
-        assert handler is not None
-        styles.try_out(handler)
-        return None
+
+
+def load(model_name: str, model_dir: str, handler: str | None, gpu: int | None) -> Service:
+    """Prepare this process, and load the model with its handler. Raises what ``styles.load`` raises."""
+    prepare()
     with contextlib.suppress(FileNotFoundError):  # a pipeline's step may have a handler alone
         os.chdir(model_dir)
     return styles.load(model_name, model_dir, handler, gpu)
