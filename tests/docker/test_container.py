@@ -55,7 +55,7 @@ def test_models_that_come_later_are_seen_and_cannot_be_written(run_scenario: Run
         url = await container.deliver(host.model("m1", "one"))
         assert url == "/opt/ml/models/m1/model"
         assert await fetch(container, "/models/m1/model/weights.txt") == b"one"
-        assert host.lines == ["[Errno 30] Read-only file system: '/opt/ml/models/x'"]
+        await host.line("[Errno 30] Read-only file system: '/opt/ml/models/x'")
         await container.stop()
 
     run_scenario(scenario)
@@ -112,10 +112,12 @@ say(sys.stdout, b'x' * 200000 + b'\\n'); say(sys.stdout, b'no end')
         )
         await container.start()
         await container.wait()
-        assert host.lines[:3] == ["out one", "err two", "\N{REPLACEMENT CHARACTER}"]
-        assert "".join(host.lines[3:-1]) == "x" * 200000
-        assert max(map(len, host.lines)) < 200000
-        assert host.lines[-1] == "no end"
+        # The engine reads the two streams apart: how their lines follow each other is its affair.
+        err = ["err two", "\N{REPLACEMENT CHARACTER}"]
+        assert [line for line in host.lines if line in err] == err
+        first, *parts, last = [line for line in host.lines if line not in err]
+        assert (first, "".join(parts), last) == ("out one", "x" * 200000, "no end")
+        assert max(map(len, parts)) < 200000
         await container.stop()
 
     run_scenario(scenario)

@@ -24,6 +24,7 @@ from tests.support.docker_fixtures import machine_of_this_run
 from tests.support.real_servers import models, tensors
 from tests.support.real_servers.container import Caller
 from tests.support.real_servers.images import SAMPLES, SCRIPTED_FILES, SCRIPTED_IMAGE, Images
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.docker
 
@@ -283,7 +284,7 @@ class TestScripted:
         assert scripted.load_files("m", {"answer.txt": "I am m"}) == 200
         answer = scripted.invoke("m", b"").json()
         assert (answer["answer"], answer["environment"]["SAGEMAKER_BIND_TO_PORT"]) == ("I am m", str(PORT))
-        assert '"call": "load"' in scripted.log()
+        eventually(lambda: '"call": "load"' in scripted.log(), what="the engine has the line")
         assert scripted.stop() == 0
 
     def test_variations_are_built_on_demand(self, run: Runs, images: Images) -> None:

@@ -210,7 +210,7 @@ class TestPlain:
             assert emulator.invoke(name, ROWS) == predicted(number)
             assert name in emulator.in_memory()
         assert emulator.in_memory() == {"d"}
-        assert "  | POST /models 507 d" in emulator.log
+        eventually(lambda: "  | POST /models 507 d" in emulator.log)
         assert all(emulator.model(name)["model_errors"] == 0 for name in "abcd")
         response = refused(emulator.invoke, "huge", ROWS).response
         assert (response["Error"]["Code"], response["OriginalStatusCode"]) == ("ModelError", 507)

@@ -30,6 +30,7 @@ from tests.support.emulator_process import Emulator, RunningEmulator
 from tests.support.endpoint_files import described
 from tests.support.files import archive, files_below
 from tests.support.losing_an_instance import lose_one_under_load
+from tests.support.processes import wait_until_ended
 from tests.support.real_servers.images import FROM, MULTI_MODEL_LABEL, Images
 from tests.support.repository import REPOSITORY
 from tests.support.scripted_models import scripted_model
@@ -161,7 +162,7 @@ def test_models_are_loaded_evicted_and_loaded_again(run: Run, bucket: Path, engi
         assert emulator.invoke(f"{name}.tar.gz")["answer"] == f"I am {name}"
         assert emulator.in_memory() == {f"{each}.tar.gz" for each in in_memory}
     assert (emulator.model("a.tar.gz")["loads"], emulator.model("a.tar.gz")["downloads"]) == (2, 1)
-    assert "2 models are loaded, the most that are allowed" in emulator.log
+    eventually(lambda: "2 models are loaded, the most that are allowed" in emulator.log)
 
     container = only(engine, emulator)
     # What it was made as.
@@ -475,7 +476,7 @@ def test_a_second_ctrl_c_removes_a_container_that_ignores_sigterm(run: Run, engi
     ctrl_c()
     emulator.wait(60)  # not for stop_seconds
     assert ours(engine, emulator) == []
-    assert not any(process.is_running() for process in processes)
+    wait_until_ended(processes)
 
 
 def test_ctrl_c_while_the_container_starts(run: Run, engine: docker.DockerClient) -> None:
@@ -555,7 +556,7 @@ def test_an_emulator_that_loses_a_part_leaves_nothing(
         assert only(engine, emulator).id != old.id
     else:
         emulator.signal(signal.SIGKILL)
-        eventually(lambda: not worker.is_running())
+        wait_until_ended([worker])
         assert ours(engine, emulator) == []
 
 
@@ -568,7 +569,7 @@ def test_emulators_that_are_killed_at_any_moment_leave_nothing(
     # At moments all over a start, and a while after it; an early one follows upon a late one and the other way round.
     moments = [0.3, 1.2, 0.5, 0.8]
     processes: list[psutil.Process] = []
-    served, to_start = [], 0.0
+    to_start = 0.0
     for moment in (None, *moments):
         began = time.monotonic()
         emulator = start(*arguments)
@@ -579,16 +580,14 @@ def test_emulators_that_are_killed_at_any_moment_leave_nothing(
             assert len(below(engine, tmp_path)) == 1, "those of earlier rounds have gone"
         else:
             time.sleep(moment * to_start)
-        served.append(bool(emulator.output))
         processes += emulator.processes()
         kill(emulator)
-    assert not all(served), f"some are killed before they are InService, some after: {served}"
     last = start(*arguments).wait_in_service()
     assert last.invoke("a")["answer"] == "I am a"
     assert len(below(engine, tmp_path)) == 1
     assert last.stop() == 0
     eventually(lambda: below(engine, tmp_path) == [])
-    eventually(lambda: not any(process.is_running() for process in processes))
+    wait_until_ended(processes)
     assert not files_below(state / "instances") and not (state / "engine").exists()
 
 

@@ -391,7 +391,7 @@ def test_the_control_plane_asks_for_every_resource_and_for_the_role(emulator: Ru
 
 def test_a_tenant_has_its_own_part_of_a_bucket(emulator: RunningEmulator) -> None:
     a, b = (client(emulator, "s3", tenant) for tenant in ("tenant-a", "tenant-b"))
-    for key in ("tenant-a/ü b+c~(1)*.txt", "tenant-a/x=1&y;z'%41", "tenant-a/plain"):
+    for key in ("tenant-a/own/ü b+c~(1)*.txt", "tenant-a/own/x=1&y;z'%41", "tenant-a/own/plain"):
         a.put_object(Bucket="models", Key=key, Body=b"mine", Metadata={"who": "a  b"})
         assert a.get_object(Bucket="models", Key=key)["Body"].read() == b"mine"
         assert refusal(b.get_object, Bucket="models", Key=key) == (
@@ -402,7 +402,7 @@ def test_a_tenant_has_its_own_part_of_a_bucket(emulator: RunningEmulator) -> Non
         )
         assert refusal(b.head_object, Bucket="models", Key=key)[:2] == (403, "403")
         assert refusal(b.put_object, Bucket="models", Key=key, Body=bytes(3 * MEGABYTE))[:2] == (403, "AccessDenied")
-    assert len(a.list_objects_v2(Bucket="models", Prefix="tenant-a/")["Contents"]) == 3
+    assert len(a.list_objects_v2(Bucket="models", Prefix="tenant-a/own/")["Contents"]) == 3
     for prefix in ("", "tenant-b/"):
         assert refusal(a.list_objects_v2, Bucket="models", Prefix=prefix)[:2] == (403, "AccessDenied")
     assert refusal(a.list_buckets)[1] == refusal(a.create_bucket, Bucket="mine-too")[1] == "AccessDenied"

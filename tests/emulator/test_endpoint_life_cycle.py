@@ -208,8 +208,10 @@ def test_an_update_does_not_fail_a_call(cloud: Cloud) -> None:
     load = Load(cloud, "E")
     with load.under_way():
         for version in ("v1", "v2"):
-            cloud.update("E", cloud.simple(version, count=2, invoke={"body": version}))
+            gate = cloud.directory / version
+            cloud.update("E", cloud.simple(version, count=2, start={"until": str(gate)}, invoke={"body": version}))
             assert_in_progress(cloud, "E", "v0")
+            gate.touch()
             described = cloud.settled("E")
             assert described["EndpointConfigName"] == version
             assert {cloud.invoke("E") for _ in range(5)} == {version}
@@ -452,7 +454,6 @@ def test_endpoints_that_come_and_go_leave_nothing_open(alone: Callable[..., Clou
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
 def test_an_end_in_the_middle_of_everything_leaves_no_process(alone: Callable[..., Cloud], number: int) -> None:
-    # The endpoint that is deleted has to be there until the containers of the others run.
     cloud = alone("--limit", "drain_seconds=3", kind=Emulator)
     cloud.simple("quick", invoke={"delay": 30})
     cloud.simple("slow", start={"listen": 60})
@@ -464,6 +465,7 @@ def test_an_end_in_the_middle_of_everything_leaves_no_process(alone: Callable[..
     cloud.create("Creating", "slow")
     cloud.update("Updating", "slow")
     cloud.adjust("Scaling", {"VariantName": "AllTraffic", "DesiredInstanceCount": 3})
+    eventually(lambda: len(cloud.containers()) == 2 * (2 + 1 + 3 + 1) + 2, what="all containers run")
     with ThreadPoolExecutor(1) as pool:
         doomed = pool.submit(cloud.invoke, "Deleting")
         eventually(lambda: cloud.in_flight("Deleting"))
@@ -475,7 +477,6 @@ def test_an_end_in_the_middle_of_everything_leaves_no_process(alone: Callable[..
             "Scaling": "Updating",
             "Creating": "Creating",
         }
-        eventually(lambda: len(cloud.containers()) == 2 * (2 + 1 + 3 + 1) + 2, what="all containers run")
         cloud.end(number)
         assert doomed.exception() is not None
     assert "Traceback" not in cloud.emulator.log and "never awaited" not in cloud.emulator.log, cloud.emulator.log

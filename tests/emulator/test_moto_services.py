@@ -208,15 +208,15 @@ def test_what_containers_write_is_in_their_endpoint_s_log_group_and_moto_is_impo
     assert stream["logStreamName"] == "AllTraffic/i-1"
     (event,) = logs.filter_log_events(logGroupName=LINES, filterPattern='"server is up"')["events"]
     assert before <= event["timestamp"] <= int(time.time() * 1000)
+    # Containers that share an instance have a stream each.
     group = "/aws/sagemaker/Endpoints/both"
+    for n in (1, 2):
+        eventually(lambda n=n: messages(emulator, f"AllTraffic/i-1/container-{n}", group) == [f"I am {n}"], what="line")
     assert [each["logGroupName"] for each in logs.describe_log_groups()["logGroups"]] == [group, LINES]
     listed = aws_json(emulator, "logs", "filter-log-events", "--log-group-name", LINES, "--interleaved")["events"]
     assert "the model server is up" in [event["message"] for event in listed]
     # They come once, however often they are asked for.
     assert messages(emulator).count("the model server is up") == 1
-    # Containers that share an instance have a stream each.
-    for n in (1, 2):
-        eventually(lambda n=n: messages(emulator, f"AllTraffic/i-1/container-{n}", group) == [f"I am {n}"], what="line")
 
 
 # What is not there

@@ -27,6 +27,7 @@ from botocore.exceptions import ClientError, UnknownServiceError
 import localmme
 from tests.support.files import archive
 from tests.support.leftovers import MARK, Leftovers
+from tests.support.processes import named
 from tests.support.real_servers.images import Images
 from tests.support.repository import REPOSITORY
 from tests.support.scripted_models import SCRIPTED_CONTAINER
@@ -306,7 +307,7 @@ def test_ctrl_c_while_it_starts_ends_it(bucket: Path, leftovers: Leftovers) -> N
         """,
         bucket,
     )
-    eventually(lambda: any("sleep" in process.name() for process in leftovers.processes()), what="the container")
+    eventually(lambda: named(leftovers.processes(), "sleep"), what="the container")
     starting.send_signal(signal.SIGINT)
     assert starting.wait(60) == 7
     assert leftovers.processes() == []

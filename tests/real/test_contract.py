@@ -166,7 +166,7 @@ class TestMultiModelServer:
 
     def test_ports_from_32767_on_are_refused(self, tmp_path: Path) -> None:
         with running(mms, tmp_path / "log", SAGEMAKER_BIND_TO_PORT="32767") as container:
-            eventually(lambda: "Invalid port number" in container.log.read_text(), seconds=30)
+            eventually(lambda: "Invalid port number" in container.log.read_text())
 
 
 class TestTriton:

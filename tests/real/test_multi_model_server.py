@@ -13,6 +13,7 @@ import pytest
 from tests.support.aws_clients import refused
 from tests.support.emulator_in_process import InProcessEmulator
 from tests.support.files import archive
+from tests.support.processes import named
 from tests.support.real_servers import mms
 from tests.support.real_servers.models import mms_model
 from tests.support.real_servers.served import served
@@ -127,8 +128,7 @@ def test_a_server_that_dies_is_replaced_and_its_models_are_loaded_again(
 ) -> None:
     mms_model(bucket, "survivor.tar.gz", 5)
     multiplied(emulator, "survivor.tar.gz", 5)
-    before = emulator.processes()
-    [java] = [process for process in before if process.name() == "java"]
+    [java] = named(emulator.processes(), "java")
     java.kill()
     eventually(lambda: emulator.container()["restarts"] == 1)
     multiplied(emulator, "survivor.tar.gz", 5)

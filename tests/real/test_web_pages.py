@@ -129,7 +129,7 @@ def allowing(stack: ExitStack, tmp_path_factory: pytest.TempPathFactory, anythin
 @pytest.fixture
 def page(chromium: Browser) -> Iterator[Page]:
     page = chromium.new_page()
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(60_000)
     yield page
     page.close()
 

@@ -250,11 +250,12 @@ def test_a_dead_container_leaves_no_children_and_its_replacement_does_not_wait_f
     run, mark: str, journal: Journal
 ) -> None:
     emulator = run(start={"children": True}).wait_in_service()
+    eventually(lambda: sum(entry.get("event") == "child" for entry in journal.entries()) == 3)
     first = {entry["pid"] for entry in journal.entries() if "event" in entry}
     os.kill(container_pid(journal), signal.SIGKILL)
     eventually(lambda: len(starts(journal)) == 2)
     eventually(lambda: emulator.container()["healthy"])
-    assert not first & {process.pid for process in marked(mark)}
+    eventually(lambda: not first & {process.pid for process in marked(mark)}, what="its children have ended")
 
 
 # Ending

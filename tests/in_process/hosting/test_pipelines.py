@@ -152,7 +152,8 @@ def test_a_container_that_dies_is_replaced_and_the_others_stay(three, bucket: Pa
 
 def test_the_log_says_which_container_speaks(three) -> None:
     emulator = three({"start": {"lines": ["hello"]}}, {"start": {"lines": ["hello"]}})
-    assert {line for line in emulator.errors if "hello" in line} == {"  before | hello", "  models | hello"}
+    said = {"  before | hello", "  models | hello"}
+    eventually(lambda: {line for line in list(emulator.errors) if "hello" in line} == said)
     logs = emulator.state_directory / "logs" / "local" / "pipe" / "i-1"
     eventually(lambda: {path.name for path in files_below(logs)} == {"before.log", "models.log", "after.log"})
 

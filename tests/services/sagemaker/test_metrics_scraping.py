@@ -18,6 +18,7 @@ from localmme.check.calls import Exchange
 from localmme.check.finding import Verdict
 from localmme.check.suite.robustness import metrics
 from tests.support.fake_containers import DirectControlPlane, FakeContainers
+from tests.support.waiting import turns, until
 
 GOOD = b'# HELP a What.\n# TYPE a counter\na{b="c d",e="}"} 1.5e3\nb NaN 1700000000000\n\r\n'
 
@@ -115,10 +116,7 @@ def test_they_are_read_where_the_model_says(
                 assert status == 200, answer
             while await control_plane.status("e") == "Creating":
                 await asyncio.sleep(0.01)
-            for _ in range(50):
-                await asyncio.sleep(0.01)
-                if told:
-                    break
+            await (until(lambda: told) if read else turns(50))
             await control_plane.close()
         return told
 
