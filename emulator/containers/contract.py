@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
@@ -68,7 +69,10 @@ def invocation_path(model_name: str) -> str:
 
 
 class ContainerContract:
-    """Calls one running container by the contract. Every call may raise ContainerError (see errors)."""
+    """Calls one running container by the contract. Every call may raise ContainerError (see errors).
+
+    A ``timeout`` is in seconds, a ``deadline`` on the event loop's clock.
+    """
 
     def __init__(self, host: str, port: int, limits: Limits, socket: Path | None = None) -> None:
         self._pool = ConnectionPool(host, port, limits.connect_seconds, socket)
@@ -91,7 +95,7 @@ class ContainerContract:
             raise ContainerError(f"GET /models answered {answer.status}; a multi-model container must implement it")
 
     async def load(self, model_name: str, target_model: str, url: str, timeout: float) -> Answer:
-        """POST /models; ``timeout`` in seconds.
+        """POST /models.
 
         The target model goes along as a header in this and the following calls: Triton knows a model by it.
         """
@@ -107,14 +111,14 @@ class ContainerContract:
         """DELETE /models/{model_name}."""
         return await self._control("DELETE", f"/models/{model_name}", target_model, self._limits.unload_seconds)
 
-    def invoke(self, path: str, invocation: Invocation, timeout: float) -> Awaitable[Answer]:
-        """POST to ``path`` (``invocation_path``, INVOCATIONS), and the whole answer; ``timeout`` in seconds."""
+    def invoke(self, path: str, invocation: Invocation, deadline: float) -> Awaitable[Answer]:
+        """POST to ``path`` (``invocation_path``, INVOCATIONS): the whole answer, before ``deadline``."""
         head = self._invocation_head(path, invocation)
-        return self._pool.request(head, invocation.body, timeout, self._limits.body_bytes)
+        return self._pool.request(head, invocation.body, deadline, self._limits.body_bytes)
 
-    async def invoke_stream(self, path: str, invocation: Invocation, timeout: float) -> Answer:
+    async def invoke_stream(self, path: str, invocation: Invocation, deadline: float) -> Answer:
         """The same, as a StreamedAnswer. One of another status than 2xx comes whole."""
-        answer = await self._pool.stream(self._invocation_head(path, invocation), invocation.body, timeout)
+        answer = await self._pool.stream(self._invocation_head(path, invocation), invocation.body, deadline)
         return answer if answer.status < 300 else await answer.whole(self._limits.body_bytes)
 
     async def metrics(self, path: str) -> Answer:
@@ -156,7 +160,8 @@ class ContainerContract:
             head += b"X-Amzn-SageMaker-Target-Model: %s\r\n" % target_model.encode()
         if body:
             head += b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
-        return await self._pool.request(head + b"\r\n", body, timeout, MAX_CONTROL_BYTES)
+        deadline = asyncio.get_running_loop().time() + timeout
+        return await self._pool.request(head + b"\r\n", body, deadline, MAX_CONTROL_BYTES)
 
 
 def _text(body: bytes, limit: int) -> str:

@@ -7,7 +7,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 from emulator.aws.errors import AwsError, too_many_open_files
 from emulator.clock import Clock
@@ -53,20 +53,17 @@ FIRST_RESTART_PAUSE = 0.1  # seconds before a container is replaced that has not
 END_REPORTED_SECONDS = 1.0
 
 
-@dataclass(slots=True)
-class ContainerInvocation:
-    """One invocation that a healthy container takes. Times are the clock's ``elapsed``."""
+class HostedModel(Protocol):
+    """A model of a running container, and where it is invoked."""
 
-    contract: ContainerContract
     path: str
-    target_model: str
-    measurements: InvocationMeasurements
-    cache_hit: bool
-    started: float
-    sent: float
+    target_model: str  # empty for a container's only model
 
 
-class ContainerSupervisor(abc.ABC):
+M = TypeVar("M", bound=HostedModel)
+
+
+class ContainerSupervisor(abc.ABC, Generic[M]):
     """Keeps one container running, and sends invocations to it.
 
     Below this class are the two kinds of containers: those that host one model, and those that host many.
@@ -100,24 +97,28 @@ class ContainerSupervisor(abc.ABC):
     async def _check_health(self, contract: ContainerContract) -> None:
         """One health check as the platform makes it. Raises ContainerError."""
 
-    def _on_healthy(self, container: Container) -> None:  # noqa: B027
+    def _on_healthy(self, container: Container) -> None:
         """A run of the container is healthy; ``self._contract`` calls it."""
 
-    def _on_unhealthy(self) -> None:  # noqa: B027
+    def _on_unhealthy(self) -> None:
         """The healthy run has ended."""
 
     @abc.abstractmethod
-    async def _prepare(self, invocation: Invocation, deadline: float) -> ContainerInvocation:
-        """Prepare what the invocation needs, and keep it until ``_release``."""
+    def _pin(self, invocation: Invocation) -> M | None:
+        """The model of an invocation, which stays until ``_release``; None if ``_prepare`` has to get it first."""
 
-    def _release(self, begun: ContainerInvocation) -> None:  # noqa: B027
-        """The invocation is over."""
+    async def _prepare(self, invocation: Invocation, deadline: float) -> M:
+        """What ``_pin`` did not have."""
+        raise NotImplementedError
 
-    async def _has_lost_model(self, begun: ContainerInvocation) -> bool:
+    def _release(self, model: M) -> None:
+        """An invocation of the model is over."""
+
+    async def _has_lost(self, model: M) -> bool:
         """Whether a 404 means that the container lost the model, so that invoking it again loads it."""
         return False
 
-    def _on_out_of_memory(self, begun: ContainerInvocation) -> None:  # noqa: B027
+    def _on_out_of_memory(self, model: M) -> None:
         """The container answered 507 to an invocation."""
 
     # Its life
@@ -176,39 +177,48 @@ class ContainerSupervisor(abc.ABC):
         """
         while not self._healthy.is_set():  # it may be gone again by the time that those who waited get on
             await self._wait_until_healthy(deadline)
-        begun = await self._prepare(invocation, deadline)
-        call = begun.contract.invoke_stream if streamed else begun.contract.invoke
+        contract, measurements, wait_us = self._contract, invocation.measurements, 0
+        sent = self._clock.elapsed()
+        model = self._pin(invocation)
+        if model is None:
+            began = sent
+            model = await self._prepare(invocation, deadline)
+            sent = self._clock.elapsed()
+            wait_us = int((sent - began) * 1e6)
+        call = contract.invoke_stream if streamed else contract.invoke
         try:
-            answer = await call(begun.path, invocation, deadline - asyncio.get_running_loop().time())
-            lost = answer.status == 404 and await self._has_lost_model(begun)
+            answer = await call(model.path, invocation, deadline)
+            lost = answer.status == 404 and await self._has_lost(model)
         except ContainerNotReached:
-            self._release(begun)
+            self._release(model)
             raise InstanceNotReached(no_response(self._origin)) from None
         except BaseException as error:
-            self._end(begun, 0, str(error))
+            self._end(model, measurements, wait_us, sent, 0, str(error))
             raise self._failure(error) if isinstance(error, ContainerError) else error from None
         if lost and not again:
-            self._release(begun)
+            self._release(model)
             return await self.invoke(invocation, deadline, streamed, again=True)
         if answer.status < 300 and isinstance(answer, StreamedAnswer):
-            answer.closing.callback(self._end, begun, answer.status)
+            answer.closing.callback(self._end, model, measurements, wait_us, sent, answer.status)
             answer.container = self.name
-            begun.measurements.streamed, begun.measurements.sent = True, begun.sent
+            measurements.streamed, measurements.sent = True, sent
             return answer
         if answer.status == 507:
-            self._on_out_of_memory(begun)
-        self._end(begun, answer.status)
+            self._on_out_of_memory(model)
+        self._end(model, measurements, wait_us, sent, answer.status)
         if answer.status >= 300:
             raise container_failed(self._origin, answer.status, answer.body.decode("utf-8", "replace"))
         return answer
 
-    def _end(self, begun: ContainerInvocation, status: int, problem: str = "") -> None:
-        self._release(begun)
-        wait_us = int((begun.sent - begun.started) * 1e6)
-        latency_us = int((self._clock.elapsed() - begun.sent) * 1e6)
-        begun.measurements.load_wait_us += wait_us
-        begun.measurements.model_latency_us += latency_us
-        self._events.publish(Invoked(begun.target_model, status, begun.cache_hit, wait_us, latency_us, problem))
+    def _end(
+        self, model: M, measurements: InvocationMeasurements, wait_us: int, sent: float, status: int, problem: str = ""
+    ) -> None:
+        self._release(model)
+        latency_us = int((self._clock.elapsed() - sent) * 1e6)
+        measurements.load_wait_us += wait_us
+        measurements.model_latency_us += latency_us
+        cache_hit = measurements.cache_hit is not False
+        self._events.publish(Invoked(model.target_model, status, cache_hit, wait_us, latency_us, problem))
 
     async def _wait_until_healthy(self, deadline: float) -> None:
         try:

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import logging
 import shutil
+from typing import Any
 
 from emulator.containers.container import Container, ContainerSettings, LogSink
 from emulator.containers.launch import Command
@@ -41,7 +42,7 @@ class Instance:
             self._limits = dataclasses.replace(workspace.limits, startup_seconds=definition.startup_seconds)
         self._watch: asyncio.Task[None] | None = None
         self._scraping: list[asyncio.Task[None]] = []
-        self._containers: list[ContainerSupervisor] = []
+        self._containers: list[ContainerSupervisor[Any]] = []
         for position, name in enumerate(definition.model.container_names()):
             self._containers.append(self._host(definition.model.containers[position], position, name))
         self._multi_model = next((c for c in self._containers if isinstance(c, MultiModelContainer)), None)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from emulator.aws.errors import too_many_open_files
 from emulator.clock import Clock
-from emulator.containers.contract import ContainerContract
+from emulator.containers.contract import ContainerContract, invocation_path
 from emulator.containers.errors import refusal_explained
 from emulator.errors import ContainerError, ContainerTimeout, ContainerUnreachable, TooManyOpenFiles
 from emulator.events import Events, LoadFailed, LoadStarted, ModelLoaded, ModelUnloaded, Warned
@@ -43,7 +43,9 @@ class LoadedModel(PinnedEntry):
     """A model in memory. It is pinned while an invocation uses it, and keeps its files on disk pinned."""
 
     name: str
+    path: str  # where it is invoked
     stored: StoredModel
+    memory: LoadedModels  # where it is
     # Set when the model is to be unloaded as soon as it is idle; done when it is.
     idle: asyncio.Future[None] | None = None
 
@@ -128,12 +130,23 @@ class LoadedModels:
             self._unload_when_idle(model, "model cache is disabled")
         self._freed.set()
 
-    def lost(self, model: LoadedModel) -> None:
-        """The container no longer knows this model: load it again at its next use."""
+    async def has_lost(self, model: LoadedModel) -> bool:
+        """Whether the container, which answered 404, no longer knows this model: it is loaded again at its next use.
+
+        If it does, the 404 is the handler's own answer.
+        """
+        if self.models.get(model.target_model) is not model:
+            return True  # another caller has found out already
+        try:
+            if await self._contract.is_loaded(model.name, model.target_model):
+                return False
+        except ContainerError:
+            return False
         if self.models.get(model.target_model) is model:
             self.models.remove(model)
             self._volume.release(model.stored)
             self._freed.set()
+        return True
 
     def reload(self, stored: StoredModel, reason: str) -> bool:
         """Fetch the archive of a model anew at its next use, and let what is in use now come to its end.
@@ -219,7 +232,10 @@ class LoadedModels:
 
     async def _load(self, stored: StoredModel, deadline: float) -> LoadedModel:
         """Takes over the pin of ``stored``."""
-        model = LoadedModel(stored.target_model, stored.size_bytes, name=stored.name, stored=stored)
+        path = invocation_path(stored.name)
+        model = LoadedModel(
+            stored.target_model, stored.size_bytes, name=stored.name, path=path, stored=stored, memory=self
+        )
         try:
             before, expected = await self._make_room(stored, deadline)
         except BaseException:

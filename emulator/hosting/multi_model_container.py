@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from emulator.archives.source import Version
 from emulator.clock import Clock
 from emulator.containers.container import Container, LogSink
-from emulator.containers.contract import ContainerContract, Invocation, invocation_path
-from emulator.errors import ContainerError
+from emulator.containers.contract import ContainerContract, Invocation
 from emulator.events import ArchiveChanged, Events
-from emulator.hosting.container_supervisor import ContainerInvocation, ContainerSupervisor
+from emulator.hosting.container_supervisor import ContainerSupervisor
 from emulator.hosting.definition import Caching, Resources
 from emulator.hosting.errors import no_response
 from emulator.hosting.loaded_models import LoadedModel, LoadedModels, MemoryBudget
@@ -30,15 +28,7 @@ class ModelLocation(enum.IntEnum):
     IN_MEMORY = 2  # or on its way there
 
 
-@dataclass(slots=True)
-class ModelInvocation(ContainerInvocation):
-    """An invocation of a model in memory, which stays there until it is released."""
-
-    loaded: LoadedModels
-    model: LoadedModel
-
-
-class MultiModelContainer(ContainerSupervisor):
+class MultiModelContainer(ContainerSupervisor[LoadedModel]):
     """Sends each invocation to its model, after loading the model if necessary."""
 
     def __init__(
@@ -103,42 +93,32 @@ class MultiModelContainer(ContainerSupervisor):
             self.loaded.close()
             self.loaded = None
 
-    async def _prepare(self, invocation: Invocation, deadline: float) -> ModelInvocation:
-        began = self._clock.elapsed()
-        target_model, loaded, contract = invocation.target_model, self.loaded, self._contract
+    def _pin(self, invocation: Invocation) -> LoadedModel | None:
+        assert self.loaded is not None
+        if self._caching.reload:  # it may have changed
+            return None
+        model = self.loaded.models.pin(invocation.target_model)
+        invocation.measurements.cache_hit = model is not None
+        return model
+
+    async def _prepare(self, invocation: Invocation, deadline: float) -> LoadedModel:
+        target_model, loaded = invocation.target_model, self.loaded
         assert loaded is not None
         if self._caching.reload:
             await self._reload_if_changed(target_model)
             if self.loaded is not loaded:
                 raise no_response(self._origin)
-        model = loaded.models.pin(target_model)
-        measurements = invocation.measurements
-        measurements.cache_hit = cache_hit = model is not None
-        if model is None:
-            model = await loaded.use(target_model, deadline)
-        path, sent = invocation_path(model.name), self._clock.elapsed()
-        return ModelInvocation(contract, path, target_model, measurements, cache_hit, began, sent, loaded, model)
+            invocation.measurements.cache_hit = loaded.models.get(target_model) is not None
+        return await loaded.use(target_model, deadline)
 
-    def _release(self, begun: ContainerInvocation) -> None:
-        assert isinstance(begun, ModelInvocation)
-        begun.loaded.release(begun.model)
+    def _release(self, model: LoadedModel) -> None:
+        model.memory.release(model)
 
-    async def _has_lost_model(self, begun: ContainerInvocation) -> bool:
-        # If it was not, the 404 is the handler's own answer.
-        assert isinstance(begun, ModelInvocation)
-        if begun.loaded.models.get(begun.target_model) is not begun.model:
-            return True  # another caller has found out already
-        try:
-            if await begun.contract.is_loaded(begun.model.name, begun.target_model):
-                return False
-        except ContainerError:
-            return False
-        begun.loaded.lost(begun.model)
-        return True
+    async def _has_lost(self, model: LoadedModel) -> bool:
+        return await model.memory.has_lost(model)
 
-    def _on_out_of_memory(self, begun: ContainerInvocation) -> None:
-        assert isinstance(begun, ModelInvocation)
-        begun.loaded.begin_to_unload("container answered 507 to an invocation")
+    def _on_out_of_memory(self, model: LoadedModel) -> None:
+        model.memory.begin_to_unload("container answered 507 to an invocation")
 
     # Archives that change
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from emulator.containers.contract import Answer, Invocation
 from emulator.hosting.container_supervisor import ContainerSupervisor
@@ -27,7 +27,7 @@ class InferenceExecution(Protocol):
         """
 
 
-def inference_execution(containers: Sequence[ContainerSupervisor], direct: bool) -> InferenceExecution:
+def inference_execution(containers: Sequence[ContainerSupervisor[Any]], direct: bool) -> InferenceExecution:
     """Of an instance with these containers: each call names one if ``direct``, or else passes through all."""
     if direct:
         return DirectContainers(containers)
@@ -37,7 +37,7 @@ def inference_execution(containers: Sequence[ContainerSupervisor], direct: bool)
 class Pipeline:
     """A serial inference pipeline: the answer of one container is the request of the next."""
 
-    def __init__(self, containers: Sequence[ContainerSupervisor]) -> None:
+    def __init__(self, containers: Sequence[ContainerSupervisor[Any]]) -> None:
         self._first, self._last = containers[:-1], containers[-1]
 
     async def invoke(self, invocation: Invocation, deadline: float, streamed: bool = False) -> Answer:
@@ -74,7 +74,7 @@ def following(invocation: Invocation, answer: Answer) -> Invocation:
 class DirectContainers:
     """Direct invocation: each call goes to the container whose host name it gives."""
 
-    def __init__(self, containers: Sequence[ContainerSupervisor]) -> None:
+    def __init__(self, containers: Sequence[ContainerSupervisor[Any]]) -> None:
         self._by_name = {container.name: container for container in containers}
 
     async def invoke(self, invocation: Invocation, deadline: float, streamed: bool = False) -> Answer:

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from emulator.archives.errors import ArchiveUnavailable
@@ -20,12 +21,20 @@ from emulator.containers.container import Container, LogSink
 from emulator.containers.contract import INVOCATIONS, ContainerContract, Invocation
 from emulator.errors import ArchiveError, SetupError
 from emulator.events import Events
-from emulator.hosting.container_supervisor import ContainerInvocation, ContainerSupervisor
+from emulator.hosting.container_supervisor import ContainerSupervisor
 from emulator.hosting.errors import model_data_broken, model_data_not_found
 from emulator.limits import Limits
 
 
-class SingleModelContainer(ContainerSupervisor):
+@dataclass
+class OnlyModel:
+    """A container's only model."""
+
+    path: str = INVOCATIONS
+    target_model: str = ""
+
+
+class SingleModelContainer(ContainerSupervisor[OnlyModel]):
     """Sends every invocation to ``/invocations``."""
 
     def __init__(
@@ -44,6 +53,7 @@ class SingleModelContainer(ContainerSupervisor):
         ``model_data`` is an archive to extract there, or objects to copy there if it is not ``compressed``.
         """
         super().__init__(new_container, limits, events, clock)
+        self._model = OnlyModel()
         self._model_data = model_data
         self._compressed = compressed
         self._source: tuple[ModelSource, str] | None = None
@@ -106,6 +116,5 @@ class SingleModelContainer(ContainerSupervisor):
     async def _check_health(self, contract: ContainerContract) -> None:
         await contract.ping()
 
-    async def _prepare(self, invocation: Invocation, deadline: float) -> ContainerInvocation:
-        now = self._clock.elapsed()
-        return ContainerInvocation(self._contract, INVOCATIONS, "", invocation.measurements, True, now, now)
+    def _pin(self, invocation: Invocation) -> OnlyModel:
+        return self._model

@@ -31,7 +31,10 @@ class ProductionVariant:
     """Sends invocations to its instances."""
 
     def __init__(self, definition: VariantDefinition, workspace: Workspace, numbers: Iterator[int]) -> None:
-        """``workspace`` is the variant's own; ``numbers`` are those of the instances to come."""
+        """``workspace`` is the variant's own; ``numbers`` are those of the instances to come.
+
+        Must be created on the running event loop.
+        """
         self.name = definition.name
         self.weight = definition.weight
         self.instance_type = definition.instance_type
@@ -42,6 +45,7 @@ class ProductionVariant:
         self._limits = workspace.limits
         self._events = workspace.events
         self._clock = workspace.clock
+        self._loop = asyncio.get_running_loop()
         self._endpoint_name = workspace.events.origin.endpoint_name
         model = definition.model
         # By the host name that the caller gives, "" for none: whether the model has to be named as well.
@@ -97,7 +101,7 @@ class ProductionVariant:
             self._check(invocation)
             self._invocations += 1
             seconds = self._limits.stream_invocation_seconds if streamed else self._limits.invocation_seconds
-            deadline = asyncio.get_running_loop().time() + seconds
+            deadline = self._loop.time() + seconds
             unreachable: list[Instance] = []
             while True:
                 instance = self._choose(invocation, unreachable)

@@ -33,7 +33,7 @@ class VirtualContract:
     def close(self) -> None:
         self._closed = True
 
-    async def load(self, name: str, target_model: str, url: str, timeout: float) -> Answer:
+    async def load(self, name: str, target_model: str, url: str, deadline: float) -> Answer:
         assert name not in self.loaded, "it is loaded already"
         self.loaded[name] = target_model
         self.most_loaded = max(self.most_loaded, len(self.loaded))
@@ -45,7 +45,7 @@ class VirtualContract:
         del self.loaded[name]
         return Answer(200, [])
 
-    async def invoke(self, path: str, invocation: Invocation, timeout: float) -> Answer:
+    async def invoke(self, path: str, invocation: Invocation, deadline: float) -> Answer:
         assert self.loaded[path.split("/")[2]] == invocation.target_model
         await self._pass(ANSWER_SECONDS)
         return Answer(200, [], b"answer")

@@ -26,7 +26,6 @@ from emulator.events import ContainerStarted, ContainerStopped, Event, Events, I
 from emulator.hosting.container_supervisor import (
     END_REPORTED_SECONDS,
     LAST_LOG_LINES,
-    ContainerInvocation,
     ContainerSupervisor,
 )
 from emulator.hosting.errors import InstanceNotReached, ModelError
@@ -122,16 +121,16 @@ class FakeContract:
         if not self._container.is_healthy():
             raise ContainerError("GET /ping answered 500")
 
-    async def invoke(self, path: str, invocation: Invocation, timeout: float) -> Answer:
-        self.calls.append((path, timeout))
+    async def invoke(self, path: str, invocation: Invocation, deadline: float) -> Answer:
+        self.calls.append((path, deadline))
         await asyncio.sleep(1)
         outcome = self.outcomes.pop(0) if len(self.outcomes) > 1 else self.outcomes[0]
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
 
-    async def invoke_stream(self, path: str, invocation: Invocation, timeout: float) -> Answer:
-        answer = await self.invoke(path, invocation, timeout)
+    async def invoke_stream(self, path: str, invocation: Invocation, deadline: float) -> Answer:
+        answer = await self.invoke(path, invocation, deadline)
         if answer.status >= 300:
             return answer
         return StreamedAnswer(answer.status, answer.headers, chunks=_chunks(answer.body))
@@ -147,10 +146,17 @@ async def _chunks(body: bytes) -> AsyncIterator[bytes]:
     yield body
 
 
-class Supervisor(ContainerSupervisor):
+@dataclass
+class FakeModel:
+    path: str = "/path"
+    target_model: str = "m"
+
+
+class Supervisor(ContainerSupervisor[FakeModel]):
     """With nothing of its own but a record of what the class above asks for."""
 
     disk_used = 0
+    has_models = False  # before they are prepared
     loses_models = False
 
     def __init__(self, containers: Containers, limits: Limits, events: Events, clock: Clock) -> None:
@@ -166,20 +172,24 @@ class Supervisor(ContainerSupervisor):
     def _on_unhealthy(self) -> None:
         self.hooks.append("unhealthy")
 
-    async def _prepare(self, invocation: Invocation, deadline: float) -> ContainerInvocation:
-        self.hooks.append("prepare")
-        started = self._clock.elapsed()
-        await asyncio.sleep(0.5)
-        contract, measurements = self._contract, invocation.measurements
-        return ContainerInvocation(contract, "/path", "m", measurements, True, started, self._clock.elapsed())
+    def _pin(self, invocation: Invocation) -> FakeModel | None:
+        if not self.has_models:
+            return None
+        self.hooks.append("pin")
+        return FakeModel()
 
-    def _release(self, begun: ContainerInvocation) -> None:
+    async def _prepare(self, invocation: Invocation, deadline: float) -> FakeModel:
+        self.hooks.append("prepare")
+        await asyncio.sleep(0.5)
+        return FakeModel()
+
+    def _release(self, model: FakeModel) -> None:
         self.hooks.append("release")
 
-    async def _has_lost_model(self, begun: ContainerInvocation) -> bool:
+    async def _has_lost(self, model: FakeModel) -> bool:
         return self.loses_models
 
-    def _on_out_of_memory(self, begun: ContainerInvocation) -> None:
+    def _on_out_of_memory(self, model: FakeModel) -> None:
         self.hooks.append("out of memory")
 
 
@@ -349,10 +359,20 @@ def test_an_answer_is_measured() -> None:
     scene = Scene()
     answer = scene.run(scene.start, scene.invoke)
     assert answer is OK
-    assert scene.contract.calls == [("/path", 59.5)]
+    assert scene.contract.calls == [("/path", 60)]
     assert scene.of(Invoked) == [(1.5, Invoked("m", 200, True, 500_000, 1_000_000))]
     assert (scene.measurements.load_wait_us, scene.measurements.model_latency_us) == (500_000, 1_000_000)
     assert scene.supervisor.hooks == ["healthy", "prepare", "release", "unhealthy"]
+
+
+def test_a_model_that_is_there_is_not_waited_for() -> None:
+    scene = Scene()
+    scene.supervisor.has_models = True
+    assert scene.run(scene.start, scene.invoke) is OK
+    assert scene.contract.calls == [("/path", 60)]
+    assert scene.of(Invoked) == [(1.0, Invoked("m", 200, True, 0, 1_000_000))]
+    assert (scene.measurements.load_wait_us, scene.measurements.model_latency_us) == (0, 1_000_000)
+    assert scene.supervisor.hooks == ["healthy", "pin", "release", "unhealthy"]
 
 
 def test_a_stream_is_under_way_until_it_is_closed() -> None:

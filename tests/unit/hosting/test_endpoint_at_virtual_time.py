@@ -99,13 +99,14 @@ class VirtualEndpoint:
             directory, new_container, LIMITS, events, clock, random.Random(seed), model_source, model_files
         )
         self._clock = clock
-        self.endpoint = Endpoint(DEFINITION, workspace.endpoint("e", "us-east-1"))
+        self._workspace = workspace.endpoint("e", "us-east-1")
 
     def live(self) -> None:
         """From the start of the endpoint, through its invocations, to its end."""
         self.loop.run(self._live())
 
     async def _live(self) -> None:
+        self.endpoint = Endpoint(DEFINITION, self._workspace)
         await self.endpoint.start()
         self.run.began = began = self.loop.time()
         changes = [asyncio.create_task(self._die()), asyncio.create_task(self._scale())]

@@ -110,9 +110,11 @@ class Scene:
         events.subscribe(lambda event, _: self.happened.append(event))
         workspace = Workspace(Path("nowhere"), cast(Any, None), Limits(), events, self.loop.clock())
         definition = {"name": "A", "instance_count": instances, **definition}
-        self.variant = ProductionVariant(
-            VariantDefinition(model, RESOURCES, **definition), workspace, itertools.count(1)
-        )
+        variant = VariantDefinition(model, RESOURCES, **definition)
+        self.variant = self.loop.run_until_complete(self._made(variant, workspace))
+
+    async def _made(self, definition: VariantDefinition, workspace: Workspace) -> ProductionVariant:
+        return ProductionVariant(definition, workspace, itertools.count(1))
 
     def _new_instance(self, _: VariantDefinition, workspace: Workspace) -> FakeInstance:
         self.ever.append(FakeInstance(workspace.events.origin.instance_id))
