@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import compileall
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -55,6 +56,18 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 # The tiers in the order in which several workers run them: files that take long come first, so that at the end, when
 # one worker may wait for the others, there are only those that take less than a second each.
 TIERS = ("docker", "real", "documents", "emulator", "in_process", "services", "unit")
+
+
+# The tests, and all that they import, stay until the end. The garbage collector would go through them again and again:
+# it rests until they are there, then looks only at what is newer, and less often.
+gc.disable()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.set_threshold(10_000)
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
