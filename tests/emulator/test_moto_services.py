@@ -198,6 +198,7 @@ def test_what_containers_write_is_in_their_endpoint_s_log_group_and_moto_is_impo
     )
     before = int(time.time() * 1000)
     emulator = serve(str(file), environment=first_on_path(shim))
+    eventually(lambda: len(emulator.output) == 2, what="both endpoints are InService")
     emulator.client().invoke_endpoint(EndpointName="local", Body=b"{}")
     assert not note.exists()
 
