@@ -209,6 +209,12 @@ OPTIONS = [
         describes_endpoint=True,
         help="Environment of the container. Repeatable.",
     ),
+    ServeOption(
+        "--inherit-env",
+        is_flag=True,
+        help="Handlers and commands get all variables of this shell, AWS_* too, and not the execution role's "
+        "credentials. [default: PATH, HOME and the like]",
+    ),
     ServeOption("--state-dir", metavar="DIR", is_path=True, help="Directory for logs and extracted models."),
     ServeOption(
         "--limit",

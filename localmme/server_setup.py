@@ -29,6 +29,7 @@ def set_up_server(
     allow_hosts: Sequence[str] = (),
     allow_origins: Sequence[str] = (),
     local_code: bool | None = None,
+    inherit_env: bool = False,
     until_eof: bool = False,
 ) -> ServerSettings:
     """Bind the port and lock the state directory. Raises SetupError when either is taken.
@@ -56,7 +57,9 @@ def set_up_server(
     directory.take()
     reached_at = "127.0.0.1" if host in ("0.0.0.0", "::") else host
     url = f"http://[{reached_at}]:{port}" if ":" in reached_at else f"http://{reached_at}:{port}"
-    return ServerSettings(listener, url, directory, s3_root, region(), users, hosts, origins, local_code, until_eof)
+    return ServerSettings(
+        listener, url, directory, s3_root, region(), users, hosts, origins, local_code, inherit_env, until_eof
+    )
 
 
 def _users(text: str) -> tuple[User, ...]:

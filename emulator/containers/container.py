@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from emulator.containers.aws_settings import AwsSettings
 from emulator.containers.contract import ContainerContract
 from emulator.limits import Limits
 
@@ -29,6 +30,7 @@ class ContainerSettings:
     position: int  # among the containers of its instance, from 0
     shares_instance: bool  # with other containers, so that it must bind to its assigned port
     scratch: Path  # the instance's disk, which goes when the emulator was killed
+    aws: AwsSettings | None = None  # how its code calls AWS; None = there is no emulator that it could call
 
 
 class Container(abc.ABC):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from emulator.containers.container import Container, ContainerSettings, LogSink
 from emulator.containers.process.container import ProcessContainer
+from emulator.containers.process.environment import InheritedEnvironment
 from emulator.limits import Limits
 
 if TYPE_CHECKING:
@@ -50,15 +51,18 @@ def new_container(
     warn: Callable[[str], None] = lambda _: None,
     *,
     engine: Engine,
+    inherited: InheritedEnvironment,
     check_labels: bool = True,
 ) -> Container:
     """A new run of a container, not started yet. Nothing of Docker is imported for a command.
 
-    ``warn`` takes what its user should know of an image; ``check_labels=False`` also runs one that does not say what it
-    is capable of.
+    ``warn`` takes what its user should know; ``inherited`` is for commands. ``check_labels=False`` also runs an image
+    that does not say what it is capable of.
     """
     if isinstance(runs, Command):
-        return ProcessContainer(runs.words, runs.directory, settings, limits, log, runs.takes_socket)
+        return ProcessContainer(
+            runs.words, runs.directory, settings, limits, log, warn, inherited=inherited, takes_socket=runs.takes_socket
+        )
     from emulator.containers.docker.container import DockerContainer
 
     return DockerContainer(engine, runs.reference, settings, limits, log, warn, check_labels=check_labels)

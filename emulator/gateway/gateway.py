@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from emulator.aws.asgi import Application, HeadersByName, Receive, Response, Scope, Send, send_answer
 from emulator.aws.errors import AwsError
 from emulator.aws.protocols import protocol_of, send_error
-from emulator.aws.request import HEALTH, PAGES, AwsRequest, Service, new_request_id
+from emulator.aws.request import CREDENTIALS, HEALTH, PAGES, AwsRequest, Service, new_request_id
 from emulator.gateway.access.denials import Denial
 from emulator.gateway.ambiguity import check_head, has_two_credentials
 from emulator.gateway.refusals import ENDING, send_last, send_unadmitted
@@ -40,15 +40,18 @@ class Gateway:
         s3: S3App | None,
         moto_services: Service,
         console: Application,
+        credentials: Service,
         guard: WebGuard,
         access: AccessControl | None = None,
     ) -> None:
-        """``console`` has the emulator's own pages, and the answer to requests for no service."""
+        """``console`` has the emulator's own pages, and the answer to requests for no service; ``credentials`` those
+        of the execution roles of containers."""
         self._runtime = runtime
         self._sagemaker = sagemaker
         self._s3 = s3
         self._moto_services = moto_services
         self._console = console
+        self._credentials = credentials
         self._guard = guard
         self._access = access
         self._is_ending = False
@@ -122,6 +125,9 @@ class Gateway:
         if is_runtime:
             request.service = "runtime"
             return self._runtime
+        if request.path == CREDENTIALS:  # which has a check of its own
+            request.service = ""
+            return self._credentials
         if request.path.startswith(PAGES):
             # Who runs a container looks at its health, which says nothing of what is in it.
             request.service = "" if request.path == HEALTH else "localmme"

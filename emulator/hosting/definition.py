@@ -64,6 +64,7 @@ class ModelDefinition:
     containers: Sequence[ContainerDefinition]
     direct: bool = False  # InferenceExecutionConfig: callers name a container; otherwise they form a pipeline
     name: str = field(default="", compare=False)  # makes no difference to how it is hosted
+    role_arn: str = ""  # ExecutionRoleArn, whose credentials the code in its containers has
 
     def __post_init__(self) -> None:
         """Raises SetupError when these containers do not go together."""

@@ -8,6 +8,7 @@ import logging
 import shutil
 from typing import Any
 
+from emulator.containers.aws_settings import AwsSettings
 from emulator.containers.container import Container, ContainerSettings, LogSink
 from emulator.containers.launch import Command
 from emulator.errors import EmulatorError
@@ -42,6 +43,7 @@ class Instance:
             self._limits = dataclasses.replace(workspace.limits, startup_seconds=definition.startup_seconds)
         self._watch: asyncio.Task[None] | None = None
         self._scraping: list[asyncio.Task[None]] = []
+        self._aws_settings: list[AwsSettings] = []  # of its containers
         self._containers: list[ContainerSupervisor[Any]] = []
         for position, name in enumerate(definition.model.container_names()):
             self._containers.append(self._host(definition.model.containers[position], position, name))
@@ -67,6 +69,7 @@ class Instance:
         for task in self._scraping:
             task.cancel()
         await asyncio.gather(*(container.stop() for container in self._containers))
+        self._withdraw_credentials()
         await asyncio.to_thread(shutil.rmtree, self._workspace.directory, ignore_errors=True)
 
     @property
@@ -175,6 +178,7 @@ class Instance:
             position=position,
             shares_instance=len(self._definition.model.containers) > 1,
             scratch=self._workspace.directory,
+            aws=self._new_aws_settings(),
         )
 
         def launch(log: LogSink) -> Container:
@@ -202,6 +206,18 @@ class Instance:
         return MultiModelContainer(
             launch, volume, memory, resources, definition.caching, self._limits, events, self._workspace.clock
         )
+
+    def _new_aws_settings(self) -> AwsSettings | None:
+        roles = self._workspace.execution_roles
+        if roles is None:
+            return None
+        self._aws_settings.append(roles.aws_settings(self._definition.model.role_arn))
+        return self._aws_settings[-1]
+
+    def _withdraw_credentials(self) -> None:
+        for settings in self._aws_settings:
+            if self._workspace.execution_roles is not None:
+                self._workspace.execution_roles.withdraw(settings)
 
 
 def _in_memory(loaded: LoadedModels, model: LoadedModel) -> LoadedModelState:

@@ -8,13 +8,16 @@ import functools
 import logging
 import os
 import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from emulator.aws.sessions import Sessions
 from emulator.clock import Clock
 from emulator.containers.docker.engine import Engine
 from emulator.containers.launch import new_container
+from emulator.containers.process.environment import InheritedEnvironment
 from emulator.errors import SetupError
 from emulator.events import Events, Ready
 from emulator.gateway.gateway import Gateway
@@ -22,6 +25,7 @@ from emulator.gateway.web_guard import WebGuard
 from emulator.hosting.definition import EndpointDefinition
 from emulator.hosting.endpoint import TRIES_AGAIN, Endpoint
 from emulator.hosting.endpoints import Endpoints
+from emulator.hosting.execution_roles import ExecutionRoles
 from emulator.hosting.tasks import cancel, gather_or_cancel
 from emulator.hosting.workspace import Workspace
 from emulator.limits import Limits
@@ -31,6 +35,7 @@ from emulator.observers.model_counts import CountsByEndpoint
 from emulator.observers.recent_log_lines import RecentLogLines
 from emulator.observers.terminal import TerminalLog, VariantSize
 from emulator.server.settings import ServerSettings
+from emulator.services.container_credentials.app import ContainerCredentialsApp
 from emulator.services.moto_services.app import MotoServicesApp
 from emulator.services.runtime.app import RuntimeApp
 from emulator.services.sagemaker.records import EndpointRecord
@@ -93,12 +98,16 @@ class Application:
         ends.push_async_callback(self._leave_the_disk)
         await asyncio.to_thread(logs.mkdir, parents=True, exist_ok=True)  # where it cannot be, nothing starts
         log_files = ContainerLogFiles(logs)
-        moto_services = MotoServicesApp(metrics, container_logs, self._engine, self._settings.region)
+        sessions = Sessions(time.time)
+        moto_services = MotoServicesApp(metrics, container_logs, self._engine, self._settings.region, sessions)
         await asyncio.to_thread(shutil.rmtree, self._instances, ignore_errors=True)
         # A worker's own disks, so that the keepers of one that was killed can clean up without asking.
         disks, clock = self._instances / str(os.getpid()), Clock()
-        containers = functools.partial(new_container, engine=self._engine)
-        self._endpoints = Endpoints(Workspace(disks, containers, self._limits, self._events, clock))
+        inherited = InheritedEnvironment(os.environ, self._settings.inherit_env)
+        containers = functools.partial(new_container, engine=self._engine, inherited=inherited)
+        roles = ExecutionRoles(sessions, self._settings.region, self._settings.url)
+        workspace = Workspace(disks, containers, self._limits, self._events, clock, execution_roles=roles)
+        self._endpoints = Endpoints(workspace)
         self._registry = await asyncio.to_thread(Registry.open, self._settings.state_directory.registry)
         control_plane = self._control_plane(self._registry)
         definitions = await endpoints_at_start.create(
@@ -115,7 +124,8 @@ class Application:
         sagemaker = SageMakerApp(control_plane)
         runtime, access = RuntimeApp(self._endpoints, self._limits, self._events, clock), self._access()
         guard = WebGuard(self._settings.allowed_hosts, self._settings.allowed_origins)
-        self.gateway = Gateway(runtime, sagemaker, s3, moto_services, web, guard, access)
+        credentials = ContainerCredentialsApp(roles)
+        self.gateway = Gateway(runtime, sagemaker, s3, moto_services, web, credentials, guard, access)
         for end in (self.gateway.end, self._engine.close, log_files.flush, self._endpoints.stop, sagemaker.stop):
             ends.push_async_callback(end)
         at_start = [(self._endpoints.add(definition), impossible) for definition, impossible in definitions]

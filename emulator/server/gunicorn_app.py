@@ -40,8 +40,8 @@ class Master(Arbiter):  # type: ignore[misc]
 
     def __init__(self, app: BaseApplication) -> None:
         Worker.life_of_master = os.pipe()
-        # gunicorn puts SERVER_SOFTWARE there. Containers get the environment that `serve` was started with: AWS's
-        # XGBoost container, for one, takes itself for gunicorn's worker by that variable, and ends.
+        # gunicorn puts SERVER_SOFTWARE there. With --inherit-env, containers get the environment that `serve` was
+        # started with: AWS's XGBoost container, for one, takes itself for gunicorn's worker by it, and ends.
         before = dict(os.environ)
         super().__init__(app)
         os.environ.clear()

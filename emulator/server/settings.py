@@ -26,4 +26,5 @@ class ServerSettings:
     allowed_hosts: tuple[str, ...] = ()  # by which it is known beside its own names
     allowed_origins: tuple[str, ...] = ()  # of web pages that may call it
     local_code: bool = True  # whether models that are made through the API may run something here
+    inherit_env: bool = False  # whether containers that are processes get the emulator's whole environment
     until_eof: bool = False  # ends when standard input, a pipe from the program that it belongs to, does

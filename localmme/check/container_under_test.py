@@ -18,6 +18,7 @@ from emulator.containers.docker.engine import Engine
 from emulator.containers.docker.images import InspectedImage
 from emulator.containers.health import Outcome, first_health
 from emulator.containers.launch import Command, Image, Program, new_container
+from emulator.containers.process.environment import InheritedEnvironment
 from emulator.errors import ContainerError, SetupError
 from emulator.limits import Limits
 from localmme.check.calls import Caller, Exchange
@@ -84,7 +85,10 @@ class ContainerUnderTest:
     def container(self, settings: ContainerSettings, limits: Limits, log: LogSink) -> Container:
         if self.runs is None:
             return RunningContainer(self.url)
-        return new_container(self.runs, settings, limits, log, engine=self.engine, check_labels=False)
+        inherited = InheritedEnvironment(os.environ)
+        return new_container(
+            self.runs, settings, limits, log, engine=self.engine, inherited=inherited, check_labels=False
+        )
 
 
 class ContainerRun:

@@ -57,6 +57,7 @@ def serve(context: click.Context, /, file: str | None, **options: Any) -> None:
         allow_hosts=options["allow_hosts"],
         allow_origins=options["allow_origins"],
         local_code=options["local_code"],
+        inherit_env=options["inherit_env"],
         until_eof=options["until_eof"],
     )
     if options["local_code"] is None and not settings.local_code:

@@ -181,7 +181,7 @@ async def emulated(directory: Path) -> Connection:
     await endpoint.start()
     runtime = RuntimeApp(endpoints, limits, events, clock)
     nobody: Any = None
-    gateway = Gateway(runtime, nobody, None, nobody, nobody, WebGuard())
+    gateway = Gateway(runtime, nobody, None, nobody, nobody, nobody, WebGuard())
     config = configured(gateway, KEEPALIVE_SECONDS)
     state = ServerState()
     state.default_headers = [(b"server", b"localmme"), (b"date", b"Sat, 28 Nov 2026 06:00:00 GMT")]

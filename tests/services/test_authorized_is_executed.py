@@ -11,6 +11,7 @@ import gzip
 import hashlib
 import hmac
 import json
+import time
 import urllib.parse
 from collections.abc import AsyncIterator, Iterator
 from contextlib import nullcontext
@@ -31,6 +32,7 @@ from emulator.aws.permissions import RequiredPermission
 from emulator.aws.request import FORM, AwsRequest
 from emulator.aws.service_models import input_shape_name, shape
 from emulator.aws.services import MOTO_SERVICES
+from emulator.aws.sessions import Sessions
 from emulator.clock import Clock
 from emulator.console.app import flask_application
 from emulator.events import Events
@@ -148,11 +150,13 @@ def service(tmp_path_factory: pytest.TempPathFactory, loop: asyncio.AbstractEven
 
         async def made() -> Gateway:
             sagemaker: Any = SageMakerApp(SimpleNamespace(changing=asyncio.Lock()))  # type: ignore[arg-type]
-            neighbours = MotoServicesApp(CloudWatchMetrics(), RecentLogLines(), SimpleNamespace(), REGION)  # type: ignore[arg-type]
+            neighbours = MotoServicesApp(
+                CloudWatchMetrics(), RecentLogLines(), SimpleNamespace(), REGION, Sessions(time.time)
+            )  # type: ignore[arg-type]
             runtime = RuntimeApp(spied_endpoints(service), Limits(), Events(), Clock())
             access = AccessControl([ADMIN], REGION, Limits().body_bytes, lambda: NOW)
             return Gateway(
-                runtime, sagemaker, s3, neighbours, nobody, WebGuard(["*.localhost", "*.amazonaws.com"]), access
+                runtime, sagemaker, s3, neighbours, nobody, nobody, WebGuard(["*.localhost", "*.amazonaws.com"]), access
             )
 
         service.dispatch = loop.run_until_complete(made())

@@ -226,7 +226,7 @@ async def _serve(directory: Path, ends: contextlib.AsyncExitStack, patch: pytest
     endpoints.add(EndpointDefinition("creating", [variant]))
     nobody: Any = None
     runtime = RuntimeApp(endpoints, Limits(body_bytes=BODY_BYTES), place.events, Clock())
-    gateway = Gateway(runtime, nobody, None, nobody, _page, WebGuard([], [PAGE]))
+    gateway = Gateway(runtime, nobody, None, nobody, _page, nobody, WebGuard([], [PAGE]))
     both = Both(containers, endpoint, gateway)
     for application in (gateway, ByAsgi(gateway)):
         state = ServerState()

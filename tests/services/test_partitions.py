@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from emulator.aws.sessions import Sessions
 from emulator.clock import Clock
 from emulator.events import Events
 from emulator.gateway.access.access_control import AccessControl, User
@@ -49,7 +51,7 @@ def test_a_policy_that_names_a_returned_arn_matches(
         (tmp_path / "s3" / "bucket" / "key").write_bytes(b"data")
         s3 = S3App(tmp_path / "s3", region)
         forget_roles_and_users()
-        others = MotoServicesApp(CloudWatchMetrics(), RecentLogLines(), SimpleNamespace(), region)  # type: ignore[arg-type]
+        others = MotoServicesApp(CloudWatchMetrics(), RecentLogLines(), SimpleNamespace(), region, Sessions(time.time))  # type: ignore[arg-type]
         runtime = RuntimeApp(control_plane.endpoints, Limits(), Events(), Clock())
 
         async def call(resources: list[str], service: str, **request: Any) -> tuple[int, bytes]:
@@ -57,7 +59,7 @@ def test_a_policy_that_names_a_returned_arn_matches(
             allowed = Statement(True, (TextPattern("*"),), tuple(ArnPattern(each) for each in resources))
             me = User("me", "ME", "secret", statements=(allowed,))
             access = AccessControl([me], region, Limits().body_bytes)
-            gateway = Gateway(runtime, control_plane.application, s3, others, nobody, WebGuard(), access)
+            gateway = Gateway(runtime, control_plane.application, s3, others, nobody, nobody, WebGuard(), access)
             scope = signed_scope(("ME", "secret"), service, region, **request)
             response = await respond(gateway, scope, request.get("body", b""))
             return response.status, response.body

@@ -74,7 +74,7 @@ def gateway(access: AccessControl | None = None, service: Service = of_its_own) 
         def has_bucket(self, _: str) -> bool:
             return True
 
-    return Gateway(service, service, S3(), service, page, WebGuard(), access)  # type: ignore[arg-type]
+    return Gateway(service, service, S3(), service, page, service, WebGuard(), access)  # type: ignore[arg-type]
 
 
 def answer(application: Callable[..., Awaitable[None]], scope: Any) -> Response:

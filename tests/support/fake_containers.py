@@ -17,6 +17,7 @@ from emulator.clock import Clock
 from emulator.containers import launch
 from emulator.containers.container import Container
 from emulator.containers.docker.engine import Engine
+from emulator.containers.process.environment import InheritedEnvironment
 from emulator.events import Events
 from emulator.hosting.endpoints import Endpoints
 from emulator.hosting.workspace import Workspace
@@ -58,7 +59,7 @@ class FakeContainers:
         finally:
             server.close()
 
-    def new(self, *_: Any) -> FakeContainer:
+    def new(self, *_: Any, **__: Any) -> FakeContainer:
         return FakeContainer(self, next(self._numbers))
 
 
@@ -122,7 +123,9 @@ def workspace(directory: Path, **limits: float) -> Workspace:
     events = Events()
     return Workspace(
         directory / "disks",
-        functools.partial(launch.new_container, engine=Engine(directory / "state", events)),
+        functools.partial(
+            launch.new_container, engine=Engine(directory / "state", events), inherited=InheritedEnvironment({})
+        ),
         Limits(**limits),  # type: ignore[arg-type]
         events,
         Clock(),

@@ -10,14 +10,16 @@ import os
 import signal
 import sys
 import time
+import urllib.parse
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import psutil
 
 from emulator.containers.container import LONGEST_LOG_LINE, Container, ContainerSettings, LogSink
+from emulator.containers.process.environment import InheritedEnvironment, past_proxies
 from emulator.containers.process.keeper import PR_SET_CHILD_SUBREAPER
 from emulator.containers.process.ports import PortRange
 from emulator.containers.unix_socket import new_socket_path, remove
@@ -44,16 +46,23 @@ class ProcessContainer(Container):
         settings: ContainerSettings,
         limits: Limits,
         log: LogSink,
+        warn: Callable[[str], None],
+        *,
+        inherited: InheritedEnvironment,
         takes_socket: bool = False,
     ) -> None:
-        """``directory`` is the command's working directory. One that ``takes_socket`` gets one, if there can be any."""
+        """``directory`` is the command's working directory; ``warn`` takes what the container's user should know.
+
+        One that ``takes_socket`` gets one, if there can be any.
+        """
         self.host, self.port = "127.0.0.1", 0  # until it is started
         self._ports: PortRange
         self._held = contextlib.ExitStack()  # as long as it runs
         self._command, self._takes_socket = list(command), takes_socket
         self._directory, self._settings = directory, settings
         self._limits = limits
-        self._log = log
+        self._log, self._warn = log, warn
+        self._inherited = inherited
         self._keeper: asyncio.subprocess.Process | None = None
         self._main_pid = 0
         self._started: asyncio.Future[None]
@@ -92,10 +101,10 @@ class ProcessContainer(Container):
         except OSError as error:  # no memory or no process left
             raise SetupError(f"The container's process cannot be started: {error.strerror}.") from None
         # The keeper does not get it: what is meant for the container's Python must not change its own.
-        environment = {**os.environ, **self._settings.environment, **self._platform_environment(self._settings)}
-        self._send_to_keeper(json.dumps(environment).encode() + b"\n")
+        self._send_to_keeper(json.dumps(self._environment()).encode() + b"\n")
         self._readers = [asyncio.create_task(self._read_reports()), asyncio.create_task(self._read_log())]
         await asyncio.shield(self._started)
+        self._warn_of_missed(await asyncio.to_thread(self._inherited.missed_in, self._command))
 
     def find_address(self) -> None:
         """Look for a port, and for a socket if it takes one. Blocks. Raises SetupError when no port is free."""
@@ -138,6 +147,25 @@ class ProcessContainer(Container):
 
     async def deliver(self, model_directory: Path) -> str:
         return str(model_directory)
+
+    def _environment(self) -> dict[str, str]:
+        """All of the container's variables. Those of the model's Environment outweigh all but the platform's."""
+        settings = self._settings
+        environment = {**self._inherited.variables, **self._aws_environment(), **settings.environment}
+        address = urllib.parse.urlsplit(settings.aws.url).hostname if settings.aws is not None else None
+        direct = past_proxies(environment, dict.fromkeys((self.host, "localhost", address or self.host)))
+        return {**environment, **direct, **self._platform_environment(settings)}
+
+    def _aws_environment(self) -> dict[str, str]:
+        aws = self._settings.aws
+        if aws is None or self._inherited.everything:  # then the shell says how AWS is called
+            return {}
+        # The user's own files would come before the execution role. On SageMaker there are none.
+        return {**aws.environment(aws.url), "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+
+    def _warn_of_missed(self, warning: str) -> None:
+        if warning:
+            self._warn(warning)
 
     def _platform_environment(self, settings: ContainerSettings) -> dict[str, str]:
         variables = {
@@ -217,7 +245,9 @@ class ProcessContainer(Container):
         while chunk := await self._keeper.stderr.read(65536):
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
-                self._log(line.decode("utf-8", "replace").rstrip("\r"))
+                text = line.decode("utf-8", "replace").rstrip("\r")
+                self._log(text)
+                self._warn_of_missed(self._inherited.missed_by(text))
             if len(rest) > LONGEST_LOG_LINE:
                 self._log(rest.decode("utf-8", "replace"))
                 rest = b""

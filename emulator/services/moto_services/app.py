@@ -11,6 +11,7 @@ from emulator.aws.errors import AwsError
 from emulator.aws.protocols import RPC_V2_CBOR, Protocol, protocol_of, send_error
 from emulator.aws.request import AwsRequest
 from emulator.aws.services import MOTO_SERVICES
+from emulator.aws.sessions import Sessions
 from emulator.aws.wsgi import in_threads, whole_body
 from emulator.containers.docker.engine import Engine
 from emulator.errors import SetupError
@@ -34,9 +35,12 @@ log = logging.getLogger("localmme")
 class MotoServicesApp:
     """The services that moto answers for; says of every other service that it is not emulated."""
 
-    def __init__(self, metrics: CloudWatchMetrics, logs: RecentLogLines, engine: Engine, region: str) -> None:
+    def __init__(
+        self, metrics: CloudWatchMetrics, logs: RecentLogLines, engine: Engine, region: str, sessions: Sessions
+    ) -> None:
         """``region`` is that of requests which name none."""
         self._metrics, self._logs, self._engine, self._region = metrics, logs, engine, region
+        self._sessions = sessions
         self._opening: asyncio.Future[MotoBackends] | None = None
         self._applications: dict[str, Application] = {}
         self._filling = asyncio.Lock()  # so that lines of log keep their order
@@ -99,7 +103,9 @@ class MotoServicesApp:
             async with self._filling:
                 await asyncio.to_thread(moto.put_lines, list(self._logs.take()))
         elif service in ("sts", "iam"):
-            if (caller := request.caller) is not None:
+            if (session := self._sessions.get(request.credential.partition("/")[0])) is not None:
+                await asyncio.to_thread(moto.introduce_session, session, region)
+            elif (caller := request.caller) is not None:
                 key = await asyncio.to_thread(moto.introduce_user, caller.name, caller.access_key_id, region)
                 _sign_as(scope, caller.access_key_id, key)
             else:

@@ -27,6 +27,7 @@ from emulator.aws.errors import AwsError
 from emulator.aws.protocols import written
 from emulator.aws.request import AwsRequest
 from emulator.aws.services import MOTO_SERVICES, AwsService
+from emulator.aws.sessions import Session
 from emulator.observers.cloudwatch_metrics import Minute
 from emulator.observers.recent_log_lines import KEPT_LINES, LogStream
 from emulator.services.moto_services import cloudwatch, ecr
@@ -96,20 +97,18 @@ class MotoBackends:
             if get_account_id_from(key) != DEFAULT_ACCOUNT_ID or key in iam.access_keys:
                 return
             if sts.get_assumed_role_from_access_key(key) is None:
-                access_key = AccessKey(None, "ASIA", DEFAULT_ACCOUNT_ID)  # type: ignore[abstract]
-                access_key.access_key_id = key
-                sts.assumed_roles.append(
-                    AssumedRole(
-                        account_id=DEFAULT_ACCOUNT_ID,
-                        region_name=region,
-                        access_key=access_key,
-                        role_session_name=SESSION_NAME,
-                        role_arn=iam_arn(region, f"role{ROLE_PATH}".rstrip("/"), ROLE_NAME),
-                        policy="",
-                        duration=0,
-                        external_id="",
-                    )
-                )
+                role_arn = iam_arn(region, f"role{ROLE_PATH}".rstrip("/"), ROLE_NAME)
+                sts.assumed_roles.append(AssumedRole(**_assumed(key, role_arn, SESSION_NAME, region)))
+
+    def introduce_session(self, session: Session, region: str) -> None:
+        """Have STS know a session that the emulator has made."""
+        with self._lock:
+            self._ensure_role(region)
+            sts = sts_backends[DEFAULT_ACCOUNT_ID][partition_of(region)]
+            if sts.get_assumed_role_from_access_key(session.access_key_id) is None:
+                role = _OurSession(**_assumed(session.access_key_id, session.role_arn, session.name, region))
+                role.user_id = session.user_id
+                sts.assumed_roles.append(role)
 
     def introduce_user(self, name: str, access_key_id: str, region: str) -> str:
         """Have IAM and STS know a user whose access is controlled; the access key by which they do."""
@@ -153,6 +152,25 @@ class MotoBackends:
             max_session_duration="3600",
         )
         backend.attach_role_policy(managed_policy_arn(region, POLICY), ROLE_NAME)
+
+
+class _OurSession(AssumedRole):
+    user_id = ""  # which moto would make up at each call, as IAM need not have the role
+
+
+def _assumed(access_key_id: str, role_arn: str, session_name: str, region: str) -> dict[str, Any]:
+    access_key = AccessKey(None, "ASIA", DEFAULT_ACCOUNT_ID)  # type: ignore[abstract]
+    access_key.access_key_id = access_key_id
+    return {
+        "account_id": DEFAULT_ACCOUNT_ID,
+        "region_name": region,
+        "access_key": access_key,
+        "role_session_name": session_name,
+        "role_arn": role_arn,
+        "policy": "",
+        "duration": 0,
+        "external_id": "",
+    }
 
 
 def introduce_region(region: str) -> None:

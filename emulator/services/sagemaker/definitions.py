@@ -72,6 +72,7 @@ class RequestReader:
                 definitions,
                 direct=request.get("InferenceExecutionConfig", {}).get("Mode") == "Direct",
                 name=request.get("ModelName", ""),
+                role_arn=request.get("ExecutionRoleArn", ""),
             )
         except SetupError as error:
             self.report(place, str(error))

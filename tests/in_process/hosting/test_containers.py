@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from emulator.containers.process.environment import is_inherited
 from tests.support.container_processes import MARK, container_pid, extracting, gone, large_archive, marked, starts
 from tests.support.emulator_in_process import InProcessEmulator
 from tests.support.files import files_below
@@ -53,30 +54,53 @@ def refused(emulator: InProcessEmulator, target_model: str) -> ClientError:
 # Starting
 
 
+WRITES_ITS_ENVIRONMENT = (
+    "import json, os, runpy, sys\n"
+    "json.dump({{'environment': dict(os.environ), 'directory': os.getcwd()}}, open({seen!r}, 'w'))\n"
+    "runpy.run_path({container!r}, run_name='__main__')\n"
+)
+
+
+@pytest.mark.parametrize("inherit_env", [False, True])
 def test_the_container_gets_its_environment_and_the_working_directory_of_serve(
-    start, bucket: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start, bucket: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inherit_env: bool
 ) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
     monkeypatch.setenv("FROM_OUTSIDE", "2")
-    seen = tmp_path / "seen.json"
-    script = tmp_path / "container.py"
-    script.write_text(
-        "import json, os, runpy, sys\n"
-        f"json.dump({{'environment': dict(os.environ), 'directory': os.getcwd()}}, open({str(seen)!r}, 'w'))\n"
-        f"runpy.run_path({SCRIPTED_CONTAINER.split()[-1]!r}, run_name='__main__')\n"
-    )
+    monkeypatch.setenv("AWS_PROFILE", "mine")
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    seen, script = tmp_path / "seen.json", tmp_path / "container.py"
+    script.write_text(WRITES_ITS_ENVIRONMENT.format(seen=str(seen), container=SCRIPTED_CONTAINER.split()[-1]))
     arguments = ["--models", str(bucket), "--command", f"{sys.executable} {script}", "--env", "A=1", "--env", "B=x=y z"]
-    emulator = start(*arguments).wait_in_service()
+    emulator = start(*arguments, *["--inherit-env"] * inherit_env).wait_in_service()
     port = int(emulator.container()["address"].rsplit(":", 1)[1])
+    environment = json.loads(seen.read_text())["environment"]
+    token = environment.pop("AWS_CONTAINER_AUTHORIZATION_TOKEN", None)
     of_a_shell = [sys.executable, "-c", "import json, os; print(json.dumps(dict(os.environ)))"]
-    shell = subprocess.run(of_a_shell, env=dict(os.environ), capture_output=True, check=True)
-    assert json.loads(seen.read_text())["environment"] == {
-        **json.loads(shell.stdout),
+    shell = json.loads(subprocess.run(of_a_shell, env=dict(os.environ), capture_output=True, check=True).stdout)
+    aws = {
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": emulator.url,
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{emulator.url}/_localmme/credentials",
+        "AWS_CONFIG_FILE": "/dev/null",
+        "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+    }
+    assert environment == {
+        **({name: value for name, value in shell.items() if inherit_env or is_inherited(name)}),
+        **({} if inherit_env else aws),
         "A": "1",
         "B": "x=y z",
+        "no_proxy": "127.0.0.1,localhost",
+        "NO_PROXY": "127.0.0.1,localhost",
         "SAGEMAKER_MULTI_MODEL": "true",
         "SAGEMAKER_BIND_TO_PORT": str(port),
         "SAGEMAKER_SAFE_PORT_RANGE": f"{port + 1}-{port + 10}",
     }
+    assert ("FROM_OUTSIDE" in environment) is ("AWS_PROFILE" in environment) is (token is None) is inherit_env
     assert json.loads(seen.read_text())["directory"] == os.getcwd()
 
 

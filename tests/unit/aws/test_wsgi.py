@@ -45,7 +45,7 @@ def test_a_page_refuses_a_body_that_is_too_long_in_json() -> None:
 )
 def test_a_service_refuses_it_in_its_own_protocol(headers: dict[str, str], code: Any) -> None:
     unused: Any = None
-    services = MotoServicesApp(unused, unused, unused, "us-east-1")
+    services = MotoServicesApp(unused, unused, unused, "us-east-1", unused)
     refusal = asyncio.run(call_service(services, "monitoring", "POST", "/", headers, b"x" * (LIMIT + 1)))
     assert (refusal.status, code(refusal.body)) == (413, "RequestEntityTooLarge")
 

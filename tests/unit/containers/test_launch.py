@@ -13,6 +13,7 @@ from emulator.containers.docker.container import DockerContainer
 from emulator.containers.docker.engine import Engine
 from emulator.containers.launch import Command, Image, new_container
 from emulator.containers.process.container import ProcessContainer
+from emulator.containers.process.environment import InheritedEnvironment
 from emulator.events import Events
 from emulator.limits import Limits
 
@@ -30,7 +31,9 @@ def made(runs: Image | Command, directory: Path) -> ProcessContainer | DockerCon
         shares_instance=False,
         scratch=directory,
     )
-    container = new_container(runs, settings, Limits(), print, engine=Engine(directory, Events()))
+    container = new_container(
+        runs, settings, Limits(), print, engine=Engine(directory, Events()), inherited=InheritedEnvironment({})
+    )
     assert isinstance(container, (ProcessContainer, DockerContainer))
     return container
 

@@ -220,7 +220,7 @@ def answered(request: Any, guard: WebGuard, application: Application) -> tuple[i
     async def send(message: Any) -> None:
         sent.append(message)
 
-    dispatch = Gateway(application, application, application, application, application, guard)  # type: ignore[arg-type]
+    dispatch = Gateway(application, application, application, application, application, application, guard)  # type: ignore[arg-type]
     asyncio.run(dispatch(request, receive, send))
     start, *parts = sent
     return start["status"], dict(start["headers"]), b"".join(part.get("body", b"") for part in parts)

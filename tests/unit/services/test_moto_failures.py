@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from types import SimpleNamespace
 
 import pytest
 
+from emulator.aws.sessions import Sessions
 from emulator.observers.cloudwatch_metrics import CloudWatchMetrics
 from emulator.observers.recent_log_lines import RecentLogLines
 from emulator.services.moto_services.app import MotoServicesApp
@@ -16,7 +18,9 @@ from tests.support.asgi_client import call_service
 
 
 def test_a_call_that_moto_fails_at_is_not_emulated_and_says_which_parameters_may_help() -> None:
-    services = MotoServicesApp(CloudWatchMetrics(), RecentLogLines(), SimpleNamespace(), "us-east-1")  # type: ignore[arg-type]
+    services = MotoServicesApp(
+        CloudWatchMetrics(), RecentLogLines(), SimpleNamespace(), "us-east-1", Sessions(time.time)
+    )  # type: ignore[arg-type]
     headers = {
         "x-amz-target": "AmazonEC2ContainerRegistry_V20150921.PutRegistryScanningConfiguration",
         "content-type": "application/x-amz-json-1.1",

@@ -1,0 +1,49 @@
+"""The execution roles of containers: each container gets the credentials of its own, by a token that only it has."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+
+from emulator.aws.sessions import DEFAULT_SECONDS, Session, Sessions
+from emulator.containers.aws_settings import AwsSettings
+
+SESSION_NAME = "SageMaker"  # [reports] of a session of an execution role
+RENEWED_BEFORE_SECONDS = DEFAULT_SECONDS / 2  # [ours] SDKs fetch new ones 15 minutes before the end
+
+
+class ExecutionRoles:
+    """Which container has which role."""
+
+    def __init__(self, sessions: Sessions, region: str, url: str) -> None:
+        """``url`` is the emulator's, for processes of this machine."""
+        self._sessions, self._region, self._url = sessions, region, url
+        self._roles: dict[bytes, str] = {}  # by a hash of the token, so that a wrong one is not compared with it
+        self._opened: dict[bytes, Session] = {}
+
+    def aws_settings(self, role_arn: str) -> AwsSettings:
+        """How a new container with this execution role calls AWS. ``withdraw`` ends it."""
+        token = secrets.token_urlsafe(32)
+        self._roles[_hashed(token)] = role_arn
+        return AwsSettings(self._region, self._url, token)
+
+    def withdraw(self, settings: AwsSettings) -> None:
+        """The container has gone: its token is worth nothing any more."""
+        token = _hashed(settings.token)
+        self._roles.pop(token, None)
+        self._opened.pop(token, None)
+
+    def session(self, token: str) -> Session | None:
+        """A session of the role of the container with this token, which lasts a while; None for any other token."""
+        hashed = _hashed(token)
+        role_arn = self._roles.get(hashed)
+        if role_arn is None:
+            return None
+        session = self._opened.get(hashed)
+        if session is None or session.expires - self._sessions.clock() < RENEWED_BEFORE_SECONDS:
+            session = self._opened[hashed] = self._sessions.open(role_arn, SESSION_NAME)
+        return session
+
+
+def _hashed(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "replace")).digest()

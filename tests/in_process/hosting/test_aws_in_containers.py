@@ -1,0 +1,83 @@
+"""Code in a container calls AWS as on SageMaker: without any configuration, with its execution role's credentials."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.files import archive
+
+ASKS = """
+import json, os
+import boto3
+
+def asks():
+    body = boto3.client("s3").get_object(Bucket="features", Key="feature.txt")["Body"].read().decode()
+    method = boto3.Session().get_credentials().method
+    return [body, method, boto3.client("sts").get_caller_identity()["Arn"]]
+"""
+HANDLER = """
+def model_fn(directory):
+    return asks()  # at the load already
+
+def predict_fn(data, model):
+    return [model, asks()]
+"""
+COMMAND = """
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+class Server(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.answer({})
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer([asks(), asks()] if self.path.endswith("invoke") else {})
+
+    def answer(self, document):
+        body = json.dumps(document).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+HTTPServer(("127.0.0.1", int(os.environ["SAGEMAKER_BIND_TO_PORT"])), Server).serve_forever()
+"""
+
+
+@pytest.mark.parametrize("kind", ["handler", "command"])
+def test_boto3_finds_region_endpoint_and_credentials(
+    serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    # The user's own settings, none of which must count.
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".aws" / "credentials").write_text(
+        "[default]\naws_access_key_id = MINE\naws_secret_access_key = mine\n"
+    )
+    (tmp_path / ".aws" / "config").write_text("[default]\nregion = eu-west-1\nendpoint_url = http://127.0.0.1:9\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    archive(tmp_path / "s3" / "models" / "a.tar.gz", {"weights": "1"})
+    (tmp_path / "s3" / "features").mkdir()
+    (tmp_path / "s3" / "features" / "feature.txt").write_text("0.25")
+    (code := tmp_path / "code.py").write_text(ASKS + (HANDLER if kind == "handler" else COMMAND))
+    runs = ["--handler", str(code)] if kind == "handler" else ["--command", f"{sys.executable} {code}"]
+    emulator = serve("--models", str(tmp_path / "s3" / "models"), "--s3", str(tmp_path / "s3"), *runs)
+    seen = ["0.25", "container-role", "arn:aws:sts::123456789012:assumed-role/localmme/SageMaker"]
+    assert emulator.invoke("a.tar.gz") == [seen, seen]
+
+
+def test_a_handler_that_misses_a_variable_of_the_shell_is_explained(
+    serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    fails = "import os\nNAME = 'HF_' + 'TOKEN'\ndef model_fn(directory):\n    return os.environ[NAME]\n"
+    archive(tmp_path / "models" / "a.tar.gz", {"code/inference.py": fails})
+    emulator = serve("--models", str(tmp_path / "models"))
+    with pytest.raises(emulator.client().exceptions.ModelError, match="KeyError: 'HF_TOKEN'"):
+        emulator.invoke("a.tar.gz")
+    (warning,) = [line for line in emulator.errors if "--inherit-env" in line]
+    assert "HF_TOKEN is set in the shell of localmme serve" in warning and "secret" not in warning
