@@ -556,7 +556,7 @@ def test_a_client_that_expects_100_continue_gets_it(server: S3Server, bucket: st
     with socket.create_connection(server.address.split(":")) as connection:
         request = f"PUT /{bucket}/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\nExpect: 100-continue\r\n"
         connection.sendall(f"{request}Authorization: {SIGNED['Authorization']}\r\n\r\n".encode())
-        connection.settimeout(5)
+        connection.settimeout(60)
         assert connection.recv(100).startswith(b"HTTP/1.1 100")
         connection.sendall(b"data")
         assert connection.recv(100).startswith(b"HTTP/1.1 200")
