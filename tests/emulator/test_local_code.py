@@ -24,6 +24,7 @@ from emulator.services.sagemaker.registry import Registry
 from emulator.services.sagemaker.start_requests import StartRequests
 from localmme.server_setup import set_up_server
 from tests.support.emulator_process import Emulator
+from tests.support.waiting import eventually
 
 Start = Callable[..., Emulator]
 
@@ -165,7 +166,8 @@ def test_others_than_this_machine_reach_it_and_cannot_run_code(start: Start, tmp
     s3 = tmp_path / "buckets"
     s3.mkdir()
     emulator = start("--no-endpoint", "--s3", str(s3), "--host", "0.0.0.0", "--allow-host", "compose-name").wait_ready()
-    assert len([line for line in emulator.errors if "--local-code" in line]) == 1
+    eventually(lambda: "--local-code" in emulator.log)  # it comes by another pipe than what it is ready by
+    assert emulator.log.count("--local-code") == 1
     marker, port = tmp_path / "ran", emulator.url.rpartition(":")[2]
     for address in ("127.0.0.1", *own_addresses()):
         emulator.url = f"http://{address}:{port}"

@@ -209,8 +209,8 @@ def test_when_the_worker_is_killed_a_container_that_dies_once_more_or_for_ever_t
     assert emulator.invoke("a")["answer"] == "I am a"
     always.touch()
     emulator.worker().kill()
-    eventually(lambda: "Endpoint local is Failed: " in emulator.log, what="the log tells it")
-    assert "ended with exit code 4" in emulator.log
+    told = ("Endpoint local is Failed: ", "ended with exit code 4")
+    eventually(lambda: all(words in emulator.log for words in told), what="the log tells it")
     assert emulator.client_of("s3").list_buckets()["Buckets"] == []
     assert emulator.client_of("sagemaker").describe_endpoint(EndpointName="local")["EndpointStatus"] == "Failed"
     assert emulator.stop() == 0

@@ -65,7 +65,8 @@ def test_the_environment_and_the_mode_are_those_of_the_container(control_plane: 
 
 def test_an_endpoint_that_is_being_changed_cannot_be_changed_again(control_plane: ControlPlane, name: str) -> None:
     sagemaker, arn = control_plane.sagemaker, f"{ARN}:endpoint/{name}"
-    cues = json.dumps({"start": {"listen": 1.0}})
+    gate = control_plane.directory / name  # what is created or changed waits for it
+    cues = json.dumps({"start": {"until": str(gate)}})
     control_plane.create_model(name, Image=f"command:{SCRIPTED_CONTAINER}", Environment={"SCRIPT": cues})
     control_plane.create_config(name, name)
     sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
@@ -85,10 +86,13 @@ def test_an_endpoint_that_is_being_changed_cannot_be_changed_again(control_plane
 
     assert sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] == "Creating"
     assert all_refused()
+    gate.touch()
     control_plane.wait_in_service(name)
+    gate.unlink()
     sagemaker.update_endpoint(EndpointName=name, EndpointConfigName=name)
     assert sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] == "Updating"
     assert all_refused()
+    gate.touch()
     control_plane.wait_in_service(name)
     control_plane.delete_endpoint(name)
 
