@@ -319,10 +319,20 @@ def test_instances_fail_and_are_replaced_while_others_serve(
             if any(network["IPAddress"] == address for network in networks):
                 container.kill()
 
-    def serve(*arguments: str, **script: Any) -> InProcessEmulator:
-        return run_here(*arguments, **script).wait_in_service()
+    emulators: list[InProcessEmulator] = []
 
-    emulator = lose_one_under_load(serve, bucket, kill, {"listen": 2})
+    def has_let_them_listen() -> bool:
+        with contextlib.suppress(docker.errors.APIError):  # one that does not run yet, or no more
+            there = ours(engine, emulators[0])
+            return len(there) == 3 and not any(each.exec_run(["touch", "/listen"]).exit_code for each in there)
+        return False
+
+    def serve(*arguments: str, **script: Any) -> InProcessEmulator:
+        emulators.append(run_here(*arguments, **script))
+        eventually(has_let_them_listen)
+        return emulators[0].wait_in_service()
+
+    emulator = lose_one_under_load(serve, bucket, kill, {"until": "/listen"}, lambda: eventually(has_let_them_listen))
     assert len(ours(engine, emulator)) == 3
 
 

@@ -24,7 +24,7 @@ def lose_one_under_load(
     bucket: Path,
     kill: Callable[[R, dict[str, Any]], None],
     start: dict[str, Any],
-    replace: Callable[[], None] = lambda: None,
+    replace: Callable[[], object],
 ) -> R:
     """Only calls that were with the killed container may fail, as on SageMaker.
 
