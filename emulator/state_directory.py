@@ -58,6 +58,7 @@ class StateDirectory:
         self.serve_log = path / "serve.log"  # what a serve without a terminal writes
         self.container_logs = path / "logs"
         self.instances = path / "instances"  # the instances' disks, while they are hosted
+        self.commands = path / "bin"  # programs that `localmme env` puts in front of others on the PATH
         # In a directory that is removed with its emulator: held as long as the program lives that started it.
         self.owner_lock = path / "owner"
         self.owner_stops = path / "owner-stops"  # made by an owner that stops its emulator

@@ -38,8 +38,11 @@ class Exports:
     warning: str = ""
 
 
-def aws_environment(url: str, region: str) -> Exports:
-    """The variables to export; credentials and SageMaker SDK defaults only if the user has none."""
+def aws_environment(url: str, region: str, commands: Path | None = None) -> Exports:
+    """The variables to export; credentials and SageMaker SDK defaults only if the user has none.
+
+    ``commands`` is a directory of programs that go before those of the same names on the PATH.
+    """
     url = url.rstrip("/")
     credentials, problem = users_credentials()
     variables = {
@@ -51,12 +54,13 @@ def aws_environment(url: str, region: str) -> Exports:
         **_instead_of_broken_settings(problem),
         **_past_the_proxy(url),
         **_for_sagemaker_sdks(),
+        **_first_on_the_path(commands),
     }
     warning = f"{problem} What is exported takes its place; unset AWS_PROFILE or mend it." if problem else ""
     return Exports(variables, warning)
 
 
-def emulator_environment(url: str, region: str) -> dict[str, str]:
+def emulator_environment(url: str, region: str, commands: Path | None = None) -> dict[str, str]:
     """Like ``aws_environment``, but with credentials and a region that override the user's own."""
     return {
         "AWS_ENDPOINT_URL": url,
@@ -67,6 +71,7 @@ def emulator_environment(url: str, region: str) -> dict[str, str]:
         **_instead_of_broken_settings(users_credentials()[1]),
         **_past_the_proxy(url),
         **_for_sagemaker_sdks(),
+        **_first_on_the_path(commands),
     }
 
 
@@ -128,6 +133,12 @@ def _for_sagemaker_sdks() -> dict[str, str]:
     if "SAGEMAKER_ADMIN_CONFIG_OVERRIDE" not in os.environ and not any(map(Path.exists, ADMINISTRATORS_DEFAULTS)):
         settings["SAGEMAKER_ADMIN_CONFIG_OVERRIDE"] = str(CLIENT_CONFIGURATION / "sagemaker.yaml")
     return settings
+
+
+def _first_on_the_path(commands: Path | None) -> dict[str, str]:
+    if commands is None or os.pathsep in str(commands):
+        return {}
+    return {"PATH": _with_first(str(commands), os.environ.get("PATH", os.defpath), os.pathsep)}
 
 
 def _with_first(ours: str, others: str, separator: str) -> str:

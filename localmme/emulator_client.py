@@ -22,21 +22,8 @@ def invoke(url: str, endpoint_name: str, target_model: str, body: bytes, **reque
     from botocore.exceptions import BotoCoreError, ClientError
 
     from localmme import boto3_session
-    from localmme.aws_environment import users_credentials
 
-    own_region = health(url)["region"]
-    keys, problem = users_credentials()
-    if problem:
-        print(f"Warning: {printable(problem)} The call is made without it.", file=sys.stderr)
-    named = {}
-    if keys is not None:
-        frozen = keys.get_frozen_credentials()
-        named = {
-            "aws_access_key_id": frozen.access_key,
-            "aws_secret_access_key": frozen.secret_key,
-            "aws_session_token": frozen.token,
-        }
-    client = boto3_session.client("sagemaker-runtime", url, own_region, **named)
+    client = boto3_session.client("sagemaker-runtime", url, health(url)["region"], **users_keys())
     with waiting(f"Invoking {target_model}"):
         try:
             answer = client.invoke_endpoint(EndpointName=endpoint_name, TargetModel=target_model, Body=body, **request)
@@ -46,6 +33,26 @@ def invoke(url: str, endpoint_name: str, target_model: str, body: bytes, **reque
             raise SetupError(f"{error_text(error)}{_did_you_mean(url, endpoint_name, target_model, error)}") from None
         except BotoCoreError:
             raise _not_running(url) from None
+
+
+def users_keys() -> dict[str, str | None]:
+    """The arguments for a boto3 client by which it signs with the user's own keys; empty if there are none.
+
+    Says on stderr why there are none if the user's settings cannot be used.
+    """
+    from localmme.aws_environment import users_credentials
+
+    keys, problem = users_credentials()
+    if problem:
+        print(f"Warning: {printable(problem)} The call is made without it.", file=sys.stderr)
+    if keys is None:
+        return {}
+    frozen = keys.get_frozen_credentials()
+    return {
+        "aws_access_key_id": frozen.access_key,
+        "aws_secret_access_key": frozen.secret_key,
+        "aws_session_token": frozen.token,
+    }
 
 
 def error_text(error: Any) -> str:

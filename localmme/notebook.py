@@ -18,6 +18,7 @@ from IPython.core.magic import no_var_expand
 from emulator.errors import SetupError
 from emulator.printable import printable, printable_lines
 from localmme import tables
+from localmme.exported_variables import Exported
 from localmme.options import PYTHON_OPTIONS
 from localmme.python_api import Emulator, serve
 
@@ -39,8 +40,7 @@ class ExportedVariables:
     """Sets variables in the environment of this process, and restores them later."""
 
     def __init__(self, variables: Mapping[str, str]) -> None:
-        self._variables = dict(variables)
-        self._before = {name: os.environ.get(name) for name in variables}
+        self._exported = Exported.to(os.environ, variables)
         path = variables.get("PYTHONPATH", "").split(os.pathsep)
         self._path = [directory for directory in path if directory and directory not in sys.path]
         os.environ.update(variables)
@@ -49,14 +49,11 @@ class ExportedVariables:
 
     def take_back(self) -> None:
         """Restore the previous values, except of variables that the notebook has changed since."""
-        for name, value in self._variables.items():
-            before = self._before[name]
-            if os.environ.get(name) != value:
-                continue
-            if before is None:
+        for name, value in self._exported.taken_back(os.environ).items():
+            if value is None:
                 del os.environ[name]
             else:
-                os.environ[name] = before
+                os.environ[name] = value
         sys.path[:] = [directory for directory in sys.path if directory not in self._path]
         if "boto3" in sys.modules:  # a default session created meanwhile has the placeholder credentials
             sys.modules["boto3"].DEFAULT_SESSION = self._default_session  # type: ignore[attr-defined]

@@ -215,10 +215,14 @@ class Emulator:
         return self._log if self._log is not None else log_of(self._directory)
 
     def environment(self) -> dict[str, str]:
-        """Variables with which AWS clients in another process use this emulator, whatever else is set there."""
-        from localmme.aws_environment import emulator_environment
+        """Variables with which AWS clients in another process use this emulator, whatever else is set there.
 
-        return emulator_environment(self.url, self._region)
+        On their PATH, ``docker`` knows the emulator's ECR.
+        """
+        from localmme.aws_environment import emulator_environment
+        from localmme.engine_cli import launchers
+
+        return emulator_environment(self.url, self._region, launchers.write(self._directory))
 
     def stop(self) -> None:
         """Stop it, with its containers, and wait until they are gone; remove its temporary directory.

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
+from urllib.parse import urlsplit
 
 from emulator.errors import SetupError
 from emulator.private_files import private_opener
@@ -55,6 +56,16 @@ def all_known() -> list[StateDirectory]:
 def all_living() -> list[EmulatorRecord]:
     """The running emulators with names, sorted."""
     return [record for directory in all_known() if (record := directory.living_emulator()) is not None]
+
+
+def living_at(url: str) -> EmulatorRecord | None:
+    """The running emulator with a name that has this address."""
+    wanted = urlsplit(url)
+    for record in all_living():
+        there = urlsplit(record.url)
+        if wanted.port == there.port and wanted.hostname in (there.hostname, "localhost"):
+            return record
+    return None
 
 
 def tidy(directory: StateDirectory) -> None:

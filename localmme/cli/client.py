@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 
 import click
@@ -10,6 +11,8 @@ import click
 from emulator.printable import printable
 from localmme.cli.completion import target_models
 from localmme.cli.emulator_options import of_an_emulator, where_an_emulator_is
+
+SHELLS = ("bash", "zsh", "fish", "sh", "dash", "ksh")
 
 
 @click.command(short_help="Invoke a model, and print the answer.")
@@ -69,14 +72,51 @@ def state(as_json: bool, url: str) -> None:
 
 
 @click.command(short_help="Print the environment for boto3 and the AWS CLI.")
+@click.option(
+    "--unset",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=lambda context, _, value: _unset(context) if value else None,
+    help="Print what takes back all that it has exported.",
+)
 @of_an_emulator
 def env(url: str, endpoint_name: str) -> None:
-    """Print the environment with which boto3 and the AWS CLI talk to the emulator: eval "$(localmme env)"."""
+    """Print the environment with which boto3 and the AWS CLI talk to the emulator: eval "$(localmme env)".
+
+    On its PATH is a `docker` that knows the emulator's ECR: docker login, push and pull.
+    """
     from localmme.aws_environment import aws_environment
     from localmme.emulator_client import health
+    from localmme.engine_cli import launchers
+    from localmme.exported_variables import RECORD, Exported
+    from localmme.state_directories import living_at
 
-    exports = aws_environment(url, health(url)["region"])
+    region, record = health(url)["region"], living_at(url)
+    exports = aws_environment(url, region, launchers.write(record.directory) if record else None)
     if exports.warning:
         click.echo(f"Warning: {printable(exports.warning)}", err=True)
-    for name, value in exports.variables.items():
+    exported = Exported.to(os.environ, exports.variables).after(Exported.recorded_in(os.environ))
+    for name, value in {**exports.variables, RECORD: exported.record()}.items():
         click.echo(f"export {name}={shlex.quote(value)}")
+
+
+def _unset(context: click.Context) -> None:
+    from localmme.exported_variables import RECORD, Exported
+
+    back = Exported.recorded_in(os.environ).taken_back(os.environ)
+    unset = [name for name, value in {**back, RECORD: None}.items() if value is None and name in os.environ]
+    for name, value in back.items():
+        if value is not None:
+            click.echo(f"export {name}={shlex.quote(value)}")
+    if unset:
+        click.echo(f"{'set -e' if _is_fish() else 'unset'} {' '.join(unset)}")
+    context.exit()
+
+
+def _is_fish() -> bool:
+    """Whether it is fish that reads what is printed: the one shell that has no ``unset``."""
+    import psutil
+
+    names = (each.name() for each in psutil.Process().parents())
+    return next((name for name in names if name in SHELLS), "") == "fish"

@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from emulator.aws.arn import ACCOUNT_ID
+from emulator.aws.arn import ACCOUNT_ID, partition_of
 from emulator.suggestions import similar_names
 
 Client = Any  # docker.APIClient, which has no types
 
 # <account>.dkr.ecr.<region>.amazonaws.com/repository, then :tag or @digest.
-_ECR = re.compile(
-    r"(?P<host>(?P<account>\d{12})\.dkr\.ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?)/(?P<local>.+)"
+_ECR_HOST = re.compile(
+    r"(?P<account>\d{12})\.dkr\.ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?P<china>\.cn)?", re.ASCII
 )
 # What Docker takes as a reference: [host[:port]/]repository[:tag][@digest], or an image's id.
 # https://pkg.go.dev/github.com/distribution/reference
@@ -38,6 +38,28 @@ class InspectedImage:
     reference: str  # as requested
     labels: Mapping[str, str] = field(default_factory=dict)
     entrypoint: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class EcrRegistry:
+    """An account's registry in a region, by the name of its host."""
+
+    host: str
+    account: str
+    region: str
+
+    @classmethod
+    def at(cls, host: str) -> EcrRegistry | None:
+        """None for a host that is not one of ECR."""
+        match = _ECR_HOST.fullmatch(host)
+        if match is None or (partition_of(match["region"]) == "aws-cn") != bool(match["china"]):
+            return None
+        return cls(host, match["account"], match["region"])
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is of the emulator's account, which is the same in all regions."""
+        return self.account == ACCOUNT_ID
 
 
 def is_reference(text: str) -> bool:
@@ -83,15 +105,16 @@ def names_elsewhere(reference: str, names: Iterable[str]) -> list[str]:
 
     All regions are one here, and the accounts that AWS keeps its images in differ from region to region.
     """
-    account, wanted = in_ecr(reference) or ("", "")
-    alike = [name for name in names if (ecr := in_ecr(name)) and ecr[1] == tagged(wanted)]
-    return sorted(alike, key=lambda name: (in_ecr(name) or ("",))[0] != account)
+    registry, wanted = in_ecr(reference) or (None, "")
+    alike = [(ecr[0], name) for name in names if (ecr := in_ecr(name)) and ecr[1] == tagged(wanted)]
+    return [name for _, name in sorted(alike, key=lambda each: registry is None or each[0].account != registry.account)]
 
 
-def in_ecr(reference: str) -> tuple[str, str] | None:
-    """The account of an image in ECR, and its name there; None for one that is elsewhere."""
-    ecr = _ECR.fullmatch(reference)
-    return (ecr["account"], ecr["local"]) if ecr else None
+def in_ecr(reference: str) -> tuple[EcrRegistry, str] | None:
+    """The registry of an image in ECR, and its name there; None for one that is elsewhere."""
+    host, _, local = reference.partition("/")
+    registry = EcrRegistry.at(host)
+    return (registry, local) if registry and local else None
 
 
 def names_of(image: Mapping[str, Any]) -> list[str]:
@@ -157,12 +180,12 @@ def no_such_image(client: Client, address: str, reference: str, reason: str) -> 
 
 def how_to_get(reference: str) -> str:
     """How to get an image. One in another account's registry can only be pulled."""
-    own, ecr = local_names(reference)[-1], _ECR.fullmatch(reference)
-    if ecr is None or ecr["account"] == ACCOUNT_ID:
+    own, ecr = local_names(reference)[-1], in_ecr(reference)
+    if ecr is None or ecr[0].is_ours:
         return f"Build it with `docker build -t {own} .`, or pull it."
     return (
         "If it is in AWS's registry, log in and pull it, in a shell in which AWS_ENDPOINT_URL is not set: `aws ecr "
-        f"get-login-password --region {ecr['region']} | docker login --username AWS --password-stdin {ecr['host']}`, "
+        f"get-login-password --region {ecr[0].region} | docker login --username AWS --password-stdin {ecr[0].host}`, "
         f"`docker pull {reference}`. An image of your own takes its place by `docker tag MINE {own}`."
     )
 

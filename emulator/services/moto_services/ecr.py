@@ -61,4 +61,5 @@ def local_image(image: Mapping[str, Any], repository: str, taken: set[str]) -> L
 
 
 def _is(repository: str, name: str) -> bool:
-    return name == repository or in_ecr(name) == (DEFAULT_ACCOUNT_ID, repository)
+    found = in_ecr(name)
+    return name == repository or (found is not None and found[0].is_ours and found[1] == repository)

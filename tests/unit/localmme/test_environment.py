@@ -23,6 +23,7 @@ from localmme import background, emulator_client
 from localmme.aws_environment import aws_environment, emulator_environment
 from localmme.cli import main as cli
 from localmme.cli.emulator_options import of_an_emulator
+from localmme.exported_variables import RECORD, Exported
 
 URL = DEFAULT_URL
 KEYS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
@@ -295,3 +296,38 @@ def test_a_model_that_is_not_there_brings_one_of_nearly_that_name_to_mind(monkey
     assert emulator_client._did_you_mean(URL, "e", "europe/lisbon", missing) == " Did you mean europe/Lisbon.tar.gz?"
     assert emulator_client._did_you_mean(URL, "e", "gone", missing) == ""
     assert emulator_client._did_you_mean(URL, "e", "europe/lisbno.tar.gz", model_error(500, "x")) == ""
+
+
+# Taking it back
+
+
+def test_what_was_exported_is_taken_back(tmp_path: Path) -> None:
+    own = {"AWS_REGION": "eu-west-1", "PATH": "/bin", "PYTHONPATH": "mine", "NO_PROXY": "intranet", "HOME": "h"}
+    environment = dict(own)
+    for address, commands in (("http://127.0.0.1:1", "/a/bin"), ("http://127.0.0.1:2", "/b/bin")):  # of one and another
+        variables = {"AWS_ENDPOINT_URL": address, "AWS_REGION": "us-east-1", "AWS_PROFILE": "default"}
+        variables |= {"PATH": f"{commands}:{environment['PATH']}", "PYTHONPATH": "ours:mine"}
+        exported = Exported.to(environment, variables).after(Exported.recorded_in(environment))
+        environment |= {**variables, RECORD: exported.record()}
+    environment |= {"AWS_PROFILE": "other", "PATH": f"/venv/bin:{environment['PATH']}"}  # set since
+    back = Exported.recorded_in(environment).taken_back(environment)
+    assert back == {"AWS_ENDPOINT_URL": None, "AWS_REGION": "eu-west-1", "PATH": "/venv/bin:/bin", "PYTHONPATH": "mine"}
+    assert Exported.recorded_in({RECORD: "{"}).taken_back(own) == {}
+
+
+@pytest.mark.parametrize("shell, unset", [("bash", "unset"), ("zsh", "unset"), ("fish", "set -e")])
+def test_unset_prints_what_the_shell_understands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shell: str, unset: str
+) -> None:
+    exported = Exported({"AWS_REGION": ("us-east-1", "it's"), "AWS_ENDPOINT_URL": (URL, None)}, {})
+    own = {"AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": URL, RECORD: exported.record()}
+    ancestors = [mock.Mock(**{"name.return_value": name}) for name in ("uv", shell, "bash")]
+    monkeypatch.setattr("psutil.Process.parents", lambda _: ancestors)
+    with environment(tmp_path, **own):
+        result = CliRunner().invoke(cli.main, ["env", "--unset"])
+    assert result.output.splitlines() == [
+        "export AWS_REGION='it'\"'\"'s'",
+        f"{unset} AWS_ENDPOINT_URL {RECORD}",
+    ]
+    with environment(tmp_path):
+        assert CliRunner().invoke(cli.main, ["env", "--unset"]).output == ""
