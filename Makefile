@@ -3,8 +3,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 # By files, whose tests share emulators and servers; in the order of tests/conftest.py, not by how many tests a file has:
-# those that take longest have few. Four for two cores, as a third of the time is spent waiting.
-WORKERS := --numprocesses 4 --dist loadfile --no-loadscope-reorder
+# those that take longest have few. Four for two cores, as a third of the time is spent waiting; the quick tests hardly
+# wait, and each process takes six seconds to collect them.
+WORKERS := 4
+QUICK_WORKERS := 3
+BY_FILES := --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test test-quick lint benchmark clean
 
@@ -13,10 +16,10 @@ demo: $(VENV)/.samples  ## build the sample models, serve them, invoke them, sto
 
 test: $(VENV)/.tests  ## install all that the tests need, and run them
 	$(BIN)/python -m tests.support.real_servers.provision
-	$(BIN)/python -m pytest $(WORKERS)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) $(BY_FILES)
 
 test-quick: $(VENV)/.tests  ## those that need no emulator process, no Docker, no real server
-	$(BIN)/python -m pytest $(WORKERS) tests/unit tests/services
+	$(BIN)/python -m pytest --numprocesses $(QUICK_WORKERS) $(BY_FILES) tests/unit tests/services
 
 lint: $(VENV)/.tests  ## what CI checks besides
 	$(BIN)/ruff check .

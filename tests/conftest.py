@@ -30,8 +30,11 @@ pytest_plugins = [
     )
 ]
 
-# How long an example takes depends on what else the machine does. What hypothesis changes on CI stays as it is.
-settings.register_profile("unhurried", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# How long an example takes depends on what else the machine does; each run has others. What hypothesis changes on CI
+# stays as it is.
+settings.register_profile(
+    "unhurried", settings(), max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("unhurried")
 
 # Under nohup, or in the background of a script, the tests and so all that they start would ignore these; a handler of

@@ -385,7 +385,7 @@ def changed(draw: st.DrawFn) -> Sent:
     return sent
 
 
-@settings(max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sent=changed())
 def test_what_was_authorised_is_what_is_executed(service: Service, loop: asyncio.AbstractEventLoop, sent: Sent) -> None:
     status, _ = loop.run_until_complete(service.send(sent))

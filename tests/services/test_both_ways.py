@@ -382,7 +382,7 @@ TARGETS = st.sampled_from(
 )
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(target=TARGETS, headers=st.lists(HEADERS, max_size=8), body=st.sampled_from([b"{}", b"", b"x" * 100]))
 def test_whatever_is_sent_both_ways_answer_the_same(
     both: Both, loop: asyncio.AbstractEventLoop, target: str, headers: list[str], body: bytes

@@ -282,7 +282,7 @@ PACKERS = {
 
 @pytest.mark.parametrize("pack", PACKERS.values(), ids=PACKERS)
 @given(tree=TREES)
-@settings(max_examples=40)
+@settings(max_examples=15)
 def test_any_tree_survives_packing_and_extracting(pack, tree):
     with tempfile.TemporaryDirectory() as base:
         volume = Volume(Path(base))

@@ -109,7 +109,7 @@ class ResidentsMachine(RuleBasedStateMachine):
 
 
 TestResidents = ResidentsMachine.TestCase
-TestResidents.settings = settings(max_examples=60, stateful_step_count=40)
+TestResidents.settings = settings(max_examples=30, stateful_step_count=40)
 
 
 @given(
@@ -117,7 +117,7 @@ TestResidents.settings = settings(max_examples=60, stateful_step_count=40)
     takes=st.integers(0, 6),
     fails=st.booleans(),
 )
-@settings(max_examples=200)
+@settings(max_examples=80)
 def test_a_model_comes_once_for_all_who_wait_and_each_gets_one_pin(
     calls: list[tuple[int, int, bool]], takes: int, fails: bool
 ) -> None:
@@ -473,7 +473,7 @@ class Memory:
 
 
 @given(uses=st.lists(NAMES, max_size=40), max_models=st.integers(1, 5))
-@settings(max_examples=100)
+@settings(max_examples=50)
 def test_the_least_recently_used_model_leaves_first(uses: list[str], max_models: int) -> None:
     async def main() -> None:
         memory = Memory(max_models=max_models)
@@ -531,7 +531,7 @@ CALL = st.builds(
     cache=st.sampled_from([True, True, False]),
     dies=st.sampled_from([None, None, 1, 7, 20]),
 )
-@settings(max_examples=200)
+@settings(max_examples=80)
 def test_any_callers_at_the_same_time_get_a_model_or_an_error_and_the_rules_are_kept(
     calls: list[SimpleNamespace],
     budget: int,

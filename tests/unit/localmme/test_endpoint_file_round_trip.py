@@ -180,7 +180,7 @@ def _variant_document(model_name: str, variant: VariantDefinition) -> dict[str, 
     ids=["yaml", "yaml with unicode", "json", "json with unicode"],
 )
 @given(endpoints=endpoints())
-@settings(max_examples=15)
+@settings(max_examples=6)
 def test_what_was_dumped_is_what_is_read(dump: Callable[..., str], endpoints: list[EndpointDefinition]) -> None:
     file = written(shared_folder(), dump(document_of(endpoints)))
     assert read(file) == endpoints

@@ -13,6 +13,7 @@ from unittest import mock
 import click
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.loaders import Loader
 from botocore.session import Session
 from click.testing import CliRunner
 
@@ -27,6 +28,7 @@ from localmme.exported_variables import RECORD, Exported
 
 URL = DEFAULT_URL
 KEYS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+MODELS = Loader()  # of the services, read once
 STATIC = "aws_access_key_id = AKIAMINE\naws_secret_access_key = s3cret\n"
 
 
@@ -47,6 +49,7 @@ def access_key(tmp_path: Path, settings: dict[str, str]) -> str:
     """The key with which a client of that environment signs. Raises BotoCoreError when it cannot be made."""
     with environment(tmp_path, **settings):
         session = Session()
+        session.register_component("data_loader", MODELS)
         session.create_client("sagemaker-runtime")
         return session.get_credentials().get_frozen_credentials().access_key
 

@@ -193,7 +193,7 @@ KINDS = st.sampled_from(
 )
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(KINDS, PATHS, PATHS, st.integers(0, 600), st.integers(0, 0o7777)), max_size=6))
 def test_what_is_examined_and_what_is_extracted_are_refused_alike(members):
     def outcome(look: Callable[[], object]) -> str:

@@ -43,7 +43,7 @@ TREES = st.recursive(
 )
 
 
-@settings(max_examples=80)
+@settings(max_examples=30)
 @given(st.dictionaries(NAMES, TREES, max_size=4), st.booleans())
 def test_any_tree_comes_out_of_the_emulators_extraction_as_it_went_in(model, compressed):
     def make(directory: str, entries: dict) -> int:

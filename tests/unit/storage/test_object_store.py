@@ -48,7 +48,7 @@ names = st.text(st.sampled_from("ab-.!é~0"), min_size=1, max_size=3).filter(lam
 trees = st.lists(st.lists(names, min_size=1, max_size=4).map("/".join), max_size=12, unique=True)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(
     tree=trees,
     prefix=st.text(st.sampled_from("ab-./é"), max_size=3),
