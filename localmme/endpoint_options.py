@@ -11,6 +11,7 @@ from emulator.archives.model_data_url import is_url, parse_s3_url
 from emulator.errors import SetupError
 from emulator.hosting.definition import ONLY_VARIANT_NAME
 from emulator.hosting.instance_types import instance_type, unfit_for_many_models
+from emulator.model_server.handlers import toolkits
 from emulator.services.sagemaker.image import COMMAND, HANDLER, command_of, embedded_server, image_of
 from emulator.services.sagemaker.local_settings import LocalInstances
 from emulator.services.sagemaker.model_data_location import url_of
@@ -25,6 +26,7 @@ def start_requests(
     *,
     models: str,
     handler: str | None,
+    toolkit: str,
     command: str | None,
     image: str | None,
     gpus: str | None,
@@ -46,12 +48,16 @@ def start_requests(
         )
     if sum(map(bool, (handler, command, image))) > 1:
         raise SetupError("--handler, --command and --image exclude each other: each says what runs as the container.")
+    if toolkit != "auto" and (command or image):
+        raise SetupError("--toolkit is for handlers: what --image and --command run does what it does.")
     if gpus and not image:
         raise SetupError("--gpus needs --image: a local process sees all GPUs of this machine.")
     variables = dict(name_and_value("--env", text) for text in environment)
     if workers_per_model is not None:
         # The Inference Toolkit and the embedded server both read this variable. SageMaker does not set it.
         variables.setdefault("SAGEMAKER_MODEL_SERVER_WORKERS", str(workers_per_model))
+    if toolkit != "auto":
+        variables.setdefault(toolkits.VARIABLE, toolkit)
     container = {
         "Image": _image(image, command, handler),
         "Mode": "MultiModel",

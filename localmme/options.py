@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from emulator.errors import SetupError
+from emulator.model_server.handlers import toolkits
 from emulator.state_directory import DEFAULT_PORT
 
 
@@ -96,6 +97,15 @@ OPTIONS = [
         describes_endpoint=True,
         is_path=True,
         help="Python handler for all models. Without it, each archive contains its own (code/inference.py).",
+    ),
+    ServeOption(
+        "--toolkit",
+        type=click.Choice(("auto", *toolkits.NAMES)),
+        default="auto",
+        show_default=True,
+        describes_endpoint=True,
+        help="AWS's container for which handlers are written; what it does with them is imitated. auto: the one that a "
+        "handler's imports show.",
     ),
     ServeOption(
         "--command",

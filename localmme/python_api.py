@@ -31,6 +31,7 @@ def serve(
     *,
     models: StrPath | None = None,
     handler: StrPath | None = None,
+    toolkit: str | None = None,
     command: str | Sequence[str] | None = None,
     image: str | None = None,
     gpus: str | int | None = None,

@@ -12,7 +12,7 @@ if __name__ == "__main__" and not getattr(sys.flags, "safe_path", sys.flags.isol
 
 import argparse
 
-from emulator.model_server.handlers import styles
+from emulator.model_server.handlers import styles, toolkits
 from emulator.model_server.workers import spawner, worker
 
 _MODEL_DIR = "/opt/ml/model"  # where SageMaker puts a single model
@@ -67,6 +67,8 @@ def _arguments() -> argparse.Namespace:
         "(default: $SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS, or 60)",
     )
     arguments = parser.parse_args()
+    if (toolkit := os.environ.get(toolkits.VARIABLE, "auto")) not in ("auto", *toolkits.NAMES):
+        parser.error(f"{toolkits.VARIABLE} must be auto or one of {', '.join(toolkits.NAMES)}, not {toolkit!r}")
     port = os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080")
     if not port.isdecimal() or int(port) > 65535:
         parser.error(f"SAGEMAKER_BIND_TO_PORT must be a port number, not {port!r}")

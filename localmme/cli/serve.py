@@ -113,6 +113,7 @@ def _start_requests(file: str | None, options: dict[str, Any]) -> StartRequests:
     return endpoint_options.start_requests(
         models=options["models"],
         handler=options["handler"],
+        toolkit=options["toolkit"],
         command=options["command"],
         image=options["image"],
         gpus=options["gpus"],

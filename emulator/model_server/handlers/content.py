@@ -20,9 +20,11 @@ class UnsupportedFormatError(Exception):
     """The request's content type, or every accepted content type, is not supported."""
 
     def __init__(self, content_type: str | None) -> None:
+        indent = " " * 12  # in the toolkit's text, byte for byte
         super().__init__(
-            f"Content type {content_type} is not supported by this framework. Please implement input_fn "
-            "to deserialize the request data or an output_fn to serialize the response."
+            f"Content type {content_type} is not supported by this framework.\n\n"
+            f"{indent}Please implement input_fn to to deserialize the request data or an output_fn to\n"
+            f"{indent}serialize the response. For more information, see the SageMaker Python SDK README."
         )
 
 
@@ -31,10 +33,10 @@ def decode(body: Any, content_type: str | None) -> Any:
 
     Raises UnsupportedFormatError, or whatever parsing raises.
     """
-    decoder = _DECODERS.get(content_type)
-    if decoder is None:
-        raise UnsupportedFormatError(content_type)
-    return decoder(body)
+    try:
+        return DECODERS[content_type](body)
+    except KeyError:
+        raise UnsupportedFormatError(content_type) from None
 
 
 def encode(prediction: Any, accept: str) -> tuple[Any, str]:
@@ -43,8 +45,8 @@ def encode(prediction: Any, accept: str) -> tuple[Any, str]:
     Raises UnsupportedFormatError.
     """
     for content_type in accept.replace(" ", "").split(","):
-        if content_type in _ENCODERS:
-            return _ENCODERS[content_type](prediction), content_type
+        if content_type in ENCODERS:
+            return ENCODERS[content_type](prediction), content_type
     raise UnsupportedFormatError(accept)
 
 
@@ -121,10 +123,10 @@ def _encode_npy(prediction: Any) -> bytes:
     return file.getvalue()
 
 
-_DECODERS: dict[str | None, Callable[[Any], Any]] = {
+DECODERS: dict[str | None, Callable[[Any], Any]] = {
     JSON: _decode_json,
     CSV: _decode_csv,
     NPY: _decode_npy,
     NPZ: _decode_npz,
 }
-_ENCODERS: dict[str, Callable[[Any], Any]] = {JSON: _encode_json, CSV: _encode_csv, NPY: _encode_npy}
+ENCODERS: dict[str, Callable[[Any], Any]] = {JSON: _encode_json, CSV: _encode_csv, NPY: _encode_npy}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from typing import Any
 
 from emulator.model_server.handlers.metrics import Metrics
@@ -109,3 +111,12 @@ class Context:
         if self.request_processor is None:
             raise RuntimeError("there is no request while the model is being loaded")
         return self.request_processor[idx]
+
+
+def manifest_of(model_dir: str) -> Any:
+    """What ``MAR-INF/MANIFEST.json`` contains; None = there is none. Raises ValueError when it is not JSON."""
+    try:
+        with open(os.path.join(model_dir, "MAR-INF", "MANIFEST.json"), encoding="utf-8") as file:
+            return json.load(file)
+    except FileNotFoundError:
+        return None

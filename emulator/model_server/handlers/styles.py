@@ -2,14 +2,12 @@
 
 - a service function ``handle(data, context)`` of the module; called once with ``data=None`` to load
 - a class with ``initialize(context)`` to load, and ``handle(data, context)``; the module's only one
-- the functions of SageMaker's inference toolkit: ``model_fn``, ``predict_fn``, ``transform_fn`` ... (see ``toolkit``)
+- the functions of SageMaker's inference toolkit: ``model_fn``, ``predict_fn``, ``transform_fn`` ... (see ``functions``)
 """
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
-import json
 import logging
 import os
 import sys
@@ -17,10 +15,11 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
-from emulator.model_server.handlers import toolkit
-from emulator.model_server.handlers.context import Context
+from emulator.model_server.handlers import functions, toolkits
+from emulator.model_server.handlers.context import Context, manifest_of
 from emulator.model_server.handlers.packages import comes_with_a_package, how_to_install, warn_of_missing_packages
 from emulator.model_server.handlers.service import Handle, Service
+from emulator.model_server.handlers.toolkits.toolkit import Handler, Toolkit, import_file
 from emulator.model_server.http.response import HandlerError, describe
 from emulator.model_server.workers import log
 
@@ -33,14 +32,47 @@ def load(model_name: str, model_dir: str, handler: str | None, gpu: int | None) 
     ``handler`` is ``FILE`` or ``FILE:NAME``; None = the handler in the model's archive. Raises HandlerError, or
     whatever importing the handler or loading the model raises.
     """
-    file, name = split(handler) if handler else (_handler_in(model_dir), None)
     warn_of_missing_packages(model_dir)
-    context = Context(model_name, model_dir, _manifest(model_dir), gpu)
-    # Before the server's own import path, as in Multi Model Server: the handler's directory, then the model's.
-    sys.path[:0] = [os.path.dirname(file), model_dir]
-    handle = _handle(_import(file), name, context)
+    context = Context(model_name, model_dir, manifest_of(model_dir), gpu)
+    if toolkit := toolkits.chosen():
+        service = _as_in_container(toolkit, Handler(*split(handler)) if handler else None, model_dir, context)
+    else:
+        service = Service(_handle_of(handler, model_dir, context), context)
     context.metrics.log()
-    return Service(handle, context)
+    return service
+
+
+def _handle_of(handler: str | None, model_dir: str, context: Context) -> Handle:
+    """Load the model with its handler, whatever its style is."""
+    if handler is None and not _file_in(model_dir) and (handle := functions.load_without_handler(model_dir, context)):
+        return handle
+    file, name = split(handler) if handler else (_handler_in(model_dir), None)
+    _put_on_path(file, model_dir)
+    return _handle(import_file(file), name, context)
+
+
+def _as_in_container(toolkit: Toolkit, handler: Handler | None, model_dir: str, context: Context) -> Service:
+    """Load the model as a container does: it mostly counts as loaded, whatever its handler raises."""
+    handler = handler or toolkit.handler_in(model_dir)
+    _put_on_path(handler.file, model_dir)
+    if handler.file is None and (elsewhere := _file_in(model_dir)):
+        _log.warning("%s does not look at %s, and has no handler for this model", toolkit.container, elsewhere)
+    service = toolkit.service(handler)
+    try:
+        service.initialize(context)
+    except Exception as error:
+        if toolkit.fails_at_load or isinstance(error, HandlerError):
+            raise
+        log.failure(
+            f"Model {context.model_name} could not be loaded. As in {toolkit.container}, it counts as loaded all the "
+            "same, and each invocation tries again"
+        )
+    return Service(service.handle, context, as_in_container=True)
+
+
+def _put_on_path(file: str | None, model_dir: str) -> None:
+    """Before the server's own import path, as in Multi Model Server: the handler's directory, then the model's."""
+    sys.path[:0] = [*([os.path.dirname(file)] if file else []), model_dir]
 
 
 def try_out(handler: str) -> None:
@@ -51,7 +83,9 @@ def try_out(handler: str) -> None:
     file, name = split(handler)
     sys.path.insert(0, os.path.dirname(file))
     try:
-        _find(_import(file), name)
+        module = import_file(file)
+        if toolkits.chosen() is None:
+            _find(module, name)
     except ImportError as error:
         message = f"{describe(error)}. {how_to_install(error.name)}"
         if isinstance(error, ModuleNotFoundError) and not comes_with_a_package(error):
@@ -73,12 +107,21 @@ def split(handler: str) -> tuple[str, str | None]:
     return (file, name) if colon and name.isidentifier() else (handler, None)
 
 
+def _program() -> str:
+    return os.environ.get("SAGEMAKER_PROGRAM", "inference.py").removesuffix(".py") + ".py"
+
+
+def _file_in(model_dir: str) -> str | None:
+    """The handler file in an archive, if there is one."""
+    files = (os.path.join(model_dir, "code", _program()), os.path.join(model_dir, _program()))
+    return next(filter(os.path.isfile, files), None)
+
+
 def _handler_in(model_dir: str) -> str:
     """The handler file in an archive. Raises HandlerError when there is none."""
-    program = os.environ.get("SAGEMAKER_PROGRAM", "inference.py").removesuffix(".py") + ".py"
-    for file in (os.path.join(model_dir, "code", program), os.path.join(model_dir, program)):
-        if os.path.isfile(file):
-            return file
+    if file := _file_in(model_dir):
+        return file
+    program = _program()
     inside = _inside_one_folder(model_dir, program)
     if inside:
         raise HandlerError(
@@ -103,25 +146,6 @@ def _inside_one_folder(model_dir: str, program: str) -> str:
     return names[0] if any(map(os.path.isfile, found)) else ""
 
 
-def _manifest(model_dir: str) -> Any:
-    try:
-        with open(os.path.join(model_dir, "MAR-INF", "MANIFEST.json"), encoding="utf-8") as file:
-            return json.load(file)
-    except FileNotFoundError:
-        return None
-
-
-def _import(file: str) -> ModuleType:
-    name = os.path.basename(file).removesuffix(".py")
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
-        raise HandlerError(f"{file} is not a Python file.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # pickled models refer to their classes by this name
-    spec.loader.exec_module(module)
-    return module
-
-
 # A function that loads the model with a handler, and that handler: a function, a class or a module.
 Found = tuple[Callable[[Any, Context], Handle], Any]
 
@@ -141,12 +165,12 @@ def _find(module: ModuleType, name: str | None) -> Found:
         return _checked_class(named) if inspect.isclass(named) else _checked_function(named)
     if callable(getattr(module, "handle", None)):
         return _checked_function(module.handle)
-    if toolkit.is_for(module):
+    if functions.are_in(module):
         try:
-            toolkit.check(module)
+            functions.check(module)
         except (ValueError, NotImplementedError, TypeError) as error:
             raise HandlerError(f"{describe(error)}") from error
-        return toolkit.load, module
+        return functions.load, module
     classes = [
         member for member in vars(module).values() if inspect.isclass(member) and member.__module__ == module.__name__
     ]

@@ -36,6 +36,12 @@ def mms() -> VirtualEnvironment:
     return VirtualEnvironment("mms", Path(sys.executable), requirements)
 
 
+def encoders() -> VirtualEnvironment:
+    """The library by which AWS's scikit-learn container reads and writes bodies, without NumPy and SciPy."""
+    bare_requirements = ("sagemaker-containers==2.8.6.post2", "protobuf==3.20.3", "six")
+    return VirtualEnvironment("encoders", Path(sys.executable), (), bare_requirements)
+
+
 def triton() -> VirtualEnvironment:
     """Triton Inference Server with its Python backend, out of PyTriton's wheel."""
     return VirtualEnvironment("triton", stub_interpreter(), ("numpy==1.26.4",), ("nvidia-pytriton==0.7.0",))
@@ -142,7 +148,7 @@ def made(make: Callable[[], None]) -> bool:
 
 def main() -> None:
     """Make all that is missing; what cannot be had here, a macOS without Java say, has its tests skipped."""
-    environments = (torch, mms, triton, sdks.sdk_2, sdks.sdk_3)
+    environments = (torch, mms, encoders, triton, sdks.sdk_2, sdks.sdk_3)
     programs = (make_images, make_java, browser.make, javascript.make)
     # The images take longest, and much of that is waiting.
     with ThreadPoolExecutor(2) as pool:

@@ -1,0 +1,27 @@
+"""What AWS's containers do with a handler, a module for each container: ``--toolkit NAME``.
+
+A module's ``TOOLKIT`` says where the container looks for the handler, and makes a service of it: an object with the
+methods ``initialize(context)`` and ``handle(data, context)``, as Multi Model Server loads and calls it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import cast
+
+from emulator.model_server.handlers.toolkits.toolkit import Toolkit
+
+VARIABLE = "LOCALMME_TOOLKIT"  # of the container's environment; names the toolkit
+NAMES = ("inference", "pytorch", "huggingface", "sklearn", "mms")
+
+
+def named(name: str) -> Toolkit:
+    """A container's toolkit. Only its module is imported, never that of a framework."""
+    return cast(Toolkit, importlib.import_module(f"{__name__}.{name}").TOOLKIT)
+
+
+def chosen() -> Toolkit | None:
+    """The toolkit of ``--toolkit``, if one was chosen."""
+    name = os.environ.get(VARIABLE, "auto")
+    return None if name == "auto" else named(name)

@@ -1,0 +1,127 @@
+"""Which container's functions stand in for those that a handler lacks, and what ``--toolkit`` changes.
+
+What each container does is compared with its own code in ``real/test_toolkits.py``.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from emulator.model_server.handlers import toolkits
+from emulator.model_server.handlers.toolkits import NAMES, VARIABLE, detection, named
+from tests.support.handlers import CSV, IDENTITY, JSON, Models
+
+SAYS = """
+class Model:
+    def predict(self, data): return str(data.dtype)
+
+def model_fn(model_dir): return Model()
+"""
+
+
+@pytest.mark.parametrize(
+    "imports, found",
+    [
+        ("import torch", ("pytorch", "torch")),
+        ("from torch.nn import Module", ("pytorch", "torch")),
+        ("def model_fn(d):\n    import sklearn.linear_model", ("sklearn", "sklearn")),
+        ("import torch, transformers", ("huggingface", "transformers")),
+        ("import sagemaker_inference.errors, torch", ("inference", "sagemaker_inference")),
+        ("import torch, sklearn", None),
+        ("import numpy, xgboost", None),
+        ("from .torch import x", None),
+        ("text = 'import torch'", None),
+    ],
+)
+def test_the_container_is_told_from_what_a_handler_imports(
+    tmp_path: Path, imports: str, found: tuple[str, str] | None
+) -> None:
+    file = tmp_path / "inference.py"
+    file.write_text(imports)
+    assert detection.of_handler(str(file)) == found
+
+
+@pytest.mark.parametrize(
+    "files, found",
+    [
+        ({"config.json": '{"architectures": ["BertModel"]}'}, ("huggingface", "config.json")),
+        ({"config.json": "{}", "a.pt": ""}, None),
+        ({"config.json": "no JSON"}, None),
+        ({"a.pth": "", "notes.txt": ""}, ("pytorch", "a.pth")),
+        ({"a.pt": "", "b.pt": ""}, None),
+        ({}, None),
+    ],
+)
+def test_the_container_is_told_from_the_files_of_a_model_without_handler(
+    tmp_path: Path, files: dict[str, str], found: tuple[str, str] | None
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert detection.of_files(str(tmp_path)) == found
+    assert detection.of_files(str(tmp_path / "missing")) is None
+
+
+def test_the_functions_of_the_container_are_used_and_the_log_says_so(
+    load: Models, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert load(SAYS).ask(b"[1]", JSON).json() == "int64"
+    assert not caplog.messages
+    assert load("try: import sklearn\nexcept ImportError: pass\n" + SAYS).ask(b"[1]", JSON).json() == "float32"
+    [line] = caplog.messages
+    assert "imports sklearn: functions that are missing are those of SageMaker's scikit-learn container" in line
+
+
+def test_a_model_that_cannot_be_loaded_counts_as_loaded_in_a_named_container(
+    load: Models, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handler = "def model_fn(model_dir): raise ValueError('no weights')\n"
+    assert load.refusal(handler) == "ValueError: no weights"
+    monkeypatch.setenv(VARIABLE, "inference")
+    answer = load(handler).ask(b"[1]", JSON)
+    assert (answer.status, answer.phrase) == (500, "no weights")
+    assert answer.body.startswith(b"no weights\nTraceback")
+    assert "it counts as loaded all the same" in capsys.readouterr().err
+
+
+def test_a_generator_is_streamed_unless_a_container_is_named(load: Models, monkeypatch: pytest.MonkeyPatch) -> None:
+    handler = IDENTITY + "def transform_fn(model, body, content_type, accept): return iter(['a'])\n"
+    assert load(handler).ask(b"[1]", JSON).streamed
+    monkeypatch.setenv(VARIABLE, "inference")
+    answer = load(handler).ask(b"[1]", JSON)
+    assert (answer.status, answer.json()["message"]) == (503, "Unsupported model output data type.")
+
+
+def test_a_handler_where_the_container_does_not_look_is_pointed_out(
+    load: Models, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(VARIABLE, "sklearn")
+    answer = load.loaded(load.write(code__inference=IDENTITY)).ask(b"[1]", JSON)
+    assert answer.body.startswith(b"\nPlease provide a model_fn implementation.")
+    assert "does not look at" in caplog.text and "code/inference.py" in caplog.text
+
+
+def test_the_handler_of_all_models_is_called_as_the_container_does(
+    load: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, "sklearn")
+    model = load.loaded(load.write(), str(load.write(serve=SAYS) / "serve.py"))
+    assert model.ask(b"1,2", CSV, JSON).json() == "float32"
+
+
+def test_in_multi_model_server_a_function_that_fails_at_the_load_fails_it(
+    load: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, "mms")
+    assert load.refusal("def handle(data, context): raise ValueError('no weights')") == "ValueError: no weights"
+    assert load.refusal().startswith("There is no handler: name it in MAR-INF/MANIFEST.json")
+
+
+def test_no_toolkit_imports_its_framework_before_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for framework in ("PIL", "numpy", "scipy", "sklearn", "torch", "transformers"):
+        monkeypatch.setitem(sys.modules, framework, None)
+    for name in NAMES:
+        monkeypatch.delitem(sys.modules, f"{toolkits.__name__}.{name}", raising=False)
+        assert named(name).container
