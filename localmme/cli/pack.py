@@ -10,15 +10,26 @@ import click
 from emulator.hosting.storage_sizes import SINGLE_MODEL_GIB
 
 
-@click.command(short_help="Make a model archive of a directory, or verify one.")
-@click.argument("path", metavar="DIR|ARCHIVE")
+@click.command(short_help="Make archives of models, or verify them.")
+@click.argument("sources", metavar="DIR|FILE...", nargs=-1, required=True)
 @click.option(
-    "-o", "--output", metavar="FILE", help="The archive to write. [default: DIR's name and .tar.gz, in this directory]"
+    "-o",
+    "--output",
+    metavar="FILE|DIR/",
+    help="The archive to write, or the directory for archives. [default: SOURCE's name and .tar.gz, in this directory]",
 )
+@click.option("--handler", metavar="FILE", help="A handler to put into the archive, as code/inference.py.")
+@click.option(
+    "--flavor",
+    metavar="NAME",
+    help="What the model is: xgboost, lightgbm, onnx, joblib; none: write no handler. [default: as its files say]",
+)
+@click.option("--as-one", is_flag=True, help="Pack a directory that holds many models as one.")
+@click.option("--show", is_flag=True, help="Only print the code/inference.py that would be written.")
 @click.option(
     "--list", "list_only", is_flag=True, help="Only list the files of an archive, or those that would be packed."
 )
-@click.option("--verify", "verify_only", is_flag=True, help="Only check whether an existing archive works.")
+@click.option("--verify", "verify_only", is_flag=True, help="Only check whether existing archives work.")
 @click.option("--no-compression", is_flag=True, help="Store files as they are: fast, and the same bytes everywhere.")
 @click.option(
     "--storage",
@@ -29,12 +40,13 @@ from emulator.hosting.storage_sizes import SINGLE_MODEL_GIB
 )
 @click.option("--strict", is_flag=True, help="Treat warnings as failures: for scripts.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def pack(path: str, output: str | None, no_compression: bool, **options: Any) -> None:
-    """Make a model archive of the files in DIR, or list or verify an existing archive.
+def pack(sources: tuple[str, ...], no_compression: bool, **options: Any) -> None:
+    """Make a model archive of each DIR or FILE, or list or verify existing archives.
 
-    The same files give the same archive. Exit code 0: it was written, or works; 1: its content does not work; 2:
-    localmme could not try.
+    DIR is a model's directory, FILE a model's file, for which a handler is written: see --show. The same files give the
+    same archive. Exit code 0: all was written, or works; 1: the content of one does not work; 2: localmme could not
+    try.
     """
-    from localmme.pack.command import run
+    from localmme.pack.command import Options, run
 
-    sys.exit(run(path, output, compressed=not no_compression, **options))
+    sys.exit(run(sources, Options(compressed=not no_compression, **options)))

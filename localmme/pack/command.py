@@ -8,7 +8,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -16,140 +20,188 @@ from emulator.errors import SetupError
 from emulator.limits import Limits
 from emulator.printable import printable, printable_lines
 from emulator.sizes import format_size, parse_size
+from emulator.suggestions import did_you_mean
 from localmme.pack import report
 from localmme.pack.contents import Contents, contents_of
+from localmme.pack.flavors import ENTRY_POINT, FLAVORS, NONE
+from localmme.pack.jobs import jobs_of
 from localmme.pack.mistakes import Mistake
+from localmme.pack.plan import Plan, plan_of
 from localmme.pack.verifying import Verified, verify
 from localmme.pack.writing import time_of_members, write
 
 
-def run(
-    path: str,
-    output: str | None,
-    *,
-    list_only: bool,
-    verify_only: bool,
-    storage: str,
-    compressed: bool,
-    strict: bool,
-    as_json: bool,
-) -> int:
-    """Pack, list or verify, and print the outcome. Returns the exit code."""
+@dataclass(frozen=True)
+class Options:
+    """The options of the command: see localmme/cli/pack.py."""
+
+    output: str | None
+    handler: str | None
+    flavor: str | None
+    as_one: bool
+    show: bool
+    list_only: bool
+    verify_only: bool
+    storage: str
+    compressed: bool
+    strict: bool
+    as_json: bool
+
+    def check(self) -> None:
+        """Raises SetupError for options that exclude each other."""
+        named = {"--show": self.show, "--list": self.list_only, "--verify": self.verify_only}
+        chosen = [name for name, is_set in named.items() if is_set]
+        if len(chosen) > 1:
+            raise SetupError(f"{' and '.join(chosen)} exclude each other.")
+        if chosen and self.output:
+            raise SetupError("--output is for packing; --show, --list and --verify write nothing.")
+        if self.verify_only and (self.handler or self.flavor or self.as_one):
+            raise SetupError("--handler, --flavor and --as-one are for packing; --verify examines an archive as it is.")
+        if self.handler and self.flavor:
+            raise SetupError("--handler and --flavor exclude each other: each says what code/inference.py is.")
+        if self.flavor and self.flavor not in (known := (*FLAVORS, NONE)):
+            question = did_you_mean(self.flavor, known) or f"there are {', '.join(known)}."
+            raise SetupError(f"There is no flavor {self.flavor}: {question}")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one source, as the value that --json prints."""
+
+    code: int
+    value: Any
+
+
+def run(paths: Sequence[str], options: Options) -> int:
+    """Pack, list, verify or show, and print the outcome. Returns the exit code."""
     # As Ctrl-C does: the unfinished archive is deleted before the process ends.
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, signal.default_int_handler)
     try:
-        if list_only and verify_only:
-            raise SetupError("--list and --verify exclude each other.")
-        if (list_only or verify_only) and output:
-            raise SetupError("--output is for packing; --list and --verify write nothing.")
-        max_bytes = parse_size(storage)
-        source = Path(path).expanduser()
-        if not os.path.exists(source):
-            raise SetupError(
-                f"There is no file or directory {path}. pack takes a directory, --list and --verify also an archive."
-            )
-        if list_only:
-            return _list(source, max_bytes, as_json)
-        if verify_only:
-            return _verify(source, max_bytes, strict, as_json)
-        return _pack(source, output, max_bytes, compressed, strict, as_json)
+        options.check()
+        max_bytes = parse_size(options.storage)
+        for path in paths:
+            if not os.path.exists(Path(path).expanduser()):
+                raise SetupError(
+                    f"There is no file or directory {path}. pack takes directories and models' files, --list and "
+                    "--verify also archives."
+                )
+        outcomes = list(_outcomes(paths, max_bytes, options))
+        if options.as_json:
+            values = [outcome.value for outcome in outcomes]
+            click.echo(json.dumps(values[0] if len(values) == 1 else values, indent=2))
+        return max(outcome.code for outcome in outcomes)
     except SetupError as error:
         click.echo(f"Error: {printable_lines(str(error))}", err=True)
         return 2
 
 
-def _pack(directory: Path, output: str | None, max_bytes: int, compressed: bool, strict: bool, as_json: bool) -> int:
-    if not directory.is_dir():
-        raise SetupError(f"{directory} is not a directory. To look into an archive: localmme pack --verify {directory}")
-    archive = Path(output).expanduser() if output else Path(f"{directory.resolve().name or 'model'}.tar.gz")
-    _check_output(archive, directory)
+def _outcomes(paths: Sequence[str], max_bytes: int, options: Options) -> Iterator[Outcome]:
+    if options.verify_only:
+        for path in paths:
+            yield _verify(Path(path).expanduser(), max_bytes, options)
+        return
+    archives = [path for path in paths if options.list_only and _is_archive(Path(path).expanduser())]
+    for path in archives:
+        yield _list(Path(path).expanduser(), max_bytes, options)
+    sources = [path for path in paths if path not in archives]
+    ask = _ask if _is_asked() and not options.as_json else None
+    jobs = jobs_of(sources, options.output, as_one=options.as_one, ask=ask)
+    # What can be wrong with the options is found before the first archive is written.
+    plans = [plan_of(job, handler=options.handler, flavor=options.flavor) for job in jobs]
+    for plan in plans:
+        if options.show:
+            yield _show(plan, several=len(plans) > 1)
+        elif options.list_only:
+            yield _list(plan.source, max_bytes, options, plan)
+        else:
+            yield _pack(plan, max_bytes, options)
+
+
+def _is_asked() -> bool:
+    """Whether a person can be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _ask(question: str) -> bool:
+    return click.confirm(question, default=True, err=True)
+
+
+def _is_archive(path: Path) -> bool:
+    return path.is_file() and path.name.endswith((".tar.gz", ".tgz"))
+
+
+def _show(plan: Plan, *, several: bool) -> Outcome:
+    """Print the entry point that would be written."""
+    if plan.entry_point is None:
+        raise SetupError(f"pack writes no {ENTRY_POINT} for {plan.source}: {plan.why_none}")
+    if several:
+        click.echo(f"# {printable(str(plan.source))}: {ENTRY_POINT}")
+    click.echo(plan.entry_point.decode("utf-8", "replace"), nl=False)
+    return Outcome(0, plan.entry_point.decode("utf-8", "replace"))
+
+
+def _pack(plan: Plan, max_bytes: int, options: Options) -> Outcome:
     time_seconds = time_of_members(os.environ.get("SOURCE_DATE_EPOCH"))
-    contents = _contents(directory, max_bytes)
-    size = None
-    if not _failed(contents.mistakes, strict):
+    contents = _contents(plan, max_bytes)
+    archive, size = plan.archive, None
+    if not _failed(contents.mistakes, options.strict):
         with report.progress(f"Packing {archive.name}", contents.size_bytes) as progress:
-            size = write(
-                directory,
-                contents.entries,
-                archive,
-                compressed=compressed,
-                time_seconds=time_seconds,
-                progress=progress,
-            )
-    if as_json:
-        result = {
-            "archive": str(archive) if size is not None else None,
-            "size_bytes": size,
-            "unpacked_bytes": contents.size_bytes,
-            "entries": report.entries_as_json(contents.entries),
-            "left_out": contents.left_out,
-            "findings": report.mistakes_as_json(contents.mistakes),
-        }
-        click.echo(json.dumps(result, indent=2))
-    else:
+            size = write(contents, archive, compressed=options.compressed, time_seconds=time_seconds, progress=progress)
+    result = {
+        "archive": str(archive) if size is not None else None,
+        "size_bytes": size,
+        "unpacked_bytes": contents.size_bytes,
+        "entries": report.entries_as_json(contents.entries),
+        "left_out": contents.left_out,
+        "flavor": plan.model.flavor if plan.model else None,
+        "notes": plan.notes,
+        "findings": report.mistakes_as_json(contents.mistakes),
+    }
+    if not options.as_json:
         report.print_mistakes(contents.mistakes, err=True)
         if contents.left_out:
             report.print_left_out(contents.left_out)
         if size is not None:
             click.echo(f"{printable(str(archive))}: {format_size(size)}, of {report.totals(contents.entries)}.")
-    return 1 if size is None else 0
+            for note in plan.notes:
+                click.echo(f"  {printable(note)}")
+    return Outcome(1 if size is None else 0, result)
 
 
-def _check_output(archive: Path, directory: Path) -> None:
-    """Raises SetupError when the archive cannot be written there, or would become a part of itself the next time."""
-    if archive.is_dir():
-        raise SetupError(f"{archive} is a directory. Name the archive: -o {archive / 'name.tar.gz'}")
-    if not archive.name.endswith(".tar.gz"):
-        raise SetupError(f"SageMaker takes archives named .tar.gz, not {archive.name}. Name it -o {archive}.tar.gz")
-    if not archive.parent.is_dir():
-        raise SetupError(f"There is no directory {archive.parent}. Make it: mkdir -p {archive.parent}")
-    if archive.parent.resolve().is_relative_to(directory.resolve()):
-        raise SetupError(
-            f"{archive} is in the directory that is packed, and would become a part of it. "
-            "Name another place with -o, such as -o ../name.tar.gz"
-        )
-
-
-def _list(source: Path, max_bytes: int, as_json: bool) -> int:
-    if source.is_dir():
-        examined: Contents | Verified = _contents(source, max_bytes)
-    else:
-        examined = _verified(source, max_bytes)
-    if as_json:
-        click.echo(json.dumps(report.entries_as_json(examined.entries), indent=2))
-    else:
+def _list(source: Path, max_bytes: int, options: Options, plan: Plan | None = None) -> Outcome:
+    examined: Contents | Verified = _contents(plan, max_bytes) if plan else _verified(source, max_bytes)
+    if not options.as_json:
         report.print_entries(examined.entries)
     failed = [mistake for mistake in examined.mistakes if mistake.verdict == "fail"]  # a warning is for --verify
     report.print_mistakes(failed, err=True)
-    return 1 if failed else 0
+    return Outcome(1 if failed else 0, report.entries_as_json(examined.entries))
 
 
-def _verify(archive: Path, max_bytes: int, strict: bool, as_json: bool) -> int:
+def _verify(archive: Path, max_bytes: int, options: Options) -> Outcome:
     if archive.is_dir():
         raise SetupError(f"{archive} is a directory. See what would be packed: localmme pack --list {archive}")
     verified = _verified(archive, max_bytes)
     works = not _failed(verified.mistakes, strict=False)
-    if as_json:
-        result = {
-            "archive": str(archive),
-            "works": works,
-            "size_bytes": verified.size_bytes,
-            "unpacked_bytes": sum(entry.size_bytes for entry in verified.entries),
-            "entries": report.entries_as_json(verified.entries),
-            "findings": report.mistakes_as_json(verified.mistakes),
-        }
-        click.echo(json.dumps(result, indent=2))
-    else:
+    result = {
+        "archive": str(archive),
+        "works": works,
+        "size_bytes": verified.size_bytes,
+        "unpacked_bytes": sum(entry.size_bytes for entry in verified.entries),
+        "entries": report.entries_as_json(verified.entries),
+        "findings": report.mistakes_as_json(verified.mistakes),
+    }
+    if not options.as_json:
         report.print_mistakes(verified.mistakes, err=False)
         outcome = "can be extracted" if works else "does not work"
         click.echo(f"{printable(str(archive))}: {outcome} ({report.totals(verified.entries)}).")
-    return 1 if _failed(verified.mistakes, strict) else 0
+    return Outcome(1 if _failed(verified.mistakes, options.strict) else 0, result)
 
 
-def _contents(directory: Path, max_bytes: int) -> Contents:
-    return contents_of(directory, max_bytes=max_bytes, max_files=Limits().archive_files)
+def _contents(plan: Plan, max_bytes: int) -> Contents:
+    added = {} if plan.entry_point is None else {ENTRY_POINT: plan.entry_point}
+    return contents_of(plan.source, max_bytes=max_bytes, max_files=Limits().archive_files, added=added)
 
 
 def _verified(archive: Path, max_bytes: int) -> Verified:

@@ -1,10 +1,11 @@
-"""Which files of a directory are packed: all below it, links followed, in an order that is always the same."""
+"""Which files are packed: all below a directory, links followed, in an order that is always the same; or one file."""
 
 from __future__ import annotations
 
 import os
 import stat
 from collections import defaultdict
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,11 +37,15 @@ _PROBLEMS = {
 class Contents:
     """The entries to pack, and the mistakes among them.
 
+    root: the directory that the paths of the entries are below.
+    added: the content of files that are packed and not there.
     entries: files and directories, each directory before what is in it.
     left_out: paths that are not packed, as they are no part of a model.
     mistakes: the archive must not be written if the verdict of one of them is "fail".
     """
 
+    root: Path
+    added: Mapping[str, bytes] = field(default_factory=dict)
     entries: list[ArchiveEntry] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     mistakes: list[Mistake] = field(default_factory=list)
@@ -51,14 +56,19 @@ class Contents:
         return sum(entry.size_bytes for entry in self.entries)
 
 
-def contents_of(directory: Path, *, max_bytes: int, max_files: int) -> Contents:
-    """Examine a directory, without reading the content of its files.
+def contents_of(source: Path, *, max_bytes: int, max_files: int, added: Mapping[str, bytes] | None = None) -> Contents:
+    """Examine a directory, or one file, without reading the content of files.
 
-    ``max_bytes`` and ``max_files`` are the limits with which the archive will be extracted.
+    ``max_bytes`` and ``max_files`` are the limits with which the archive will be extracted. ``added``: files to put
+    into the archive besides, by their paths; none of them is there.
     """
-    walk = _Walk(directory, max_files)
+    walk = _Walk(source if source.is_dir() else source.parent, max_files, added or {})
     with suppress(_TooMany):
-        walk.enter("", ())
+        if source.is_dir():
+            walk.enter("", ())
+        else:
+            walk.take_named(source.name)
+        walk.add()
     found = walk.found
     found.mistakes = [*walk.problems(), *too_large(found.size_bytes, max_bytes), *mistakes_in(found.entries)]
     return found
@@ -77,13 +87,13 @@ class _TooMany(Exception):
 
 
 class _Walk:
-    def __init__(self, directory: Path, max_files: int) -> None:
+    def __init__(self, directory: Path, max_files: int, added: Mapping[str, bytes]) -> None:
         self._root = os.path.realpath(directory)
         self._max_files = max_files
         self._names_left = NAMES_BYTES
         self._wrong: defaultdict[str, list[str]] = defaultdict(list)  # paths, by what is wrong with them
         self._too_many = False
-        self.found = Contents()
+        self.found = Contents(Path(self._root), added)
 
     def problems(self) -> list[Mistake]:
         """The mistakes that the walk has found."""
@@ -95,6 +105,22 @@ class _Walk:
             detail = f"There are more than {self._max_files} files, or their names are too long together."
             mistakes.append(Mistake("files", "fail", detail, "Put small files together, such as into a zip file."))
         return mistakes
+
+    def take_named(self, name: str) -> None:
+        """Add one file of the directory. It may be a link that leads out of it: this very file was named."""
+        self._take(name, ())
+        self._wrong.pop("outside-links", None)
+
+    def add(self) -> None:
+        """Add the files that are not there, and their directories, in their places in the order."""
+        present = {entry.name for entry in self.found.entries}
+        for name, content in self.found.added.items():
+            above = name.rpartition("/")[0]
+            if above and above not in present:
+                present.add(above)
+                self._add(ArchiveEntry(above, "directory", mode=0o755))
+            self._add(ArchiveEntry(name, "file", len(content)))
+        self.found.entries.sort(key=lambda entry: [os.fsencode(step) for step in entry.name.split("/")])
 
     def enter(self, directory: str, above: tuple[tuple[int, int], ...]) -> None:
         """Add the content of a directory. ``above``: device and inode number of each directory that it is in."""

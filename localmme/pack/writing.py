@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import secrets
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from emulator.errors import SetupError
 from emulator.printable import printable
+from localmme.pack.contents import Contents
 from localmme.pack.entry import ArchiveEntry
 from localmme.pack.gzip_stream import GzipStream
 
@@ -22,15 +23,14 @@ _READ_BYTES = 1024 * 1024
 
 
 def write(
-    directory: Path,
-    entries: Sequence[ArchiveEntry],
+    contents: Contents,
     archive: Path,
     *,
     compressed: bool,
     time_seconds: int = EARLIEST_SECONDS,
     progress: Callable[[int], object] = lambda count: None,
 ) -> int:
-    """Write the ``entries`` of a directory to ``archive``, which is replaced. Returns its size in bytes.
+    """Write the entries of ``contents`` to ``archive``, which is replaced. Returns its size in bytes.
 
     The bytes depend on the entries, the files' content, ``time_seconds`` and ``compressed`` (see GzipStream).
     ``progress`` is called with each packed block's length in bytes.
@@ -43,8 +43,8 @@ def write(
         with open(unfinished, "xb") as file:
             stream = GzipStream(file, compressed=compressed)
             length = 0
-            for entry in entries:
-                length += _add(stream, entry, directory, time_seconds, progress)
+            for entry in contents.entries:
+                length += _add(stream, entry, contents, time_seconds, progress)
             # A tar ends with two empty blocks, and has a whole number of records.
             stream.write(bytes(-(length + 2 * tarfile.BLOCKSIZE) % tarfile.RECORDSIZE + 2 * tarfile.BLOCKSIZE))
             stream.close()
@@ -67,14 +67,15 @@ def time_of_members(environment: str | None) -> int:
 
 
 def _add(
-    stream: GzipStream, entry: ArchiveEntry, directory: Path, time_seconds: int, progress: Callable[[int], object]
+    stream: GzipStream, entry: ArchiveEntry, contents: Contents, time_seconds: int, progress: Callable[[int], object]
 ) -> int:
     """Write one member. Returns its length in the tar."""
     header = _header(entry, time_seconds)
     stream.write(header)
     if entry.kind == "directory":
         return len(header)
-    for block in _blocks(directory, entry):
+    added = contents.added.get(entry.name)
+    for block in _blocks(contents.root, entry) if added is None else (added,):
         stream.write(block)
         progress(len(block))
     padding = bytes(-entry.size_bytes % tarfile.BLOCKSIZE)

@@ -32,13 +32,14 @@ def tree(directory: Path, files: dict[str, bytes | str]) -> Path:
 
 
 def contents(directory: Path, **limits: int) -> Contents:
-    return contents_of(directory, **{**LIMITS, **limits})
+    all_limits = {**LIMITS, **limits}
+    return contents_of(directory, max_bytes=all_limits["max_bytes"], max_files=all_limits["max_files"])
 
 
 def packed(directory: Path, archive: Path, *, compressed: bool = True) -> Path:
     found = contents(directory)
     assert not [finding for finding in found.mistakes if finding.verdict == "fail"]
-    write(directory, found.entries, archive, compressed=compressed)
+    write(found, archive, compressed=compressed)
     return archive
 
 

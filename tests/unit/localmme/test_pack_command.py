@@ -72,11 +72,11 @@ def test_the_time_of_the_files_is_that_of_the_source(tmp_path):
     "arguments, words",
     [
         (["{tmp}/none"], "There is no file or directory {tmp}/none."),
-        (["{tmp}/file"], "is not a directory. To look into an archive"),
+        (["{tmp}/file"], "is not recognized as a model"),
+        (["{tmp}/a.tar.gz"], "is an archive, not a directory or a model. To look into it: localmme pack --verify"),
         (["{tmp}/model", "-o", "{tmp}/model/a.tar.gz"], "would become a part of it"),
         (["{tmp}/model", "-o", "{tmp}/link/sub/a.tar.gz"], "would become a part of it"),
         (["{tmp}/model", "-o", "{tmp}/none/a.tar.gz"], "There is no directory {tmp}/none. Make it"),
-        (["{tmp}/model", "-o", "{tmp}"], "is a directory. Name the archive"),
         (["{tmp}/model", "-o", "{tmp}/a.zip"], "SageMaker takes archives named .tar.gz"),
         (["{tmp}/model", "--storage", "lots"], "'lots' is not a size"),
         (["{tmp}/model", "--list", "--verify"], "exclude each other"),
@@ -87,6 +87,7 @@ def test_the_time_of_the_files_is_that_of_the_source(tmp_path):
 def test_what_cannot_be_tried_is_one_line_and_exit_code_2(tmp_path, arguments, words):
     tree(tmp_path / "model", {"weights": "1", "sub/file": "2"})
     (tmp_path / "file").write_text("")
+    (tmp_path / "a.tar.gz").write_text("")
     (tmp_path / "link").symlink_to("model")
     before = snapshot(tmp_path)
     result = localmme("pack", *(argument.format(tmp=tmp_path) for argument in arguments))

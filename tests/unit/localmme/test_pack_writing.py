@@ -66,7 +66,7 @@ def test_any_tree_comes_out_of_the_emulators_extraction_as_it_went_in(model, com
         count = make(str(work / "in"), model)
         found = contents(work / "in")
         assert ("empty" in found_in(found.mistakes)) == (count == 0)
-        write(work / "in", found.entries, work / "a.tar.gz", compressed=compressed)
+        write(found, work / "a.tar.gz", compressed=compressed)
         assert snapshot(extracted(work / "a.tar.gz", work / "out")) == snapshot(work / "in")
         with tarfile.open(work / "a.tar.gz") as tar:  # nothing but what every tar can extract
             assert all(entry.isreg() or entry.isdir() for entry in tar)
@@ -109,10 +109,10 @@ def test_what_links_lead_to_is_packed(tmp_path):
 @pytest.mark.parametrize("now", ["", "123456"])
 def test_a_file_that_changes_while_it_is_packed_is_an_error(tmp_path, now):
     model = tree(tmp_path / "model", {"weights": "12345"})
-    entries = contents(model).entries
+    found = contents(model)
     (model / "weights").write_text(now)
     with pytest.raises(SetupError, match="weights has changed while it was packed"):
-        write(model, entries, tmp_path / "a.tar.gz", compressed=True)
+        write(found, tmp_path / "a.tar.gz", compressed=True)
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
