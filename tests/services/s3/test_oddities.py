@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -26,20 +26,20 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def call(root: Path) -> Call:
+def call(root: Path) -> Iterator[Call]:
     """Makes one request of S3: its status and body."""
-
-    async def ask(method: str, target: str, headers: dict[str, str], body: bytes) -> tuple[int, bytes]:
-        s3 = S3App(root)
-        response = await call_service(s3, "s3", method, target, headers, body)
-        await s3.stop()
-        return response.status, response.body
+    s3, loop = S3App(root), asyncio.new_event_loop()
 
     def make(method: str, path: str, query: str = "", body: bytes = b"", **headers: str) -> tuple[int, bytes]:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return asyncio.run(ask(method, f"{urllib.parse.quote(path)}?{query}", named, body))
+        asked = call_service(s3, "s3", method, f"{urllib.parse.quote(path)}?{query}", named, body)
+        response = loop.run_until_complete(asked)
+        return response.status, response.body
 
-    return make
+    yield make
+    loop.run_until_complete(s3.stop())
+    loop.run_until_complete(loop.shutdown_default_executor())
+    loop.close()
 
 
 def begin_upload(call: Call) -> str:

@@ -21,7 +21,7 @@ from emulator.storage.object_records import ObjectAttributes
 from emulator.storage.object_store import ObjectStore, open_store
 from tests.support.damaged_files import DAMAGES, Spoil, a_directory, changed_by, truncated_to
 
-OBJECTS = 100
+OBJECTS = 20
 
 
 def put(store: ObjectStore, key: str, **headers: str) -> None:
@@ -37,7 +37,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "bucket").mkdir(parents=True)
     store = open_store(root, "us-east-1")
     for n in range(OBJECTS):
-        put(store, f"folder-{n % 7}/key-{n}", **{"x-amz-meta-text": "so much to remember " * 5})
+        put(store, f"folder-{n % 7}/key-{n}", **{"x-amz-meta-text": "so much to remember " * 75})
     MultipartUploads(store).create("bucket", "upload", ObjectAttributes(""), "", "FULL_OBJECT")
     store.close()
     return root
