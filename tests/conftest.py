@@ -8,7 +8,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -79,15 +79,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         items.sort(key=lambda item: TIERS.index(item.path.relative_to(Path(__file__).parent).parts[0]))
 
 
-@pytest.fixture(autouse=True)
-def adopts_no_orphans() -> Iterator[None]:
+LIBC = ctypes.CDLL(None)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown() -> None:
     """What a test runs in this process may make it the parent of orphans, which nobody here would wait for.
 
     The processes of emulators that later tests kill would stay as zombies, which look as if they ran.
     """
-    yield
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+        LIBC.prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
 
 @pytest.hookimpl(wrapper=True)

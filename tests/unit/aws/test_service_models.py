@@ -36,6 +36,11 @@ def reachable() -> dict[str, Shape]:
 
 
 SHAPES = reachable()
+TYPES = sorted({each.type_name for each in SHAPES.values()})
+
+
+def shapes_of(type_name: str) -> list[Shape]:
+    return [each for each in SHAPES.values() if each.type_name == type_name]
 
 
 def unfitting(of: Shape) -> Iterator[tuple[Any, str]]:
@@ -82,43 +87,44 @@ def botocore_minds(of: Shape, value: Any) -> bool:
     return ParamValidator().validate(value, of).has_errors()
 
 
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("type_name", TYPES)
 @pytest.mark.parametrize("full", [True, False])
-def test_the_api_takes_what_fits(name: str, full: bool) -> None:
-    value = fitting(SHAPES[name], full)
-    assert found(SHAPES[name], value) == []
-    assert not botocore_minds(SHAPES[name], value)
+def test_the_api_takes_what_fits(type_name: str, full: bool) -> None:
+    for of in shapes_of(type_name):
+        value = fitting(of, full)
+        assert found(of, value) == [], of
+        assert not botocore_minds(of, value), of
 
 
-@pytest.mark.parametrize("name", SHAPES)
-def test_the_api_refuses_what_breaks_a_rule(name: str) -> None:
-    of = SHAPES[name]
-    cases = list(unfitting(of))
-    if of.metadata.get("enum") or of.metadata.get("max") or of.metadata.get("min"):
-        assert cases, "a rule without a case"
-    for value, kind in cases:
-        [problem] = found(of, value)
-        assert (problem.place, problem.kind) == (("at",), kind), value
-        if kind in ("min", "max", "pattern", "enum"):
-            assert problem.bound == of.metadata[kind]
-            assert "\n" not in problem.message
-
-
-@pytest.mark.parametrize("name", SHAPES)
-def test_the_api_refuses_other_types(name: str) -> None:
-    of = SHAPES[name]
-    right = [repr(value) for value in RIGHT_TYPES[of.type_name]]
-    for value in WRONG_TYPES:
-        if repr(value) not in right:
+@pytest.mark.parametrize("type_name", TYPES)
+def test_the_api_refuses_what_breaks_a_rule(type_name: str) -> None:
+    for of in shapes_of(type_name):
+        cases = list(unfitting(of))
+        if of.metadata.get("enum") or of.metadata.get("max") or of.metadata.get("min"):
+            assert cases, ("a rule without a case", of)
+        for value, kind in cases:
             [problem] = found(of, value)
-            assert (problem.place, problem.kind, problem.bound) == (("at",), "type", of.type_name)
-            # To Python, and so to botocore, True is a number.
-            assert botocore_minds(of, value) or value is True
+            assert (problem.place, problem.kind) == (("at",), kind), (of, value)
+            if kind in ("min", "max", "pattern", "enum"):
+                assert problem.bound == of.metadata[kind], of
+                assert "\n" not in problem.message, of
 
 
-@pytest.mark.parametrize("name", [name for name, of in SHAPES.items() if of.type_name == "structure"])
-def test_the_api_refuses_members_that_are_missing_or_unknown(name: str) -> None:
-    of, value = SHAPES[name], fitting(SHAPES[name])
+@pytest.mark.parametrize("type_name", TYPES)
+def test_the_api_refuses_other_types(type_name: str) -> None:
+    right = [repr(value) for value in RIGHT_TYPES[type_name]]
+    for of in shapes_of(type_name):
+        for value in WRONG_TYPES:
+            if repr(value) not in right:
+                [problem] = found(of, value)
+                assert (problem.place, problem.kind, problem.bound) == (("at",), "type", type_name), of
+                # To Python, and so to botocore, True is a number.
+                assert botocore_minds(of, value) or value is True, of
+
+
+@pytest.mark.parametrize("of", shapes_of("structure"), ids=lambda of: of.name)
+def test_the_api_refuses_members_that_are_missing_or_unknown(of: Shape) -> None:
+    value = fitting(of)
     for member in of.required_members:
         less = {key: item for key, item in value.items() if key != member}
         [problem] = found(of, less)
