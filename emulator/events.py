@@ -197,6 +197,17 @@ class MemoryExceeded(Event):
 Listener = Callable[[Any, Origin], None]
 
 
+class _Found(dict[type[Event], list[Listener]]):
+    """Who listens to a kind of events, here and in all streams above: looked for once."""
+
+    def __init__(self, find: Callable[[type[Event]], list[Listener]]) -> None:
+        self._find = find
+
+    def __missing__(self, kind: type[Event]) -> list[Listener]:
+        self[kind] = self._find(kind)
+        return self[kind]
+
+
 class Events:
     """The stream of one origin. Listeners are called at once, on the event loop."""
 
@@ -209,7 +220,7 @@ class Events:
             parent._within.add(self)
         self._to_all: list[Listener] = []
         self._by_kind: dict[type[Event], list[Listener]] = {}
-        self._found: dict[type[Event], list[Listener]] = {}  # who listens to a kind, here and in all above
+        self._found = _Found(self._find)
 
     def within(self, **names: str) -> Events:
         """A stream whose events reach this one too, with these names (see Origin) added to their origin."""
@@ -225,11 +236,7 @@ class Events:
         self._forget_found()
 
     def publish(self, event: Event) -> None:
-        kind = type(event)
-        listeners = self._found.get(kind)
-        if listeners is None:
-            listeners = self._found[kind] = self._find(kind)
-        for listener in listeners:
+        for listener in self._found[type(event)]:
             listener(event, self.origin)
 
     def _find(self, kind: type[Event]) -> list[Listener]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from emulator.errors import EmulatorError
 
@@ -15,16 +15,7 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 HeadersByName = Mapping[bytes, bytes]  # the last one of each name
-
-
-class Response(NamedTuple):
-    """A whole response; its length is not among its headers."""
-
-    status: int
-    headers: Headers
-    body: bytes
-
-
+Response = tuple[int, Headers, bytes]  # a whole one: status, headers but its length, body
 BODILESS = (204, 304)  # [RFC 9110] statuses of answers without a body, and so without its length
 
 

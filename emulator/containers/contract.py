@@ -132,19 +132,18 @@ class ContainerContract:
     def _invocation_head(self, path: str, invocation: Invocation) -> bytes:
         # Every other header of the caller is stripped, as on SageMaker. The names are spelt as people write them:
         # Multi Model Server hands them to a handler in the case that they come in, and looks them up by it.
-        parts = [b"POST ", path.encode(), b" HTTP/1.1\r\n", self._host]
+        head = b"POST %b HTTP/1.1\r\n%b" % (path.encode(), self._host)
         if invocation.content_type is not None:
-            parts += (b"Content-Type: ", invocation.content_type, b"\r\n")
+            head += b"Content-Type: %b\r\n" % invocation.content_type
         if invocation.accept is not None:
-            parts += (b"Accept: ", invocation.accept, b"\r\n")
+            head += b"Accept: %b\r\n" % invocation.accept
         if invocation.custom_attributes is not None:
-            parts += (b"X-Amzn-SageMaker-Custom-Attributes: ", invocation.custom_attributes, b"\r\n")
+            head += b"X-Amzn-SageMaker-Custom-Attributes: %b\r\n" % invocation.custom_attributes
         if invocation.session_id is not None:
-            parts += (b"X-Amzn-SageMaker-Session-Id: ", invocation.session_id, b"\r\n")
+            head += b"X-Amzn-SageMaker-Session-Id: %b\r\n" % invocation.session_id
         if invocation.target_model:
-            parts += (b"X-Amzn-SageMaker-Target-Model: ", invocation.target_model.encode(), b"\r\n")
-        parts.append(b"Content-Length: %d\r\n\r\n" % len(invocation.body))
-        return b"".join(parts)
+            head += b"X-Amzn-SageMaker-Target-Model: %b\r\n" % invocation.target_model.encode()
+        return b"%bContent-Length: %d\r\n\r\n" % (head, len(invocation.body))
 
     async def _control(
         self,

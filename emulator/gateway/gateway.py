@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from emulator.services.s3.app import S3App
 
 # InvokeEndpoint, with all that a path may say of it without an escape or a query.
-INVOCATION = re.compile(re.escape(RUNTIME_PREFIX.encode()) + rb"[A-Za-z0-9._~-]+/" + INVOKE.encode())
+INVOCATION = re.compile(re.escape(RUNTIME_PREFIX.encode()) + rb"([A-Za-z0-9._~-]+)/" + INVOKE.encode())
 
 
 class Gateway:
@@ -94,16 +95,17 @@ class Gateway:
         None for all that has to be refused, or looked at more closely: that is for ``__call__``. The response's headers
         are not safe yet. ``address`` is the one that the request has come to; none of its headers is there twice.
         """
+        endpoint_name = _invoked_endpoint(target)
         if (
-            self._access is not None
+            endpoint_name is None
+            or self._access is not None
             or self._is_ending
-            or INVOCATION.fullmatch(target) is None
             or b"x-amz-target" in headers
             or has_two_credentials(headers)
             or not self._guard.admits_plainly(headers, address)
         ):
             return None
-        return self._runtime.respond(new_request_id(), "POST", target.decode(), headers, body)
+        return self._runtime.respond(new_request_id(), endpoint_name, INVOKE, headers, body)
 
     async def _recognize(self, request: AwsRequest) -> Service:
         """The application that serves a request. Sets the request's ``service``.
@@ -171,3 +173,10 @@ class Gateway:
         request = AwsRequest(scope)
         await self._recognize(request)
         await send_last(request, error, protected(send, NO_PAGE))
+
+
+@functools.lru_cache(256)
+def _invoked_endpoint(target: bytes) -> str | None:
+    """The name in a target that is INVOCATION; None for any other."""
+    match = INVOCATION.fullmatch(target)
+    return match[1].decode() if match is not None else None

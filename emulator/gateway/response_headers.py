@@ -29,6 +29,15 @@ def safe(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     return [(name, value.translate(WITHOUT_CONTROLS)) for name, value in headers if _is_sent(name)]
 
 
+def safe_lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """The same, as lines of a response."""
+    lines = b""
+    for name, value in headers:
+        if _is_sent(name):
+            lines += b"%b: %b\r\n" % (name, value.translate(WITHOUT_CONTROLS))
+    return lines
+
+
 @functools.lru_cache(1024)
 def _is_sent(name: bytes) -> bool:
     return TOKEN.fullmatch(name) is not None and not name.lower().startswith(CORS)

@@ -133,12 +133,6 @@ class ProductionVariant:
             self._publish_end(invocation)
         return answer
 
-    async def invoke_stream(self, invocation: Invocation) -> StreamedAnswer:
-        """InvokeEndpointWithResponseStream, for this variant. The caller must close the answer."""
-        answer = await self.invoke(invocation, streamed=True)
-        assert isinstance(answer, StreamedAnswer)
-        return answer
-
     def has_session(self, session_id: bytes | None) -> bool:
         """Whether one of its instances has that session."""
         return session_id is not None and self._sessions.instance(session_id) is not None

@@ -10,8 +10,9 @@ import copy
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from emulator.events import (
     Events,
@@ -63,31 +64,24 @@ class StatisticSet:
         self.total = 0.0
         self.minimum = math.inf
         self.maximum = -math.inf
-        self.buckets: dict[int, int] = {}
+        self.buckets: Counter[int] = Counter()
 
     def copied(self) -> StatisticSet:
         other = copy.copy(self)
         other.buckets = self.buckets.copy()
         return other
 
-    def add(self, value: float) -> None:
-        self.count += 1
-        self.total += value
-        if value < self.minimum:
-            self.minimum = value
-        if value > self.maximum:
-            self.maximum = value
+    def add(self, values: Sequence[float]) -> None:
+        if values:
+            self.count += len(values)
+            self.total += sum(values)
+            self.minimum = min(self.minimum, *values)
+            self.maximum = max(self.maximum, *values)
 
-    def add_time(self, microseconds: float) -> None:
+    def add_times(self, microseconds: Sequence[float]) -> None:
         """Values with the buckets that percentiles need."""
-        self.count += 1  # as ``add`` does: to call it takes as long as to do it
-        self.total += microseconds
-        if microseconds < self.minimum:
-            self.minimum = microseconds
-        if microseconds > self.maximum:
-            self.maximum = microseconds
-        bucket = int(math.log(microseconds) / _STEP) if microseconds > 1 else 0
-        self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
+        self.add(microseconds)
+        self.buckets.update([int(math.log(time) / _STEP) if time > 1 else 0 for time in microseconds])
 
 
 def percentile(statistic_sets: list[StatisticSet], percent: float) -> float | None:
@@ -124,31 +118,37 @@ class VariantInvocations:
     first_chunk_model: StatisticSet = field(default_factory=StatisticSet)
     first_chunk_overhead: StatisticSet = field(default_factory=StatisticSet)
 
-    def add(self, event: InvocationEnded) -> None:
-        self.count += 1
-        self.per_instance.add(1 / event.instance_count)
+    def add(self, events: Sequence[InvocationEnded]) -> None:
+        self.count += len(events)
+        self.per_instance.add([1 / event.instance_count for event in events])
+        answered = [event for event in events if event.model_latency_us]
+        self.model_latency.add_times([event.model_latency_us for event in answered])
+        self.overhead_latency.add_times([event.overhead_latency_us for event in answered])
+        hits = [event for event in events if event.cache_hit]
+        self.cache_hits += len(hits)
+        self.to_many_models += len(hits)
+        for event in events:
+            if not event.cache_hit or event.error_status or event.model_error or event.mid_stream_error is not None:
+                self._add_uncommon(event)
+
+    def _add_uncommon(self, event: InvocationEnded) -> None:
+        """What is not of each invocation that went well."""
         if event.error_status >= 500:
             self.server_errors += 1
         elif event.error_status >= 400:
             self.client_errors += 1
-        if event.model_error:
-            self.model_errors += 1
-        if event.model_latency_us:
-            self.model_latency.add_time(event.model_latency_us)
-            self.overhead_latency.add_time(event.overhead_latency_us)
-        if event.cache_hit is not None:
+        self.model_errors += event.model_error
+        if event.cache_hit is False:
             self.to_many_models += 1
-            if event.cache_hit:
-                self.cache_hits += 1
-            elif event.load_wait_us:
-                self.loading_wait.add_time(event.load_wait_us)
+            if event.load_wait_us:
+                self.loading_wait.add_times([event.load_wait_us])
         if event.mid_stream_error is not None:
             self.streams += 1
             self.mid_stream_errors += event.mid_stream_error
             if event.first_chunk_us:
-                self.first_chunk.add_time(event.first_chunk_us)
-                self.first_chunk_model.add_time(event.first_chunk_model_us)
-                self.first_chunk_overhead.add_time(event.first_chunk_us - event.first_chunk_model_us)
+                self.first_chunk.add_times([event.first_chunk_us])
+                self.first_chunk_model.add_times([event.first_chunk_model_us])
+                self.first_chunk_overhead.add_times([event.first_chunk_us - event.first_chunk_model_us])
 
     def copied(self) -> VariantInvocations:
         other = copy.copy(self)
@@ -278,7 +278,7 @@ def _over_instances(instances: dict[str, InstanceUsage]) -> dict[str, StatisticS
     statistic_sets: dict[str, StatisticSet] = {}
     for usage in instances.values():
         for name, value in usage.metrics():
-            statistic_sets.setdefault(name, StatisticSet()).add(value)
+            statistic_sets.setdefault(name, StatisticSet()).add([value])
     return statistic_sets
 
 
@@ -311,24 +311,23 @@ class CloudWatchMetrics:
 
     def _count(self) -> None:
         uncounted, self._uncounted = self._uncounted, []
-        for now, event, origin in uncounted:
-            minute, variant_key = self._minute_of(now), (origin.region, origin.endpoint_name, origin.variant_name)
-            invocations = minute.invocations.get(variant_key)
-            if invocations is None:
-                invocations = minute.invocations[variant_key] = VariantInvocations()
-            invocations.add(event)
+        for (now, origin), together in groupby(uncounted, lambda noted: (int(noted[0]) // 60 * 60, noted[2])):
+            variant_key = origin.region, origin.endpoint_name, origin.variant_name
+            invocations = self._minute_of(now).invocations.setdefault(variant_key, VariantInvocations())
+            invocations.add([event for _, event, _ in together])
 
     def _took(self, event: ModelDownloaded | ModelLoaded | ModelUnloaded, origin: Origin) -> None:
         name = TIMES[type(event)]
         variant_key = (origin.region, origin.endpoint_name, origin.variant_name)
-        self._minute().times.setdefault(variant_key, {}).setdefault(name, StatisticSet()).add_time(event.seconds * 1e6)
+        times = self._minute().times.setdefault(variant_key, {}).setdefault(name, StatisticSet())
+        times.add_times([event.seconds * 1e6])
 
     def _instance_observed(self, event: InstanceObserved, origin: Origin) -> None:
         variant_key = (origin.region, origin.endpoint_name, origin.variant_name)
         minute = self._minute()
         minute.usage.setdefault(variant_key, {}).setdefault(origin.instance_id, InstanceUsage()).add(event)
         concurrent = minute.times.setdefault(variant_key, {}).setdefault("ConcurrentRequestsPerModel", StatisticSet())
-        concurrent.add(event.in_flight)
+        concurrent.add([event.in_flight])
 
     def _minute(self) -> Minute:
         self._count()  # what came before: it may be of an earlier minute

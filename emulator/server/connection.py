@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 from collections.abc import Coroutine
 from itertools import chain
@@ -24,7 +25,7 @@ from emulator.alarm import Alarm
 from emulator.aws.asgi import HeadersByName, Receive, Response, Scope, Send
 from emulator.aws.errors import AwsError
 from emulator.gateway.refusals import ENDING, TOO_LONG, not_http
-from emulator.gateway.response_headers import safe
+from emulator.gateway.response_headers import safe_lines
 from emulator.server.plain_call import PlainCall
 
 # [ours] The most of a request line and its headers, and of all else that is not data (trailers, extensions of chunks).
@@ -157,10 +158,13 @@ class Connection(HttpToolsProtocol):
         self.headers = []
         self.expect_100_continue = False
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
     def on_headers_complete(self) -> None:
         headers = dict(self.headers)
         is_plain = self._may_be_plain(headers)
-        if self._refusal is None and not is_plain:
+        if not is_plain:
             self._check_head()
             if self.parser.should_upgrade():
                 self._is_switching = True
@@ -187,7 +191,6 @@ class Connection(HttpToolsProtocol):
             and self._pending <= HEAD_BYTES
             and self.parser.should_keep_alive()  # which only HTTP/1.1 is without a header that says so
             and (b"connection" not in headers or self.parser.get_http_version() == "1.1")
-            and self._refusal is None
             and not self.flow.write_paused
             and not self._is_busy()
         )
@@ -265,8 +268,10 @@ class Connection(HttpToolsProtocol):
         # A whole URL, as proxies are sent: its host is the one that counts, and has to be the same. [RFC 9112, 3.2.2]
         if self.url[:1] not in b"/*" and [_authority(self.url)] != [host.lower() for host in hosts]:
             raise _Refused(not_http("Its target and its Host header name different hosts"))
-        if version == "1.0":
-            self.expect_100_continue = False  # [RFC 9110, 10.1.1]
+        if version == "1.1":  # [RFC 9110, 10.1.1]
+            self.expect_100_continue = any(
+                name == b"expect" and value.lower() == b"100-continue" for name, value in self.headers
+            )
 
     def _head_without_upgrade(self) -> bytes:
         """A request to switch to another protocol may be passed over. [RFC 9110, 7.8]
@@ -344,12 +349,9 @@ class Connection(HttpToolsProtocol):
             self._begin_refusal()
             return
         status, headers, body = response
-        parts = [STATUS_LINE[status]]
-        for name, value in (*self.server_state.default_headers, *safe(headers)):
-            parts += (name, b": ", value, b"\r\n")
-        parts += (b"content-length: ", b"%d" % len(body), b"\r\n" if call.keep_alive else b"\r\nconnection: close\r\n")
-        parts += (b"\r\n", body)
-        self.transport.write(b"".join(parts))
+        head = STATUS_LINE[status] + _default_lines(*self.server_state.default_headers) + safe_lines(headers)
+        close = b"" if call.keep_alive else b"connection: close\r\n"
+        self.transport.write(b"%bcontent-length: %d\r\n%b\r\n%b" % (head, len(body), close, body))
         call.response_complete = True
         if not call.keep_alive:
             self.transport.close()
@@ -439,6 +441,12 @@ def configured(application: Application, keep_alive_seconds: float) -> Config:
     )
     config.load()
     return config
+
+
+@functools.lru_cache(1)
+def _default_lines(*headers: tuple[bytes, bytes]) -> bytes:
+    """Headers that stay the same for a second."""
+    return safe_lines(headers)
 
 
 def _authority(url: bytes) -> bytes:

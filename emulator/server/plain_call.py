@@ -20,6 +20,11 @@ class PlainCall:
 
     more_body = False  # of the request: it is all there
     message_event = asyncio.Event()  # which nobody waits for
+    keep_alive = True
+    disconnected = False
+    response_complete = False
+    _is_cancelled = False
+    _waits_for: asyncio.Future[Any] | None = None
 
     def __init__(
         self,
@@ -31,11 +36,6 @@ class PlainCall:
         """``ended`` is called with the response; with None if the call was cancelled before. See ``run``."""
         self.target = target
         self.headers = headers
-        self.keep_alive = True
-        self.disconnected = False
-        self.response_complete = False
-        self._is_cancelled = False
-        self._waits_for: asyncio.Future[Any] | None = None
         self._coroutine = response
         self._ended = ended
 

@@ -14,7 +14,6 @@ import json
 import time
 import urllib.parse
 from collections.abc import AsyncIterator, Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
@@ -35,6 +34,7 @@ from emulator.aws.services import MOTO_SERVICES
 from emulator.aws.sessions import Sessions
 from emulator.clock import Clock
 from emulator.console.app import flask_application
+from emulator.containers.contract import StreamedAnswer
 from emulator.events import Events
 from emulator.gateway.access import access_control
 from emulator.gateway.access.access_control import AccessControl, AuthorizedCaller, User
@@ -229,13 +229,13 @@ def spied_endpoints(service: Service) -> Any:
     class Endpoints:
         def get(self, name: str) -> Any:
             def variant_for(invocation: Any) -> Any:
-                async def invoke(invocation: Any) -> Any:
+                async def invoke(invocation: Any, streamed: bool = False) -> Any:
                     service.executed.append(
                         ("runtime", name, invocation.target_model, invocation.target_container_hostname)
                     )
-                    return SimpleNamespace(headers=[], body=b"", chunks=no_chunks(), closing=nullcontext())
+                    return StreamedAnswer(200, [], chunks=no_chunks())
 
-                return SimpleNamespace(invoke=invoke, invoke_stream=invoke, name="AllTraffic")
+                return SimpleNamespace(invoke=invoke, name="AllTraffic")
 
             return SimpleNamespace(variant_for=variant_for)
 

@@ -38,6 +38,7 @@ from emulator.server import connection
 from emulator.server.connection import Connection, configured
 from emulator.server.worker import KEEPALIVE_SECONDS
 from emulator.services.runtime.app import RuntimeApp
+from emulator.services.runtime.throttle import Throttle
 from emulator.timeouts import in_time
 from tests.support.fake_containers import FakeContainers, workspace
 from tests.support.files import archive
@@ -407,7 +408,9 @@ def test_an_open_session_is_the_same_to_both(both: Both, loop: asyncio.AbstractE
 def test_what_comes_more_often_than_it_may_is_throttled(
     both: Both, loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(both.gateway._runtime._throttle, "admits", lambda: False)
+    throttle = Throttle(1.0, lambda: 0.0)
+    assert throttle.admits()  # and no more, as its time stands still
+    monkeypatch.setattr(both.gateway._runtime, "_throttle", throttle)
     [response] = loop.run_until_complete(both.same(model("good")))
     assert response.status == b"HTTP/1.1 400 Bad Request"
     assert b"x-amzn-errortype: ThrottlingException" in response.headers

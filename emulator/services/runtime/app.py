@@ -7,7 +7,9 @@ lock or a thread.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
+import math
 import re
 import urllib.parse
 from collections.abc import Mapping
@@ -28,11 +30,10 @@ from emulator.aws.eventstream import payload_part, stream_exception
 from emulator.aws.protocols import rest_json
 from emulator.aws.request import AwsRequest, decoded
 from emulator.clock import Clock
-from emulator.containers.contract import Answer, Invocation
+from emulator.containers.contract import Answer, Invocation, StreamedAnswer
 from emulator.containers.session_headers import CLOSED, NEW_SESSION, OPENED, SESSION_ID
 from emulator.errors import ContainerError, ContainerTimeout
 from emulator.events import Events, Warned
-from emulator.hosting.endpoint import Endpoint
 from emulator.hosting.endpoints import Endpoints
 from emulator.hosting.variant import ProductionVariant
 from emulator.limits import FORMER_BODY_BYTES, Limits
@@ -75,6 +76,11 @@ TARGET_CONTAINER, INFERENCE_COMPONENT = (
 ACCEPT, CUSTOM_ATTRIBUTES = b"x-amzn-sagemaker-accept", b"x-amzn-sagemaker-custom-attributes"
 SESSION, PREFIX_AWARE_ID = b"x-amzn-sagemaker-session-id", b"x-amzn-sagemaker-prefix-aware-id"
 ENABLE_EXPLANATIONS = b"x-amzn-sagemaker-enable-explanations"
+# Most invocations have none of these.
+RARE = {TARGET_VARIANT, TARGET_CONTAINER, INFERENCE_COMPONENT, CUSTOM_ATTRIBUTES, SESSION} | {
+    PREFIX_AWARE_ID,
+    ENABLE_EXPLANATIONS,
+}
 # [api] what of a container's headers is returned, and by which names
 RETURNED = {name: name for name in (b"content-type", CUSTOM_ATTRIBUTES, OPENED, CLOSED)}
 RETURNED_AS_STREAM = RETURNED | {b"content-type": b"x-amzn-sagemaker-content-type"}
@@ -91,45 +97,64 @@ class RuntimeApp:
         self._limits = limits
         self._events = events
         self._clock = clock
-        self._throttle = Throttle(limits.invocations_per_second, asyncio.get_running_loop().time)
+        self._throttle: Throttle | None = None
+        if limits.invocations_per_second < math.inf:
+            self._throttle = Throttle(limits.invocations_per_second, asyncio.get_running_loop().time)
+        self._target_model = functools.lru_cache(1024)(self._read_target_model)
         self._warned_of_size = False
 
     async def __call__(self, request: AwsRequest, receive: Receive, send: Send) -> None:
-        # The body first, even of a request that is going to be refused: a caller that is still
-        # sending when the answer comes would see a broken connection instead of the answer.
-        body: bytes | None
         response: Response | None
         try:
-            body = await read_body(receive, self._limits.body_bytes)
-        except BodyBrokenOff as error:
-            response = _refusal(body_incomplete(error.size), request.id)
-        except BodyTooLong:
-            response = await self.respond(request.id, request.method, request.raw_path, dict(request.raw_headers), None)
+            # The body first, even of a request that is going to be refused: a caller that is still
+            # sending when the answer comes would see a broken connection instead of the answer.
+            body = await self._read(receive)
+            endpoint_name, operation = _route(request.method, request.raw_path)
+        except AwsError as error:
+            response = _refusal(error, request.id)
         else:
-            head = request.method, request.raw_path, dict(request.raw_headers)
-            response = await self.respond(request.id, *head, body, send)
+            headers = dict(request.raw_headers)
+            response = await self.respond(request.id, endpoint_name, operation, headers, body, send)
         if response is not None:
             await send_answer(send, *response, is_head=request.method == "HEAD")
+
+    async def _read(self, receive: Receive) -> bytes | None:
+        """The body of a request; None if it is over the limit. Raises AwsError."""
+        try:
+            return await read_body(receive, self._limits.body_bytes)
+        except BodyBrokenOff as error:
+            raise body_incomplete(error.size) from None
+        except BodyTooLong:
+            return None
 
     async def respond(
         self,
         request_id: str,
-        method: str,
-        raw_path: str,
+        endpoint_name: str,
+        operation: str,
         headers: HeadersByName,
         body: bytes | None,
         send: Send | None = None,
     ) -> Response | None:
         """The response to a request of which all has come; None if it has gone to ``send``, as a stream.
 
-        ``body`` is None if it is over the limit.
+        ``operation`` is one of OPERATIONS. ``body`` is None if it is over the limit.
         """
         try:
-            operation, endpoint, invocation = self._accept(method, raw_path, headers, body, request_id)
+            if self._throttle is not None and not self._throttle.admits():
+                raise throttled()
+            endpoint = self._endpoints.get(endpoint_name)
+            if endpoint is None:
+                raise endpoint_not_found(endpoint_name)
+            if operation == INVOKE_ASYNC:
+                raise endpoint_not_asynchronous(endpoint_name)
+            if body is None:
+                raise body_too_long(self._limits.body_bytes)
+            invocation = self._invocation(endpoint_name, operation, headers, body, request_id)
             variant = endpoint.variant_for(invocation)
             if operation == INVOKE:
                 answer = await variant.invoke(invocation)
-                return Response(200, _answer_headers(answer, variant, RETURNED, request_id), answer.body)
+                return 200, _answer_headers(answer, variant, RETURNED, request_id), answer.body
             assert send is not None
             await self._stream(variant, invocation, send, request_id)
             return None
@@ -139,26 +164,9 @@ class RuntimeApp:
             log.exception("request %s failed inside the emulator", request_id)
             return _refusal(internal_failure(), request_id)
 
-    def _accept(
-        self, method: str, raw_path: str, headers: HeadersByName, body: bytes | None, request_id: str
-    ) -> tuple[str, Endpoint, Invocation]:
-        """The operation, the endpoint and what it is invoked with. Raises AwsError."""
-        if not self._throttle.admits():
-            raise throttled()
-        name, operation = _route(method, raw_path)
-        endpoint = self._endpoints.get(name)
-        if endpoint is None:
-            raise endpoint_not_found(name)
-        if operation == INVOKE_ASYNC:
-            raise endpoint_not_asynchronous(name)
-        if body is None:
-            raise body_too_long(self._limits.body_bytes)
-        if len(body) > FORMER_BODY_BYTES and not self._warned_of_size:
-            self._warn_of_size(len(body))
-        return operation, endpoint, self._parse(name, operation, headers, body, request_id)
-
     async def _stream(self, variant: ProductionVariant, invocation: Invocation, send: Send, request_id: str) -> None:
-        answer = await variant.invoke_stream(invocation)
+        answer = await variant.invoke(invocation, streamed=True)
+        assert isinstance(answer, StreamedAnswer)
         with answer.closing:
             headers = _answer_headers(answer, variant, RETURNED_AS_STREAM, request_id)
             headers.append((b"content-type", b"application/vnd.amazon.eventstream"))
@@ -181,47 +189,54 @@ class RuntimeApp:
                 last = stream_exception("InternalStreamFailure", "The emulator failed; see its log.")
             await send({"type": "http.response.body", "body": last})
 
-    def _parse(
+    def _invocation(
         self, endpoint_name: str, operation: str, headers: HeadersByName, body: bytes, request_id: str
     ) -> Invocation:
+        """What an endpoint is invoked with. Raises AwsError."""
+        if len(body) > FORMER_BODY_BYTES and not self._warned_of_size:
+            self._warn_of_size(len(body))
+        # The streamed operation has a header of its own for it; SDKs fill in the other one as they like.
+        accept = headers.get(b"accept") if operation == INVOKE else None
+        invocation = Invocation(endpoint_name, body, self._clock.elapsed(), request_id)
+        if not headers.keys().isdisjoint(RARE):
+            self._add_rare_members(invocation, headers, operation)
+        if TARGET_MODEL in headers:
+            invocation.target_model = self._target_model(headers[TARGET_MODEL])
+        invocation.content_type = headers.get(b"content-type")
+        invocation.accept = headers.get(ACCEPT, accept)
+        return invocation
+
+    def _add_rare_members(self, invocation: Invocation, headers: HeadersByName, operation: str) -> None:
         if headers.get(ENABLE_EXPLANATIONS, EXPLANATIONS_OFF) != EXPLANATIONS_OFF:
             raise explanations_not_computed()
         if PREFIX_AWARE_ID in headers:
             raise prefix_aware_routing_not_emulated()
-        # The streamed operation has a header of its own for it; SDKs fill in the other one as they like.
-        accept = headers.get(b"accept") if operation == INVOKE else None
-        invocation = Invocation(endpoint_name, body, self._clock.elapsed(), request_id)
-        if TARGET_MODEL in headers:
-            invocation.target_model = decoded(headers[TARGET_MODEL])
-        if TARGET_VARIANT in headers:
-            invocation.target_variant = decoded(headers[TARGET_VARIANT])
-        if TARGET_CONTAINER in headers:
-            invocation.target_container_hostname = decoded(headers[TARGET_CONTAINER])
-        if INFERENCE_COMPONENT in headers:
-            invocation.inference_component = decoded(headers[INFERENCE_COMPONENT])
-        invocation.content_type = headers.get(b"content-type")
-        invocation.accept = headers.get(ACCEPT, accept)
-        invocation.custom_attributes = headers.get(CUSTOM_ATTRIBUTES)
-        invocation.session_id = headers.get(SESSION)
-        self._validate(invocation)
-        if invocation.session_id is not None:
+        invocation.target_variant = decoded(headers.get(TARGET_VARIANT, b""))
+        invocation.target_container_hostname = decoded(headers.get(TARGET_CONTAINER, b""))
+        invocation.inference_component = decoded(headers.get(INFERENCE_COMPONENT, b""))
+        if CUSTOM_ATTRIBUTES in headers:
+            invocation.custom_attributes = headers[CUSTOM_ATTRIBUTES]
+            self._validate_attributes(invocation.custom_attributes)
+        if SESSION in headers:
+            invocation.session_id = headers[SESSION]
             _validate_session(invocation.session_id, may_be_new=operation == INVOKE)
-        return invocation
 
-    def _validate(self, invocation: Invocation) -> None:
-        target_model, attributes = invocation.target_model, invocation.custom_attributes
+    def _read_target_model(self, header: bytes) -> str:
+        target_model = decoded(header)
         if len(target_model) > self._limits.target_model_characters:
             raise _too_long("targetModel", target_model, self._limits.target_model_characters)
         if target_model and not PRINTABLE.fullmatch(target_model):
             constraint = r"Member must satisfy regular expression pattern: \A\S[\p{Print}]*\z"
             raise member_invalid("targetModel", target_model, constraint)
-        if attributes is not None:
-            if len(attributes) > self._limits.custom_attributes_characters:
-                raise _too_long("customAttributes", "***", self._limits.custom_attributes_characters)
-            if not attributes.isascii():
-                raise member_invalid(
-                    "customAttributes", "***", r"Member must satisfy regular expression pattern: \p{ASCII}*"
-                )
+        return target_model
+
+    def _validate_attributes(self, attributes: bytes) -> None:
+        if len(attributes) > self._limits.custom_attributes_characters:
+            raise _too_long("customAttributes", "***", self._limits.custom_attributes_characters)
+        if not attributes.isascii():
+            raise member_invalid(
+                "customAttributes", "***", r"Member must satisfy regular expression pattern: \p{ASCII}*"
+            )
 
     def _warn_of_size(self, size: int) -> None:
         self._warned_of_size = True
@@ -273,7 +288,7 @@ def _answer_headers(
 
 def _refusal(error: AwsError, request_id: str) -> Response:
     headers, body = rest_json(error)
-    return Response(error.status, [(b"x-amzn-requestid", request_id.encode()), *headers], body)
+    return error.status, [(b"x-amzn-requestid", request_id.encode()), *headers], body
 
 
 def _too_long(member: str, value: str, limit: int) -> AwsError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 from typing import Any, cast
 
@@ -132,9 +132,8 @@ class Scene:
         return Invocation("e", b"", 0.0, request_id="r", **fields)
 
     def refusal(self, invocation: Invocation, streamed: bool = False) -> AwsError:
-        invoke: Callable[[Invocation], Awaitable[Any]] = self.variant.invoke_stream if streamed else self.variant.invoke
         with pytest.raises(AwsError) as raised:
-            self.run(invoke(invocation))
+            self.run(self.variant.invoke(invocation, streamed=streamed))
         return raised.value
 
     def of(self, kind: type[Event]) -> list[Any]:
@@ -224,10 +223,10 @@ def test_how_an_invocation_ended_is_one_event(
     async def invoke() -> None:
         if isinstance(outcome, Exception):
             with pytest.raises(AwsError) as raised:
-                await (scene.variant.invoke_stream(call) if streamed else scene.variant.invoke(call))
+                await scene.variant.invoke(call, streamed=streamed)
             assert raised.value is outcome
         elif streamed:
-            answer = await scene.variant.invoke_stream(call)
+            answer: Any = await scene.variant.invoke(call, streamed=True)
             with answer.closing:
                 assert scene.happened == []  # it goes on
                 assert scene.variant.in_flight == 1
@@ -258,7 +257,7 @@ def test_a_stream_that_broke_off_is_an_error_of_the_model(monkeypatch: pytest.Mo
     call = scene.call()
 
     async def invoke() -> None:
-        answer = await scene.variant.invoke_stream(call)
+        answer: Any = await scene.variant.invoke(call, streamed=True)
         with answer.closing:
             call.measurements.broke_off = True
 
@@ -287,7 +286,7 @@ def test_a_stream_s_container_is_let_go_when_it_is_closed_and_before_the_variant
         return answer
 
     async def invoke() -> None:
-        answer = await scene.variant.invoke_stream(scene.call())
+        answer: Any = await scene.variant.invoke(scene.call(), streamed=True)
         order.append("read")
         answer.closing.close()
 
@@ -323,8 +322,7 @@ def test_one_that_is_not_reached_is_replaced_by_another(
     for instance in scene.ever:
         if instance is not scene.ever[reachable]:
             instance.outcome = unreached()
-    invoke = scene.variant.invoke_stream if streamed else scene.variant.invoke
-    answer: Any = scene.run(invoke(scene.call()))
+    answer = scene.run(scene.variant.invoke(scene.call(), streamed=streamed))
     if isinstance(answer, StreamedAnswer):
         answer.closing.close()
     calls = [deadline for instance in scene.ever for deadline in instance.calls]
@@ -395,7 +393,7 @@ def test_a_session_is_opened_by_the_answer(
 ) -> None:
     scene = Scene(monkeypatch)
     scene.ever[0].outcome = answer
-    scene.run((scene.variant.invoke_stream if streamed else scene.variant.invoke)(scene.call(session_id=session_id)))
+    scene.run(scene.variant.invoke(scene.call(session_id=session_id), streamed=streamed))
     assert scene.variant.has_session(b"s1") == is_open
     assert len(scene.of(Warned)) == warned
 

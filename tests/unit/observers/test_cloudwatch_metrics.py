@@ -160,7 +160,7 @@ def test_percentiles_are_right_to_a_percent() -> None:
     statistic_sets = [StatisticSet() for _ in range(3)]
     times = [chance.lognormvariate(7, 2) for _ in range(3000)]
     for number, microseconds in enumerate(times):
-        statistic_sets[number % 3].add_time(microseconds)
+        statistic_sets[number % 3].add_times([microseconds])
     times.sort()
     for percent in (1, 50, 90, 99):
         exact = times[max(0, -(-len(times) * percent // 100) - 1)]

@@ -12,7 +12,7 @@ import pytest
 from emulator.aws.asgi import Response
 from emulator.server.plain_call import PlainCall
 
-ANSWER = Response(200, [], b"answer")
+ANSWER: Response = (200, [], b"answer")
 Ended = list[Response | None]
 
 
@@ -66,14 +66,14 @@ def test_an_error_of_what_it_waits_for_is_raised_where_it_waits() -> None:
             try:
                 await future
             except ValueError as error:
-                return Response(500, [], str(error).encode())
+                return 500, [], str(error).encode()
             return ANSWER
 
         ended: Ended = []
         call(respond(), ended).run()
         future.set_exception(ValueError("broken"))
         await settle()
-        assert ended == [Response(500, [], b"broken")]
+        assert ended == [(500, [], b"broken")]
 
     asyncio.run(main())
 
