@@ -39,6 +39,8 @@ def start_requests(
     workers_per_model: int | None,
     cache: bool,
     reload: bool,
+    preload: Sequence[str],
+    preloading: bool,
     environment: Sequence[str],
 ) -> StartRequests:
     """The requests that create the endpoint. Raises SetupError with one line when an option is invalid."""
@@ -58,6 +60,11 @@ def start_requests(
         variables.setdefault("SAGEMAKER_MODEL_SERVER_WORKERS", str(workers_per_model))
     if toolkit != "auto":
         variables.setdefault(toolkits.VARIABLE, toolkit)
+    if preload or not preloading:
+        if command or image:
+            raise SetupError("--preload and --no-preload are for handlers, not for --command and --image.")
+        # The embedded server reads this variable. SageMaker does not set it.
+        variables.setdefault("LOCALMME_PRELOAD", _modules(preload) if preloading else "")
     container = {
         "Image": _image(image, command, handler),
         "Mode": "MultiModel",
@@ -90,6 +97,15 @@ def _image(image: str | None, command: str | None, handler: str | None) -> str:
         registry = "docker.io/library/" if image.startswith((HANDLER, COMMAND)) else ""
         return registry + image_of(image).reference
     return command_of(command).image if command else embedded_server(handler).image
+
+
+def _modules(names: Sequence[str]) -> str:
+    """The names of modules as the embedded server takes them. Raises SetupError when one is invalid."""
+    modules = [module.strip() for text in names for module in text.split(",")]
+    for module in modules:
+        if not all(part.isidentifier() for part in module.split(".")):
+            raise SetupError(f"--preload takes names of Python modules, not {module!r}.")
+    return ",".join(modules)
 
 
 def _models_folder(text: str) -> str:

@@ -213,6 +213,21 @@ OPTIONS = [
         help="Serve a changed archive at once (SageMaker does not).",
     ),
     ServeOption(
+        "--preload",
+        metavar="MODULE,...",
+        multiple=True,
+        describes_endpoint=True,
+        help="Modules to import once for all models' workers. Repeatable. [default: those that handlers import; on "
+        "macOS none]",
+    ),
+    ServeOption(
+        "--no-preload",
+        "no_preloading",
+        is_flag=True,
+        describes_endpoint=True,
+        help="Each worker imports all modules itself, and shares no memory.",
+    ),
+    ServeOption(
         "--env",
         metavar="K=V",
         multiple=True,

@@ -52,6 +52,8 @@ def serve(
     workers_per_model: int | None = None,
     cache: bool = True,
     reload: bool = False,
+    preload: str | Sequence[str] = (),
+    preloading: bool = True,
     env: Mapping[str, str] | None = None,
     limits: Mapping[str, float] | None = None,
     state_dir: StrPath | None = None,
@@ -63,9 +65,9 @@ def serve(
     working directory. These differ from the options:
 
     ``endpoint=False`` is ``--no-endpoint``, ``cache=False`` is ``--no-cache``, ``local_code=False`` is
-    ``--no-local-code``; ``command`` may be a list of words; ``env`` is the container's environment; ``limits`` are such
-    as ``{"invocation_seconds": 5}``. ``port=0`` is any free port. Without ``state_dir``, its files are in a
-    temporary directory, which is removed with it.
+    ``--no-local-code``, ``preloading=False`` is ``--no-preload``; ``command`` may be a list of words; ``env`` is the
+    container's environment; ``limits`` are such as ``{"invocation_seconds": 5}``. ``port=0`` is any free port. Without
+    ``state_dir``, its files are in a temporary directory, which is removed with it.
 
     The emulator is a process of its own. It ends with ``stop``, at the end of a ``with`` block, and when this program
     ends, however it ends.

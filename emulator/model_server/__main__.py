@@ -13,7 +13,7 @@ if __name__ == "__main__" and not getattr(sys.flags, "safe_path", sys.flags.isol
 import argparse
 
 from emulator.model_server.handlers import styles, toolkits
-from emulator.model_server.workers import spawner, worker
+from emulator.model_server.workers import preloading, spawner, worker
 
 _MODEL_DIR = "/opt/ml/model"  # where SageMaker puts a single model
 
@@ -22,7 +22,7 @@ def main() -> int:
     """Serve until SIGTERM or SIGINT. Returns the exit code, see ``run.serve``."""
     arguments = _arguments()
     # Before anything else, so that the workers it forks inherit no event loop and no sockets.
-    workers = spawner.start(worker.work)
+    workers = spawner.start(worker.work, preloading.prepare)
 
     from emulator.model_server import run
 
@@ -66,6 +66,14 @@ def _arguments() -> argparse.Namespace:
         help="how long a handler may take to begin its response before its worker is killed "
         "(default: $SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS, or 60)",
     )
+    parser.add_argument(
+        "--preload",
+        metavar="MODULE,...",
+        type=_modules,
+        default=os.environ.get("LOCALMME_PRELOAD"),
+        help="modules that are imported once for the workers of all models; '' for none (default: $LOCALMME_PRELOAD; "
+        "without it, on Linux, what handlers import)",
+    )
     arguments = parser.parse_args()
     if (toolkit := os.environ.get(toolkits.VARIABLE, "auto")) not in ("auto", *toolkits.NAMES):
         parser.error(f"{toolkits.VARIABLE} must be auto or one of {', '.join(toolkits.NAMES)}, not {toolkit!r}")
@@ -84,6 +92,14 @@ def _handler(text: str) -> str:
     if not os.path.isfile(file):
         raise argparse.ArgumentTypeError(f"there is no file {file}")
     return os.path.abspath(file) + (f":{name}" if name else "")
+
+
+def _modules(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if not all(part.isidentifier() for part in name.split(".")):
+            raise argparse.ArgumentTypeError(f"{name!r} is not the name of a module")
+    return names
 
 
 def _count(text: str) -> int:

@@ -9,6 +9,7 @@ import platform
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import uvloop
@@ -34,8 +35,11 @@ def serve(
     workers_per_model: int,
     grace_seconds: float,
     invocation_seconds: float,
+    preload: Sequence[str] | None,
 ) -> int:
     """Serve the model in ``model_dir``, or, if that is None, many models, until SIGTERM or SIGINT.
+
+    ``preload``: modules that are imported once for all workers of many models; None = what their handlers import.
 
     Returns 0; or 1 when the port is taken, the handler cannot be used, the spawner died, or the only model could not be
     loaded or has died.
@@ -44,7 +48,7 @@ def serve(
     settings = handler, workers_per_model, grace_seconds, invocation_seconds
     server: Server
     if model_dir is None:
-        server = MultiModelServer(Models(spawner, *settings))
+        server = MultiModelServer(Models(spawner, *settings, preload))
     else:
         server = SingleModelServer(spawner, model_dir, *settings)
     return uvloop.run(_serve(spawner, port, socket_path, server, grace_seconds))

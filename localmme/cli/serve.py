@@ -126,6 +126,8 @@ def _start_requests(file: str | None, options: dict[str, Any]) -> StartRequests:
         workers_per_model=options["workers_per_model"],
         cache=not options["no_cache"],
         reload=options["reload"],
+        preload=options["preload"],
+        preloading=not options["no_preloading"],
         environment=options["env"],
     )
 

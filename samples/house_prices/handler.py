@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import joblib
+import sklearn.ensemble  # noqa: F401 - for model.joblib: what is imported here, the models' workers find imported
 
 FIELDS = ["rooms", "square_meters", "age"]
 

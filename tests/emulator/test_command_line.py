@@ -112,7 +112,8 @@ def test_help_names_every_command_and_option() -> None:
     options = (
         "--models --image --handler --command --gpus --s3 --endpoint-name --host --port --instance-type --instances "
         "--memory --storage "
-        "--max-loaded-models --workers-per-model --no-cache --reload --env --state-dir --name --detach"
+        "--max-loaded-models --workers-per-model --no-cache --reload --env --state-dir --name --detach "
+        "--preload --no-preload"
     )
     text = localmme("serve", "--help").stdout
     assert all(option in text for option in options.split())

@@ -31,7 +31,7 @@ class FakeWorker:
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         workers.all.append(self)
 
-    async def load(self, model: dict[str, Any]) -> None:
+    async def load(self, model: dict[str, Any]) -> dict[str, Any]:
         self.model = model
         self._work = asyncio.ensure_future(asyncio.sleep(self._workers.load_seconds))
         try:
@@ -41,6 +41,7 @@ class FakeWorker:
         if self._workers.cannot_load is not None:
             raise self._workers.cannot_load
         self._idle(self)
+        return {"modules": [], "early": 0, "environment": {}}
 
     @property
     def is_awaited(self) -> bool:

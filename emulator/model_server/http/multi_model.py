@@ -23,7 +23,7 @@ class MultiModelServer(Server):
         self._models = models
 
     async def prepare(self) -> None:
-        await self._models.try_handler()
+        await self._models.prepare()
 
     async def stop(self) -> None:
         await self._models.stop()

@@ -4,7 +4,8 @@
 kind         goes to            means
 ===========  =================  ===========================================================
 ``LOAD``     the worker         load this model
-``LOADED``   the server         the model is loaded; ready for invocations
+``LOADED``   the server         the model is loaded, ready for invocations: what ``recording`` has recorded
+``FRESH``    the server         the model needs a worker that has imported nothing before: ``variable``
 ``FAILED``   the server         the model could not be loaded: ``status``, ``message``
 ``INVOKE``   the worker         an invocation: ``id``, ``query``, ``headers``, body
 ``RESPONSE`` the server         its response: ``status``, ``phrase``, ``headers``, body
@@ -24,7 +25,7 @@ from collections.abc import Iterator
 from io import BufferedReader
 from typing import Any, NamedTuple
 
-LOAD, LOADED, FAILED = b"L", b"R", b"F"
+LOAD, LOADED, FRESH, FAILED = b"L", b"R", b"N", b"F"
 INVOKE, RESPONSE = b"I", b"A"
 STREAM, CHUNK, END, BROKEN, CANCEL = b"S", b"C", b"E", b"B", b"X"
 

@@ -46,14 +46,15 @@ def _handlers_own(error: BaseException | None) -> tuple[BaseException, Traceback
     while error.__cause__ is not None and error.__traceback__ is not None and _is_server_code_only(error):
         error = error.__cause__  # the server's own message is logged elsewhere
     frames = error.__traceback__
-    while frames is not None and _is_server_code(frames.tb_frame.f_code.co_filename):
+    while frames is not None and is_server_code(frames.tb_frame.f_code.co_filename):
         frames = frames.tb_next
     return error, frames
 
 
 def _is_server_code_only(error: BaseException) -> bool:
-    return all(_is_server_code(frame.filename) for frame in traceback.extract_tb(error.__traceback__))
+    return all(is_server_code(frame.filename) for frame in traceback.extract_tb(error.__traceback__))
 
 
-def _is_server_code(file: str) -> bool:
+def is_server_code(file: str) -> bool:
+    """Whether a file is one of the model server's own, or Python's import system."""
     return file.startswith((_HERE, "<frozen importlib"))

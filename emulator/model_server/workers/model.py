@@ -44,15 +44,18 @@ class Model:
         self._queue: deque[_Job] = deque()
         self._settled = asyncio.Event()  # set while nobody waits for a response
 
-    async def load(self, spawner: Spawner, workers: int, handler: str | None, gpu: int | None) -> None:
-        """Start the workers, each of which loads the model. Raises RequestError; no worker is left then."""
+    async def load(self, spawner: Spawner, workers: int, handler: str | None, gpu: int | None) -> dict[str, Any]:
+        """Start the workers, each of which loads the model. Returns what one of them has imported and set.
+
+        Raises RequestError or EnvironmentChanged; no worker is left then.
+        """
         self._workers = {
             WorkerProcess(spawner, self._on_idle, self._on_death, self._invocation_seconds) for _ in range(workers)
         }
         fields = {"model_name": self.name, "model_dir": os.path.abspath(self.url), "handler": handler, "gpu": gpu}
         loads = [asyncio.ensure_future(worker.load(fields)) for worker in self._workers]
         try:
-            await asyncio.gather(*loads)
+            return (await asyncio.gather(*loads))[0]
         except Exception:
             await self.kill()
             await asyncio.gather(*loads, return_exceptions=True)

@@ -8,11 +8,12 @@ import contextlib
 import glob
 import itertools
 import os
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from emulator.model_server.http.response import RequestError, conflict, failure, not_found
 from emulator.model_server.workers.model import Model, State
+from emulator.model_server.workers.preloader import Preloader
 from emulator.model_server.workers.spawner import Spawner
 from emulator.model_server.workers.worker_process import WorkerProcess
 
@@ -27,23 +28,30 @@ class Models:
         workers_per_model: int,
         grace_seconds: float,
         invocation_seconds: float,
+        preload: Sequence[str] | None = None,
     ) -> None:
         """An unload waits up to ``grace_seconds`` for invocations under way; a handler may take up to
-        ``invocation_seconds`` to begin its response."""
-        self._spawner, self._handler = spawner, handler
+        ``invocation_seconds`` to begin its response. ``preload`` as for Preloader."""
+        self._preloader, self._handler = Preloader(spawner, handler, preload), handler
         self._workers_per_model, self._grace_seconds = workers_per_model, grace_seconds
         self._invocation_seconds = invocation_seconds
         self._models: dict[str, Model] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._gpus = itertools.cycle(gpus())
 
-    async def try_handler(self) -> None:
-        """Import the handler for all models, if there is one. Raises RequestError when it cannot be used."""
-        if self._handler is None:
-            return
-        worker = WorkerProcess(self._spawner, lambda worker: None, lambda worker: None, self._invocation_seconds)
+    async def prepare(self) -> None:
+        """Import what the workers will have in common, and the handler for all models, if there is one.
+
+        Raises RequestError when the handler cannot be used.
+        """
+        await self._preloader.start()
+        if self._handler is not None:
+            await self._preloader.try_handler(self._import_handler)
+
+    async def _import_handler(self, spawner: Spawner) -> dict[str, Any]:
+        worker = WorkerProcess(spawner, lambda worker: None, lambda worker: None, self._invocation_seconds)
         try:
-            await worker.load({"model_name": "", "model_dir": None, "handler": self._handler, "gpu": None})
+            return await worker.load({"model_name": "", "model_dir": None, "handler": self._handler, "gpu": None})
         finally:
             worker.kill()
             await worker.ended
@@ -98,8 +106,15 @@ class Models:
         await asyncio.gather(*(unload(name) for name in list(self._models)))
 
     async def _load(self, model: Model) -> None:
+        gpu = next(self._gpus)
+
+        async def load(spawner: Spawner) -> dict[str, Any]:
+            if model.state is not State.LOADING:
+                raise failure(f"Model {model.name} was unloaded while it was being loaded.")
+            return await model.load(spawner, self._workers_per_model, self._handler, gpu)
+
         try:
-            await model.load(self._spawner, self._workers_per_model, self._handler, next(self._gpus))
+            await self._preloader.load(model.url, load)
         except Exception:
             if model.state is State.LOADING:
                 self._forget(model)

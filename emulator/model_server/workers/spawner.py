@@ -1,8 +1,10 @@
-"""The process that forks the workers: single-threaded and nearly empty, so that a fork is quick, small and safe.
+"""The processes that fork the workers: single-threaded, so that a fork is quick and safe.
 
-It is forked before the server imports an event loop. Server and spawner exchange messages over a socket pair. When the
-server's end closes, however the server ended, the spawner kills the remaining workers and exits. That ends a worker
-even while a handler holds the interpreter, which no thread inside the worker could do.
+The first spawner is nearly empty: it is forked before the server imports an event loop. A spawner also forks further
+spawners, which import modules for their workers before they fork any (see ``preloading``). Server and spawner exchange
+messages over a socket pair. When the server's end closes, however the server ended, the spawner kills the remaining
+workers and exits. That ends a worker even while a handler holds the interpreter, which no thread inside the worker
+could do.
 """
 
 from __future__ import annotations
@@ -24,17 +26,23 @@ if TYPE_CHECKING:  # asyncio must not be imported before the fork
     import asyncio
 
 _MESSAGE = struct.Struct("!cii")
-_FORK, _KILL = b"F", b"K"  # to the spawner: fork a worker (with a socket); kill the worker with this pid
+# To the spawner: fork a worker (with a socket); fork a spawner (with a socket); kill the worker with this pid.
+_FORK, _BRANCH, _KILL = b"F", b"B", b"K"
 _STARTED, _EXITED = b"S", b"X"  # to the server: pid, or 0 and errno; pid and wait status
 
 
+Work = Callable[[socket.socket], None]
+Prepare = Callable[[socket.socket], bool]
+
+
 class Spawner:
-    """The spawner as the server sees it. Workers are identified by their pid."""
+    """A spawner as the server sees it. Workers are identified by their pid."""
 
     def __init__(self, control: socket.socket, pid: int) -> None:
         self._control = control
         self._pid = pid
         self.lost = False
+        self._branches: dict[int, Spawner | None] = {}  # by pid; None = not ready yet
         self._starting: deque[asyncio.Future[tuple[int, asyncio.Future[int]]]] = deque()
         self._exits: dict[int, asyncio.Future[int]] = {}
 
@@ -48,10 +56,37 @@ class Spawner:
 
         Raises OSError when there is no memory, process or file descriptor left.
         """
+        return await self._fork(_FORK, worker_socket)
+
+    async def branch(self, spawner_socket: socket.socket) -> int:
+        """Fork a spawner, which prepares itself with what comes over ``spawner_socket``. Returns its pid.
+
+        Raises OSError, as ``fork``.
+        """
+        pid, _ = await self._fork(_BRANCH, spawner_socket)
+        self._branches[pid] = None
+        return pid
+
+    def adopt(self, control: socket.socket, pid: int) -> Spawner:
+        """The spawner that a branch has become when it is prepared; ``control`` is the other end of its socket."""
+        self._branches[pid] = branch = Spawner(control, pid)
+        branch.attach(self._loop, self._lose)
+        return branch
+
+    def abandon(self, branch: Spawner) -> None:
+        """End a branch, which must have no branches of its own."""
+        self._branches = {pid: each for pid, each in self._branches.items() if each is not branch}
+        branch._disconnect()
+
+    async def _fork(self, kind: bytes, child_socket: socket.socket) -> tuple[int, asyncio.Future[int]]:
         started: asyncio.Future[tuple[int, asyncio.Future[int]]] = self._loop.create_future()
-        socket.send_fds(self._control, [_MESSAGE.pack(_FORK, 0, 0)], [worker_socket.fileno()])
+        socket.send_fds(self._control, [_MESSAGE.pack(kind, 0, 0)], [child_socket.fileno()])
         self._starting.append(started)
         return await started
+
+    def _lose(self) -> None:
+        self.lost = True
+        self._on_lost()
 
     def kill(self, pid: int) -> None:
         """Kill a worker. The spawner does it, as only the parent knows that the pid is still that worker's."""
@@ -59,10 +94,16 @@ class Spawner:
             self._control.sendall(_MESSAGE.pack(_KILL, pid, 0))
 
     def close(self) -> None:
-        """End the spawner and all remaining workers; returns when they have ended."""
+        """End the spawner, its branches and all remaining workers; returns when they have ended."""
+        self._disconnect()
+        os.waitpid(self._pid, 0)
+
+    def _disconnect(self) -> None:
+        for branch in self._branches.values():
+            if branch is not None:
+                branch._disconnect()
         self._loop.remove_reader(self._control.fileno())
         self._control.close()
-        os.waitpid(self._pid, 0)
 
     def _receive(self) -> None:
         message = self._control.recv(_MESSAGE.size, socket.MSG_WAITALL)
@@ -70,13 +111,13 @@ class Spawner:
             self._loop.remove_reader(self._control.fileno())
             for pid in self._exits:  # nobody else can kill them now
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+                    os.kill(pid, _end_signal(pid in self._branches))
             self._exits.clear()
-            self.lost = True
-            self._on_lost()
+            self._lose()
             return
         kind, pid, detail = _MESSAGE.unpack(message)
         if kind == _EXITED:
+            self._branches.pop(pid, None)
             self._exits.pop(pid).set_result(detail)
             return
         started = self._starting.popleft()
@@ -87,19 +128,27 @@ class Spawner:
             started.set_result((pid, self._exits[pid]))
 
 
-def start(work: Callable[[socket.socket], None]) -> Spawner:
-    """Fork the spawner. Each worker that it forks runs ``work(its socket)``, and exits when that returns."""
+def _end_signal(is_branch: bool) -> signal.Signals:
+    """What ends a worker, or a spawner that is not prepared yet; others ignore it, as they end with the server."""
+    return signal.SIGTERM if is_branch else signal.SIGKILL
+
+
+def start(work: Work, prepare: Prepare) -> Spawner:
+    """Fork the first spawner. Each worker of a spawner runs ``work(its socket)``, and exits when that returns.
+
+    Each further spawner first runs ``prepare(its socket)``, and exits if that returns False.
+    """
     ours, theirs = socket.socketpair()
     pid = os.fork()
     if pid == 0:
         ours.close()
-        _serve(theirs, work)
+        _serve(theirs, work, prepare)
     theirs.close()
     return Spawner(ours, pid)
 
 
-def _serve(control: socket.socket, work: Callable[[socket.socket], None]) -> None:
-    """The spawner's main loop, which does not return. In a worker, it raises SystemExit when ``work`` returns."""
+def _serve(control: socket.socket, work: Work, prepare: Prepare) -> None:
+    """A spawner's main loop, which does not return. In a worker, it raises SystemExit when ``work`` returns."""
     # The server handles Ctrl-C and a SIGTERM to the process group; the spawner ends with the server.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -112,13 +161,15 @@ def _serve(control: socket.socket, work: Callable[[socket.socket], None]) -> Non
         os.dup2(nothing.fileno(), 0)
     gc.freeze()  # the collector would write to, and so copy, every page that the workers share with the spawner
 
-    workers: set[int] = set()
+    workers: set[int] = set()  # and branches
+    branches: set[int] = set()
     while True:
         ready, _, _ = select.select([control, woken], [], [])
         if woken in ready:
             woken.recv(4096)
             for pid, status in _reap(workers):
                 workers.discard(pid)
+                branches.discard(pid)
                 _report(control, _EXITED, pid, status)
         if control not in ready:
             continue
@@ -127,7 +178,7 @@ def _serve(control: socket.socket, work: Callable[[socket.socket], None]) -> Non
             break
         if kind == _KILL and pid in workers:
             os.kill(pid, signal.SIGKILL)
-        elif kind == _FORK:
+        elif kind in (_FORK, _BRANCH):
             try:
                 pid = os.fork()
             except OSError as error:
@@ -135,15 +186,22 @@ def _serve(control: socket.socket, work: Callable[[socket.socket], None]) -> Non
             else:
                 if pid == 0:
                     _become_worker(control, woken, waker)
-                    work(socket.socket(fileno=sockets[0]))
+                    connection = socket.socket(fileno=sockets[0])
+                    if kind == _BRANCH and prepare(connection):
+                        _serve(connection, work, prepare)
+                    elif kind == _BRANCH:
+                        os._exit(0)
+                    work(connection)
                     sys.exit()
                 workers.add(pid)
+                if kind == _BRANCH:
+                    branches.add(pid)
                 _report(control, _STARTED, pid, 0)
         for descriptor in sockets:
             os.close(descriptor)
 
     for pid in workers:
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, _end_signal(pid in branches))
     for pid in workers:
         os.waitpid(pid, 0)
     os._exit(0)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import select
 import socket
+import sys
 from collections.abc import Iterator
 from io import BufferedReader
 from typing import Any, cast
@@ -15,6 +16,8 @@ from emulator.model_server.handlers.packages import explain
 from emulator.model_server.handlers.service import Service, as_chunk
 from emulator.model_server.http.response import HandlerError, Response
 from emulator.model_server.workers import frames, log
+from emulator.model_server.workers.preloading import prepare_process
+from emulator.model_server.workers.recording import Recording
 
 
 def work(connection: socket.socket) -> None:
@@ -23,8 +26,12 @@ def work(connection: socket.socket) -> None:
         request = frames.read(incoming)
         if request is None:
             return
+        if numpy_random := sys.modules.get("numpy.random"):
+            numpy_random.seed()  # else all workers would draw the same numbers; Python's random sees to that by itself
+        recording = Recording(lambda variable: _leave(connection, variable))
         try:
-            service = _load(**request.fields)
+            with recording:
+                service = _load(**request.fields)
         except Exception as error:
             explained = isinstance(error, HandlerError)
             if request.fields["model_dir"] is not None:
@@ -35,7 +42,7 @@ def work(connection: socket.socket) -> None:
             fields = {"status": 507 if isinstance(error, MemoryError) else 500, "message": message}
             connection.sendall(frames.head(frames.FAILED, fields))
             return
-        connection.sendall(frames.head(frames.LOADED))
+        connection.sendall(frames.head(frames.LOADED, recording.fields()))
 
         while (frame := frames.read(incoming)) is not None:
             # A CANCEL that arrives after its stream has ended is ignored.
@@ -48,24 +55,26 @@ def _load(model_name: str, model_dir: str | None, handler: str | None, gpu: int 
     """Load the model; without a model, only import the handler and check it."""
     if model_dir is not None:
         return load(model_name, model_dir, handler, gpu)
-    prepare()
+    prepare_process()
     assert handler is not None
     styles.try_out(handler)
     return None
 
 
-def prepare() -> None:
-    """Prepare this process as Multi Model Server prepares a worker."""
-    log.start()
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-
 def load(model_name: str, model_dir: str, handler: str | None, gpu: int | None) -> Service:
     """Prepare this process, and load the model with its handler. Raises what ``styles.load`` raises."""
-    prepare()
+    prepare_process()
     with contextlib.suppress(FileNotFoundError):  # a pipeline's step may have a handler alone
         os.chdir(model_dir)
     return styles.load(model_name, model_dir, handler, gpu)
+
+
+def _leave(connection: socket.socket, variable: str) -> None:
+    """Leave the model to another worker. At once, whatever exceptions the handler catches."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    connection.sendall(frames.head(frames.FRESH, {"variable": variable}))
+    os._exit(0)
 
 
 def _send(connection: socket.socket, response: Response) -> None:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from emulator.model_server.http.response import BrokenStream, RequestError, Response, failure
+from emulator.model_server.http.response import BrokenStream, Response, failure
 from emulator.model_server.workers import frames
 from emulator.model_server.workers.spawner import Spawner
 
@@ -19,6 +19,14 @@ _log = logging.getLogger(__name__)
 _EXIT_SECONDS = 2.0  # for a worker to exit by itself; its handler may have atexit functions
 _DRAIN_SECONDS = 0.5  # for reading what a dead worker had sent, if a child of it still holds the socket
 _STREAM_BUFFER = 1 << 18  # bytes of a streamed response to buffer for a slow caller before the handler has to wait
+
+
+class EnvironmentChanged(Exception):
+    """The handler sets ``variable`` while it is imported, which may change modules that its worker had already."""
+
+    def __init__(self, variable: str) -> None:
+        super().__init__(variable)
+        self.variable = variable
 
 
 class WorkerProcess(asyncio.Protocol):
@@ -50,10 +58,11 @@ class WorkerProcess(asyncio.Protocol):
         self._was_overdue = False
         self.ended: asyncio.Future[None] = self._loop.create_future()
 
-    async def load(self, model: dict[str, Any]) -> None:
-        """Start the process, which loads a model.
+    async def load(self, model: dict[str, Any]) -> dict[str, Any]:
+        """Start the process, which loads a model. Returns what it has imported and set, see ``recording``.
 
-        Raises RequestError when that fails; the process then has ended or is about to.
+        Raises RequestError when that fails, and EnvironmentChanged when another spawner has to start it; the process
+        then has ended or is about to.
         """
         try:
             ours, theirs = socket.socketpair()
@@ -69,9 +78,10 @@ class WorkerProcess(asyncio.Protocol):
         self._reply = self._loop.create_future()
         self._task = "loading the model" if model["model_dir"] is not None else "importing the handler"
         self._transport.write(frames.head(frames.LOAD, model))
-        await self._reply
+        recorded: dict[str, Any] = await self._reply
         self._loaded = True
         self._idle(self)
+        return recorded
 
     @property
     def is_awaited(self) -> bool:
@@ -132,12 +142,15 @@ class WorkerProcess(asyncio.Protocol):
             self._stream = None
             self._idle(self)
         elif kind == frames.LOADED:
-            self._resolve(None)
+            self._resolve(fields)
+        elif kind == frames.FRESH:
+            self._ending = True
+            self._resolve(EnvironmentChanged(fields["variable"]))
         elif kind == frames.FAILED:
             self._ending = True
             self._resolve(failure(fields["message"], fields["status"]))
 
-    def _resolve(self, result: Response | RequestError | None) -> bool:
+    def _resolve(self, result: Response | dict[str, Any] | Exception) -> bool:
         """Pass a result to the caller that waits for it. Returns False if the caller has gone."""
         reply, self._reply = self._reply, None
         if self._overdue is not None:
@@ -145,7 +158,7 @@ class WorkerProcess(asyncio.Protocol):
             self._overdue = None
         if reply is None or reply.done():
             return False
-        if isinstance(result, RequestError):
+        if isinstance(result, Exception):
             reply.set_exception(result)
         else:
             reply.set_result(result)

@@ -60,6 +60,8 @@ def test_what_describes_an_endpoint_is_an_argument_of_its_requests() -> None:
         ("cache", False),
         ("reload", True),
         ("reload", False),
+        ("preload", ["numpy", "sklearn.ensemble,joblib"]),
+        ("preloading", False),
         ("local_code", True),
         ("local_code", False),
         ("local_code", None),
