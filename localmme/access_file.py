@@ -1,23 +1,30 @@
-"""``localmme serve --access access.yaml``: the file of the users, their keys, and what they may do.
+"""``localmme serve --access access.yaml``: the file of the users and the roles, and what they may do.
 
-It lists ``Users``; ``MINIMAL_FILE`` is an example. The keys are those of IAM's API [api]; statements and policy
-documents are IAM's own, which can be pasted as they are: JSON is YAML. All problems are reported at once, each with
-its line, and without secrets.
+It lists ``Users``, and may list ``Roles``; ``MINIMAL_FILE`` is an example. The keys are those of IAM's API [api];
+statements and policy documents are IAM's own, which can be pasted as they are: JSON is YAML. All problems are reported
+at once, each with its line, and without secrets.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from emulator.aws.service_models import Place, value_summary
 from emulator.gateway.access.access_control import User
 from emulator.gateway.access.iam_policy import Statement, of_document, of_statements
+from emulator.gateway.access.roles import Role, TrustStatement, trust_of_document
 from emulator.suggestions import did_you_mean
 from localmme.yaml_source import YamlSource, as_error, read_source
 
-MEMBERS = ("UserName", "AccessKeyId", "SecretAccessKey", "SessionToken", "Tags", "Statement", "PolicyDocument")
+KEYS = ("Users", "Roles")
+USER = ("UserName", "AccessKeyId", "SecretAccessKey", "SessionToken", "Tags", "Statement", "PolicyDocument")
+ROLE = ("RoleName", "AssumeRolePolicyDocument", "Path", "MaxSessionDuration", "Tags", "Statement", "PolicyDocument")
+REQUIRED_OF_ROLE = ROLE[:2]
+PATH = re.compile(r"/(?:[\x21-\x7e]+/)?")  # [api]
+SESSION_SECONDS = range(3600, 43_200 + 1)  # [api] MaxSessionDuration
 USER_NAME = re.compile(r"[\w+=,.@-]{1,64}", re.ASCII)  # [api]
 ACCESS_KEY_ID = re.compile(r"\w{1,128}", re.ASCII)  # [api], where they have 16 characters at least
 MINIMAL_FILE = """\
@@ -32,9 +39,16 @@ Users:
         Condition: {StringLike: {"sagemaker:TargetModel": "tenant-a/*"}}"""
 
 
-def read(path: Path) -> tuple[User, ...]:
-    """The users in a file. Raises SetupError: one line ``FILE:LINE: KEY: MESSAGE`` per problem."""
-    return _File(path, read_source(path, "--access takes a file of users and permissions.")).users()
+class AccessFile(NamedTuple):
+    """What is in a file."""
+
+    users: tuple[User, ...]
+    roles: tuple[Role, ...]
+
+
+def read(path: Path) -> AccessFile:
+    """The users and roles in a file. Raises SetupError: one line ``FILE:LINE: KEY: MESSAGE`` per problem."""
+    return _File(path, read_source(path, "--access takes a file of users and permissions.")).content()
 
 
 class _File:
@@ -43,37 +57,78 @@ class _File:
         self._source = source
         self._problems = list(source.problems)
 
-    def users(self) -> tuple[User, ...]:
+    def content(self) -> AccessFile:
         document = self._source.value
-        users = []
+        users, roles = [], []
         if not isinstance(document, dict) or not isinstance(document.get("Users"), list) or not document["Users"]:
             self._report(("Users",), f"must have a user. A file needs at least:\n\n{MINIMAL_FILE}\n")
         else:
             for key in document:
-                if key != "Users":
-                    self._report((key,), "is not a key of this file: its only key is Users")
+                if key not in KEYS:
+                    self._report((key,), f"is not a key of this file: its keys are {' and '.join(KEYS)}")
             users = [self._user(("Users", at), one) for at, one in enumerate(document["Users"])]
+            roles = [self._role(("Roles", at), one) for at, one in enumerate(self._list(document, "Roles"))]
         if self._problems:
             raise as_error(self._path, self._problems)
-        self._check_twice(users)
-        return tuple(users)
+        self._check_twice("Users", "UserName", [user.name for user in users])
+        self._check_twice("Users", "AccessKeyId", [user.access_key_id for user in users])
+        self._check_twice("Roles", "RoleName", [role.name for role in roles])
+        return AccessFile(tuple(users), tuple(roles))
+
+    def _list(self, document: dict[str, Any], key: str) -> list[Any]:
+        value = document.get(key) or []
+        if isinstance(value, list):
+            return value
+        self._report((key,), f"must be a list, not {value_summary(value)}")
+        return []
 
     def _user(self, place: Place, user: Any) -> User:
-        if not isinstance(user, dict):
-            self._report(place, f"must be a user, with {', '.join(MEMBERS[:3])}, not {value_summary(user)}")
-            user = {}
-        for name in user:
-            if name not in MEMBERS:
-                advice = did_you_mean(name, MEMBERS) or f"there are {', '.join(MEMBERS)}"
-                self._report((*place, name), f"is not a member of a user: {advice}")
+        user = self._members(place, user, "a user", USER, USER[:3])
         name, key_id = self._text(user, "UserName", place), self._text(user, "AccessKeyId", place)
-        if name and not USER_NAME.fullmatch(name):
-            self._report((*place, "UserName"), f"takes up to 64 letters, digits and +=,.@-_, not {value_summary(name)}")
+        self._check_name((*place, "UserName"), name)
         if key_id and not ACCESS_KEY_ID.fullmatch(key_id):
             self._report((*place, "AccessKeyId"), f"takes up to 128 letters and digits, not {value_summary(key_id)}")
         secret = self._text(user, "SecretAccessKey", place)
         token = self._text(user, "SessionToken", place) if "SessionToken" in user else None
         return User(name, key_id, secret, token, self._tags(user, place), tuple(self._statements(user, place)))
+
+    def _role(self, place: Place, role: Any) -> Role:
+        role = self._members(place, role, "a role", ROLE, REQUIRED_OF_ROLE)
+        name = self._text(role, "RoleName", place)
+        self._check_name((*place, "RoleName"), name)
+        path = role.get("Path", "/")
+        if not isinstance(path, str) or not PATH.fullmatch(path):
+            self._report(
+                (*place, "Path"), f"begins and ends with a slash, such as /service-role/, not {value_summary(path)}"
+            )
+        seconds = role.get("MaxSessionDuration", SESSION_SECONDS[0])
+        if not isinstance(seconds, int) or seconds not in SESSION_SECONDS:
+            words = f"takes {SESSION_SECONDS[0]} to {SESSION_SECONDS[-1]} seconds, not {value_summary(seconds)}"
+            self._report((*place, "MaxSessionDuration"), words)
+        trust: list[TrustStatement] = []
+        where = (*place, "AssumeRolePolicyDocument")
+        if "AssumeRolePolicyDocument" in role:
+            trust = trust_of_document(role["AssumeRolePolicyDocument"], where, self._report)
+        else:
+            self._report(where, "is missing: it says who may assume the role")
+        return Role(name, tuple(trust), tuple(self._statements(role, place)), path, self._tags(role, place), seconds)
+
+    def _members(
+        self, place: Place, value: Any, kind: str, members: Sequence[str], required: Sequence[str]
+    ) -> dict[str, Any]:
+        """The mapping there, or an empty one if it is something else; reports members that there are not."""
+        if not isinstance(value, dict):
+            self._report(place, f"must be {kind}, with {', '.join(required)}, not {value_summary(value)}")
+            return {}
+        for name in value:
+            if name not in members:
+                advice = did_you_mean(name, members) or f"there are {', '.join(members)}"
+                self._report((*place, name), f"is not a member of {kind}: {advice}")
+        return value
+
+    def _check_name(self, place: Place, name: str) -> None:
+        if name and not USER_NAME.fullmatch(name):
+            self._report(place, f"takes up to 64 letters, digits and +=,.@-_, not {value_summary(name)}")
 
     def _text(self, user: dict[str, Any], name: str, place: Place) -> str:
         """A required string. Its value is not shown in messages, as it may be a secret."""
@@ -94,7 +149,7 @@ class _File:
         return tuple(tags.items())
 
     def _statements(self, user: dict[str, Any], place: Place) -> list[Statement]:
-        """A user's statements. A user without statements may do nothing, which may be intended."""
+        """The statements of a user or a role. One without statements may do nothing, which may be intended."""
         found: list[Statement] = []
         if "Statement" in user:
             found += of_statements(user["Statement"], (*place, "Statement"), self._report)
@@ -107,16 +162,13 @@ class _File:
                 found += of_document(document, at, self._report)
         return found
 
-    def _check_twice(self, users: list[User]) -> None:
-        for member, values in (
-            ("UserName", [user.name for user in users]),
-            ("AccessKeyId", [user.access_key_id for user in users]),
-        ):
-            for at, value in enumerate(values):
-                if value in values[:at]:
-                    first = self._source.line(("Users", values.index(value), member))
-                    self._report(("Users", at, member), f"is already used by another user, on line {first}")
-                    raise as_error(self._path, self._problems)
+    def _check_twice(self, key: str, member: str, values: list[str]) -> None:
+        """Raises SetupError for the first value that is there a second time."""
+        for at, value in enumerate(values):
+            if value in values[:at]:
+                kind, first = key.lower().removesuffix("s"), self._source.line((key, values.index(value), member))
+                self._report((key, at, member), f"is already used by another {kind}, on line {first}")
+                raise as_error(self._path, self._problems)
 
     def _report(self, place: Place, message: str) -> None:
         self._problems.append((self._source.line(place), place, message))

@@ -15,7 +15,7 @@ from localmme import state_directories
 from localmme.aws_environment import region
 
 if TYPE_CHECKING:
-    from emulator.gateway.access.access_control import User
+    from localmme.access_file import AccessFile
 
 BACKLOG = 2048  # connections that wait to be accepted; the system may allow fewer
 
@@ -41,7 +41,7 @@ def set_up_server(
     """
     hosts = tuple(map(web_guard.host_name, allow_hosts))
     origins = tuple(map(web_guard.origin, allow_origins))
-    users = _users(access) if access is not None else None
+    users, roles = _access(access) if access is not None else (None, ())
     s3_root = _s3_directory(s3) if s3 is not None else None
     named = StateDirectory(Path(state_dir).expanduser().absolute()) if state_dir else None
     if named or port:
@@ -58,11 +58,11 @@ def set_up_server(
     reached_at = "127.0.0.1" if host in ("0.0.0.0", "::") else host
     url = f"http://[{reached_at}]:{port}" if ":" in reached_at else f"http://{reached_at}:{port}"
     return ServerSettings(
-        listener, url, directory, s3_root, region(), users, hosts, origins, local_code, inherit_env, until_eof
+        listener, url, directory, s3_root, region(), users, roles, hosts, origins, local_code, inherit_env, until_eof
     )
 
 
-def _users(text: str) -> tuple[User, ...]:
+def _access(text: str) -> AccessFile:
     from localmme.access_file import read
 
     return read(Path(text))

@@ -7,7 +7,6 @@ import secrets
 import string
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from emulator.aws.arn import ACCOUNT_ID
 
@@ -28,7 +27,7 @@ class Session:
     issued: float  # seconds since 1970
     expires: float
     tags: tuple[tuple[str, str], ...] = ()
-    policies: tuple[Any, ...] | None = None  # statements that limit it to what they allow as well; None = no limit
+    policy: str = ""  # a policy document that limits it to what that allows as well
 
     @property
     def arn(self) -> str:
@@ -54,8 +53,15 @@ class Sessions:
         self.clock = clock
         self._by_key: dict[str, Session] = {}
 
-    def open(self, role_arn: str, name: str, seconds: float = DEFAULT_SECONDS, **more: Any) -> Session:
-        """A new session that lasts so many seconds; ``more`` are its tags and policies."""
+    def open(
+        self,
+        role_arn: str,
+        name: str,
+        seconds: float = DEFAULT_SECONDS,
+        tags: tuple[tuple[str, str], ...] = (),
+        policy: str = "",
+    ) -> Session:
+        """A new session that lasts so many seconds."""
         now = self.clock()
         session = Session(
             role_arn,
@@ -65,7 +71,8 @@ class Sessions:
             secrets.token_urlsafe(180),
             now,
             now + seconds,
-            **more,
+            tags,
+            policy,
         )
         self._by_key[session.access_key_id] = session
         if len(self._by_key) > MOST_SESSIONS:

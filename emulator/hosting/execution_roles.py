@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Callable
 
 from emulator.aws.sessions import DEFAULT_SECONDS, Session, Sessions
 from emulator.containers.aws_settings import AwsSettings
+from emulator.errors import EmulatorError
 
 SESSION_NAME = "SageMaker"  # [reports] of a session of an execution role
 RENEWED_BEFORE_SECONDS = DEFAULT_SECONDS / 2  # [ours] SDKs fetch new ones 15 minutes before the end
 
 
+class RoleNotAssumed(EmulatorError):
+    """There is no such role, or it does not trust SageMaker."""
+
+
 class ExecutionRoles:
     """Which container has which role."""
 
-    def __init__(self, sessions: Sessions, region: str, url: str) -> None:
-        """``url`` is the emulator's, for processes of this machine."""
+    def __init__(
+        self, sessions: Sessions, region: str, url: str, may_assume: Callable[[str], bool] = lambda _: True
+    ) -> None:
+        """``url`` is the emulator's, for processes of this machine; ``may_assume`` says whether SageMaker may assume a
+        role."""
         self._sessions, self._region, self._url = sessions, region, url
+        self._may_assume = may_assume
         self._roles: dict[bytes, str] = {}  # by a hash of the token, so that a wrong one is not compared with it
         self._opened: dict[bytes, Session] = {}
 
@@ -34,11 +44,19 @@ class ExecutionRoles:
         self._opened.pop(token, None)
 
     def session(self, token: str) -> Session | None:
-        """A session of the role of the container with this token, which lasts a while; None for any other token."""
+        """A session of the role of the container with this token, which lasts a while; None for any other token.
+
+        Raises RoleNotAssumed.
+        """
         hashed = _hashed(token)
         role_arn = self._roles.get(hashed)
         if role_arn is None:
             return None
+        if not self._may_assume(role_arn):
+            raise RoleNotAssumed(
+                f"SageMaker may not assume the execution role {role_arn}: the access file has no such role, or its "
+                "AssumeRolePolicyDocument does not name the service sagemaker.amazonaws.com."
+            )
         session = self._opened.get(hashed)
         if session is None or session.expires - self._sessions.clock() < RENEWED_BEFORE_SECONDS:
             session = self._opened[hashed] = self._sessions.open(role_arn, SESSION_NAME)

@@ -105,7 +105,9 @@ class Application:
         disks, clock = self._instances / str(os.getpid()), Clock()
         inherited = InheritedEnvironment(os.environ, self._settings.inherit_env)
         containers = functools.partial(new_container, engine=self._engine, inherited=inherited)
-        roles = ExecutionRoles(sessions, self._settings.region, self._settings.url)
+        access = self._access(sessions)
+        may_assume = access.may_assume if access is not None else lambda _: True
+        roles = ExecutionRoles(sessions, self._settings.region, self._settings.url, may_assume)
         workspace = Workspace(disks, containers, self._limits, self._events, clock, execution_roles=roles)
         self._endpoints = Endpoints(workspace)
         self._registry = await asyncio.to_thread(Registry.open, self._settings.state_directory.registry)
@@ -122,7 +124,7 @@ class Application:
         web = console(self._is_in_service, state, self._settings.region, asyncio.get_running_loop())
         s3 = await self._start_s3(ends)
         sagemaker = SageMakerApp(control_plane)
-        runtime, access = RuntimeApp(self._endpoints, self._limits, self._events, clock), self._access()
+        runtime = RuntimeApp(self._endpoints, self._limits, self._events, clock)
         guard = WebGuard(self._settings.allowed_hosts, self._settings.allowed_origins)
         credentials = ContainerCredentialsApp(roles)
         self.gateway = Gateway(runtime, sagemaker, s3, moto_services, web, credentials, guard, access)
@@ -210,12 +212,19 @@ class Application:
             self.failure = SetupError(f"The emulator cannot create its endpoints: {error}.")
             startup_failed.set()
 
-    def _access(self) -> AccessControl | None:
+    def _access(self, sessions: Sessions) -> AccessControl | None:
         if self._settings.users is None:
             return None
         from emulator.gateway.access.access_control import AccessControl
 
-        return AccessControl(self._settings.users, self._settings.region, self._limits.body_bytes)
+        settings = self._settings
+        return AccessControl(
+            self._settings.users,
+            settings.region,
+            self._limits.body_bytes,
+            roles=settings.roles,
+            sessions=sessions,
+        )
 
     def _is_in_service(self) -> bool:
         started = self._starting.done() and self.failure is None

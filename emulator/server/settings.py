@@ -11,6 +11,7 @@ from emulator.state_directory import StateDirectory
 
 if TYPE_CHECKING:
     from emulator.gateway.access.access_control import User
+    from emulator.gateway.access.roles import Role
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class ServerSettings:
     s3_root: Path | None = None  # each directory in it is a bucket; without it there is no S3
     region: str = "us-east-1"
     users: tuple[User, ...] | None = None  # who may do what; None = anybody may do everything
+    roles: tuple[Role, ...] = ()  # that they, or SageMaker, may assume
     allowed_hosts: tuple[str, ...] = ()  # by which it is known beside its own names
     allowed_origins: tuple[str, ...] = ()  # of web pages that may call it
     local_code: bool = True  # whether models that are made through the API may run something here

@@ -251,7 +251,7 @@ def test_what_moto_lacks_is_an_aws_error(emulator: RunningEmulator) -> None:
     [
         ("logs", "create_log_group", {}, "logGroupName is missing"),
         ("ecr", "list_images", {"repositoryName": []}, "repositoryName must be a string, not a list"),
-        ("sts", "assume_role", {"RoleArn": ROLE, "RoleSessionName": "s", "DurationSeconds": "x"}, "not a whole number"),
+        ("sts", "assume_role", {"RoleArn": ROLE, "RoleSessionName": "me", "DurationSeconds": "x"}, "a whole number"),
         ("iam", "list_roles", {"Marker": "x"}, "Marker is not a token that it returned"),
     ],
 )

@@ -521,7 +521,7 @@ def test_no_keys_are_given_that_nobody_would_know(
     unsigned = {**sent.scope(), "headers": [(b"host", b"localhost"), (b"content-type", FORM.encode())]}
     for scope in (None, unsigned):
         status, body = loop.run_until_complete(service.send(sent, scope))
-        assert (status, b"emulates no roles yet" in body, b"<Code>AccessDenied</Code>" in body) == (403, True, True)
+        assert (status, b"could not be used" in body, b"<Code>AccessDenied</Code>" in body) == (403, True, True)
     assert service.executed == []
 
 

@@ -11,7 +11,7 @@ from tests.support.asgi_client import http_scope
 
 
 def signed_scope(
-    keys: tuple[str, str],
+    keys: tuple[str, str] | tuple[str, str, str | None],
     service: str,
     region: str,
     method: str = "POST",
@@ -19,7 +19,7 @@ def signed_scope(
     headers: dict[str, str] | None = None,
     body: bytes = b"",
 ) -> Scope:
-    """The head of a request, signed with an access key and its secret."""
+    """The head of a request, signed with an access key, its secret, and perhaps a session token."""
     request = AWSRequest(method, f"http://localhost{path}", headers or {}, body)
     auth = S3SigV4Auth if service == "s3" else SigV4Auth
     auth(Credentials(*keys), service, region).add_auth(request)

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import hashlib
 import hmac
+import json
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,10 +19,12 @@ from emulator.aws.permissions import Context, RequiredPermission
 from emulator.aws.protocols import Protocol, protocol_of
 from emulator.aws.request import AwsRequest
 from emulator.aws.services import MOTO_SERVICES
+from emulator.aws.sessions import DEFAULT_SECONDS, Sessions
 from emulator.console import permissions as console
 from emulator.gateway.access import denials
 from emulator.gateway.access.denials import Denial
-from emulator.gateway.access.iam_policy import Decision, Statement, decide
+from emulator.gateway.access.iam_policy import Decision, Statement, decide, of_document
+from emulator.gateway.access.roles import ASSUME_ROLE, SAGEMAKER, TRUSTED_ACTIONS, Role, RoleSession
 from emulator.gateway.access.sigv4 import (
     UNSIGNED_PAYLOAD,
     ChunkSignatures,
@@ -65,6 +68,15 @@ class User:
     def arn(self) -> str:
         return iam_arn(self.region, "user", self.name)
 
+    @property
+    def principals(self) -> frozenset[str]:
+        """By which trust policies name the user."""
+        return frozenset({self.arn})
+
+    def decide(self, ask: RequiredPermission) -> Decision:
+        """What the user's policies decide."""
+        return decide(self.statements, ask)
+
     @functools.cached_property
     def context(self) -> Context:
         """The condition keys that are about the user."""
@@ -81,7 +93,7 @@ class User:
 class AuthorizedCaller:
     """An admitted caller, for checks that only the service can make: each key in a document, each chunk of a body."""
 
-    user: User
+    user: User | RoleSession
     context: Context
     chunk_signatures: ChunkSignatures | None = None
 
@@ -95,8 +107,14 @@ class AuthorizedCaller:
 
     def check(self, ask: RequiredPermission) -> None:
         """Raises Denial when the user may not."""
-        context = {**self.context, **ask.context}
-        decision = decide(self.user.statements, RequiredPermission(ask.action, ask.resource, context))
+        self.require(self.user.decide(self.in_context(ask)), ask)
+
+    def in_context(self, ask: RequiredPermission) -> RequiredPermission:
+        """With the condition keys that are about the caller."""
+        return RequiredPermission(ask.action, ask.resource, {**self.context, **ask.context})
+
+    def require(self, decision: Decision, ask: RequiredPermission) -> None:
+        """Raises Denial unless the decision is to allow it."""
         if decision is not Decision.ALLOW:
             explicitly = decision is Decision.EXPLICIT_DENY
             raise denials.not_authorized(self.user.arn, ask.action, ask.resource, explicitly)
@@ -118,8 +136,16 @@ class AccessControl:
         region: str,
         body_bytes: int,
         clock: Callable[[], float] = time.time,
+        *,
+        roles: Iterable[Role] = (),
+        sessions: Sessions | None = None,
     ) -> None:
-        """``region`` is SageMaker's; ``body_bytes`` the longest body that is kept; ``clock`` in seconds since 1970."""
+        """``region`` is SageMaker's; ``body_bytes`` the longest body that is kept; ``clock`` in seconds since 1970.
+
+        ``sessions`` are those of roles, whose credentials count as well.
+        """
+        self._roles = {role.arn: role for role in (dataclasses.replace(role, region=region) for role in roles)}
+        self._sessions = sessions or Sessions(clock)
         self._users = {user.access_key_id: dataclasses.replace(user, region=region) for user in users}
         self._region = region
         self._kept_bytes = body_bytes + SLACK_BYTES
@@ -155,8 +181,49 @@ class AccessControl:
         if isinstance(kept, BodyTooLong) and request.service != "runtime":
             raise denials.body_too_long(self._kept_bytes)
         for permission in await self._required(request, body):
-            caller.check(permission)
+            if permission.action in TRUSTED_ACTIONS:
+                self._check_trust(caller, permission)
+            else:
+                caller.check(permission)
+        if request.service == "sts" and request.content.operation == ASSUME_ROLE.partition(":")[2]:
+            self._check_session(caller, request.content.parameters)
         return replayed(kept, receive)
+
+    def may_assume(self, role_arn: str) -> bool:
+        """Whether SageMaker may assume the role, as it does for a container whose execution role it is."""
+        role, ask = self._roles.get(role_arn), RequiredPermission(ASSUME_ROLE, role_arn, {})
+        return role is not None and role.trusts({SAGEMAKER}, ask)[0] is Decision.ALLOW
+
+    def _check_trust(self, caller: AuthorizedCaller, permission: RequiredPermission) -> None:
+        """Raises Denial unless the role trusts the caller, and the caller's policies allow it if they have to.
+
+        [iam user guide] In one account, it is enough that the role's policy names the caller. One that names the
+        account leaves it to the caller's policies.
+        """
+        ask, role = caller.in_context(permission), self._roles.get(permission.resource)
+        own = caller.user.decide(ask)
+        trust, by_name = (
+            role.trusts(caller.user.principals, ask) if role is not None else (Decision.IMPLICIT_DENY, False)
+        )
+        if Decision.EXPLICIT_DENY in (own, trust):
+            caller.require(Decision.EXPLICIT_DENY, permission)
+        caller.require(trust if by_name or trust is not Decision.ALLOW else own, permission)
+
+    def _check_session(self, caller: AuthorizedCaller, parameters: Mapping[str, str]) -> None:
+        """Raises AwsError for a session that would last too long, or whose own policy cannot be read. [api]"""
+        role, seconds = self._roles[parameters["RoleArn"]], int(parameters.get("DurationSeconds", DEFAULT_SECONDS))
+        if isinstance(caller.user, RoleSession) and seconds > DEFAULT_SECONDS:
+            raise denials.session_too_long("exceeds the 1 hour session limit for roles assumed by role chaining.")
+        if seconds > role.longest_seconds:
+            raise denials.session_too_long("exceeds the MaxSessionDuration set for this role.")
+        session_policy(parameters.get("Policy", ""))
+
+    def _caller_of(self, access_key_id: str) -> User | RoleSession | None:
+        session = self._sessions.get(access_key_id)
+        if session is None:
+            return self._users.get(access_key_id)
+        role = self._roles.get(session.role_arn)
+        return RoleSession(session, role, session_policy(session.policy), self._region)
 
     def _admit_to_s3(self, request: AwsRequest) -> None:
         claimed, user = self._identified(request)
@@ -171,7 +238,7 @@ class AccessControl:
             for permission in s3.required_permissions(request, self._region):
                 caller.check(permission)
 
-    def _identified(self, request: AwsRequest) -> tuple[Claim, User]:
+    def _identified(self, request: AwsRequest) -> tuple[Claim, User | RoleSession]:
         claimed = claim(request)
         expected = SIGNED_FOR.get(request.service, request.service)
         if claimed.service != expected:
@@ -179,11 +246,13 @@ class AccessControl:
         # Buckets have regions of their own, and STS and IAM one for the world.
         if expected == "sagemaker" and claimed.region != self._region:
             raise denials.wrong_region(claimed.region, self._region)
-        user = self._users.get(claimed.access_key_id)
+        user = self._caller_of(claimed.access_key_id)
         if user is None:
             raise denials.unknown_key(claimed.access_key_id)
         if not hmac.compare_digest((claimed.token or "").encode(), (user.session_token or "").encode()):
             raise denials.wrong_token()
+        if isinstance(user, RoleSession) and self._clock() >= user.session.expires:
+            raise denials.session_expired()
         check_time(claimed, self._clock())
         return claimed, user
 
@@ -195,7 +264,7 @@ class AccessControl:
             raise denials.no_such_keys(request.content.operation)
         return required
 
-    def _context(self, request: AwsRequest, claimed: Claim, user: User) -> Context:
+    def _context(self, request: AwsRequest, claimed: Claim, user: User | RoleSession) -> Context:
         now = int(self._clock())
         return {
             **user.context,
@@ -206,6 +275,24 @@ class AccessControl:
             "aws:sourceip": (request.client,),
             "aws:useragent": (request.headers.get("user-agent", ""),),
         }
+
+
+@functools.lru_cache(256)
+def session_policy(text: str) -> tuple[Statement, ...] | None:
+    """The statements of a session's own policy; None if it has none. Raises AwsError when it cannot be read. [api]"""
+    if not text:
+        return None
+    problems: list[str] = []
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        document, problems = {}, [str(error)]
+    statements = of_document(
+        document, (), lambda place, message: problems.append(" ".join(map(str, (*place, message))))
+    )
+    if problems:
+        raise AwsError("MalformedPolicyDocument", 400, f"The policy is not valid: {'; '.join(problems)}.")
+    return tuple(statements)
 
 
 def _payload_hash(headers: Mapping[str, str], claimed: Claim) -> str:

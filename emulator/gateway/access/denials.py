@@ -32,6 +32,8 @@ _CODES = {
     "mechanism": _Code("IncompleteSignatureException", "IncompleteSignature", "InvalidRequest", 400),
     "scope": _Code("InvalidSignatureException", "SignatureDoesNotMatch", "AuthorizationHeaderMalformed"),
     "key": _Code("UnrecognizedClientException", "InvalidClientTokenId", "InvalidAccessKeyId"),
+    "session expired": _Code("ExpiredTokenException", "ExpiredToken", "ExpiredToken"),
+    "session length": _Code("ValidationException", "ValidationError", "InvalidArgument", 400),
     "token": _Code("UnrecognizedClientException", "InvalidClientTokenId", "InvalidToken"),
     "signature": _Code("InvalidSignatureException", "SignatureDoesNotMatch", "SignatureDoesNotMatch"),
     "skew": _Code("InvalidSignatureException", "SignatureDoesNotMatch", "RequestTimeTooSkewed"),
@@ -131,6 +133,18 @@ def wrong_token() -> Denial:
     )
 
 
+def session_expired() -> Denial:
+    return Denial(
+        "session expired",
+        "The security token included in the request is expired",
+        "The provided token has expired.",
+    )
+
+
+def session_too_long(why: str) -> Denial:
+    return Denial("session length", f"The requested DurationSeconds {why}")
+
+
 def signature_mismatch(access_key_id: str, provided: str, canonical: str, string_to_sign: str) -> Denial:
     """It contains what should have been signed, to help correct a signer: nothing but the request itself."""
     words = "The request signature we calculated does not match the signature you provided. Check your "
@@ -207,8 +221,8 @@ def unreadable(message: str) -> Denial:
 
 def no_such_keys(operation: str) -> Denial:
     """Ours."""
-    words = f"localmme with --access emulates no roles yet: the keys that {operation} would give could not be used."
-    return Denial("denied", f"{words} Sign with the keys of a user of the access file; one may have a SessionToken.")
+    words = f"localmme with --access does not emulate {operation}: the keys that it would give could not be used."
+    return Denial("denied", f"{words} Use AssumeRole with a role of the access file, or the keys of a user there.")
 
 
 def body_incomplete() -> Denial:

@@ -8,7 +8,7 @@ import json
 from emulator.aws.asgi import Receive, Send, send_answer
 from emulator.aws.request import AwsRequest
 from emulator.aws.sessions import Session
-from emulator.hosting.execution_roles import ExecutionRoles
+from emulator.hosting.execution_roles import ExecutionRoles, RoleNotAssumed
 
 HEADERS = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
 
@@ -22,7 +22,13 @@ class ContainerCredentialsApp:
     async def __call__(self, request: AwsRequest, receive: Receive, send: Send) -> None:
         if request.method != "GET":
             await _refuse(send, 405, "MethodNotAllowed", "Credentials are read with GET.")
-        elif (session := self._roles.session(request.header(b"authorization"))) is None:
+            return
+        try:
+            session = self._roles.session(request.header(b"authorization"))
+        except RoleNotAssumed as error:
+            await _refuse(send, 400, "AssumeRoleUnauthorizedAccess", str(error))
+            return
+        if session is None:
             await _refuse(send, 401, "Unauthorized", "This needs the token of a container that is running.")
         else:
             await send_answer(send, 200, [*HEADERS], json.dumps(_credentials(session)).encode())

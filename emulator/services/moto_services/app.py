@@ -6,9 +6,9 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from emulator.aws.asgi import Application, Receive, Scope, Send, replayed
+from emulator.aws.asgi import Application, Receive, Scope, Send, replayed, send_answer
 from emulator.aws.errors import AwsError
-from emulator.aws.protocols import RPC_V2_CBOR, Protocol, protocol_of, send_error
+from emulator.aws.protocols import RPC_V2_CBOR, Protocol, id_headers, protocol_of, send_error
 from emulator.aws.request import AwsRequest
 from emulator.aws.services import MOTO_SERVICES
 from emulator.aws.sessions import Sessions
@@ -17,6 +17,7 @@ from emulator.containers.docker.engine import Engine
 from emulator.errors import SetupError
 from emulator.observers.cloudwatch_metrics import CloudWatchMetrics
 from emulator.observers.recent_log_lines import RecentLogLines
+from emulator.services.moto_services import assume_role
 from emulator.services.moto_services.service_call import ServiceCall, is_json, read
 
 if TYPE_CHECKING:
@@ -50,11 +51,23 @@ class MotoServicesApp:
         if body is None:
             return
         try:
+            if await self._is_assume_role(request, body):
+                document = assume_role.respond(request.content.parameters, self._sessions, request.id)
+                await send_answer(send, 200, [(b"content-type", b"text/xml"), *id_headers(request)], document)
+                return
             scope, data = await self._for_moto(request, body)
         except AwsError as error:
             await send_error(request, error, send)
         else:
             await self._applications[request.service](scope, replayed(data, receive), send)
+
+    async def _is_assume_role(self, request: AwsRequest, body: bytes) -> bool:
+        """Sets the request's content, if it is for STS. Raises AwsError."""
+        if request.service != "sts" or protocol_of(request) is Protocol.CBOR:
+            return False
+        request.content = call = request.content or await read(request, body)
+        _check_method(request.method, call)
+        return bool(call.operation == "AssumeRole")
 
     async def _for_moto(self, request: AwsRequest, body: bytes) -> tuple[Scope, bytes]:
         """The request as moto is to have it, and its body; moto knows by then what it has to. Raises AwsError."""

@@ -30,8 +30,8 @@ def _names(text: str) -> frozenset[str]:
 
 MEMBERS = {
     "CreateModelInput": Members(
-        used=_names("ModelName PrimaryContainer Containers InferenceExecutionConfig"),
-        ignored=_names("ExecutionRoleArn Tags VpcConfig EnableNetworkIsolation"),
+        used=_names("ModelName PrimaryContainer Containers InferenceExecutionConfig ExecutionRoleArn"),
+        ignored=_names("Tags VpcConfig EnableNetworkIsolation"),
     ),
     "ContainerDefinition": Members(
         used=_names(

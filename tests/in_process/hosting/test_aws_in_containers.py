@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.support.files import archive
 
@@ -46,6 +48,24 @@ class Server(BaseHTTPRequestHandler):
 
 HTTPServer(("127.0.0.1", int(os.environ["SAGEMAKER_BIND_TO_PORT"])), Server).serve_forever()
 """
+READS = """
+import boto3
+from botocore.exceptions import ClientError
+
+def read(key):
+    try:
+        return boto3.client("s3").get_object(Bucket="models", Key=key)["Body"].read().decode()
+    except ClientError as error:
+        return error.response["Error"]["Code"]
+
+def model_fn(directory):
+    return None
+
+def predict_fn(data, model):
+    return [read("allowed"), read("other")]
+"""
+ANYTHING = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+JSON = {"ContentType": "application/json"}
 
 
 @pytest.mark.parametrize("kind", ["handler", "command"])
@@ -81,3 +101,31 @@ def test_a_handler_that_misses_a_variable_of_the_shell_is_explained(
         emulator.invoke("a.tar.gz")
     (warning,) = [line for line in emulator.errors if "--inherit-env" in line]
     assert "HF_TOKEN is set in the shell of localmme serve" in warning and "secret" not in warning
+
+
+def test_with_access_control_the_execution_roles_permissions_count(serve, tmp_path: Path) -> None:
+    policies = {
+        "Users": [{"UserName": "me", "AccessKeyId": "ME", "SecretAccessKey": "secret", "Statement": ANYTHING}],
+        "Roles": [
+            {
+                "RoleName": "localmme",
+                "AssumeRolePolicyDocument": {
+                    "Statement": {
+                        "Effect": "Allow",
+                        "Principal": {"Service": "sagemaker.amazonaws.com"},
+                        "Action": "sts:AssumeRole",
+                    }
+                },
+                "Statement": {**ANYTHING, "Action": "s3:GetObject", "Resource": "arn:aws:s3:::models/allowed"},
+            }
+        ],
+    }
+    (tmp_path / "access.yaml").write_text(yaml.safe_dump(policies))
+    archive(tmp_path / "s3" / "models" / "a.tar.gz", {"code/inference.py": READS})
+    for name in ("allowed", "other"):
+        (tmp_path / "s3" / "models" / name).write_text(name)
+    models = ["--models", str(tmp_path / "s3" / "models"), "--s3", str(tmp_path / "s3")]
+    emulator = serve(*models, "--access", str(tmp_path / "access.yaml"))
+    runtime = emulator.client_of("sagemaker-runtime", access_key="ME", secret_key="secret")
+    answer = runtime.invoke_endpoint(EndpointName="local", TargetModel="a.tar.gz", Body=b"[]", **JSON)
+    assert json.load(answer["Body"]) == ["allowed", "AccessDenied"]

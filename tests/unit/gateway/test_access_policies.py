@@ -250,7 +250,7 @@ def user(**members: Any) -> dict[str, Any]:
 def test_the_smallest_file_is_one(tmp_path: Path) -> None:
     path = tmp_path / "access.yaml"
     path.write_text(MINIMAL_FILE)
-    (tenant,) = read(path)
+    (tenant,) = read(path).users
     assert (tenant.name, tenant.access_key_id, tenant.secret_access_key) == (
         "tenant-a",
         "TENANTA",
@@ -264,7 +264,7 @@ def test_the_example_of_the_documentation_keeps_tenants_apart(tmp_path: Path) ->
     text = (REPOSITORY / "docs" / "access.md").read_text()
     path = tmp_path / "access.yaml"
     path.write_text(text.split("```yaml\n")[1].split("```")[0])
-    a, b, admin = read(path)
+    a, b, admin = read(path).users
     for user, models in ((a, ["tenant-a"]), (b, ["tenant-b"]), (admin, ["tenant-a", "tenant-b"])):
         endpoint = ENDPOINT.replace("shared", "local")
         allowed = [
@@ -284,7 +284,7 @@ def test_policies_are_pasted_as_they_are(tmp_path: Path) -> None:
     path = tmp_path / "access.json"
     tags = [{"Key": "tenant", "Value": "a"}]
     path.write_text(json.dumps({"Users": [user(PolicyDocument=[document, document], Tags=tags)]}, indent="\t"))
-    (found,) = read(path)
+    (found,) = read(path).users
     assert len(found.statements) == 2
     assert found.context["aws:principaltag/tenant"] == ("a",)
     path.write_text(
@@ -292,7 +292,7 @@ def test_policies_are_pasted_as_they_are(tmp_path: Path) -> None:
         "- {UserName: u, AccessKeyId: K, SecretAccessKey: s, PolicyDocument: {Version: 2012-10-17, Statement:\n"
         "   {Effect: Allow, Action: '*', Resource: 'arn:aws:s3:::${aws:username}'}}}"
     )
-    (found,) = read(path)
+    (found,) = read(path).users
     asked = RequiredPermission("s3:ListBucket", "arn:aws:s3:::u", found.context)
     assert decide(found.statements, asked) is Decision.ALLOW
 
