@@ -39,7 +39,7 @@ class StreamedAnswer(Answer):
 
 
 class ConnectionPool:
-    """Connections to one server. All times are in seconds; a ``deadline`` is on the event loop's clock."""
+    """Connections to one server. All times are in seconds."""
 
     def __init__(self, host: str, port: int, connect_seconds: float, socket: Path | None = None) -> None:
         """To a port, or to a Unix ``socket`` in its place. Made on the running event loop."""
@@ -51,28 +51,28 @@ class ConnectionPool:
         self._open: set[HttpConnection] = set()
         self._closed = False
 
-    async def request(self, head: bytes, body: bytes, deadline: float, max_body: int) -> Answer:
+    async def request(self, head: bytes, body: bytes, timeout: float, max_body: int) -> Answer:
         """Send a request and return its whole answer.
 
         Raises ContainerNotReached (no connection), ContainerUnreachable (it dropped), ContainerTimeout (no whole answer
-        before ``deadline``), AnswerTooLong (more than ``max_body`` bytes), TooManyOpenFiles, ContainerError (not HTTP).
+        within ``timeout``), AnswerTooLong (more than ``max_body`` bytes), TooManyOpenFiles, ContainerError (not HTTP).
         """
         connection = self._idle_connection() or await self._new_connection()
         try:
-            await connection.send(head, body, max_body, deadline)
+            await connection.send(head, body, max_body, timeout)
             return connection.answer()
         finally:
             self._put_back(connection)
 
-    async def stream(self, head: bytes, body: bytes, deadline: float) -> StreamedAnswer:
+    async def stream(self, head: bytes, body: bytes, timeout: float) -> StreamedAnswer:
         """Send a request and return its answer as soon as the head is there; raises as ``request``.
 
-        ``deadline`` bounds all of it: ``chunks`` raises too.
+        ``timeout`` bounds all of it: ``chunks`` raises too.
         """
         connection = self._idle_connection() or await self._new_connection()
         with ExitStack() as until_it_began:
             until_it_began.callback(self._put_back, connection)
-            await connection.send(head, body, 0, deadline, streaming=True)
+            await connection.send(head, body, 0, timeout, streaming=True)
             status, headers = connection.head()
             closing = until_it_began.pop_all()
 

@@ -75,7 +75,9 @@ class ContainerContract:
     """
 
     def __init__(self, host: str, port: int, limits: Limits, socket: Path | None = None) -> None:
+        """Must be created on the running event loop."""
         self._pool = ConnectionPool(host, port, limits.connect_seconds, socket)
+        self._loop = asyncio.get_running_loop()
         self._limits = limits
         self._host = b"Host: %s:%d\r\n" % (host.encode(), port)
 
@@ -113,12 +115,13 @@ class ContainerContract:
 
     def invoke(self, path: str, invocation: Invocation, deadline: float) -> Awaitable[Answer]:
         """POST to ``path`` (``invocation_path``, INVOCATIONS): the whole answer, before ``deadline``."""
-        head = self._invocation_head(path, invocation)
-        return self._pool.request(head, invocation.body, deadline, self._limits.body_bytes)
+        head, timeout = self._invocation_head(path, invocation), deadline - self._loop.time()
+        return self._pool.request(head, invocation.body, timeout, self._limits.body_bytes)
 
     async def invoke_stream(self, path: str, invocation: Invocation, deadline: float) -> Answer:
         """The same, as a StreamedAnswer. One of another status than 2xx comes whole."""
-        answer = await self._pool.stream(self._invocation_head(path, invocation), invocation.body, deadline)
+        head, timeout = self._invocation_head(path, invocation), deadline - self._loop.time()
+        answer = await self._pool.stream(head, invocation.body, timeout)
         return answer if answer.status < 300 else await answer.whole(self._limits.body_bytes)
 
     async def metrics(self, path: str) -> Answer:
@@ -159,8 +162,7 @@ class ContainerContract:
             head += b"X-Amzn-SageMaker-Target-Model: %s\r\n" % target_model.encode()
         if body:
             head += b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
-        deadline = asyncio.get_running_loop().time() + timeout
-        return await self._pool.request(head + b"\r\n", body, deadline, MAX_CONTROL_BYTES)
+        return await self._pool.request(head + b"\r\n", body, timeout, MAX_CONTROL_BYTES)
 
 
 def _text(body: bytes, limit: int) -> str:

@@ -59,7 +59,7 @@ class Answer:
 class HttpConnection(asyncio.Protocol):
     """One connection, which does one exchange at a time. httptools calls the ``on_`` methods.
 
-    It is made on the running event loop, by whose clock all times are, in seconds.
+    It is made on the running event loop. All times are in seconds.
     """
 
     def __init__(self) -> None:
@@ -70,8 +70,8 @@ class HttpConnection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._readable = select.poll()
         self._parser = httptools.HttpResponseParser(self)
-        self._alarm = Alarm(self._ran_out)
-        self._sent = self._deadline = 0.0
+        self._deadline = Alarm(self._ran_out)
+        self._timeout = 0.0
         self._waiter: asyncio.Future[None] | None = None
         self._failure: Exception | None = None
         self._parts: deque[bytes] = deque()
@@ -93,16 +93,16 @@ class HttpConnection(asyncio.Protocol):
     # The exchange
 
     def send(
-        self, head: bytes, body: bytes, max_body: int, deadline: float, streaming: bool = False
+        self, head: bytes, body: bytes, max_body: int, timeout: float, streaming: bool = False
     ) -> asyncio.Future[None]:
-        """Send a request, whose whole answer has to come before ``deadline``.
+        """Send a request, whose whole answer has to come within ``timeout``.
 
         What it returns is done when ``answer`` is there; if ``streaming``, when ``head`` is.
         """
         self._begin(max_body)
         self._streaming = streaming
-        self._sent, self._deadline = self._loop.time(), deadline
-        self._alarm.set(deadline)
+        self._timeout = timeout
+        self._deadline.set(self._loop.time() + timeout)
         # One write for small bodies, so that they travel in one segment with the head.
         if len(body) < 65536:
             self._transport.write(head + body)
@@ -146,7 +146,7 @@ class HttpConnection(asyncio.Protocol):
 
     def _ran_out(self) -> None:
         if not self._done:
-            self._fail(ContainerTimeout(f"no answer within {self._deadline - self._sent:.3g} s"))
+            self._fail(ContainerTimeout(f"no answer within {self._timeout:.3g} s"))
 
     def _fail(self, failure: Exception) -> None:
         self._failure = self._failure or failure
@@ -156,7 +156,7 @@ class HttpConnection(asyncio.Protocol):
 
     def close(self) -> None:
         self.closed = True
-        self._alarm.close()
+        self._deadline.close()
         self._transport.abort()
 
     # asyncio
@@ -194,7 +194,7 @@ class HttpConnection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.closed = True
-        self._alarm.close()
+        self._deadline.close()
         if error is not None:
             self._receive_rest()
         if self._done or self._failure is not None:

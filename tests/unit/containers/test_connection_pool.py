@@ -23,11 +23,6 @@ from emulator.limits import Limits
 from tests.support.waiting import turns
 
 
-def in_ten_seconds() -> float:
-    """By the event loop's clock."""
-    return asyncio.get_running_loop().time() + 10
-
-
 @pytest.fixture
 def hanging_up() -> Iterator[int]:
     """The port of a server that resets each connection as soon as it has accepted it."""
@@ -54,7 +49,7 @@ def test_a_connection_that_is_lost_at_once_is_a_container_that_is_not_reached(ha
 
     async def ask(pool: ConnectionPool) -> None:
         try:
-            await pool.request(b"GET /ping HTTP/1.1\r\n\r\n", b"", in_ten_seconds(), 1000)
+            await pool.request(b"GET /ping HTTP/1.1\r\n\r\n", b"", 10, 1000)
         except Exception as error:
             outcomes[type(error)] += 1
 
@@ -81,7 +76,7 @@ def test_a_stream_whose_reader_is_slow_breaks_off_with_its_container() -> None:
     async def read_slowly() -> int:
         server = await asyncio.start_server(send, "127.0.0.1", 0)
         pool = ConnectionPool("127.0.0.1", server.sockets[0].getsockname()[1], 10)
-        answer = await pool.stream(b"GET / HTTP/1.1\r\n\r\n", b"", in_ten_seconds())
+        answer = await pool.stream(b"GET / HTTP/1.1\r\n\r\n", b"", 10)
         await turns(300)  # until no more is read from the socket
         pool.close()
         await turns()
@@ -172,7 +167,7 @@ class Answers:
             pool = ConnectionPool("127.0.0.1", server.sockets[0].getsockname()[1], 10)
             answers = []
             for _ in range(times):
-                answers.append(await pool.request(b"GET / HTTP/1.1\r\n\r\n", b"", in_ten_seconds(), 1000))
+                answers.append(await pool.request(b"GET / HTTP/1.1\r\n\r\n", b"", 10, 1000))
             pool.close()
             server.close()
             return answers
@@ -210,9 +205,9 @@ def test_what_comes_while_nobody_asks_is_nobodys() -> None:
     async def ask() -> list[bytes]:
         listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
         pool = ConnectionPool("127.0.0.1", listening.sockets[0].getsockname()[1], 10)
-        first = await pool.request(b"GET / HTTP/1.1\r\n\r\n", b"", in_ten_seconds(), 1000)
+        first = await pool.request(b"GET / HTTP/1.1\r\n\r\n", b"", 10, 1000)
         await asyncio.sleep(0.2)
-        second = await pool.request(b"GET / HTTP/1.1\r\n\r\n", b"", in_ten_seconds(), 1000)
+        second = await pool.request(b"GET / HTTP/1.1\r\n\r\n", b"", 10, 1000)
         listening.close()
         pool.close()
         return [first.body, second.body]
@@ -240,10 +235,10 @@ def test_what_has_come_unseen_before_the_next_request_is_nobodys() -> None:
 
     async def ask(port: int) -> list[bytes]:
         pool = ConnectionPool("127.0.0.1", port, 10)
-        first = await pool.request(b"GET / HTTP/1.1\r\n\r\n", b"", in_ten_seconds(), 1000)
+        first = await pool.request(b"GET / HTTP/1.1\r\n\r\n", b"", 10, 1000)
         asked.set()
         assert sent.wait(60)
-        second = await pool.request(b"GET / HTTP/1.1\r\n\r\n", b"", in_ten_seconds(), 1000)
+        second = await pool.request(b"GET / HTTP/1.1\r\n\r\n", b"", 10, 1000)
         pool.close()
         return [first.body, second.body]
 
@@ -304,9 +299,7 @@ def test_an_answer_counts_though_its_container_resets_the_connection_before_it_h
             container.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 8\r\n\r\ntoo long")
             container.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             container.close()
-        await connection.send(
-            b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % size, bytes(size), 1000, in_ten_seconds()
-        )
+        await connection.send(b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % size, bytes(size), 1000, 10)
         return connection.answer()
 
     answer = uvloop.run(ask())
@@ -326,7 +319,7 @@ def test_a_connection_whose_request_was_not_read_to_its_end_is_not_used_again() 
         pool = ConnectionPool("127.0.0.1", listening.sockets[0].getsockname()[1], 10)
         for _ in range(2):
             answer = await pool.request(
-                b"POST / HTTP/1.1\r\nContent-Length: 50000000\r\n\r\n", bytes(50_000_000), in_ten_seconds(), 9
+                b"POST / HTTP/1.1\r\nContent-Length: 50000000\r\n\r\n", bytes(50_000_000), 10, 9
             )
             assert answer.body == b"early"
         pool.close()
@@ -346,7 +339,7 @@ def test_that_no_more_connections_may_be_open_is_said(hanging_up: int) -> None:
         os.close(free)
         resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
         try:
-            await pool.request(b"GET / HTTP/1.1\r\n\r\n", b"", in_ten_seconds(), 1000)
+            await pool.request(b"GET / HTTP/1.1\r\n\r\n", b"", 10, 1000)
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
