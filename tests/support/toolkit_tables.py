@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import struct
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -308,9 +309,64 @@ class Service:
     Model("by its manifest, a file", files={"MAR-INF/MANIFEST.json": b'{"model": {"handler": "code/serve.py"}}',
                                             "serve.py": HANDLES.encode() + b"return ['x']"}),
 )  # fmt: skip
+LIBSVM, RECORDIO = "text/libsvm", "application/x-recordio-protobuf"
+
+
+def records(*features: bytes) -> bytes:
+    """RecordIO-Protobuf of rows, each with one tensor: the number of its field, then the tensor's fields."""
+    framed = b""
+    for tensor in features:
+        value = b"\x0a\x06values\x12" + bytes([len(tensor)]) + tensor
+        record = b"\x0a" + bytes([len(value)]) + value
+        framed += struct.pack("<II", 0xCED7230A, len(record)) + record + b"\0" * (-len(record) % 4)
+    return framed
+
+
+def tensor(number: int, values: bytes, keys: bytes = b"", shape: bytes = b"") -> bytes:
+    """A tensor of one of the message's kinds: 2 is of 32-bit floats, 3 of 64-bit floats, 7 of integers."""
+    parts = b"".join(bytes([8 * n + 2, len(part)]) + part for n, part in ((1, values), (2, keys), (3, shape)) if part)
+    return bytes([8 * number + 2, len(parts)]) + parts
+
+
+XGBOOST_BODIES = (
+    *(Request(body, CSV) for body in (b"1,2\n3,4", b"1,2\n3,4\n", b"1,\n,2", b"1;2\n3;4", b"1\t2", b"1 2", b"5",
+                                      b"", b"a,b", b"1,2\n3", b"\xff")),
+    *(Request(body, kind) for body in (b"1 0:1.5 2:3\n0 1:2\n", b"1 0:1", b"0:1 1:2")
+      for kind in (LIBSVM, "text/x-libsvm")),
+    Request(b"1 0:1", "text/libsvm; charset=utf-8"),
+    Request(b"1,2", "text/csv; charset=utf-8"),
+    Request(records(*(tensor(2, struct.pack("<3f", 1.5, 2, row)) for row in (1, 2))), RECORDIO),
+    Request(records(tensor(3, struct.pack("<2d", 0.1, -2))), RECORDIO),
+    Request(records(tensor(7, b"\x01\x96\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01")), RECORDIO),
+    Request(records(tensor(2, struct.pack("<2f", 1.5, 2), b"\0\x03", b"\x05"),
+                    tensor(2, struct.pack("<f", 4), b"\x02", b"\x05")), RECORDIO),
+    *(Request(b"[[1, 2]]", kind) for kind in (JSON, NPY, "text/plain", "")),
+)  # fmt: skip
+SEES = """
+class Model:
+    def predict(self, data, validate_features):
+        return [data.num_row(), data.num_col(), data.get_data().toarray().tolist(), validate_features]
+
+def model_fn(model_dir): return Model()
+"""
+LEARNS = """
+def model_fn(model_dir):
+    import numpy, xgboost
+    data = xgboost.DMatrix(numpy.arange(8.0).reshape(4, 2), label=[0, 1, 2, 3])
+    return xgboost.train({"nthread": 1, "max_depth": 2, "min_child_weight": 0}, data, 3)
+"""
+XGBOOST = (
+    Model("as the model sees it", SEES, XGBOOST_BODIES),
+    Model("a booster", LEARNS, (Request(b"1,2\n3,4", CSV), Request(b"0 0:1 1:2", LIBSVM))),
+    Model("what a booster is to answer", LEARNS,
+          tuple(Request(b"1,2\n5,6", CSV, request.accept) for request in ACCEPTS)),
+    Model("as it is sent", PASSES + "def output_fn(prediction, accept): return str([prediction, accept])\n", BODIES),
+    *RETURNS, *RAISES, *SIGNATURES, *OF_THE_TOOLKIT, *PLACES,
+)  # fmt: skip
 TABLES = {
     "inference": of_the_toolkit(BODIES),
     "sklearn": of_the_toolkit(BODIES),
+    "xgboost": XGBOOST,
     "mms": MMS,
     "pytorch": (*PYTORCH, *of_the_toolkit(TENSORS)),
     "huggingface": HUGGINGFACE,

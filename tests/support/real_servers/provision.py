@@ -37,8 +37,8 @@ def mms() -> VirtualEnvironment:
 
 
 def encoders() -> VirtualEnvironment:
-    """The library by which AWS's scikit-learn container reads and writes bodies, without NumPy and SciPy."""
-    bare_requirements = ("sagemaker-containers==2.8.6.post2", "protobuf==3.20.3", "six")
+    """What AWS's scikit-learn and XGBoost containers read and write bodies with, except NumPy and SciPy."""
+    bare_requirements = ("sagemaker-containers==2.8.6.post2", "protobuf==3.20.3", "six", "xgboost-cpu==3.2.0")
     return VirtualEnvironment("encoders", Path(sys.executable), (), bare_requirements)
 
 

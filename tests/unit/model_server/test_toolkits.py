@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from emulator.model_server.handlers import toolkits
-from emulator.model_server.handlers.toolkits import NAMES, VARIABLE, detection, named
+from emulator.model_server.handlers.toolkits import NAMES, VARIABLE, detection, named, recordio
 from tests.support.handlers import CSV, IDENTITY, JSON, Models
+from tests.support.toolkit_tables import records, tensor
 
 SAYS = """
 class Model:
@@ -120,8 +121,24 @@ def test_in_multi_model_server_a_function_that_fails_at_the_load_fails_it(
 
 
 def test_no_toolkit_imports_its_framework_before_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    for framework in ("PIL", "numpy", "scipy", "sklearn", "torch", "transformers"):
+    for framework in ("PIL", "numpy", "scipy", "sklearn", "torch", "transformers", "xgboost"):
         monkeypatch.setitem(sys.modules, framework, None)
     for name in NAMES:
         monkeypatch.delitem(sys.modules, f"{toolkits.__name__}.{name}", raising=False)
         assert named(name).container
+
+
+@pytest.mark.parametrize(
+    "body, problem",
+    [
+        (b"", "no records"),
+        (b"no RecordIO", "There is no record at byte 0"),
+        (records(tensor(2, b"\0\0\0\0")) + b"more", "There is no record at byte"),
+        (records(b"\x08\x01"), "A record is not a message"),
+        (records(tensor(2, b"\0\0\0\0")).replace(b"values", b"VALUES"), "no feature values"),
+        (records(b"\x12"), "A record is cut off"),
+    ],
+)
+def test_what_is_no_recordio_is_reported(body: bytes, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        recordio.matrix(body)

@@ -11,8 +11,11 @@ _OF_TOOLKITS = {
     "sagemaker_huggingface_inference_toolkit": "huggingface",
     "sagemaker_pytorch_serving_container": "pytorch",
     "sagemaker_sklearn_container": "sklearn",
+    "sagemaker_xgboost_container": "xgboost",
     "sagemaker_inference": "inference",
 }
+# XGBoost is not among them: its container has no handlers where there are many models, so that such a handler is most
+# likely of another container.
 _OF_FRAMEWORKS = {"transformers": "huggingface", "torch": "pytorch", "sklearn": "sklearn"}
 
 

@@ -1,4 +1,4 @@
-"""Decodes and encodes JSON, CSV and NPY as the library under SageMaker's scikit-learn container does.
+"""Decodes and encodes JSON, CSV and NPY as the library under SageMaker's scikit-learn and XGBoost containers does.
 
 It differs from the inference toolkit in CSV, and takes one content type to encode, never a list.
 """

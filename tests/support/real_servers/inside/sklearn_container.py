@@ -1,4 +1,4 @@
-"""The service of SageMaker's scikit-learn container, which is on no package index, by its published behaviour.
+"""SageMaker's scikit-learn container, by its published behaviour, as it is on no package index.
 
 What it is made of is the real code: the inference toolkit's service, and the encoders of ``sagemaker-containers``.
 """

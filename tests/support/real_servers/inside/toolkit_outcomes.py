@@ -31,6 +31,7 @@ SERVICES = {
     "pytorch": "sagemaker_pytorch_serving_container.handler_service",
     "huggingface": "sagemaker_huggingface_inference_toolkit.handler_service",
     "sklearn": "sklearn_container",
+    "xgboost": "xgboost_container",
     "mms": "inference.py",
 }
 Outcome = dict[str, Any]
