@@ -15,6 +15,9 @@ LONGEST_LOG_LINE = 64 * 1024  # bytes; one that is longer is cut into pieces
 LogSink = Callable[[str], None]  # takes one line of a container's output, without its line end
 
 
+X86, GRAVITON = "amd64", "arm64"  # architectures of processors
+
+
 @dataclass(frozen=True)
 class ContainerSettings:
     """What the platform sets for a container, for all of its runs."""
@@ -30,6 +33,7 @@ class ContainerSettings:
     position: int  # among the containers of its instance, from 0
     shares_instance: bool  # with other containers, so that it must bind to its assigned port
     scratch: Path  # the instance's disk, which goes when the emulator was killed
+    architecture: str = X86  # of the instance's processors, as Docker calls it
     aws: AwsSettings | None = None  # how its code calls AWS; None = there is no emulator that it could call
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from emulator.archives.model_data_url import ModelData
+from emulator.containers.container import X86
 from emulator.containers.launch import Program
 from emulator.errors import SetupError
 from emulator.events import ONLY_CONTAINER_NAME
@@ -23,6 +24,7 @@ class Resources:
     vcpus: int
     max_loaded_models: int | None = None
     gpus: int = 0  # for Docker containers; -1 = all there are
+    architecture: str = X86  # of the processors, as Docker calls it
 
 
 @dataclass(frozen=True)

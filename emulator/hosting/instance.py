@@ -178,6 +178,7 @@ class Instance:
             position=position,
             shares_instance=len(self._definition.model.containers) > 1,
             scratch=self._workspace.directory,
+            architecture=resources.architecture,
             aws=self._new_aws_settings(),
         )
 

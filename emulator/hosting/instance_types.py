@@ -9,10 +9,12 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 
+from emulator.containers.container import GRAVITON, X86
 from emulator.errors import SetupError
 from emulator.hosting.definition import Resources
 from emulator.sizes import GIB
@@ -28,6 +30,11 @@ class InstanceType:
     memory_bytes: int
     gpus: int
     gpu_memory_bytes: int
+
+    @property
+    def architecture(self) -> str:
+        """That of its processors. Graviton's types have a g after the generation: ml.m6g, ml.c6gd, not ml.g5."""
+        return GRAVITON if re.match(r"ml\.[a-z]+\d+g", self.name) else X86
 
 
 @functools.cache
@@ -74,5 +81,5 @@ def resources_of(instance_type_name: str | None, storage_bytes: int) -> Resource
 
     if instance_type_name:
         chosen = instance_type(instance_type_name)
-        return Resources(chosen.memory_bytes, storage_bytes, chosen.vcpus)
+        return Resources(chosen.memory_bytes, storage_bytes, chosen.vcpus, architecture=chosen.architecture)
     return Resources(psutil.virtual_memory().total, storage_bytes, os.cpu_count() or 1)

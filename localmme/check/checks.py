@@ -10,7 +10,7 @@ from emulator.limits import FORMER_BODY_BYTES
 from emulator.suggestions import similar_names
 from localmme.check.finding import Finding, skipped
 from localmme.check.harness import Harness
-from localmme.check.suite import invoking, life, loading, memory, robustness
+from localmme.check.suite import image, invoking, life, loading, memory, robustness
 
 # The sources of sentences. DG: "Custom containers contract for multi-model endpoints" and around it
 DG, API, REPORTS = "SageMaker developer guide", "SageMaker API reference", "public reports"
@@ -59,7 +59,7 @@ CHECKS = (
         "An image for multi-model endpoints has the label com.amazonaws.sagemaker.capabilities.multi-"
         "models=true; for inference pipelines, accept-bind-to-port=true as well.",
         (DG,),
-        life.labels,
+        image.labels,
         done="the image's labels are read",
         fix=(
             "Add the `LABEL`; CreateModel refuses the image without it. Only `accept-bind-to-port` missing is a"
@@ -73,12 +73,52 @@ CHECKS = (
         "The image is run with the argument `serve`; its entry point is in exec form, so that the program "
         "gets the argument and SIGTERM, and is not tini.",
         (DG,),
-        life.entry_point,
+        image.entry_point,
         done="the image's entry point is read",
         fix=(
             'Use the exec form, `ENTRYPOINT ["python", "serve.py"]`; not tini. A shell that becomes the program'
             " by `exec` is a warning: SIGTERM reaches it."
         ),
+        needs_container=False,
+        depends_on_past=False,
+    ),
+    Check(
+        "architecture",
+        "An image is for the processors of its instance type: x86_64, or arm64 for Graviton (ml.*g types).",
+        (REPORTS,),
+        image.architecture,
+        done="the image's platform is read",
+        fix="`docker build --platform linux/amd64`. A warning: an image for arm64 runs on Graviton.",
+        needs_container=False,
+        depends_on_past=False,
+    ),
+    Check(
+        "manifest",
+        "CreateModel takes images with Docker's media types, not with those of OCI, which attestations need.",
+        (REPORTS,),
+        image.manifest,
+        done="the media type of the image's manifest is read, and its size",
+        fix="`docker buildx build --provenance=false --output type=docker`. More than 10 GiB is a warning.",
+        needs_container=False,
+        depends_on_past=False,
+    ),
+    Check(
+        "program",
+        "The program that is run, the entry point's or `serve` on the PATH, is there and can be executed.",
+        (DG,),
+        image.program,
+        done="the program is looked at in a container that is not started",
+        fix="`RUN chmod a+x PROGRAM`; line feeds without carriage returns in a script.",
+        needs_container=False,
+        depends_on_past=False,
+    ),
+    Check(
+        "user",
+        "The image's user can read what is mounted below /opt/ml.",
+        (OURS,),
+        image.user,
+        done="the directories are looked at in a container that is not started",
+        fix="`RUN chmod a+rx /opt/ml` before the `USER` line, or no `USER`.",
         needs_container=False,
         depends_on_past=False,
     ),

@@ -9,6 +9,7 @@ import pytest
 
 from emulator.containers.docker import discovery
 from emulator.containers.docker.container import DockerContainer
+from emulator.containers.docker.image_files import look
 from emulator.errors import ContainerError, SetupError
 from emulator.limits import Limits
 from tests.support.docker_host import MIB, PROGRAM, SERVE, SLEEP, Host, Run, containers_of, fetch
@@ -265,15 +266,37 @@ def test_an_image_without_the_labels_is_refused(run_scenario: Run, images: Image
 
 def test_what_cannot_be_run_is_explained(run_scenario: Run, images: Images) -> None:
     nothing = images.build("no-entry-point", FROM + MULTI_MODEL_LABEL)
+    forbidden = images.build("forbidden", f'{FROM}{MULTI_MODEL_LABEL}ENTRYPOINT ["/etc/hostname"]\n')
     missing = images.build("missing-program", FROM + MULTI_MODEL_LABEL + 'ENTRYPOINT ["/opt/missing"]\n')
 
     async def scenario(host: Host) -> None:
         assert "no entry point, and no program `serve`" in await failure(host.container("", image=nothing))
+        assert "its program may not be executed" in await failure(host.container("", image=forbidden))
         assert "/opt/missing" in await failure(host.container("", image=missing))
         assert "at least 6 MiB" in await failure(host.container(SLEEP, memory_bytes=1000))
         about = docker.from_env().info()
         if "nvidia" not in about.get("Runtimes", {}):
             assert "nvidia-container-toolkit" in await failure(host.container(SLEEP, gpus=-1))
+
+    run_scenario(scenario)
+
+
+def test_files_of_an_image_are_looked_at_without_running_it(run_scenario: Run, images: Images) -> None:
+    script, large = "#!/bin/sh\r\nexit 1\r\n", "0" * MIB
+    make = "ln -s ../local/bin/serve /usr/bin/linked; chmod 640 /usr/local/bin/large; mkdir -p -m 700 /opt/ml"
+    dockerfile = f"{FROM}COPY serve large /usr/local/bin/\nRUN {make}\nUSER 1000\n"
+    image = images.build("looked-at", dockerfile, {"serve": script, "large": large})
+
+    async def scenario(host: Host) -> None:
+        inspected = await host.engine.image(image)
+        assert (inspected.user, inspected.architecture) == ("1000", "amd64")
+        paths = ["/usr/bin/linked", "/usr/local/bin/large", "/opt/ml", "/none/at/all", "/usr/local/bin/serve/x"]
+        linked, big, directory, *nothing = await look(host.engine, inspected, paths)
+        assert linked and big and directory and nothing == [None, None]
+        assert (linked.path, linked.beginning) == ("/usr/local/bin/serve", script.encode())
+        assert big.mode == 0o640 and set(big.beginning) == {ord("0")} and not big.may("1000", 4)
+        assert directory.is_directory and not directory.may(inspected.user, 1)
+        assert host.lines == []
 
     run_scenario(scenario)
 

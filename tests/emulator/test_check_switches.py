@@ -15,7 +15,7 @@ from tests.support.real_servers.images import BIND_TO_PORT_LABEL, FROM, MULTI_MO
 from tests.support.repository import REPOSITORY
 
 CONTAINER = REPOSITORY / "tests" / "support" / "broken_container.py"
-OF_IMAGES = ("labels", "entry-point")
+OF_IMAGES = ("labels", "entry-point", "architecture", "manifest", "program", "user")
 NEVER_FAILS = "metrics"  # tests/services/sagemaker/test_metrics_scraping.py tries it
 SWITCHES = [name for name in NAMES if name not in (*OF_IMAGES, NEVER_FAILS)]
 

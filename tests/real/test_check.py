@@ -14,7 +14,7 @@ from tests.support.real_servers import mms, models, tensors, triton
 from tests.support.real_servers.images import Images
 from tests.support.real_servers.served import command_of
 
-NOT_AN_IMAGE = {"labels": "skipped", "entry-point": "skipped"}
+NOT_AN_IMAGE = dict.fromkeys(("labels", "entry-point", "architecture", "manifest", "program", "user"), "skipped")
 NEVER_FULL = {"memory-full": "skipped", "reload-after-507": "skipped"}  # a process, which has no limit
 
 HANDLER = """

@@ -33,6 +33,7 @@ from emulator.containers.docker.configuration import (
 from emulator.containers.docker.discovery import EngineInfo
 from emulator.containers.docker.engine import Engine
 from emulator.containers.docker.failures import EngineError, describe_end, explain, is_mount_refused
+from emulator.containers.docker.image_problems import problems
 from emulator.containers.docker.images import Client, InspectedImage
 from emulator.containers.docker.log_stream import LogFeed, attach, read_lines
 from emulator.containers.docker.tar_stream import packed
@@ -156,13 +157,10 @@ class DockerContainer(Container):
                 )
         if settings.memory_bytes < LEAST_MEMORY:
             raise SetupError(f"A Docker container takes at least {format_size(LEAST_MEMORY)} of memory.")
-        if image.entrypoint[:2] == ("/bin/sh", "-c") and image.id not in self._engine.warned:
+        if image.id not in self._engine.warned:
             self._engine.warned.add(image.id)
-            self._warn(
-                f"The entry point of image {self._reference} is in shell form: neither the argument `serve` nor "
-                "SIGTERM reaches the program, so it ends only when it is killed. Write it in exec form, "
-                'ENTRYPOINT ["program", "argument"].'
-            )
+            for problem in problems(image, settings.architecture):
+                self._warn(f"Image {self._reference}: {problem}")
 
     def _has_models(self) -> bool:
         """Whether there is a directory to be seen in the container: one without model data has none."""

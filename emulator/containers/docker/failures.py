@@ -43,6 +43,11 @@ def explain(error: EngineError, image: InspectedImage) -> SetupError:
             f"Image {image.reference} has no entry point, and no program `serve` on its PATH: SageMaker runs "
             '`docker run IMAGE serve`. Add ENTRYPOINT ["program", "argument"] to its Dockerfile.'
         )
+    if "exec" in error.reason and "permission denied" in error.reason:
+        return SetupError(
+            f"Image {image.reference} cannot be started: its program may not be executed. Add `RUN chmod a+x` and its "
+            f"path to the Dockerfile. The engine says: {error.reason}"
+        )
     return SetupError(f"Image {image.reference} cannot be started: {error.reason}")
 
 

@@ -26,6 +26,7 @@ _REFERENCE = re.compile(
     re.ASCII,
 )
 LONGEST_REFERENCE = 512  # [ours] two names of the longest kind: Docker takes a repository of 255 characters
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # of an engine's containers
 STEP = 0.01  # of the fraction, below which progress is not worth telling
 MOST_NAMED = 5  # images in an error message
 
@@ -38,6 +39,12 @@ class InspectedImage:
     reference: str  # as requested
     labels: Mapping[str, str] = field(default_factory=dict)
     entrypoint: tuple[str, ...] = ()
+    architecture: str = ""  # as engines call it: amd64, arm64
+    media_type: str = ""  # of its manifest; empty = the engine keeps none, or does not say
+    size_bytes: int = 0
+    user: str = ""  # empty = root
+    path: str = ""  # the variable PATH
+    working_directory: str = "/"
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,12 @@ def find_image(client: Client, reference: str) -> InspectedImage | None:
             reference=reference,
             labels=config.get("Labels") or {},
             entrypoint=tuple(config.get("Entrypoint") or ()),
+            architecture=about.get("Architecture") or "",
+            media_type=(about.get("Descriptor") or {}).get("mediaType", ""),
+            size_bytes=about.get("Size") or 0,
+            user=config.get("User") or "",
+            path=dict(each.partition("=")[::2] for each in config.get("Env") or ()).get("PATH", DEFAULT_PATH),
+            working_directory=config.get("WorkingDir") or "/",
         )
     return None
 

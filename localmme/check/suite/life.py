@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from emulator.containers.docker.configuration import BIND_TO_PORT_LABEL, MULTI_MODEL_LABEL
+from emulator.containers.docker.configuration import BIND_TO_PORT_LABEL
 from emulator.errors import SetupError
 from emulator.timeouts import in_time
 from localmme.check.calls import Exchange
@@ -18,49 +18,7 @@ PINGS = 5
 BUSY_SECONDS = 1.5  # of loads and invocations, while it is pinged
 BUSY_INVOKERS = 4
 PING_PAUSE_SECONDS = 0.05
-NOT_AN_IMAGE = "Only an image has {}: check it with --image."
 NOT_OURS = "A container that runs already is neither started nor stopped here: use --image, --command or --handler."
-
-
-async def labels(harness: Harness) -> Finding:
-    image = harness.under_test.image
-    if image is None:
-        return skipped(NOT_AN_IMAGE.format("labels"))
-    missing = [
-        label
-        for label in (MULTI_MODEL_LABEL, BIND_TO_PORT_LABEL)
-        if image.labels.get(label.partition("=")[0]) != label.partition("=")[2]
-    ]
-    if MULTI_MODEL_LABEL in missing:
-        return failed(f"CreateModel refuses the image. Add `LABEL {MULTI_MODEL_LABEL}` to its Dockerfile.")
-    if missing:
-        return warned(
-            f"It cannot be in an inference pipeline or be one of several containers. Add `LABEL {BIND_TO_PORT_LABEL}`."
-        )
-    return passed()
-
-
-async def entry_point(harness: Harness) -> Finding:
-    image = harness.under_test.image
-    if image is None:
-        return skipped(NOT_AN_IMAGE.format("an entry point"))
-    if image.entrypoint[:2] == ("/bin/sh", "-c"):
-        if image.entrypoint[2:3] and image.entrypoint[2].lstrip().startswith("exec "):
-            return warned(
-                "The entry point is in shell form. SIGTERM reaches the program by its `exec`, the argument `serve` "
-                'does not. Write it in exec form, ENTRYPOINT ["program", "argument"].'
-            )
-        return failed(
-            "The entry point is in shell form: neither the argument `serve` nor SIGTERM reaches the program. Write it "
-            'in exec form, ENTRYPOINT ["program", "argument"].'
-        )
-    if image.entrypoint and image.entrypoint[0].rpartition("/")[2] in ("tini", "tini-static"):
-        return failed(
-            "The entry point is tini, which does not work with the argument `serve`. Start the program itself."
-        )
-    if not image.entrypoint:
-        return passed("The image has no entry point, so the program `serve` on the PATH is run.")
-    return passed(" ".join(image.entrypoint))
 
 
 async def starts(harness: Harness) -> Finding:

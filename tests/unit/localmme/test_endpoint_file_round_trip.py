@@ -95,7 +95,7 @@ def endpoints(draw: st.DrawFn) -> list[EndpointDefinition]:
             variants.append(
                 VariantDefinition(
                     model,
-                    Resources(chosen.memory_bytes, storage, chosen.vcpus),
+                    Resources(chosen.memory_bytes, storage, chosen.vcpus, architecture=chosen.architecture),
                     variant_name,
                     draw(st.integers(1, 1000)),
                     draw(st.floats(0, 1e9)),
