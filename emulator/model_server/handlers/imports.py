@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import os
 import sys
-import sysconfig
 from collections.abc import Collection, Iterator, Sequence
 from importlib.machinery import PathFinder
 from types import ModuleType
@@ -26,9 +25,8 @@ class Import(NamedTuple):
 
 def library_directories() -> tuple[str, ...]:
     """Where Python's own modules and installed packages are. Directories that development uses are not among them."""
-    standard = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib")}
     packages = {path for path in sys.path if os.path.basename(path.rstrip(os.sep)) in _PACKAGES}
-    return tuple(os.path.join(directory, "") for directory in standard | packages)
+    return tuple(os.path.join(directory, "") for directory in (os.path.dirname(os.__file__), *packages))
 
 
 def is_from_library(name: str, module: ModuleType | None, directories: tuple[str, ...]) -> bool:

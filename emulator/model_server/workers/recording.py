@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from collections.abc import Callable
@@ -26,7 +27,8 @@ class Recording:
         another value, in a process that is preloaded."""
         self._environment_changed = environment_changed
         self._directories = library_directories()
-        self._before = set(sys.modules)
+        # Not a set of all: to look at a module is to copy its page from the spawner.
+        self._last_before = next(reversed(sys.modules))
         self._environment: dict[str, str] = {}  # what the handler has set while it was imported
         self._early: int | None = None  # modules that were imported before the first variable was set
 
@@ -46,11 +48,8 @@ class Recording:
 
     def _modules(self) -> list[str]:
         """In the order in which they were imported."""
-        return [
-            name
-            for name, module in list(sys.modules.items())
-            if name not in self._before and is_from_library(name, module, self._directories)
-        ]
+        new = list(itertools.takewhile(lambda name: name != self._last_before, reversed(sys.modules)))
+        return [name for name in reversed(new) if is_from_library(name, sys.modules[name], self._directories)]
 
     def _record_putenv(self, name: Any, value: Any) -> None:
         if os.environb.get(os.fsencode(name)) != os.fsencode(value):

@@ -9,6 +9,7 @@ could do.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import gc
@@ -142,9 +143,22 @@ def start(work: Work, prepare: Prepare) -> Spawner:
     pid = os.fork()
     if pid == 0:
         ours.close()
+        atexit.register(_exit_at_once)  # the first, so that it runs after those of handlers and their modules
         _serve(theirs, work, prepare)
     theirs.close()
     return Spawner(ours, pid)
+
+
+_finished: list[bool] = []  # in a worker: whether its work has returned
+
+
+def _exit_at_once() -> None:
+    """Exit without taking the interpreter apart, which would copy all that the workers share."""
+    if _finished:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(0)
 
 
 def _serve(control: socket.socket, work: Work, prepare: Prepare) -> None:
@@ -192,6 +206,7 @@ def _serve(control: socket.socket, work: Work, prepare: Prepare) -> None:
                     elif kind == _BRANCH:
                         os._exit(0)
                     work(connection)
+                    _finished.append(True)
                     sys.exit()
                 workers.add(pid)
                 if kind == _BRANCH:
