@@ -250,25 +250,10 @@ class DockerContainer(Container):
                     # Buffered, and the same over a socket, TLS and ssh: unlike what the SDK's attach() reads from.
                     for lines in read_lines(response.raw._fp.fp):
                         feed.put(lines)
-                loop.call_soon_threadsafe(self._note_end, container, self._how_it_ended(container))
+                words = how_it_ended(self._engine, container, self._settings.memory_bytes)
+                loop.call_soon_threadsafe(self._note_end, container, words)
 
         threading.Thread(target=follow, name=f"docker-{container[:12]}", daemon=True).start()
-
-    def _how_it_ended(self, container: str) -> str:
-        """Wait until it has. Called in a thread."""
-        deadline = time.monotonic() + LOST_SECONDS
-        while True:
-            try:
-                self._engine.call_blocking(lambda client: client.wait(container))  # without a timeout
-                state = self._engine.call_blocking(lambda client: client.inspect_container(container))["State"]
-                if state["Status"] in ENDED:
-                    return describe_end(state, self._settings.memory_bytes)
-            except EngineError as error:
-                if error.status in (404, 409):
-                    return "was removed"
-                if error.status or time.monotonic() > deadline:
-                    return f"was lost. {error}"
-            time.sleep(0.5)
 
     def _note_end(self, container: str, words: str) -> None:
         if container == self._name and not self._exited.done():
@@ -348,3 +333,25 @@ def exists(client: Client, container: str, path: PurePosixPath) -> bool:
 
 def api_version(client: Client) -> tuple[int, ...]:
     return tuple(int(part) for part in client.api_version.split("."))
+
+
+def how_it_ended(engine: Engine, container: str, memory_bytes: int) -> str:
+    """Wait until a container has ended, or the engine is away for longer than ``LOST_SECONDS``; in words that follow
+    "it". Blocks."""
+    lost_since: float | None = None
+    while True:
+        try:
+            state = engine.call_blocking(lambda client: client.inspect_container(container))["State"]
+            lost_since = None  # whatever was before: each time that it is away is one of its own
+            if state["Status"] not in ENDED:
+                engine.call_blocking(lambda client: client.wait(container))  # without a timeout
+                state = engine.call_blocking(lambda client: client.inspect_container(container))["State"]
+            if state["Status"] in ENDED:
+                return describe_end(state, memory_bytes)
+        except EngineError as error:
+            if error.status in (404, 409):
+                return "was removed"
+            lost_since = time.monotonic() if lost_since is None else lost_since
+            if error.status or time.monotonic() > lost_since + LOST_SECONDS:
+                return f"was lost. {error}"
+        time.sleep(0.5)
