@@ -55,6 +55,7 @@ def serve(
     preload: str | Sequence[str] = (),
     preloading: bool = True,
     env: Mapping[str, str] | None = None,
+    inherit_env: bool = False,
     limits: Mapping[str, float] | None = None,
     state_dir: StrPath | None = None,
     startup_timeout_seconds: float = 300.0,
