@@ -12,7 +12,7 @@ if __name__ == "__main__" and not getattr(sys.flags, "safe_path", sys.flags.isol
 
 import argparse
 
-from emulator.model_server.handlers import styles, toolkits
+from emulator.model_server.handlers import styles, submit_directory, toolkits
 from emulator.model_server.workers import preloading, spawner, worker
 
 _MODEL_DIR = "/opt/ml/model"  # where SageMaker puts a single model
@@ -21,12 +21,13 @@ _MODEL_DIR = "/opt/ml/model"  # where SageMaker puts a single model
 def main() -> int:
     """Serve until SIGTERM or SIGINT. Returns the exit code, see ``run.serve``."""
     arguments = _arguments()
-    # Before anything else, so that the workers it forks inherit no event loop and no sockets.
-    workers = spawner.start(worker.work, preloading.prepare)
+    with submit_directory.fetched():
+        # Before anything else, so that the workers it forks inherit no event loop and no sockets.
+        workers = spawner.start(worker.work, preloading.prepare)
 
-    from emulator.model_server import run
+        from emulator.model_server import run
 
-    return run.serve(workers, **vars(arguments))
+        return run.serve(workers, **vars(arguments))
 
 
 def _arguments() -> argparse.Namespace:

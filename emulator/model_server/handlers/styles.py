@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
-from emulator.model_server.handlers import functions, toolkits
+from emulator.model_server.handlers import functions, submit_directory, toolkits
 from emulator.model_server.handlers.context import Context, manifest_of
 from emulator.model_server.handlers.packages import comes_with_a_package, how_to_install, warn_of_missing_packages
 from emulator.model_server.handlers.service import Handle, Service
@@ -112,9 +112,10 @@ def _program() -> str:
 
 
 def _file_in(model_dir: str) -> str | None:
-    """The handler file in an archive, if there is one."""
-    files = (os.path.join(model_dir, "code", _program()), os.path.join(model_dir, _program()))
-    return next(filter(os.path.isfile, files), None)
+    """The handler file in an archive, or else in ``SAGEMAKER_SUBMIT_DIRECTORY``, if there is one."""
+    submitted = submit_directory.path()
+    folders = (os.path.join(model_dir, "code"), model_dir, *([submitted] if submitted else []))
+    return next(filter(os.path.isfile, (os.path.join(folder, _program()) for folder in folders)), None)
 
 
 def _handler_in(model_dir: str) -> str:

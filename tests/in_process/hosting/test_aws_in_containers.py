@@ -90,6 +90,25 @@ def test_boto3_finds_region_endpoint_and_credentials(
     assert emulator.invoke("a.tar.gz") == [seen, seen]
 
 
+def test_the_code_of_a_model_may_be_in_s3(serve, tmp_path: Path) -> None:
+    """As SageMaker's Python SDK has it: uploaded on its own, and named by two variables."""
+    code = "def model_fn(directory): return None\ndef predict_fn(data, model): return str(data.dtype)\n"
+    archive(tmp_path / "s3" / "code" / "sourcedir.tar.gz", {"entry.py": code})
+    archive(tmp_path / "s3" / "models" / "a.tar.gz", {"weights": "1"})
+    variables = ("SAGEMAKER_SUBMIT_DIRECTORY=s3://code/sourcedir.tar.gz", "SAGEMAKER_PROGRAM=entry.py")
+    environment = [f"--env={variable}" for variable in variables]
+    models = ["--models", str(tmp_path / "s3" / "models"), "--s3", str(tmp_path / "s3")]
+    assert serve(*models, *environment, "--toolkit", "sklearn").invoke("a.tar.gz", b"[1]") == "float32"
+
+
+def test_code_that_is_not_in_s3_fails_the_endpoint_with_the_reason(start, tmp_path: Path) -> None:
+    archive(tmp_path / "s3" / "models" / "a.tar.gz", {"weights": "1"})
+    models = ["--models", str(tmp_path / "s3" / "models"), "--s3", str(tmp_path / "s3")]
+    emulator = start(*models, "--env", "SAGEMAKER_SUBMIT_DIRECTORY=s3://models/code.tar.gz")
+    emulator.wait()
+    assert any("code.tar.gz cannot be fetched" in line and "404" in line for line in emulator.errors)
+
+
 def test_a_handler_that_misses_a_variable_of_the_shell_is_explained(
     serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,4 +26,6 @@ def _predict_fn(data: Any, model: Any) -> Any:
 DEFAULTS = Defaults(
     missing("model_fn", "https://github.com/aws/sagemaker-python-sdk"), _input_fn, _predict_fn, legacy_content.encode
 )
-TOOLKIT = Toolkit("SageMaker's scikit-learn container", lambda handler: Transformer(handler, DEFAULTS), ("",))
+TOOLKIT = Toolkit(
+    "SageMaker's scikit-learn container", lambda handler: Transformer(handler, DEFAULTS), ("",), takes_submitted=True
+)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Protocol
 
+from emulator.model_server.handlers import submit_directory
 from emulator.model_server.handlers.context import Context
 from emulator.model_server.http.response import HandlerError
 
@@ -60,6 +61,8 @@ class Toolkit:
     service: Callable[[Handler], ModelService]
     folders: tuple[str, ...]
     """The folders of a model in which the handler is looked for, in this order; "" is the model's own directory."""
+    takes_submitted: bool = False
+    """Whether it looks for the handler in ``SAGEMAKER_SUBMIT_DIRECTORY``, too, after the folders of the model."""
     loads: bool = False
     """Whether it loads models without a handler's ``model_fn``."""
     fails_at_load: bool = False
@@ -68,8 +71,10 @@ class Toolkit:
     def handler_in(self, model_dir: str) -> Handler:
         """The handler of a model. ``SAGEMAKER_PROGRAM`` is its name: that of a file, of a module or of a package."""
         name = os.environ.get("SAGEMAKER_PROGRAM", "inference.py").removesuffix(".py")
-        for folder in self.folders:
+        submitted = submit_directory.path() if self.takes_submitted else None
+        folders = [os.path.join(model_dir, folder) for folder in self.folders]
+        for folder in (*folders, *([submitted] if submitted else [])):
             for file in (f"{name}.py", os.path.join(name, "__init__.py")):
-                if os.path.isfile(path := os.path.join(model_dir, folder, file)):
+                if os.path.isfile(path := os.path.join(folder, file)):
                     return Handler(path)
         return Handler(None)

@@ -65,4 +65,6 @@ _DECODERS = {
 DEFAULTS = Defaults(
     missing("model_fn", "https://github.com/aws/sagemaker-python-sdk"), _input_fn, _predict_fn, legacy_content.encode
 )
-TOOLKIT = Toolkit("SageMaker's XGBoost container", lambda handler: Transformer(handler, DEFAULTS), ("",))
+TOOLKIT = Toolkit(
+    "SageMaker's XGBoost container", lambda handler: Transformer(handler, DEFAULTS), ("",), takes_submitted=True
+)
