@@ -121,8 +121,9 @@ async def _run(
         if display.printer:
             display.printer.found(result)
 
-    runner = Runner(checks, Harness(under_test, models, sample), begins, found)
-    task = asyncio.create_task(_prepare_and_run(runner, under_test, models, working, display))
+    harness = Harness(under_test, models, sample)
+    runner = Runner(checks, harness, begins, found)
+    task = asyncio.create_task(_prepare_and_run(runner, harness, working, display))
     caught: list[int] = []
 
     def interrupt(number: int) -> None:
@@ -139,10 +140,9 @@ async def _run(
     return runner.results, caught[0] if caught else 0
 
 
-async def _prepare_and_run(
-    runner: Runner, under_test: ContainerUnderTest, models: Models, working: WorkingDirectory, display: Display
-) -> None:
-    """Prepare the container and the models, and make the checks."""
+async def _prepare_and_run(runner: Runner, harness: Harness, working: WorkingDirectory, display: Display) -> None:
+    """Prepare the container, the models and the sample, and make the checks."""
+    under_test = harness.under_test
     try:
         if working.left_containers:
             with contextlib.suppress(SetupError):  # perhaps on another engine
@@ -150,7 +150,8 @@ async def _prepare_and_run(
         display.say("preparing the container")
         await under_test.prepare()
         display.say("extracting the models")
-        await asyncio.to_thread(models.extract)
+        await asyncio.to_thread(harness.models.extract)
+        harness.sample = _sample_of(harness.models, harness.sample)
         await runner.run()
     finally:
         await under_test.engine.close()
@@ -199,6 +200,14 @@ def _sample(data: str | None, content_type: str | None, accept: str | None) -> S
         return Sample(DEFAULT_BODY, content_type or DEFAULT_CONTENT_TYPE, accept or "", by_user=False)
     body = read_data(data)
     return Sample(body, content_type or guess_content_type(data, body), accept or "", by_user=True)
+
+
+def _sample_of(models: Models, sample: Sample) -> Sample:
+    """The sample; that of the models themselves, where the user has set none."""
+    example = models.example()
+    if sample.by_user or example is None:
+        return sample
+    return replace(sample, body=example, content_type=DEFAULT_CONTENT_TYPE, by_user=True)
 
 
 def _runs(image: str | None, command: str | None, handler: str | None) -> Program:

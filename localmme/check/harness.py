@@ -22,7 +22,7 @@ MOST_PAGES = 1000
 
 @dataclass(frozen=True)
 class Sample:
-    """A request that the models should be able to answer; ``by_user``: from --data, not the default."""
+    """A request that the models should be able to answer; ``by_user``: from --data or the archives, not the default."""
 
     body: bytes
     content_type: str

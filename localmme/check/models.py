@@ -16,6 +16,8 @@ from emulator.hosting.storage_sizes import SINGLE_MODEL_GIB
 from emulator.limits import Limits
 from emulator.sizes import GIB
 
+# A request as MLflow's server and handlers that ``localmme pack`` writes take it.
+EXAMPLE = "serving_input_example.json"
 MOST_BYTES = SINGLE_MODEL_GIB * GIB  # of one archive
 
 
@@ -51,6 +53,14 @@ class Models:
                 raise SetupError(f"The model {archive} cannot be extracted: {error}") from None
             except OSError as error:
                 raise SetupError(f"The model {archive} cannot be extracted: {error.strerror}.") from None
+
+    def example(self) -> bytes | None:
+        """The request that MLflow has saved with the models, if it is the same for all; None if there is none."""
+        try:
+            [example] = {(original / EXAMPLE).read_bytes() for original in self._originals}
+        except (OSError, ValueError):
+            return None
+        return example
 
     def copy(self, archive: int | None = None, name: str = "") -> Model:
         """A further model like that of an archive; in turn, if none is named."""

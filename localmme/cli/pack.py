@@ -11,7 +11,7 @@ from emulator.hosting.storage_sizes import SINGLE_MODEL_GIB
 
 
 @click.command(short_help="Make archives of models, or verify them.")
-@click.argument("sources", metavar="DIR|FILE...", nargs=-1, required=True)
+@click.argument("sources", metavar="DIR|FILE|URI...", nargs=-1, required=True)
 @click.option(
     "-o",
     "--output",
@@ -22,8 +22,10 @@ from emulator.hosting.storage_sizes import SINGLE_MODEL_GIB
 @click.option(
     "--flavor",
     metavar="NAME",
-    help="What the model is: xgboost, lightgbm, onnx, joblib; none: write no handler. [default: as its files say]",
+    help="What the model is: xgboost, lightgbm, onnx, joblib, mlflow, huggingface; none: write no handler. "
+    "[default: as its files say]",
 )
+@click.option("--task", metavar="NAME", help="Task of a Hugging Face pipeline. [default: as its files say]")
 @click.option("--as-one", is_flag=True, help="Pack a directory that holds many models as one.")
 @click.option("--show", is_flag=True, help="Only print the code/inference.py that would be written.")
 @click.option(
@@ -41,9 +43,10 @@ from emulator.hosting.storage_sizes import SINGLE_MODEL_GIB
 @click.option("--strict", is_flag=True, help="Treat warnings as failures: for scripts.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def pack(sources: tuple[str, ...], no_compression: bool, **options: Any) -> None:
-    """Make a model archive of each DIR or FILE, or list or verify existing archives.
+    """Make a model archive of each source, or list or verify existing archives.
 
-    DIR is a model's directory, FILE a model's file, for which a handler is written: see --show. The same files give the
+    DIR is a model's directory, FILE a model's file, for which a handler is written: see --show. URI is a model in
+    MLflow: models:/NAME/VERSION or runs:/RUN/PATH. The same files give the
     same archive. Exit code 0: all was written, or works; 1: the content of one does not work; 2: localmme could not
     try.
     """

@@ -9,7 +9,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,11 @@ from emulator.sizes import format_size, parse_size
 from emulator.suggestions import did_you_mean
 from localmme.pack import report
 from localmme.pack.contents import Contents, contents_of
-from localmme.pack.flavors import ENTRY_POINT, FLAVORS, NONE
+from localmme.pack.flavors import FLAVORS, NONE
 from localmme.pack.jobs import jobs_of
 from localmme.pack.mistakes import Mistake
+from localmme.pack.mlflow_model import download, is_uri
+from localmme.pack.model import ENTRY_POINT
 from localmme.pack.plan import Plan, plan_of
 from localmme.pack.verifying import Verified, verify
 from localmme.pack.writing import time_of_members, write
@@ -38,6 +41,7 @@ class Options:
     output: str | None
     handler: str | None
     flavor: str | None
+    task: str | None
     as_one: bool
     show: bool
     list_only: bool
@@ -55,10 +59,13 @@ class Options:
             raise SetupError(f"{' and '.join(chosen)} exclude each other.")
         if chosen and self.output:
             raise SetupError("--output is for packing; --show, --list and --verify write nothing.")
-        if self.verify_only and (self.handler or self.flavor or self.as_one):
-            raise SetupError("--handler, --flavor and --as-one are for packing; --verify examines an archive as it is.")
-        if self.handler and self.flavor:
-            raise SetupError("--handler and --flavor exclude each other: each says what code/inference.py is.")
+        if self.verify_only and (self.handler or self.flavor or self.task or self.as_one):
+            raise SetupError(
+                "--handler, --flavor, --task and --as-one are for packing; --verify examines an archive as it is."
+            )
+        if self.handler and (self.flavor or self.task):
+            option = "--flavor" if self.flavor else "--task"
+            raise SetupError(f"--handler and {option} exclude each other: each says what code/inference.py is.")
         if self.flavor and self.flavor not in (known := (*FLAVORS, NONE)):
             question = did_you_mean(self.flavor, known) or f"there are {', '.join(known)}."
             raise SetupError(f"There is no flavor {self.flavor}: {question}")
@@ -81,13 +88,9 @@ def run(paths: Sequence[str], options: Options) -> int:
     try:
         options.check()
         max_bytes = parse_size(options.storage)
-        for path in paths:
-            if not os.path.exists(Path(path).expanduser()):
-                raise SetupError(
-                    f"There is no file or directory {path}. pack takes directories and models' files, --list and "
-                    "--verify also archives."
-                )
-        outcomes = list(_outcomes(paths, max_bytes, options))
+        with tempfile.TemporaryDirectory(prefix="localmme-pack-") as downloads:
+            named = {path: _found(path, Path(downloads) / str(number)) for number, path in enumerate(paths)}
+            outcomes = list(_outcomes(named, max_bytes, options))
         if options.as_json:
             values = [outcome.value for outcome in outcomes]
             click.echo(json.dumps(values[0] if len(values) == 1 else values, indent=2))
@@ -97,19 +100,28 @@ def run(paths: Sequence[str], options: Options) -> int:
         return 2
 
 
-def _outcomes(paths: Sequence[str], max_bytes: int, options: Options) -> Iterator[Outcome]:
-    if options.verify_only:
-        for path in paths:
-            yield _verify(Path(path).expanduser(), max_bytes, options)
-        return
-    archives = [path for path in paths if options.list_only and _is_archive(Path(path).expanduser())]
-    for path in archives:
-        yield _list(Path(path).expanduser(), max_bytes, options)
-    sources = [path for path in paths if path not in archives]
+def _found(path: str, downloads: Path) -> Path:
+    """The file or directory of a source. Raises SetupError when there is none."""
+    if is_uri(path):
+        return download(path, downloads)
+    source = Path(path).expanduser()
+    if not os.path.exists(source):
+        raise SetupError(
+            f"There is no file or directory {path}. pack takes directories and models' files, --list and --verify also "
+            "archives."
+        )
+    return source
+
+
+def _outcomes(named: Mapping[str, Path], max_bytes: int, options: Options) -> Iterator[Outcome]:
+    archives = {name: path for name, path in named.items() if options.verify_only or _is_listed(path, options)}
+    for path in archives.values():
+        yield _verify(path, max_bytes, options) if options.verify_only else _list(path, max_bytes, options)
+    sources = {name: path for name, path in named.items() if name not in archives}
     ask = _ask if _is_asked() and not options.as_json else None
     jobs = jobs_of(sources, options.output, as_one=options.as_one, ask=ask)
     # What can be wrong with the options is found before the first archive is written.
-    plans = [plan_of(job, handler=options.handler, flavor=options.flavor) for job in jobs]
+    plans = [plan_of(job, handler=options.handler, flavor=options.flavor, task=options.task) for job in jobs]
     for plan in plans:
         if options.show:
             yield _show(plan, several=len(plans) > 1)
@@ -128,8 +140,9 @@ def _ask(question: str) -> bool:
     return click.confirm(question, default=True, err=True)
 
 
-def _is_archive(path: Path) -> bool:
-    return path.is_file() and path.name.endswith((".tar.gz", ".tgz"))
+def _is_listed(path: Path, options: Options) -> bool:
+    """Whether a source is an archive whose files are to be listed."""
+    return options.list_only and path.is_file() and path.name.endswith((".tar.gz", ".tgz"))
 
 
 def _show(plan: Plan, *, several: bool) -> Outcome:

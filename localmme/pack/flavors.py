@@ -1,27 +1,26 @@
-"""Recognizes models by the names and the first bytes of their files. Nothing is loaded: loading may run code."""
+"""Recognizes models' files by their names and first bytes, and directories by what is in them. Nothing is loaded."""
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from emulator.errors import SetupError
-from localmme.pack import pickles
+from localmme.pack import huggingface_model, mlflow_model, pickles
 from localmme.pack.mistakes import ENTRY_POINTS, MANIFEST
+from localmme.pack.model import Model
 
-ENTRY_POINT = "code/inference.py"
 NONE = "none"  # of --flavor: pack writes no entry point
-_TEMPLATES = Path(__file__).with_name("entry_points")
 # What says that a directory is one model, whose container knows what to do with it, or that has a handler.
 _SERVED_AS_IT_IS = (*ENTRY_POINTS, MANIFEST, "config.pbtxt", "saved_model.pb")
+# What says that a directory is one model, though it may hold others: of MLflow, diffusers and sentence-transformers.
+_MARKS = (mlflow_model.DESCRIPTION, "model_index.json", "modules.json")
 
 
 @dataclass(frozen=True)
-class Flavor:
-    """A kind of model.
+class FileFlavor:
+    """A kind of model that is one file.
 
     title: for people.
     package: what its entry point imports, by the name with which pip installs it.
@@ -42,44 +41,15 @@ def _is_pickle(name: str, first: bytes) -> bool:
     return name.endswith(pickles.SUFFIXES)
 
 
-FLAVORS = {
-    "xgboost": Flavor("XGBoost", "xgboost", _is_xgboost),
-    "lightgbm": Flavor("LightGBM", "lightgbm", lambda name, first: first.startswith((b"tree\n", b"tree\r\n"))),
-    "onnx": Flavor("ONNX", "onnxruntime", lambda name, first: name.endswith(".onnx")),
-    "joblib": Flavor("joblib or pickle", "joblib", _is_pickle),
+_FILES = {
+    "xgboost": FileFlavor("XGBoost", "xgboost", _is_xgboost),
+    "lightgbm": FileFlavor("LightGBM", "lightgbm", lambda name, first: first.startswith((b"tree\n", b"tree\r\n"))),
+    "onnx": FileFlavor("ONNX", "onnxruntime", lambda name, first: name.endswith(".onnx")),
+    "joblib": FileFlavor("joblib or pickle", "joblib", _is_pickle),
 }
-
-
-@dataclass(frozen=True)
-class Model:
-    """A model that was recognized.
-
-    flavor: a name in FLAVORS.
-    file: the path of its file in the archive.
-    pickled_class: of a pickle, the class of the object, if it can be seen.
-    """
-
-    flavor: str
-    file: str
-    pickled_class: str = ""
-
-    @property
-    def description(self) -> str:
-        """What it is, for people."""
-        title = FLAVORS[self.flavor].title
-        return f"{self.pickled_class}, pickled" if self.pickled_class else title
-
-    @property
-    def packages(self) -> list[str]:
-        """What has to be installed where it is served, as far as that can be seen."""
-        module = self.pickled_class.partition(".")[0]
-        owner = {"sklearn": "scikit-learn"}.get(module, module)
-        return sorted({FLAVORS[self.flavor].package, owner} - {"", "__main__"})
-
-    def entry_point(self) -> bytes:
-        """Its ``code/inference.py``."""
-        text = (_TEMPLATES / f"{self.flavor}.py").read_text(encoding="utf-8")
-        return _with_constant(text, "MODEL", self.file).encode()
+_DIRECTORIES = {"mlflow": mlflow_model, "huggingface": huggingface_model}
+FLAVORS = (*_FILES, *_DIRECTORIES)
+TITLES = (*(known.title for known in _FILES.values()), "MLflow", "Hugging Face")
 
 
 def model_of_file(file: Path, flavor: str | None = None) -> Model | None:
@@ -92,30 +62,66 @@ def model_of_file(file: Path, flavor: str | None = None) -> Model | None:
             first = opened.read(pickles.READ_BYTES)
     except OSError as error:
         raise SetupError(f"{file} cannot be read: {error.strerror}.") from None
-    found = flavor or next((name for name, known in FLAVORS.items() if known.recognizes(file.name, first)), None)
+    found = flavor or next((name for name, known in _FILES.items() if known.recognizes(file.name, first)), None)
     if found is None:
         return None
-    return Model(found, file.name, pickles.class_in(first) if found == "joblib" else "")
+    if found in _DIRECTORIES:
+        raise SetupError(f"--flavor {found} is for a directory, and {file} is a file.")
+    if found == "joblib":
+        return _pickled(file.name, pickles.class_in(first))
+    known = _FILES[found]
+    return Model(found, f"{file.name}: {known.title}", (known.package,), {"MODEL": file.name})
 
 
-def model_of_directory(directory: Path, flavor: str | None = None) -> Model | None:
+def _pickled(name: str, pickled_class: str) -> Model:
+    """``pickled_class``: empty if it cannot be seen."""
+    module = pickled_class.partition(".")[0]
+    package = {"sklearn": "scikit-learn", "__main__": ""}.get(module, module)
+    notes: tuple[str, ...] = ()
+    if module == "__main__":
+        notes = (
+            f"{pickled_class} was defined in a script or notebook: it can only be loaded where it is defined. "
+            "Define it in a module, import it there, and pack a directory with the model and code/MODULE.py.",
+        )
+    return Model(
+        "joblib",
+        f"{name}: {pickled_class or 'an object'}, pickled",
+        ("joblib", package) if package else ("joblib",),
+        {"MODEL": name},
+        notes,
+    )
+
+
+def model_of_directory(directory: Path, flavor: str | None = None, task: str | None = None) -> Model | None:
     """The model in a directory without a handler: of this flavor, or the only one that is recognized.
 
-    None if there is none or more than one, or the directory is served as it is. Raises SetupError when ``flavor`` is
-    given and there is not one model of it.
+    ``task``: of a Hugging Face pipeline. None if there is no model or more than one, or the directory is served as it
+    is. Raises SetupError when ``flavor`` is given and there is not one model of it, or the model's own description is
+    invalid.
     """
+    if flavor in _FILES:
+        return _file_in(directory, flavor)
+    if flavor is None and any((directory / name).exists() for name in ENTRY_POINTS):
+        return None
+    if flavor == "mlflow" or (flavor is None and (directory / mlflow_model.DESCRIPTION).is_file()):
+        return mlflow_model.model_of(directory)
     if flavor is None and is_served_as_it_is(directory):
         return None
+    if flavor == "huggingface" or (flavor is None and huggingface_model.is_model(directory)):
+        return huggingface_model.model_of(directory, task)
+    models = [model for file in _visible_files(directory) if (model := model_of_file(file))]
+    return models[0] if len(models) == 1 else None
+
+
+def _file_in(directory: Path, flavor: str) -> Model:
+    """The only model of a flavor in a directory. Raises SetupError."""
     files = _visible_files(directory)
-    models = [model for file in files if (model := model_of_file(file))]
-    if flavor is None:
-        return models[0] if len(models) == 1 else None
-    models = [model for model in models if model.flavor == flavor]
+    models = [model for file in files if (model := model_of_file(file)) and model.flavor == flavor]
+    if not models and len(files) == 1:
+        models = [model for model in [model_of_file(files[0], flavor)] if model]
     if len(models) == 1:
         return models[0]
-    if not models and len(files) == 1:
-        return model_of_file(files[0], flavor)
-    names = ", ".join(model.file for model in models) or "none that is recognized"
+    names = ", ".join(model.constants["MODEL"] for model in models) or "none that is recognized"
     raise SetupError(
         f"--flavor {flavor} needs one model in {directory}; there is {names}. Name the model's file instead of its "
         "directory, or write code/inference.py yourself: --handler FILE."
@@ -133,15 +139,20 @@ def is_served_as_it_is(directory: Path) -> bool:
 
 def models_in(directory: Path) -> list[Path]:
     """The models in a directory that is none itself: files, or directories with models; empty if there are not two."""
-    if is_served_as_it_is(directory):
+    if _is_one_model(directory):
         return []
     found = [child for child in _visible(directory) if _is_model(child)]
     return found if len(found) > 1 else []
 
 
+def _is_one_model(directory: Path) -> bool:
+    marked = any((directory / name).exists() for name in _MARKS)
+    return marked or huggingface_model.is_model(directory) or is_served_as_it_is(directory)
+
+
 def _is_model(path: Path) -> bool:
     if path.is_dir():
-        return is_served_as_it_is(path) or any(model_of_file(file) for file in _visible_files(path))
+        return _is_one_model(path) or any(model_of_file(file) for file in _visible_files(path))
     return path.is_file() and model_of_file(path) is not None
 
 
@@ -155,9 +166,3 @@ def _visible(directory: Path) -> list[Path]:
         return sorted(child for child in directory.iterdir() if not child.name.startswith("."))
     except OSError:
         return []
-
-
-def _with_constant(text: str, name: str, value: str) -> str:
-    """A module's text with another value of one of its constants."""
-    line = f"{name} = {json.dumps(value, ensure_ascii=False)}"
-    return re.sub(rf"^{name} = .*$", lambda _: line, text, count=1, flags=re.MULTILINE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,25 +21,29 @@ _NAME = re.compile(r"[!-\-/-~][ -~]*")
 
 @dataclass(frozen=True)
 class Job:
-    """One archive to make: of a directory or a file."""
+    """One archive to make: of a directory or a file.
+
+    name: the source as the user named it, or as one of many in a directory that the user named.
+    """
 
     source: Path
     archive: Path
+    name: str
 
 
 def jobs_of(
-    paths: Sequence[str], output: str | None, *, as_one: bool, ask: Callable[[str], bool] | None = None
+    paths: Mapping[str, Path], output: str | None, *, as_one: bool, ask: Callable[[str], bool] | None = None
 ) -> list[Job]:
-    """The archives to make, in the order of the sources.
+    """The archives to make, in the order of the sources: of these paths, by the names that the user gave them.
 
     ``as_one``: a directory that holds many models becomes one archive. Otherwise ``ask`` decides whether each model
     becomes one; without it, such a directory is refused. Raises SetupError, with the right command, before anything
     is written.
     """
-    sources = [source for path in paths for source in _sources(path, as_one, ask)]
+    sources = [found for name, path in paths.items() for found in _sources(name, path, as_one, ask)]
     directory = _output_directory(output, several=len(sources) > 1)
     jobs: dict[Path, Job] = {}
-    for source in sources:
+    for name, source in sources:
         archive = Path(output).expanduser() if output and directory is None else _named_after(source, directory)
         _check(source, archive)
         if archive in jobs:
@@ -47,16 +51,15 @@ def jobs_of(
                 f"{jobs[archive].source} and {source} would both become {archive}. "
                 "Pack one of them by itself, under another name: -o NAME.tar.gz"
             )
-        jobs[archive] = Job(source, archive)
+        jobs[archive] = Job(source, archive, name)
     return list(jobs.values())
 
 
-def _sources(path: str, as_one: bool, ask: Callable[[str], bool] | None) -> list[Path]:
+def _sources(name: str, source: Path, as_one: bool, ask: Callable[[str], bool] | None) -> list[tuple[str, Path]]:
     """A source, or the models in it."""
-    source = Path(path).expanduser()
     models = [] if as_one or not source.is_dir() else models_in(source)
     if not models:
-        return [source]
+        return [(name, source)]
     names = first_names(model.name for model in models)
     what = f"{printable(str(source))} holds {len(models)} models: {names}."
     if ask is None:
@@ -64,7 +67,8 @@ def _sources(path: str, as_one: bool, ask: Callable[[str], bool] | None) -> list
             f"{what} For an archive of each: localmme pack {_pattern(source, models)} -o DIR/. "
             "For one archive of all of it: --as-one"
         )
-    return models if ask(f"{what} Make an archive of each? (no: one archive of all of it)") else [source]
+    each = ask(f"{what} Make an archive of each? (no: one archive of all of it)")
+    return [(str(model), model) for model in models] if each else [(name, source)]
 
 
 def _pattern(directory: Path, models: Sequence[Path]) -> str:

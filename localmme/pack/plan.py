@@ -8,16 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emulator.errors import SetupError
-from localmme.pack.flavors import (
-    ENTRY_POINT,
-    FLAVORS,
-    NONE,
-    Model,
-    is_served_as_it_is,
-    model_of_directory,
-    model_of_file,
-)
+from localmme.pack import huggingface_model
+from localmme.pack.flavors import NONE, TITLES, is_served_as_it_is, model_of_directory, model_of_file
 from localmme.pack.jobs import Job
+from localmme.pack.model import ENTRY_POINT, Model
 
 
 @dataclass(frozen=True)
@@ -38,7 +32,7 @@ class Plan:
     why_none: str = ""
 
 
-def plan_of(job: Job, *, handler: str | None, flavor: str | None) -> Plan:
+def plan_of(job: Job, *, handler: str | None, flavor: str | None, task: str | None) -> Plan:
     """Recognize the model, and choose its entry point: the user's ``handler``, or that of its flavor.
 
     Raises SetupError when the source is nothing that can be packed, or the options do not fit it.
@@ -50,14 +44,17 @@ def plan_of(job: Job, *, handler: str | None, flavor: str | None) -> Plan:
     if job.source.is_dir():
         if flavor is not None:
             _check_place(job.source, f"--flavor {flavor}")
-        model = model_of_directory(job.source, flavor)
+        model = model_of_directory(job.source, flavor, task)
         if model is None:
-            return Plan(job.source, job.archive, why_none=_why_none(job.source))
+            why_none, notes = _why_none(job.source)
+            return Plan(job.source, job.archive, notes=notes, why_none=why_none)
     else:
         model = model_of_file(job.source, flavor)
         if model is None:
             raise SetupError(_unknown(job.source))
-    return Plan(job.source, job.archive, model, model.entry_point(), tuple(_notes(job.source, model)))
+    if task is not None and "TASK" not in model.constants:
+        raise SetupError(f"--task is for pipelines of Hugging Face, and this is another model: {model.description}.")
+    return Plan(job.source, job.archive, model, model.entry_point(), (_note(job.name, model), *model.notes))
 
 
 def _with_handler(job: Job, handler: Path) -> Plan:
@@ -81,27 +78,24 @@ def _check_place(source: Path, option: str) -> None:
 def _unknown(file: Path) -> str:
     if file.name.endswith((".tar.gz", ".tgz")):
         return f"{file} is an archive, not a directory or a model. To look into it: localmme pack --verify {file}"
-    known = ", ".join(known.title for known in FLAVORS.values())
     return (
-        f"{file} is not recognized as a model: pack knows {known}. Name its flavor with --flavor, or the handler that "
-        "loads it with --handler; or pack the directory that it is in."
+        f"{file} is not recognized as a model: pack knows {', '.join(TITLES)}. Name its flavor with --flavor, or the "
+        "handler that loads it with --handler; or pack the directory that it is in."
     )
 
 
-def _why_none(directory: Path) -> str:
+def _why_none(directory: Path) -> tuple[str, tuple[str, ...]]:
+    """Why no entry point is written, and the notes about that."""
     if is_served_as_it_is(directory):
-        return "it has a handler, or needs none."
-    return "it is not one model that pack recognizes. Name it with --flavor, or a handler with --handler."
+        return "it has a handler, or needs none.", ()
+    if huggingface_model.is_model(directory):
+        why = "neither config.json nor README.md names the task of its pipeline. Name it: --task NAME."
+        return why, (f"pack wrote no {ENTRY_POINT}: {why}",)
+    return "it is not one model that pack recognizes. Name it with --flavor, or a handler with --handler.", ()
 
 
-def _notes(source: Path, model: Model) -> list[str]:
-    notes = [
-        f"{model.file}: {model.description}. pack wrote {ENTRY_POINT} for it, which needs {', '.join(model.packages)}. "
-        f"To read it: localmme pack --show {shlex.quote(str(source))}"
-    ]
-    if model.pickled_class.startswith("__main__."):
-        notes.append(
-            f"{model.pickled_class} was defined in a script or notebook: it can only be loaded where it is defined. "
-            "Define it in a module, import it there, and pack a directory with the model and code/MODULE.py."
-        )
-    return notes
+def _note(source: str, model: Model) -> str:
+    return (
+        f"{model.description}. pack wrote {ENTRY_POINT} for it, which needs {', '.join(model.packages)}. "
+        f"To read it: localmme pack --show {shlex.quote(source)}"
+    )

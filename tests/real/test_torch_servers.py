@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.support.command_line import localmme
 from tests.support.emulator_in_process import InProcessEmulator
 from tests.support.real_servers import huggingface, torch_models, torchserve
 from tests.support.real_servers.making import NotProvisioned
@@ -36,12 +37,15 @@ def models() -> Path:
         pytest.skip(str(reason))
 
 
-def ask(emulator: InProcessEmulator, target_model: str, body: Any) -> Any:
-    """What a model answers to JSON."""
+def ask(emulator: InProcessEmulator, target_model: str, body: Any, content_type: str = "application/json") -> Any:
+    """What a model answers to JSON, or to bytes of another type."""
     # Its process may have to import PyTorch and Transformers on a busy machine.
     client = emulator.client(read_timeout=SECONDS_TO_ANSWER)
     answer = client.invoke_endpoint(
-        EndpointName="local", TargetModel=target_model, ContentType="application/json", Body=json.dumps(body)
+        EndpointName="local",
+        TargetModel=target_model,
+        ContentType=content_type,
+        Body=body if isinstance(body, bytes) else json.dumps(body),
     )
     return json.load(answer["Body"])
 
@@ -64,8 +68,10 @@ def test_torchserve_loads_evicts_and_loads_again(models: Path, tmp_path: Path) -
 
 
 def test_the_hugging_face_toolkit_runs_pipelines_and_handlers(models: Path, tmp_path: Path) -> None:
-    # One model for both: its process takes nine seconds of processor time to import PyTorch and Transformers.
+    # One model for both: a process takes nine seconds of processor time to import PyTorch and Transformers.
     pack_directory(tmp_path / "s3" / "bert.tar.gz", models / "bert", {"code/inference.py": HANDLER.encode()})
+    packed = localmme("pack", str(models / "bert"), "-o", str(tmp_path / "s3" / "packed.tar.gz"), check=True)
+    assert "BertForSequenceClassification of Hugging Face, for the task text-classification" in packed.stdout
     options = (*PATIENT, "--env", "HF_TASK=text-classification")
     with served(huggingface, tmp_path / "s3", tmp_path, 2, *options) as emulator:
         answer = ask(emulator, "bert.tar.gz", {"inputs": ["fine", "fine fine"]})
@@ -76,3 +82,8 @@ def test_the_hugging_face_toolkit_runs_pipelines_and_handlers(models: Path, tmp_
             ask(emulator, "bert.tar.gz", {})
         assert refused.value.response["OriginalStatusCode"] == 400
         assert "inputs" in refused.value.response["OriginalMessage"]
+        # The handler that pack writes, in the same container.
+        assert ask(emulator, "packed.tar.gz", {"inputs": ["fine", "fine fine"]}) == answer["said"]
+        every = ask(emulator, "packed.tar.gz", {"inputs": "fine", "parameters": {"top_k": None}})
+        assert [label["label"] for label in every] == ["POSITIVE", "NEGATIVE"]
+        assert ask(emulator, "packed.tar.gz", b"inputs\nfine\nfine fine\n", "text/csv") == answer["said"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from emulator.errors import SetupError
-from localmme.check.models import Models, new_name
+from localmme.check.models import EXAMPLE, Models, new_name
 from tests.support.files import archive, files_below
 
 
@@ -54,6 +54,17 @@ def test_a_broken_one_has_empty_files_and_harms_no_other(models: Models) -> None
     assert broken is not None
     assert content(broken.directory) == dict.fromkeys(ONE, "")
     assert content(whole.directory) == ONE
+
+
+@pytest.mark.parametrize("others, example", [([], b"[1]"), (["[1]"], b"[1]"), (["[2]"], None), ([""], None)])
+def test_the_input_example_of_all_models_is_a_request(tmp_path: Path, others: list[str], example: bytes | None) -> None:
+    archives = []
+    for number, text in enumerate(["[1]", *others]):
+        files = {"weights": "1", **({EXAMPLE: text} if text else {})}
+        archives.append(archive(tmp_path / f"{number}.tar.gz", files))
+    models = Models(archives, tmp_path / "volume", tmp_path / "originals")
+    models.extract()
+    assert models.example() == example
 
 
 def test_of_a_model_that_is_empty_there_is_no_broken_one(tmp_path: Path) -> None:
