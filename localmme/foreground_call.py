@@ -154,7 +154,7 @@ def _loaded(call: Call, handler: str | None, directory: Path) -> tuple[Service |
     except Exception as error:
         if not isinstance(error, HandlerError) or error.__cause__ is not None:
             log.failure("The model could not be loaded:")
-        click.echo(f"Error: {error if isinstance(error, HandlerError) else explain(error)}", err=True)
+        click.echo(f"Error: {error if isinstance(error, HandlerError) else explain(error, str(directory))}", err=True)
     else:
         seconds, used = time.perf_counter() - started, _peak_bytes() - before
         return service, f"loaded in {seconds:.3f} s ({format_size(used)} of memory)"

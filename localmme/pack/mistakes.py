@@ -12,6 +12,7 @@ from localmme.pack.entry import ArchiveEntry
 
 # Where containers look for a handler, and model servers for its description.
 ENTRY_POINTS = ("code/inference.py", "inference.py", "code/model_handler.py", "model_handler.py")
+REQUIREMENTS = "code/requirements.txt"  # which single-model containers install when they start
 MANIFEST = "MAR-INF/MANIFEST.json"
 _MACOS_NAMES = (".DS_Store", "__MACOSX")
 _PACKED = (".tar.gz", ".tgz", ".tar", ".zip")
@@ -101,6 +102,14 @@ def _code_without_entry_point(entries: Sequence[ArchiveEntry]) -> Mistake | None
     return Mistake("code-without-entry-point", "warn", detail, remedy)
 
 
+def _requirements(entries: Sequence[ArchiveEntry]) -> Mistake | None:
+    if not any(entry.name == REQUIREMENTS for entry in entries):
+        return None
+    detail = f"It holds {REQUIREMENTS}, of which SageMaker's multi-model containers install nothing."
+    remedy = "Install it when the container's image is built, or put the modules themselves into code/."
+    return Mistake("requirements", "warn", detail, remedy)
+
+
 def _symbolic_links(entries: Sequence[ArchiveEntry]) -> Mistake | None:
     names = [entry.name for entry in entries if entry.kind == "symbolic link"]
     if not names:
@@ -162,6 +171,7 @@ _MISTAKES: tuple[Callable[[Sequence[ArchiveEntry]], Mistake | None], ...] = (
     _empty,
     _wrapping_folder,
     _code_without_entry_point,
+    _requirements,
     _symbolic_links,
     _hard_links,
     _unreadable,

@@ -38,7 +38,7 @@ def work(connection: socket.socket) -> None:
                 log.failure(f"Model {request.fields['model_name']} could not be loaded")
             elif not explained or error.__cause__ is not None:
                 log.failure(f"{request.fields['handler']} cannot be imported")
-            message = str(error) if explained else explain(error)
+            message = str(error) if explained else explain(error, request.fields["model_dir"])
             fields = {"status": 507 if isinstance(error, MemoryError) else 500, "message": message}
             connection.sendall(frames.head(frames.FAILED, fields))
             return

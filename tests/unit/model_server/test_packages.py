@@ -34,6 +34,25 @@ def test_a_module_that_may_be_in_an_archive_does_not() -> None:
     assert explain(ValueError("x")) == "ValueError: x"
 
 
+@pytest.mark.parametrize(
+    ("file", "text", "module", "listed"),
+    [
+        ("code/requirements.txt", "numpy\nNo.Such-Package[all]==1 # needed\n", "no_such_package", "No.Such-Package"),
+        ("requirements.txt", "multi-model-server\n", "mms.service", "multi-model-server"),
+        ("code/requirements.txt", "numpy\n", "no_such_package", ""),
+    ],
+)
+def test_a_missing_module_that_the_archive_lists_is_reported_as_one_that_nobody_installs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file: str, text: str, module: str, listed: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "mms", None)
+    (tmp_path / "code").mkdir()
+    (tmp_path / file).write_text(text)
+    told = explain(importing(module), str(tmp_path))
+    assert (f"{file} lists {listed}, but multi-model containers install nothing of that" in told) == bool(listed)
+    assert told.endswith(f"-m pip install {listed}") == bool(listed)
+
+
 def test_an_invocation_whose_handler_imports_a_missing_package_says_what_installs_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
