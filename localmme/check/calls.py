@@ -98,8 +98,7 @@ class Caller:
         status, content, problem = 0, b"", ""
         answered: Headers = ()
         try:
-            deadline = asyncio.get_running_loop().time() + timeout
-            answer = await self._pool.request(head, body, deadline, MAX_ANSWER_BYTES)
+            answer = await self._pool.request(head, body, timeout, MAX_ANSWER_BYTES)
             status, content = answer.status, answer.body
             answered = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in answer.headers)
         except AnswerTooLong:
