@@ -45,9 +45,20 @@ class Model:
         self._service = service
         self._requests = itertools.count(1)
 
-    def ask(self, body: bytes = b"", content_type: str = CSV, accept: str | None = None, query: str = "") -> Answer:
-        """The answer to one invocation."""
-        headers = [("Content-Type", content_type), *([("Accept", accept)] if accept is not None else [])]
+    def ask(
+        self,
+        body: bytes = b"",
+        content_type: str = CSV,
+        accept: str | None = None,
+        query: str = "",
+        attributes: str | None = None,
+    ) -> Answer:
+        """The answer to one invocation; ``attributes`` are its custom ones."""
+        optional = {"Accept": accept, "X-Amzn-SageMaker-Custom-Attributes": attributes}
+        headers = [
+            ("Content-Type", content_type),
+            *((name, text) for name, text in optional.items() if text is not None),
+        ]
         response = self._service.invoke(bytearray(body), f"request-{next(self._requests)}", query, headers)
         streamed = isinstance(response.body, Iterator)
         pieces: Any = response.body if streamed else [response.body]

@@ -186,7 +186,8 @@ def _no_handler(module: ModuleType, classes: list[type]) -> str:
     if others:
         return (
             f"{text} It has {' and '.join(others)}, which SageMaker's TensorFlow Serving container calls; this server "
-            "does not. Load the model in model_fn(model_dir), and do what they do in input_fn and output_fn."
+            "does not, unless that is chosen: --toolkit tensorflow. Or load the model in model_fn(model_dir), and do "
+            "what they do in input_fn and output_fn."
         )
     if classes:
         found = ", ".join(member.__name__ for member in classes)

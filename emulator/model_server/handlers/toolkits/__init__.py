@@ -13,7 +13,7 @@ from typing import cast
 from emulator.model_server.handlers.toolkits.toolkit import Toolkit
 
 VARIABLE = "LOCALMME_TOOLKIT"  # of the container's environment; names the toolkit
-NAMES = ("inference", "pytorch", "huggingface", "sklearn", "xgboost", "mms")
+NAMES = ("inference", "pytorch", "huggingface", "sklearn", "xgboost", "tensorflow", "mms")
 
 
 def named(name: str) -> Toolkit:
