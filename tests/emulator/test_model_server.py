@@ -715,6 +715,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
         (["--workers-per-model", "0"], {}, "'0' is not a number of processes"),
         ([], {"SAGEMAKER_MODEL_SERVER_WORKERS": "many"}, "'many' is not a number of processes"),
         ([], {"SAGEMAKER_BIND_TO_PORT": "http"}, "SAGEMAKER_BIND_TO_PORT must be a port number, not 'http'"),
+        ([], {"LOCALMME_TOOLKIT": "keras"}, "LOCALMME_TOOLKIT must be auto or one of inference, pytorch,"),
     ],
 )
 def test_arguments_that_make_no_sense_are_named(
