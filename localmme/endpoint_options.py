@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from emulator.archives.model_data_url import is_url, parse_s3_url
 from emulator.errors import SetupError
 from emulator.hosting.definition import ONLY_VARIANT_NAME
 from emulator.hosting.instance_types import instance_type, unfit_for_many_models
+from emulator.limits import UNHURRIED_SECONDS
 from emulator.model_server.handlers import toolkits
+from emulator.model_server.workers import debugger
 from emulator.services.sagemaker.image import COMMAND, HANDLER, command_of, embedded_server, image_of
 from emulator.services.sagemaker.local_settings import LocalInstances
 from emulator.services.sagemaker.model_data_location import url_of
@@ -41,6 +46,7 @@ def start_requests(
     reload: bool,
     preload: Sequence[str],
     preloading: bool,
+    debug: int | None,
     environment: Sequence[str],
 ) -> StartRequests:
     """The requests that create the endpoint. Raises SetupError with one line when an option is invalid."""
@@ -65,6 +71,10 @@ def start_requests(
             raise SetupError("--preload and --no-preload are for handlers, not for --command and --image.")
         # The embedded server reads this variable. SageMaker does not set it.
         variables.setdefault("LOCALMME_PRELOAD", _modules(preload) if preloading else "")
+    if debug is not None:
+        if command or image:
+            raise SetupError("--debug is for handlers in localmme's own server: not for --command and --image.")
+        variables.update(_debugging(debug, workers_per_model))
     container = {
         "Image": _image(image, command, handler),
         "Mode": "MultiModel",
@@ -88,6 +98,18 @@ def start_requests(
         reload=reload,
         instances=local,
     )
+
+
+def _debugging(port: int, workers_per_model: int | None) -> dict[str, str]:
+    """The environment in which handlers are debugged. Raises SetupError when they cannot be."""
+    if find_spec("debugpy") is None:
+        raise SetupError(f"--debug needs debugpy. Install it: {sys.executable} -m pip install debugpy")
+    if workers_per_model not in (None, 1):
+        raise SetupError("--debug needs one worker for each model: leave out --workers-per-model.")
+    variables = {debugger.PORT_VARIABLE: str(port), "SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS": f"{UNHURRIED_SECONDS:g}"}
+    if sys.stdin.isatty():
+        variables[debugger.TERMINAL_VARIABLE] = os.ttyname(sys.stdin.fileno())
+    return variables
 
 
 def _image(image: str | None, command: str | None, handler: str | None) -> str:

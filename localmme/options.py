@@ -13,6 +13,8 @@ from emulator.errors import SetupError
 from emulator.model_server.handlers import toolkits
 from emulator.state_directory import DEFAULT_PORT
 
+DEBUG_PORT = 5678  # at which editors look for debugpy, if nobody says otherwise
+
 
 class ServeOption(click.Option):
     """An option of ``serve``, as an option of the command line and as an argument in Python."""
@@ -226,6 +228,15 @@ OPTIONS = [
         is_flag=True,
         describes_endpoint=True,
         help="Each worker imports all modules itself, and shares no memory.",
+    ),
+    ServeOption(
+        "--debug",
+        metavar="PORT",
+        is_flag=False,
+        flag_value=DEBUG_PORT,
+        type=click.IntRange(1, 65535),
+        describes_endpoint=True,
+        help=f"A debugger can attach to the handlers' processes, the first at PORT (--debug alone: {DEBUG_PORT}).",
     ),
     ServeOption(
         "--env",

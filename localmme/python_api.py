@@ -54,6 +54,7 @@ def serve(
     reload: bool = False,
     preload: str | Sequence[str] = (),
     preloading: bool = True,
+    debug: int | None = None,
     env: Mapping[str, str] | None = None,
     inherit_env: bool = False,
     limits: Mapping[str, float] | None = None,

@@ -11,9 +11,10 @@ if __name__ == "__main__" and not getattr(sys.flags, "safe_path", sys.flags.isol
     del sys.path[0]
 
 import argparse
+import functools
 
 from emulator.model_server.handlers import styles, submit_directory, toolkits
-from emulator.model_server.workers import preloading, spawner, worker
+from emulator.model_server.workers import debugger, preloading, spawner, worker
 
 _MODEL_DIR = "/opt/ml/model"  # where SageMaker puts a single model
 
@@ -21,9 +22,10 @@ _MODEL_DIR = "/opt/ml/model"  # where SageMaker puts a single model
 def main() -> int:
     """Serve until SIGTERM or SIGINT. Returns the exit code, see ``run.serve``."""
     arguments = _arguments()
+    work = functools.partial(worker.work, debugger.from_environment())
     with submit_directory.fetched():
         # Before anything else, so that the workers it forks inherit no event loop and no sockets.
-        workers = spawner.start(worker.work, preloading.prepare)
+        workers = spawner.start(work, preloading.prepare)
 
         from emulator.model_server import run
 

@@ -42,7 +42,10 @@ def serve(context: click.Context, /, file: str | None, **options: Any) -> None:
     from localmme import state_directories
     from localmme.server_setup import default_s3, set_up_server
 
-    limits = Limits().override(list(options["limits"]))
+    limits = Limits()
+    if options["debug"] is not None:
+        limits = limits.without_those_of_handlers()
+    limits = limits.override(list(options["limits"]))
     _refuse_beside(context, file, options)
     requests = _start_requests(file, options)
     s3 = options["s3"] or (None if is_url(options["models"] or "") else options["models"])
@@ -128,6 +131,7 @@ def _start_requests(file: str | None, options: dict[str, Any]) -> StartRequests:
         reload=options["reload"],
         preload=options["preload"],
         preloading=not options["no_preloading"],
+        debug=options["debug"],
         environment=options["env"],
     )
 

@@ -16,11 +16,12 @@ from emulator.model_server.handlers.packages import explain
 from emulator.model_server.handlers.service import Service, as_chunk
 from emulator.model_server.http.response import HandlerError, Response
 from emulator.model_server.workers import frames, log
+from emulator.model_server.workers.debugger import Debugger
 from emulator.model_server.workers.preloading import prepare_process
 from emulator.model_server.workers.recording import Recording
 
 
-def work(connection: socket.socket) -> None:
+def work(debugger: Debugger | None, connection: socket.socket) -> None:
     """Execute what the server sends over ``connection``, until the server closes it."""
     with connection, cast(BufferedReader, connection.makefile("rb", 65536)) as incoming:
         request = frames.read(incoming)
@@ -30,6 +31,8 @@ def work(connection: socket.socket) -> None:
             numpy_random.seed()  # else all workers would draw the same numbers; Python's random sees to that by itself
         recording = Recording(lambda variable: _leave(connection, variable))
         try:
+            if debugger is not None:  # outside of the recording: what a debugger imports is no handler's need
+                debugger.watch(request.fields["model_name"] if request.fields["model_dir"] is not None else None)
             with recording:
                 service = _load(**request.fields)
         except Exception as error:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import os
+import pty
 from pathlib import Path
 from typing import Any
 
@@ -110,3 +112,38 @@ def test_every_option_is_on_the_command_line_once() -> None:
     assert main.commands["serve"] is serve
     assert [each for each in serve.params if isinstance(each, ServeOption)] == OPTIONS
     assert len(BY_KEYWORD) == len(OPTIONS)
+
+
+def requests_with(**options: Any) -> Any:
+    """The requests to start with, of these options and of none else."""
+    none = dict.fromkeys(inspect.signature(endpoint_options.start_requests).parameters)
+    given = {**none, "endpoint_name": "e", "environment": (), "models": "s3://b/models/", "instances": 1, **options}
+    return endpoint_options.start_requests(**given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"image": "x"}, "not for --command and --image"),
+        ({"command": "python x.py"}, "not for --command and --image"),
+        ({"workers_per_model": 2}, "one worker for each model"),
+    ],
+)
+def test_only_handlers_in_one_process_are_debugged(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(SetupError, match=message):
+        requests_with(debug=5678, **options)
+
+
+def test_a_debugged_handler_has_time_and_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    def variables() -> dict[str, str]:
+        [model] = requests_with(debug=5678).models
+        return dict(model["PrimaryContainer"]["Environment"])
+
+    monkeypatch.setattr("sys.stdin", open(os.devnull))  # noqa: SIM115
+    assert variables() == {"LOCALMME_DEBUG_PORT": "5678", "SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS": "604800"}
+    terminals = pty.openpty()
+    monkeypatch.setattr("sys.stdin", open(terminals[1]))  # noqa: SIM115
+    assert variables()["LOCALMME_DEBUG_TERMINAL"] == os.ttyname(terminals[1])
+    monkeypatch.setattr(endpoint_options, "find_spec", lambda name: None)
+    with pytest.raises(SetupError, match="-m pip install debugpy"):
+        variables()

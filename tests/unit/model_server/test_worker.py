@@ -43,7 +43,7 @@ class Worker:
         self._ours, theirs = socket.socketpair()
         self._ours.settimeout(20)
         self._incoming = self._ours.makefile("rb")
-        self.thread = threading.Thread(target=work, args=[theirs], daemon=True)
+        self.thread = threading.Thread(target=work, args=[None, theirs], daemon=True)
         self.thread.start()
 
     def send(self, kind: bytes, fields: dict[str, Any] | None = None, body: bytes = b"") -> None:
