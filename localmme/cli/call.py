@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
 
 from emulator.errors import SetupError
+from emulator.model_server.handlers import toolkits
 
 
 @click.command(short_help="Load a model and invoke it once, without a server.")
 @click.option("--model", metavar="DIR|ARCHIVE", required=True, help="The model's files, or an archive of them.")
 @click.option("--handler", metavar="FILE[:NAME]", help="The handler. [default: code/inference.py of the model]")
+@click.option(
+    "--toolkit",
+    type=click.Choice(("auto", *toolkits.NAMES)),
+    default="auto",
+    show_default=True,
+    help="AWS's container for which the handler is written; auto: the one that its imports show.",
+)
 @click.option("--data", metavar="@FILE|TEXT|-", required=True, help="The request's body: a file, a text, or stdin.")
 @click.option("--content-type", help="Content type of the request. [default: detected from the data]")
 @click.option("--accept", help="Content type that the answer should have.")
@@ -21,6 +30,7 @@ from emulator.errors import SetupError
 def call(
     model: str,
     handler: str | None,
+    toolkit: str,
     data: str,
     content_type: str | None,
     accept: str | None,
@@ -39,5 +49,7 @@ def call(
     if debugger and data == "-":
         raise SetupError("--pdb reads your commands from standard input: give the data as @FILE or TEXT.")
     body = read_data(data)
+    if toolkit != "auto":
+        os.environ[toolkits.VARIABLE] = toolkit
     request = Call(model, handler, body, content_type or guess_content_type(data, body), accept)
     sys.exit(run(request, output=output, debugger=debugger, profile=profile))
