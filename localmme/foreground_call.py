@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from http import HTTPStatus
+from http.client import responses
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -178,7 +178,7 @@ def _invoked(service: Service, call: Call, output: str | None, stdout: BinaryIO,
     seconds = time.perf_counter() - started
     stdout.flush()
     types = [value for name, value in response.headers if name.lower() == "content-type"]
-    status = f"{response.status} {response.phrase or HTTPStatus(response.status).phrase}"
+    status = f"{response.status} {responses.get(response.status, '')}".rstrip()
     answer = f"{status}, {types[0] if types else 'no content type'}, {format_size(body.size)}"
     peak = f"peak memory of this process {format_size(_peak_bytes())}"
     click.echo(f"{answer}: {loading}, answered in {seconds:.3f} s; {peak}", err=True)

@@ -117,7 +117,17 @@ def test_every_option_is_on_the_command_line_once() -> None:
 def requests_with(**options: Any) -> Any:
     """The requests to start with, of these options and of none else."""
     none = dict.fromkeys(inspect.signature(endpoint_options.start_requests).parameters)
-    given = {**none, "endpoint_name": "e", "environment": (), "models": "s3://b/models/", "instances": 1, **options}
+    given = {
+        **none,
+        "endpoint_name": "e",
+        "environment": (),
+        "models": "s3://b/models/",
+        "instances": 1,
+        "toolkit": "auto",
+        "preload": (),
+        "preloading": True,
+        **options,
+    }
     return endpoint_options.start_requests(**given)  # type: ignore[arg-type]
 
 
