@@ -37,23 +37,34 @@ def is_from_library(name: str, module: ModuleType | None, directories: tuple[str
 
 
 def imports_of(file: str) -> list[Import]:
-    """What a handler's file imports whenever it is imported; empty if it cannot be read.
+    """What a handler's file imports whenever it is imported, and what the files beside it do that it imports.
 
-    Imports in functions are not among them, nor those of files beside it.
+    Imports in functions are not among them. Files that cannot be read or parsed have none.
     """
+    return list(_imports(file, os.path.dirname(file), set()))
+
+
+def _imports(file: str, beside: str, seen: set[str]) -> Iterator[Import]:
+    seen.add(file)
     try:
         with open(file, "rb") as source:
             statements = ast.parse(source.read()).body
     except (OSError, SyntaxError, ValueError):
-        return []
-    beside = os.path.dirname(file)
-    found: list[Import] = []
+        return
     for statement in _executed(statements):
-        if isinstance(statement, ast.Import):
-            found += [Import(alias.name) for alias in statement.names]
-        elif isinstance(statement, ast.ImportFrom) and statement.module and not statement.level:
-            found.append(Import(statement.module, [alias.name for alias in statement.names if alias.name != "*"]))
-    return [each for each in found if each.module != "__future__" and not shadowed([each.module], [beside])]
+        for each in _imported(statement):
+            if not shadowed([each.module], [beside]):
+                yield each
+            elif (other := os.path.join(beside, *each.module.split(".")) + ".py") not in seen:
+                yield from _imports(other, beside, seen)
+
+
+def _imported(statement: ast.stmt) -> list[Import]:
+    if isinstance(statement, ast.Import):
+        return [Import(alias.name) for alias in statement.names]
+    if isinstance(statement, ast.ImportFrom) and statement.module and not statement.level:
+        return [Import(statement.module, [alias.name for alias in statement.names if alias.name != "*"])]
+    return []
 
 
 def _executed(statements: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
