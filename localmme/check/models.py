@@ -15,9 +15,9 @@ from emulator.errors import ArchiveError, SetupError
 from emulator.hosting.storage_sizes import SINGLE_MODEL_GIB
 from emulator.limits import Limits
 from emulator.sizes import GIB
+from localmme.pack.mistakes import REQUIREMENTS
+from localmme.pack.mlflow_model import EXAMPLE
 
-# A request as MLflow's server and handlers that ``localmme pack`` writes take it.
-EXAMPLE = "serving_input_example.json"
 MOST_BYTES = SINGLE_MODEL_GIB * GIB  # of one archive
 
 
@@ -61,6 +61,11 @@ class Models:
         except (OSError, ValueError):
             return None
         return example
+
+    def with_requirements(self) -> list[str]:
+        """The names of the archives that hold a requirements.txt for their handler."""
+        pairs = zip(self.archives, self._originals)
+        return [archive.name for archive, original in pairs if (original / REQUIREMENTS).exists()]
 
     def copy(self, archive: int | None = None, name: str = "") -> Model:
         """A further model like that of an archive; in turn, if none is named."""

@@ -9,10 +9,11 @@ from typing import Any
 import yaml
 
 from emulator.errors import SetupError
-from localmme.check.models import EXAMPLE
 from localmme.pack.model import Model
 
 DESCRIPTION = "MLmodel"
+# A request as MLflow's own server takes it, which MLflow writes beside a model that is saved with an input example.
+EXAMPLE = "serving_input_example.json"
 _URI = re.compile(r"(models|runs|mlflow-artifacts):/.*")
 _LONGEST_BYTES = 10 * 1024 * 1024  # [ours] of the description
 _FLAVOR = "python_function"  # the flavor that every library's models have, and that predicts

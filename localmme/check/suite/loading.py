@@ -9,6 +9,7 @@ from localmme.check.calls import Exchange
 from localmme.check.finding import Finding, fail, failed, passed, skipped, warned
 from localmme.check.harness import Harness, Listing
 from localmme.check.models import Model, new_name
+from localmme.pack.mistakes import REQUIREMENTS
 
 MODELS_LISTED = 4  # when a list may have pages
 LOADS_AT_ONCE = 3
@@ -41,6 +42,12 @@ async def load(harness: Harness) -> Finding:
     harness.keep(model)
     if answer.status != 200:
         return warned("A load is answered with 200.", answer)
+    if listing := harness.models.with_requirements():
+        return warned(
+            f"They are loaded, but {', '.join(listing)} holds {REQUIREMENTS}, of which SageMaker's own multi-model "
+            "containers install nothing: have it in the image, or put the modules into code/.",
+            answer,
+        )
     return passed(f"{len(seconds)} loaded; the slowest took {max(seconds):.2f} s.", answer)
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from emulator.errors import SetupError
-from localmme.check.models import EXAMPLE, Models, new_name
+from localmme.check.models import Models, new_name
+from localmme.pack.mlflow_model import EXAMPLE
 from tests.support.files import archive, files_below
 
 
@@ -65,6 +66,13 @@ def test_the_input_example_of_all_models_is_a_request(tmp_path: Path, others: li
     models = Models(archives, tmp_path / "volume", tmp_path / "originals")
     models.extract()
     assert models.example() == example
+
+
+def test_archives_that_list_requirements_are_known(tmp_path: Path) -> None:
+    listing = archive(tmp_path / "listing.tar.gz", {"weights": "1", "code/requirements.txt": "numpy"})
+    models = Models([archive(tmp_path / "a.tar.gz", {"weights": "1"}), listing], tmp_path / "volume", tmp_path / "all")
+    models.extract()
+    assert models.with_requirements() == ["listing.tar.gz"]
 
 
 def test_of_a_model_that_is_empty_there_is_no_broken_one(tmp_path: Path) -> None:
