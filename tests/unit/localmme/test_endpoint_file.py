@@ -43,6 +43,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_file_says_all_that_the_emulator_can_take(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    role = "arn:aws:iam::123456789012:role/localmme"  # unless the file names another
     handler = embedded_server(str(folder / "handler.py"))
     many = ModelDefinition(
         [
@@ -53,13 +54,15 @@ def test_a_file_says_all_that_the_emulator_can_take(folder: Path, monkeypatch: p
                 environment={"LEVEL": "2"},
                 caching=Caching(enabled=False),
             )
-        ]
+        ],
+        role_arn=role,
     )
     pipe = ModelDefinition(
         [
             ContainerDefinition(Image("my-image:1"), folder / "one.tar.gz", multi_model=False, hostname="before"),
             ContainerDefinition(Command(["sh", "./serve.sh"], folder), None, multi_model=False, hostname="after"),
-        ]
+        ],
+        role_arn=role,
     )
     assert read(written(folder, GOOD)) == [
         EndpointDefinition(
