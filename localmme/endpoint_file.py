@@ -13,6 +13,7 @@ Different from the API [ours]:
   one archive. A URL of S3 is read from real S3, with boto3's own settings.
 - Paths are relative to the file, and commands run in its directory. ``~`` is the home directory.
 - Without ``InstanceType`` an instance is as large as this machine; without ``InitialInstanceCount`` there is one.
+- ``MapImages`` says what runs in place of images, by patterns of their names.
 - An instance type's GPUs are not passed to its containers: few machines have those of the type, and a container
   that asks for more than there are does not start.
 - Members that make no difference here are checked and left at that: roles, tags, keys, prices, and networks, as
@@ -44,6 +45,7 @@ from emulator.services.sagemaker.definitions import (
     variant_problems,
     with_containers,
 )
+from emulator.services.sagemaker.mapped_images import NO_MAPPED_IMAGES, MappedImages
 from emulator.services.sagemaker.model_data_location import path_of, url_of
 from emulator.services.sagemaker.start_requests import StartRequests
 from emulator.services.sagemaker.supported_members import places_with_own_rules, unsupported_members
@@ -75,6 +77,7 @@ MODELS = Section("Models", "CreateModelInput", "ModelName")
 CONFIGS = Section("EndpointConfigs", "CreateEndpointConfigInput", "EndpointConfigName")
 ENDPOINTS = Section("Endpoints", "CreateEndpointInput", "EndpointName")
 SECTIONS = (MODELS, CONFIGS, ENDPOINTS)
+MAPPED_IMAGES = "MapImages"  # from patterns to values of Image
 
 
 def read(path: Path) -> StartRequests:
@@ -106,6 +109,8 @@ class _File:
             document = {}
         else:
             self._check_sections(document)
+        mapped_images = self._mapped_images(document.get(MAPPED_IMAGES, {}))
+        self._reader.mapped_images = mapped_images
         models, configs, endpoints = {}, {}, []
         for name, place, request in self._items(document, MODELS):
             self._reader.model(place, request)
@@ -125,12 +130,25 @@ class _File:
             [*configs.values()],
             endpoints,
             self._directory,
+            mapped_images=mapped_images,
         )
+
+    def _mapped_images(self, mappings: Any) -> MappedImages:
+        found = NO_MAPPED_IMAGES
+        if not isinstance(mappings, dict) or not all(isinstance(text, str) for text in mappings.values()):
+            self._report((MAPPED_IMAGES,), f"must map patterns to images, not {value_summary(mappings)}")
+            return found
+        for pattern, text in mappings.items():
+            try:
+                found += MappedImages({str(pattern): text}, self._directory)
+            except SetupError as error:
+                self._report((MAPPED_IMAGES, pattern), str(error))
+        return found
 
     # Sections
 
     def _check_sections(self, document: dict[str, Any]) -> None:
-        known = [section.key for section in SECTIONS]
+        known = [*(section.key for section in SECTIONS), MAPPED_IMAGES]
         for key in document:
             if key not in known:
                 self._report(

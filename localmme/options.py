@@ -115,6 +115,13 @@ OPTIONS = [
         describes_endpoint=True,
         help="A multi-model server to run instead of localmme's own.",
     ),
+    ServeOption(
+        "--map-image",
+        "map_images",
+        metavar="GLOB=IMAGE",
+        multiple=True,
+        help="What runs in place of images with such names: an image, handler:FILE or command:WORDS. Repeatable.",
+    ),
     ServeOption("--gpus", metavar="all|N", describes_endpoint=True, help="GPUs for an image's container."),
     ServeOption("--no-endpoint", is_flag=True, help="Start without an endpoint. Create endpoints through the API."),
     ServeOption(

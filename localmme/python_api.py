@@ -34,6 +34,7 @@ def serve(
     toolkit: str | None = None,
     command: str | Sequence[str] | None = None,
     image: str | None = None,
+    map_images: Mapping[str, str] | None = None,
     gpus: str | int | None = None,
     s3: StrPath | None = None,
     access: StrPath | None = None,

@@ -180,6 +180,7 @@ class Application:
             locator(settings.s3_root),
             quota,
             settings.local_code,
+            self._requests.mapped_images,
         )
 
     async def _start_endpoints(

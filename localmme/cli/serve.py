@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +49,7 @@ def serve(context: click.Context, /, file: str | None, **options: Any) -> None:
         limits = limits.without_those_of_handlers()
     limits = limits.override(list(options["limits"]))
     _refuse_beside(context, file, options)
-    requests = _start_requests(file, options)
+    requests = _with_mapped_images(_start_requests(file, options), options["map_images"])
     s3 = options["s3"] or (None if is_url(options["models"] or "") else options["models"])
     if options["no_endpoint"]:
         s3 = s3 or default_s3()
@@ -134,6 +136,18 @@ def _start_requests(file: str | None, options: dict[str, Any]) -> StartRequests:
         debug=options["debug"],
         environment=options["env"],
     )
+
+
+def _with_mapped_images(requests: StartRequests, options: Sequence[str]) -> StartRequests:
+    """Those of the options go before those of a FILE. Raises SetupError."""
+    from emulator.services.sagemaker.mapped_images import MappedImages
+    from localmme.options import name_and_value
+
+    mappings = dict(name_and_value("--map-image", text) for text in options)
+    try:
+        return replace(requests, mapped_images=MappedImages(mappings, Path.cwd()) + requests.mapped_images)
+    except SetupError as error:
+        raise SetupError(f"--map-image {error}") from None
 
 
 def _place_by_name(context: click.Context, options: dict[str, Any]) -> None:

@@ -7,8 +7,10 @@ import json
 import os
 import random
 import signal
+import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,11 +19,14 @@ from typing import Any
 import nbformat
 import psutil
 import pytest
+from docker.errors import ImageNotFound
 from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
 
 import localmme
+from tests.support.aws_clients import ACCOUNT
 from tests.support.files import archive
+from tests.support.real_servers.images import Images
 from tests.support.repository import REPOSITORY
 from tests.support.waiting import eventually
 
@@ -163,6 +168,39 @@ def own_kernel(tmp_path: Path) -> Iterator[Kernel]:
         yield kernel
 
 
+# As in AWS's notebooks for containers of one's own.
+SHELL_CELL = """%%sh
+algorithm_name=NAME
+cd container
+account=$(aws sts get-caller-identity --query Account --output text)
+# The region of the configuration, or else us-west-2.
+region=$(aws configure get region)
+region=${region:-us-west-2}
+fullname="${account}.dkr.ecr.${region}.amazonaws.com/${algorithm_name}:latest"
+aws ecr describe-repositories --repository-names "${algorithm_name}" > /dev/null 2>&1
+if [ $? -ne 0 ]
+then
+    aws ecr create-repository --repository-name "${algorithm_name}" > /dev/null
+fi
+aws ecr get-login-password --region ${region} | docker login --username AWS --password-stdin ${account}.dkr.ecr.${region}.amazonaws.com
+docker build -q -t ${algorithm_name} .
+docker tag ${algorithm_name} ${fullname}
+docker push ${fullname}
+"""  # noqa: E501
+DEPLOY = """
+import boto3
+uri = "123456789012.dkr.ecr.us-east-1.amazonaws.com/NAME:latest"
+sagemaker, ecr = boto3.client("sagemaker"), boto3.client("ecr")
+container = {"Image": uri, "Mode": "MultiModel", "ModelDataUrl": "s3://models/"}
+sagemaker.create_model(ModelName="m", ExecutionRoleArn="arn:aws:iam::123456789012:role/any", PrimaryContainer=container)
+variant = {"VariantName": "A", "ModelName": "m", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+sagemaker.create_endpoint_config(EndpointConfigName="c", ProductionVariants=[variant])
+sagemaker.create_endpoint(EndpointName="e", EndpointConfigName="c")
+sagemaker.get_waiter("endpoint_in_service").wait(EndpointName="e")
+request = {"EndpointName": "e", "TargetModel": "own.tar.gz", "ContentType": "application/json"}
+answer = boto3.client("sagemaker-runtime").invoke_endpoint(Body='{"features": [[1, 2]]}', **request)["Body"].read()
+(pushed,) = ecr.describe_images(repositoryName="NAME")["imageDetails"]
+"""
 SERVE = "%localmme serve --models s3 --handler handler.py"
 
 
@@ -296,3 +334,31 @@ def test_a_kernel_killed_at_any_moment_leaves_nothing(tmp_path: Path, monkeypatc
     monkeypatch.setattr(tempfile, "tempdir", None)
     localmme.serve(models=tmp_path / "s3", handler=tmp_path / "handler.py").stop()
     assert not any(tmp_path.glob("localmme-*/*")), moments
+
+
+@pytest.mark.docker
+def test_a_notebook_that_builds_and_pushes_its_container_runs_unchanged(kernel: Kernel, images: Images) -> None:
+    name = f"localmme-test/notebook-{uuid.uuid4().hex}"  # another run of the tests has another one
+    container, bucket = Path(kernel.mark, "container"), Path(kernel.mark, "buckets", "models")
+    container.mkdir()
+    (container / "Dockerfile").write_text(f"FROM {images.plain()}\n")
+    archive(bucket / "own.tar.gz", {"model.json": '{"weights": [2, 3], "bias": 1}'})
+    kernel.run(f"import os; os.environ['PATH'] = {str(Path(sys.executable).parent)!r} + ':' + os.environ['PATH']")
+    assert kernel.run("%localmme serve --no-endpoint --s3 buckets")["status"] == "ok"
+    try:
+        built = kernel.run(SHELL_CELL.replace("NAME", name))
+        assert built["status"] == "ok", built["text"]
+        assert "Login Succeeded" in built["text"]
+        deployed = kernel.run(DEPLOY.replace("NAME", name))
+        assert deployed["status"] == "ok", deployed["text"]
+        assert json.loads(kernel.value("answer.decode()")) == {"predictions": [9]}
+        digest, size = kernel.value("[pushed['imageDigest'], pushed['imageSizeInBytes']]")
+        assert kernel.value("pushed['imageTags']") == ["latest"]
+        assert f"latest: digest: {digest} size: {size}" in built["text"]
+        failed = kernel.run(f"%%sh\ndocker push {ACCOUNT}.dkr.ecr.us-west-2.amazonaws.com/{name}:none")
+        assert failed["status"] == "error" and "non-zero exit status 1" in failed["text"]
+    finally:
+        kernel.run("%localmme stop")
+        for tag in (name, f"{ACCOUNT}.dkr.ecr.us-west-2.amazonaws.com/{name}"):
+            with contextlib.suppress(ImageNotFound):
+                images.engine.images.remove(tag, noprune=True)

@@ -34,7 +34,9 @@ class AnsweringContract(VirtualContract):
         return Answer(200, [], (self._directories[path] / "answer.txt").read_bytes())
 
 
-def _container(command: Sequence[str], directory: Path, settings: ContainerSettings, *_: object) -> VirtualContainer:
+def _container(
+    command: Sequence[str], directory: Path, settings: ContainerSettings, *_: object, **_of_processes: object
+) -> VirtualContainer:
     return VirtualContainer(AnsweringContract(settings.models))
 
 

@@ -15,6 +15,7 @@ from tests.support.waiting import eventually
 
 ROLE = "arn:aws:iam::123456789012:role/service-role/hosting"
 ARN = "arn:aws:sagemaker:us-east-1:123456789012"
+AWSS_IMAGES = "*.dkr.ecr.*.amazonaws.com/sagemaker-*"  # a handler runs in their place
 HANDLER = """
 import pathlib
 
@@ -39,7 +40,7 @@ class ControlPlane:
 
     def start(self) -> None:
         """With the same directories each time."""
-        arguments = ("--no-endpoint", "--s3", str(self.s3))
+        arguments = ("--no-endpoint", "--s3", str(self.s3), "--map-image", f"{AWSS_IMAGES}=handler:handler.py")
         path = {"PYTHONPATH": str(REPOSITORY)}
         state = self.directory / "state"
         self.emulator: InProcessEmulator | Emulator

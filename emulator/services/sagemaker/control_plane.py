@@ -14,6 +14,7 @@ from emulator.aws.service_models import shape
 from emulator.hosting.endpoints import Endpoints
 from emulator.services.sagemaker.definitions import Locate
 from emulator.services.sagemaker.errors import already_exists, not_found, not_kept
+from emulator.services.sagemaker.mapped_images import NO_MAPPED_IMAGES, MappedImages
 from emulator.services.sagemaker.records import KINDS, Kind, Record
 from emulator.services.sagemaker.registry import R, Registry
 
@@ -29,6 +30,7 @@ class ControlPlane:
     locate: Locate
     instances_of_a_type: int  # the quota
     local_code: bool = True  # whether models created through the API may run code on this machine
+    mapped_images: MappedImages = NO_MAPPED_IMAGES
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def arn(self, kind: Kind, name: str) -> str:

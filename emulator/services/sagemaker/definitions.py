@@ -25,6 +25,7 @@ from emulator.hosting.instance_types import instance_types, resources_of, simila
 from emulator.hosting.storage_sizes import storage_bytes
 from emulator.services.sagemaker.image import HANDLER, image_or_command
 from emulator.services.sagemaker.local_settings import LocalInstances
+from emulator.services.sagemaker.mapped_images import NO_MAPPED_IMAGES, MappedImages
 from emulator.services.sagemaker.supported_members import ROUTING_STRATEGIES
 
 PUBLISH_SECONDS = (10, 30, 60, 120, 180, 240, 300)  # [api] between two requests for a container's metrics
@@ -38,12 +39,15 @@ Locate = Callable[[str, bool], ModelData]
 class RequestReader:
     """Reads requests, checked against botocore's model of the API, and collects their ``problems``."""
 
-    def __init__(self, directory: Path, locate: Locate, reload: bool = False) -> None:
+    def __init__(
+        self, directory: Path, locate: Locate, reload: bool = False, mapped_images: MappedImages = NO_MAPPED_IMAGES
+    ) -> None:
         """Paths in Image are relative to ``directory``; ``reload`` is that of ``Caching``."""
         self.problems: list[tuple[Place, str]] = []
         self._directory = directory
         self._locate = locate
         self._reload = reload
+        self.mapped_images = mapped_images
 
     def report(self, place: Place, message: str) -> None:
         """Add a problem. ``message`` is the rest of a sentence whose subject is ``place``."""
@@ -117,7 +121,7 @@ class RequestReader:
         if image is None:
             return None
         try:
-            return image_or_command(image, self._directory)
+            return self.mapped_images.runs(image) or image_or_command(image, self._directory)
         except SetupError as error:
             self.report(place, str(error))
             return None

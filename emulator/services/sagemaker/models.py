@@ -12,7 +12,7 @@ from emulator.aws.errors import AwsError
 from emulator.aws.service_models import Place, shape
 from emulator.hosting.definition import ModelDefinition
 from emulator.services.sagemaker.control_plane import ControlPlane, repeated
-from emulator.services.sagemaker.definitions import RequestReader, appended, dotted_path
+from emulator.services.sagemaker.definitions import RequestReader, appended, containers, dotted_path
 from emulator.services.sagemaker.errors import no_local_code, validation_error
 from emulator.services.sagemaker.listing import page
 from emulator.services.sagemaker.model_data_location import path_of
@@ -65,10 +65,12 @@ def definition(control_plane: ControlPlane, record: ModelRecord) -> ModelDefinit
         path = path_of(url) if record.from_start else None
         return control_plane.locate(url, multi_model) if path is None else path
 
-    reader = RequestReader(Path(record.directory), locate, local.reload)
+    reader = RequestReader(Path(record.directory), locate, local.reload, control_plane.mapped_images)
     model = reader.model((), record.arguments)
     if model is None:
         raise invalid(reader.problems)
+    for _, container in containers(record.arguments):
+        control_plane.mapped_images.report(container.get("Image", ""))
     return model
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from emulator.services.sagemaker.local_settings import LocalInstances
+from emulator.services.sagemaker.mapped_images import NO_MAPPED_IMAGES, MappedImages
 
 Request = Mapping[str, Any]
 
@@ -25,3 +26,4 @@ class StartRequests:
     directory: Path = field(default_factory=Path.cwd)  # to which paths in Image are relative
     reload: bool = False
     instances: LocalInstances = field(default_factory=LocalInstances)
+    mapped_images: MappedImages = NO_MAPPED_IMAGES  # for models that are created later, too

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from tests.support.answering_containers import answering_containers
 from tests.support.aws_clients import invalid
-from tests.support.control_plane import ARN, ROLE, ControlPlane, RawClient, variant_of
+from tests.support.control_plane import ARN, AWSS_IMAGES, ROLE, ControlPlane, RawClient, variant_of
 from tests.support.files import archive, files_below
 from tests.support.waiting import eventually
 
@@ -349,6 +349,15 @@ def test_a_model_is_described_with_all_that_was_asked_for(control_plane: Control
         VpcConfig={"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1", "subnet-2"]},
         Tags=as_tags({"a": "b"}),
     )
+
+
+def test_a_handler_runs_in_place_of_an_image_that_is_mapped(control_plane: ControlPlane, name: str) -> None:
+    image = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3"
+    control_plane.create_endpoint(name, Image=image)
+    described = control_plane.sagemaker.describe_model(ModelName=name)
+    assert described["PrimaryContainer"]["Image"] == image
+    said = f"Image {image}: handler:handler.py runs in its place, by the mapping of {AWSS_IMAGES}"
+    assert control_plane.emulator.log.count(said) == 1
 
 
 def test_a_pipeline_and_containers_that_are_named_are_described(control_plane: ControlPlane, name: str) -> None:

@@ -38,12 +38,13 @@ def folder(tmp_path: Path) -> Path:
     return example_folder(tmp_path)
 
 
+ROLE = "arn:aws:iam::123456789012:role/localmme"  # of models whose request names none
+
 # What a good file says
 
 
 def test_a_file_says_all_that_the_emulator_can_take(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
-    role = "arn:aws:iam::123456789012:role/localmme"  # unless the file names another
     handler = embedded_server(str(folder / "handler.py"))
     many = ModelDefinition(
         [
@@ -55,14 +56,14 @@ def test_a_file_says_all_that_the_emulator_can_take(folder: Path, monkeypatch: p
                 caching=Caching(enabled=False),
             )
         ],
-        role_arn=role,
+        role_arn=ROLE,
     )
     pipe = ModelDefinition(
         [
             ContainerDefinition(Image("my-image:1"), folder / "one.tar.gz", multi_model=False, hostname="before"),
             ContainerDefinition(Command(["sh", "./serve.sh"], folder), None, multi_model=False, hostname="after"),
         ],
-        role_arn=role,
+        role_arn=ROLE,
     )
     assert read(written(folder, GOOD)) == [
         EndpointDefinition(
@@ -107,6 +108,16 @@ def test_without_instance_type_an_instance_is_this_machine(folder: Path) -> None
 def test_a_gpu_instance_passes_no_gpus_on(folder: Path) -> None:
     [endpoint] = read(written(folder, changed("ml.m5.large", "ml.g5.xlarge")))
     assert endpoint.variants[0].resources == Resources(16 * GIB, 250 * 10**9, 4, gpus=0)  # on a disk of its own
+
+
+def test_images_may_be_mapped(folder: Path) -> None:
+    container = '{Image: "handler:handler.py"'
+    text = MINIMAL_FILE.replace(container, "{Image: a.amazonaws.com/x") + '\nMapImages: {"a.*": "handler:handler.py"}\n'
+    mapped = endpoint_file.read(written(folder, text)).mapped_images
+    assert mapped.runs("a.amazonaws.com/x") == embedded_server(str(folder / "handler.py"))
+    for mapping, words in (("{a: X}", "a takes a Docker image"), ("[a]", "must map patterns to images")):
+        with pytest.raises(SetupError, match=f"endpoint.yaml:[0-9]+: MapImages.*{words}"):
+            endpoint_file.read(written(folder, f"{MINIMAL_FILE}\nMapImages: {mapping}\n"))
 
 
 def test_one_container_in_containers_is_as_a_primary_container(folder: Path) -> None:
@@ -394,7 +405,7 @@ def test_the_keys_are_those_of_boto3() -> None:
         ]),
         # The file's own shape
         (["EndpointConfigs:\n", "Stages: []\nEndpointConfigs:\n"], [
-            "14: Stages: is not a key of this file: there are Models, EndpointConfigs, Endpoints"
+            "14: Stages: is not a key of this file: there are Models, EndpointConfigs, Endpoints, MapImages"
         ]),
         (["EndpointConfigs:\n", "EndpointConfig:\n"], [
             "14: EndpointConfig: is not a key of this file: did you mean EndpointConfigs?",

@@ -70,6 +70,7 @@ def test_what_describes_an_endpoint_is_an_argument_of_its_requests() -> None:
         ("port", 0),
         ("instances", 3),
         ("allow_hosts", ["a.test", "*.b.test"]),
+        ("map_images", {"*/sagemaker-xgboost:1.*": "handler:h.py"}),
         ("env", {"A": "1 2", "B": "--detach=x", "C": ""}),
         ("limits", {"invocation_seconds": "5"}),
         ("state_dir", "state"),
