@@ -14,6 +14,7 @@ import argparse
 import functools
 
 from emulator.model_server.handlers import styles, submit_directory, toolkits
+from emulator.model_server.http.response import HandlerError
 from emulator.model_server.workers import debugger, preloading, spawner, worker
 
 _MODEL_DIR = "/opt/ml/model"  # where SageMaker puts a single model
@@ -78,8 +79,10 @@ def _arguments() -> argparse.Namespace:
         "without it, on Linux, what handlers import)",
     )
     arguments = parser.parse_args()
-    if (toolkit := os.environ.get(toolkits.VARIABLE, "auto")) not in ("auto", *toolkits.NAMES):
-        parser.error(f"{toolkits.VARIABLE} must be auto or one of {', '.join(toolkits.NAMES)}, not {toolkit!r}")
+    try:
+        toolkits.chosen()
+    except HandlerError as error:
+        parser.error(str(error))
     port = os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080")
     if not port.isdecimal() or int(port) > 65535:
         parser.error(f"SAGEMAKER_BIND_TO_PORT must be a port number, not {port!r}")

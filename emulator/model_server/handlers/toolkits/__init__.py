@@ -11,6 +11,7 @@ import os
 from typing import cast
 
 from emulator.model_server.handlers.toolkits.toolkit import Toolkit
+from emulator.model_server.http.response import HandlerError
 
 VARIABLE = "LOCALMME_TOOLKIT"  # of the container's environment; names the toolkit
 NAMES = ("inference", "pytorch", "huggingface", "sklearn", "xgboost", "tensorflow", "mms")
@@ -22,6 +23,8 @@ def named(name: str) -> Toolkit:
 
 
 def chosen() -> Toolkit | None:
-    """The toolkit of ``--toolkit``, if one was chosen."""
+    """The toolkit of ``--toolkit``, if one was chosen. Raises HandlerError for a name that there is not."""
     name = os.environ.get(VARIABLE, "auto")
+    if name not in ("auto", *NAMES):
+        raise HandlerError(f"{VARIABLE} must be auto or one of {', '.join(NAMES)}, not {name!r}")
     return None if name == "auto" else named(name)
