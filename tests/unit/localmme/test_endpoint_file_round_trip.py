@@ -32,6 +32,7 @@ from tests.support.example_endpoint_file import example_folder, read, written
 GIB = 1024**3
 
 
+ROLES = st.sampled_from([f"arn:aws:iam::123456789012:role/{name}" for name in ("localmme", "mine")])
 NAMES = st.from_regex(r"[a-zA-Z0-9](-?[a-zA-Z0-9]){0,8}", fullmatch=True)
 VALUES = st.text(st.characters(codec="utf-8", exclude_characters="\0", exclude_categories=["Cs", "Cc"]), max_size=20)
 ENVIRONMENTS = st.dictionaries(
@@ -76,7 +77,9 @@ def models(draw: st.DrawFn) -> ModelDefinition:
     if not direct and draw(st.booleans()):
         hostnames = [""] * count
     multi = draw(st.integers(-1, count - 1))
-    return ModelDefinition([draw(containers(n == multi, hostnames[n])) for n in range(count)], direct)
+    return ModelDefinition(
+        [draw(containers(n == multi, hostnames[n])) for n in range(count)], direct, role_arn=draw(ROLES)
+    )
 
 
 @st.composite
@@ -126,9 +129,11 @@ def document_of(endpoints: list[EndpointDefinition]) -> dict[str, Any]:
 
 def _model_document(name: str, model: ModelDefinition) -> dict[str, Any]:
     described = [_container_document(container) for container in model.containers]
-    document: dict[str, Any] = {"ModelName": name, "Containers": described}
+    document: dict[str, Any] = {"ModelName": name, "ExecutionRoleArn": model.role_arn}
     if len(described) == 1 and not model.direct:
-        document = {"ModelName": name, "PrimaryContainer": described[0]}
+        document["PrimaryContainer"] = described[0]
+    else:
+        document["Containers"] = described
     if model.direct:
         document["InferenceExecutionConfig"] = {"Mode": "Direct"}
     return document
