@@ -21,9 +21,13 @@ class AwsSettings:
         SDKs take credentials from an address without TLS only if it is on this machine, or 169.254.170.2.
         """
         return {
-            "AWS_REGION": self.region,
-            "AWS_DEFAULT_REGION": self.region,  # boto3 reads this one, most other SDKs the first
+            **self.region_variables,
             "AWS_ENDPOINT_URL": url,
             "AWS_CONTAINER_CREDENTIALS_FULL_URI": url + CREDENTIALS,
             "AWS_CONTAINER_AUTHORIZATION_TOKEN": self.token,
         }
+
+    @property
+    def region_variables(self) -> dict[str, str]:
+        """boto3 reads the second of these, most other SDKs the first."""
+        return {"AWS_REGION": self.region, "AWS_DEFAULT_REGION": self.region}

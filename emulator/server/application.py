@@ -8,6 +8,7 @@ import functools
 import logging
 import os
 import shutil
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -34,6 +35,7 @@ from emulator.observers.container_log_files import ContainerLogFiles
 from emulator.observers.model_counts import CountsByEndpoint
 from emulator.observers.recent_log_lines import RecentLogLines
 from emulator.observers.terminal import TerminalLog, VariantSize
+from emulator.server.container_connections import url_for_processes
 from emulator.server.settings import ServerSettings
 from emulator.services.container_credentials.app import ContainerCredentialsApp
 from emulator.services.moto_services.app import MotoServicesApp
@@ -66,7 +68,8 @@ class Application:
         self._requests = requests
         self._limits = limits
         self._events = Events()
-        self._engine = Engine(settings.state_directory.path, self._events)
+        self.container_listeners: asyncio.Queue[socket.socket] = asyncio.Queue()  # to be served for containers only
+        self._engine = Engine(settings.state_directory.path, self._events, self.container_listeners.put_nowait)
         self._instances = settings.state_directory.instances
         self._endpoints: Endpoints
         self._registry: Registry | None = None
@@ -107,7 +110,8 @@ class Application:
         containers = functools.partial(new_container, engine=self._engine, inherited=inherited)
         access = self._access(sessions)
         may_assume = access.may_assume if access is not None else lambda _: True
-        roles = ExecutionRoles(sessions, self._settings.region, self._settings.url, may_assume)
+        url = url_for_processes(self._settings.url, self.container_listeners.put_nowait)
+        roles = ExecutionRoles(sessions, self._settings.region, url, may_assume)
         workspace = Workspace(disks, containers, self._limits, self._events, clock, execution_roles=roles)
         self._endpoints = Endpoints(workspace)
         self._registry = await asyncio.to_thread(Registry.open, self._settings.state_directory.registry)

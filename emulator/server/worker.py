@@ -23,6 +23,7 @@ from emulator.errors import SetupError
 from emulator.hosting.tasks import cancel
 from emulator.printable import printable_lines
 from emulator.server.connection import LINGER_SECONDS
+from emulator.server.container_connections import OfContainer
 from emulator.server.full import connection_factory
 
 if TYPE_CHECKING:
@@ -106,7 +107,8 @@ class Worker(BaseWorker):  # type: ignore[misc]
         if self.wsgi.until_eof:
             self.loop.add_reader(STDIN, self._read_stdin)
         watch = asyncio.create_task(self._end_after(startup_failed.wait()))
-        async with listening(self.wsgi.gateway, [wrapped.sock for wrapped in self.sockets]):
+        sockets = [wrapped.sock for wrapped in self.sockets]
+        async with listening(self.wsgi.gateway, sockets, self.wsgi.container_listeners):
             await over
         watch.cancel()
 
@@ -154,16 +156,27 @@ class Worker(BaseWorker):  # type: ignore[misc]
 
 
 @contextlib.asynccontextmanager
-async def listening(gateway: Gateway, sockets: list[socket.socket]) -> AsyncIterator[None]:
-    """Take connections. At the end, requests that are still under way get an answer that says so."""
+async def listening(
+    gateway: Gateway, sockets: list[socket.socket], of_containers: asyncio.Queue[socket.socket]
+) -> AsyncIterator[None]:
+    """Take connections, those of containers at the listeners that come. At the end, requests that are still under way
+    get an answer that says so."""
     state, loop = ServerState(), asyncio.get_running_loop()
     connection = connection_factory(gateway, state, KEEPALIVE_SECONDS)
     servers = [await loop.create_server(connection, sock=sock) for sock in sockets]
     clock = asyncio.create_task(_keep_date_header(state))
+
+    async def serve_containers() -> None:
+        while True:
+            listener = await of_containers.get()
+            servers.append(await loop.create_server(lambda: OfContainer(connection), sock=listener))
+
+    more = asyncio.create_task(serve_containers())
     try:
         yield
     finally:
         clock.cancel()
+        more.cancel()
         for server in servers:
             server.close()
         for task in state.tasks:

@@ -124,7 +124,8 @@ class InProcessEmulator(RunningEmulator):
     async def _serve_until_it_ends(self) -> None:
         self._has_begun.set()
         ends = [asyncio.ensure_future(event.wait()) for event in (self._end, self._startup_failed)]
-        async with listening(self._application.gateway, [self._settings.listener]):
+        application = self._application
+        async with listening(application.gateway, [self._settings.listener], application.container_listeners):
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             await self._application.stop()
         for end in ends:

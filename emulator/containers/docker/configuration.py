@@ -8,8 +8,10 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from emulator.containers.container import ContainerSettings
+from emulator.containers.docker.aws_network import ADDRESS
 from emulator.containers.docker.discovery import EngineInfo
 from emulator.containers.docker.images import InspectedImage
+from emulator.containers.process.environment import past_proxies
 
 PORT = 8080  # [dg] where a container listens unless it is assigned another port
 SAFE_PORTS = "25000-25999"  # [reports] SAGEMAKER_SAFE_PORT_RANGE of a container that has its instance to itself
@@ -20,10 +22,13 @@ MULTI_MODEL_LABEL = "com.amazonaws.sagemaker.capabilities.multi-models=true"  # 
 BIND_TO_PORT_LABEL = "com.amazonaws.sagemaker.capabilities.accept-bind-to-port=true"  # [dg]
 
 
-def configuration(image: InspectedImage, settings: ContainerSettings, info: EngineInfo, mount: bool) -> dict[str, Any]:
-    """The settings for the engine, in the words of its API."""
+def configuration(
+    image: InspectedImage, settings: ContainerSettings, info: EngineInfo, mount: bool, aws: Mapping[str, str]
+) -> dict[str, Any]:
+    """The settings for the engine, in the words of its API; ``aws`` are the variables by which AWS is called."""
     port = bound_port(settings)
-    environment = {**settings.environment, **platform_environment(settings)}
+    environment = {**aws, **settings.environment, **platform_environment(settings)}
+    environment |= past_proxies(environment, [ADDRESS])
     host: dict[str, Any] = {
         "Memory": settings.memory_bytes,
         "MemorySwap": settings.memory_bytes,  # memory and swap together: no swap

@@ -14,7 +14,7 @@ import secrets
 import stat
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -46,6 +46,7 @@ LEAST_MEMORY = 6 * 1024 * 1024  # that an engine takes as a limit
 LAST_WORDS_SECONDS = 2.0  # for the output and the exit code of a container that was stopped
 OOM_NOTICE_SECONDS = 0.5  # in which the end of the container is noticed, if it was its main process that was killed
 LOST_SECONDS = 10  # for an engine to come back
+NO_AWS = "containers cannot call the emulator"  # in Engine.warned
 ENDED = ("exited", "removing", "dead")  # states of a container, as the engine calls them
 
 
@@ -175,7 +176,10 @@ class DockerContainer(Container):
         if mount:
             await asyncio.to_thread(let_everyone_read, self._settings.models)
         try:
-            await self._engine.create(self._name, configuration(image, self._settings, info, mount))
+            aws = await self._aws_environment(info)
+            await self._engine.create(self._name, configuration(image, self._settings, info, mount, aws))
+            if "AWS_ENDPOINT_URL" in aws:
+                await self._engine.aws_network.connect(self._name)
             if mount and self._engine.binds is None:
                 self._engine.binds = await self._engine.call(self._is_mounted)
                 if not self._engine.binds:
@@ -193,6 +197,27 @@ class DockerContainer(Container):
         self._process = about["State"]["Pid"], about["Id"]
         self.host, self.port = reached_at(about["NetworkSettings"], self.port, info)
         return True
+
+    async def _aws_environment(self, info: EngineInfo) -> Mapping[str, str]:
+        """The variables by which its code calls AWS; without those of the emulator where it cannot be reached."""
+        aws = self._settings.aws
+        if aws is None:
+            return {}
+        reason = "its containers are not in a network of this machine"
+        if info.reachable:
+            try:
+                return aws.environment(await self._engine.aws_network.url())
+            except EngineError as error:
+                reason = error.reason
+            except OSError as error:
+                reason = str(error.strerror)
+        if NO_AWS not in self._engine.warned:
+            self._engine.warned.add(NO_AWS)
+            self._warn(
+                f"Code in the containers of this Docker Engine cannot call the emulator's AWS services: {reason}. "
+                "docs/docker.md says what to do if it has to."
+            )
+        return aws.region_variables
 
     def _is_mounted(self, client: Client) -> bool:
         """Whether what the container has is this machine's directory: not one of the same name on another machine."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+from emulator.containers.docker.aws_network import AwsNetwork, Listen
 from emulator.containers.docker.discovery import CONNECTIONS, EngineInfo, connect, engine_info
 from emulator.containers.docker.failures import EngineError, one_line, root_cause
 from emulator.containers.docker.images import Client, InspectedImage, Pull, find_image, no_such_image
@@ -32,8 +34,12 @@ T = TypeVar("T")
 class Engine:
     """The engine that the environment names, and this emulator's containers on it."""
 
-    def __init__(self, owner: Path, events: Events) -> None:
-        """``owner`` is the emulator's state directory, whose flock the caller holds. Nothing is connected yet."""
+    def __init__(self, owner: Path, events: Events, listen: Listen = socket.socket.close) -> None:
+        """``owner`` is the emulator's state directory, whose flock the caller holds. Nothing is connected yet.
+
+        ``listen`` serves what containers send to the emulator.
+        """
+        self.aws_network = AwsNetwork(self, listen)
         self.binds: bool | None = None  # whether it sees this machine's directories; None = not tried yet
         self.warned: set[str] = set()  # images that were warned of
         self._ownership, self._events = Ownership(owner), events
@@ -258,6 +264,7 @@ class Engine:
         for container in list(self._made):
             with contextlib.suppress(SetupError):
                 await self.remove(container)
+        await self.aws_network.close()
         await asyncio.to_thread(self._unmark)
         self.oom.close()
         self._pool.shutdown(wait=False)

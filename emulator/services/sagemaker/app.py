@@ -14,11 +14,13 @@ from emulator.aws.json_document import parsed
 from emulator.aws.protocols import JSON_1_1, id_headers, send_error
 from emulator.aws.request import AwsRequest
 from emulator.aws.service_models import input_shape_name, operation_names, shape
+from emulator.containers.docker.aws_network import ADDRESS
 from emulator.services.sagemaker import empty_lists, endpoint_configs, endpoints, models, operation_of, tags
 from emulator.services.sagemaker.control_plane import ControlPlane
 from emulator.services.sagemaker.errors import (
     ending,
     failed,
+    no_code_of_containers,
     not_emulated,
     not_kept,
     unknown_operation,
@@ -81,6 +83,8 @@ class SageMakerApp:
         # What was authorised is what is executed: the same document, not the body parsed once more.
         document = parsed(body) if request.content is None else request.content
         check(shape(input_shape_name(name)), document)
+        if name == "CreateModel" and request.address == ADDRESS:  # it would come to run code outside of its container
+            raise no_code_of_containers()
         if name == "DescribeEndpoint" and is_waiter(request.header(b"user-agent")):
             await settled(self._control_plane, document["EndpointName"])
         if name.startswith(("Describe", "List")):

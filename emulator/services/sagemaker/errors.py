@@ -113,6 +113,15 @@ def no_local_code() -> AwsError:
     )
 
 
+def no_code_of_containers() -> AwsError:
+    """[ours]"""
+    return AwsError(
+        "AccessDeniedException",
+        400,
+        "A Docker container may not create models here: their Image may be a command, which would run outside of it.",
+    )
+
+
 def bad_token() -> AwsError:
     return validation_error("The NextToken is invalid for this list.")  # [ours]
 

@@ -9,45 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.support.asks_aws import HANDLER, SEEN, SERVER
 from tests.support.files import archive
 
-ASKS = """
-import json, os
-import boto3
-
-def asks():
-    body = boto3.client("s3").get_object(Bucket="features", Key="feature.txt")["Body"].read().decode()
-    method = boto3.Session().get_credentials().method
-    return [body, method, boto3.client("sts").get_caller_identity()["Arn"]]
-"""
-HANDLER = """
-def model_fn(directory):
-    return asks()  # at the load already
-
-def predict_fn(data, model):
-    return [model, asks()]
-"""
-COMMAND = """
-from http.server import BaseHTTPRequestHandler, HTTPServer
-
-class Server(BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.answer({})
-
-    def do_POST(self):
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.answer([asks(), asks()] if self.path.endswith("invoke") else {})
-
-    def answer(self, document):
-        body = json.dumps(document).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-HTTPServer(("127.0.0.1", int(os.environ["SAGEMAKER_BIND_TO_PORT"])), Server).serve_forever()
-"""
 READS = """
 import boto3
 from botocore.exceptions import ClientError
@@ -83,11 +47,10 @@ def test_boto3_finds_region_endpoint_and_credentials(
     archive(tmp_path / "s3" / "models" / "a.tar.gz", {"weights": "1"})
     (tmp_path / "s3" / "features").mkdir()
     (tmp_path / "s3" / "features" / "feature.txt").write_text("0.25")
-    (code := tmp_path / "code.py").write_text(ASKS + (HANDLER if kind == "handler" else COMMAND))
+    (code := tmp_path / "code.py").write_text(HANDLER if kind == "handler" else SERVER)
     runs = ["--handler", str(code)] if kind == "handler" else ["--command", f"{sys.executable} {code}"]
     emulator = serve("--models", str(tmp_path / "s3" / "models"), "--s3", str(tmp_path / "s3"), *runs)
-    seen = ["0.25", "container-role", "arn:aws:sts::123456789012:assumed-role/localmme/SageMaker"]
-    assert emulator.invoke("a.tar.gz") == [seen, seen]
+    assert emulator.invoke("a.tar.gz") == [SEEN, SEEN]
 
 
 def test_the_code_of_a_model_may_be_in_s3(serve, tmp_path: Path) -> None:

@@ -15,8 +15,10 @@ FAR = EngineInfo(cpus=16, reachable=False, publish_at="", host="engine.example",
 IMAGE = InspectedImage("sha256:1", "mme")
 
 
-def configured(directory: Path, info: EngineInfo = NEAR, mount: bool = True, **given: Any) -> dict[str, Any]:
-    return configuration(IMAGE, container_settings(directory, **given), info, mount)
+def configured(
+    directory: Path, info: EngineInfo = NEAR, mount: bool = True, aws: dict[str, str] | None = None, **given: Any
+) -> dict[str, Any]:
+    return configuration(IMAGE, container_settings(directory, **given), info, mount, aws or {})
 
 
 def environment(configuration: dict[str, Any]) -> dict[str, str]:
@@ -33,6 +35,15 @@ def test_a_container_is_created_as_sagemaker_runs_it(tmp_path: Path) -> None:
     assert not host["Init"] and "DeviceRequests" not in host and "PortBindings" not in host
     models = {"Type": "bind", "Source": str(tmp_path / "models"), "Target": "/opt/ml/models", "ReadOnly": True}
     assert host["Mounts"] == [models] and "SecurityOpt" not in host
+
+
+def test_the_models_environment_outweighs_how_aws_is_called_and_no_proxy_is_asked_for_that(tmp_path: Path) -> None:
+    aws = {"AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": "http://169.254.170.2:1"}
+    given = environment(
+        configured(tmp_path, aws=aws, environment={"AWS_REGION": "eu-west-1", "HTTP_PROXY": "http://p"})
+    )
+    assert (given["AWS_REGION"], given["AWS_ENDPOINT_URL"]) == ("eu-west-1", "http://169.254.170.2:1")
+    assert given["NO_PROXY"] == given["no_proxy"] == "169.254.170.2"
 
 
 def test_containers_that_share_an_instance_have_ports_of_their_own(tmp_path: Path) -> None:

@@ -1,0 +1,97 @@
+"""The network in which containers reach the emulator, at the address from which SDKs take credentials without TLS.
+
+It is a bridge of this machine, without a way out, whose gateway is this machine at 169.254.170.2, as on Amazon ECS. The
+emulator listens there for containers only: nobody else has an address in that network.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from emulator.containers.docker.failures import EngineError
+from emulator.containers.docker.images import Client
+
+if TYPE_CHECKING:
+    from emulator.containers.docker.engine import Engine
+
+NAME = "localmme"  # all emulators of an engine share it, each at a port of its own
+ADDRESS = "169.254.170.2"  # [api] botocore's and other SDKs' for credentials of containers
+SUBNET = "169.254.170.0/24"
+BACKLOG = 128
+TRIES = 3  # of connecting a container, as another emulator that ends may remove the network meanwhile
+
+Listen = Callable[[socket.socket], None]  # serves what comes at a listening socket
+
+
+class AwsNetwork:
+    """The network, which is made when the first container needs it."""
+
+    def __init__(self, engine: Engine, listen: Listen) -> None:
+        self._engine, self._listen = engine, listen
+        self._url = ""
+        self._making = asyncio.Lock()
+
+    async def url(self) -> str:
+        """The emulator's for containers. Raises EngineError or OSError where there can be no such network."""
+        async with self._making:
+            if not self._url:
+                await self._engine.call(_make)
+                listener = socket.socket()
+                try:
+                    listener.bind((ADDRESS, 0))
+                    listener.listen(BACKLOG)
+                except OSError:
+                    listener.close()
+                    raise
+                self._listen(listener)
+                self._url = f"http://{ADDRESS}:{listener.getsockname()[1]}"
+        return self._url
+
+    async def connect(self, container: str) -> None:
+        """Put a container, which was created and has not started, into the network as well. Raises EngineError."""
+        for left in reversed(range(TRIES)):
+            try:
+                await self._engine.call(lambda client: client.connect_container_to_network(container, NAME))
+                return
+            except EngineError as error:
+                if error.status != 404 or not left:
+                    raise
+            await self._engine.call(_make)
+
+    async def close(self) -> None:
+        """Remove the network, unless containers of another emulator are in it."""
+        if self._url:
+            with contextlib.suppress(EngineError):
+                await self._engine.call(lambda client: client.remove_network(NAME))
+
+
+def is_container(peer: str) -> bool:
+    """Whether a connection to ``ADDRESS`` comes from a container: this machine's own processes come from there."""
+    with contextlib.suppress(ValueError):
+        return peer != ADDRESS and ipaddress.ip_address(peer) in ipaddress.ip_network(SUBNET)
+    return False
+
+
+def _make(client: Client) -> None:
+    """Make the network if it is not there. Raises docker's errors."""
+    from docker.errors import APIError
+    from docker.types import IPAMConfig, IPAMPool
+
+    if _is_there(client):
+        return
+    pool = IPAMPool(subnet=SUBNET, gateway=ADDRESS)
+    try:
+        client.create_network(NAME, "bridge", ipam=IPAMConfig(pool_configs=[pool]), internal=True, check_duplicate=True)
+    except APIError:
+        if not _is_there(client):  # another emulator may have made it
+            raise
+
+
+def _is_there(client: Client) -> bool:
+    found: list[Any] = client.networks(names=[NAME])
+    return any(network["Name"] == NAME for network in found)

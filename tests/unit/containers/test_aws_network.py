@@ -1,0 +1,124 @@
+"""The network in which Docker containers reach the emulator: who is let in, and what is said where there is none."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emulator.containers.aws_settings import AwsSettings
+from emulator.containers.docker.aws_network import ADDRESS, AwsNetwork, is_container
+from emulator.containers.docker.container import DockerContainer
+from emulator.containers.docker.discovery import EngineInfo
+from emulator.containers.docker.failures import EngineError
+from emulator.limits import Limits
+from emulator.server.container_connections import OfContainer, url_for_processes
+from tests.support.docker_host import container_settings
+
+AWS = AwsSettings("eu-west-1", "http://127.0.0.1:8080", "token")
+REGION_ONLY = {"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-west-1"}
+
+
+@pytest.mark.parametrize("peer", ["169.254.170.3", "169.254.170.1", "169.254.170.254"])
+def test_containers_are_let_in(peer: str) -> None:
+    assert is_container(peer)
+
+
+@pytest.mark.parametrize("peer", [ADDRESS, "127.0.0.1", "192.168.1.7", "172.17.0.2", "169.254.171.3", "::1", "", "x"])
+def test_nobody_else_is(peer: str) -> None:
+    assert not is_container(peer)
+
+
+@pytest.mark.parametrize("peer", ["169.254.170.3", "127.0.0.1"])
+def test_a_connection_is_served_or_broken_off_at_once(peer: str) -> None:
+    seen: list[Any] = []
+
+    class Transport(asyncio.Transport):
+        def abort(self) -> None:
+            seen.append("aborted")
+
+        def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+            seen.append(protocol)
+
+    class Serving(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            seen.append("served")
+
+    serving = Serving()
+    OfContainer(lambda: serving).connection_made(Transport({"sockname": (ADDRESS, 80), "peername": (peer, 1234)}))
+    assert seen == ([serving, "served"] if peer == "169.254.170.3" else ["aborted"])
+
+
+def test_processes_reach_the_emulator_at_a_loopback_address_whatever_its_host_is() -> None:
+    listeners: list[socket.socket] = []
+    for url in ("http://127.0.0.1:8080", "http://[::1]:8080"):
+        assert url_for_processes(url, listeners.append) == url
+    assert listeners == []
+    url = url_for_processes("http://192.168.1.7:8080", listeners.append)
+    (listener,) = listeners
+    with listener, socket.create_connection(("127.0.0.1", int(url.removeprefix("http://127.0.0.1:")))):
+        assert listener.getsockname()[0] == "127.0.0.1"
+
+
+class FakeEngine:
+    """An engine that refuses what the test says."""
+
+    def __init__(self, url: str | Exception = "") -> None:
+        self.warned: set[str] = set()
+        self.aws_network: Any = self
+        self._url = url
+
+    async def url(self) -> str:
+        if isinstance(self._url, Exception):
+            raise self._url
+        return self._url
+
+
+@pytest.mark.parametrize(
+    ("reachable", "url", "told"),
+    [
+        (True, f"http://{ADDRESS}:1", None),
+        (True, EngineError("unix:///var/run/docker.sock", 403, "Pool overlaps with other one"), "Pool overlaps"),
+        (True, OSError(99, "Cannot assign requested address"), "Cannot assign requested address"),
+        (False, "", "not in a network of this machine"),
+    ],
+)
+def test_where_containers_cannot_call_the_emulator_it_is_said_once(
+    tmp_path: Path, reachable: bool, url: str | Exception, told: str | None
+) -> None:
+    warnings: list[str] = []
+    engine: Any = FakeEngine(url)
+    info = EngineInfo(cpus=1, reachable=reachable, publish_at="", host="engine.example", selinux=False)
+    settings = container_settings(tmp_path, aws=AWS)
+    for _ in range(2):
+        container = DockerContainer(engine, "image", settings, Limits(), print, warnings.append)
+        variables = asyncio.run(container._aws_environment(info))
+        assert variables == (AWS.environment(f"http://{ADDRESS}:1") if told is None else REGION_ONLY)
+    assert [told in warning for warning in warnings if told] == ([] if told is None else [True])
+    assert len(warnings) == (told is not None)
+
+
+def test_a_network_that_another_emulator_has_removed_meanwhile_is_made_again() -> None:
+    calls: list[str] = []
+
+    class Client:
+        networks = staticmethod(lambda names: [{"Name": "localmme"}] if calls.append("look") else [])
+        create_network = staticmethod(lambda *_, **__: calls.append("create"))
+
+        @staticmethod
+        def connect_container_to_network(container: str, network: str) -> None:
+            calls.append("connect")
+            if calls.count("connect") == 1:
+                raise EngineError("unix:///", 404, "network localmme not found")
+
+    class Engine:
+        async def call(self, function: Callable[[Any], Any]) -> Any:
+            return function(Client)
+
+    engine: Any = Engine()
+    asyncio.run(AwsNetwork(engine, socket.socket.close).connect("c"))
+    assert calls == ["connect", "look", "create", "connect"]
