@@ -71,6 +71,8 @@ def start_requests(
             raise SetupError("--preload and --no-preload are for handlers, not for --command and --image.")
         # The embedded server reads this variable. SageMaker does not set it.
         variables.setdefault("LOCALMME_PRELOAD", _modules(preload) if preloading else "")
+    if reload and not (command or image):
+        variables.setdefault("LOCALMME_RELOAD", "true")
     if debug is not None:
         if command or image:
             raise SetupError("--debug is for handlers in localmme's own server: not for --command and --image.")

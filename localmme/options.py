@@ -219,7 +219,7 @@ OPTIONS = [
         "--reload",
         is_flag=True,
         describes_endpoint=True,
-        help="Serve a changed archive at once (SageMaker does not).",
+        help="Serve a changed archive or handler at once (SageMaker does not).",
     ),
     ServeOption(
         "--preload",

@@ -23,6 +23,8 @@ _MODEL_DIR = "/opt/ml/model"  # where SageMaker puts a single model
 def main() -> int:
     """Serve until SIGTERM or SIGINT. Returns the exit code, see ``run.serve``."""
     arguments = _arguments()
+    if arguments.reload:  # Python takes a file that changes twice within a second, and keeps its size, for compiled
+        sys.dont_write_bytecode = True
     work = functools.partial(worker.work, debugger.from_environment())
     with submit_directory.fetched():
         # Before anything else, so that the workers it forks inherit no event loop and no sockets.
@@ -77,6 +79,12 @@ def _arguments() -> argparse.Namespace:
         default=os.environ.get("LOCALMME_PRELOAD"),
         help="modules that are imported once for the workers of all models; '' for none (default: $LOCALMME_PRELOAD; "
         "without it, on Linux, what handlers import)",
+    )
+    parser.add_argument(
+        "--reload",
+        action="store_true",
+        default=os.environ.get("LOCALMME_RELOAD") == "true",
+        help="load a model anew when its handler's files change (default: if $LOCALMME_RELOAD is true)",
     )
     arguments = parser.parse_args()
     try:

@@ -36,10 +36,12 @@ def serve(
     grace_seconds: float,
     invocation_seconds: float,
     preload: Sequence[str] | None,
+    reload: bool,
 ) -> int:
     """Serve the model in ``model_dir``, or, if that is None, many models, until SIGTERM or SIGINT.
 
     ``preload``: modules that are imported once for all workers of many models; None = what their handlers import.
+    ``reload``: a handler that changes is imported anew, for many models.
 
     Returns 0; or 1 when the port is taken, the handler cannot be used, the spawner died, or the only model could not be
     loaded or has died.
@@ -48,7 +50,7 @@ def serve(
     settings = handler, workers_per_model, grace_seconds, invocation_seconds
     server: Server
     if model_dir is None:
-        server = MultiModelServer(Models(spawner, *settings, preload))
+        server = MultiModelServer(Models(spawner, *settings, preload, reload))
     else:
         server = SingleModelServer(spawner, model_dir, *settings)
     return uvloop.run(_serve(spawner, port, socket_path, server, grace_seconds))

@@ -37,7 +37,7 @@ class MultiModelServer(Server):
             case ["models", name] if name:
                 return {"GET": lambda _: self._get(name), "DELETE": lambda _: self._unload(name)}
             case ["models", name, "invoke"] if name:
-                return {"POST": lambda request: invoke(self._models.get(name), request)}
+                return {"POST": lambda request: self._invoke(name, request)}
         return {}
 
     async def _load(self, request: Request) -> Response:
@@ -66,6 +66,9 @@ class MultiModelServer(Server):
     async def _get(self, name: str) -> Response:
         model = self._models.get(name)
         return Response.json({"modelName": model.name, "modelUrl": model.url})
+
+    async def _invoke(self, name: str, request: Request) -> Response:
+        return await invoke(await self._models.current(name), request)
 
     async def _unload(self, name: str) -> Response:
         await self._models.unload(name)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from emulator.model_server.http.response import Response, not_found
+from emulator.model_server.workers.sources import Sources
 from emulator.model_server.workers.spawner import Spawner
 from emulator.model_server.workers.worker_process import WorkerProcess
 
@@ -39,6 +40,8 @@ class Model:
         self.name, self.url, self._lost, self._invocation_seconds = name, url, lost, invocation_seconds
         self.state = State.LOADING
         self.unload: asyncio.Task[None] | None = None  # the unload under way
+        self.renewal: asyncio.Task[None] | None = None  # by a model with a newer handler, under way
+        self.sources: Sources | None = None  # if a change of the handler matters
         self._workers: set[WorkerProcess] = set()
         self._idle: deque[WorkerProcess] = deque()
         self._queue: deque[_Job] = deque()

@@ -7,6 +7,7 @@ import bisect
 import contextlib
 import glob
 import itertools
+import logging
 import os
 from collections.abc import Coroutine, Sequence
 from typing import Any
@@ -14,8 +15,11 @@ from typing import Any
 from emulator.model_server.http.response import RequestError, conflict, failure, not_found
 from emulator.model_server.workers.model import Model, State
 from emulator.model_server.workers.preloader import Preloader
+from emulator.model_server.workers.sources import Sources
 from emulator.model_server.workers.spawner import Spawner
 from emulator.model_server.workers.worker_process import WorkerProcess
+
+_log = logging.getLogger(__name__)
 
 
 class Models:
@@ -29,12 +33,14 @@ class Models:
         grace_seconds: float,
         invocation_seconds: float,
         preload: Sequence[str] | None = None,
+        reload: bool = False,
     ) -> None:
         """An unload waits up to ``grace_seconds`` for invocations under way; a handler may take up to
-        ``invocation_seconds`` to begin its response. ``preload`` as for Preloader."""
+        ``invocation_seconds`` to begin its response. ``preload`` as for Preloader. With ``reload``, a handler that
+        changes is imported anew, see ``current``."""
         self._preloader, self._handler = Preloader(spawner, handler, preload), handler
         self._workers_per_model, self._grace_seconds = workers_per_model, grace_seconds
-        self._invocation_seconds = invocation_seconds
+        self._invocation_seconds, self._reload = invocation_seconds, reload
         self._models: dict[str, Model] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._gpus = itertools.cycle(gpus())
@@ -86,6 +92,20 @@ class Models:
             raise not_found(name)
         return model
 
+    async def current(self, name: str) -> Model:
+        """A loaded model whose handler is as it is on disk now: if that has changed, the model is loaded anew.
+
+        Raises RequestError when the model does not exist, is not loaded, or cannot be loaded with the handler as it is.
+        The next call tries that again.
+        """
+        model = self.get(name)
+        if model.sources is None or not (changed := model.sources.changed()):
+            return model
+        if model.renewal is None:
+            model.renewal = self._task(self._renew(model, changed))
+        await asyncio.shield(model.renewal)
+        return self.get(name)
+
     def page(self, after: str, limit: int) -> tuple[list[Model], bool]:
         """Up to ``limit`` loaded models whose names sort after ``after``, and whether there are more.
 
@@ -106,15 +126,8 @@ class Models:
         await asyncio.gather(*(unload(name) for name in list(self._models)))
 
     async def _load(self, model: Model) -> None:
-        gpu = next(self._gpus)
-
-        async def load(spawner: Spawner) -> dict[str, Any]:
-            if model.state is not State.LOADING:
-                raise failure(f"Model {model.name} was unloaded while it was being loaded.")
-            return await model.load(spawner, self._workers_per_model, self._handler, gpu)
-
         try:
-            await self._preloader.load(model.url, load)
+            await self._start_workers(model)
         except Exception:
             if model.state is State.LOADING:
                 self._forget(model)
@@ -122,6 +135,37 @@ class Models:
         if model.state is State.UNLOADING:
             raise failure(f"Model {model.name} was unloaded while it was being loaded.")
         model.state = State.LOADED
+
+    async def _renew(self, model: Model, changed: Sequence[str]) -> None:
+        """Put a model with new workers in the place of this one, which ends when it has answered."""
+        _log.info("Model %s is loaded anew: %s changed", model.name, ", ".join(map(os.path.basename, changed)))
+        new = Model(model.name, model.url, self._forget, self._invocation_seconds)
+        try:
+            await self._start_workers(new)
+        finally:
+            model.renewal = None
+        if model.state is not State.LOADED or self._models.get(model.name) is not model:
+            await new.kill()
+            raise not_found(model.name)
+        new.state = State.LOADED
+        self._models[model.name] = new
+        self._task(model.stop(self._grace_seconds))
+
+    async def _start_workers(self, model: Model) -> None:
+        gpu = next(self._gpus)
+        directory = os.path.dirname(self._handler) if self._handler else os.path.join(model.url, "code")
+        sources = Sources(directory) if self._reload else None
+
+        async def load(spawner: Spawner) -> dict[str, Any]:
+            if model.state is not State.LOADING:
+                raise failure(f"Model {model.name} was unloaded while it was being loaded.")
+            recorded = await model.load(spawner, self._workers_per_model, self._handler, gpu)
+            if sources is not None:
+                sources.add(recorded["files"])
+            return recorded
+
+        await self._preloader.load(model.url, load)
+        model.sources = sources
 
     async def _unload(self, model: Model) -> None:
         await model.stop(self._grace_seconds)

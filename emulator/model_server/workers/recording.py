@@ -41,15 +41,24 @@ class Recording:
         os.putenv, os.unsetenv = self._putenv, self._unsetenv
 
     def fields(self) -> dict[str, Any]:
-        """What the server wants to know: the modules, how many of them came before ``environment``, and that."""
+        """What the server wants to know: the modules, how many of them came before ``environment``, that, and the files
+        of the handler's own modules."""
         modules = self._modules()
         early = len(modules) if self._early is None else self._early
-        return {"modules": modules, "early": early, "environment": self._environment}
+        return {"modules": modules, "early": early, "environment": self._environment, "files": self._files(modules)}
 
     def _modules(self) -> list[str]:
-        """In the order in which they were imported."""
+        """Those of libraries, in the order in which they were imported."""
+        return [name for name in self._new() if is_from_library(name, sys.modules[name], self._directories)]
+
+    def _files(self, modules: list[str]) -> list[str]:
+        """Those of the other modules: the handler's own."""
+        own = (getattr(sys.modules[name], "__file__", None) for name in set(self._new()) - set(modules))
+        return [file for file in own if file]
+
+    def _new(self) -> list[str]:
         new = list(itertools.takewhile(lambda name: name != self._last_before, reversed(sys.modules)))
-        return [name for name in reversed(new) if is_from_library(name, sys.modules[name], self._directories)]
+        return new[::-1]
 
     def _record_putenv(self, name: Any, value: Any) -> None:
         if os.environb.get(os.fsencode(name)) != os.fsencode(value):
