@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -46,6 +47,7 @@ def start_requests(
     reload: bool,
     preload: Sequence[str],
     preloading: bool,
+    python: str | None,
     debug: int | None,
     environment: Sequence[str],
 ) -> StartRequests:
@@ -77,6 +79,10 @@ def start_requests(
         if command or image:
             raise SetupError("--debug is for handlers in localmme's own server: not for --command and --image.")
         variables.update(_debugging(debug, workers_per_model))
+    if python is not None:
+        if command or image:
+            raise SetupError("--python is for handlers, not for --command and --image.")
+        variables.setdefault("LOCALMME_PYTHON", _python(python))
     container = {
         "Image": _image(image, command, handler),
         "Mode": "MultiModel",
@@ -130,6 +136,22 @@ def _modules(names: Sequence[str]) -> str:
         if not all(part.isidentifier() for part in module.split(".")):
             raise SetupError(f"--preload takes names of Python modules, not {module!r}.")
     return ",".join(modules)
+
+
+def _python(text: str) -> str:
+    """The path of a Python, also by its virtual environment. Raises SetupError when handlers cannot run in it."""
+    path = os.path.abspath(os.path.expanduser(text))  # its links stay: by them it finds the virtual environment
+    if os.path.isdir(path):
+        path = os.path.join(path, "bin", "python")
+    try:
+        check = "import sys; sys.exit(sys.version_info < (3, 10))"
+        run = subprocess.run([path, "-c", check], capture_output=True, stdin=subprocess.DEVNULL, timeout=60)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it does not answer"
+        raise SetupError(f"--python {text}: {path} cannot be run: {reason}.") from None
+    if run.returncode:
+        raise SetupError(f"--python {text}: {path} is no Python 3.10 or newer.")
+    return path
 
 
 def _models_folder(text: str) -> str:

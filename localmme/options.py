@@ -246,6 +246,14 @@ OPTIONS = [
         help=f"A debugger can attach to the handlers' processes, the first at PORT (--debug alone: {DEBUG_PORT}).",
     ),
     ServeOption(
+        "--python",
+        metavar="PATH",
+        describes_endpoint=True,
+        is_path=True,
+        help="Python or virtual environment in which handlers run; localmme need not be installed there. [default: "
+        "localmme's own]",
+    ),
+    ServeOption(
         "--env",
         metavar="K=V",
         multiple=True,

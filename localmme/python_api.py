@@ -55,6 +55,7 @@ def serve(
     reload: bool = False,
     preload: str | Sequence[str] = (),
     preloading: bool = True,
+    python: StrPath | None = None,
     debug: int | None = None,
     env: Mapping[str, str] | None = None,
     inherit_env: bool = False,

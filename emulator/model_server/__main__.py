@@ -25,10 +25,13 @@ def main() -> int:
     arguments = _arguments()
     if arguments.reload:  # Python takes a file that changes twice within a second, and keeps its size, for compiled
         sys.dont_write_bytecode = True
-    work = functools.partial(worker.work, debugger.from_environment())
     with submit_directory.fetched():
         # Before anything else, so that the workers it forks inherit no event loop and no sockets.
-        workers = spawner.start(work, preloading.prepare)
+        if arguments.python:
+            workers = spawner.start_in(arguments.python)
+        else:
+            work = functools.partial(worker.work, debugger.from_environment())
+            workers = spawner.start(work, preloading.prepare)
 
         from emulator.model_server import run
 
@@ -85,6 +88,12 @@ def _arguments() -> argparse.Namespace:
         action="store_true",
         default=os.environ.get("LOCALMME_RELOAD") == "true",
         help="load a model anew when its handler's files change (default: if $LOCALMME_RELOAD is true)",
+    )
+    parser.add_argument(
+        "--python",
+        metavar="PATH",
+        default=os.environ.get("LOCALMME_PYTHON"),
+        help="the Python in which handlers run (default: $LOCALMME_PYTHON, or this one)",
     )
     arguments = parser.parse_args()
     try:

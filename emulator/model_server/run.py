@@ -37,11 +37,13 @@ def serve(
     invocation_seconds: float,
     preload: Sequence[str] | None,
     reload: bool,
+    python: str | None,
 ) -> int:
     """Serve the model in ``model_dir``, or, if that is None, many models, until SIGTERM or SIGINT.
 
     ``preload``: modules that are imported once for all workers of many models; None = what their handlers import.
     ``reload``: a handler that changes is imported anew, for many models.
+    ``python``: the Python in which the workers run; None = this one.
 
     Returns 0; or 1 when the port is taken, the handler cannot be used, the spawner died, or the only model could not be
     loaded or has died.
@@ -53,7 +55,8 @@ def serve(
         server = MultiModelServer(Models(spawner, *settings, preload, reload))
     else:
         server = SingleModelServer(spawner, model_dir, *settings)
-    return uvloop.run(_serve(spawner, port, socket_path, server, grace_seconds))
+    python = python or f"Python {platform.python_version()}, {sys.executable}"
+    return uvloop.run(_serve(spawner, port, socket_path, server, grace_seconds, python))
 
 
 def _bind(path: str) -> socket.socket:
@@ -74,7 +77,9 @@ def _bind(path: str) -> socket.socket:
     return listener
 
 
-async def _serve(spawner: Spawner, port: int, socket_path: str | None, server: Server, grace_seconds: float) -> int:
+async def _serve(
+    spawner: Spawner, port: int, socket_path: str | None, server: Server, grace_seconds: float, python: str
+) -> int:
     loop = asyncio.get_running_loop()
     end: asyncio.Future[int] = loop.create_future()
 
@@ -114,7 +119,6 @@ async def _serve(spawner: Spawner, port: int, socket_path: str | None, server: S
         _log.error("Cannot listen on %s: %s", where, error.strerror)
         spawner.close()
         return 1
-    python = f"Python {platform.python_version()}, {sys.executable}"
     _log.info("Listening on %s. Handlers run in %s", where, python)
     server.start(failed=lambda: finish(1))
 

@@ -133,6 +133,7 @@ def _start_requests(file: str | None, options: dict[str, Any]) -> StartRequests:
         reload=options["reload"],
         preload=options["preload"],
         preloading=not options["no_preloading"],
+        python=options["python"],
         debug=options["debug"],
         environment=options["env"],
     )

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import venv
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -748,3 +749,28 @@ def test_nothing_heavy_is_imported() -> None:
     modules = set(subprocess.check_output([sys.executable, "-c", script], text=True).split())
     assert "emulator.model_server.http.connection" in modules
     assert not modules & {"numpy", "scipy", "boto3", "botocore", "flask", "gunicorn", "aiohttp", "requests", "click"}
+
+
+def test_handlers_run_in_another_python_without_the_servers_libraries(start: Start, tmp_path: Path) -> None:
+    venv.create(tmp_path / "venv", symlinks=True)
+    [packages] = (tmp_path / "venv").glob("lib/python*/site-packages")
+    (packages / "only_there.py").write_text("WHERE = 'there'")
+    python = str(tmp_path / "venv" / "bin" / "python")
+    server = start("--python", python)
+    assert f"Handlers run in {python}" in server.container.log.read_text()
+    body = """
+        import importlib.util
+        import only_there
+        return [only_there.WHERE, sys.prefix, importlib.util.find_spec("httptools") is None, "" in sys.path]
+    """
+    for name in ("one", "other"):  # the second may be forked from what the first has imported
+        assert server.run(server.loaded(name), body) == ["there", str(tmp_path / "venv"), True, False]
+    missing = server.load("missing", load="import torch")
+    assert f"Install there: {python} -m pip install torch" in json.loads(missing.body)["message"]
+
+
+def test_a_python_that_cannot_be_run_ends_the_server(tmp_path: Path) -> None:
+    command = [*COMMAND, "--python", str(tmp_path / "none")]
+    run = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 1
+    assert f"{tmp_path}/none cannot be run: No such file or directory" in run.stderr

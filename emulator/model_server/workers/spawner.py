@@ -143,10 +143,51 @@ def start(work: Work, prepare: Prepare) -> Spawner:
     pid = os.fork()
     if pid == 0:
         ours.close()
-        atexit.register(_exit_at_once)  # the first, so that it runs after those of handlers and their modules
-        _serve(theirs, work, prepare)
+        run(theirs, work, prepare)
     theirs.close()
     return Spawner(ours, pid)
+
+
+# Of this package, another Python imports only ``emulator``, which is not on its path: the libraries beside it are for
+# the server's Python.
+_IN_ANOTHER_PYTHON = """
+import functools, importlib.util, socket, sys
+sys.path[:] = filter(None, sys.path)
+directory, descriptor = sys.argv[1:]
+sys.argv[1:] = []
+spec = importlib.util.spec_from_file_location(
+    "emulator", directory + "/__init__.py", submodule_search_locations=[directory]
+)
+sys.modules["emulator"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(sys.modules["emulator"])
+from emulator.model_server.workers import debugger, preloading, spawner, worker
+work = functools.partial(worker.work, debugger.from_environment())
+spawner.run(socket.socket(fileno=int(descriptor)), work, preloading.prepare)
+"""
+
+
+def start_in(python: str) -> Spawner:
+    """Start the first spawner in another Python, with the modules of this package."""
+    ours, theirs = socket.socketpair()
+    pid = os.fork()
+    if pid == 0:
+        ours.close()
+        theirs.set_inheritable(True)
+        package = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
+        try:
+            options = ["-B"] if sys.dont_write_bytecode else []
+            os.execv(python, [python, *options, "-c", _IN_ANOTHER_PYTHON, package, str(theirs.fileno())])
+        except OSError as error:
+            print(f"{python} cannot be run: {error.strerror}", file=sys.stderr, flush=True)
+            os._exit(1)
+    theirs.close()
+    return Spawner(ours, pid)
+
+
+def run(control: socket.socket, work: Work, prepare: Prepare) -> None:
+    """Be a spawner; it does not return, except in its workers."""
+    atexit.register(_exit_at_once)  # the first, so that it runs after those of handlers and their modules
+    _serve(control, work, prepare)
 
 
 _finished: list[bool] = []  # in a worker: whether its work has returned

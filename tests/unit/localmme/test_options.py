@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import pty
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,23 @@ def requests_with(**options: Any) -> Any:
         **options,
     }
     return endpoint_options.start_requests(**given)  # type: ignore[arg-type]
+
+
+def test_handlers_run_in_the_python_of_a_virtual_environment(tmp_path: Path) -> None:
+    python = tmp_path / "venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    for text in (tmp_path / "venv", python):
+        [model] = requests_with(python=str(text)).models
+        assert model["PrimaryContainer"]["Environment"] == {"LOCALMME_PYTHON": str(python)}
+    old = tmp_path / "old"
+    old.write_text("#!/bin/sh\nexit 1\n")
+    old.chmod(0o755)
+    for text, message in ((tmp_path / "none", "cannot be run: No such file"), (old, "is no Python 3.10 or newer")):
+        with pytest.raises(SetupError, match=message):
+            requests_with(python=str(text))
+    with pytest.raises(SetupError, match="--python is for handlers"):
+        requests_with(python=str(python), image="x")
 
 
 @pytest.mark.parametrize(
