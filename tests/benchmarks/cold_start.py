@@ -7,6 +7,7 @@ their own, one after the other, on the same handler. Processor time is that of a
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import statistics
 import subprocess
@@ -28,9 +29,10 @@ from tests.support.real_servers.container import Container, started
 from tests.support.repository import REPOSITORY
 
 SAMPLE = REPOSITORY / "samples" / "house_prices"
+JSON = {"Content-Type": "application/json"}
 BODY = b'{"rooms": 3, "square_meters": 80, "age": 20}'
 IN_SEQUENCE, IN_MEMORY, CONCURRENCY = 11, 20, 8
-AT_ONCE, AT_ONCE_SLOWLY = 100, 16  # models that are loaded concurrently; fewer by servers that take seconds for each
+AT_ONCE, AT_ONCE_SLOWLY = 100, 8  # models that are loaded concurrently; fewer by servers that take seconds for each
 PACKAGES = os.path.dirname(os.path.dirname(str(find_spec("sklearn").origin)))  # type: ignore[union-attr]
 # Multi Model Server's Python has no scikit-learn; it gets that of this one, after its own packages.
 HANDLER = f"""
@@ -98,7 +100,9 @@ def measure(command: list[str], models: list[Path], log: Path, at_once: int) -> 
         def cold_start(_: object = None) -> float:
             name, directory = next(names), next(directories)
             start = time.perf_counter()
-            for answer in (container.load(name, directory), container.invoke(name, BODY)):
+            load = json.dumps({"model_name": name, "url": str(directory)}).encode()
+            for path, body in (("/models", load), (f"/models/{name}/invoke", BODY)):
+                answer = container.call("POST", path, body, JSON, timeout=600)
                 assert answer.status == 200, answer.body
             return time.perf_counter() - start
 

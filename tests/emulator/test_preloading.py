@@ -27,6 +27,9 @@ PACKAGES = {
     "opened": PID + "file = open(__file__)\n",
     "forking": PID + "import atexit, subprocess\natexit.register(subprocess.Popen(['sleep', '3600']).kill)\n",
     "signalling": PID + "import signal\nsignal.signal(signal.SIGUSR1, print)\n",
+    "nested": PID + "import threading, time\nthreading.Thread(target=time.sleep, args=[3600], daemon=True).start()\n",
+    "nested.deep": PID + "import os\n",
+    "nested.er": "",
     "variable": PID + "colour = os.environ.get('COLOUR')\n",
     # Imported for the first time, it ends its process.
     "dying": PID + "try: os.mkdir(__file__ + '.begun')\nexcept FileExistsError: pass\nelse: os._exit(3)\n",
@@ -154,6 +157,11 @@ def test_handlers_in_archives_share_their_packages(archives: Embedded) -> None:
     archives.loaded("a", code__inference="import variable, shared\n" + OBEDIENT)
     archives.loaded("b", code__inference="import variable\n" + OBEDIENT)
     assert is_shared(archives, "b", "variable") == {"variable": True}
+    archives.loaded("bad", code__inference="import variable, nested.deep, nested.er\n" + OBEDIENT)
+    archives.loaded("good", code__inference="import variable\n" + OBEDIENT)
+    assert is_shared(archives, "good", "variable") == {"variable": True}
+    assert archives.log().count("Each worker imports nested itself: its import starts a thread") == 1
+    assert archives.log().count("Each worker imports") == 1
     archives.loaded("red", code__inference=SETTING + OBEDIENT)
     assert archives.run("red", "return [variable.colour]") == ["red"]
     assert is_shared(archives, "red", "variable", "shared") == {"variable": False, "shared": False}

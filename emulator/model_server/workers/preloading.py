@@ -16,14 +16,15 @@ kind         goes to             means
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
+import itertools
 import os
 import signal
 import socket
 import sys
 import threading
 import time
+from collections.abc import Iterator, Sequence
 from io import BufferedReader
 from typing import Any, cast
 
@@ -77,19 +78,26 @@ def _import_all(
     failed: dict[str, str] = {}
     known = set(sys.modules)
     before = _traces()
-    for module, names in imports:
+    for module, names in itertools.chain.from_iterable(_steps(*each) for each in imports):
         if module in sys.modules and not names:
             continue
         if not chosen and not _is_in_library(module, directories):
             continue
         connection.sendall(frames.head(BEGUN, {"module": module}))
         try:
-            _import(Import(module, names))
+            __import__(module, fromlist=names)
         except BaseException as error:  # SystemExit as well
             failed[module] = describe(error)
         _check_fit(before)
     new = [name for name, module in sys.modules.items() if name not in known and getattr(module, "__spec__", None)]
     return {"failed": failed, "modules": new}
+
+
+def _steps(module: str, names: Sequence[str]) -> Iterator[Import]:
+    """The imports that one consists of: a package goes before what is in it."""
+    parts = module.split(".")
+    yield from (Import(".".join(parts[:count])) for count in range(1, len(parts) + 1))
+    yield Import(module, names)
 
 
 def _is_in_library(module: str, directories: tuple[str, ...]) -> bool:
@@ -101,10 +109,6 @@ def _is_in_library(module: str, directories: tuple[str, ...]) -> bool:
     except (ImportError, ValueError):
         return False
     return spec is not None and spec.origin is not None and spec.origin.startswith(directories)
-
-
-def _import(each: Import) -> None:
-    __import__(each.module, fromlist=each.names)
 
 
 def _traces() -> tuple[set[str], list[Any]]:

@@ -27,12 +27,13 @@ class Recording:
         another value, in a process that is preloaded."""
         self._environment_changed = environment_changed
         self._directories = library_directories()
-        # Not a set of all: to look at a module is to copy its page from the spawner.
-        self._last_before = next(reversed(sys.modules))
+        self._last_before = ""  # module
         self._environment: dict[str, str] = {}  # what the handler has set while it was imported
         self._early: int | None = None  # modules that were imported before the first variable was set
 
     def __enter__(self) -> Recording:
+        # Not a set of all: to look at a module is to copy its page from the spawner.
+        self._last_before = next(reversed(sys.modules))
         self._putenv, self._unsetenv = os.putenv, os.unsetenv
         os.putenv, os.unsetenv = self._record_putenv, self._record_unsetenv
         return self
@@ -48,7 +49,7 @@ class Recording:
         return {"modules": modules, "early": early, "environment": self._environment, "files": self._files(modules)}
 
     def _modules(self) -> list[str]:
-        """Those of libraries, in the order in which they were imported."""
+        """Those of libraries, in the order in which their imports were complete."""
         return [name for name in self._new() if is_from_library(name, sys.modules[name], self._directories)]
 
     def _files(self, modules: list[str]) -> list[str]:

@@ -130,7 +130,38 @@ def requests_with(**options: Any) -> Any:
         "preloading": True,
         **options,
     }
-    return endpoint_options.start_requests(**given)  # type: ignore[arg-type]
+    return endpoint_options.start_requests(**given)
+
+
+@pytest.mark.parametrize(
+    "options, variables",
+    [
+        ({}, None),
+        ({"preload": ("numpy, sklearn.ensemble", "joblib")}, {"LOCALMME_PRELOAD": "numpy,sklearn.ensemble,joblib"}),
+        ({"preloading": False}, {"LOCALMME_PRELOAD": ""}),
+        ({"preloading": False, "preload": ("numpy",)}, {"LOCALMME_PRELOAD": ""}),
+        ({"preloading": False, "environment": ("LOCALMME_PRELOAD=numpy",)}, {"LOCALMME_PRELOAD": "numpy"}),
+    ],
+)
+def test_what_is_imported_once_is_in_the_containers_environment(
+    options: dict[str, Any], variables: dict[str, str] | None
+) -> None:
+    [model] = requests_with(**options).models
+    assert model["PrimaryContainer"].get("Environment") == variables
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"preload": ("numpy",), "image": "x"}, "are for handlers"),
+        ({"preloading": False, "command": "python x.py"}, "are for handlers"),
+        ({"preload": ("1numpy",)}, "--preload takes names of Python modules, not '1numpy'"),
+        ({"preload": ("numpy,",)}, "--preload takes names of Python modules, not ''"),
+    ],
+)
+def test_what_cannot_be_imported_once_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(SetupError, match=message):
+        requests_with(**options)
 
 
 def test_handlers_run_in_the_python_of_a_virtual_environment(tmp_path: Path) -> None:
