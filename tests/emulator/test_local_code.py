@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from botocore.exceptions import ClientError
 
@@ -24,6 +22,7 @@ from emulator.services.sagemaker.registry import Registry
 from emulator.services.sagemaker.start_requests import StartRequests
 from localmme.server_setup import set_up_server
 from tests.support.emulator_process import Emulator
+from tests.support.own_addresses import own_addresses
 from tests.support.waiting import eventually
 
 Start = Callable[..., Emulator]
@@ -156,12 +155,6 @@ def test_options_that_say_nothing_are_refused(tmp_path: Path) -> None:
         set_up_server("127.0.0.1", 0, str(tmp_path), None, allow_origins=["*"])
 
 
-def own_addresses() -> list[str]:
-    """Those of this machine that others would use."""
-    every = [each for of_one in psutil.net_if_addrs().values() for each in of_one]
-    return [each.address for each in every if each.family == socket.AF_INET and not each.address.startswith("127.")]
-
-
 def test_others_than_this_machine_reach_it_and_cannot_run_code(start: Start, tmp_path: Path) -> None:
     s3 = tmp_path / "buckets"
     s3.mkdir()
@@ -169,7 +162,7 @@ def test_others_than_this_machine_reach_it_and_cannot_run_code(start: Start, tmp
     eventually(lambda: "--local-code" in emulator.log)  # it comes by another pipe than what it is ready by
     assert emulator.log.count("--local-code") == 1
     marker, port = tmp_path / "ran", emulator.url.rpartition(":")[2]
-    for address in ("127.0.0.1", *own_addresses()):
+    for address in own_addresses():
         emulator.url = f"http://{address}:{port}"
         client = emulator.client_of("sagemaker")
         assert client.list_models()["Models"] == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 
 import boto3
 import docker
-import psutil
 import pytest
 from botocore.config import Config
 
@@ -19,6 +17,7 @@ from localmme import python_api
 from localmme.cli.serve import serve
 from tests.support.emulator_process import Emulator
 from tests.support.files import archive
+from tests.support.own_addresses import own_addresses
 from tests.support.real_servers.images import Images
 
 HANDLER = """
@@ -68,11 +67,6 @@ def client(service: str, url: str | None, **config: Any) -> Any:
 def invoked(runtime: Any) -> bytes:
     arguments = {"EndpointName": "local", "TargetModel": "b/a.tar.gz", "ContentType": "text/plain"}
     return bytes(runtime.invoke_endpoint(**arguments, Body=b"body")["Body"].read())
-
-
-def own_addresses() -> list[str]:
-    every = [each for of_one in psutil.net_if_addrs().values() for each in of_one]
-    return [each.address for each in every if each.family == socket.AF_INET]
 
 
 def test_by_each_address_of_this_machine_and_by_localhost(emulator: Emulator) -> None:
