@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
 from types import ModuleType
 from typing import Any
 
@@ -58,8 +59,9 @@ def load(module: ModuleType, context: Context) -> Handle:
     Raises HandlerError when memory runs out, and whatever the module's functions raise.
     """
     toolkit, sign = _toolkit_of(module)
-    if sign:
-        _say(f"{module.__file__} imports {sign}", toolkit)
+    if sign and (missing := _missing(module)):
+        file = os.path.basename(module.__file__ or "")
+        _say(f"{file} imports {sign} and has no {' and no '.join(missing)}", toolkit)
     return _loaded(toolkit, Handler(module.__file__, imported=module), context)
 
 
@@ -69,7 +71,7 @@ def load_without_handler(model_dir: str, context: Context) -> Handle | None:
     if found is None:
         return None
     toolkit = toolkits.named(found[0])
-    _say(f"There is no handler, but {found[1]}", toolkit)
+    _say(f"The model has no handler, but {found[1]}", toolkit)
     return _loaded(toolkit, Handler(None), context)
 
 
@@ -79,8 +81,15 @@ def _toolkit_of(module: ModuleType) -> tuple[Toolkit, str | None]:
     return (toolkits.named(found[0]), found[1]) if found else (toolkits.named("unknown"), None)
 
 
+def _missing(module: ModuleType) -> list[str]:
+    """The functions that the module lacks."""
+    whole = getattr(module, "transform_fn", None)
+    needed = ["model_fn"] if whole else ["model_fn", "input_fn", "predict_fn", "output_fn"]
+    return [name for name in needed if not getattr(module, name, None)]
+
+
 def _say(reason: str, toolkit: Toolkit) -> None:
-    _log.info("%s: functions that are missing are those of %s. --toolkit chooses another.", reason, toolkit.container)
+    _log.info("%s: it gets what %s has for that. --toolkit chooses another.", reason, toolkit.container)
 
 
 def _loaded(toolkit: Toolkit, handler: Handler, context: Context) -> Handle:

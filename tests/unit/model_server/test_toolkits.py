@@ -72,7 +72,27 @@ def test_the_functions_of_the_container_are_used_and_the_log_says_so(
     assert not caplog.messages
     assert load("try: import sklearn\nexcept ImportError: pass\n" + SAYS).ask(b"[1]", JSON).json() == "float32"
     [line] = caplog.messages
-    assert "imports sklearn: functions that are missing are those of SageMaker's scikit-learn container" in line
+    assert line == (
+        "inference.py imports sklearn and has no input_fn and no predict_fn and no output_fn: it gets what SageMaker's "
+        "scikit-learn container has for that. --toolkit chooses another."
+    )
+
+
+@pytest.mark.parametrize(
+    "functions",
+    [
+        "def transform_fn(model, body, content_type, accept): return body",
+        "def input_fn(body, content_type): return body\n"
+        "def predict_fn(data, model): return data\n"
+        "def output_fn(prediction, accept): return prediction",
+    ],
+)
+def test_nothing_is_said_of_a_handler_that_lacks_nothing(
+    load: Models, caplog: pytest.LogCaptureFixture, functions: str
+) -> None:
+    handler = f"try: import sklearn\nexcept ImportError: pass\ndef model_fn(model_dir): pass\n{functions}"
+    assert load(handler).ask(b"[1]", JSON).body == b"[1]"
+    assert not caplog.messages
 
 
 def test_a_model_that_cannot_be_loaded_counts_as_loaded_in_a_named_container(
