@@ -49,6 +49,7 @@ def check(
     content_type: str | None,
     accept: str | None,
     environment: Sequence[str],
+    inherit_env: bool,
     memory: str,
     timeout: float | None,
     limits: Sequence[str],
@@ -74,7 +75,9 @@ def check(
             events = Events()
             events.subscribe(lambda event, _: display.say(_pulling(event)) if isinstance(event, ImagePulling) else None)
             engine = Engine(working.path, events)
-            under_test = _container_under_test(image, command, handler, url, environment, memory, working.path, engine)
+            under_test = _container_under_test(
+                image, command, handler, url, environment, inherit_env, memory, working.path, engine
+            )
             longest = min(configured.startup_seconds, RUNNING_STARTUP_SECONDS) if url else configured.startup_seconds
             under_test.limits = replace(configured, startup_seconds=timeout or longest)
             results, interrupted_by = asyncio.run(_run(checks, under_test, archives, sample, working, display))
@@ -163,6 +166,7 @@ def _container_under_test(
     handler: str | None,
     url: str | None,
     environment: Sequence[str],
+    inherit_env: bool,
     memory: str,
     directory: Path,
     engine: Engine,
@@ -178,6 +182,7 @@ def _container_under_test(
         runs=None if url else _runs(image, command, handler),
         url=url or "",
         environment=variables,
+        inherit_env=inherit_env,
         memory_bytes=parse_size(memory),
         directory=directory,
         limits=Limits(),

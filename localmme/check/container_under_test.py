@@ -41,6 +41,7 @@ class ContainerUnderTest:
     runs: Program | None  # None = a running container at ``url``
     url: str
     environment: Mapping[str, str]
+    inherit_env: bool  # whether a process gets this shell's whole environment
     memory_bytes: int
     directory: Path
     limits: Limits
@@ -85,9 +86,9 @@ class ContainerUnderTest:
     def container(self, settings: ContainerSettings, limits: Limits, log: LogSink) -> Container:
         if self.runs is None:
             return RunningContainer(self.url)
-        inherited = InheritedEnvironment(os.environ)
+        inherited = InheritedEnvironment(os.environ, self.inherit_env)
         return new_container(
-            self.runs, settings, limits, log, engine=self.engine, inherited=inherited, check_labels=False
+            self.runs, settings, limits, log, log, engine=self.engine, inherited=inherited, check_labels=False
         )
 
 

@@ -20,6 +20,7 @@ import click
 @click.option("--content-type", help="Content type of the request. [default: detected from the data]")
 @click.option("--accept", help="Content type that the answer should have.")
 @click.option("--env", "environment", metavar="K=V", multiple=True, help="Environment of the container. Repeatable.")
+@click.option("--inherit-env", is_flag=True, help="A handler or a command gets all variables of this shell.")
 @click.option(
     "--memory", metavar="SIZE", default="512MiB", show_default=True, help="Memory for the container and its models."
 )

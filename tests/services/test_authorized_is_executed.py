@@ -150,9 +150,8 @@ def service(tmp_path_factory: pytest.TempPathFactory, loop: asyncio.AbstractEven
 
         async def made() -> Gateway:
             sagemaker: Any = SageMakerApp(SimpleNamespace(changing=asyncio.Lock()))  # type: ignore[arg-type]
-            neighbours = MotoServicesApp(
-                CloudWatchMetrics(), RecentLogLines(), SimpleNamespace(), REGION, Sessions(time.time)
-            )  # type: ignore[arg-type]
+            engine: Any = SimpleNamespace()
+            neighbours = MotoServicesApp(CloudWatchMetrics(), RecentLogLines(), engine, REGION, Sessions(time.time))
             runtime = RuntimeApp(spied_endpoints(service), Limits(), Events(), Clock())
             access = AccessControl([ADMIN], REGION, Limits().body_bytes, lambda: NOW)
             return Gateway(

@@ -33,6 +33,14 @@ def test_that_is_not_taken_for_a_fault_of_the_checks(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("localmme.check.report.print_list", gone)
     options: dict[str, Any] = {"image": None, "command": None, "handler": None, "url": None, "data": None}
     options |= {"content_type": None, "accept": None, "timeout": None, "only": None, "junit": None, "memory": "1GiB"}
-    options |= {"models": (), "environment": (), "limits": (), "fast": False, "as_json": False, "list_only": True}
+    options |= {
+        "inherit_env": False,
+        "models": (),
+        "environment": (),
+        "limits": (),
+        "fast": False,
+        "as_json": False,
+        "list_only": True,
+    }
     with pytest.raises(BrokenPipeError):
         command.check(**options)

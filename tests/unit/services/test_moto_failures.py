@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -18,9 +19,8 @@ from tests.support.asgi_client import call_service
 
 
 def test_a_call_that_moto_fails_at_is_not_emulated_and_says_which_parameters_may_help() -> None:
-    services = MotoServicesApp(
-        CloudWatchMetrics(), RecentLogLines(), SimpleNamespace(), "us-east-1", Sessions(time.time)
-    )  # type: ignore[arg-type]
+    engine: Any = SimpleNamespace()
+    services = MotoServicesApp(CloudWatchMetrics(), RecentLogLines(), engine, "us-east-1", Sessions(time.time))
     headers = {
         "x-amz-target": "AmazonEC2ContainerRegistry_V20150921.PutRegistryScanningConfiguration",
         "content-type": "application/x-amz-json-1.1",
