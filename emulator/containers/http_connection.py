@@ -75,16 +75,16 @@ class HttpConnection(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._failure: Exception | None = None
         self._parts: deque[bytes] = deque()
-        self._begin(0)
+        self._begin(0, streaming=False)
 
-    def _begin(self, max_body: int) -> None:
+    def _begin(self, max_body: int, streaming: bool) -> None:
         self._headers: list[tuple[bytes, bytes]] = []
         self._parts.clear()
         self._buffered = 0
         self._pending = 0  # bytes that have come since the head or a piece of the body was complete
         self._max_body = max_body
-        self._head_done = self._done = self.reusable = False
-        self._streaming = self._paused = False
+        self._streaming = streaming
+        self._head_done = self._done = self.reusable = self._paused = False
 
     def is_quiet(self) -> bool:
         """Whether nothing has come since the last answer: no more of it, and no end of the connection."""
@@ -99,8 +99,7 @@ class HttpConnection(asyncio.Protocol):
 
         What it returns is done when ``answer`` is there; if ``streaming``, when ``head`` is.
         """
-        self._begin(max_body)
-        self._streaming = streaming
+        self._begin(max_body, streaming)
         self._timeout = timeout
         self._deadline.set(self._loop.time() + timeout)
         # One write for small bodies, so that they travel in one segment with the head.

@@ -198,7 +198,7 @@ class ContainerSupervisor(abc.ABC, Generic[M]):
         if lost and not again:
             self._release(model)
             return await self.invoke(invocation, deadline, streamed, again=True)
-        if answer.status < 300 and isinstance(answer, StreamedAnswer):
+        if isinstance(answer, StreamedAnswer):
             answer.closing.callback(self._end, model, measurements, wait_us, sent, answer.status)
             answer.container = self.name
             measurements.streamed, measurements.sent = True, sent
