@@ -71,7 +71,7 @@ class WebGuard:
         None of its headers is there twice, and one of them is the Host.
         """
         try:
-            return headers.keys().isdisjoint(OF_PAGES) and self._is_ours(headers[b"host"], address)
+            return OF_PAGES.isdisjoint(headers) and self._is_ours(headers[b"host"], address)
         except Denial:
             return False
 

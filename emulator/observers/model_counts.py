@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -69,7 +69,7 @@ class CountsByModel:
 
     def __init__(self, now: Callable[[], float]) -> None:
         """``now`` returns seconds since 1970."""
-        self.models: dict[str, ModelCounts] = {}
+        self.models: defaultdict[str, ModelCounts] = defaultdict(ModelCounts)
         self._failures: OrderedDict[str, None] = OrderedDict()  # never downloaded; the latest is the last
         self._now = now
 
@@ -83,7 +83,7 @@ class CountsByModel:
     def _invoked(self, event: Invoked, _: Origin) -> None:
         if not event.target_model:  # of a container that hosts one model
             return
-        counts = self._of(event.target_model)
+        counts = self.models[event.target_model]
         counts.invocations += 1
         counts.last_used = self._now()
         counts.model_latency_us = event.model_latency_us
@@ -95,19 +95,19 @@ class CountsByModel:
             counts.model_errors += 1
 
     def _downloaded(self, event: ModelDownloaded, _: Origin) -> None:
-        self._of(event.target_model).downloads += 1
+        self.models[event.target_model].downloads += 1
         self._failures.pop(event.target_model, None)
 
     def _loaded(self, event: ModelLoaded, _: Origin) -> None:
-        counts = self._of(event.target_model)
+        counts = self.models[event.target_model]
         counts.loads += 1
         counts.last_loaded = self._now()
 
     def _unloaded(self, event: ModelUnloaded, _: Origin) -> None:
-        self._of(event.target_model).unloads += 1
+        self.models[event.target_model].unloads += 1
 
     def _failed(self, event: LoadFailed, _: Origin) -> None:
-        counts = self._of(event.target_model)
+        counts = self.models[event.target_model]
         counts.failed_loads += 1
         if not counts.downloads:
             self._remember_failure(event.target_model)
@@ -118,9 +118,3 @@ class CountsByModel:
         if len(self._failures) > KEPT_FAILURES:
             forgotten, _ = self._failures.popitem(last=False)
             del self.models[forgotten]
-
-    def _of(self, target_model: str) -> ModelCounts:
-        counts = self.models.get(target_model)
-        if counts is None:
-            counts = self.models[target_model] = ModelCounts()
-        return counts

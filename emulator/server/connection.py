@@ -186,7 +186,7 @@ class Connection(HttpToolsProtocol):
             and self.url.startswith(b"/")
             and len(headers) == len(self.headers)
             and b"host" in headers
-            and headers.keys().isdisjoint(NOT_PLAIN)
+            and NOT_PLAIN.isdisjoint(headers)
             and int(headers.get(b"content-length", 0)) <= HELD_BYTES
             and self._pending <= HEAD_BYTES
             and self.parser.should_keep_alive()  # which only HTTP/1.1 is without a header that says so

@@ -198,7 +198,7 @@ class RuntimeApp:
         # The streamed operation has a header of its own for it; SDKs fill in the other one as they like.
         accept = headers.get(b"accept") if operation == INVOKE else None
         invocation = Invocation(endpoint_name, body, self._clock.elapsed(), request_id)
-        if not headers.keys().isdisjoint(RARE):
+        if not RARE.isdisjoint(headers):
             self._add_rare_members(invocation, headers, operation)
         if TARGET_MODEL in headers:
             invocation.target_model = self._target_model(headers[TARGET_MODEL])
