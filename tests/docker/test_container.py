@@ -283,7 +283,7 @@ def test_what_cannot_be_run_is_explained(run_scenario: Run, images: Images) -> N
 
 def test_files_of_an_image_are_looked_at_without_running_it(run_scenario: Run, images: Images) -> None:
     script, large = "#!/bin/sh\r\nexit 1\r\n", "0" * MIB
-    make = "ln -s ../local/bin/serve /usr/bin/linked; chmod 640 /usr/local/bin/large; mkdir -p -m 700 /opt/ml"
+    make = "ln -s ../local/bin/serve /usr/bin/linked; chmod 600 /usr/local/bin/large; mkdir -p -m 700 /opt/ml"
     dockerfile = f"{FROM}COPY serve large /usr/local/bin/\nRUN {make}\nUSER 1000\n"
     image = images.build("looked-at", dockerfile, {"serve": script, "large": large})
 
@@ -294,7 +294,7 @@ def test_files_of_an_image_are_looked_at_without_running_it(run_scenario: Run, i
         linked, big, directory, *nothing = await look(host.engine, inspected, paths)
         assert linked and big and directory and nothing == [None, None]
         assert (linked.path, linked.beginning) == ("/usr/local/bin/serve", script.encode())
-        assert big.mode == 0o640 and set(big.beginning) == {ord("0")} and not big.may("1000", 4)
+        assert big.mode == 0o600 and set(big.beginning) == {ord("0")} and not big.may("1000", 4)
         assert directory.is_directory and not directory.may(inspected.user, 1)
         assert host.lines == []
 

@@ -16,6 +16,7 @@ from emulator.containers.docker.images import Client, InspectedImage
 BEGINNING = 16 * 1024  # bytes of an archive: its header, and the beginning of a file
 MOST_LINKS = 10
 NOT_FOUND = 404
+NOT_A_DIRECTORY = b"not a directory"  # what engines say, with status 500, of a path below a file
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,10 @@ def _found(client: Client, container: str, path: str) -> ImageFile | None:
 def _archive(client: Client, container: str, path: str) -> bytes | None:
     """The beginning of the archive of a path, however large it is; None = there is no such path."""
     url = f"{client.base_url}/v{client.api_version}/containers/{container}/archive"
-    with contextlib.closing(client.get(url, params={"path": path}, stream=True)) as response:
-        if response.status_code == NOT_FOUND:
+    # Of a compressed archive, the first bytes may be of any number.
+    as_it_is = {"Accept-Encoding": "identity"}
+    with contextlib.closing(client.get(url, params={"path": path}, headers=as_it_is, stream=True)) as response:
+        if response.status_code == NOT_FOUND or (not response.ok and NOT_A_DIRECTORY in response.content):
             return None
         response.raise_for_status()
         beginning: bytes = response.raw.read(BEGINNING)
