@@ -26,7 +26,8 @@ from tests.support.scripted_models import SCRIPTED_CONTAINER, scripted_model
 from tests.support.waiting import eventually
 
 NAMES = [
-    *("labels", "entry-point", "starts", "connect", "ping", "list-empty", "ping-while-busy", "load"),
+    *("labels", "entry-point", "architecture", "manifest", "program", "user"),
+    *("starts", "connect", "ping", "list-empty", "ping-while-busy", "load"),
     *("load-duplicate", "load-missing", "load-broken", "get", "list", "list-pages", "opaque-names", "invoke"),
     *("invoke-headers", "invoke-content-type", "invoke-binary", "invoke-large", "unknown-model-invoke"),
     *("unknown-model-get", "unknown-model-unload", "unload", "concurrent-loads", "load-while-invoking"),
