@@ -41,9 +41,9 @@ def _is_pickle(name: str, first: bytes) -> bool:
     return name.endswith(pickles.SUFFIXES)
 
 
-_FILES = {
-    "xgboost": FileFlavor("XGBoost", "xgboost", _is_xgboost),
+_FILES = {  # what is recognized by its content comes before suffixes that several libraries' users take
     "lightgbm": FileFlavor("LightGBM", "lightgbm", lambda name, first: first.startswith((b"tree\n", b"tree\r\n"))),
+    "xgboost": FileFlavor("XGBoost", "xgboost", _is_xgboost),
     "onnx": FileFlavor("ONNX", "onnxruntime", lambda name, first: name.endswith(".onnx")),
     "joblib": FileFlavor("joblib or pickle", "joblib", _is_pickle),
 }

@@ -18,7 +18,6 @@ from sklearn.linear_model import LinearRegression
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import make_pipeline
 
-from localmme.pack.flavors import FLAVORS
 from localmme.pack.pickles import class_in
 from tests.support import onnx_models
 from tests.support.command_line import localmme
@@ -79,6 +78,7 @@ def packed(source: Path, tmp_path: Path, load: Models, *options: str) -> Model:
         (xgboost_file, "city.json", "xgboost"),
         (xgboost_file, "city.bst", "xgboost"),
         (lightgbm_file, "city.txt", "lightgbm"),
+        (lightgbm_file, "city.bst", "lightgbm"),
         (onnx_file, "city.onnx", "onnx"),
         (joblib_file, "city.joblib", "joblib"),
         (joblib_file, 'small "city".pkl', "joblib"),
@@ -89,7 +89,8 @@ def test_a_models_file_is_packed_with_a_handler_that_predicts_what_its_library_d
     (tmp_path / "made").mkdir()
     file, expected = make(tmp_path / "made", name)
     model = packed(file, tmp_path, load)
-    assert flavor in FLAVORS
+    told = json.loads(localmme("pack", str(file), "-o", str(tmp_path / "told.tar.gz"), "--json", check=True).stdout)
+    assert told["flavor"] == flavor
     assert {path.name for path in model.directory.iterdir()} == {"code", name}
     expected = np.asarray(expected)
     for body, content_type in ((AS_CSV, CSV), (AS_JSON, JSON), (AS_JSON, f"{JSON}; charset=utf-8")):
@@ -214,7 +215,7 @@ def test_a_handler_of_the_users_is_put_beside_a_models_file(tmp_path, load):
         "def predict_fn(data, model): return [model]\n"
     )
     refused = localmme("pack", str(tmp_path / "weights.bin"))
-    assert refused.returncode == 2 and "is not recognized as a model: pack knows XGBoost, LightGBM" in refused.stderr
+    assert refused.returncode == 2 and "is not recognized as a model: pack knows LightGBM, XGBoost" in refused.stderr
     model = packed(tmp_path / "weights.bin", tmp_path, load, "--handler", str(handler))
     assert model.ask(b"1").json() == [5]
 
