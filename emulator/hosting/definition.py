@@ -67,6 +67,7 @@ class ModelDefinition:
     direct: bool = False  # InferenceExecutionConfig: callers name a container; otherwise they form a pipeline
     name: str = field(default="", compare=False)  # makes no difference to how it is hosted
     role_arn: str = ""  # ExecutionRoleArn, whose credentials the code in its containers has
+    isolated: bool = False  # EnableNetworkIsolation: it has no credentials, and no AWS to call
 
     def __post_init__(self) -> None:
         """Raises SetupError when these containers do not go together."""

@@ -6,10 +6,12 @@ import hashlib
 import secrets
 from collections.abc import Callable
 
+from emulator.aws.arn import iam_arn
 from emulator.aws.sessions import DEFAULT_SECONDS, Session, Sessions
 from emulator.containers.aws_settings import AwsSettings
 from emulator.errors import EmulatorError
 
+DEFAULT_ROLE = "localmme"  # [ours] the name of the role of models that name none
 SESSION_NAME = "SageMaker"  # [reports] of a session of an execution role
 RENEWED_BEFORE_SECONDS = DEFAULT_SECONDS / 2  # [ours] SDKs fetch new ones 15 minutes before the end
 
@@ -32,9 +34,9 @@ class ExecutionRoles:
         self._opened: dict[bytes, Session] = {}
 
     def aws_settings(self, role_arn: str) -> AwsSettings:
-        """How a new container with this execution role calls AWS. ``withdraw`` ends it."""
+        """How a new container with this execution role, or the default one, calls AWS. ``withdraw`` ends it."""
         token = secrets.token_urlsafe(32)
-        self._roles[_hashed(token)] = role_arn
+        self._roles[_hashed(token)] = role_arn or iam_arn(self._region, "role", DEFAULT_ROLE)
         return AwsSettings(self._region, self._url, token)
 
     def withdraw(self, settings: AwsSettings) -> None:

@@ -210,7 +210,7 @@ class Instance:
 
     def _new_aws_settings(self) -> AwsSettings | None:
         roles = self._workspace.execution_roles
-        if roles is None:
+        if roles is None or self._definition.model.isolated:
             return None
         self._aws_settings.append(roles.aws_settings(self._definition.model.role_arn))
         return self._aws_settings[-1]

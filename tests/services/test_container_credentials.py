@@ -59,6 +59,14 @@ def test_nobody_gets_anything_without_the_token(roles: ExecutionRoles, token: st
     assert response.status == 401 and response.json()["code"] == "Unauthorized"
 
 
+def test_a_role_that_sagemaker_may_not_assume_is_named(roles: ExecutionRoles) -> None:
+    refusing = ExecutionRoles(Sessions(time.time), "us-east-1", "http://127.0.0.1:8080", lambda _: False)
+    response = call(refusing, refusing.aws_settings(ROLE).token)
+    assert (response.status, response.json()["code"]) == (400, "AssumeRoleUnauthorizedAccess")
+    assert ROLE in response.json()["message"]
+    assert call(refusing, "guessed").status == 401
+
+
 def test_no_web_page_gets_anything_even_with_the_token(roles: ExecutionRoles) -> None:
     token = roles.aws_settings(ROLE).token
     for header in ({"origin": "http://evil.example"}, {"sec-fetch-site": "cross-site"}, {"host": "evil.example"}):

@@ -77,6 +77,7 @@ class RequestReader:
                 direct=request.get("InferenceExecutionConfig", {}).get("Mode") == "Direct",
                 name=request.get("ModelName", ""),
                 role_arn=request.get("ExecutionRoleArn", ""),
+                isolated=request.get("EnableNetworkIsolation", False),
             )
         except SetupError as error:
             self.report(place, str(error))

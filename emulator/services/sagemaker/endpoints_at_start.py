@@ -10,6 +10,7 @@ from emulator.archives.model_data_url import ModelData, parse_s3_url
 from emulator.aws.arn import iam_arn
 from emulator.errors import SetupError
 from emulator.hosting.definition import EndpointDefinition
+from emulator.hosting.execution_roles import DEFAULT_ROLE
 from emulator.services.sagemaker import endpoint_configs, endpoints, models
 from emulator.services.sagemaker.control_plane import ControlPlane
 from emulator.services.sagemaker.definitions import with_containers
@@ -17,8 +18,6 @@ from emulator.services.sagemaker.local_settings import LocalModel
 from emulator.services.sagemaker.model_data_location import path_of, url_of
 from emulator.services.sagemaker.records import Deployments, EndpointConfigRecord, EndpointRecord, ModelRecord
 from emulator.services.sagemaker.start_requests import StartRequests
-
-ROLE = "localmme"  # [ours] where the request names none
 
 
 async def create(
@@ -36,7 +35,9 @@ async def create(
                 "--endpoint-name, or delete that endpoint first: start with --no-endpoint for it."
             )
     for request in requests.models:
-        await control_plane.create(_model(request, requests, s3_root, iam_arn(control_plane.region, "role", ROLE)))
+        await control_plane.create(
+            _model(request, requests, s3_root, iam_arn(control_plane.region, "role", DEFAULT_ROLE))
+        )
     for request in requests.endpoint_configs:
         arguments = endpoint_configs.with_defaults(request)
         config = EndpointConfigRecord(

@@ -30,8 +30,10 @@ def _names(text: str) -> frozenset[str]:
 
 MEMBERS = {
     "CreateModelInput": Members(
-        used=_names("ModelName PrimaryContainer Containers InferenceExecutionConfig ExecutionRoleArn"),
-        ignored=_names("Tags VpcConfig EnableNetworkIsolation"),
+        used=_names(
+            "ModelName PrimaryContainer Containers InferenceExecutionConfig ExecutionRoleArn EnableNetworkIsolation"
+        ),
+        ignored=_names("Tags VpcConfig"),
     ),
     "ContainerDefinition": Members(
         used=_names(

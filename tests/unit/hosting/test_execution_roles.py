@@ -34,6 +34,12 @@ def test_a_container_gets_a_session_of_its_own_role() -> None:
     assert of_the_other is not None and of_the_other.role_arn == ROLE + "-2"
 
 
+def test_a_model_without_a_role_has_the_default_one() -> None:
+    execution_roles = roles()
+    session = execution_roles.session(execution_roles.aws_settings("").token)
+    assert session is not None and session.role_arn == "arn:aws:iam::123456789012:role/localmme"
+
+
 def test_no_other_token_gets_any() -> None:
     execution_roles = roles()
     settings = execution_roles.aws_settings(ROLE)

@@ -11,12 +11,14 @@ from typing import Any, cast
 import pytest
 
 from emulator.archives.source import ModelSource
+from emulator.aws.sessions import Sessions
 from emulator.containers.container import Container, ContainerSettings
 from emulator.containers.contract import Invocation
 from emulator.containers.launch import Command, Image, Program
 from emulator.errors import ContainerError, SetupError
 from emulator.events import Event, Events, InstanceObserved, MemoryExceeded, Origin, Warned
 from emulator.hosting.definition import ContainerDefinition, ModelDefinition, Resources, VariantDefinition
+from emulator.hosting.execution_roles import ExecutionRoles
 from emulator.hosting.instance import Instance
 from emulator.hosting.model_files import ModelFiles
 from emulator.hosting.multi_model_container import ModelLocation
@@ -72,9 +74,12 @@ class Scene:
             self.loop.clock(),
             model_source=lambda data: cast(ModelSource, VirtualSource()),
             model_files=lambda *_: cast(ModelFiles, VirtualFiles()),
+            execution_roles=definition.pop("execution_roles", None),
         )
-        direct = definition.pop("direct", False)
-        variant = VariantDefinition(ModelDefinition(containers or [MANY], direct), RESOURCES, **definition)
+        model = ModelDefinition(
+            containers or [MANY], definition.pop("direct", False), isolated=definition.pop("isolated", False)
+        )
+        variant = VariantDefinition(model, RESOURCES, **definition)
         self.instance = Instance(variant, workspace.instance("i-1"))
 
     def _new_container(
@@ -110,6 +115,27 @@ class Scene:
 
 
 # What its containers are told
+
+
+def test_each_container_gets_credentials_of_its_own_while_the_instance_lives(tmp_path: Path) -> None:
+    roles = ExecutionRoles(Sessions(lambda: 0.0), "us-east-1", "http://127.0.0.1:8080")
+    scene = Scene(tmp_path, replace(ONE, hostname="before"), replace(MANY, hostname="many"), execution_roles=roles)
+    valid: list[bool] = []
+
+    async def ask() -> None:
+        valid.extend(roles.session(settings.aws.token) is not None for settings in scene.settings if settings.aws)
+
+    scene.run(ask)
+    tokens = [settings.aws.token for settings in scene.settings if settings.aws]
+    assert valid == [True, True] and len(set(tokens)) == 2
+    assert [roles.session(token) for token in tokens] == [None, None]
+
+
+def test_a_model_that_is_isolated_from_the_network_has_no_aws(tmp_path: Path) -> None:
+    roles = ExecutionRoles(Sessions(lambda: 0.0), "us-east-1", "http://127.0.0.1:8080")
+    scene = Scene(tmp_path, execution_roles=roles, isolated=True)
+    scene.run()
+    assert [settings.aws for settings in scene.settings] == [None]
 
 
 def test_each_container_gets_its_own_place_and_the_instance_s_resources(tmp_path: Path) -> None:

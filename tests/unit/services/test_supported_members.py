@@ -77,14 +77,14 @@ def test_every_member_is_used_or_ignored_or_refused_by_name(folder: Path, struct
         assert message.startswith("is not emulated")
 
 
-def test_what_is_ignored_is_checked_all_the_same(folder: Path) -> None:
+def test_what_is_not_about_the_container_is_checked_as_well(folder: Path) -> None:
     [line] = told(folder, changed("    PrimaryContainer", "    ExecutionRoleArn: me\n    PrimaryContainer"))
     assert line.startswith("3: ExecutionRoleArn: must have at least 20 characters, not 2")
 
 
 def test_a_member_that_the_api_gets_later_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     known = MEMBERS["CreateModelInput"]
-    older = Members(known.used, known.ignored - {"EnableNetworkIsolation"}, known.refused)
+    older = Members(known.used - {"EnableNetworkIsolation"}, known.ignored, known.refused)
     monkeypatch.setitem(MEMBERS, "CreateModelInput", older)
     text = changed("    PrimaryContainer", "    EnableNetworkIsolation: true\n    PrimaryContainer")
     assert told(folder, text) == ["3: EnableNetworkIsolation: is not emulated"]
