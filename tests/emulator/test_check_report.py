@@ -84,7 +84,7 @@ def test_a_failed_check_has_exit_code_1_and_all_that_is_needed_to_understand_it(
     done = run(
         *("--command", SCRIPTED_CONTAINER, "--model", str(model), "--only", "load-duplicate,get,unload"),
         *("--json", "--junit", str(tmp_path / "junit.xml")),
-        SCRIPT='{"get": {"status": 418, "body": "teapot"}}',
+        *("--env", 'SCRIPT={"get": {"status": 418, "body": "teapot"}}'),
     )
     assert done.returncode == 1
     found = {each["name"]: each for each in json.loads(done.stdout)["checks"]}
@@ -99,7 +99,7 @@ def test_a_container_that_dies_fails_its_check_with_its_log_and_is_started_again
     done = run(
         *("--command", SCRIPTED_CONTAINER, "--model", str(model), "--only", "ping,unknown-model-get,list-empty,unload"),
         "--json",
-        SCRIPT='{"get": {"lines": 3, "die": 7, "times": 1}}',
+        *("--env", 'SCRIPT={"get": {"lines": 3, "die": 7, "times": 1}}'),
     )
     found = {each["name"]: each for each in json.loads(done.stdout)["checks"]}
     dead = found["unknown-model-get"]
@@ -112,7 +112,7 @@ def test_a_container_that_dies_fails_its_check_with_its_log_and_is_started_again
 def test_one_that_does_not_start_fails_the_first_check_that_needs_it(model: Path) -> None:
     done = run(
         *("--command", SCRIPTED_CONTAINER, "--model", str(model), "--only", "load,get"),
-        SCRIPT='{"start": {"exit": 3, "lines": ["no licence"]}}',
+        *("--env", 'SCRIPT={"start": {"exit": 3, "lines": ["no licence"]}}'),
     )
     assert done.returncode == 1
     assert re.search(r"(?m)^fail +load \(.*ended with exit code 3", done.stdout)
@@ -173,10 +173,11 @@ def test_nothing_is_left_when_it_is_ended_in_the_middle(number: int, tmp_path: P
     arguments += ["--junit", str(tmp_path / "junit.xml")]
     state = tmp_path / "state"
     journal = tmp_path / "journal"
+    arguments += ["--env", f"SCRIPT_JOURNAL={journal}"]
     process = subprocess.Popen(
         [sys.executable, "-m", "localmme", "check", *arguments],
         cwd=REPOSITORY,
-        env={**os.environ, "XDG_STATE_HOME": str(state), "SCRIPT_JOURNAL": str(journal)},
+        env={**os.environ, "XDG_STATE_HOME": str(state)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
