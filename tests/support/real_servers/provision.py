@@ -42,6 +42,16 @@ def encoders() -> VirtualEnvironment:
     return VirtualEnvironment("encoders", Path(sys.executable), (), bare_requirements)
 
 
+def make_encoders() -> None:
+    """Make that environment, for a part of which a C compiler is needed.
+
+    Raises NotProvisioned when there is none and it cannot be installed.
+    """
+    if shutil.which("cc") is None:
+        apt_install("build-essential", otherwise="sagemaker-containers needs a C compiler: install one")
+    encoders().make()
+
+
 def triton() -> VirtualEnvironment:
     """Triton Inference Server with its Python backend, out of PyTriton's wheel."""
     return VirtualEnvironment("triton", stub_interpreter(), ("numpy==1.26.4",), ("nvidia-pytriton==0.7.0",))
@@ -148,8 +158,8 @@ def made(make: Callable[[], None]) -> bool:
 
 def main() -> None:
     """Make all that is missing; what cannot be had here, a macOS without Java say, has its tests skipped."""
-    environments = (torch, mms, encoders, triton, sdks.sdk_2, sdks.sdk_3)
-    programs = (make_images, make_java, browser.make, javascript.make)
+    environments = (torch, mms, triton, sdks.sdk_2, sdks.sdk_3)
+    programs = (make_images, make_java, make_encoders, browser.make, javascript.make)
     # The images take longest, and much of that is waiting.
     with ThreadPoolExecutor(2) as pool:
         whether = list(pool.map(made, (*programs, *(lambda of=of: of().make() for of in environments))))
