@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # those that take longest have few. Four for two cores, as a third of the time is spent waiting; the quick tests hardly
 # wait, and each process takes six seconds to collect them.
 WORKERS := 4
-QUICK_WORKERS := 3
+QUICK_WORKERS := 2
 BY_FILES := --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test test-quick lint benchmark clean
