@@ -13,6 +13,7 @@ from pathlib import Path
 from unittest import mock
 
 import psutil
+import pytest
 import uvloop
 from gunicorn.arbiter import Arbiter
 
@@ -51,8 +52,10 @@ class InProcessEmulator(RunningEmulator):
         """Started in ``directory`` when this returns, but perhaps not InService. ``environment`` is this process's
         until it ends."""
         super().__init__(state)
-        self._environment = mock.patch.dict(os.environ, environment or {})
-        self._environment.start()
+        # Not patch.dict, which puts back all variables as they were, also those that the test has meanwhile undone.
+        self._environment = pytest.MonkeyPatch()
+        for name, value in (environment or {}).items():
+            self._environment.setenv(name, value)
         _forget_other_emulators()
         with working_directory(directory):
             with mock.patch.object(gunicorn_app, "serve") as serve:
@@ -75,7 +78,7 @@ class InProcessEmulator(RunningEmulator):
         """The exit code that its process would have."""
         self._thread.join(seconds)
         assert not self.runs(), "it has ended"
-        self._environment.stop()
+        self._environment.undo()
         return 0 if self._application.failure is None else Arbiter.WORKER_BOOT_ERROR
 
     def processes(self) -> list[psutil.Process]:
