@@ -63,6 +63,24 @@ class AwsNetwork:
                     raise
             await self._engine.call(_make)
 
+    async def start(self, container: str) -> None:
+        """Start a container that is in the network. Raises EngineError.
+
+        Until it runs, it does not keep another emulator that ends from removing the network.
+        """
+        for left in reversed(range(TRIES)):
+            try:
+                await self._engine.call(lambda client: client.start(container))
+                return
+            except EngineError as error:
+                if error.status != 404 or "network" not in error.reason or not left:
+                    raise
+            with contextlib.suppress(EngineError):  # from the network that is gone
+                await self._engine.call(
+                    lambda client: client.disconnect_container_from_network(container, NAME, force=True)
+                )
+            await self.connect(container)
+
     async def close(self) -> None:
         """Remove the network, unless containers of another emulator are in it."""
         if self._url:

@@ -188,7 +188,10 @@ class DockerContainer(Container):
                 await self._engine.call(self._put_all)
             await self._follow()
             self._engine.oom.add(self._name, self._note_oom)
-            await self._engine.call(lambda client: client.start(self._name))
+            if "AWS_ENDPOINT_URL" in aws:
+                await self._engine.aws_network.start(self._name)
+            else:
+                await self._engine.call(lambda client: client.start(self._name))
             about = await self._engine.call(lambda client: client.inspect_container(self._name))
         except EngineError as error:
             if mount and is_mount_refused(error):

@@ -122,3 +122,41 @@ def test_a_network_that_another_emulator_has_removed_meanwhile_is_made_again() -
     engine: Any = Engine()
     asyncio.run(AwsNetwork(engine, socket.socket.close).connect("c"))
     assert calls == ["connect", "look", "create", "connect"]
+
+
+def test_a_network_that_goes_before_a_container_starts_is_made_again() -> None:
+    calls: list[str] = []
+
+    class Client:
+        networks = staticmethod(lambda names: [{"Name": "localmme"}])
+
+        @staticmethod
+        def start(container: str) -> None:
+            calls.append("start")
+            if calls.count("start") == 1:
+                raise EngineError("unix:///", 404, "network localmme not found")
+
+        @staticmethod
+        def disconnect_container_from_network(container: str, network: str, force: bool) -> None:
+            calls.append("disconnect")
+            raise EngineError("unix:///", 404, "network localmme not found")
+
+        connect_container_to_network = staticmethod(lambda container, network: calls.append("connect"))
+
+    class Engine:
+        async def call(self, function: Callable[[Any], Any]) -> Any:
+            return function(Client)
+
+    engine: Any = Engine()
+    asyncio.run(AwsNetwork(engine, socket.socket.close).start("c"))
+    assert calls == ["start", "disconnect", "connect", "start"]
+
+
+def test_another_refusal_of_a_start_is_passed_on() -> None:
+    class Engine:
+        async def call(self, function: Callable[[Any], Any]) -> Any:
+            raise EngineError("unix:///", 404, "No such container: c")
+
+    engine: Any = Engine()
+    with pytest.raises(EngineError, match="No such container"):
+        asyncio.run(AwsNetwork(engine, socket.socket.close).start("c"))
