@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import ipaddress
 import socket
 from collections.abc import Callable
@@ -23,7 +24,7 @@ NAME = "localmme"  # all emulators of an engine share it, each at a port of its 
 ADDRESS = "169.254.170.2"  # [api] botocore's and other SDKs' for credentials of containers
 SUBNET = "169.254.170.0/24"
 BACKLOG = 128
-TRIES = 3  # of connecting a container, as another emulator that ends may remove the network meanwhile
+TRIES = 3  # of what needs the network, as another emulator that ends may remove it meanwhile
 
 Listen = Callable[[socket.socket], None]  # serves what comes at a listening socket
 
@@ -40,17 +41,25 @@ class AwsNetwork:
         """The emulator's for containers. Raises EngineError or OSError where there can be no such network."""
         async with self._making:
             if not self._url:
-                await self._engine.call(_make)
-                listener = socket.socket()
-                try:
-                    listener.bind((ADDRESS, 0))
-                    listener.listen(BACKLOG)
-                except OSError:
-                    listener.close()
-                    raise
+                listener = await self._bound()
                 self._listen(listener)
                 self._url = f"http://{ADDRESS}:{listener.getsockname()[1]}"
         return self._url
+
+    async def _bound(self) -> socket.socket:
+        """A socket that listens in the network. Raises EngineError, OSError."""
+        for left in reversed(range(TRIES)):
+            await self._engine.call(_make)
+            listener = socket.socket()
+            try:
+                listener.bind((ADDRESS, 0))
+                listener.listen(BACKLOG)
+                return listener
+            except OSError as error:
+                listener.close()
+                if error.errno != errno.EADDRNOTAVAIL or not left:
+                    raise
+        raise AssertionError("the last try has returned or raised")
 
     async def connect(self, container: str) -> None:
         """Put a container, which was created and has not started, into the network as well. Raises EngineError."""
