@@ -208,6 +208,8 @@ def test_the_aws_cli(
     (local / "sub").mkdir(parents=True)
     (local / "a.txt").write_text("a")
     (local / "sub" / "b c.txt").write_text("b")
+    for file in ("a.txt", "sub/b c.txt"):
+        os.utime(local / file, (0, 0))  # of the same second, it would be newer: S3's times have no fraction
     for name, value in {**KEYS, "aws_default_region": "us-east-1"}.items():
         monkeypatch.setenv(name.upper(), value)
 
