@@ -11,8 +11,8 @@ import contextlib
 import errno
 import ipaddress
 import socket
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from emulator.containers.docker.failures import EngineError
 from emulator.containers.docker.images import Client
@@ -26,6 +26,7 @@ SUBNET = "169.254.170.0/24"
 BACKLOG = 128
 TRIES = 3  # of what needs the network, as another emulator that ends may remove it meanwhile
 
+T = TypeVar("T")
 Listen = Callable[[socket.socket], None]  # serves what comes at a listening socket
 
 
@@ -48,53 +49,66 @@ class AwsNetwork:
 
     async def _bound(self) -> socket.socket:
         """A socket that listens in the network. Raises EngineError, OSError."""
-        for left in reversed(range(TRIES)):
-            await self._engine.call(_make)
+
+        async def bind() -> socket.socket:
             listener = socket.socket()
             try:
                 listener.bind((ADDRESS, 0))
                 listener.listen(BACKLOG)
-                return listener
-            except OSError as error:
+            except OSError:
                 listener.close()
-                if error.errno != errno.EADDRNOTAVAIL or not left:
-                    raise
-        raise AssertionError("the last try has returned or raised")
+                raise
+            return listener
+
+        await self._engine.call(_make)
+        return await _retried(bind, lambda: self._engine.call(_make))
 
     async def connect(self, container: str) -> None:
         """Put a container, which was created and has not started, into the network as well. Raises EngineError."""
-        for left in reversed(range(TRIES)):
-            try:
-                await self._engine.call(lambda client: client.connect_container_to_network(container, NAME))
-                return
-            except EngineError as error:
-                if error.status != 404 or not left:
-                    raise
-            await self._engine.call(_make)
+        await _retried(
+            lambda: self._engine.call(lambda client: client.connect_container_to_network(container, NAME)),
+            lambda: self._engine.call(_make),
+        )
 
     async def start(self, container: str) -> None:
         """Start a container that is in the network. Raises EngineError.
 
         Until it runs, it does not keep another emulator that ends from removing the network.
         """
-        for left in reversed(range(TRIES)):
-            try:
-                await self._engine.call(lambda client: client.start(container))
-                return
-            except EngineError as error:
-                if error.status != 404 or "network" not in error.reason or not left:
-                    raise
+
+        async def connect_again() -> None:
             with contextlib.suppress(EngineError):  # from the network that is gone
                 await self._engine.call(
                     lambda client: client.disconnect_container_from_network(container, NAME, force=True)
                 )
             await self.connect(container)
 
+        await _retried(lambda: self._engine.call(lambda client: client.start(container)), connect_again)
+
     async def close(self) -> None:
         """Remove the network, unless containers of another emulator are in it."""
         if self._url:
             with contextlib.suppress(EngineError):
                 await self._engine.call(lambda client: client.remove_network(NAME))
+
+
+async def _retried(act: Callable[[], Awaitable[T]], mend: Callable[[], Awaitable[object]]) -> T:
+    """What ``act`` returns; while the network is gone, ``mend`` is called, and it is tried again."""
+    for _ in range(TRIES - 1):
+        try:
+            return await act()
+        except (EngineError, OSError) as error:
+            if not _is_gone(error):
+                raise
+        await mend()
+    return await act()
+
+
+def _is_gone(error: EngineError | OSError) -> bool:
+    """Whether something failed because there is no such network."""
+    if isinstance(error, EngineError):
+        return error.status == 404 and "network" in error.reason
+    return error.errno == errno.EADDRNOTAVAIL
 
 
 def is_container(peer: str) -> bool:
