@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -33,8 +33,16 @@ def decode(body: Any, content_type: str | None) -> Any:
 
     Raises UnsupportedFormatError, or whatever parsing raises.
     """
+    return convert(DECODERS, content_type, body)
+
+
+def convert(converters: Mapping[Any, Callable[..., Any]], content_type: str | None, *arguments: Any) -> Any:
+    """What the content type's converter makes of the arguments. Raises what that raises.
+
+    Raises UnsupportedFormatError when there is none, and, as the toolkits do, for a KeyError within it.
+    """
     try:
-        return DECODERS[content_type](body)
+        return converters[content_type](*arguments)
     except KeyError:
         raise UnsupportedFormatError(content_type) from None
 

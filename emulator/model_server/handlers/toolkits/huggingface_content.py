@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from emulator.model_server.handlers import content
-from emulator.model_server.handlers.content import CSV, JSON, NPY, UnsupportedFormatError
+from emulator.model_server.handlers.content import CSV, JSON, NPY
 
 _ANY_PICTURE = "image/x-image"
 _PICTURES = ("image/jpeg", "image/png", "image/tiff", "image/bmp", "image/gif", "image/webp", _ANY_PICTURE)
@@ -34,18 +34,12 @@ class PredictionException(Exception):
 
 def decode(body: Any, content_type: str | None) -> Any:
     """``body`` as what pipelines take. Raises UnsupportedFormatError, or whatever parsing raises."""
-    try:
-        return _DECODERS[content_type](body)
-    except KeyError:
-        raise UnsupportedFormatError(content_type) from None
+    return content.convert(_DECODERS, content_type, body)
 
 
 def encode(prediction: Any, accept: str) -> Any:
     """A pipeline's result in a content type. Raises UnsupportedFormatError, or whatever encoding raises."""
-    try:
-        return _ENCODERS[accept](prediction, accept)
-    except KeyError:
-        raise UnsupportedFormatError(accept) from None
+    return content.convert(_ENCODERS, accept, prediction, accept)
 
 
 def _decode_csv(body: str) -> Any:

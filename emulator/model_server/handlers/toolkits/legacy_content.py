@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from emulator.model_server.handlers import content
-from emulator.model_server.handlers.content import CSV, UnsupportedFormatError
+from emulator.model_server.handlers.content import CSV
 
 
 class ClientError(Exception):
@@ -20,18 +20,12 @@ class ClientError(Exception):
 
 def decode(body: Any, content_type: str | None) -> Any:
     """``body`` as an array. Raises UnsupportedFormatError, or whatever parsing raises."""
-    try:
-        return _DECODERS[content_type](body)
-    except KeyError:
-        raise UnsupportedFormatError(content_type) from None
+    return content.convert(_DECODERS, content_type, body)
 
 
 def encode(prediction: Any, accept: str) -> Any:
     """The prediction in a content type. Raises UnsupportedFormatError, or whatever encoding raises."""
-    try:
-        return _ENCODERS[accept](prediction)
-    except KeyError:
-        raise UnsupportedFormatError(accept) from None
+    return content.convert(_ENCODERS, accept, prediction)
 
 
 def _decode_csv(body: str) -> Any:
