@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -130,3 +132,12 @@ class RawClient:
 
     def close(self) -> None:
         self._connection.close()
+
+
+@contextmanager
+def running_control_plane(directory: Path) -> Iterator[ControlPlane]:
+    """One that is stopped at the end of the block; nothing in it may have failed inside the emulator."""
+    control_plane = ControlPlane(directory)
+    yield control_plane
+    control_plane.emulator.stop()
+    assert "inside the emulator" not in control_plane.emulator.log

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.aws_clients import invalid
-from tests.support.control_plane import ARN, ControlPlane
+from tests.support.control_plane import ARN, ControlPlane, running_control_plane
 from tests.support.scripted_models import SCRIPTED_CONTAINER
 from tests.support.waiting import eventually
 
@@ -19,10 +19,8 @@ NUMBERS = itertools.count()
 
 @pytest.fixture(scope="module")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    control_plane = ControlPlane(tmp_path_factory.mktemp("control-plane"))
-    yield control_plane
-    control_plane.emulator.stop()
-    assert "inside the emulator" not in control_plane.emulator.log
+    with running_control_plane(tmp_path_factory.mktemp("control-plane")) as control_plane:
+        yield control_plane
 
 
 @pytest.fixture

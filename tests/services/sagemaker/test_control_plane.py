@@ -13,7 +13,15 @@ from botocore.exceptions import ClientError
 
 from tests.support.answering_containers import answering_containers
 from tests.support.aws_clients import invalid
-from tests.support.control_plane import ARN, AWSS_IMAGES, ROLE, ControlPlane, RawClient, variant_of
+from tests.support.control_plane import (
+    ARN,
+    AWSS_IMAGES,
+    ROLE,
+    ControlPlane,
+    RawClient,
+    running_control_plane,
+    variant_of,
+)
 from tests.support.files import archive, files_below
 from tests.support.waiting import eventually
 
@@ -28,10 +36,8 @@ def no_processes() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    control_plane = ControlPlane(tmp_path_factory.mktemp("control-plane"))
-    yield control_plane
-    control_plane.emulator.stop()
-    assert "inside the emulator" not in control_plane.emulator.log
+    with running_control_plane(tmp_path_factory.mktemp("control-plane")) as control_plane:
+        yield control_plane
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from emulator.aws.service_models import problems
 from emulator.services.sagemaker import empty_lists
 from emulator.services.sagemaker.app import OPERATIONS, REQUEST_BYTES
 from emulator.services.sagemaker.supported_members import MEMBERS
-from tests.support.control_plane import ARN, ROLE, ControlPlane, RawClient
+from tests.support.control_plane import ARN, ROLE, ControlPlane, RawClient, running_control_plane
 from tests.support.generated_requests import Generator, Takes, Wrong, lacking, mistyped, outside, parts
 from tests.support.waiting import eventually
 
@@ -50,10 +50,8 @@ CHANGES, READS, DELETIONS = ("Create", "Update", "Add"), ("Describe", "List"), (
 
 @pytest.fixture(scope="module")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    control_plane = ControlPlane(tmp_path_factory.mktemp("shapes"))
-    yield control_plane
-    control_plane.emulator.stop()
-    assert "inside the emulator" not in control_plane.emulator.log
+    with running_control_plane(tmp_path_factory.mktemp("shapes")) as control_plane:
+        yield control_plane
 
 
 @pytest.fixture(scope="module")
