@@ -9,8 +9,10 @@ python toolkit_outcomes.py MODELS OUTCOMES
 from __future__ import annotations
 
 import base64
+import importlib
 import json
 import os
+import shutil
 import struct
 import sys
 import tempfile
@@ -40,14 +42,17 @@ Outcome = dict[str, Any]
 def main(models: str, outcomes: str) -> None:
     """Write what came of the models in a file to another file."""
     results = []
-    for number, model in enumerate(json.loads(Path(models).read_text())):
-        results.append({"theirs": outcome(theirs, model, number), "ours": outcome(ours, model, number)})
+    with tempfile.TemporaryDirectory() as scratch:
+        for number, model in enumerate(json.loads(Path(models).read_text())):
+            # At the same path for both: what transformers takes a model for depends on the letters of its path.
+            directory = Path(scratch, f"model-{number}")
+            results.append({"theirs": outcome(theirs, model, directory), "ours": outcome(ours, model, directory)})
     Path(outcomes).write_text(json.dumps(results))
 
 
-def outcome(load: Callable[..., Any], model: dict[str, Any], number: int) -> list[Outcome]:
+def outcome(load: Callable[..., Any], model: dict[str, Any], directory: Path) -> list[Outcome]:
     """What callers of one model get: one of each request, or of the load when that fails."""
-    with prepared(model, number) as directory:
+    with prepared(model, directory):
         try:
             invoke = load(model["toolkit"], directory)
         except Exception as error:
@@ -56,29 +61,29 @@ def outcome(load: Callable[..., Any], model: dict[str, Any], number: int) -> lis
 
 
 @contextmanager
-def prepared(model: dict[str, Any], number: int) -> Iterator[Path]:
-    """The model's directory, as the working directory; what it changes in the process is as before afterwards."""
+def prepared(model: dict[str, Any], directory: Path) -> Iterator[None]:
+    """The model's directory is there, as the working directory; afterwards the process and the disk are as before."""
     path, modules, environment, here = list(sys.path), set(sys.modules), dict(os.environ), os.getcwd()
-    with tempfile.TemporaryDirectory() as scratch:
-        directory = Path(scratch, f"model-{number}")
-        for name, text in model["files"].items():
-            file = directory / name
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(base64.b64decode(text))
-        directory.mkdir(exist_ok=True)
-        os.environ.update(model["environment"])
-        os.chdir(directory)
-        sys.path.insert(0, str(directory))
-        try:
-            yield directory
-        finally:
-            sys.path[:] = path
-            os.chdir(here)
-            os.environ.clear()
-            os.environ.update(environment)
-            for name in set(sys.modules) - modules:
-                if str(getattr(sys.modules[name], "__file__", "")).startswith(scratch):
-                    del sys.modules[name]
+    directory.mkdir()
+    for name, text in model["files"].items():
+        file = directory / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(base64.b64decode(text))
+    os.environ.update(model["environment"])
+    os.chdir(directory)
+    sys.path.insert(0, str(directory))
+    importlib.invalidate_caches()  # another model was at this path a moment ago
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        os.chdir(here)
+        os.environ.clear()
+        os.environ.update(environment)
+        for name in set(sys.modules) - modules:
+            if str(getattr(sys.modules[name], "__file__", "")).startswith(str(directory)):
+                del sys.modules[name]
+        shutil.rmtree(directory)
 
 
 def theirs(toolkit: str, directory: Path) -> Callable[[bytes, dict[str, str]], Outcome]:
