@@ -22,7 +22,7 @@ from docker.models.containers import Container
 from emulator.containers.docker.leftovers import HOST_LABEL
 from tests.support.docker_fixtures import machine_of_this_run
 from tests.support.real_servers import models, tensors
-from tests.support.real_servers.container import Caller
+from tests.support.real_servers.container import Answer, Caller
 from tests.support.real_servers.images import SAMPLES, SCRIPTED_FILES, SCRIPTED_IMAGE, Images
 from tests.support.waiting import eventually
 
@@ -43,6 +43,18 @@ class Run(Caller):
 
     container: Container
     opt_ml: Path
+
+    def call(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] = {}, timeout: float = 60
+    ) -> Answer:
+        """One call, as of any container; if it fails, the error says what became of this one."""
+        try:
+            return super().call(method, path, body, headers, timeout)
+        except (OSError, http.client.HTTPException) as error:
+            if path == "/ping":  # it is still starting
+                raise
+            self.container.reload()
+            raise AssertionError(f"{error!r}: {self.container.attrs['State']}\n{self.log()}") from error
 
     def wait_until_healthy(self, seconds: float) -> None:
         """Wait for the first good ping."""

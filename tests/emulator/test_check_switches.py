@@ -129,37 +129,37 @@ class TestImages:
 
     def test_an_image_without_a_fault_passes(self, images: Images, model: Path) -> None:
         report = checked("--image", self.image(images), "--memory", "256m", *settings("", model))
-        assert (report.odd(), report.exit_code) == ({}, 0), report
+        assert (report.odd(), report.exit_code) == ({}, 0), str(report)
         assert tuple(report.checks) == NAMES
 
     def test_an_image_without_the_label_cannot_be_deployed(self, images: Images, model: Path) -> None:
         report = self.report(self.image(images, BIND_TO_PORT_LABEL), "", model)
-        assert (report.odd(), report.exit_code) == ({"labels": "fail"}, 1), report
+        assert (report.odd(), report.exit_code) == ({"labels": "fail"}, 1), str(report)
 
     def test_without_the_label_of_pipelines_it_can_be_deployed_alone(self, images: Images, model: Path) -> None:
         report = self.report(self.image(images, MULTI_MODEL_LABEL), "", model)
-        assert (report.odd(), report.exit_code) == ({"labels": "warn"}, 0), report
+        assert (report.odd(), report.exit_code) == ({"labels": "warn"}, 0), str(report)
 
     def test_tini_as_entry_point_fails(self, images: Images, model: Path) -> None:
         report = self.report(self.image(images, entry=TINI), "", model)
-        assert (report.odd(), report.exit_code) == ({"entry-point": "fail"}, 1), report
+        assert (report.odd(), report.exit_code) == ({"entry-point": "fail"}, 1), str(report)
 
     def test_an_entry_point_in_shell_form_fails_and_so_does_its_end(self, images: Images, model: Path) -> None:
         report = self.report(self.image(images, entry=SHELL_FORM.format("")), "", model, stop_seconds=1)
-        assert (report.odd(), report.exit_code) == ({"entry-point": "fail", "sigterm": "fail"}, 1), report
+        assert (report.odd(), report.exit_code) == ({"entry-point": "fail", "sigterm": "fail"}, 1), str(report)
 
     def test_a_shell_that_becomes_the_program_is_warned_of(self, images: Images, model: Path) -> None:
         report = self.report(self.image(images, entry=SHELL_FORM.format("exec ")), "", model)
-        assert (report.odd(), report.exit_code) == ({"entry-point": "warn"}, 0), report
+        assert (report.odd(), report.exit_code) == ({"entry-point": "warn"}, 0), str(report)
 
     @pytest.mark.parametrize("switch", ["bind-to-port", "sigterm", "broken-json"])
     def test_a_fault_in_an_image_fails_its_check_and_no_other(self, images: Images, model: Path, switch: str) -> None:
         report = self.report(self.image(images), switch, model)
-        assert (report.odd(), report.exit_code) == ({switch: "fail"}, 1), report
+        assert (report.odd(), report.exit_code) == ({switch: "fail"}, 1), str(report)
 
     def test_a_container_that_runs_out_of_memory_and_does_not_say_507_is_killed(
         self, images: Images, model: Path
     ) -> None:
         report = self.report(self.image(images), "", model, "memory-full", "reload-after-507", megabytes=10_000)
-        assert report.odd() == {"memory-full": "fail", "reload-after-507": "skipped"}, report
+        assert report.odd() == {"memory-full": "fail", "reload-after-507": "skipped"}, str(report)
         assert "out of memory" in report.checks["memory-full"]["detail"]

@@ -98,7 +98,7 @@ def test_the_embedded_server_with_a_handler(tmp_path: Path) -> None:
     handler.write_text(HANDLER)
     arguments = ["--handler", str(handler), *plain_arguments(tmp_path), "--content-type", "application/json"]
     report = checked(*arguments, only=all_but("memory-full", "reload-after-507"))
-    assert (report.odd(), report.exit_code) == (NOT_AN_IMAGE, 0), report
+    assert (report.odd(), report.exit_code) == (NOT_AN_IMAGE, 0), str(report)
 
 
 @pytest.mark.real
@@ -114,7 +114,7 @@ class TestMultiModelServer:
             # The tests' handler answers with the header that it was sent, and of an answer's headers Multi Model Server
             # takes less than 1024 characters: "Message size exceed limit: 1024", and the worker is ended.
             "invoke-headers": "fail",
-        }, report
+        }, str(report)
 
     def test_it_keeps_what_it_refused_with_507(self, tmp_path: Path) -> None:
         handler = tmp_path / "handler.py"
@@ -125,7 +125,7 @@ class TestMultiModelServer:
             report = checked(*arguments, only=("starts", "load", "memory-full", "reload-after-507"))
             if report.odd():
                 break
-        assert report.odd() == {"reload-after-507": "fail"}, report
+        assert report.odd() == {"reload-after-507": "fail"}, str(report)
         assert report.checks["reload-after-507"]["received"].startswith("409")
 
 
@@ -141,7 +141,7 @@ class TestTriton:
         # loads many models, to say the same as list.
         left_out = ("ping-while-busy", "load-unload-growth", "list-pages", "memory-full", "reload-after-507")
         report = checked(*arguments, only=all_but(*left_out))
-        assert report.odd() == {**NOT_AN_IMAGE, **self.ODD}, report
+        assert report.odd() == {**NOT_AN_IMAGE, **self.ODD}, str(report)
         assert report.checks["list"]["received"].startswith('200 text/plain {"models":[{}]}')
 
     def test_it_loads_again_what_it_refused_with_507(self, tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ class TestTriton:
         model = models.pack(tmp_path / "model.tar.gz", files)
         arguments = ["--command", shlex.join(command_of(triton)), *triton_arguments(tmp_path, model)]
         report = checked(*arguments, only=("starts", "load", "memory-full", "reload-after-507"))
-        assert report.odd() == {}, report
+        assert report.odd() == {}, str(report)
 
 
 @pytest.mark.docker
@@ -164,17 +164,17 @@ class TestImages:
 
     def test_plain(self, images: Images, tmp_path: Path) -> None:
         report = checked("--image", images.plain(), *plain_arguments(tmp_path))
-        assert (report.odd(), report.exit_code) == ({}, 0), report
+        assert (report.odd(), report.exit_code) == ({}, 0), str(report)
         assert tuple(report.checks) == NAMES
 
     def test_multi_model_server(self, images: Images, tmp_path: Path) -> None:
         arguments = plain_arguments(tmp_path)
         report = checked("--image", images.multi_model_server(), "--memory", "2g", *arguments, only=self.SOME)
-        assert (report.odd(), report.exit_code) == ({}, 0), report
+        assert (report.odd(), report.exit_code) == ({}, 0), str(report)
 
     def test_triton(self, images: Images, tmp_path: Path) -> None:
         model = models.triton_model(tmp_path, "model.tar.gz", 3, subdirectory="")
         arguments = triton_arguments(tmp_path, model)
         report = checked("--image", images.triton(), "--memory", "1g", *arguments, only=self.SOME)
         # With the model's files at the root of the archive, the modelUrl has lost the "/model" that it was loaded with.
-        assert report.odd() == {"get": "warn", "list": "warn", "broken-json": "fail"}, report
+        assert report.odd() == {"get": "warn", "list": "warn", "broken-json": "fail"}, str(report)
