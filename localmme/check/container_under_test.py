@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import psutil
-
 from emulator.containers.container import Container, ContainerSettings, LogSink
 from emulator.containers.docker.engine import Engine
 from emulator.containers.docker.images import InspectedImage
 from emulator.containers.health import Outcome, first_health
 from emulator.containers.launch import Command, Image, Program, new_container
+from emulator.containers.process.container import ProcessContainer
 from emulator.containers.process.environment import InheritedEnvironment
 from emulator.errors import ContainerError, SetupError
 from emulator.limits import Limits
@@ -156,8 +155,7 @@ class ContainerRun:
         ping = await self._ping(self.caller)
         if ping.status == 200:
             return None
-        is_silent = self._under_test.is_process and not ping.status
-        if is_silent and time.perf_counter() - began > OTHER_PORT_SECONDS and await self._elsewhere():
+        if not ping.status and time.perf_counter() - began > OTHER_PORT_SECONDS and await self._elsewhere():
             return None
         return ping.received
 
@@ -166,7 +164,9 @@ class ContainerRun:
 
     async def _elsewhere(self) -> bool:
         """Find the port of a process that did not bind to its assigned port."""
-        for port in await asyncio.to_thread(listening_ports):
+        if not isinstance(self.container, ProcessContainer):
+            return False
+        for port in await asyncio.to_thread(self.container.listening_ports):
             caller = Caller(self.container.host, port)
             if (await self._ping(caller)).status == 200:
                 self.caller = caller
@@ -206,15 +206,3 @@ class RunningContainer(Container):
 
     async def deliver(self, model_directory: Path) -> str:
         return str(model_directory)
-
-
-def listening_ports() -> list[int]:
-    """The ports at which the processes below this one listen."""
-    ports = set()
-    for process in psutil.Process().children(recursive=True):
-        try:
-            connections = process.net_connections("tcp")
-        except psutil.Error:  # it has ended, or is not accessible
-            continue
-        ports |= {connection.laddr.port for connection in connections if connection.status == psutil.CONN_LISTEN}
-    return sorted(ports)

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -120,28 +121,40 @@ def test_one_that_does_not_start_fails_the_first_check_that_needs_it(model: Path
     assert re.search(r"(?m)^skipped +get: The container did not start", done.stdout)
 
 
-def test_a_container_that_runs_already_is_checked_and_left_running(model: Path, tmp_path: Path) -> None:
-    environment = {**os.environ, "SAGEMAKER_BIND_TO_PORT": "0", "SAGEMAKER_MULTI_MODEL": "true"}
+@pytest.fixture
+def bystander(tmp_path: Path) -> Iterator[str]:
+    """A healthy container that somebody else has started; its URL."""
+    environment = {**os.environ, "SAGEMAKER_BIND_TO_PORT": str(free_port()), "SAGEMAKER_MULTI_MODEL": "true"}
     environment["SCRIPT_JOURNAL"] = str(tmp_path / "journal")
-    server = subprocess.Popen(
-        [*SCRIPTED_CONTAINER.split()], env={**environment, "SAGEMAKER_BIND_TO_PORT": str(free_port())}
-    )
+    server = subprocess.Popen(SCRIPTED_CONTAINER.split(), env=environment)
     try:
         eventually((tmp_path / "journal").exists)
         journal = eventually((tmp_path / "journal").read_text)
-        url = f"http://127.0.0.1:{json.loads(journal.splitlines()[0])['port']}"
-        done = run(
-            "--url", url, "--model", str(model), "--only", "starts,load,unload,load-unload-growth,sigterm", "--json"
-        )
-        verdicts = {each["name"]: each["verdict"] for each in json.loads(done.stdout)["checks"]}
-        assert verdicts == {
-            **dict.fromkeys(["load", "unload"], "pass"),
-            **dict.fromkeys(["starts", "load-unload-growth", "sigterm"], "skipped"),
-        }
+        yield f"http://127.0.0.1:{json.loads(journal.splitlines()[0])['port']}"
         assert server.poll() is None
     finally:
         server.kill()
         server.wait()
+
+
+def test_another_container_is_not_taken_for_one_that_does_not_listen(bystander: str, model: Path) -> None:
+    done = run(
+        *("--command", SCRIPTED_CONTAINER, "--model", str(model), "--only", "load", "--timeout", "2"),
+        *("--env", 'SCRIPT={"start": {"listen": 3600}}'),
+    )
+    assert re.search(r"(?m)^fail +load \(.*not answered with 200 within 2 s", done.stdout), (bystander, done.stdout)
+
+
+def test_a_container_that_runs_already_is_checked_and_left_running(bystander: str, model: Path) -> None:
+    done = run(
+        *("--url", bystander, "--model", str(model), "--only", "starts,load,unload,load-unload-growth,sigterm"),
+        "--json",
+    )
+    verdicts = {each["name"]: each["verdict"] for each in json.loads(done.stdout)["checks"]}
+    assert verdicts == {
+        **dict.fromkeys(["load", "unload"], "pass"),
+        **dict.fromkeys(["starts", "load-unload-growth", "sigterm"], "skipped"),
+    }
 
 
 @pytest.mark.parametrize("timeout", [["--timeout", "0.5"], []], ids=["given", "shorter than of one that is started"])

@@ -148,6 +148,15 @@ class ProcessContainer(Container):
     async def deliver(self, model_directory: Path) -> str:
         return str(model_directory)
 
+    def listening_ports(self) -> list[int]:
+        """The TCP ports at which its processes listen. Blocks for some milliseconds."""
+        ports = set()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for process in psutil.Process(self._keeper.pid).children(recursive=True) if self._keeper else ():
+                with contextlib.suppress(psutil.Error):  # it has ended, or is not accessible
+                    ports |= {each.laddr.port for each in process.net_connections("tcp") if each.status == "LISTEN"}
+        return sorted(ports)
+
     def _environment(self) -> dict[str, str]:
         """All of the container's variables. Those of the model's Environment outweigh all but the platform's."""
         settings = self._settings
