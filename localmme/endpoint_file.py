@@ -34,6 +34,7 @@ from typing import Any
 from botocore.model import Shape
 
 from emulator.archives.model_data_url import ModelData, parse_s3_url
+from emulator.archives.unpacked_archive import is_unpacked_archive
 from emulator.aws.service_models import Place, problems, shape, value_summary
 from emulator.errors import SetupError
 from emulator.services.sagemaker.definitions import (
@@ -248,7 +249,7 @@ class _File:
             raise SetupError(f"there is no {path}: give {expected}")
         if multi_model and not path.is_dir():
             raise SetupError(f"{path} is not a directory, and Mode MultiModel takes {expected}")
-        if not multi_model and not path.is_file():
+        if not multi_model and not path.is_file() and not is_unpacked_archive(path):
             raise SetupError(f"{path} is not a file, and Mode SingleModel takes {expected}")
         return path.resolve()
 

@@ -31,6 +31,7 @@ ENDPOINT_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")  # [api]
 def start_requests(
     *,
     models: str,
+    unpacked: bool,
     handler: str | None,
     toolkit: str,
     command: str | None,
@@ -62,6 +63,8 @@ def start_requests(
         raise SetupError("--toolkit is for handlers: what --image and --command run does what it does.")
     if gpus and not image:
         raise SetupError("--gpus needs --image: a local process sees all GPUs of this machine.")
+    if unpacked and is_url(models):
+        raise SetupError("--unpacked needs a directory of this machine as --models: in S3, models are archives.")
     variables = dict(name_and_value("--env", text) for text in environment)
     if workers_per_model is not None:
         # The Inference Toolkit and the embedded server both read this variable. SageMaker does not set it.
@@ -104,6 +107,7 @@ def start_requests(
         [{"EndpointConfigName": endpoint_name, "ProductionVariants": [variant]}],
         [{"EndpointName": endpoint_name, "EndpointConfigName": endpoint_name}],
         reload=reload,
+        unpacked=unpacked,
         instances=local,
     )
 

@@ -88,6 +88,12 @@ OPTIONS = [
         help="Folder of model archives: a directory, or s3://BUCKET/PREFIX/.",
     ),
     ServeOption(
+        "--unpacked",
+        is_flag=True,
+        describes_endpoint=True,
+        help="Each directory NAME directly below --models stands for the archive NAME.tar.gz (not on SageMaker).",
+    ),
+    ServeOption(
         "--image",
         metavar="IMAGE",
         describes_endpoint=True,
@@ -219,7 +225,7 @@ OPTIONS = [
         "--reload",
         is_flag=True,
         describes_endpoint=True,
-        help="Serve a changed archive or handler at once (SageMaker does not).",
+        help="Serve a changed archive, directory or handler at the next call (SageMaker does not).",
     ),
     ServeOption(
         "--preload",

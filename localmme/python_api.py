@@ -30,6 +30,7 @@ def serve(
     file: StrPath | None = None,
     *,
     models: StrPath | None = None,
+    unpacked: bool = False,
     handler: StrPath | None = None,
     toolkit: str | None = None,
     command: str | Sequence[str] | None = None,

@@ -7,19 +7,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from io import BufferedReader, FileIO
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, cast
 
 from emulator.archives.errors import ArchiveNotFound
 from emulator.archives.model_data_url import S3Url, slash_missing
 from emulator.archives.source import OPENED_WITH, Version
+from emulator.archives.unpacked_archive import SUFFIX, UnpackedArchive
 from emulator.aws.errors import too_many_open_files
-from emulator.errors import SetupError
+from emulator.errors import ArchiveError, SetupError
 from emulator.open_files import EXHAUSTED
 from emulator.storage.errors import NoSuchKey
 from emulator.storage.listing import KeyTree
-from emulator.storage.object_files import open_file, stat_file
+from emulator.storage.object_files import existing_directory, open_file, stat_file
 from emulator.storage.object_records import version_of
 from emulator.suggestions import did_you_mean
 
@@ -30,13 +31,17 @@ class DirectorySource:
     """A directory of archives. Their paths below it are the keys: a prefix and the TargetModel, put together.
 
     A directory without a URL may be one of S3's buckets, hold all of them, or be part of one.
+
+    A directory whose name is an archive's stands for that archive, see ``UnpackedArchive``. It is no object of S3: what
+    is in it are objects, as in any other directory.
     """
 
     is_remote = False
 
-    def __init__(self, directory: Path, url: S3Url | None = None) -> None:
-        """``url``: the directory is its bucket, and the archives are those with its prefix."""
-        self._directory, self._url = directory, url
+    def __init__(self, directory: Path, url: S3Url | None = None, *, unpacked: bool = False) -> None:
+        """``url``: the directory is its bucket, and the archives are those with its prefix. ``unpacked``: a directory
+        NAME directly in it stands for the archive NAME.tar.gz as well."""
+        self._directory, self._url, self._unpacked = directory, url, unpacked
         self._holds_buckets = url is None
         self._prefix = "" if url is None else url.key
 
@@ -46,15 +51,27 @@ class DirectorySource:
         return self._directory.resolve()
 
     def check(self) -> None:
-        """Nothing to check: the directory may be created later."""
+        """Raises SetupError when two things stand for one archive. The directory may be created later."""
+        if not self._unpacked or not self.directory.is_dir():
+            return
+        try:
+            for name in sorted(os.listdir(self.directory)):
+                self._unpacked_archive(f"{name}{SUFFIX}")
+        except ArchiveError as error:
+            raise SetupError(f"{self.directory}: {error}") from None
 
     @contextmanager
     def open(self, target_model: str) -> Iterator[tuple[BufferedReader[Any], Version]]:
-        """The archive's file.
+        """The archive's file, or a directory's content as an archive.
 
-        Raises ArchiveNotFound when S3 has no such object. That includes what
-        cannot be an object of this directory: absolute paths, ``..`` and directories.
+        Raises ArchiveNotFound when there is none. That includes what cannot be an object of this directory: absolute
+        paths and ``..``. Raises ArchiveError when there are two.
         """
+        if unpacked := self._unpacked_archive(target_model):
+            version = unpacked.version()  # before it is read: a change that is not read as a whole is seen afterwards
+            with unpacked.open() as archive:
+                yield archive, version
+            return
         try:
             file = open_file(self.directory, self._key(target_model), holds_buckets=self._holds_buckets)
         except (NoSuchKey, OSError) as error:
@@ -65,15 +82,21 @@ class DirectorySource:
             yield archive, version_of(os.fstat(file.fileno()))
 
     def version(self, target_model: str) -> Version:
-        """A value that changes with the archive. Raises ArchiveNotFound."""
+        """A value that changes with the archive. Raises what ``open`` raises."""
+        if unpacked := self._unpacked_archive(target_model):
+            return unpacked.version()
         try:
             return version_of(stat_file(self.directory, self._key(target_model), holds_buckets=self._holds_buckets))
         except NoSuchKey:
             raise self._not_found(target_model)  # noqa: B904 - it has a cause of its own
 
     def archives(self) -> Iterator[tuple[str, int]]:
-        """TargetModel and size in bytes of every file here. Hidden ones are left out: they are seldom archives."""
-        return self._files(hidden=False)
+        """TargetModel and size in bytes of every file here, of all together in a directory that stands for an archive.
+
+        Hidden files are left out: they are seldom archives.
+        """
+        for target_model, files in groupby(self._files(hidden=False), lambda found: self._archive_with(found[0])):
+            yield target_model, sum(size for _, size in files)
 
     def objects(self) -> Iterator[str]:
         """The keys of all files below the prefix, relative to it."""
@@ -89,6 +112,28 @@ class DirectorySource:
                 yield found.key[len(self._prefix) :], found.version[1]
         except OSError:  # too many files are open
             return
+
+    def _archive_with(self, name: str) -> str:
+        """The TargetModel that a file belongs to, by its name below the prefix."""
+        if self._unpacked and "/" in name:
+            return name.partition("/")[0].removesuffix(SUFFIX) + SUFFIX
+        archive, _, below = name.partition(f"{SUFFIX}/")
+        return archive + SUFFIX if below else name
+
+    def _unpacked_archive(self, target_model: str) -> UnpackedArchive | None:
+        """The directory that stands for an archive. Raises ArchiveError when something else does as well."""
+        if not target_model.endswith(SUFFIX):
+            return None
+        found = self._directory_of(target_model)
+        if self._unpacked and "/" not in target_model and not target_model.startswith("."):
+            beside = self._directory_of(target_model.removesuffix(SUFFIX))
+            if beside is not None and os.path.lexists(self.directory / target_model):
+                raise ArchiveError(f"{beside.name} and {target_model} both stand for it: delete one, or move it.")
+            found = found or beside
+        return UnpackedArchive(found) if found else None
+
+    def _directory_of(self, name: str) -> Path | None:
+        return existing_directory(self.directory, self._key(name), holds_buckets=self._holds_buckets)
 
     def _key(self, target_model: str) -> str:
         return self._prefix + target_model

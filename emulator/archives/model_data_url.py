@@ -46,7 +46,17 @@ class LocalS3:
         return str(self.url)
 
 
-ModelData = Path | S3Url | LocalS3  # where a container's model data is
+@dataclass(frozen=True)
+class UnpackedModels:
+    """A directory in which each directory stands for an archive."""
+
+    directory: Path
+
+    def __str__(self) -> str:
+        return str(self.directory)
+
+
+ModelData = Path | S3Url | LocalS3 | UnpackedModels  # where a container's model data is
 
 
 def is_url(text: str) -> bool:

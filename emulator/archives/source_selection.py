@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from emulator.archives.directory_source import DirectorySource
-from emulator.archives.model_data_url import LocalS3, ModelData, S3Url
+from emulator.archives.model_data_url import LocalS3, ModelData, S3Url, UnpackedModels
 from emulator.archives.s3_source import S3Source
 from emulator.archives.source import ModelSource
 
@@ -14,6 +16,8 @@ def source_of_many(model_data: ModelData) -> ModelSource:
         return S3Source(model_data.bucket, model_data.key)
     if isinstance(model_data, LocalS3):
         return DirectorySource(model_data.directory, model_data.url)
+    if isinstance(model_data, UnpackedModels):
+        return DirectorySource(model_data.directory, unpacked=True)
     return DirectorySource(model_data)
 
 
@@ -29,4 +33,5 @@ def source_of_one(model_data: ModelData) -> tuple[ModelSource, str]:
         return S3Source(model_data.bucket), model_data.key
     if isinstance(model_data, LocalS3):
         return DirectorySource(model_data.directory, S3Url(model_data.url.bucket)), model_data.url.key
+    assert isinstance(model_data, Path)  # a directory of unpacked models is of many
     return DirectorySource(model_data.parent), model_data.name

@@ -44,6 +44,15 @@ def existing(directory: Path, key: str, *, holds_buckets: bool = False) -> Path 
     return path if os.path.lexists(path) and not is_spelled_otherwise(directory, names) else None
 
 
+def existing_directory(directory: Path, key: str, *, holds_buckets: bool = False) -> Path | None:
+    """The directory at a key's place, without links; None if there is none. Where it may be a bucket, a link leads to
+    it as to a bucket."""
+    if holds_buckets and is_bucket(directory, key):
+        return Path(os.path.realpath(directory / key))
+    found = existing(directory, key, holds_buckets=holds_buckets)
+    return found if found is not None and found.is_dir() else None
+
+
 def stat_file(directory: Path, key: str, *, holds_buckets: bool = False) -> os.stat_result:
     """The status of the key's file. Raises NoSuchKey."""
     path = None if key.endswith("/") else existing(directory, key, holds_buckets=holds_buckets)

@@ -117,6 +117,7 @@ def _start_requests(file: str | None, options: dict[str, Any]) -> StartRequests:
 
     return endpoint_options.start_requests(
         models=options["models"],
+        unpacked=options["unpacked"],
         handler=options["handler"],
         toolkit=options["toolkit"],
         command=options["command"],

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from emulator.archives.extraction import DEPTH, NAMES_BYTES
+from emulator.archives.left_out import is_left_out
 from emulator.sizes import format_size
 from localmme.pack.entry import ArchiveEntry
-from localmme.pack.mistakes import Mistake, first_names, is_macos_metadata, mistakes_in
+from localmme.pack.mistakes import Mistake, first_names, mistakes_in
 
 _NAME_BYTES = 3000  # [ours] the system allows paths of 4,096 bytes, and a model is extracted below a path of its own
 
@@ -146,7 +147,7 @@ class _Walk:
             self._wrong["broken-links" if os.path.islink(path) else "unreadable"].append(name)
             return
         is_directory = stat.S_ISDIR(status.st_mode)
-        if is_macos_metadata(name) or (is_directory and name.rpartition("/")[2] == "__pycache__"):
+        if is_left_out(name, is_directory=is_directory):
             self.found.left_out.append(name)
             return
         if not self._is_name(name):

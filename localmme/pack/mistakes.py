@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from emulator.archives.left_out import is_macos_metadata
 from emulator.printable import printable
 from emulator.sizes import format_size
 from localmme.pack.entry import ArchiveEntry
@@ -14,7 +15,6 @@ from localmme.pack.entry import ArchiveEntry
 ENTRY_POINTS = ("code/inference.py", "inference.py", "code/model_handler.py", "model_handler.py")
 REQUIREMENTS = "code/requirements.txt"  # which single-model containers install when they start
 MANIFEST = "MAR-INF/MANIFEST.json"
-_MACOS_NAMES = (".DS_Store", "__MACOSX")
 _PACKED = (".tar.gz", ".tgz", ".tar", ".zip")
 
 
@@ -39,11 +39,6 @@ def mistakes_in(entries: Sequence[ArchiveEntry]) -> list[Mistake]:
     own = [entry for entry in entries if entry.name and not is_macos_metadata(entry.name)]
     found = (look_for(own) for look_for in _MISTAKES)
     return [mistake for mistake in (_macos_metadata(entries), *found) if mistake]
-
-
-def is_macos_metadata(name: str) -> bool:
-    """Whether a path is metadata that macOS adds beside a person's own files."""
-    return any(step in _MACOS_NAMES or step.startswith("._") for step in name.split("/"))
 
 
 def first_names(names: Iterable[str]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from emulator.archives.model_data_url import ModelData, parse_s3_url
+from emulator.archives.model_data_url import ModelData, UnpackedModels, parse_s3_url
 from emulator.aws.arn import iam_arn
 from emulator.errors import SetupError
 from emulator.hosting.definition import EndpointDefinition
@@ -62,7 +62,10 @@ def _model(request: Mapping[str, Any], requests: StartRequests, s3_root: Path | 
             path = path_of(url)
             if path is not None:
                 url = url_of(path, s3_root, is_directory=url.endswith("/"))
-            model_data[url] = parse_s3_url(url) if path is None else path
+            if path is None:
+                model_data[url] = parse_s3_url(url)
+            else:
+                model_data[url] = UnpackedModels(path) if requests.unpacked else path
             return {**container, "ModelDataUrl": url}
         for source in container.get("ModelDataSource", {}).values():
             model_data[source["S3Uri"]] = parse_s3_url(source["S3Uri"])

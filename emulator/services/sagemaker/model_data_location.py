@@ -9,6 +9,7 @@ import urllib.parse
 from pathlib import Path
 
 from emulator.archives.model_data_url import LocalS3, ModelData, parse_s3_url
+from emulator.archives.unpacked_archive import is_unpacked_archive
 from emulator.errors import SetupError
 from emulator.services.sagemaker.definitions import Locate
 from emulator.services.sagemaker.errors import model_data_no_prefix, model_data_not_found
@@ -34,7 +35,7 @@ def locator(s3_root: Path | None) -> Locate:
             raise SetupError(f"cannot be looked for: {os.strerror(errno.ENAMETOOLONG)}") from None
         except InvalidKey:
             raise SetupError(model_data_not_found(url)) from None
-        is_archive = is_object(bucket.resolve(), key)
+        is_archive = is_object(bucket.resolve(), key) or (not multi_model and is_unpacked_archive(bucket / key))
         if is_archive and multi_model:
             parent = f"s3://{place.bucket}/{place.key.rpartition('/')[0]}".rstrip("/")
             raise SetupError(model_data_no_prefix(url, f"{parent}/"))

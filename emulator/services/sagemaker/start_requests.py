@@ -25,5 +25,6 @@ class StartRequests:
     endpoints: Sequence[Request] = ()
     directory: Path = field(default_factory=Path.cwd)  # to which paths in Image are relative
     reload: bool = False
+    unpacked: bool = False  # in directories of models, each directory stands for an archive
     instances: LocalInstances = field(default_factory=LocalInstances)
     mapped_images: MappedImages = NO_MAPPED_IMAGES  # for models that are created later, too

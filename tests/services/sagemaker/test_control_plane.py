@@ -428,7 +428,14 @@ def test_every_spelling_of_a_model_data_url_reaches_the_same_models(
 
 
 def test_a_single_model_is_the_archive_that_its_url_names(control_plane: ControlPlane, name: str) -> None:
-    for url in ("s3://bucket/models/a.tar.gz", "https://s3-us-east-1.amazonaws.com/bucket/models/a.tar.gz"):
+    unpacked = control_plane.s3 / "bucket" / "unpacked.tar.gz"
+    unpacked.mkdir()
+    (unpacked / "answer.txt").write_text("I am a")
+    for url in (
+        "s3://bucket/models/a.tar.gz",
+        "https://s3-us-east-1.amazonaws.com/bucket/models/a.tar.gz",
+        "s3://bucket/unpacked.tar.gz",
+    ):
         control_plane.create_endpoint(name, ModelDataUrl=url, Mode="SingleModel")
         runtime = control_plane.emulator.client()
         assert runtime.invoke_endpoint(EndpointName=name, Body=b"?")["Body"].read() == b"I am a"

@@ -209,6 +209,13 @@ def test_places_of_model_data(folder: Path, monkeypatch: pytest.MonkeyPatch, url
     assert endpoint.variants[0].model.containers[0].model_data == folder / "s3"
 
 
+def test_a_directory_may_stand_for_the_archive_of_its_name(folder: Path) -> None:
+    (folder / "one.tar.gz").unlink()
+    (folder / "one.tar.gz").mkdir()
+    [endpoint] = read(written(folder, GOOD))
+    assert endpoint.variants[1].model.containers[0].model_data == folder / "one.tar.gz"
+
+
 def test_the_keys_are_those_of_boto3() -> None:
     client = boto3.client("sagemaker", region_name="us-east-1")
     model = client.meta.service_model

@@ -37,3 +37,9 @@ def test_a_toolkit_is_a_variable_of_the_container(options: dict[str, Any]) -> No
 def test_a_toolkit_is_for_handlers(options: dict[str, Any], container: dict[str, str]) -> None:
     with pytest.raises(SetupError, match="--toolkit is for handlers"):
         endpoint_options.start_requests(**{**options, **container, "toolkit": "pytorch"})
+
+
+def test_in_s3_nothing_is_unpacked(options: dict[str, Any]) -> None:
+    assert endpoint_options.start_requests(**{**options, "unpacked": True}).unpacked
+    with pytest.raises(SetupError, match="--unpacked needs a directory of this machine"):
+        endpoint_options.start_requests(**{**options, "models": "s3://bucket/", "unpacked": True})

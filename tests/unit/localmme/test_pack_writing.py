@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from emulator.archives.left_out import is_macos_metadata
 from emulator.errors import SetupError
 from localmme.pack.gzip_stream import GzipStream
-from localmme.pack.mistakes import is_macos_metadata
 from localmme.pack.writing import time_of_members, write
 from tests.support.packed_models import (
     contents,
