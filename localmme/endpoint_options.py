@@ -49,6 +49,7 @@ def start_requests(
     preload: Sequence[str],
     preloading: bool,
     python: str | None,
+    install_requirements: bool,
     debug: int | None,
     environment: Sequence[str],
 ) -> StartRequests:
@@ -86,6 +87,10 @@ def start_requests(
         if command or image:
             raise SetupError("--python is for handlers, not for --command and --image.")
         variables.setdefault("LOCALMME_PYTHON", _python(python))
+    if install_requirements:
+        if command or image:
+            raise SetupError("--install-requirements is for handlers, not for --command and --image.")
+        variables.setdefault("LOCALMME_INSTALL_REQUIREMENTS", "true")
     container = {
         "Image": _image(image, command, handler),
         "Mode": "MultiModel",

@@ -260,6 +260,12 @@ OPTIONS = [
         "localmme's own]",
     ),
     ServeOption(
+        "--install-requirements",
+        is_flag=True,
+        describes_endpoint=True,
+        help="Install an archive's code/requirements.txt in an environment for that file (SageMaker does not).",
+    ),
+    ServeOption(
         "--env",
         metavar="K=V",
         multiple=True,

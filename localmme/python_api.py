@@ -57,6 +57,7 @@ def serve(
     preload: str | Sequence[str] = (),
     preloading: bool = True,
     python: StrPath | None = None,
+    install_requirements: bool = False,
     debug: int | None = None,
     env: Mapping[str, str] | None = None,
     inherit_env: bool = False,

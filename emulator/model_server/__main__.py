@@ -28,7 +28,11 @@ def main() -> int:
     with submit_directory.fetched():
         # Before anything else, so that the workers it forks inherit no event loop and no sockets.
         if arguments.python:
-            workers = spawner.start_in(arguments.python)
+            try:
+                workers = spawner.start_in(arguments.python)
+            except OSError as error:
+                print(f"{arguments.python} cannot be run: {error.strerror}", file=sys.stderr)
+                return 1
         else:
             work = functools.partial(worker.work, debugger.from_environment())
             workers = spawner.start(work, preloading.prepare)
@@ -94,6 +98,13 @@ def _arguments() -> argparse.Namespace:
         metavar="PATH",
         default=os.environ.get("LOCALMME_PYTHON"),
         help="the Python in which handlers run (default: $LOCALMME_PYTHON, or this one)",
+    )
+    parser.add_argument(
+        "--install-requirements",
+        action="store_true",
+        default=os.environ.get("LOCALMME_INSTALL_REQUIREMENTS") == "true",
+        help="install a model's code/requirements.txt or requirements.txt in an environment for that file, once "
+        "(default: if $LOCALMME_INSTALL_REQUIREMENTS is true)",
     )
     arguments = parser.parse_args()
     try:

@@ -19,6 +19,7 @@ from emulator.model_server.http.multi_model import MultiModelServer
 from emulator.model_server.http.response import RequestError
 from emulator.model_server.http.server import Server
 from emulator.model_server.http.single_model import SingleModelServer
+from emulator.model_server.workers.environments import Environments
 from emulator.model_server.workers.models import Models
 from emulator.model_server.workers.spawner import Spawner
 
@@ -38,25 +39,28 @@ def serve(
     preload: Sequence[str] | None,
     reload: bool,
     python: str | None,
+    install_requirements: bool,
 ) -> int:
     """Serve the model in ``model_dir``, or, if that is None, many models, until SIGTERM or SIGINT.
 
     ``preload``: modules that are imported once for all workers of many models; None = what their handlers import.
     ``reload``: a handler that changes is imported anew, for many models.
     ``python``: the Python in which the workers run; None = this one.
+    ``install_requirements``: the workers of a model with a requirements.txt run in an environment made of that.
 
     Returns 0; or 1 when the port is taken, the handler cannot be used, the spawner died, or the only model could not be
     loaded or has died.
     """
     logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.INFO)
-    settings = handler, workers_per_model, grace_seconds, invocation_seconds
+    environments = Environments(python or sys.executable) if install_requirements else None
+    settings = handler, workers_per_model, grace_seconds, invocation_seconds, environments
     server: Server
     if model_dir is None:
         server = MultiModelServer(Models(spawner, *settings, preload, reload))
     else:
         server = SingleModelServer(spawner, model_dir, *settings)
     python = python or f"Python {platform.python_version()}, {sys.executable}"
-    return uvloop.run(_serve(spawner, port, socket_path, server, grace_seconds, python))
+    return uvloop.run(_serve(spawner, port, socket_path, server, grace_seconds, python, environments))
 
 
 def _bind(path: str) -> socket.socket:
@@ -78,7 +82,13 @@ def _bind(path: str) -> socket.socket:
 
 
 async def _serve(
-    spawner: Spawner, port: int, socket_path: str | None, server: Server, grace_seconds: float, python: str
+    spawner: Spawner,
+    port: int,
+    socket_path: str | None,
+    server: Server,
+    grace_seconds: float,
+    python: str,
+    environments: Environments | None,
 ) -> int:
     loop = asyncio.get_running_loop()
     end: asyncio.Future[int] = loop.create_future()
@@ -129,8 +139,12 @@ async def _serve(
         return code
     for connection in list(connections):
         connection.finish()
+    if environments is not None:
+        await environments.stop_installing()
     await server.stop()
     if connections:
         await asyncio.wait([connection.closed for connection in connections], timeout=grace_seconds)
+    if environments is not None:
+        environments.close()
     spawner.close()
     return code

@@ -135,6 +135,7 @@ def _start_requests(file: str | None, options: dict[str, Any]) -> StartRequests:
         preload=options["preload"],
         preloading=not options["no_preloading"],
         python=options["python"],
+        install_requirements=options["install_requirements"],
         debug=options["debug"],
         environment=options["env"],
     )

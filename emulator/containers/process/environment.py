@@ -9,8 +9,8 @@ from pathlib import Path
 # [ours] By these a process finds its programs, files and libraries, its devices, and its way to the network.
 NAMES = {"PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"}
 NAMES |= {"JAVA_HOME", "VIRTUAL_ENV", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"}
-NAMES |= {"SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"}
-PREFIXES = ("LC_", "PYTHON", "CONDA_", "LOCALMME_")
+NAMES |= {"XDG_CACHE_HOME", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"}
+PREFIXES = ("LC_", "PYTHON", "PIP_", "CONDA_", "LOCALMME_")
 PROXIES = {"http_proxy", "https_proxy", "ftp_proxy", "all_proxy"}
 NO_PROXY = "no_proxy"
 # Every shell sets these for itself.

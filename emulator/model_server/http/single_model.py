@@ -9,6 +9,7 @@ from collections.abc import Callable
 from emulator.model_server.http.connection import Request
 from emulator.model_server.http.response import RequestError, Response
 from emulator.model_server.http.server import Action, Server, invoke, ping
+from emulator.model_server.workers.environments import Environments
 from emulator.model_server.workers.model import Model, State
 from emulator.model_server.workers.models import gpus
 from emulator.model_server.workers.spawner import Spawner
@@ -32,8 +33,13 @@ class SingleModelServer(Server):
         workers: int,
         grace_seconds: float,
         invocation_seconds: float,
+        environments: Environments | None = None,
     ) -> None:
-        """``directory`` may be missing: a pipeline's step before or after a model may be a handler alone."""
+        """``directory`` may be missing: a pipeline's step before or after a model may be a handler alone.
+
+        ``environments``: that of a model with a requirements.txt; None = it runs as others.
+        """
+        self._environments = environments
         self._spawner, self._handler, self._workers = spawner, handler, workers
         self._grace_seconds = grace_seconds
         self._model = Model(_NAME, directory, self._on_lost, invocation_seconds)
@@ -72,7 +78,10 @@ class SingleModelServer(Server):
 
     async def _load(self) -> None:
         try:
-            await self._model.load(self._spawner, self._workers, self._handler, gpus()[0])
+            spawner = None
+            if self._environments is not None:
+                spawner = await self._environments.spawner_for(self._model.name, self._model.url)
+            await self._model.load(spawner or self._spawner, self._workers, self._handler, gpus()[0])
         except Exception as error:
             if self._model.state is State.LOADING:
                 _log.error("The model could not be loaded: %s", error)

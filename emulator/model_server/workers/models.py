@@ -11,8 +11,10 @@ import logging
 import os
 from collections.abc import Coroutine, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from emulator.model_server.http.response import RequestError, conflict, failure, not_found
+from emulator.model_server.workers.environments import Environments
 from emulator.model_server.workers.model import Model, State
 from emulator.model_server.workers.preloader import Preloader
 from emulator.model_server.workers.sources import Sources
@@ -32,13 +34,16 @@ class Models:
         workers_per_model: int,
         grace_seconds: float,
         invocation_seconds: float,
+        environments: Environments | None = None,
         preload: Sequence[str] | None = None,
         reload: bool = False,
     ) -> None:
         """An unload waits up to ``grace_seconds`` for invocations under way; a handler may take up to
-        ``invocation_seconds`` to begin its response. ``preload`` as for Preloader. With ``reload``, a handler that
-        changes is imported anew, see ``current``."""
-        self._preloader, self._handler = Preloader(spawner, handler, preload), handler
+        ``invocation_seconds`` to begin its response. ``environments``: of models with a requirements.txt; None = they
+        run as others. ``preload`` as for Preloader. With ``reload``, a handler that changes is imported anew, see
+        ``current``."""
+        self._preloader, self._handler, self._preload = Preloader(spawner, handler, preload), handler, preload
+        self._environments, self._preloaders = environments, WeakKeyDictionary[Spawner, Preloader]()
         self._workers_per_model, self._grace_seconds = workers_per_model, grace_seconds
         self._invocation_seconds, self._reload = invocation_seconds, reload
         self._models: dict[str, Model] = {}
@@ -52,7 +57,12 @@ class Models:
         """
         await self._preloader.start()
         if self._handler is not None:
-            await self._preloader.try_handler(self._import_handler)
+            try:
+                await self._preloader.try_handler(self._import_handler)
+            except RequestError as error:
+                if self._environments is None:
+                    raise
+                _log.warning("The models' environments may have what is missing: %s", error)
 
     async def _import_handler(self, spawner: Spawner) -> dict[str, Any]:
         worker = WorkerProcess(spawner, lambda worker: None, lambda worker: None, self._invocation_seconds)
@@ -164,8 +174,18 @@ class Models:
                 sources.add(recorded["files"])
             return recorded
 
-        await self._preloader.load(model.url, load)
+        await (await self._preloader_of(model)).load(model.url, load)
         model.sources = sources
+
+    async def _preloader_of(self, model: Model) -> Preloader:
+        """What decides where the workers of a model are forked: in its own environment, if it has one."""
+        spawner = await self._environments.spawner_for(model.name, model.url) if self._environments else None
+        if spawner is None:
+            return self._preloader
+        if spawner not in self._preloaders:
+            self._preloaders[spawner] = Preloader(spawner, self._handler, self._preload)
+            await self._preloaders[spawner].start()
+        return self._preloaders[spawner]
 
     async def _unload(self, model: Model) -> None:
         await model.stop(self._grace_seconds)

@@ -1,10 +1,11 @@
-"""The Python files that a handler consists of, to see when one of them has changed."""
+"""The files that a handler consists of, to see when one of them has changed."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
 
+_ENDINGS = (".py", "requirements.txt")
 Stamp = tuple[int, int]  # time of change in nanoseconds, size in bytes
 
 
@@ -12,7 +13,10 @@ class Sources:
     """The files as they are when this is made, which is before they are imported: no change is missed."""
 
     def __init__(self, directory: str) -> None:
-        """``directory`` is that of the handler. Its Python files belong to it, also those that are yet to come."""
+        """``directory`` is that of the handler. Its Python files belong to it, also those that are yet to come.
+
+        So does its requirements.txt.
+        """
         self._directory = directory
         self._more: frozenset[str] = frozenset()
         self._seen = self._stamps()
@@ -29,7 +33,7 @@ class Sources:
 
     def _stamps(self) -> dict[str, Stamp]:
         try:
-            beside = [entry.path for entry in os.scandir(self._directory) if entry.name.endswith(".py")]
+            beside = [entry.path for entry in os.scandir(self._directory) if entry.name.endswith(_ENDINGS)]
         except OSError:
             beside = []
         stamps = {}

@@ -105,6 +105,17 @@ class Spawner:
                 branch._disconnect()
         self._loop.remove_reader(self._control.fileno())
         self._control.close()
+        self._end_waiting()
+
+    def _end_waiting(self) -> None:
+        """Nothing comes any more for those who wait for a worker's start or end."""
+        for started in self._starting:
+            if not started.done():
+                started.set_exception(OSError(errno.ECHILD, "the process that starts workers has ended"))
+        for exited in self._exits.values():
+            exited.set_result(signal.SIGKILL)
+        self._starting.clear()
+        self._exits.clear()
 
     def _receive(self) -> None:
         message = self._control.recv(_MESSAGE.size, socket.MSG_WAITALL)
@@ -113,7 +124,7 @@ class Spawner:
             for pid in self._exits:  # nobody else can kill them now
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, _end_signal(pid in self._branches))
-            self._exits.clear()
+            self._end_waiting()
             self._lose()
             return
         kind, pid, detail = _MESSAGE.unpack(message)
@@ -167,20 +178,18 @@ spawner.run(socket.socket(fileno=int(descriptor)), work, preloading.prepare)
 
 
 def start_in(python: str) -> Spawner:
-    """Start the first spawner in another Python, with the modules of this package."""
+    """Start the first spawner in another Python, with the modules of this package. Raises OSError if it cannot run."""
     ours, theirs = socket.socketpair()
-    pid = os.fork()
-    if pid == 0:
-        ours.close()
+    package = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
+    options = ["-B"] if sys.dont_write_bytecode else []
+    with theirs:
         theirs.set_inheritable(True)
-        package = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
+        arguments = [python, *options, "-c", _IN_ANOTHER_PYTHON, package, str(theirs.fileno())]
         try:
-            options = ["-B"] if sys.dont_write_bytecode else []
-            os.execv(python, [python, *options, "-c", _IN_ANOTHER_PYTHON, package, str(theirs.fileno())])
-        except OSError as error:
-            print(f"{python} cannot be run: {error.strerror}", file=sys.stderr, flush=True)
-            os._exit(1)
-    theirs.close()
+            pid = os.posix_spawn(python, arguments, os.environ)  # without a fork, as this process may have threads
+        except OSError:
+            ours.close()
+            raise
     return Spawner(ours, pid)
 
 

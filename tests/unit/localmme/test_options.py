@@ -181,6 +181,13 @@ def test_handlers_run_in_the_python_of_a_virtual_environment(tmp_path: Path) -> 
         requests_with(python=str(python), image="x")
 
 
+def test_requirements_are_installed_for_handlers_only() -> None:
+    [model] = requests_with(install_requirements=True).models
+    assert model["PrimaryContainer"]["Environment"] == {"LOCALMME_INSTALL_REQUIREMENTS": "true"}
+    with pytest.raises(SetupError, match="--install-requirements is for handlers"):
+        requests_with(install_requirements=True, command="python x.py")
+
+
 @pytest.mark.parametrize(
     "options, message",
     [

@@ -21,9 +21,9 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> FakeWorkers:
 class OneModel(FakeServer):
     """A server that has been started, and whether it has said that it can no longer serve."""
 
-    def __init__(self, per_model: int = 1) -> None:
+    def __init__(self, per_model: int = 1, environments: Any = None) -> None:
         spawner: Any = None  # which forks processes
-        server = SingleModelServer(spawner, "/opt/ml/model", None, per_model, GRACE_SECONDS, 60.0)
+        server = SingleModelServer(spawner, "/opt/ml/model", None, per_model, GRACE_SECONDS, 60.0, environments)
         super().__init__(server)
         self.has_failed = False
         server.start(self._fail)
@@ -113,5 +113,19 @@ def test_its_end_is_no_failure(workers: FakeWorkers, after: float, end: str) -> 
         await asyncio.sleep(1)
         assert ([worker.end for worker in workers.all], server.has_failed) == ([end], False)
         assert await server.statuses() == (503, 503)
+
+    in_virtual_time(main())
+
+
+def test_a_model_whose_requirements_cannot_be_installed_ends_it(workers: FakeWorkers) -> None:
+    class NoEnvironments:
+        async def spawner_for(self, name: str, model_dir: str) -> None:
+            assert (name, model_dir) == ("model", "/opt/ml/model")
+            raise RequestError(500, "InternalServerException", "requirements.txt cannot be installed")
+
+    async def main() -> None:
+        server = OneModel(environments=NoEnvironments())
+        await asyncio.sleep(1)
+        assert server.has_failed and not workers.all
 
     in_virtual_time(main())

@@ -8,7 +8,7 @@ from pathlib import Path
 from emulator.model_server.workers.sources import Sources
 
 
-def test_each_change_of_each_python_file_is_seen(tmp_path: Path) -> None:
+def test_each_change_of_each_python_file_and_of_requirements_is_seen(tmp_path: Path) -> None:
     handler, package = tmp_path / "handler.py", tmp_path / "package" / "part.py"
     package.parent.mkdir()
     for file in (handler, package, tmp_path / "data.txt"):
@@ -24,6 +24,8 @@ def test_each_change_of_each_python_file_is_seen(tmp_path: Path) -> None:
     sibling = tmp_path / "new.py"
     sibling.touch()
     assert sources.changed() == [str(handler), str(sibling), str(package)]
+    (tmp_path / "requirements.txt").touch()
+    assert str(tmp_path / "requirements.txt") in sources.changed()
 
 
 def test_a_change_while_a_handler_is_imported_is_not_missed(tmp_path: Path) -> None:

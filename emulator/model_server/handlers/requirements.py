@@ -1,0 +1,67 @@
+"""A model's requirements.txt: where it is, what it names, and whether this process runs where it has been installed."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+FILES = ("code/requirements.txt", "requirements.txt")  # in a model's directory, the first first
+# In an environment that was made of such a file: its text. Without it, the environment is incomplete.
+INSTALLED = "localmme-requirements.txt"
+_REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
+_WORDS = re.compile(rb"[\s=@;,'\"]+")
+
+
+def listed(model_dir: str) -> Iterator[tuple[str, list[str]]]:
+    """Each requirements.txt of a model, and the names of the packages in it."""
+    for file in FILES:
+        with (
+            contextlib.suppress(OSError),
+            open(os.path.join(model_dir, file), encoding="utf-8", errors="replace") as lines,
+        ):
+            yield file, [found[1] for line in lines if (found := _REQUIREMENT.match(line))]
+
+
+def to_install(model_dir: str) -> str | None:
+    """The requirements.txt that is installed for a model, as a path below its directory; None if it has none."""
+    return next((file for file in FILES if os.path.isfile(os.path.join(model_dir, file))), None)
+
+
+def are_installed(environment: str = sys.prefix) -> bool:
+    """Whether an environment was made of a requirements.txt, and is complete. That of this process by default."""
+    return os.path.exists(os.path.join(environment, INSTALLED))
+
+
+def fingerprint(file: str, *more: str) -> str:
+    """What the environment of a requirements.txt depends on, as a name: the file, and ``more`` texts.
+
+    So do the files beside it that it names: other lists, wheels, directories with packages. Raises OSError.
+    """
+    digest = hashlib.sha256("\0".join(more).encode())
+    directory = os.path.realpath(os.path.dirname(file))
+    files = [os.path.realpath(file)]
+    for path in files:  # which grows meanwhile
+        with open(path, "rb") as opened:
+            text = opened.read()
+        digest.update(hashlib.sha256(text).digest())
+        if path.endswith(".txt"):
+            for word in _WORDS.split(text):
+                files += [found for found in _files_at(os.fsdecode(word), path, directory) if found not in files]
+    return digest.hexdigest()[:24]
+
+
+def _files_at(word: str, path: str, directory: str) -> list[str]:
+    """The files of ``directory`` that a word in the file ``path`` names: a file, or all below a directory."""
+    if not word or os.path.isabs(word) or "\0" in word:
+        return []
+    found = os.path.realpath(os.path.join(os.path.dirname(path), word))
+    if os.path.commonpath((found, directory)) != directory:
+        return []
+    if os.path.isfile(found):
+        return [found]
+    return sorted(str(file) for file in Path(found).rglob("*") if file.is_file())

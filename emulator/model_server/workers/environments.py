@@ -1,0 +1,218 @@
+"""Environments of models' requirements.txt: each distinct file is installed once, in the user's cache.
+
+An environment is a virtual environment that also has the packages of the Python in which handlers run otherwise. It is
+complete when it has the file ``requirements.INSTALLED``, which is written last; without it, it is made anew. Whoever
+makes it, pip included, holds its lock, which ends with the processes that hold it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import shutil
+import signal
+import stat
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any
+
+from emulator.model_server.handlers import requirements
+from emulator.model_server.http.response import failure
+from emulator.model_server.workers import spawner
+from emulator.model_server.workers.spawner import Spawner
+
+_log = logging.getLogger(__name__)
+_LOCK_SECONDS = 0.2  # between two looks at a lock that somebody else holds
+_LAST_LINES = 3  # of what pip says, in the error
+_LINE_BYTES = 1 << 20  # of what pip says
+
+# Run by the Python that an environment is made on. The packages of a virtual environment are no packages of a virtual
+# environment on it, so their directories are named.
+_LOOK = """
+import json, site, sys
+from importlib.util import find_spec
+directories = site.getsitepackages() + ([site.getusersitepackages()] if site.ENABLE_USER_SITE else [])
+print(json.dumps({"version": sys.version, "directories": directories, "pip": find_spec("pip") is not None}))
+"""
+_DIRECTORIES_FILE = "zz_localmme.pth"  # the last to be read, so that nothing there comes before what is installed
+_PIP = ("-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--progress-bar", "off", "-r")
+
+
+class Environments:
+    """The environments of one server's models, with the processes that fork workers there."""
+
+    def __init__(self, python: str, directory: str | None = None) -> None:
+        """``python`` is what the environments are made on; ``directory`` is where, that of ``cache`` by default."""
+        self._python, self._directory = python, directory
+        self._base: dict[str, Any] = {}  # what is known of that Python
+        self._making: dict[str, asyncio.Task[None]] = {}
+        self._spawners: dict[str, Spawner] = {}
+
+    async def spawner_for(self, name: str, model_dir: str) -> Spawner | None:
+        """What forks the workers of a model; None if it has no requirements.txt.
+
+        An environment that is missing is made first, which goes on if this is cancelled. Raises RequestError.
+        """
+        model_dir = os.path.abspath(model_dir)
+        file = requirements.to_install(model_dir)
+        if file is None:
+            return None
+        try:
+            environment = await self._environment(name, model_dir, file)
+        except OSError as error:
+            where = f" ({error.filename})" if error.filename else ""
+            raise failure(f"There can be no environment for {file}: {error.strerror}{where}.") from None
+        python = os.path.join(environment, "bin", "python")
+        if environment not in self._spawners:
+            try:
+                self._spawners[environment] = started = spawner.start_in(python)
+            except OSError as error:
+                raise failure(f"{python} cannot be run: {error.strerror}. Delete {environment}.") from None
+            started.attach(asyncio.get_running_loop(), on_lost=partial(self._drop, environment))
+        _log.info("Model %s runs in %s, made of its %s", name, python, file)
+        return self._spawners[environment]
+
+    async def stop_installing(self) -> None:
+        """End what is being installed; its models cannot be loaded."""
+        for making in self._making.values():
+            making.cancel()
+        await asyncio.gather(*self._making.values(), return_exceptions=True)
+
+    def close(self) -> None:
+        """End the processes that fork workers, and the workers."""
+        for environment in list(self._spawners):
+            self._drop(environment)
+
+    def _drop(self, environment: str) -> None:
+        self._spawners.pop(environment).close()
+
+    async def _environment(self, name: str, model_dir: str, file: str) -> str:
+        """The environment of a file, complete. Raises RequestError and OSError."""
+        directory = self._directory = self._directory or cache()
+        path = os.path.join(model_dir, file)
+        self._base = self._base or await _look(self._python)
+        key = await asyncio.to_thread(requirements.fingerprint, path, self._python, self._base["version"])
+        environment = os.path.join(directory, key)
+        if requirements.are_installed(environment):
+            return environment
+        if key not in self._making:
+            _log.info("%s of model %s is installed for all models with that file. On SageMaker, it is not", file, name)
+            self._making[key] = asyncio.create_task(self._make(environment, path))
+            self._making[key].add_done_callback(lambda _: self._making.pop(key))
+        making = self._making[key]
+        await asyncio.wait([making])
+        if making.cancelled():
+            raise failure(f"{file} is not installed: the server ends.")
+        try:
+            making.result()
+        except _PipFailed as failed:
+            raise failure(
+                f"{file} cannot be installed. pip says: {failed}. Mend the file, or install what the handler needs "
+                f"where handlers run, without --install-requirements: {self._python} -m pip install ..."
+            ) from None
+        return environment
+
+    async def _make(self, environment: str, file: str) -> None:
+        async with _locked(f"{environment}.lock") as lock:
+            if requirements.are_installed(environment):
+                return
+            began = time.monotonic()
+            try:
+                await self._fill(environment, file, lock)
+            except BaseException:
+                await asyncio.to_thread(shutil.rmtree, environment, ignore_errors=True)
+                raise
+            _log.info("Installed in %.1f s, and kept in %s", time.monotonic() - began, environment)
+
+    async def _fill(self, environment: str, file: str, lock: int) -> None:
+        with open(file, "rb") as opened:
+            text = opened.read()
+        await _run(lock, self._python, "-m", "venv", "--clear", "--without-pip", environment)
+        python = os.path.join(environment, "bin", "python")
+        own, *_ = (await _look(python))["directories"]
+        with open(os.path.join(own, _DIRECTORIES_FILE), "w") as directories:
+            directories.writelines(f"import site; site.addsitedir({each!r})\n" for each in self._base["directories"])
+        if not self._base["pip"]:
+            await _run(lock, python, "-m", "ensurepip")
+        await _run(lock, python, *_PIP, file, directory=os.path.dirname(file))
+        with open(os.path.join(environment, requirements.INSTALLED), "wb") as installed:
+            installed.write(text)
+
+
+def cache() -> str:
+    """Where environments are kept, a directory for this user alone. Raises OSError and RequestError."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    directory = os.path.join(base, "localmme", "environments")
+    if not os.path.isabs(directory):
+        raise failure(f"There is no directory for environments: {directory}. Set HOME or XDG_CACHE_HOME.")
+    os.makedirs(directory, 0o700, exist_ok=True)
+    found = os.lstat(directory)
+    if found.st_uid != os.geteuid() or not stat.S_ISDIR(found.st_mode):
+        raise failure(f"{directory} is not this user's own directory. Set XDG_CACHE_HOME to one that is.")
+    os.chmod(directory, 0o700)
+    return directory
+
+
+class _PipFailed(Exception):
+    """The end of what a command said that failed, in one line."""
+
+
+@contextlib.asynccontextmanager
+async def _locked(path: str) -> AsyncIterator[int]:
+    """A file, opened, that nobody else has locked meanwhile."""
+    with open(path, "w") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:  # by another emulator, or by what is left of one
+                await asyncio.sleep(_LOCK_SECONDS)
+        yield file.fileno()
+
+
+async def _look(python: str) -> dict[str, Any]:
+    """What ``_LOOK`` sees in a Python. Raises RequestError and OSError."""
+    process = await asyncio.create_subprocess_exec(
+        python, "-c", _LOOK, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+    if process.returncode:
+        raise failure(f"{python} does not work: exit code {process.returncode}. Its output is in the log.")
+    seen: dict[str, Any] = json.loads(output)
+    return seen
+
+
+async def _run(lock: int, *command: str, directory: str | None = None) -> None:
+    """Run a command that holds the lock as well, and log what it says. Raises _PipFailed."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        cwd=directory,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        limit=_LINE_BYTES,
+        pass_fds=[lock],
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    lines: deque[str] = deque(maxlen=100)
+    try:
+        async for line in process.stdout:
+            lines.append(line.decode(errors="replace").strip())
+            _log.info("pip: %s", lines[-1])
+        code = await process.wait()
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+    if code:
+        errors = [line for line in lines if line.startswith("ERROR: ")]
+        last = (errors or [line for line in lines if line] or [f"exit code {code}"])[-_LAST_LINES:]
+        raise _PipFailed(" ".join(line.removeprefix("ERROR: ").rstrip(".") for line in last))
