@@ -16,8 +16,8 @@ _HOMES = {
     "Emulator": "python_api",
     "ServeError": "serve_process",
     "serve": "python_api",
-    "load_ipython_extension": "notebook",
-    "unload_ipython_extension": "notebook",
+    "load_ipython_extension": "notebook.magic",
+    "unload_ipython_extension": "notebook.magic",
 }
 
 

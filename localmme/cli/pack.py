@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import Any
 
 import click
 
+from emulator.errors import SetupError
 from emulator.hosting.storage_sizes import SINGLE_MODEL_GIB
 
 
@@ -52,4 +54,12 @@ def pack(sources: tuple[str, ...], no_compression: bool, **options: Any) -> None
     """
     from localmme.pack.command import Options, run
 
-    sys.exit(run(sources, Options(compressed=not no_compression, **options)))
+    # As Ctrl-C does: the unfinished archive is deleted before the process ends.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, signal.default_int_handler)
+    try:
+        sys.exit(run(sources, Options(compressed=not no_compression, **options)))
+    except SetupError as error:
+        error.exit_code = 2
+        raise

@@ -1,13 +1,9 @@
-"""What ``localmme pack`` does, from its arguments to its exit code.
-
-Exit codes: 0 = the archive was written, or works; 1 = its content does not work; 2 = localmme could not try.
-"""
+"""What ``localmme pack`` does, from its arguments to its exit code."""
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +15,7 @@ import click
 
 from emulator.errors import SetupError
 from emulator.limits import Limits
-from emulator.printable import printable, printable_lines
+from emulator.printable import printable
 from emulator.sizes import format_size, parse_size
 from emulator.suggestions import did_you_mean
 from localmme.pack import report
@@ -80,24 +76,20 @@ class Outcome:
 
 
 def run(paths: Sequence[str], options: Options) -> int:
-    """Pack, list, verify or show, and print the outcome. Returns the exit code."""
-    # As Ctrl-C does: the unfinished archive is deleted before the process ends.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
-            signal.signal(number, signal.default_int_handler)
-    try:
-        options.check()
-        max_bytes = parse_size(options.storage)
-        with tempfile.TemporaryDirectory(prefix="localmme-pack-") as downloads:
-            named = {path: _found(path, Path(downloads) / str(number)) for number, path in enumerate(paths)}
-            outcomes = list(_outcomes(named, max_bytes, options))
-        if options.as_json:
-            values = [outcome.value for outcome in outcomes]
-            click.echo(json.dumps(values[0] if len(values) == 1 else values, indent=2))
-        return max(outcome.code for outcome in outcomes)
-    except SetupError as error:
-        click.echo(f"Error: {printable_lines(str(error))}", err=True)
-        return 2
+    """Pack, list, verify or show, and print the outcome. Returns the exit code: 0 = all was written, or works; 1 = the
+    content of one does not work.
+
+    Raises SetupError when that could not be tried.
+    """
+    options.check()
+    max_bytes = parse_size(options.storage)
+    with tempfile.TemporaryDirectory(prefix="localmme-pack-") as downloads:
+        named = {path: _found(path, Path(downloads) / str(number)) for number, path in enumerate(paths)}
+        outcomes = list(_outcomes(named, max_bytes, options))
+    if options.as_json:
+        values = [outcome.value for outcome in outcomes]
+        click.echo(json.dumps(values[0] if len(values) == 1 else values, indent=2))
+    return max(outcome.code for outcome in outcomes)
 
 
 def _found(path: str, downloads: Path) -> Path:

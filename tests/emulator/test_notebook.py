@@ -24,6 +24,7 @@ from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
 
 import localmme
+from emulator.printable import without_colors
 from tests.support.aws_clients import ACCOUNT
 from tests.support.files import archive
 from tests.support.real_servers.images import Images
@@ -96,7 +97,7 @@ class Kernel:
         outcome = self.run(code)
         assert outcome["status"] == "error"
         assert outcome["text"].startswith("UsageError: ")
-        assert "notebook.py" not in outcome["text"]
+        assert "localmme/notebook" not in outcome["text"]
         return outcome["text"]
 
     def processes(self) -> list[int]:
@@ -242,7 +243,7 @@ def test_an_emulator_is_served_invoked_shown_and_stopped(kernel: Kernel) -> None
     outcome = kernel.run("%localmme invoke b.tar.gz --data x --content-type text/csv --accept image/png")
     assert outcome["data"]["text/plain"] == r"b'\xff'"
     failed = kernel.run("%localmme invoke a.tar.gz --data fail")
-    assert (failed["status"], failed["text"].splitlines()[0]) == ("error", "as asked")
+    assert (failed["status"], failed["text"].splitlines()[0]) == ("error", "Traceback (most recent call last):")
     # The handler's own frames are the only ones, and there is no link to a console that has no such account.
     frames = [line.split(", in ")[1] for line in failed["text"].splitlines() if line.startswith("  File ")]
     assert frames == ["predict_fn"]
@@ -295,14 +296,46 @@ def test_what_cannot_work_is_said_in_one_line(kernel: Kernel) -> None:
         assert (outcome["status"], outcome["data"]) == ("ok", {}) and "Usage: %localmme" in outcome["text"]
 
 
+CELL = """%%localmme handler
+def handle(data, context):
+    if data is None:
+        return None
+    ANSWER
+"""
+FUNCTION = """
+def predict(data):
+    return f"{greeting}, {data}"
+
+def input_fn(body, content_type):
+    return bytes(body).decode()
+"""
+
+
 def test_serving_again_replaces_the_emulator_at_the_same_address(kernel: Kernel) -> None:
-    assert kernel.run(SERVE)["status"] == "ok"
+    """A cell is the handler first, then a function; a change of either is seen by the next call."""
+    kernel.run(CELL.replace("ANSWER", "return ['first']"))
+    assert kernel.run("%localmme serve --models s3")["status"] == "ok"
     url, processes = kernel.value("localmme_emulator.url"), kernel.processes()
-    assert kernel.run(SERVE + " --max-loaded-models 1")["status"] == "ok"
+    assert kernel.run("%localmme invoke a.tar.gz --data x")["data"]["text/plain"] == "'first'"
+    wrong = without_colors(kernel.run(CELL.replace("ANSWER", "return ["))["text"])
+    assert wrong.startswith("  Cell In[") and "line 5\n    return [\n" in wrong
+    assert "The next call is answered by it" in kernel.run(CELL.replace("ANSWER", "raise ValueError('second')"))["text"]
+    failed = kernel.run("%localmme invoke a.tar.gz --data x")["text"].splitlines()
+    assert failed[0] == "Traceback (most recent call last):" and failed[1].endswith('/handler.py", line 5, in handle')
+    assert failed[-1].startswith("ValueError: second (ModelError: status 500 ")
+
+    kernel.run("greeting = {1}\n" + FUNCTION)
+    assert kernel.run("%localmme serve --models s3 --handler $predict --max-loaded-models 1")["status"] == "ok"
     assert kernel.value("localmme_emulator.url") == url
     assert len(kernel.processes()) == len(processes)
+    assert kernel.run("%localmme invoke a.tar.gz --data x")["data"]["text/plain"] == "'{1}, x'"
+    kernel.run("greeting = {2}")
+    assert kernel.run("%localmme invoke a.tar.gz --data x")["data"]["text/plain"] == "'{2}, x'"
+    Path(kernel.mark, "weights").write_text("1")
+    assert "weights.tar.gz: " in kernel.run("%localmme pack weights --flavor none")["text"]
     kernel.run("%localmme stop")
     assert kernel.value("'AWS_ENDPOINT_URL' in __import__('os').environ") is False
+    assert "The emulator has ended" in kernel.refused("%localmme invoke a.tar.gz --data x")
 
 
 def test_a_restarted_kernel_leaves_no_emulator_and_a_killed_one_nothing(own_kernel: Kernel) -> None:

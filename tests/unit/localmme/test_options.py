@@ -17,7 +17,7 @@ from emulator.errors import SetupError
 from localmme import endpoint_options, pytest_plugin
 from localmme.cli.main import main
 from localmme.cli.serve import serve
-from localmme.notebook import Notebook
+from localmme.notebook.magic import Notebook
 from localmme.options import OPTIONS, PYTHON_OPTIONS, ServeOption, command_line
 
 BY_KEYWORD = {option.keyword: option for option in OPTIONS}

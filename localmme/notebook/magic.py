@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Sequence
+from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -16,9 +16,14 @@ from IPython.core.error import UsageError
 from IPython.core.magic import no_var_expand
 
 from emulator.errors import SetupError
+from emulator.model_server.handlers import styles
 from emulator.printable import printable, printable_lines
 from localmme import tables
-from localmme.exported_variables import Exported
+from localmme.cli.pack import pack
+from localmme.notebook import failures
+from localmme.notebook.environment import ExportedVariables
+from localmme.notebook.handlers import Handlers
+from localmme.notebook.variables import Variables
 from localmme.options import PYTHON_OPTIONS
 from localmme.python_api import Emulator, serve
 
@@ -27,36 +32,7 @@ if TYPE_CHECKING:
 
 VARIABLE = "localmme_emulator"  # in the notebook
 EXTENSION = "_localmme"  # the attribute of the shell that holds the notebook's emulator
-
-
-class HandlerFailed(Exception):
-    """A model's container answered with an error. IPython shows its message, without a traceback."""
-
-    def _render_traceback_(self) -> list[str]:
-        return printable_lines(str(self), indent="").splitlines()
-
-
-class ExportedVariables:
-    """Sets variables in the environment of this process, and restores them later."""
-
-    def __init__(self, variables: Mapping[str, str]) -> None:
-        self._exported = Exported.to(os.environ, variables)
-        path = variables.get("PYTHONPATH", "").split(os.pathsep)
-        self._path = [directory for directory in path if directory and directory not in sys.path]
-        os.environ.update(variables)
-        sys.path += self._path  # PYTHONPATH has no effect on a running process
-        self._default_session = getattr(sys.modules.get("boto3"), "DEFAULT_SESSION", None)
-
-    def take_back(self) -> None:
-        """Restore the previous values, except of variables that the notebook has changed since."""
-        for name, value in self._exported.taken_back(os.environ).items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-        sys.path[:] = [directory for directory in sys.path if directory not in self._path]
-        if "boto3" in sys.modules:  # a default session created meanwhile has the placeholder credentials
-            sys.modules["boto3"].DEFAULT_SESSION = self._default_session  # type: ignore[attr-defined]
+TAKE_CELLS = ("handler", "invoke")
 
 
 class Notebook:
@@ -67,13 +43,17 @@ class Notebook:
         self._emulator: Emulator | None = None
         self._exported: ExportedVariables | None = None
         self._cell: str | None = None
+        self._handlers = Handlers(shell)
+        self._reloaded: Path | None = None  # the handler of which the emulator serves each change
         self._commands = click.Group("%localmme", help="An emulator that belongs to this notebook.")
         for command in (
+            click.Command("handler", callback=self._handler, params=CELL, help=HANDLER),
             click.Command("serve", callback=self._serve, params=[SERVED_FILE, *PYTHON_OPTIONS], help=SERVE),
             click.Command("invoke", callback=self._invoke, params=REQUEST, help=INVOKE),
             click.Command("models", callback=self._models, help="List the models, where they are and how they did."),
             click.Command("state", callback=self._state, help="Show endpoints, instances and models."),
             click.Command("logs", callback=self._logs, params=[LINES], help="Print the last lines of the log."),
+            click.Command("pack", callback=self._pack, params=pack.params, help=PACK),
             click.Command("stop", callback=self.stop, help="Stop the emulator, and take its environment back."),
         ):
             self._commands.add_command(command)
@@ -82,12 +62,13 @@ class Notebook:
     def magic(self, line: str, cell: str | None = None) -> Any:
         """Run a SageMaker endpoint on this machine, for this notebook: see %localmme --help.
 
-        $name stands for the notebook's variable of that name. The body of %%localmme invoke MODEL is the cell.
+        $name stands for the notebook's variable of that name: its text, or the file of a handler for a function, and of
+        a model for a fitted one. The cell below %%localmme handler is a handler, below %%localmme invoke MODEL a body.
         """
-        self._cell = cell
+        self._cell = cell if cell and not cell.isspace() else None
+        self.renew_handler()
         try:
-            words = [Template(word).safe_substitute(self._shell.user_ns) for word in shlex.split(line)]
-            with self._commands.make_context("%localmme", words or ["--help"]) as context:
+            with self._commands.make_context("%localmme", self._words(line) or ["--help"]) as context:
                 return self._commands.invoke(context)
         except click.exceptions.Exit:  # it has shown its help
             return None
@@ -98,13 +79,55 @@ class Notebook:
         except (SetupError, ValueError) as error:
             raise UsageError(printable_lines(str(error))) from None
 
+    def _words(self, line: str) -> list[str]:
+        """The words of a line, with the notebook's variables in them. Raises SetupError."""
+        words = shlex.split(line)
+        command = next(iter(words), None)
+        if self._cell is not None and command not in TAKE_CELLS and command in (None, *self._commands.commands):
+            called = " ".join(["%localmme", *words[:1]])
+            raise SetupError(
+                f"%{called} does not use the cell below it. Run {called} in a cell of its own, with one %. A handler "
+                "goes below %%localmme handler, the body of a request below %%localmme invoke MODEL."
+            )
+        variables = Variables(self._shell.user_ns, self._handlers, command)
+        return [Template(word).safe_substitute(variables) for word in words]
+
+    def renew_handler(self, _: Any = None) -> None:
+        """Let the emulator serve the notebook's function as it is now. Called after each cell."""
+        if self._reloaded is not None:
+            try:
+                self._handlers.renew(self._reloaded)
+            except SetupError as error:
+                print(f"The emulator serves the function as it was: {printable_lines(str(error))}", file=sys.stderr)
+
+    def close(self) -> None:
+        """Stop the emulator, and remove the files of the notebook's handlers."""
+        self.stop()
+        self._handlers.discard()
+
     def stop(self) -> None:
         """Stop the emulator, if there is one, and restore the environment."""
         if self._exported is not None:
             self._exported.take_back()
             self._exported = None
+        self._reloaded = None
         if self._emulator is not None:
             self._emulator.stop()
+
+    def _handler(self, file: str | None, forget: bool) -> None:
+        if forget and self._cell is None:
+            self._handlers.current = None
+            return
+        if forget or self._cell is None:
+            raise SetupError("Write the handler into the cell, below %%localmme handler: model_fn, predict_fn, handle.")
+        path = self._handlers.write_cell(self._cell, file)
+        if self._emulator is None or not self._emulator.is_running:
+            outlook = "Serve it: %localmme serve --models DIR"
+        elif path == self._reloaded:
+            outlook = "The next call is answered by it."
+        else:
+            outlook = "The emulator that runs does not use it: run %localmme serve again."
+        print(f"Written to {printable(str(path))}. {outlook}")
 
     def _serve(self, **_: Any) -> Emulator:
         context = click.get_current_context()
@@ -115,11 +138,22 @@ class Notebook:
         }
         if context.params["file"] is not None:
             arguments["file"] = context.params["file"]
+        if (
+            self._handlers.current
+            and not any(arguments.get(name) for name in WHAT_RUNS)
+            and "endpoint" not in arguments
+        ):
+            arguments["handler"] = str(self._handlers.current)
+            print(f"Handler: the cell's, {printable(arguments['handler'])}")
+        handler = Path(styles.split(arguments["handler"])[0]).absolute() if arguments.get("handler") else None
+        if handler and handler in self._handlers:
+            arguments.setdefault("reload", True)
         self.stop()  # a cell that is run again restarts the emulator
         if self._emulator is not None and self._emulator.url:
             # Where the clients that the notebook has made look for it.
             arguments.setdefault("port", urlsplit(self._emulator.url).port)
         self._emulator = serve(**arguments)
+        self._reloaded = handler if arguments.get("reload") else None
         self._exported = ExportedVariables(self._emulator.environment())
         self._shell.user_ns[VARIABLE] = self._emulator
         return self._emulator
@@ -132,8 +166,10 @@ class Notebook:
         from localmme import emulator_client
         from localmme.request_data import guess_content_type, read_data
 
-        if data is None and self._cell is None:
-            raise SetupError("Say what to send: --data, or %%localmme invoke MODEL above a cell with the body.")
+        if (data is None) == (self._cell is None):
+            raise SetupError(
+                "Say what to send: --data, or %%localmme invoke MODEL above a cell with the body; not both."
+            )
         text = data if data is not None else str(self._cell).strip()
         body = read_data(text) if data is not None else text.encode()
         request = {"ContentType": content_type or guess_content_type(text, body)}
@@ -141,11 +177,15 @@ class Notebook:
             request["Accept"] = accept
         if endpoint_name:
             request["EndpointName"] = endpoint_name
+        emulator = self._running()
+        if not emulator.is_running:
+            raise SetupError("The emulator has ended. Start it again: %localmme serve --models DIR")
+        logged = len(emulator.logs())
         try:
-            return _readable(self._running().invoke(model, body, **request))
+            return _readable(emulator.invoke(model, body, **request))
         except ClientError as error:
             if error.response["Error"]["Code"] == "ModelError":
-                raise HandlerFailed(emulator_client.error_text(error)) from None
+                raise failures.failure(error, lambda: emulator.logs()[logged:]) from None
             raise SetupError(emulator_client.error_text(error)) from None
 
     def _models(self) -> tables.Shown:
@@ -157,12 +197,25 @@ class Notebook:
     def _logs(self, lines: int) -> None:
         print("\n".join(self._running().logs().splitlines()[-lines:]))
 
+    def _pack(self, sources: Sequence[str], no_compression: bool, **options: Any) -> None:
+        from localmme.pack.command import Options, run
+
+        if run(sources, Options(compressed=not no_compression, **options)):
+            raise SetupError("Not all of it was packed, or works: see above.")
+
     def _running(self) -> Emulator:
         if self._emulator is None:
             raise SetupError("This notebook has no emulator. Start one: %localmme serve --models DIR")
         return self._emulator
 
 
+HANDLER = "Write the cell below %%localmme handler to FILE, or to a file of its own, as the handler of all models."
+CELL: list[click.Parameter] = [
+    click.Argument(["file"], required=False, metavar="[FILE]"),
+    click.Option(["--forget"], is_flag=True, help="Serve the archives' own handlers again, not the cell's."),
+]
+PACK = "Make model archives, or verify them. $model is a fitted model of the notebook."
+WHAT_RUNS = ("file", "handler", "command", "image")  # one of them says what runs as the container
 SERVE = "Run a multi-model endpoint that belongs to this notebook, on any free port."
 INVOKE = "Invoke MODEL (a TargetModel) with --data, or with the text of the cell below %%localmme invoke MODEL."
 SERVED_FILE = click.Argument(["file"], required=False, metavar="[FILE]")
@@ -181,11 +234,14 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
     notebook = Notebook(shell)
     setattr(shell, EXTENSION, notebook)
     shell.register_magic_function(notebook.magic, "line_cell", "localmme")  # type: ignore[arg-type]
+    shell.events.register("post_run_cell", notebook.renew_handler)
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
     """Called by ``%unload_ext localmme``: stops the notebook's emulator."""
-    getattr(shell, EXTENSION).stop()
+    notebook = getattr(shell, EXTENSION)
+    shell.events.unregister("post_run_cell", notebook.renew_handler)
+    notebook.close()
 
 
 def _readable(body: bytes) -> Any:

@@ -1,0 +1,43 @@
+"""What ``$name`` stands for on a magic's line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import FunctionType
+from typing import Any
+
+from emulator.errors import SetupError
+from localmme.notebook.handlers import Handlers
+
+
+class Variables(Mapping[str, Any]):
+    """The notebook's variables; for commands that take files, a function and a model are files that are written then.
+
+    A function is the file of a handler, for ``serve`` and ``pack``; what has a method ``predict`` is the file of a
+    model, for ``pack``.
+    """
+
+    def __init__(self, namespace: Mapping[str, Any], handlers: Handlers, command: str | None) -> None:
+        self._namespace, self._handlers, self._command = namespace, handlers, command
+
+    def __getitem__(self, name: str) -> Any:
+        """Raises KeyError, and SetupError for what cannot be a file."""
+        value = self._namespace[name]
+        if self._command not in ("serve", "pack"):
+            return value
+        if isinstance(value, FunctionType):
+            return self._handlers.to_pack(name) if self._command == "pack" else self._handlers.of_function(name)
+        if self._command == "pack" and hasattr(value, "predict") and not isinstance(value, type):
+            return self._handlers.of_model(name, value)
+        if callable(value):
+            raise SetupError(
+                f"${name} is no function, but {value!r}. A function of the notebook can be a handler; "
+                "write a class below %%localmme handler."
+            )
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._namespace)
+
+    def __len__(self) -> int:
+        return len(self._namespace)
