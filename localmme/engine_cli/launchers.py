@@ -22,8 +22,8 @@ PROGRAM = (
 # the PATH: of two emulators' launchers, each looks behind itself, so they do not call each other for ever.
 LAUNCHER = """\
 #!/bin/sh
-# Answers login, push and pull for the emulator's ECR; all else is done by the next {name} on the PATH. [localmme]
-words=" $* " own=${{0%/*}} name=${{0##*/}} real= rest=":$PATH:"
+# Answers login, push, pull, build --push for the emulator's ECR; the next {name} on the PATH does all else. [localmme]
+words=" $* " own=${{0%/*}} name=${{0##*/}} real= ecr= rest=":$PATH:"
 set -f
 IFS=:
 for directory in ${{rest##*":$own:"}}; do
@@ -31,9 +31,10 @@ for directory in ${{rest##*":$own:"}}; do
 done
 unset IFS
 case $words in
-*" login "*.dkr.ecr*|*" push "*.dkr.ecr*|*" pull "*.dkr.ecr*)
-    if [ -x {python} ]; then exec {python} -c {program} {root} "$own" "$name" "$real" "$@"; fi ;;
+*" login "*.dkr[.-]ecr*|*" push "*.dkr[.-]ecr*|*" pull "*.dkr[.-]ecr*) ecr=true ;;
+*" build "*.dkr[.-]ecr*) case $words in *" --push"*|*type=registry*|*push=true*) ecr=true ;; esac ;;
 esac
+if [ -n "$ecr" ] && [ -x {python} ]; then exec {python} -c {program} {root} "$own" "$name" "$real" "$@"; fi
 if [ -n "$real" ]; then exec "$real" "$@"; fi
 echo "$name: command not found" >&2
 echo "localmme answers for ECR only: install $name, or put its directory on the PATH." >&2

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from emulator.containers.docker.images import EcrRegistry, in_ecr
 from emulator.state_directory import StateDirectory
-from localmme.engine_cli.words import RegistryCommand, read
+from localmme.engine_cli.words import BuildCommand, RegistryCommand, read, read_build
 
 NOT_FOUND = 127  # exit code of a shell
 
@@ -18,8 +20,12 @@ def main() -> None:
     """Answer, or become the real program. The arguments: the launcher's directory, its name, the real one's path
     (empty if there is none), and the words of the command line."""
     commands, name, real, *words = sys.argv[1:]
-    command = read(words)
-    code = None if command is None else _answer(command, StateDirectory(Path(commands).parent), name, real)
+    directory, command, build = StateDirectory(Path(commands).parent), read(words), read_build(words)
+    code = None
+    if command is not None:
+        code = _answer(command, directory, name, real)
+    elif build is not None and real and name == "docker":  # others have no --push
+        code = _build(build, directory, name, real)
     if code is None:
         _become(name, real, words)
     sys.exit(code)
@@ -43,6 +49,29 @@ def _answer(command: RegistryCommand, directory: StateDirectory, name: str, real
     engine = transfer.LocalEngine(name, [real, *command.engine])
     perform = transfer.push if command.verb == "push" else transfer.pull
     return perform(command, engine, emulator)
+
+
+def _build(command: BuildCommand, directory: StateDirectory, name: str, real: str) -> int | None:
+    """Build with the real program, and push. The exit code; None = nothing of it is for this emulator."""
+    if not any((image := in_ecr(tag)) and image[0].is_ours for tag in command.tags):
+        return None
+    emulator = directory.living_emulator()
+    if emulator is None:
+        return None
+    from localmme.engine_cli import transfer
+
+    engine = transfer.LocalEngine(name, [real, *command.engine])
+    return _run([real, *command.words]) or transfer.push_built(command, engine, emulator)
+
+
+def _run(command: Sequence[str]) -> int:
+    """Run a command as if it were this process. Its exit code, as shells have it."""
+    with subprocess.Popen(command) as process:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to both
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda number, _: process.send_signal(number))
+        code = process.wait()
+    return code if code >= 0 else 128 - code
 
 
 def _host(server: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -11,7 +13,7 @@ from typing import Any
 from emulator.aws.arn import ACCOUNT_ID
 from emulator.containers.docker.images import in_ecr, local_names, names_elsewhere, repository, tagged
 from emulator.state_directory import EmulatorRecord
-from localmme.engine_cli.words import RegistryCommand
+from localmme.engine_cli.words import BuildCommand, RegistryCommand
 
 NO_REPOSITORY, NO_IMAGE = "RepositoryNotFoundException", "ImageNotFoundException"  # ECR's errors
 
@@ -65,6 +67,25 @@ def push(command: RegistryCommand, engine: LocalEngine, emulator: EmulatorRecord
         print(refusal if refusal.code != NO_IMAGE else _on_another_engine(each, engine), file=sys.stderr)
         return 1
     print(command.argument if quiet else "\n".join(lines))
+    return 0
+
+
+def push_built(build: BuildCommand, engine: LocalEngine, emulator: EmulatorRecord) -> int:
+    """Push what a build has left on the engine, by all its names. The exit code, 0 if all went well.
+
+    As of a build, what is said goes to standard error.
+    """
+    for tag in build.tags:
+        image = in_ecr(tag)
+        if image is None or not image[0].is_ours:
+            code: int | None = subprocess.run([*engine.command, "push", tag], stdout=sys.stderr).returncode
+        else:
+            with contextlib.redirect_stdout(io.StringIO() if build.is_quiet else sys.stderr):
+                code = push(RegistryCommand("push", tag, {}, build.engine), engine, emulator)
+            if code is None:
+                print(f"The build has left no image {tag} on the engine of this `{engine.name}`.", file=sys.stderr)
+        if code != 0:
+            return 1
     return 0
 
 

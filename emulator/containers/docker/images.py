@@ -12,9 +12,12 @@ from emulator.suggestions import similar_names
 
 Client = Any  # docker.APIClient, which has no types
 
-# <account>.dkr.ecr.<region>.amazonaws.com/repository, then :tag or @digest.
+# Before /repository, then :tag or @digest: by IPv4, and by both IPv4 and IPv6.
+# https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-requests.html
 _ECR_HOST = re.compile(
-    r"(?P<account>\d{12})\.dkr\.ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?P<china>\.cn)?", re.ASCII
+    r"(?P<account>\d{12})\.dkr(?:\.ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?P<china>\.cn)?"
+    r"|-ecr(?:-fips)?\.(?P<region_6>[a-z0-9-]+)\.on\.(?:aws|(?P<china_6>amazonwebservices\.com\.cn)))",
+    re.ASCII,
 )
 # What Docker takes as a reference: [host[:port]/]repository[:tag][@digest], or an image's id.
 # https://pkg.go.dev/github.com/distribution/reference
@@ -59,9 +62,12 @@ class EcrRegistry:
     def at(cls, host: str) -> EcrRegistry | None:
         """None for a host that is not one of ECR."""
         match = _ECR_HOST.fullmatch(host)
-        if match is None or (partition_of(match["region"]) == "aws-cn") != bool(match["china"]):
+        if match is None:
             return None
-        return cls(host, match["account"], match["region"])
+        region = match["region"] or match["region_6"]
+        if (partition_of(region) == "aws-cn") != bool(match["china"] or match["china_6"]):
+            return None
+        return cls(host, match["account"], region)
 
     @property
     def is_ours(self) -> bool:

@@ -64,6 +64,9 @@ def test_names_of_images_are_taken_apart() -> None:
     assert local_names("1.dkr.ecr.eu-west-1.amazonaws.com/a") == ["1.dkr.ecr.eu-west-1.amazonaws.com/a"]
     china = "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/a/b@sha256:1"
     assert local_names(china) == [china, "a/b@sha256:1"]
+    for host in ("dkr-ecr.eu-west-1.on.aws", "dkr-ecr-fips.us-east-1.on.aws",
+                 "dkr-ecr.cn-north-1.on.amazonwebservices.com.cn"):  # fmt: skip
+        assert local_names(f"123456789012.{host}/a:1") == [f"123456789012.{host}/a:1", "a:1"]
     here, there = (f"123456789012.dkr.ecr.{region}.amazonaws.com/a/b" for region in ("us-east-1", "us-west-2"))
     awss = "763104351884.dkr.ecr.eu-west-1.amazonaws.com/a/b:latest"
     names = [awss, f"{there}:latest", f"{there}:v1", f"{there}-c:latest", f"{there}@sha256:1", "a/b:latest"]

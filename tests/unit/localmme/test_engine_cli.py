@@ -15,7 +15,7 @@ import pytest
 
 from emulator.state_directory import EmulatorRecord, StateDirectory
 from localmme.engine_cli import launchers, program, transfer
-from localmme.engine_cli.words import RegistryCommand, read
+from localmme.engine_cli.words import BuildCommand, RegistryCommand, read, read_build
 from tests.support.aws_clients import ACCOUNT
 
 HOST = f"{ACCOUNT}.dkr.ecr.us-west-2.amazonaws.com"
@@ -60,6 +60,36 @@ def test_a_login_a_push_and_a_pull_are_known(
 )  # fmt: skip
 def test_everything_else_is_left_to_the_real_one(words: list[str]) -> None:
     assert read(words) is None
+
+
+@pytest.mark.parametrize(
+    "words, built, quiet",
+    [
+        (["build", "--push", "-t", IMAGE, "."], ["build", "--load", "-t", IMAGE, "."], False),
+        (["-D", "image", "build", ".", f"-t{IMAGE}", "--push=true", "-q"],
+         ["-D", "image", "build", "--load", "-t", IMAGE, "-q", "."], True),
+        (["buildx", "--builder", "b", "build", f"--tag={IMAGE}", "-o", "type=registry", "--build-arg=A=b", "-f", "",
+          "."],
+         ["buildx", "--builder", "b", "build", "--load", "--tag", IMAGE, "--build-arg", "A=b", "-f", "", "."], False),
+        (["build", "--output=type=image,push=true", "-o", "out", "-t", IMAGE, "--quiet", "--", "-"],
+         ["build", "--load", "-o", "out", "-t", IMAGE, "--quiet", "-"], True),
+    ],
+)  # fmt: skip
+def test_a_build_that_pushes_is_known_as_one_that_does_not(words: list[str], built: list[str], quiet: bool) -> None:
+    engine = ("-D",) if words[0] == "-D" else ()
+    assert read_build(words) == BuildCommand(tuple(built), (IMAGE,), engine, quiet)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["build", "-t", IMAGE, "."], ["build", "-o", "type=docker", "."], ["build", "--new", "--push", "."],
+        ["buildx", "bake", "--push"], ["run", IMAGE, "build", "--push"], ["push", IMAGE], ["buildx"], [],
+        ["build", "--push=false", "-t", IMAGE, "."],
+    ],
+)  # fmt: skip
+def test_other_builds_are_the_real_ones(words: list[str]) -> None:
+    assert read_build(words) is None
 
 
 # The launchers
@@ -114,7 +144,7 @@ def test_what_is_not_for_ecr_is_the_real_ones(state: StateDirectory, real: Path,
     other = StateDirectory(tmp_path / "other")
     other.path.mkdir()
     both = [commands(state), commands(other)]
-    words = ["run", "--name=a b", "*", "", "login", "docker.io"]
+    words = ["run", "--name=a b", "*", "", "login", "docker.io", "build", HOST]
     # Two emulators' launchers do not call each other; nor does one that is on the path twice call itself.
     environment = {**os.environ, "PATH": os.pathsep.join(map(str, [*both, *both, real]))}
     process = subprocess.Popen(
@@ -145,11 +175,18 @@ def test_a_login_to_the_emulators_ecr_is_answered(living: StateDirectory, real: 
     assert (answered.returncode, answered.stdout, answered.stderr) == (0, "Login Succeeded\n", "")
 
 
+def test_the_launcher_sees_a_build_that_pushes(living: StateDirectory, real: Path) -> None:
+    for words in (["--push", "-t", IMAGE], ["-t", IMAGE, "--push"], ["--output", "type=registry", "-t", IMAGE]):
+        answered = run([commands(living), real], "build", *words, ".")
+        assert json.loads(answered.stdout)[0] == ["build", "--load", "-t", IMAGE, "."] and answered.returncode == 42
+
+
 @pytest.mark.parametrize(
     "host",
     [
         "763104351884.dkr.ecr.us-west-2.amazonaws.com", f"{ACCOUNT}.dkr.ecr.cn-north-1.amazonaws.com",
         f"{ACCOUNT}.dkr.ecr.us-west-2.amazonaws.com.cn", f"{ACCOUNT}.dkr.ecr.us-west-2.example.org", "docker.io",
+        f"{ACCOUNT}.dkr-ecr.us-west-2.amazonaws.com", f"{ACCOUNT}.dkr-ecr.cn-north-1.on.aws",
     ],
 )  # fmt: skip
 def test_other_registries_are_the_real_ones(living: StateDirectory, host: str) -> None:
@@ -162,7 +199,7 @@ def test_other_registries_are_the_real_ones(living: StateDirectory, host: str) -
     "server",
     [
         f"https://{HOST}", f"{HOST}/v2/", f"{ACCOUNT}.dkr.ecr.cn-north-1.amazonaws.com.cn",
-        f"{ACCOUNT}.dkr.ecr-fips.us-gov-west-1.amazonaws.com",
+        f"{ACCOUNT}.dkr.ecr-fips.us-gov-west-1.amazonaws.com", f"{ACCOUNT}.dkr-ecr.eu-west-1.on.aws",
     ],
 )  # fmt: skip
 def test_a_login_names_the_host_as_people_write_it(
@@ -246,6 +283,36 @@ def test_a_push_that_fails_has_dockers_words(ecr: dict[str, set[str]], capsys: p
     # All regions are one: its repository may be in the emulator's.
     ecr["us-east-1/none"] = {"v1"}
     assert pushed(Engine(f"{HOST}/none:v1"), f"{HOST}/none:v1") == 0
+
+
+@pytest.mark.usefixtures("ecr")
+def test_a_build_that_pushes_builds_and_is_listed(
+    living: StateDirectory, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("signal.signal", lambda *_: None)  # those of the test's own process
+    real = tmp_path / "docker"
+    real.write_text(f'#!/bin/sh\necho "$*" >>{tmp_path}/words\ncase $* in *fail*|*left*) exit 3; esac\n')
+    real.chmod(0o755)
+
+    def build(*words: str) -> tuple[int | None, str]:
+        command = read_build(["build", "--push", *words, "."])
+        assert command is not None
+        code = program._build(command, living, "docker", str(real))
+        shown = capfd.readouterr()
+        assert shown.out == ""
+        return code, shown.err
+
+    assert build("-t", IMAGE, "-t", "ghcr.io/a") == (0, f"Using default tag: latest\n{REFERS}latest{LINE}")
+    assert (tmp_path / "words").read_text().splitlines() == [
+        f"build --load -t {IMAGE} -t ghcr.io/a .", f"image inspect {IMAGE}:latest", "push ghcr.io/a"
+    ]  # fmt: skip
+    assert build("-q", "-t", f"{IMAGE}:v1") == (0, "")
+    code, shown = build("-t", f"{HOST}/none")
+    assert code == 1 and shown.endswith("name unknown\n")
+    assert build("-t", f"{IMAGE}:fail") == (3, "")
+    assert build("-t", "ghcr.io/a") == (None, "")
+    (tmp_path / "docker").write_text("#!/bin/sh\n[ $1 = build ]\n")
+    assert build("-t", IMAGE) == (1, f"The build has left no image {IMAGE} on the engine of this `docker`.\n")
 
 
 @pytest.mark.usefixtures("ecr")
