@@ -72,6 +72,7 @@ class ImagePulling(Event):
 @dataclass(frozen=True, slots=True)
 class ContainerStarted(Event):
     seconds: float  # from the start of its process until it passed the health checks
+    memory_limit: str = ""  # how much memory it may use, and who holds it to that; empty if nobody does
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +186,7 @@ class InstanceObserved(Event):
 
 @dataclass(frozen=True, slots=True)
 class MemoryExceeded(Event):
-    """An instance's processes use more memory than it has, which nothing but an image's container is kept from.
+    """An instance's containers use more memory together than it has. Each of them is held to that alone.
 
     Happens once, until they use less again.
     """

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from emulator.containers.aws_settings import AwsSettings
 from emulator.containers.contract import ContainerContract
+from emulator.containers.memory_limit import MemoryLimit
 from emulator.limits import Limits
 
 LONGEST_LOG_LINE = 64 * 1024  # bytes; one that is longer is cut into pieces
@@ -43,6 +44,7 @@ class Container(abc.ABC):
     host: str  # where it listens, once it is started
     port: int
     socket: Path | None = None  # where it listens instead, if there is one
+    memory_limit: MemoryLimit | None = None  # None = nothing but this machine's memory limits it
 
     @abc.abstractmethod
     async def start(self) -> None:
@@ -65,6 +67,13 @@ class Container(abc.ABC):
     @abc.abstractmethod
     async def memory_used(self) -> int:
         """Bytes of memory in use by all of it. 0 once it has ended."""
+
+    async def killed_for_memory(self) -> int:
+        """How many processes have been killed so far because it used more memory than it may; now as well, if it does.
+
+        0 where the kernel does that: it is never too late, so that a load fails by itself.
+        """
+        return 0
 
     @abc.abstractmethod
     async def cpu_seconds(self) -> float | None:

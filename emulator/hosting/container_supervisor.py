@@ -257,7 +257,8 @@ class ContainerSupervisor(abc.ABC, Generic[M]):
         self._contract = contract
         self._on_healthy(container)
         self._healthy.set()
-        self._events.publish(ContainerStarted(self._clock.elapsed() - started))
+        limit = container.memory_limit
+        self._events.publish(ContainerStarted(self._clock.elapsed() - started, "" if limit is None else str(limit)))
 
     def _set_unhealthy(self) -> None:
         if self._healthy.is_set():

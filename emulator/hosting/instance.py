@@ -10,7 +10,6 @@ from typing import Any
 
 from emulator.containers.aws_settings import AwsSettings
 from emulator.containers.container import Container, ContainerSettings, LogSink
-from emulator.containers.launch import Command
 from emulator.errors import EmulatorError
 from emulator.events import InstanceObserved, MemoryExceeded, Warned
 from emulator.hosting.container_supervisor import ContainerSupervisor
@@ -123,7 +122,7 @@ class Instance:
 
     def _publish_if_exceeded(self, used: int) -> None:
         has = self._definition.resources.memory_bytes
-        exceeded = used > has and any(isinstance(each.runs, Command) for each in self._definition.model.containers)
+        exceeded = used > has and len(self._containers) > 1
         if exceeded and not self._exceeded:
             self._workspace.events.publish(MemoryExceeded(used, has))
         self._exceeded = exceeded

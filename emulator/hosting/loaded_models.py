@@ -28,6 +28,9 @@ from emulator.hosting.storage_volume import StorageVolume, StoredModel
 from emulator.limits import Limits
 from emulator.timeouts import in_time
 
+# [ours] In which a container notices that a process of it was killed; how often it is asked.
+LOST_SECONDS, LOOK_SECONDS = 2.0, 0.02
+
 
 @dataclass(frozen=True)
 class MemoryBudget:
@@ -58,6 +61,10 @@ class Unload:
     task: asyncio.Task[None]
 
 
+async def _none() -> int:
+    return 0
+
+
 class LoadedModels:
     """The memory of one running container; it ends with that container.
 
@@ -78,9 +85,10 @@ class LoadedModels:
         *,
         cache: bool = True,
         load_slots: int = 1,
+        killed_for_memory: Callable[[], Awaitable[int]] = _none,
     ) -> None:
         """``cache=False`` is ModelCacheSetting Disabled: a model leaves memory and disk after its
-        invocation, and at most ``load_slots`` models load at once."""
+        invocation, and at most ``load_slots`` models load at once. See ``Container.killed_for_memory``."""
         self.models: PinnedLru[LoadedModel] = PinnedLru()
         self._contract = contract
         self._deliver = deliver
@@ -91,6 +99,7 @@ class LoadedModels:
         self._clock = clock
         self._origin = events.origin
         self._cache = cache
+        self._killed_for_memory = killed_for_memory
         self._load_slots = None if cache else asyncio.Semaphore(load_slots)
         self._loads: SingleFlight[LoadedModel] = SingleFlight(self.models, self._fetch_and_load, self.release)
         self._unloads: dict[str, Unload] = {}  # by the container's name of the model
@@ -267,10 +276,14 @@ class LoadedModels:
             url = await self._deliver(model.stored.directory)
             while True:
                 timeout = max(0.0, deadline - clock())
+                killed = await self._killed_for_memory()
                 answer = await self._contract.load(model.name, model.target_model, url, timeout)
-                if 200 <= answer.status < 300:
-                    return
-                if answer.status == 409:
+                status, said = answer.status, answer.body.decode("utf-8", "replace")
+                if 200 <= status < 300:
+                    if not (await self._killed_for_memory() > killed and await self._is_lost_soon(model)):
+                        return
+                    status, said = 507, "Its process was killed: the model needs more memory than there is."
+                if status == 409:
                     if await self._contract.is_loaded(model.name, model.target_model):
                         if kept:
                             return
@@ -282,11 +295,8 @@ class LoadedModels:
                     # Triton knows a model by its target model: it has the version that is about to leave.
                     if await self._wait_for_unload(model.target_model, lambda other: other.name != model.name):
                         continue
-                if answer.status != 507 or not await self.unload_one("container answered 507"):
-                    said = answer.body.decode("utf-8", "replace")
-                    raise container_failed(self._origin, answer.status, said) from refusal_explained(
-                        answer.status, said
-                    )
+                if status != 507 or not await self.unload_one("container answered 507"):
+                    raise container_failed(self._origin, status, said) from refusal_explained(status, said)
                 # A model that was refused may stay registered, as in Multi Model Server: forget it.
                 await self._unload_from_container(model)
         except ContainerTimeout:
@@ -297,6 +307,17 @@ class LoadedModels:
             raise too_many_open_files() from None
         except ContainerError as error:
             raise container_failed(self._origin, 0, str(error)) from None
+
+    async def _is_lost_soon(self, model: LoadedModel) -> bool:
+        """Whether a model that was loaded goes with a process that has been killed. Raises ContainerError when the
+        whole container goes."""
+        clock = asyncio.get_running_loop().time
+        until = clock() + LOST_SECONDS
+        while await self._contract.is_loaded(model.name, model.target_model):
+            if clock() > until:
+                return False
+            await asyncio.sleep(LOOK_SECONDS)
+        return True
 
     async def _make_room(self, stored: StoredModel, deadline: float) -> tuple[int, int]:
         """Unload idle models until this one fits; wait while all are busy.

@@ -86,6 +86,7 @@ class MultiModelContainer(ContainerSupervisor[LoadedModel]):
             self._clock,
             cache=self._caching.enabled,
             load_slots=self._resources.vcpus,
+            killed_for_memory=container.killed_for_memory,
         )
 
     def _on_unhealthy(self) -> None:

@@ -123,7 +123,8 @@ class TerminalLog:
             self._progress.end(text)
 
     def _container_started(self, event: ContainerStarted, origin: Origin) -> None:
-        self._write(f"container  {origin.container}{self._on(origin)} is healthy ({event.seconds:.1f} s)")
+        memory = f"; its memory is limited to {event.memory_limit}" if event.memory_limit else ""
+        self._write(f"container  {origin.container}{self._on(origin)} is healthy ({event.seconds:.1f} s){memory}")
 
     def _container_stopped(self, event: ContainerStopped, origin: Origin) -> None:
         self._progress.end_all()
@@ -136,9 +137,9 @@ class TerminalLog:
     def _memory_exceeded(self, event: MemoryExceeded, origin: Origin) -> None:
         used, has = format_size(event.used_bytes), format_size(event.memory_bytes)
         self._write(
-            f"memory     {self._names.instance(origin) or 'the container'} uses {used}, and the instance has {has}: on "
-            "SageMaker it would be killed. Models are unloaded before others load, not while they are invoked: see "
-            "what handlers keep between calls, or set more with --memory or --instance-type",
+            f"memory     {self._names.instance(origin) or 'the instance'} has {has}, and its containers use {used}: on "
+            "SageMaker one of them would be killed. See what they keep between calls, or set more with --memory or "
+            "--instance-type",
             YELLOW,
         )
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psutil
+
 from emulator.containers.container import Container, ContainerSettings, LogSink
 from emulator.containers.docker.engine import Engine
 from emulator.containers.docker.images import InspectedImage
@@ -73,7 +75,8 @@ class ContainerUnderTest:
             environment={"SAGEMAKER_MULTI_MODEL": "true", **self.environment},
             multi_model=True,
             models=self.models,
-            memory_bytes=self.memory_bytes,
+            # A process cannot find out what its limit is, so it could not answer 507 in time.
+            memory_bytes=psutil.virtual_memory().total if self.is_process else self.memory_bytes,
             vcpus=os.cpu_count() or 1,
             gpus=0,
             position=0,

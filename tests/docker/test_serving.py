@@ -30,6 +30,12 @@ from tests.support.emulator_process import Emulator, RunningEmulator
 from tests.support.endpoint_files import described
 from tests.support.files import archive, files_below
 from tests.support.losing_an_instance import lose_one_under_load
+from tests.support.passing_the_memory_limit import (
+    MEMORY,
+    NO_RESPONSE,
+    assert_the_container_is_replaced,
+    write_models,
+)
 from tests.support.processes import wait_until_ended
 from tests.support.real_servers.images import FROM, MULTI_MODEL_LABEL, Images
 from tests.support.repository import REPOSITORY
@@ -40,7 +46,6 @@ pytestmark = pytest.mark.docker
 
 MB = 10**6
 SOCKET = "/var/run/docker.sock"
-NO_RESPONSE = "could not get a response from the local endpoint"
 QUICK = ("--limit", "poll_seconds=0.2", "--limit", "ping_seconds=0.5", "--limit", "stop_seconds=1")
 # The least that a container must be silent to be replaced: longer than a busy machine lets it wait.
 SILENT = ("--limit", "poll_seconds=0.2", "--limit", "ping_seconds=1", "--limit", "unhealthy_pings=3")
@@ -253,20 +258,14 @@ def test_models_are_evicted_before_the_kernel_kills(run_here: RunHere, bucket: P
     assert restarts(emulator) == 0 and len(emulator.in_memory()) >= 5
 
 
-def test_a_model_larger_than_the_memory_is_killed_and_the_others_are_served(
+def test_a_container_that_passes_its_memory_is_killed_and_its_models_are_served_again(
     run_here: RunHere, bucket: Path, engine: docker.DockerClient
 ) -> None:
-    scripted_model(bucket / "a", "I am a")
-    scripted_model(bucket / "large", load={"megabytes": 400})
-    emulator = run_here("--memory", "150MB").wait_in_service()
-    emulator.invoke("a")
-    response = refused(emulator.invoke, "large").response
-    assert (response["Error"]["Code"], response["OriginalStatusCode"]) == ("ModelError", 0)
-    assert NO_RESPONSE in response["Error"]["Message"]
-    eventually(lambda: restarts(emulator) == 1)
-    assert emulator.invoke("a")["answer"] == "I am a"
-    assert "it ran out of memory: the kernel killed it at 150 MiB (exit code 137)" in emulator.log
+    write_models(bucket)
+    emulator = run_here(*MEMORY).wait_in_service()
+    assert_the_container_is_replaced(emulator, "the kernel killed it at 150 MiB (exit code 137)")
     assert len(ours(engine, emulator)) == 1
+    assert "its memory is limited to 150 MiB, by the kernel" in emulator.log
 
 
 # Containers that fail

@@ -43,7 +43,8 @@ and some calls take more:
     load   keep: true      after a failed load the model stays registered, as in Multi Model Server
            megabytes: N    memory that the model takes until it is unloaded
     list   page_size: N    answer in pages
-    invoke echo: true      answer with the request's body and content type
+    invoke megabytes: N    memory that the model takes, before it waits for anything, until it is unloaded
+           echo: true      answer with the request's body and content type
            forget: true    drop the model, and answer 404
            environment: true   tell the container's environment too, and its host name
 
@@ -238,8 +239,7 @@ class Container:
             model.ready = status < 400
         if not model.ready:
             return Answer.of(status, error=f"scripted {status}")
-        # Every page is written to, so that the memory is really taken.
-        model.ballast = b"\x01" * (cue.get("megabytes", 0) * 2**20)
+        model.ballast = ballast(cue)
         return Answer.of(status, status="loaded")
 
     def _list(self, call: Call, cue: Cue) -> Answer:
@@ -272,6 +272,11 @@ class Container:
         )
 
 
+def ballast(cue: Cue) -> bytes:
+    """Memory that is really taken: every page is written to."""
+    return b"\x01" * (cue.get("megabytes", 0) * 2**20)
+
+
 class Face(BaseHTTPRequestHandler):
     """HTTP, kept or broken on cue."""
 
@@ -302,6 +307,8 @@ class Face(BaseHTTPRequestHandler):
         with container.lock:
             model.in_flight += call.name == "invoke"
         try:
+            if call.name == "invoke" and "megabytes" in cue:
+                model.ballast = ballast(cue)
             for line in range(cue.get("lines", 0)):
                 print(f"{call.name} {call.model_name or ''} line {line + 1}", flush=True)
             time.sleep(cue.get("delay", 0))

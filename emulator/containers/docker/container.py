@@ -38,13 +38,13 @@ from emulator.containers.docker.images import Client, InspectedImage
 from emulator.containers.docker.log_stream import LogFeed, attach, read_lines
 from emulator.containers.docker.tar_stream import packed
 from emulator.containers.errors import label_missing
+from emulator.containers.memory_limit import KERNEL, NOTICE_SECONDS, MemoryLimit
 from emulator.errors import ContainerError, SetupError
 from emulator.limits import Limits
 from emulator.sizes import format_size
 
 LEAST_MEMORY = 6 * 1024 * 1024  # that an engine takes as a limit
 LAST_WORDS_SECONDS = 2.0  # for the output and the exit code of a container that was stopped
-OOM_NOTICE_SECONDS = 0.5  # in which the end of the container is noticed, if it was its main process that was killed
 LOST_SECONDS = 10  # for an engine to come back
 NO_AWS = "containers cannot call the emulator"  # in Engine.warned
 ENDED = ("exited", "removing", "dead")  # states of a container, as the engine calls them
@@ -52,6 +52,8 @@ ENDED = ("exited", "removing", "dead")  # states of a container, as the engine c
 
 class DockerContainer(Container):
     """One run of an image."""
+
+    memory_limit: MemoryLimit
 
     def __init__(
         self,
@@ -69,6 +71,7 @@ class DockerContainer(Container):
         ``check_labels=False`` also runs an image that does not say what it is capable of.
         """
         self.host, self.port = "", bound_port(settings)
+        self.memory_limit = MemoryLimit(settings.memory_bytes, KERNEL)
         self._engine, self._reference, self._settings, self._limits = engine, reference, settings, limits
         self._log, self._warn = log, warn
         self._check_labels = check_labels
@@ -278,7 +281,7 @@ class DockerContainer(Container):
                     # Buffered, and the same over a socket, TLS and ssh: unlike what the SDK's attach() reads from.
                     for lines in read_lines(response.raw._fp.fp):
                         feed.put(lines)
-                words = how_it_ended(self._engine, container, self._settings.memory_bytes)
+                words = how_it_ended(self._engine, container, self.memory_limit)
                 loop.call_soon_threadsafe(self._note_end, container, words)
 
         threading.Thread(target=follow, name=f"docker-{container[:12]}", daemon=True).start()
@@ -288,14 +291,11 @@ class DockerContainer(Container):
             self._exited.set_result(words)
 
     def _note_oom(self) -> None:
-        asyncio.get_running_loop().call_later(OOM_NOTICE_SECONDS, self._warn_of_oom)
+        asyncio.get_running_loop().call_later(NOTICE_SECONDS, self._warn_of_oom)
 
     def _warn_of_oom(self) -> None:
         if not self._exited.done() and self._stopping is None:
-            self._warn(
-                f"The kernel killed a process of the container {self._settings.name}: it needs more than its "
-                f"{format_size(self._settings.memory_bytes)} of memory. The container itself continues."
-            )
+            self._warn(self.memory_limit.continues(self._settings.name))
 
     # While it runs
 
@@ -363,7 +363,7 @@ def api_version(client: Client) -> tuple[int, ...]:
     return tuple(int(part) for part in client.api_version.split("."))
 
 
-def how_it_ended(engine: Engine, container: str, memory_bytes: int) -> str:
+def how_it_ended(engine: Engine, container: str, limit: MemoryLimit) -> str:
     """Wait until a container has ended, or the engine is away for longer than ``LOST_SECONDS``; in words that follow
     "it". Blocks."""
     lost_since: float | None = None
@@ -375,7 +375,7 @@ def how_it_ended(engine: Engine, container: str, memory_bytes: int) -> str:
                 engine.call_blocking(lambda client: client.wait(container))  # without a timeout
                 state = engine.call_blocking(lambda client: client.inspect_container(container))["State"]
             if state["Status"] in ENDED:
-                return describe_end(state, memory_bytes)
+                return describe_end(state, limit)
         except EngineError as error:
             if error.status in (404, 409):
                 return "was removed"

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from emulator.containers.docker.images import InspectedImage
+from emulator.containers.memory_limit import MemoryLimit
 from emulator.errors import SetupError
-from emulator.sizes import format_size
 
 KILLED, NOT_EXECUTABLE, NOT_FOUND = 137, 126, 127  # exit codes
 # What engines say of a directory that they do not see.
@@ -51,16 +51,16 @@ def explain(error: EngineError, image: InspectedImage) -> SetupError:
     return SetupError(f"Image {image.reference} cannot be started: {error.reason}")
 
 
-def describe_end(state: Mapping[str, Any], memory_bytes: int) -> str:
+def describe_end(state: Mapping[str, Any], limit: MemoryLimit) -> str:
     """How a container ended, in words that follow "it"; by what the engine says of its state."""
-    code, memory = state["ExitCode"], format_size(memory_bytes)
+    code = state["ExitCode"]
     if state["Status"] in ("removing", "dead"):
         return "was removed"
     if state.get("OOMKilled"):
         # The flag is for any of its processes.
         if code == KILLED:
-            return f"ran out of memory: the kernel killed it at {memory} (exit code {code})"
-        return f"ended with exit code {code}, after the kernel killed a process of it at {memory} of memory"
+            return limit.ended(f"exit code {code}")
+        return limit.ended_later(f"ended with exit code {code}")
     if code == KILLED:
         return f"was killed (exit code {code})"
     hints = {NOT_EXECUTABLE: ": a program could not be executed", NOT_FOUND: ": a program was not found"}

@@ -19,6 +19,7 @@ from typing import TypeVar
 import psutil
 
 from emulator.containers.container import LONGEST_LOG_LINE, Container, ContainerSettings, LogSink
+from emulator.containers.memory_limit import NOTICE_SECONDS, WATCH, MemoryLimit
 from emulator.containers.process.environment import InheritedEnvironment, past_proxies
 from emulator.containers.process.keeper import PR_SET_CHILD_SUBREAPER
 from emulator.containers.process.ports import PortRange
@@ -61,13 +62,17 @@ class ProcessContainer(Container):
         self._command, self._takes_socket = list(command), takes_socket
         self._directory, self._settings = directory, settings
         self._limits = limits
+        # One that is not below the machine's memory is never reached.
+        if settings.memory_bytes < psutil.virtual_memory().total:
+            self.memory_limit = MemoryLimit(settings.memory_bytes, WATCH)
+        self._killed_for_memory: set[int] = set()  # the ids of its processes
         self._log, self._warn = log, warn
         self._inherited = inherited
         self._keeper: asyncio.subprocess.Process | None = None
         self._main_pid = 0
         self._started: asyncio.Future[None]
         self._exited: asyncio.Future[int]
-        self._answers: dict[str, deque[asyncio.Future[float]]] = {"memory": deque(), "cpu": deque()}
+        self._answers: dict[str, deque[asyncio.Future[float]]] = {"memory": deque(), "cpu": deque(), "look": deque()}
         self._readers: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -88,6 +93,7 @@ class ProcessContainer(Container):
                 "-m",
                 "emulator.containers.process.keeper",
                 str(self._limits.stop_seconds),
+                str(self.memory_limit.memory_bytes if self.memory_limit is not None else 0),
                 str(self._directory),
                 str(self._settings.scratch),
                 *self._command,
@@ -113,7 +119,12 @@ class ProcessContainer(Container):
         self.port = self._ports.port
 
     async def wait(self) -> str:
-        return describe_exit(await asyncio.shield(self._exited))
+        words = describe_exit(await asyncio.shield(self._exited))
+        if self.memory_limit is None or not self._killed_for_memory:
+            return words
+        if self._main_pid in self._killed_for_memory:
+            return self.memory_limit.ended(words.removeprefix("ended with "))
+        return self.memory_limit.ended_later(words)
 
     async def stop(self, seconds: float | None = None) -> None:
         with self._held:
@@ -132,6 +143,11 @@ class ProcessContainer(Container):
 
     async def memory_used(self) -> int:
         return int(await self._measured("memory"))
+
+    async def killed_for_memory(self) -> int:
+        if self.memory_limit is not None:
+            await self._measured("look")
+        return len(self._killed_for_memory)
 
     async def cpu_seconds(self) -> float | None:
         return await self._measured("cpu") or None  # one that runs has used some
@@ -200,10 +216,10 @@ class ProcessContainer(Container):
             if "started" in message:
                 self._main_pid = message["started"]
                 self._started.set_result(None)
-            elif "memory" in message:
-                _resolve(self._answers["memory"].popleft(), message["memory"])
-            elif "cpu" in message:
-                _resolve(self._answers["cpu"].popleft(), message["cpu"])
+            elif "killed" in message:
+                self._note_killed(message["killed"])
+            elif quantity := next((each for each in self._answers if each in message), None):
+                _resolve(self._answers[quantity].popleft(), message[quantity])
             elif "exited" in message:
                 _resolve(self._exited, message["exited"])
             elif "failed" in message:
@@ -216,6 +232,14 @@ class ProcessContainer(Container):
         for replies in self._answers.values():
             for reply in replies:
                 _resolve(reply, 0)
+
+    def _note_killed(self, pid: int) -> None:
+        self._killed_for_memory.add(pid)
+        asyncio.get_running_loop().call_later(NOTICE_SECONDS, self._warn_of_killed)
+
+    def _warn_of_killed(self) -> None:
+        if not self._exited.done() and self.memory_limit is not None:
+            self._warn(self.memory_limit.continues(self._settings.name))
 
     async def _end_orphans(self) -> None:
         """End what is left of a container whose keeper was killed.

@@ -1,15 +1,16 @@
 """Keeps one container's process tree, and ends all of it when the emulator ends, however it ends.
 
-    python -m emulator.containers.process.keeper STOP_SECONDS DIRECTORY SCRATCH COMMAND [ARGUMENT ...]
+    python -m emulator.containers.process.keeper STOP_SECONDS MEMORY_BYTES DIRECTORY SCRATCH COMMAND [ARGUMENT ...]
 
 A small process between the emulator and a container. The first line of its standard input is the
 container's environment, as JSON; then it reads the emulator's wishes there, one per line: ``memory``,
-``cpu`` and ``stop``, or ``stop=SECONDS`` for other than STOP_SECONDS. The end of the input means that
-the emulator is gone, also after kill -9: then SCRATCH, what it kept on disk for this container, is
-removed as well. COMMAND runs in DIRECTORY. Reports leave on standard output as JSON lines; the
-container's own output goes to this process's standard error. On Linux the keeper adopts what the
-container leaves behind, so that a process which put itself into a new session is still found; elsewhere
-such a process is found only while its parent lives.
+``cpu``, ``look`` (at its use of memory, now) and ``stop``, or ``stop=SECONDS`` for other than
+STOP_SECONDS. The end of the input means that the emulator is gone, also after kill -9: then SCRATCH, what
+it kept on disk for this container, is removed as well. COMMAND runs in DIRECTORY, held to MEMORY_BYTES of
+memory if that is not 0. Reports leave on standard output as JSON lines; the container's own output goes to
+this process's standard error. On Linux the keeper adopts what the container leaves behind, so that a process
+which put itself into a new session is still found; elsewhere such a process is found only while its parent
+lives.
 """
 
 from __future__ import annotations
@@ -24,13 +25,17 @@ import subprocess
 import sys
 import time
 
+from emulator.containers.process.memory_watch import MemoryWatch
+from emulator.containers.process.tree import Tree
+
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # <sys/prctl.h>
 ORPHAN_STOP_SECONDS = 3.0  # once the emulator is gone there is no one left to wait for a slow goodbye
 KILL_AGAIN_SECONDS = 0.02  # a tree may fork while it is being killed
 
 
 def main() -> int:
-    stop_seconds, (directory, scratch, *command) = float(sys.argv[1]), sys.argv[2:]
+    stop_seconds, memory_bytes = float(sys.argv[1]), int(sys.argv[2])
+    directory, scratch, *command = sys.argv[3:]
     prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
     if prctl:
         prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -68,6 +73,7 @@ def main() -> int:
     report(started=child.pid)
 
     tree = Tree(child.pid)
+    watch = MemoryWatch(tree, memory_bytes) if memory_bytes else None
     deadline: float | None = None  # when SIGTERM turns into SIGKILL
 
     def begin_to_stop(grace: float) -> None:
@@ -75,6 +81,10 @@ def main() -> int:
         if deadline is None:
             tree.signal(signal.SIGTERM)
         deadline = min(float("inf") if deadline is None else deadline, time.monotonic() + grace)
+
+    def look_at_memory() -> None:
+        if watch and (killed := watch.look()):
+            report(killed=killed)
 
     selector = selectors.DefaultSelector()
     selector.register(0, selectors.EVENT_READ)
@@ -95,7 +105,10 @@ def main() -> int:
 
                     shutil.rmtree(scratch, ignore_errors=True)
                 return 0
-        pause = None if deadline is None else max(KILL_AGAIN_SECONDS, deadline - time.monotonic())
+        if watch and deadline is None and time.monotonic() >= watch.next_look:
+            look_at_memory()
+        due = watch.next_look if watch and deadline is None else deadline
+        pause = None if due is None else max(KILL_AGAIN_SECONDS, due - time.monotonic())
         for key, _ in selector.select(pause):
             if key.fd == wakeup:
                 if any(number != signal.SIGCHLD for number in os.read(wakeup, 512)):
@@ -111,6 +124,9 @@ def main() -> int:
                     report(memory=tree.memory())
                 elif wish == b"cpu":
                     report(cpu=tree.cpu_seconds())
+                elif wish == b"look":
+                    look_at_memory()
+                    report(look=0)
                 elif wish == b"stop":
                     begin_to_stop(stop_seconds)
                 elif wish.startswith(b"stop="):
@@ -133,71 +149,6 @@ def reap() -> list[tuple[int, int]]:
 def report(**message: float | str) -> None:
     with contextlib.suppress(OSError):  # no one may listen any more
         os.write(1, json.dumps(message).encode() + b"\n")
-
-
-class Tree:
-    """All the processes below this one."""
-
-    def __init__(self, group: int) -> None:
-        self._group = group
-
-    def is_empty(self) -> bool:
-        return not _processes_below()
-
-    def signal(self, number: int) -> None:
-        for pid in _processes_below():
-            with contextlib.suppress(OSError):
-                os.kill(pid, number)
-        if number == signal.SIGKILL:
-            # Where there is no adoption, the group still holds what lost its parent.
-            with contextlib.suppress(OSError):
-                os.killpg(self._group, number)
-
-    def memory(self) -> int:
-        """Bytes: each process's own pages and its share of the shared ones."""
-        import psutil
-
-        total = 0
-        for pid in _processes_below():
-            try:
-                process = psutil.Process(pid)
-                usage = process.memory_full_info()
-                total += getattr(usage, "pss", 0) or usage.uss
-            except psutil.AccessDenied:
-                total += process.memory_info().rss
-            except psutil.Error:  # it has just ended
-                continue
-        return total
-
-    def cpu_seconds(self) -> float:
-        """Seconds of processor time, also of processes that have ended."""
-        import psutil
-
-        own = os.times()
-        total = own.children_user + own.children_system
-        for pid in _processes_below():
-            with contextlib.suppress(psutil.Error):
-                times = psutil.Process(pid).cpu_times()
-                total += times.user + times.system + times.children_user + times.children_system
-        return total
-
-
-def _processes_below() -> list[int]:
-    """All descendants of this process."""
-    if sys.platform != "linux":
-        import psutil
-
-        return [process.pid for process in psutil.Process().children(recursive=True)]
-    # To import psutil takes longer than most containers take to end.
-    children: dict[int, list[int]] = {}
-    for name in filter(str.isdecimal, os.listdir("/proc")):
-        with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as stat:
-            parent = int(stat.read().rpartition(b")")[2].split()[1])  # behind the name, which may contain anything
-            children.setdefault(parent, []).append(int(name))
-    found = [os.getpid()]
-    for pid in found:
-        found += children.get(pid, ())
-    return found[1:]
 
 
 if __name__ == "__main__":

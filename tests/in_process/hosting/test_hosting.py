@@ -229,15 +229,6 @@ def test_used_memory_stays_under_the_budget(scripted, bucket: Path, journal: Jou
     assert emulator.in_memory() == set(names[-len(emulator.in_memory()) :])
 
 
-def test_a_model_larger_than_the_memory_is_loaded_when_it_is_alone(scripted, bucket: Path) -> None:
-    models(bucket, "small")
-    models(bucket, "large", load={"megabytes": 120})
-    emulator = scripted("--memory", "100MB")
-    for name in ("large", "small", "large"):
-        assert emulator.invoke(name)["answer"] == f"I am {name}"
-    assert emulator.in_memory() == {"large"}
-
-
 def test_out_of_memory_at_a_load_unloads_the_least_recently_used_and_forgets_the_refused_model(
     scripted, bucket: Path, journal: Journal
 ) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from emulator.events import Event, MemoryExceeded, Origin
 from emulator.hosting.pinned_lru import PinnedEntry, PinnedLru, SingleFlight
 from emulator.timeouts import in_time
 from tests.support.fake_containers import DirectControlPlane, FakeContainers
@@ -132,37 +131,6 @@ def test_what_fails_after_it_was_given_up_is_no_fault(caplog: pytest.LogCaptureF
 
     asyncio.run(scenario(), debug=False)
     assert not caplog.records
-
-
-def test_an_instance_whose_processes_pass_its_memory_says_so_once_each_time(
-    containers: FakeContainers, tmp_path: Path
-) -> None:
-    told: list[MemoryExceeded] = []
-
-    def listen(event: Event, _: Origin) -> None:
-        if isinstance(event, MemoryExceeded):
-            told.append(event)
-
-    async def observed(control_plane: DirectControlPlane, times: int) -> None:
-        seen = containers.asked + times
-        while containers.asked < seen:
-            await asyncio.sleep(0.001)
-
-    async def scenario() -> None:
-        control_plane = DirectControlPlane(tmp_path, observe_seconds=0.001)
-        control_plane.events.subscribe(listen)
-        async with containers.serving():
-            await control_plane.configure("c")
-            await control_plane.call("CreateEndpoint", EndpointName="e", EndpointConfigName="c")
-            await eventually("e", control_plane, "InService")
-            for memory, count in ((2**32, 0), (2**32 + 1, 1), (2**33, 1), (2**31, 1), (2**33, 2)):
-                containers.memory = memory
-                await observed(control_plane, 3)
-                assert len(told) == count
-            await control_plane.close()
-        assert (told[0].used_bytes, told[0].memory_bytes) == (2**32 + 1, 2**32)
-
-    asyncio.run(in_time(scenario(), 60))
 
 
 def test_a_container_that_cannot_be_stopped_or_started_once_is_replaced_and_deleted_nevertheless(

@@ -10,6 +10,7 @@ import pytest
 from emulator.containers.docker import container as docker_container
 from emulator.containers.docker.container import LOST_SECONDS, how_it_ended
 from emulator.containers.docker.failures import EngineError
+from emulator.containers.memory_limit import KERNEL, MemoryLimit
 
 RUNS, HAS_ENDED = {"Status": "running"}, {"Status": "exited", "ExitCode": 3}
 
@@ -46,7 +47,7 @@ def after(monkeypatch: pytest.MonkeyPatch, *away: tuple[float, float], end: floa
     """How it ended, and when that was known."""
     engine: Any = FakeEngine(list(away), end)
     monkeypatch.setattr(docker_container, "time", engine)
-    return how_it_ended(engine, "c", 0), engine.now
+    return how_it_ended(engine, "c", MemoryLimit(0, KERNEL)), engine.now
 
 
 def test_its_end_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from emulator.containers.docker.failures import EngineError, describe_end, explain, is_mount_refused, root_cause
 from emulator.containers.docker.images import InspectedImage
+from emulator.containers.memory_limit import KERNEL, MemoryLimit
 from emulator.errors import EmulatorError
 
 
@@ -26,7 +27,7 @@ from emulator.errors import EmulatorError
     ],
 )
 def test_how_a_container_ended_is_said_in_words(state: dict[str, Any], words: str) -> None:
-    assert describe_end({"Status": "exited", **state}, 1536 * 2**20) == words
+    assert describe_end({"Status": "exited", **state}, MemoryLimit(1536 * 2**20, KERNEL)) == words
 
 
 def test_an_error_of_the_engine_is_one_that_callers_know() -> None:

@@ -14,7 +14,7 @@ from emulator.archives.source import ModelSource
 from emulator.aws.sessions import Sessions
 from emulator.containers.container import Container, ContainerSettings
 from emulator.containers.contract import Invocation
-from emulator.containers.launch import Command, Image, Program
+from emulator.containers.launch import Command, Program
 from emulator.errors import ContainerError, SetupError
 from emulator.events import Event, Events, InstanceObserved, MemoryExceeded, Origin, Warned
 from emulator.hosting.definition import ContainerDefinition, ModelDefinition, Resources, VariantDefinition
@@ -313,22 +313,25 @@ def test_an_engine_that_does_not_answer_is_looked_at_again(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "runs, used, told",
+    "containers, used, told",
     [
-        (RUNS, [100], []),
-        (RUNS, [101], [101]),
-        (RUNS, [150, 160, 170], [150]),  # once
-        (RUNS, [150, 50, 160], [150, 160]),  # until it uses less
-        (Image("image"), [150], []),  # which the engine keeps within its memory
+        (2, [50], []),
+        (2, [51], [102]),
+        (2, [75, 80, 85], [150]),  # once
+        (2, [75, 25, 80], [150, 160]),  # until they use less
+        (1, [150], []),  # which is held to its memory
     ],
 )
-def test_more_memory_than_it_has_is_told_once(tmp_path: Path, runs: Program, used: list[int], told: list[int]) -> None:
-    scene = Scene(tmp_path, replace(ONE, runs=runs))
+def test_more_memory_than_it_has_is_reported_once(
+    tmp_path: Path, containers: int, used: list[int], told: list[int]
+) -> None:
+    scene = Scene(tmp_path, *[ONE] * containers)
 
     async def use() -> None:
         await asyncio.sleep(1)
         for memory in used:
-            scene.containers[0].memory = memory
+            for container in scene.containers:
+                container.memory = memory
             await asyncio.sleep(SECONDS)
 
     scene.run(use)

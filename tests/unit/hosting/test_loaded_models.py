@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import tempfile
 from collections import Counter, OrderedDict
@@ -508,6 +509,51 @@ def test_the_log_explains_a_refusal_whose_words_do_not_help() -> None:
         assert "405" in second and "TorchServe does with TS_ENABLE_MODEL_API=true" in second
         await asyncio.sleep(10)  # what was refused is unloaded, to be sure
         memory.check_the_end()
+
+    in_virtual_time(main())
+
+
+def test_a_load_that_was_over_before_a_process_was_killed_for_it_is_one_that_ran_out_of_memory() -> None:
+    async def main() -> None:
+        memory = Memory(seconds=lambda: 0.1)
+        kill, killed = False, 0
+
+        async def killed_for_memory() -> int:
+            """As of a container that loses the last model that it loaded a while after it was killed."""
+            nonlocal killed
+            if kill and memory.container.has:
+                killed += 1
+                asyncio.get_running_loop().call_later(0.5, memory.container.has.popitem)
+            return killed
+
+        memory.loaded._killed_for_memory = killed_for_memory
+        memory.loaded.release(await memory.loaded.use("a", 1e9))
+        kill = True
+        with pytest.raises(AwsError) as caught:
+            await memory.loaded.use("b", 1e9)
+        assert "(507)" in caught.value.message
+        assert memory.names() == []  # a had to go first, as for any 507
+
+    in_virtual_time(main())
+
+
+@pytest.mark.parametrize("dies", [True, False])
+def test_who_loads_a_model_while_a_process_is_killed_learns_whether_it_was_the_models_own(dies: bool) -> None:
+    async def main() -> None:
+        looks = itertools.count()
+
+        async def killed_for_memory() -> int:
+            number = next(looks)
+            memory.container.dead = dies and number > 0
+            return number
+
+        memory = Memory(killed_for_memory=killed_for_memory)
+        if not dies:
+            assert (await memory.loaded.use("a", 1e9)).pins
+            return
+        with pytest.raises(AwsError) as caught:
+            await memory.loaded.use("a", 1e9)
+        assert "could not get a response" in caught.value.message
 
     in_virtual_time(main())
 

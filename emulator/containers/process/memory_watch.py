@@ -1,0 +1,50 @@
+"""Holds a process tree to a limit of memory where no kernel does: what passes it loses its largest process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+
+from emulator.containers.process.tree import Tree
+
+LOOK_SECONDS = 0.5  # [ours] between looks, so that the kill comes within a second
+IDLE_FOR_EACH_LOOK = 4  # [ours] times as long as a look takes, if that is more: to count shared pages is slow
+
+
+class MemoryWatch:
+    """Kills one process at a time, the largest, as the kernel does in a container.
+
+    Of shared pages, each process has its share. So, unlike the kernel's choice, it is never a process that has only
+    imported what its many forks use.
+    """
+
+    def __init__(self, tree: Tree, limit: int) -> None:
+        """``limit`` is in bytes, for all processes together."""
+        self.next_look = 0.0  # on the monotonic clock
+        self._tree, self._limit = tree, limit
+        self._last_killed = 0
+
+    def look(self) -> int | None:
+        """The id of the process that was killed, if the limit is passed."""
+        began = time.monotonic()
+        try:
+            return self._look()
+        finally:
+            now = time.monotonic()
+            self.next_look = now + max(LOOK_SECONDS, IDLE_FOR_EACH_LOOK * (now - began))
+
+    def _look(self) -> int | None:
+        resident = self._tree.resident()
+        if resident.get(self._last_killed):  # a large process has its memory for a while after its kill
+            return None
+        if sum(resident.values()) <= self._limit:
+            return None
+        by_process = self._tree.memory_by_process()
+        if sum(by_process.values()) <= self._limit:
+            return None
+        self._last_killed = max(by_process, key=lambda pid: by_process[pid])
+        with contextlib.suppress(OSError):  # it has just ended
+            os.kill(self._last_killed, signal.SIGKILL)
+        return self._last_killed
