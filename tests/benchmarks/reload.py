@@ -36,7 +36,7 @@ def main(report: Report) -> None:
         handler = work / "handler.py"
         save(handler, 0)
         archive = next((work / "s3").rglob("*.tar.gz"))
-        arguments = ("--models", str(archive.parent), "--handler", str(handler))
+        arguments: tuple[str, ...] = ("--models", str(archive.parent), "--handler", str(handler))
         measure(report, "a handler", Emulator(*arguments, "--reload", state=work / "a"), archive.name, handler)
 
         inference = work / "unpacked" / "city" / "code" / "inference.py"

@@ -159,7 +159,7 @@ def test_model_names_may_hold_any_character(server: Embedded) -> None:
 def test_running_out_of_memory_while_loading_is_507_and_leaves_nothing(server: Embedded, gate: Path) -> None:
     load = f"if not os.path.exists({str(gate)!r}): raise MemoryError('too big')"
     answer = server.load("m", load)
-    assert (answer.status, message(answer.body)) == (507, "MemoryError: too big")
+    assert answer.status == 507 and message(answer.body).startswith("MemoryError: too big (obedient.py, line ")
     assert server.names() == [] and not server.workers()
     assert server.container.unload("m").status == 404
     gate.touch()
@@ -168,7 +168,7 @@ def test_running_out_of_memory_while_loading_is_507_and_leaves_nothing(server: E
 
 def test_an_exception_while_loading_is_500_with_its_text_and_leaves_nothing(server: Embedded) -> None:
     answer = server.load("m", "raise ValueError('no such weights')")
-    assert (answer.status, message(answer.body)) == (500, "ValueError: no such weights")
+    assert answer.status == 500 and message(answer.body).startswith("ValueError: no such weights (obedient.py, line ")
     assert "Traceback (most recent call last)" in server.log()
     assert "\nValueError: no such weights\n" in server.log()
     assert server.names() == [] and not server.workers()
@@ -336,7 +336,7 @@ def test_a_handler_that_raises_is_500_and_its_worker_lives_on(server: Embedded) 
     pid = server.pid_of("m")
     answer = server.invoke("m", "raise KeyError('left')")
     assert (answer.status, kind(answer.body)) == (500, "InternalServerException")
-    assert message(answer.body) == "KeyError: 'left'"
+    assert message(answer.body).startswith("KeyError: 'left' (obedient.py, line ")
     assert "Traceback (most recent call last)" in server.log()
     assert "\nKeyError: 'left'\n" in server.log()
     assert server.pid_of("m") == pid

@@ -165,7 +165,7 @@ def test_a_handler_needs_no_model_data(tmp_path: Path, exists: bool, handler: st
 def test_a_server_whose_model_does_not_load_says_why_and_ends(tmp_path: Path, load: str, reason: str) -> None:
     (tmp_path / "load.py").write_text(load)
     code, log = ended(tmp_path, "--handler", obedient(tmp_path), SM_MODEL_DIR=str(tmp_path))
-    assert (code, log[-1]) == (1, f"The model could not be loaded: {reason}")
+    assert code == 1 and log[-1].startswith(f"The model could not be loaded: {reason}")
     assert "Traceback (most recent call last):" in log or "exit" in reason
 
 

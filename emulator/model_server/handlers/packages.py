@@ -8,6 +8,7 @@ import sys
 
 from emulator.model_server.handlers import requirements
 from emulator.model_server.http.response import describe
+from emulator.model_server.workers import log
 
 _log = logging.getLogger(__name__)
 # Modules that come from packages, never from an archive. Another module that is missing may be in the archives, which
@@ -29,23 +30,25 @@ _PACKAGES = {
 
 
 def explain(error: BaseException, model_dir: str | None = None) -> str:
-    """An exception in one line; for a package that is not installed, also the command that installs it.
+    """An exception in one line, with its place in the handler; for a package that is not installed, also the command
+    that installs it.
 
     ``model_dir``: of the model that was loaded, whose requirements.txt may list that package.
     """
+    what = describe(error) + log.place_of(error)
     if not isinstance(error, ModuleNotFoundError):
-        return describe(error)
+        return what
     module = (error.name or "").partition(".")[0]
     for file, names in requirements.listed(model_dir) if model_dir and module else ():
         wanted = {_normalized(module), _normalized(_PACKAGES.get(module, module))}
         listed = next((name for name in names if _normalized(name) in wanted), None)
         if listed:
             return (
-                f"{describe(error)}. {file} lists {listed}, but multi-model containers install nothing of that, on "
+                f"{what}. {file} lists {listed}, but multi-model containers install nothing of that, on "
                 f"SageMaker as here: have it in the image, or put the module into code/ (for prototyping, "
                 f"--install-requirements installs it). {how_to_install(listed)}"
             )
-    return f"{describe(error)}. {how_to_install(error.name)}" if comes_with_a_package(error) else describe(error)
+    return f"{what}. {how_to_install(error.name)}" if comes_with_a_package(error) else what
 
 
 def warn_of_missing_packages(model_dir: str) -> None:

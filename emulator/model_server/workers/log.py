@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable
 from types import TracebackType
 
+from emulator.model_server.handlers.imports import library_directories
 from emulator.model_server.http.response import HandlerError
 
 _HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep  # the model server's own code
@@ -40,19 +41,38 @@ def handler_traceback() -> str:
     return "".join(traceback.format_exception(type(error), error, frames))
 
 
+def place_of(error: BaseException) -> str:
+    """The last of the frames of an exception that are the handler's own, libraries' apart; empty if there is none.
+
+    It begins with a space, as it follows the exception's text. A SyntaxError's text has the place already.
+    """
+    if isinstance(error, SyntaxError):
+        return ""
+    libraries = library_directories()
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        code = frame.f_code
+        if os.path.isabs(code.co_filename) and not code.co_filename.startswith((_HERE, *libraries)):
+            return f" ({os.path.basename(code.co_filename)}, line {line}, in {code.co_name})"
+    return ""
+
+
 def _handlers_own(error: BaseException | None) -> tuple[BaseException, TracebackType | None]:
     """The exception that the handler's code raised, and its frames from the handler's first."""
     assert error is not None
-    while error.__cause__ is not None and error.__traceback__ is not None and _is_server_code_only(error):
+    while error.__cause__ is not None and error.__traceback__ is not None and _handlers_frames(error) is None:
         error = error.__cause__  # the server's own message is logged elsewhere
-    frames = error.__traceback__
+    return error, _handlers_frames(error)
+
+
+def _handlers_frames(error: BaseException) -> TracebackType | None:
+    """Without the server's own frames, and those before them, which called the server."""
+    first = error.__traceback__
+    while first is not None and not first.tb_frame.f_code.co_filename.startswith(_HERE):
+        first = first.tb_next
+    frames = first or error.__traceback__
     while frames is not None and is_server_code(frames.tb_frame.f_code.co_filename):
         frames = frames.tb_next
-    return error, frames
-
-
-def _is_server_code_only(error: BaseException) -> bool:
-    return all(is_server_code(frame.filename) for frame in traceback.extract_tb(error.__traceback__))
+    return frames
 
 
 def is_server_code(file: str) -> bool:

@@ -261,4 +261,24 @@ def test_a_class_whose_initialize_raises_is_not_loaded(load: Models) -> None:
             def handle(self, data, context): return ["?"]
         """,
     )
-    assert message == "OSError: no weights"
+    assert message == "OSError: no weights (inference.py, line 3, in initialize)"
+
+
+@pytest.mark.parametrize(
+    ("handler", "message"),
+    [
+        ("import helper\nhelper.divide()", "ZeroDivisionError: division by zero (helper.py, line 2, in divide)"),
+        ("import broken", "SyntaxError: invalid syntax (broken.py, line 1)"),
+        ("x = (", "SyntaxError: '(' was never closed (inference.py, line 1)"),
+        ("\nimport no_such_module", "No module named 'no_such_module' (inference.py, line 2, in <module>)"),
+        ("import json\njson.loads('')", "line 1 column 1 (char 0) (inference.py, line 2, in <module>)"),
+    ],
+)
+def test_an_error_has_its_place_in_the_handlers_own_code(load: Models, handler: str, message: str) -> None:
+    refused = load.refusal(handler, helper="def divide():\n    return 1 / 0\n", broken="x = = 1\n")
+    assert refused.endswith(message)
+
+
+def test_what_is_raised_outside_of_the_handlers_code_has_no_place(load: Models) -> None:
+    refused = load.refusal("handle = isinstance")
+    assert refused.startswith("TypeError: isinstance() arg 2 must be") and "inference.py" not in refused

@@ -99,7 +99,7 @@ def test_a_model_that_cannot_be_loaded_counts_as_loaded_in_a_named_container(
     load: Models, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     handler = "def model_fn(model_dir): raise ValueError('no weights')\n"
-    assert load.refusal(handler) == "ValueError: no weights"
+    assert load.refusal(handler) == "ValueError: no weights (inference.py, line 1, in model_fn)"
     monkeypatch.setenv(VARIABLE, "inference")
     answer = load(handler).ask(b"[1]", JSON)
     assert (answer.status, answer.phrase) == (500, "no weights")
@@ -136,7 +136,8 @@ def test_in_multi_model_server_a_function_that_fails_at_the_load_fails_it(
     load: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, "mms")
-    assert load.refusal("def handle(data, context): raise ValueError('no weights')") == "ValueError: no weights"
+    refused = load.refusal("def handle(data, context): raise ValueError('no weights')")
+    assert refused == "ValueError: no weights (inference.py, line 1, in handle)"
     assert load.refusal().startswith("There is no handler: name it in MAR-INF/MANIFEST.json")
 
 
