@@ -322,7 +322,7 @@ def test_serving_again_replaces_the_emulator_at_the_same_address(kernel: Kernel)
     assert "The next call is answered by it" in kernel.run(CELL.replace("ANSWER", "raise ValueError('second')"))["text"]
     failed = kernel.run("%localmme invoke a.tar.gz --data x")["text"].splitlines()
     assert failed[0] == "Traceback (most recent call last):" and failed[1].endswith('/handler.py", line 5, in handle')
-    assert failed[-1].startswith("ValueError: second (ModelError: status 500 ")
+    assert failed[-1].startswith("ValueError: second (handler.py, line 5, in handle) (ModelError: status 500 ")
 
     kernel.run("greeting = {1}\n" + FUNCTION)
     assert kernel.run("%localmme serve --models s3 --handler $predict --max-loaded-models 1")["status"] == "ok"
