@@ -339,12 +339,14 @@ def test_serving_again_replaces_the_emulator_at_the_same_address(kernel: Kernel)
 
 
 def test_a_restarted_kernel_leaves_no_emulator_and_a_killed_one_nothing(own_kernel: Kernel) -> None:
-    assert own_kernel.run(SERVE)["status"] == "ok"
+    own_kernel.run(CELL.replace("ANSWER", "return ['x']"))
+    assert own_kernel.run("%localmme serve --models s3")["status"] == "ok"
     own_kernel.run("%localmme invoke a.tar.gz --data x")
     assert len(own_kernel.processes()) > 3  # the kernel, the emulator's two, its container
     own_kernel.restart()
     eventually(lambda: len(own_kernel.processes()) == 1, what="only the kernel is left")
     assert own_kernel.run("%load_ext localmme")["status"] == own_kernel.run(SERVE)["status"] == "ok"
+    assert not any(Path(own_kernel.mark).glob("localmme-*/*/cell"))  # of the kernel that was killed
     os.kill(own_kernel.pid, signal.SIGKILL)
     eventually(lambda: not own_kernel.processes(), what="all of it has ended")
 

@@ -159,11 +159,26 @@ from functools import lru_cache
 OFFSET, names, scaler = 0.5, {"x": [1]}, F(3, 2)
 same = names
 
-class Doubles:
-    def __call__(self, x):
-        return features.double(x)
+def checked(x):
+    return x if x != "bad" else fails()
 
-twice = Doubles()
+class Doubles:
+    @classmethod
+    def made(cls):
+        return cls()
+
+    def __call__(self, x):
+        return features.double(checked(x))
+
+class Named(str):
+    pass
+
+def fails():
+    raise ValueError(why)
+
+why = Named("as asked")
+
+twice = Doubles.made()
 
 def made(by):
     return lambda x: x * by
@@ -182,11 +197,14 @@ def model_fn(directory):
     return names
 
 def predict(data, model):
-    return [twice(data), thrice(data), scaler * F(2) + OFFSET, name(), model is names is same]
+    return [twice(data), thrice(data), scaler * F(2) + OFFSET, name(), model is names is same, bounded(data)]
+
+def bounded(data, by=names):
+    return by["x"]
 
 data = (_ for _ in ())  # cannot be pickled
 """
-OUTCOME = [14, 21, 3.5, "a/Document", True]
+OUTCOME = [14, 21, 3.5, "a/Document", True, [1]]
 
 
 def handler_of(shell: InteractiveShell) -> Any:
@@ -206,6 +224,14 @@ def test_a_function_is_served_with_all_that_it_uses(shell: InteractiveShell, tmp
     source = Path(served(shell)["handler"]).read_text()
     assert "def predict(data, model):" in source and "import json as j" in source  # so that a traceback shows it
     assert "data = " not in source.replace('data = "local"', "")
+    with pytest.raises(ValueError, match="as asked") as raised:
+        handler.predict_fn("bad", None)
+    frames = [(frame.name, frame.statement.lines[0].strip()) for frame in raised.traceback[1:]]
+    assert frames[1:] == [
+        ("__call__", "return features.double(checked(x))"),
+        ("checked", 'return x if x != "bad" else fails()'),
+        ("fails", "raise ValueError(why)"),
+    ]
 
 
 def test_what_the_notebook_changes_of_a_served_function_is_served(shell: InteractiveShell) -> None:
