@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections.abc import Callable
+from contextlib import suppress
 
 from emulator.archives.source import Version
+from emulator.aws.errors import AwsError
 from emulator.clock import Clock
 from emulator.containers.container import Container, LogSink
 from emulator.containers.contract import ContainerContract, Invocation
@@ -106,6 +108,10 @@ class MultiModelContainer(ContainerSupervisor[LoadedModel]):
         target_model, loaded = invocation.target_model, self.loaded
         assert loaded is not None
         if self._caching.reload:
+            if loaded.has(target_model) and not loaded.models.get(target_model):
+                # It is on its way, perhaps as it was before the last change.
+                with suppress(AwsError):
+                    loaded.release(await loaded.use(target_model, deadline))
             await self._reload_if_changed(target_model)
             if self.loaded is not loaded:
                 raise no_response(self._origin)

@@ -41,7 +41,7 @@ class FakeWorker:
         if self._workers.cannot_load is not None:
             raise self._workers.cannot_load
         self._idle(self)
-        return {"modules": [], "early": 0, "environment": {}}
+        return {"modules": [], "files": [], "early": 0, "environment": {}}
 
     @property
     def is_awaited(self) -> bool:
@@ -91,9 +91,9 @@ class FakeWorkers:
         self.cannot_load: Exception | None = None
         monkeypatch.setattr(model, "WorkerProcess", lambda _, idle, dead, __: FakeWorker(self, idle, dead))
 
-    def server(self, per_model: int = 1) -> FakeServer:
+    def server(self, per_model: int = 1, reload: bool = False) -> FakeServer:
         spawner: Any = None  # which forks processes
-        return FakeServer(MultiModelServer(Models(spawner, None, per_model, GRACE_SECONDS, 60.0)))
+        return FakeServer(MultiModelServer(Models(spawner, None, per_model, GRACE_SECONDS, 60.0, reload=reload)))
 
 
 class FakeServer:

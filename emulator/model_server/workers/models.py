@@ -109,6 +109,11 @@ class Models:
         The next call tries that again.
         """
         model = self.get(name)
+        if model.sources is not None and model.renewal is not None:
+            # It may be by the handler as it was before the last change.
+            with contextlib.suppress(RequestError):
+                await asyncio.shield(model.renewal)
+            model = self.get(name)
         if model.sources is None or not (changed := model.sources.changed()):
             return model
         if model.renewal is None:

@@ -534,6 +534,20 @@ def test_with_reload_a_new_version_is_served_while_the_old_one_is_in_flight(
     assert emulator.model("a")["loads"] == 2
 
 
+def test_with_reload_a_version_that_comes_during_a_load_is_served_to_those_who_call_then(
+    scripted, bucket: Path, pool: ThreadPoolExecutor, gate: Path
+) -> None:
+    models(bucket, "a", load={"until": str(gate)})
+    emulator = scripted("--reload")
+    old = pool.submit(emulator.invoke, "a")
+    eventually(lambda: emulator.model("a")["on_disk"])
+    scripted_model(bucket / "a", "I am new")
+    new = pool.submit(emulator.invoke, "a")
+    eventually(lambda: emulator.instance()["in_flight"] == 2)
+    gate.touch()
+    assert old.result()["answer"] == "I am a" and new.result()["answer"] == "I am new"
+
+
 def test_with_reload_a_changed_model_on_disk_only_is_fetched_anew(scripted, bucket: Path) -> None:
     models(bucket, "a", "b")
     emulator = scripted("--reload", "--max-loaded-models", "1")

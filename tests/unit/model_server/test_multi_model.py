@@ -320,3 +320,31 @@ def test_the_end_of_the_server_unloads_all(workers: FakeWorkers) -> None:
         assert [worker.end for worker in workers.all] == ["shut down", "shut down"]
 
     in_virtual_time(main())
+
+
+# Handlers that change
+
+
+@pytest.mark.parametrize("is_broken", [False, True])
+def test_a_handler_that_changes_while_it_is_loaded_anew_is_loaded_once_more(
+    workers: FakeWorkers, tmp_path: Path, is_broken: bool
+) -> None:
+    handler = tmp_path / "code" / "inference.py"
+    handler.parent.mkdir()
+    handler.touch()
+
+    async def main() -> None:
+        server = workers.server(reload=True)
+        assert await server.load("m", str(tmp_path)) == 200
+        handler.write_text("first")
+        workers.cannot_load = RequestError(500, "InternalServerException", "broken") if is_broken else None
+        first = asyncio.ensure_future(server.invoke("m"))
+        await asyncio.sleep(1)
+        handler.write_text("second edit")
+        second = asyncio.ensure_future(server.invoke("m"))
+        assert (await first)[0] == (500 if is_broken else 200)
+        workers.cannot_load = None
+        assert (await second)[0] == 200
+        assert len(workers.all) == 3
+
+    in_virtual_time(main())
