@@ -144,8 +144,14 @@ class DirectorySource:
         return error
 
     def _near_miss(self, target_model: str) -> SetupError | None:
-        """Advice for a missing archive: one with a similar name; may be empty."""
+        """Advice for a missing archive: a directory of its name, or one with a similar name; may be empty."""
+        key = self._key(target_model)
+        if target_model.endswith(SUFFIX) and self._directory_of(target_model.removesuffix(SUFFIX)):
+            return SetupError(
+                f"There is no object {key}, but a directory {key.removesuffix(SUFFIX)}: pack it (localmme pack). Or "
+                f"rename it to {key}, and it is served as it is."
+            )
         names = [name for name, _ in islice(self.archives(), LOOKED_AT)]
         whole = f"{target_model}.tar.gz"
         advice = did_you_mean(whole if whole in names else target_model, names)
-        return SetupError(f"There is no object {self._key(target_model)}: {advice}") if advice else None
+        return SetupError(f"There is no object {key}: {advice}") if advice else None

@@ -38,7 +38,7 @@ def bare_models(bucket: ModelSource) -> str:
         f"In {bucket.directory} {what} no model archive: {', '.join(found[:3])}{', ...' if len(found) > 3 else ''}. A "
         "multi-model endpoint takes archives (.tar.gz), each with a model's files and, unless --handler or an image "
         "brings it, its handler code/inference.py. Put these files into a directory for each model, and make an "
-        "archive of it: localmme pack DIR -o NAME.tar.gz"
+        "archive of it: localmme pack DIR -o NAME.tar.gz. Or serve the directories as they are: --unpacked"
     )
 
 

@@ -213,6 +213,14 @@ def test_other_directories_are_no_archives(model: Path, name: str) -> None:
             call(name)
 
 
+def test_a_directory_without_the_ending_brings_it_to_mind(model: Path, source: DirectorySource) -> None:
+    (model.parent / "europe" / "lisbon").mkdir(parents=True)
+    with pytest.raises(ArchiveNotFound) as refused:
+        source.version("europe/lisbon.tar.gz")
+    words = "no object europe/lisbon.tar.gz, but a directory europe/lisbon: pack it (localmme pack). Or rename it to "
+    assert words in str(refused.value.__cause__)
+
+
 # --unpacked
 
 
