@@ -117,6 +117,18 @@ RELIED_ON = (
         ("emulator.services.moto_services.backends", "emulator.services.moto_services.cloudwatch"),
     ),
     Parts(
+        *("moto", "moto.core.base_backend:AccountSpecificBackend"),
+        "get_session",
+        "have moto read none of the user's AWS configuration",
+        ("emulator.services.moto_services.aws_data",),
+    ),
+    Parts(
+        *("moto", "moto.core.utils"),
+        "Session",
+        "have moto read none of the user's AWS configuration",
+        ("emulator.services.moto_services.aws_data",),
+    ),
+    Parts(
         *("moto", "moto.core.responses:BaseResponse"),
         "access_key_regex",
         "make a caller a session of the execution role",

@@ -30,7 +30,7 @@ from emulator.aws.services import MOTO_SERVICES, AwsService
 from emulator.aws.sessions import Session
 from emulator.observers.cloudwatch_metrics import Minute
 from emulator.observers.recent_log_lines import KEPT_LINES, LogStream
-from emulator.services.moto_services import cloudwatch, ecr
+from emulator.services.moto_services import aws_data, cloudwatch, ecr
 from emulator.services.moto_services.service_call import is_json
 from emulator.services.moto_services.wrong_parameters import misfit, omitted
 
@@ -60,6 +60,7 @@ class MotoBackends:
         """``region`` is the emulator's own, which need not be one of AWS's."""
         self.minutes: list[Minute] = []  # what CloudWatch is to know
         self._lock = threading.Lock()
+        aws_data.install()
         # Without them, AmazonSageMakerFullAccess cannot be attached to a role. They take a tenth of a second.
         default_user_config["iam"]["load_aws_managed_policies"] = True
         self._partitions: set[str] = set()  # that have the role
