@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import logging
 import os
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -32,6 +33,9 @@ _ARGUMENTS = {
     "output_fn": 2,
     "transform_fn": 4,
 }
+
+# Called with what is worth knowing of a handler. Where several processes run it, they say it once together.
+note: Callable[[str], None] = _log.info
 
 
 def are_in(module: ModuleType) -> bool:
@@ -89,7 +93,7 @@ def _missing(module: ModuleType) -> list[str]:
 
 
 def _say(reason: str, toolkit: Toolkit) -> None:
-    _log.info("%s: it gets what %s has for that. --toolkit chooses another.", reason, toolkit.container)
+    note(f"{reason}: it gets what {toolkit.container} has for that. --toolkit chooses another.")
 
 
 def _loaded(toolkit: Toolkit, handler: Handler, context: Context) -> Handle:

@@ -4,6 +4,7 @@
 kind         goes to            means
 ===========  =================  ===========================================================
 ``LOAD``     the worker         load this model
+``NOTE``     the server         something about the handler, to be logged once for all models with it: ``text``
 ``LOADED``   the server         the model is loaded, ready for invocations: what ``recording`` has recorded
 ``FRESH``    the server         the model needs a worker that has imported nothing before: ``variable``
 ``FAILED``   the server         the model could not be loaded: ``status``, ``message``
@@ -25,7 +26,7 @@ from collections.abc import Iterator
 from io import BufferedReader
 from typing import Any, NamedTuple
 
-LOAD, LOADED, FRESH, FAILED = b"L", b"R", b"N", b"F"
+LOAD, NOTE, LOADED, FRESH, FAILED = b"L", b"O", b"R", b"N", b"F"
 INVOKE, RESPONSE = b"I", b"A"
 STREAM, CHUNK, END, BROKEN, CANCEL = b"S", b"C", b"E", b"B", b"X"
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from io import BufferedReader
 from typing import Any, cast
 
-from emulator.model_server.handlers import styles
+from emulator.model_server.handlers import functions, styles
 from emulator.model_server.handlers.packages import explain
 from emulator.model_server.handlers.service import Service, as_chunk
 from emulator.model_server.http.response import HandlerError, Response
@@ -33,7 +33,7 @@ def work(debugger: Debugger | None, connection: socket.socket) -> None:
         try:
             if debugger is not None:  # outside of the recording: what a debugger imports is no handler's need
                 debugger.watch(request.fields["model_name"] if request.fields["model_dir"] is not None else None)
-            with recording:
+            with recording, _notes_sent(connection):
                 service = _load(**request.fields)
         except Exception as error:
             explained = isinstance(error, HandlerError)
@@ -52,6 +52,16 @@ def work(debugger: Debugger | None, connection: socket.socket) -> None:
             if frame.kind == frames.INVOKE and service is not None:
                 _send(connection, service.invoke(frame.body, **frame.fields))
                 service.finish()
+
+
+@contextlib.contextmanager
+def _notes_sent(connection: socket.socket) -> Iterator[None]:
+    """Have the server log what is worth knowing of a handler."""
+    note, functions.note = functions.note, lambda text: connection.sendall(frames.head(frames.NOTE, {"text": text}))
+    try:
+        yield
+    finally:
+        functions.note = note
 
 
 def _load(model_name: str, model_dir: str | None, handler: str | None, gpu: int | None) -> Service | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 import signal
@@ -141,6 +142,8 @@ class WorkerProcess(asyncio.Protocol):
             self._stream.end(BrokenStream("the handler raised") if kind == frames.BROKEN else None)
             self._stream = None
             self._idle(self)
+        elif kind == frames.NOTE:
+            _log_once(fields["text"])
         elif kind == frames.LOADED:
             self._resolve(fields)
         elif kind == frames.FRESH:
@@ -249,6 +252,11 @@ class _Stream:
         if self._waiting <= _STREAM_BUFFER and not self._worker.is_closing():
             self._worker.resume_reading()
         return chunk
+
+
+@functools.cache
+def _log_once(text: str) -> None:
+    _log.info("%s", text)
 
 
 def _response(fields: dict[str, Any], body: bytes | _Stream) -> Response:

@@ -63,7 +63,7 @@ NOT_EMULATED = {
 }
 
 # [api] the patterns of the request's members, and their lengths
-PRINTABLE = re.compile(r"\S[^\x00-\x1f\x7f]*", re.UNICODE)
+PRINTABLE = re.compile(r"\S[ -~]*", re.ASCII)  # as Java reads it
 SESSION_CHARACTERS = 256
 SESSION_PATTERN = "^[a-zA-Z0-9](-*[a-zA-Z0-9])*$"
 EXPLANATIONS_OFF = b"`false`"  # as an expression of JMESPath

@@ -184,6 +184,7 @@ def test_an_asynchronous_call_is_refused(emulator: Shared) -> None:
         ("SessionId", "-x", "regular expression pattern: ^(NEW_SESSION)$|^[a-zA-Z0-9](-*[a-zA-Z0-9])*$"),
         ("SessionId", "never-opened", "Endpoint local has no session never-opened"),
         ("TargetModel", "x" * 1025, "length less than or equal to 1024"),
+        ("TargetModel", "maison-\u00e9t\u00e9.tar.gz", r"regular expression pattern: \A\S[\p{Print}]*\z"),
         ("CustomAttributes", "x" * 1025, "length less than or equal to 1024"),
     ],
 )

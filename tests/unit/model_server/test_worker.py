@@ -122,6 +122,16 @@ def test_a_model_that_cannot_be_loaded_is_explained_and_the_worker_ends(
     assert not worker.thread.is_alive()
 
 
+def test_what_is_worth_knowing_of_a_handler_is_left_to_the_server_to_log(
+    worker: Worker, load: Models, caplog: pytest.LogCaptureFixture
+) -> None:
+    handler = "try: import sklearn\nexcept ImportError: pass\ndef model_fn(model_dir): return 1"
+    note = worker.load(load.write(inference=handler))
+    assert note.kind == frames.NOTE
+    assert note.fields["text"].startswith("inference.py imports sklearn and has no input_fn")
+    assert worker.next().kind == frames.LOADED and not caplog.messages
+
+
 def test_a_handler_is_tried_without_a_model(worker: Worker, load: Models) -> None:
     handler = load.write(mine=HANDLER) / "mine.py"
     worker.send(frames.LOAD, {"model_name": "", "model_dir": None, "handler": str(handler), "gpu": None})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import socket
 from collections.abc import Awaitable, Callable
@@ -133,6 +134,19 @@ def test_it_is_idle_once_its_model_is_loaded() -> None:
         assert not scene.worker.is_awaited
 
     scenario(main)
+
+
+def test_what_workers_note_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+    async def main(scene: Scene) -> None:
+        for text in ("no predict_fn", "no predict_fn", "no output_fn"):
+            scene.process.send(frames.NOTE, {"text": text})
+        await until(lambda: "no output_fn" in caplog.messages)
+
+    worker_process._log_once.cache_clear()
+    scenario(main)
+    assert caplog.messages == ["no predict_fn", "no output_fn"]
 
 
 def test_a_model_that_cannot_be_loaded_fails_with_what_the_worker_says() -> None:
