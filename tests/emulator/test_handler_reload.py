@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.support.emulator_process import Emulator
 from tests.support.files import archive
 from tests.support.model_server_process import Embedded, embedded
+from tests.support.processes import open_files_and_threads
 from tests.support.waiting import eventually
 
 HANDLER = """
@@ -43,9 +46,18 @@ def answers(code: Path, expression: str) -> None:
     (code / "helper.py").write_text(f"import os, time\ndef answer(data): return f'{expression}'\n")
 
 
+def open_files(server: Embedded) -> int:
+    """Of the server and all its processes."""
+    files = 0
+    for process in (psutil.Process(server.pid), *server.processes()):
+        with suppress(OSError, psutil.Error):  # it has just ended
+            files += open_files_and_threads(process)[0]
+    return files
+
+
 def test_the_next_call_is_answered_by_the_new_handler(server: Embedded, code: Path) -> None:
     assert server.invoke("a", b"x").body == b"first"
-    pids = set()
+    pids, files = set(), open_files(server)
     # Of the same size, and within a second: Python alone would take the file for the one that it has compiled.
     for number in range(100, 120):
         answers(code, f"{number} {{os.getpid()}}")
@@ -55,6 +67,7 @@ def test_the_next_call_is_answered_by_the_new_handler(server: Embedded, code: Pa
         assert server.invoke("a", b"x").body.split()[1] == pid  # nothing has changed
     assert len(pids) == 20
     eventually(lambda: [worker.pid for worker in server.workers()] == [int(pid)], what="older workers have ended")
+    eventually(lambda: open_files(server) <= files, what="no file is left open")
 
 
 def test_a_handler_that_cannot_be_imported_answers_so_until_it_is_mended(server: Embedded, code: Path) -> None:
