@@ -209,7 +209,7 @@ class Notebook:
         return self._emulator
 
 
-HANDLER = "Write the cell below %%localmme handler to FILE, or to a file of its own, as the handler of all models."
+HANDLER = "Make the cell below it the handler. It is written to FILE, or to a file that is removed with the kernel."
 CELL: list[click.Parameter] = [
     click.Argument(["file"], required=False, metavar="[FILE]"),
     click.Option(["--forget"], is_flag=True, help="Serve the archives' own handlers again, not the cell's."),
