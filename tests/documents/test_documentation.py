@@ -12,6 +12,7 @@ from pathlib import Path
 import docker
 import pytest
 
+from localmme.options import DEBUG_PORT
 from tests.documents import command_reference, module_reference
 from tests.documents.reader import Block, Reader, blocks, builds, documents, needs_docker
 from tests.support.docker_fixtures import tagged
@@ -22,6 +23,8 @@ from tests.support.repository import REPOSITORY
 RUN = ("sh", "python", "ipython", "console")
 LINK = re.compile(r"\[[^\]]*\]\((?!https?://)([^)#\s]*)(?:#([^)\s]+))?\)")
 FENCED = re.compile(r"^ *```.*?^ *```$", re.DOTALL | re.MULTILINE)
+SPAN = re.compile(r"`([^`]+)`")
+COMMANDS = command_reference.commands()
 HEADING = re.compile(r"^#+ +(.*?) *$", re.MULTILINE)
 # What a reader brings along: a handler, and models that carry it. As light as can be, for the documents' sake.
 HANDLER = """
@@ -150,6 +153,33 @@ def test_how_it_works_shows_every_room_and_every_module_by_its_first_line() -> N
     text = module_reference.DOCUMENT.read_text("utf-8")
     assert module_reference.missing(text) == []
     assert text == module_reference.renewed(text), "run: python -m tests.documents.module_reference"
+
+
+def commands_in(text: str) -> Iterator[list[str]]:
+    """The command lines of localmme within a text, without its name."""
+    for span in SPAN.findall(FENCED.sub("", text)):
+        first, *words = span.split() or [""]
+        if first == "localmme" and words:
+            first, *words = words
+        if first in COMMANDS and words:
+            yield [first, *words]
+
+
+@pytest.mark.parametrize("document", documents(), ids=name)
+def test_what_a_text_names_as_a_command_has_these_options(document: Path) -> None:
+    for first, *words in commands_in(document.read_text("utf-8")):
+        options = {option for each in COMMANDS[first].params for option in (*each.opts, *each.secondary_opts)}
+        named = {word.partition("=")[0] for word in words if word.startswith("--")}
+        assert named <= {*options, "--help", "--"}, f"{name(document)}: {first} {' '.join(words)}"
+
+
+def test_what_an_editor_starts_is_a_command() -> None:
+    [block] = [each for each in blocks(REPOSITORY / "docs" / "debugging.md") if each.language == "json"]
+    attach, launch = json.loads(block.text)["configurations"]
+    assert attach["connect"] == {"host": "127.0.0.1", "port": DEBUG_PORT}
+    assert launch["module"] == "localmme"
+    first, *words = launch["args"]
+    COMMANDS[first].make_context(first, words)  # raises what is wrong with them
 
 
 def messages() -> list[str]:

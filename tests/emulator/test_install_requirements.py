@@ -7,9 +7,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.support.model_server_process import Embedded, embedded, obedient
+from tests.support.waiting import eventually
 from tests.support.wheels import wheel
 
 USED = "import sys, tiny, uvloop\nreturn [tiny.VERSION, sys.prefix]"
@@ -49,6 +51,16 @@ def test_each_model_has_its_own_versions_and_what_is_installed_for_all(server: E
         assert load(other, "one", "tiny==1.0\n") == ""
         assert other.run("one", USED) == ["1.0", prefix]
         assert "pip" not in other.log()
+
+
+def test_when_the_process_of_an_environment_has_died_there_is_another_one(server: Embedded) -> None:
+    assert load(server, "before", "tiny==1.0\n") == ""
+    python = server.run("before", "import sys\nreturn [sys.executable]")[0]
+    [spawner] = [each for each in psutil.Process(server.pid).children() if each.cmdline()[:1] == [python]]
+    spawner.kill()
+    eventually(lambda: "before" not in server.names())  # its worker has ended
+    assert load(server, "after", "tiny==1.0\n") == ""
+    assert server.run("after", USED)[0] == "1.0"
 
 
 def test_a_model_without_requirements_runs_as_ever(server: Embedded) -> None:
