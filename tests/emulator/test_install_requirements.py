@@ -32,7 +32,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
     for version in ("1.0", "2.0"):
         wheel(directory / "wheels", "tiny", version)
     arguments = ("--handler", obedient(directory), "--install-requirements")
-    with embedded(directory, *arguments, XDG_CACHE_HOME=str(directory / "cache")) as server:
+    elsewhere = {"PIP_TARGET": str(directory / "elsewhere"), "PIP_USER": "1"}
+    with embedded(directory, *arguments, XDG_CACHE_HOME=str(directory / "cache"), **elsewhere) as server:
         yield server
 
 

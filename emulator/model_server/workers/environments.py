@@ -41,6 +41,8 @@ directories = site.getsitepackages() + ([site.getusersitepackages()] if site.ENA
 print(json.dumps({"version": sys.version, "directories": directories, "pip": find_spec("pip") is not None}))
 """
 _DIRECTORIES_FILE = "zz_localmme.pth"  # the last to be read, so that nothing there comes before what is installed
+# By these, pip would install somewhere else than into the environment that it runs in.
+_ELSEWHERE = {"PIP_PREFIX", "PIP_PYTHON", "PIP_ROOT", "PIP_TARGET", "PIP_USER"}
 _PIP = ("-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--progress-bar", "off", "-r")
 
 
@@ -193,6 +195,7 @@ async def _run(lock: int, *command: str, directory: str | None = None) -> None:
     process = await asyncio.create_subprocess_exec(
         *command,
         cwd=directory,
+        env={**{name: value for name, value in os.environ.items() if name not in _ELSEWHERE}, "PIP_USER": "0"},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
