@@ -79,7 +79,7 @@ class Models:
         if not os.path.isdir(url):
             raise RequestError(404, "ModelNotFoundException", f"Model not found in model store: {url}")
         model = self._models[name] = Model(name, url, self._forget, self._invocation_seconds)
-        await asyncio.shield(self._task(self._load(model)))
+        await _outlasting(self._task(self._load(model)))
 
     async def unload(self, name: str) -> None:
         """Unload a model, and return when its processes have ended.
@@ -93,7 +93,7 @@ class Models:
             raise not_found(name)
         if model.unload is None:
             model.unload = self._task(self._unload(model))
-        await asyncio.shield(model.unload)
+        await _outlasting(model.unload)
 
     def get(self, name: str) -> Model:
         """A loaded model. Raises RequestError when it does not exist or is not loaded."""
@@ -112,13 +112,13 @@ class Models:
         if model.sources is not None and model.renewal is not None:
             # It may be by the handler as it was before the last change.
             with contextlib.suppress(RequestError):
-                await asyncio.shield(model.renewal)
+                await _outlasting(model.renewal)
             model = self.get(name)
         if model.sources is None or not (changed := model.sources.changed()):
             return model
         if model.renewal is None:
             model.renewal = self._task(self._renew(model, changed))
-        await asyncio.shield(model.renewal)
+        await _outlasting(model.renewal)
         return self.get(name)
 
     def page(self, after: str, limit: int) -> tuple[list[Model], bool]:
@@ -205,6 +205,15 @@ class Models:
         self._tasks.add(task)  # asyncio itself keeps only a weak reference
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+async def _outlasting(task: asyncio.Task[None]) -> None:
+    """Wait for a task, which goes on when this is cancelled. Its error is of no interest then."""
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        raise
 
 
 def gpus() -> list[int | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from pathlib import Path
 
 import pytest
@@ -264,6 +265,23 @@ def test_the_workers_of_a_model_share_its_invocations_first_come_first_served(
         assert workers.invoked == ["0", "1", "2", "3", "4"]
 
     in_virtual_time(main())
+
+
+def test_a_load_whose_caller_has_gone_may_fail_without_a_traceback_in_the_log(
+    workers: FakeWorkers, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        server = workers.server()
+        caller = asyncio.ensure_future(server.load("m"))
+        await asyncio.sleep(1)
+        caller.cancel()
+        await asyncio.sleep(0)
+        assert await server.unload("m") == 200
+        await asyncio.sleep(1)
+
+    in_virtual_time(main())
+    gc.collect()  # by which asyncio sees that nobody has looked at an error
+    assert not caplog.records
 
 
 def test_an_invocation_whose_caller_left_the_queue_is_not_run(workers: FakeWorkers) -> None:
