@@ -19,7 +19,7 @@ from typing import TypeVar
 import psutil
 
 from emulator.containers.container import LONGEST_LOG_LINE, Container, ContainerSettings, LogSink
-from emulator.containers.memory_limit import NOTICE_SECONDS, WATCH, MemoryLimit
+from emulator.containers.memory_limit import KERNEL, NOTICE_SECONDS, WATCH, MemoryLimit
 from emulator.containers.process.environment import InheritedEnvironment, past_proxies
 from emulator.containers.process.keeper import PR_SET_CHILD_SUBREAPER
 from emulator.containers.process.ports import PortRange
@@ -65,7 +65,7 @@ class ProcessContainer(Container):
         # One that is not below the machine's memory is never reached.
         if settings.memory_bytes < psutil.virtual_memory().total:
             self.memory_limit = MemoryLimit(settings.memory_bytes, WATCH)
-        self._killed_for_memory: set[int] = set()  # the ids of its processes
+        self._kills = 0  # of its processes, because it passed that limit
         self._log, self._warn = log, warn
         self._inherited = inherited
         self._keeper: asyncio.subprocess.Process | None = None
@@ -119,10 +119,11 @@ class ProcessContainer(Container):
         self.port = self._ports.port
 
     async def wait(self) -> str:
-        words = describe_exit(await asyncio.shield(self._exited))
-        if self.memory_limit is None or not self._killed_for_memory:
+        code = await asyncio.shield(self._exited)
+        words = describe_exit(code)
+        if self.memory_limit is None or not self._kills:
             return words
-        if self._main_pid in self._killed_for_memory:
+        if code == -signal.SIGKILL:
             return self.memory_limit.ended(words.removeprefix("ended with "))
         return self.memory_limit.ended_later(words)
 
@@ -145,9 +146,10 @@ class ProcessContainer(Container):
         return int(await self._measured("memory"))
 
     async def killed_for_memory(self) -> int:
-        if self.memory_limit is not None:
-            await self._measured("look")
-        return len(self._killed_for_memory)
+        if self.memory_limit is None or self.memory_limit.killer == KERNEL:
+            return 0
+        await self._measured("look")
+        return self._kills
 
     async def cpu_seconds(self) -> float | None:
         return await self._measured("cpu") or None  # one that runs has used some
@@ -215,9 +217,12 @@ class ProcessContainer(Container):
             message = json.loads(line)
             if "started" in message:
                 self._main_pid = message["started"]
+                if message["in_cgroup"]:
+                    self.memory_limit = MemoryLimit(self._settings.memory_bytes, KERNEL)
                 self._started.set_result(None)
-            elif "killed" in message:
-                self._note_killed(message["killed"])
+            elif "kills" in message:
+                self._kills = message["kills"]
+                asyncio.get_running_loop().call_later(NOTICE_SECONDS, self._warn_of_kill)
             elif quantity := next((each for each in self._answers if each in message), None):
                 _resolve(self._answers[quantity].popleft(), message[quantity])
             elif "exited" in message:
@@ -233,11 +238,7 @@ class ProcessContainer(Container):
             for reply in replies:
                 _resolve(reply, 0)
 
-    def _note_killed(self, pid: int) -> None:
-        self._killed_for_memory.add(pid)
-        asyncio.get_running_loop().call_later(NOTICE_SECONDS, self._warn_of_killed)
-
-    def _warn_of_killed(self) -> None:
+    def _warn_of_kill(self) -> None:
         if not self._exited.done() and self.memory_limit is not None:
             self._warn(self.memory_limit.continues(self._settings.name))
 

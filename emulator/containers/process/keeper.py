@@ -25,6 +25,7 @@ import subprocess
 import sys
 import time
 
+from emulator.containers.process.cgroup import Cgroup
 from emulator.containers.process.memory_watch import MemoryWatch
 from emulator.containers.process.tree import Tree
 
@@ -34,6 +35,16 @@ KILL_AGAIN_SECONDS = 0.02  # a tree may fork while it is being killed
 
 
 def main() -> int:
+    cgroup = Cgroup.make(memory_bytes) if (memory_bytes := int(sys.argv[2])) else None
+    try:
+        return keep(cgroup)
+    finally:
+        if cgroup is not None:
+            cgroup.remove()
+
+
+def keep(cgroup: Cgroup | None) -> int:
+    """Run the command until nothing of it is left, in a cgroup if there is one for it; the exit code."""
     stop_seconds, memory_bytes = float(sys.argv[1]), int(sys.argv[2])
     directory, scratch, *command = sys.argv[3:]
     prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
@@ -53,9 +64,11 @@ def main() -> int:
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: None)
 
-    def die_with_keeper() -> None:
+    def prepare_child() -> None:
         if prctl:
             prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if cgroup is not None:
+            cgroup.join()
 
     try:
         child = subprocess.Popen(
@@ -65,15 +78,16 @@ def main() -> int:
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr,
             start_new_session=True,
-            preexec_fn=die_with_keeper,  # noqa: PLW1509 - there are no threads here
+            preexec_fn=prepare_child,  # noqa: PLW1509 - there are no threads here
         )
     except OSError as error:
         report(failed=f"{error.strerror}: {command[0]}")
         return 1
-    report(started=child.pid)
+    report(started=child.pid, in_cgroup=cgroup is not None)
 
     tree = Tree(child.pid)
-    watch = MemoryWatch(tree, memory_bytes) if memory_bytes else None
+    limit = cgroup or (MemoryWatch(tree, memory_bytes) if memory_bytes else None)
+    kills = 0
     deadline: float | None = None  # when SIGTERM turns into SIGKILL
 
     def begin_to_stop(grace: float) -> None:
@@ -83,8 +97,10 @@ def main() -> int:
         deadline = min(float("inf") if deadline is None else deadline, time.monotonic() + grace)
 
     def look_at_memory() -> None:
-        if watch and (killed := watch.look()):
-            report(killed=killed)
+        nonlocal kills
+        if limit is not None and limit.look() > kills:
+            kills = limit.kills
+            report(kills=kills)
 
     selector = selectors.DefaultSelector()
     selector.register(0, selectors.EVENT_READ)
@@ -94,6 +110,8 @@ def main() -> int:
         for pid, status in reap():
             if pid == child.pid:
                 exited = True
+                if cgroup is not None:
+                    look_at_memory()
                 report(exited=os.waitstatus_to_exitcode(status))
                 # As with a container: when its first process has ended, so do all the others.
                 deadline = 0.0
@@ -105,9 +123,9 @@ def main() -> int:
 
                     shutil.rmtree(scratch, ignore_errors=True)
                 return 0
-        if watch and deadline is None and time.monotonic() >= watch.next_look:
+        if limit is not None and deadline is None and time.monotonic() >= limit.next_look:
             look_at_memory()
-        due = watch.next_look if watch and deadline is None else deadline
+        due = limit.next_look if limit is not None and deadline is None else deadline
         pause = None if due is None else max(KILL_AGAIN_SECONDS, due - time.monotonic())
         for key, _ in selector.select(pause):
             if key.fd == wakeup:

@@ -24,27 +24,27 @@ class MemoryWatch:
         """``limit`` is in bytes, for all processes together."""
         self.next_look = 0.0  # on the monotonic clock
         self._tree, self._limit = tree, limit
+        self.kills = 0  # so far
         self._last_killed = 0
 
-    def look(self) -> int | None:
-        """The id of the process that was killed, if the limit is passed."""
+    def look(self) -> int:
+        """Kill a process if the limit is passed; how many it has been so far."""
         began = time.monotonic()
-        try:
-            return self._look()
-        finally:
-            now = time.monotonic()
-            self.next_look = now + max(LOOK_SECONDS, IDLE_FOR_EACH_LOOK * (now - began))
+        self._kill_if_passed()
+        now = time.monotonic()
+        self.next_look = now + max(LOOK_SECONDS, IDLE_FOR_EACH_LOOK * (now - began))
+        return self.kills
 
-    def _look(self) -> int | None:
+    def _kill_if_passed(self) -> None:
         resident = self._tree.resident()
         if resident.get(self._last_killed):  # a large process has its memory for a while after its kill
-            return None
+            return
         if sum(resident.values()) <= self._limit:
-            return None
+            return
         by_process = self._tree.memory_by_process()
         if sum(by_process.values()) <= self._limit:
-            return None
+            return
         self._last_killed = max(by_process, key=lambda pid: by_process[pid])
         with contextlib.suppress(OSError):  # it has just ended
             os.kill(self._last_killed, signal.SIGKILL)
-        return self._last_killed
+            self.kills += 1
