@@ -181,7 +181,7 @@ async def _locked(path: str) -> AsyncIterator[int]:
 async def _look(python: str) -> dict[str, Any]:
     """What ``_LOOK`` sees in a Python. Raises RequestError and OSError."""
     process = await asyncio.create_subprocess_exec(
-        python, "-c", _LOOK, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
+        python, "-c", _LOOK, cwd="/", stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
     )
     output, _ = await process.communicate()
     if process.returncode:
@@ -190,7 +190,7 @@ async def _look(python: str) -> dict[str, Any]:
     return seen
 
 
-async def _run(lock: int, *command: str, directory: str | None = None) -> None:
+async def _run(lock: int, *command: str, directory: str = "/") -> None:
     """Run a command that holds the lock as well, and log what it says. Raises _PipFailed."""
     process = await asyncio.create_subprocess_exec(
         *command,

@@ -33,7 +33,7 @@ class Installer:
     async def nothing(self, environment: Path) -> None:
         pass
 
-    async def run(self, lock: int, *command: str, directory: str | None = None) -> None:
+    async def run(self, lock: int, *command: str, directory: str = "/") -> None:
         if "venv" in command:
             shutil.rmtree(command[-1], ignore_errors=True)
             (Path(command[-1]) / "bin").mkdir(parents=True)
