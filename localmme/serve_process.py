@@ -187,8 +187,7 @@ def last_words(directory: StateDirectory, otherwise: str) -> str:
 def _is_in_service(url: str, deadline: float) -> bool:
     seconds = min(ANSWER_SECONDS, max(POLL_SECONDS, deadline - time.monotonic()))
     with contextlib.suppress(OSError):
-        found: bool = page(url, "health", seconds)["in_service"]
-        return found
+        return bool(page(url, "health", seconds).get("in_service"))  # while it ends, it answers with an error
     return False
 
 
