@@ -51,7 +51,7 @@ class Environments:
 
     def __init__(self, python: str, directory: str | None = None) -> None:
         """``python`` is what the environments are made on; ``directory`` is where, that of ``cache`` by default."""
-        self._python, self._directory = python, directory
+        self._python, self._directory = os.path.abspath(python), directory
         self._base: dict[str, Any] = {}  # what is known of that Python
         self._making: dict[str, asyncio.Task[None]] = {}
         self._spawners: dict[str, Spawner] = {}
