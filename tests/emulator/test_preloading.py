@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from emulator.model_server.workers.spawner import OOM_PREFERENCE
 from tests.support.model_server_process import OBEDIENT, Embedded, embedded
 from tests.support.processes import wait_until_ended
 from tests.support.waiting import eventually
@@ -123,6 +124,16 @@ def test_a_handler_may_use_threads_and_processes(server: Embedded) -> None:
             return [list(threads.map(abs, [-1, -2])), pool.map(abs, [-3, -4])]
     """
     assert server.run("busy", textwrap.dedent(body)) == [[1, 2], [3, 4]]
+
+
+def test_a_worker_is_killed_for_memory_before_what_all_workers_need(server: Embedded) -> None:
+    def preference(pid: int) -> int:
+        return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+
+    worker = server.pid_of(server.loaded("large"))
+    spawner = psutil.Process(worker).ppid()
+    own = preference(os.getpid())
+    assert [preference(pid) for pid in (worker, spawner, server.pid)] == [max(OOM_PREFERENCE, own), own, own]
 
 
 def test_an_unload_ends_the_worker_and_leaves_what_is_shared(server: Embedded) -> None:

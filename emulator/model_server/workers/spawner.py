@@ -30,7 +30,8 @@ _MESSAGE = struct.Struct("!cii")
 # To the spawner: fork a worker (with a socket); fork a spawner (with a socket); kill the worker with this pid.
 _FORK, _BRANCH, _KILL = b"F", b"B", b"K"
 _STARTED, _EXITED = b"S", b"X"  # to the server: pid, or 0 and errno; pid and wait status
-
+# [ours] How much more the kernel prefers a worker to other processes, in thousandths of the memory that there is.
+OOM_PREFERENCE = 500
 
 Work = Callable[[socket.socket], None]
 Prepare = Callable[[socket.socket], bool]
@@ -255,6 +256,7 @@ def _serve(control: socket.socket, work: Work, prepare: Prepare) -> None:
                         _serve(connection, work, prepare)
                     elif kind == _BRANCH:
                         os._exit(0)
+                    _be_killed_first()
                     work(connection)
                     _finished.append(True)
                     sys.exit()
@@ -278,6 +280,13 @@ def _become_worker(*inherited: socket.socket) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for end in inherited:
         end.close()
+
+
+def _be_killed_first() -> None:
+    """If memory runs out, have the kernel kill a worker rather than a spawner, to which it adds what all share."""
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "r+") as preference:
+        if int(preference.read()) < OOM_PREFERENCE:
+            preference.write(str(OOM_PREFERENCE))
 
 
 def _next_message(control: socket.socket) -> tuple[bytes | None, int, list[int]]:
