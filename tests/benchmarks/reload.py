@@ -96,10 +96,18 @@ def settled(emulator: Emulator, processes: int) -> None:
 
 
 def used(emulator: Emulator) -> tuple[int, int, float]:
-    """Processes, their open files, and their memory in MB; pages that they share count once."""
+    """Processes, their open files, and their memory in MB: anonymous pages, of which those that they share count once.
+
+    Not pages of files: their shares change with other programs that use the same libraries.
+    """
     processes: list[psutil.Process] = emulator.processes()
     files = sum(open_files_and_threads(process)[0] for process in processes)
-    return len(processes), files, sum(process.memory_full_info().pss for process in processes) / 1e6
+    return len(processes), files, sum(map(anonymous_bytes, processes)) / 1e6
+
+
+def anonymous_bytes(process: psutil.Process) -> int:
+    lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss_Anon:"))
 
 
 if __name__ == "__main__":
