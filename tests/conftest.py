@@ -42,6 +42,9 @@ settings.load_profile("unhurried")
 signal.signal(signal.SIGHUP, lambda *_: None)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# The tests call this machine only. ONNX Runtime would report to its makers, from whatever process imports it.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 # Also where PYTHONDONTWRITEBYTECODE is set: pytest takes twelve seconds to rewrite all assertions, and keeps them so.
 sys.dont_write_bytecode = False
 

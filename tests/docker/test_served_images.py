@@ -27,6 +27,7 @@ from botocore.exceptions import ClientError
 from docker.models.containers import Container
 
 from emulator.containers.docker.leftovers import OWNER_LABEL
+from emulator.containers.memory_limit import KERNEL, MemoryLimit
 from tests.support.aws_clients import refused
 from tests.support.emulator_in_process import InProcessEmulator, in_process_emulators
 from tests.support.emulator_process import RunningEmulator
@@ -42,7 +43,7 @@ pytestmark = pytest.mark.docker
 
 Serve = Callable[..., InProcessEmulator]
 MIB = 2**20
-KERNEL_KILLED_ONE = "The kernel killed a process of the container primary: it needs more than its 600 MiB"
+KERNEL_KILLED_ONE = MemoryLimit(600 * MIB, KERNEL).continues("primary")
 ROWS = b'{"features": [[1, 2], [3, 4]]}'
 # What a container says of itself, from the inside.
 TELL = """

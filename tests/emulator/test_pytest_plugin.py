@@ -228,7 +228,7 @@ def described(request):
     [
         (
             'models="s3", handlers="handler.py"',
-            ["does not take handlers. It takes, by name: *models, handler, *command*"],
+            ["does not take handlers. It takes, by name: *models, *handler, *command*"],
         ),
         ('"s3"', ["does not take 's3'. It takes, by name: file, models*"]),
         ('models="s3", handler="none.py"', ["localmme: There is no handler file *tests/none.py*"]),
