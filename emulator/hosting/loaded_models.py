@@ -29,7 +29,7 @@ from emulator.limits import Limits
 from emulator.timeouts import in_time
 
 # [ours] In which a container notices that a process of it was killed; how often it is asked.
-LOST_SECONDS, LOOK_SECONDS = 2.0, 0.02
+LOST_SECONDS, LOOK_SECONDS = 5.0, 0.02
 
 
 @dataclass(frozen=True)
