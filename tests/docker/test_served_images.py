@@ -211,7 +211,7 @@ class TestPlain:
             assert emulator.invoke(name, ROWS) == predicted(number)
             assert name in emulator.in_memory()
         assert emulator.in_memory() == {"d"}
-        eventually(lambda: "  | POST /models 507 d" in emulator.log)
+        emulator.wait_until_logged("  | POST /models 507 d")
         assert all(emulator.model(name)["model_errors"] == 0 for name in "abcd")
         response = refused(emulator.invoke, "huge", ROWS).response
         assert (response["Error"]["Code"], response["OriginalStatusCode"]) == ("ModelError", 507)
@@ -318,7 +318,7 @@ class TestMultiModelServer:
         response = refused(mms.invoke, "fails", b'{"features": [[1%s, 1]]}' % (b"0" * 400)).response
         assert (response["Error"]["Code"], response["OriginalStatusCode"]) == ("ModelError", 503)
         assert "Prediction failed" in response["OriginalMessage"]
-        eventually(lambda: "OverflowError: int too large to convert to float" in mms.log)
+        mms.wait_until_logged("OverflowError: int too large to convert to float")
         assert refused(mms.invoke, "fails", b"no JSON").from_the_container == ("ModelError", 400)
         assert mms.invoke("fails", ROWS) == predicted(1.5)
 
@@ -343,7 +343,7 @@ class TestMultiModelServer:
         assert emulator.invoke("little", ROWS) == predicted(1)
         response = refused(emulator.invoke, "larger", ROWS).response
         assert response["OriginalStatusCode"] == 500 and "Failed to start workers" in response["OriginalMessage"]
-        eventually(lambda: KERNEL_KILLED_ONE in emulator.log)
+        emulator.wait_until_logged(KERNEL_KILLED_ONE)
         assert emulator.invoke("little", ROWS) == predicted(1)
         assert restarts(emulator) == [0]
 
@@ -406,7 +406,7 @@ class TestTriton:
         assert tensors.ask(emulator, "small", tensors.json_request([3])) == [3]
         response = refused(tensors.ask, emulator, "large", tensors.json_request([1.0])).response
         assert response["OriginalStatusCode"] == 400 and "not healthy" in response["OriginalMessage"]
-        eventually(lambda: KERNEL_KILLED_ONE in emulator.log)
+        emulator.wait_until_logged(KERNEL_KILLED_ONE)
         assert tensors.ask(emulator, "small", tensors.json_request([3])) == [3]
         assert restarts(emulator) == [0]
 

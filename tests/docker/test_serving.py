@@ -179,7 +179,7 @@ def test_models_are_loaded_evicted_and_loaded_again(run: Run, bucket: Path, engi
         assert emulator.invoke(f"{name}.tar.gz")["answer"] == f"I am {name}"
         assert emulator.in_memory() == {f"{each}.tar.gz" for each in in_memory}
     assert (emulator.model("a.tar.gz")["loads"], emulator.model("a.tar.gz")["downloads"]) == (2, 1)
-    eventually(lambda: "2 models are loaded, the most that are allowed" in emulator.log)
+    emulator.wait_until_logged("2 models are loaded, the most that are allowed")
 
     container = only(engine, emulator)
     # What it was made as.
@@ -419,7 +419,7 @@ def test_an_engine_may_be_away_for_a_while(
     stuck = only(engine, emulator)
     pause(stuck)
     way.close()
-    eventually(lambda: "does not answer" in emulator.log)
+    emulator.wait_until_logged("does not answer")
     way.open = True
     eventually(lambda: emulator.container()["healthy"])
     assert emulator.invoke("a")["answer"] == "I am a"

@@ -98,7 +98,7 @@ def test_a_handler_that_fails_is_a_model_error(emulator: InProcessEmulator, buck
     refusal = refused(emulator.invoke, "fails.tar.gz", b"no number", ContentType="text/plain")
     assert refusal.from_the_container == ("ModelError", 503)
     assert "Prediction failed" in refusal.response["OriginalMessage"]
-    eventually(lambda: "could not convert string to float" in emulator.log)
+    emulator.wait_until_logged("could not convert string to float")
 
 
 def test_an_archive_without_a_model_is_a_model_error(emulator: InProcessEmulator, bucket: Path) -> None:

@@ -60,6 +60,13 @@ class RunningEmulator:
     def log(self) -> str:
         return "\n".join(self.errors)
 
+    def wait_until_logged(self, text: str) -> None:
+        """Wait for a text in the log; when it does not come, the error shows the log's end."""
+        try:
+            eventually(lambda: text in self.log)
+        except AssertionError:
+            raise AssertionError(f"never logged: {text}\n{self.log[-10_000:]}") from None
+
     # Clients
 
     def client(self, **config: Any) -> Any:

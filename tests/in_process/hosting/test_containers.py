@@ -229,7 +229,7 @@ def test_a_container_that_hangs_is_replaced(run, bucket: Path, journal: Journal)
     scripted_model(bucket / "a", "I am a")
     emulator = run(*QUICK, "--limit", "unhealthy_pings=3", "--limit", "stop_seconds=1").wait_in_service()
     os.kill(container_pid(journal), signal.SIGSTOP)
-    eventually(lambda: "failed 3 health checks in a row" in emulator.log)
+    emulator.wait_until_logged("failed 3 health checks in a row")
     eventually(lambda: restarts(emulator) == 1 and emulator.health() == 200)
     assert emulator.invoke("a")["answer"] == "I am a"
 

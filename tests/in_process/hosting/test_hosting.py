@@ -498,7 +498,7 @@ def test_an_overwritten_archive_is_served_on_in_the_old_version_with_one_warning
     emulator = scripted("--limit", "poll_seconds=0.1")
     emulator.invoke("a")
     scripted_model(bucket / "a", "I am new")
-    eventually(lambda: "changed    a in S3" in emulator.log)
+    emulator.wait_until_logged("changed    a in S3")
     assert emulator.invoke("a")["answer"] == "I am a"
     polls = len(Journal(bucket.parent / "journal.jsonl").entries("ping")) + 5
     eventually(lambda: len(Journal(bucket.parent / "journal.jsonl").entries("ping")) > polls)
