@@ -14,7 +14,10 @@ FILES = ("code/requirements.txt", "requirements.txt")  # in a model's directory,
 # In an environment that was made of such a file: its text. Without it, the environment is incomplete.
 INSTALLED = "localmme-requirements.txt"
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
-_WORDS = re.compile(rb"[\s=@;,'\"]+")
+_COMMENT = re.compile(rb"(^|\s)#.*")
+_LIST = re.compile(rb"\s*(-[rc]|--requirement|--constraint)")  # a line that names another list
+_WORDS = re.compile(rb"[\s=@;,'\"\[\]#]+")
+_BLOCK_BYTES = 1 << 20
 
 
 def listed(model_dir: str) -> Iterator[tuple[str, list[str]]]:
@@ -44,15 +47,28 @@ def fingerprint(file: str, *more: str) -> str:
     """
     digest = hashlib.sha256("\0".join(more).encode())
     directory = os.path.realpath(os.path.dirname(file))
-    files = [os.path.realpath(file)]
-    for path in files:  # which grows meanwhile
-        with open(path, "rb") as opened:
-            text = opened.read()
-        digest.update(hashlib.sha256(text).digest())
-        if path.endswith(".txt"):
-            for word in _WORDS.split(text):
-                files += [found for found in _files_at(os.fsdecode(word), path, directory) if found not in files]
+    lists = [os.path.realpath(file)]
+    files = set(lists)
+    for path in lists:  # which grows meanwhile
+        with open(path, "rb") as lines:
+            for line in lines:
+                requirement = _COMMENT.sub(b"", line)
+                option = _LIST.match(requirement)
+                for word in _WORDS.split(requirement[option.end() if option else 0 :]):
+                    new = set(_files_at(os.fsdecode(word), path, directory)) - files
+                    files |= new
+                    lists += new if option else ()
+    for path in sorted(files):
+        digest.update(os.fsencode(os.path.relpath(path, directory)) + b"\0" + _digest(path))
     return digest.hexdigest()[:24]
+
+
+def _digest(path: str) -> bytes:
+    digest = hashlib.sha256()
+    with open(path, "rb") as opened:
+        while block := opened.read(_BLOCK_BYTES):
+            digest.update(block)
+    return digest.digest()
 
 
 def _files_at(word: str, path: str, directory: str) -> list[str]:
@@ -64,4 +80,4 @@ def _files_at(word: str, path: str, directory: str) -> list[str]:
         return []
     if os.path.isfile(found):
         return [found]
-    return sorted(str(file) for file in Path(found).rglob("*") if file.is_file())
+    return [str(file) for file in Path(found).rglob("*") if file.is_file()] if os.path.isdir(found) else []

@@ -9,13 +9,14 @@ import pytest
 from emulator.model_server.handlers import requirements
 
 FILES = {
-    "requirements.txt": "-r more.txt\n./wheels/a.whl\npackage @ ./source\n--find-links=found\n",
-    "more.txt": "-c limits.txt",
+    "requirements.txt": "-rmore.txt\n./a.whl#sha256=0\npackage @ ./source\n--find-links=found\n-e ./other[extra]\n",
+    "more.txt": "--constraint=limits.txt",
     "limits.txt": "numpy<3",
-    "wheels/a.whl": "a",
+    "a.whl": "a",
     "source/setup.py": "",
     "source/deep/module.py": "",
     "found/b.whl": "b",
+    "other/setup.py": "",
 }
 
 
@@ -33,6 +34,26 @@ def test_it_depends_on_the_file_and_on_what_the_file_names(tmp_path: Path, chang
     other = write(tmp_path / "other", {**FILES, changed: FILES[changed] + "#"})
     assert requirements.fingerprint(one, "3.10") == requirements.fingerprint(same, "3.10")
     assert requirements.fingerprint(one, "3.10") != requirements.fingerprint(other, "3.10")
+
+
+def test_it_depends_on_the_names_in_a_directory(tmp_path: Path) -> None:
+    one, other = (write(tmp_path / name, {"requirements.txt": ".", f"{name}.py": ""}) for name in ("one", "other"))
+    assert requirements.fingerprint(one) != requirements.fingerprint(other)
+
+
+@pytest.mark.parametrize(
+    "line", ["#" + "-" * 300, f"https://s3/{'a' * 300}", "a" * 1_200_000, "# see model.bin", "numpy  # not model.bin"]
+)
+def test_it_reads_nothing_for_other_words(tmp_path: Path, line: str) -> None:
+    before = requirements.fingerprint(write(tmp_path, {"requirements.txt": line, "model.bin": "1"}))
+    assert requirements.fingerprint(write(tmp_path, {"model.bin": "2"})) == before
+
+
+def test_what_is_in_a_directory_is_no_list(tmp_path: Path) -> None:
+    file = write(tmp_path, {"requirements.txt": "./source", "source/vocab.txt": "../model.bin", "model.bin": "1"})
+    before = requirements.fingerprint(file)
+    write(tmp_path, {"model.bin": "2"})
+    assert requirements.fingerprint(file) == before
 
 
 def test_it_depends_on_the_python_and_on_nothing_else(tmp_path: Path) -> None:
