@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
+from pathlib import PurePath
 from types import FunctionType
 from typing import Any
 
@@ -13,7 +15,7 @@ from localmme.notebook.handlers import Handlers
 class Variables(Mapping[str, Any]):
     """The notebook's variables; for commands that take files, a function and a model are files that are written then.
 
-    A function is the file of a handler, for ``serve`` and ``pack``; what has a method ``predict`` is the file of a
+    For ``invoke``, what is no text is JSON. A function is the file of a handler, for ``serve`` and ``pack``; what has a method ``predict`` is the file of a
     model, for ``pack``.
     """
 
@@ -21,8 +23,10 @@ class Variables(Mapping[str, Any]):
         self._namespace, self._handlers, self._command = namespace, handlers, command
 
     def __getitem__(self, name: str) -> Any:
-        """Raises KeyError, and SetupError for what cannot be a file."""
+        """Raises KeyError, and SetupError for what cannot be a file, or be sent."""
         value = self._namespace[name]
+        if self._command == "invoke":
+            return _sent(name, value)
         if self._command not in ("serve", "pack"):
             return value
         if isinstance(value, FunctionType):
@@ -41,3 +45,16 @@ class Variables(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._namespace)
+
+
+def _sent(name: str, value: Any) -> str:
+    """What a value is in a request: a text as it is, anything else as JSON. Raises SetupError."""
+    if isinstance(value, (str, PurePath)):
+        return str(value)
+    try:
+        return bytes(value).decode() if isinstance(value, (bytes, bytearray)) else json.dumps(value)
+    except UnicodeDecodeError:
+        raise SetupError(f"${name} is no text. Write it to a file, and send that: --data @FILE") from None
+    except (TypeError, ValueError) as error:
+        advice = "; send what its .tolist() returns" if hasattr(value, "tolist") else ""
+        raise SetupError(f"${name} cannot be sent as JSON: {error}{advice}.") from None

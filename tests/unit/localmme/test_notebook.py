@@ -32,6 +32,13 @@ class FakeEmulator:
     def environment(self) -> dict[str, str]:
         return {}
 
+    def logs(self) -> str:
+        return ""
+
+    def invoke(self, model: str, body: bytes, **request: str) -> bytes:
+        self.sent = body
+        return b""
+
     def stop(self) -> None:
         self.is_running = False
 
@@ -383,3 +390,27 @@ def test_a_failure_begins_with_the_handlers_own_frames(answer: str, shown: str) 
     response = {"Error": {"Code": "ModelError", "Message": "m"}, "OriginalMessage": answer, "OriginalStatusCode": 500}
     failure = failures.failure(SimpleNamespace(response=response), lambda: next(logs))
     assert shown in "\n".join(failure._render_traceback_())
+
+
+@pytest.mark.parametrize(
+    "value, sent",
+    [
+        ("{'rooms': 3, 'new': True}", b'{"rooms": 3, "new": true}'),
+        ("[1.5, None, ('\u00e9',)]", b'[1.5, null, ["\\u00e9"]]'),
+        ("'1,2\\n'", b"1,2\n"),
+        ("'a\u00e9'.encode()", "a\u00e9".encode()),
+        ("True", b"true"),
+    ],
+)
+def test_a_variable_is_sent_as_a_request_has_it(shell: InteractiveShell, value: str, sent: bytes) -> None:
+    run(shell, f"%localmme serve --models s3\ndata = {value}\n%localmme invoke a.tar.gz --data $data")
+    assert shell.user_ns["localmme_emulator"].sent == sent
+
+
+def test_a_variable_that_no_request_can_have_is_not_sent(shell: InteractiveShell) -> None:
+    run(shell, "%localmme serve --models s3\nimport array\ndata, raw = array.array('i', [1]), b'\\xff'")
+    invoke = "%localmme invoke a.tar.gz --data"
+    assert "$data cannot be sent as JSON: " in (said := refused(shell, f"{invoke} $data")) and ".tolist()" in said
+    assert "$raw is no text. Write it to a file" in refused(shell, f"{invoke} $raw")
+    assert "$stdin cannot be sent" in refused(shell, f"import sys; stdin = sys.stdin\n{invoke} $stdin")
+    assert not hasattr(shell.user_ns["localmme_emulator"], "sent")
