@@ -61,11 +61,11 @@ def handler_of(name: str, namespace: Mapping[str, Any], *, with_notebook: bool =
     toolkits; the notebook's functions with these names belong to the handler, too.
     """
     function = namespace[name]
-    parameters = list(inspect.signature(function).parameters)
+    parameters = _positional(name, function)
     needs = Needs(namespace)
     needs.add(name, function)
     uses: dict[str, Any] = {}
-    if name == "handle" or (name not in ROLES and parameters[1:] == ["context"]):
+    if name == "handle" or (name not in ROLES and parameters[1:2] == ["context"]):
         ending = "" if name == "handle" else f"\n\nhandle = {name}\n"
     else:
         role = name if name in ROLES else "predict_fn"
@@ -86,6 +86,28 @@ def handler_of(name: str, namespace: Mapping[str, Any], *, with_notebook: bool =
     file = f"values-{hashlib.sha256(values).hexdigest()[:16]}.pickle" if values else ""
     text = "".join(_lines(name, needs, file, _import_path() if with_notebook else [])) + ending
     return FunctionHandler(text, file, values, {**uses, **needs.objects})
+
+
+def _positional(name: str, function: Any) -> list[str]:
+    """The parameters that a container has to fill: up to the last without a default, or that is the model or context.
+
+    Raises SetupError for a function that no container can call.
+    """
+    parameters = inspect.signature(function).parameters.values()
+    positional = [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
+    filled = 1
+    for number, each in enumerate(positional, 1):
+        if each.default is each.empty or each.name in ("model", "context"):
+            filled = number
+    names = [each.name for each in positional[:filled]]
+    for each in parameters:
+        if each.kind is each.KEYWORD_ONLY and each.default is each.empty:
+            raise SetupError(f"{name} needs {each.name}=, and no container passes that. Give it a default.")
+        if each.kind is each.VAR_POSITIONAL:
+            names += [each.name] * (2 - len(names))
+    if not names:
+        raise SetupError(f"{name} takes no argument. A container calls it with the request's data.")
+    return names
 
 
 def _as_predict_fn(name: str, parameters: list[str], *, has_model_fn: bool) -> str:

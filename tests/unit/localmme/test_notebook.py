@@ -292,6 +292,31 @@ def test_what_a_function_is_to_the_container(shell: InteractiveShell, source: st
     assert known & set(vars(handler_of(shell))) == roles
 
 
+@pytest.mark.parametrize(
+    "parameters, returned, expected",
+    [
+        ("data, threshold=0.5", "threshold", 0.5),
+        ("data, *, threshold=0.5", "threshold", 0.5),
+        ("data, **options", "options", {}),
+        ("data=1, model=None", "data, model", (7, "the model")),
+        ("data, model, threshold=0.5", "model, threshold", ("the model", 0.5)),
+        ("*given", "given", (7, "the model")),
+    ],
+)
+def test_a_parameter_with_a_default_is_not_the_model(
+    shell: InteractiveShell, parameters: str, returned: str, expected: Any
+) -> None:
+    run(shell, f"def model_fn(directory): pass\ndef predict({parameters}):\n    return {returned}\n")
+    run(shell, "%localmme serve --models s3 --handler $predict")
+    assert handler_of(shell).predict_fn(7, "the model") == expected
+
+
+@pytest.mark.parametrize("parameters, says", [("data, *, by", "predict needs by="), ("", "predict takes no argument")])
+def test_a_function_that_no_container_can_call_is_refused(shell: InteractiveShell, parameters: str, says: str) -> None:
+    run(shell, f"def predict({parameters}):\n    return 1\n")
+    assert says in refused(shell, "%localmme serve --models s3 --handler $predict")
+
+
 def test_values_that_cannot_be_a_handler_are_refused(shell: InteractiveShell) -> None:
     run(shell, "import threading\nlock, table = threading.Lock(), [1]\nclass Service: pass\n")
     run(
