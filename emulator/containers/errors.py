@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 
 from emulator.errors import ContainerError
 
+_CUT = re.compile(r'\{[^{}]*?"message": *("(?:[^"\\]|\\u[0-9a-fA-F]{4}|\\[^u])*)')  # up to a whole character
+
 
 def error_message(body: str) -> str:
-    """A container's message in the body of an error; if it is Multi Model Server's JSON, the message in that."""
+    """A container's message in the body of an error; if it is Multi Model Server's JSON, the message in that.
+
+    SageMaker cuts a long body: then the message is as much of it as there is.
+    """
     try:
         return str(json.loads(body)["message"])
-    except (ValueError, KeyError, TypeError):
+    except (KeyError, TypeError):
         return body.strip()
+    except ValueError:
+        cut = _CUT.match(body)
+        return str(json.loads(cut[1] + '"', strict=False)) if cut else body.strip()
 
 
 def refusal_explained(status: int, message: str) -> ContainerError:

@@ -13,10 +13,11 @@ from localmme.notebook.handlers import Handlers
 
 
 class Variables(Mapping[str, Any]):
-    """The notebook's variables; for commands that take files, a function and a model are files that are written then.
+    """The notebook's variables, as a command takes them.
 
-    For ``invoke``, what is no text is JSON. A function is the file of a handler, for ``serve`` and ``pack``; what has a method ``predict`` is the file of a
-    model, for ``pack``.
+    For ``invoke``, what is no text is JSON. For commands that take files, a function and a model are files that are
+    written then: a function is the file of a handler, for ``serve`` and ``pack``; what has a method ``predict`` is the
+    file of a model, for ``pack``.
     """
 
     def __init__(self, namespace: Mapping[str, Any], handlers: Handlers, command: str | None) -> None:

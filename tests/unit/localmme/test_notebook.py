@@ -439,3 +439,47 @@ def test_a_variable_that_no_request_can_have_is_not_sent(shell: InteractiveShell
     assert "$raw is no text. Write it to a file" in refused(shell, f"{invoke} $raw")
     assert "$stdin cannot be sent" in refused(shell, f"import sys; stdin = sys.stdin\n{invoke} $stdin")
     assert not hasattr(shell.user_ns["localmme_emulator"], "sent")
+
+
+ENDED = f"""\
+  | Traceback (most recent call last):
+  |   File "<frozen runpy>", line 198, in _run_module_as_main
+  |   File "{Path(failures.emulator.__file__).parent}/model_server/workers/worker.py", line 53, in work
+  |     _send(connection, service.invoke(frame.body, **frame.fields))
+  |   File "handler.py", line 10, in predict_fn
+  |     raise RuntimeError("Missing keys")
+  | RuntimeError: Missing
+  | \tkeys
+  | Model a: a worker process died, 0 left
+"""
+
+
+@pytest.mark.parametrize(
+    "status, answer, log, ends",
+    [
+        (500, "Missing keys" + "x" * 2036, LOG, "\njson.decoder.JSONDecodeError: Expecting value: line 1"),
+        (500, f"'nope'\nTraceback (most recent call last):\n{' ' * 2014}", ENDED, "Missing\n\tkeys\nModel a: a worker"),
+        (500, '{"code": 500, "message": "'.ljust(2048, "x"), ENDED, "Missing\n\tkeys\nModel a: a worker"),
+        (0, "", ENDED, "\nRuntimeError: Missing\nModelError: m"),
+        (500, '{"message": "The worker process died: exit code 1"}', ENDED,
+         "\nRuntimeError: Missing\nThe worker process died: exit code 1 (ModelError"),
+    ],
+)  # fmt: skip
+def test_a_failure_that_the_answer_does_not_have_whole_is_the_logs(
+    status: int, answer: str, log: str, ends: str
+) -> None:
+    response = {"Error": {"Code": "ModelError", "Message": "m"}, "OriginalMessage": answer}
+    error = SimpleNamespace(response={**response, "OriginalStatusCode": status})
+    shown = str(failures.failure(error, lambda: log))
+    assert shown.startswith('Traceback (most recent call last):\n  File "handler.py", line ') and ends in shown
+    assert "worker.py" not in shown and "xxx" not in shown
+
+
+def test_without_a_traceback_in_the_log_as_much_of_the_message_as_there_is_is_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(failures, "LOG_SECONDS", 0.0)
+    answer = '{\n  "code": 500,\n  "message": "two\\nlines \\"'.ljust(2042, "x") + "\\u00e"
+    response = {"Error": {"Code": "ModelError", "Message": "m"}, "OriginalMessage": answer}
+    shown = str(failures.failure(SimpleNamespace(response=response), lambda: ""))
+    assert shown.startswith('two\nlines "xxx') and "xxx (ModelError" in shown
