@@ -18,7 +18,7 @@ import signal
 import stat
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from functools import partial
 from typing import Any
 
@@ -38,7 +38,8 @@ _LOOK = """
 import json, site, sys
 from importlib.util import find_spec
 directories = site.getsitepackages() + ([site.getusersitepackages()] if site.ENABLE_USER_SITE else [])
-print(json.dumps({"version": sys.version, "directories": directories, "pip": find_spec("pip") is not None}))
+path, pip = [*filter(None, sys.path)], find_spec("pip") is not None
+print(json.dumps({"version": sys.version, "directories": directories, "path": path, "pip": pip}))
 """
 _DIRECTORIES_FILE = "zz_localmme.pth"  # the last to be read, so that nothing there comes before what is installed
 # By these, pip would install somewhere else than into the environment that it runs in.
@@ -99,7 +100,8 @@ class Environments:
         directory = self._directory = self._directory or cache()
         path = os.path.join(model_dir, file)
         self._base = self._base or await _look(self._python)
-        key = await asyncio.to_thread(requirements.fingerprint, path, self._python, self._base["version"])
+        installed = await asyncio.to_thread(_distributions, self._base["path"])
+        key = await asyncio.to_thread(requirements.fingerprint, path, self._python, self._base["version"], *installed)
         environment = os.path.join(directory, key)
         if requirements.are_installed(environment):
             return environment
@@ -188,6 +190,15 @@ async def _look(python: str) -> dict[str, Any]:
         raise failure(f"{python} does not work: exit code {process.returncode}. Its output is in the log.")
     seen: dict[str, Any] = json.loads(output)
     return seen
+
+
+def _distributions(path: Iterable[str]) -> list[str]:
+    """What is installed in these directories: names with versions. What pip finds there, it does not install again."""
+    found = []
+    for directory in path:
+        with contextlib.suppress(OSError):
+            found += [name for name in os.listdir(directory) if name.endswith((".dist-info", ".egg-info"))]
+    return sorted(found)
 
 
 async def _run(lock: int, *command: str, directory: str = "/") -> None:

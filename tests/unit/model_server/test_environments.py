@@ -26,6 +26,7 @@ class Installer:
         self.installs = 0
         self.during: Callable[[Path], Awaitable[None]] = self.nothing  # what happens while pip runs
         self.spawners: list[Any] = []
+        self.path: list[str] = []  # where the packages are of the Python that environments are made on
         monkeypatch.setattr(environments, "_run", self.run)
         monkeypatch.setattr(environments, "_look", self.look)
         monkeypatch.setattr(spawner, "start_in", self.start_in)
@@ -43,7 +44,7 @@ class Installer:
             (Path(command[0]).parent.parent / "installed").write_text("whole")
 
     async def look(self, python: str) -> dict[str, Any]:
-        return {"version": "3.10", "directories": [str(Path(python).parent)], "pip": True}
+        return {"version": "3.10", "directories": [str(Path(python).parent)], "path": self.path, "pip": True}
 
     def start_in(self, python: str) -> Any:
         self.spawners.append(FakeSpawner(python))
@@ -170,6 +171,24 @@ def test_after_its_process_has_died_there_is_another_one(installer: Installer, m
 
     asyncio.run(scenario())
     assert installer.installs == 1
+
+
+def test_it_is_made_anew_for_other_packages_below_it(
+    installer: Installer, model: str, directory: str, tmp_path: Path
+) -> None:
+    installed = tmp_path / "site-packages" / "tiny-1.0.dist-info"
+    installed.mkdir(parents=True)
+    installer.path = [str(tmp_path / "python310.zip"), str(installed.parent)]
+
+    async def scenario() -> None:
+        made_in = Environments("python", directory)
+        first = await made_in.spawner_for("m", model)
+        assert await made_in.spawner_for("m", model) is first
+        installed.rename(installed.with_name("tiny-2.0.dist-info"))  # which pip took for what the file pins
+        assert await made_in.spawner_for("m", model) is not first
+
+    asyncio.run(scenario())
+    assert installer.installs == 2
 
 
 def test_a_model_without_requirements_has_none(installer: Installer, tmp_path: Path, directory: str) -> None:
