@@ -30,7 +30,8 @@ from emulator.model_server.workers.spawner import Spawner
 _log = logging.getLogger(__name__)
 _LOCK_SECONDS = 0.2  # between two looks at a lock that somebody else holds
 _LAST_LINES = 3  # of what pip says, in the error
-_LINE_BYTES = 1 << 20  # of what pip says
+_LINE_BYTES = 1 << 20  # of what pip says, at most
+_LINE_CHARACTERS = 2000  # of a line in the log and in the error; of a longer one the middle is left out [ours]
 
 # Run by the Python that an environment is made on. The packages of a virtual environment are no packages of a virtual
 # environment on it, so their directories are named.
@@ -69,7 +70,7 @@ class Environments:
         try:
             environment = await self._environment(name, model_dir, file)
         except OSError as error:
-            where = f" ({error.filename})" if error.filename else ""
+            where = f" ({_shortened(str(error.filename))})" if error.filename else ""
             raise failure(f"There can be no environment for {file}: {error.strerror}{where}.") from None
         python = os.path.join(environment, "bin", "python")
         if environment not in self._spawners:
@@ -180,6 +181,10 @@ async def _locked(path: str) -> AsyncIterator[int]:
         yield file.fileno()
 
 
+def _shortened(line: str) -> str:
+    return line if len(line) <= _LINE_CHARACTERS else f"{line[: _LINE_CHARACTERS - 103]}...{line[-100:]}"
+
+
 async def _look(python: str) -> dict[str, Any]:
     """What ``_LOOK`` sees in a Python. Raises RequestError and OSError."""
     process = await asyncio.create_subprocess_exec(
@@ -188,7 +193,10 @@ async def _look(python: str) -> dict[str, Any]:
     output, _ = await process.communicate()
     if process.returncode:
         raise failure(f"{python} does not work: exit code {process.returncode}. Its output is in the log.")
-    seen: dict[str, Any] = json.loads(output)
+    try:
+        seen: dict[str, Any] = json.loads(output.splitlines()[-1])  # a program in front of it may say something as well
+    except (ValueError, IndexError):
+        raise failure(f"{python} does not work: it does not run what follows -c.") from None
     return seen
 
 
@@ -217,8 +225,14 @@ async def _run(lock: int, *command: str, directory: str = "/") -> None:
     assert process.stdout is not None
     lines: deque[str] = deque(maxlen=100)
     try:
-        async for line in process.stdout:
-            lines.append(line.decode(errors="replace").strip())
+        while True:
+            try:
+                line = await process.stdout.readline()
+            except ValueError:  # it is longer than that, and dropped
+                continue
+            if not line:
+                break
+            lines.append(_shortened(line.decode(errors="replace").strip()))
             _log.info("pip: %s", lines[-1])
         code = await process.wait()
     finally:

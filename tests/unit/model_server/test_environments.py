@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import shutil
 import stat
+import sys
+import sysconfig
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -227,3 +229,28 @@ def test_a_handler_that_misses_something_before_there_is_a_model_is_tried_with_t
         asyncio.run(Models(no_spawner, "handler.py", 1, 25.0, 60.0).prepare())
     asyncio.run(Models(no_spawner, "handler.py", 1, 25.0, 60.0, Environments("python", directory)).prepare())
     assert "No module named 'torch'" in caplog.text
+
+
+def python(tmp_path: Path, script: str) -> str:
+    (tmp_path / "python").write_text(f"#!/bin/sh\n{script}\n")
+    (tmp_path / "python").chmod(0o755)
+    return str(tmp_path / "python")
+
+
+def test_a_program_in_front_of_python_may_say_something(tmp_path: Path) -> None:
+    seen = asyncio.run(environments._look(python(tmp_path, f'echo Hello.\nexec {sys.executable} "$@"')))
+    assert seen["version"] == sys.version and sysconfig.get_path("purelib") in seen["path"]
+
+
+@pytest.mark.parametrize("script", ["echo Hello.", ""])
+def test_a_program_that_is_no_python_is_an_error(tmp_path: Path, script: str) -> None:
+    with pytest.raises(RequestError, match="python does not work: it does not run what follows -c"):
+        asyncio.run(environments._look(python(tmp_path, script)))
+
+
+def test_what_pip_says_may_be_long(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    says = "for size in 2000000 900000; do head -c $size /dev/zero | tr '\\0' a; echo; done; echo ERROR: b; exit 1"
+    with open(tmp_path / "lock", "w") as lock, pytest.raises(environments._PipFailed, match="^b$"):
+        asyncio.run(environments._run(lock.fileno(), "sh", "-c", says))
+    assert "pip: aaa" in caplog.text and len(caplog.text) < 10_000
