@@ -7,7 +7,7 @@ import os
 import signal
 import time
 
-from emulator.containers.process.tree import Tree
+from emulator.containers.process.tree import Process, Tree
 
 LOOK_SECONDS = 0.5  # [ours] between looks, so that the kill comes within a second
 IDLE_FOR_EACH_LOOK = 4  # [ours] times as long as a look takes, if that is more: to count shared pages is slow
@@ -25,7 +25,7 @@ class MemoryWatch:
         self.next_look = 0.0  # on the monotonic clock
         self._tree, self._limit = tree, limit
         self.kills = 0  # so far
-        self._last_killed = 0
+        self.last_killed: Process | None = None
 
     def look(self) -> int:
         """Kill a process if the limit is passed; how many it has been so far."""
@@ -37,14 +37,15 @@ class MemoryWatch:
 
     def _kill_if_passed(self) -> None:
         resident = self._tree.resident()
-        if resident.get(self._last_killed):  # a large process has its memory for a while after its kill
+        # A large process has its memory for a while after its kill.
+        if self.last_killed is not None and resident.get(self.last_killed):
             return
         if sum(resident.values()) <= self._limit:
             return
         by_process = self._tree.memory_by_process()
         if sum(by_process.values()) <= self._limit:
             return
-        self._last_killed = max(by_process, key=lambda pid: by_process[pid])
+        self.last_killed = max(by_process, key=lambda process: by_process[process])
         with contextlib.suppress(OSError):  # it has just ended
-            os.kill(self._last_killed, signal.SIGKILL)
+            os.kill(self.last_killed.pid, signal.SIGKILL)
             self.kills += 1

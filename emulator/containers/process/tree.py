@@ -6,6 +6,14 @@ import contextlib
 import os
 import signal
 import sys
+from typing import NamedTuple
+
+
+class Process(NamedTuple):
+    """A process, told apart from a later one of the same id."""
+
+    pid: int
+    started: float  # on a clock of the system's
 
 
 class Tree:
@@ -19,32 +27,31 @@ class Tree:
         return not _processes_below()
 
     def signal(self, number: int) -> None:
-        for pid in _processes_below():
+        for process in _processes_below():
             with contextlib.suppress(OSError):
-                os.kill(pid, number)
+                os.kill(process.pid, number)
         if number == signal.SIGKILL:
             # Where there is no adoption, the group still holds what lost its parent.
             with contextlib.suppress(OSError):
                 os.killpg(self._group, number)
 
-    def resident(self) -> dict[int, int]:
-        """The resident bytes of each process, by its id: quick, but shared pages count in each of them."""
+    def resident(self) -> dict[Process, int]:
+        """The resident bytes of each process: quick, but shared pages count in each of them."""
         return _processes_below()
 
-    def memory_by_process(self) -> dict[int, int]:
-        """The bytes of each process, by its id: its own pages and its share of the shared ones."""
+    def memory_by_process(self) -> dict[Process, int]:
+        """The bytes of each process: its own pages and its share of the shared ones."""
         import psutil
 
         found = {}
-        for pid in _processes_below():
-            try:
-                process = psutil.Process(pid)
-                usage = process.memory_full_info()
-                found[pid] = getattr(usage, "pss", 0) or usage.uss
-            except psutil.AccessDenied:
-                found[pid] = process.memory_info().rss
-            except psutil.Error:  # it has just ended
-                continue
+        for each in _processes_below():
+            with contextlib.suppress(psutil.Error):  # it has just ended
+                process = psutil.Process(each.pid)
+                try:
+                    usage = process.memory_full_info()
+                    found[each] = getattr(usage, "pss", 0) or usage.uss
+                except psutil.AccessDenied:
+                    found[each] = process.memory_info().rss
         return found
 
     def memory(self) -> int:
@@ -57,34 +64,36 @@ class Tree:
 
         own = os.times()
         total = own.children_user + own.children_system
-        for pid in _processes_below():
+        for process in _processes_below():
             with contextlib.suppress(psutil.Error):
-                times = psutil.Process(pid).cpu_times()
+                times = psutil.Process(process.pid).cpu_times()
                 total += times.user + times.system + times.children_user + times.children_system
         return total
 
 
-def _processes_below() -> dict[int, int]:
-    """The resident bytes of all descendants of this process, by their ids; a process comes after its parent."""
+def _processes_below() -> dict[Process, int]:
+    """The resident bytes of all descendants of this process; a process comes after its parent."""
     if sys.platform != "linux":
         import psutil
 
         found = {}
         for process in psutil.Process().children(recursive=True):
+            each = Process(process.pid, process.create_time())
             try:
-                found[process.pid] = process.memory_info().rss
+                found[each] = process.memory_info().rss
             except psutil.Error:  # it has ended, and may not have been waited for
-                found[process.pid] = 0
+                found[each] = 0
         return found
     # To import psutil takes longer than most containers take to end.
-    children: dict[int, dict[int, int]] = {}
+    children: dict[int, dict[Process, int]] = {}
     for name in filter(str.isdecimal, os.listdir("/proc")):
         with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as stat:
             fields = stat.read().rpartition(b")")[2].split()  # behind the name, which may contain anything
-            children.setdefault(int(fields[1]), {})[int(name)] = int(fields[21]) * PAGE_BYTES
+            process = Process(int(name), int(fields[19]))
+            children.setdefault(int(fields[1]), {})[process] = int(fields[21]) * PAGE_BYTES
     found = dict(children.get(os.getpid(), {}))
-    for pid in (waiting := list(found)):
-        below = children.get(pid, {})
+    for parent in (waiting := list(found)):
+        below = children.get(parent.pid, {})
         found |= below
         waiting += below
     return found

@@ -6,26 +6,28 @@ import os
 import signal
 import time
 
+import psutil
 import pytest
 
+from emulator.containers.process import tree
 from emulator.containers.process.memory_watch import IDLE_FOR_EACH_LOOK, LOOK_SECONDS, MemoryWatch
-from emulator.containers.process.tree import Tree
+from emulator.containers.process.tree import Process, Tree
 
-MAIN, WORKER, IMPORTS = 10, 11, 12
+MAIN, WORKER, IMPORTS = (Process(pid, 0) for pid in (10, 11, 12))
 
 
 class FakeTree(Tree):
     """Processes that use what the test says."""
 
-    def __init__(self, resident: dict[int, int], shares: dict[int, int] | None = None) -> None:
-        super().__init__(group=MAIN)
+    def __init__(self, resident: dict[Process, int], shares: dict[Process, int] | None = None) -> None:
+        super().__init__(group=MAIN.pid)
         self.sizes, self.shares = resident, shares
         self.counted = 0  # how often shared pages were counted
 
-    def resident(self) -> dict[int, int]:
+    def resident(self) -> dict[Process, int]:
         return self.sizes
 
-    def memory_by_process(self) -> dict[int, int]:
+    def memory_by_process(self) -> dict[Process, int]:
         self.counted += 1
         return self.sizes if self.shares is None else self.shares
 
@@ -50,27 +52,49 @@ def killed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     ],
 )
 def test_what_passes_the_limit_loses_its_largest_process(
-    killed: list[int], resident: dict[int, int], shares: dict[int, int] | None, victim: int | None
+    killed: list[int], resident: dict[Process, int], shares: dict[Process, int] | None, victim: Process | None
 ) -> None:
     assert MemoryWatch(FakeTree(resident, shares), 100).look() == (victim is not None)
-    assert killed == ([] if victim is None else [victim])
+    assert killed == ([] if victim is None else [victim.pid])
 
 
 def test_shared_pages_are_counted_only_if_that_can_make_a_difference(killed: list[int]) -> None:
-    tree = FakeTree({MAIN: 40, WORKER: 60})
-    MemoryWatch(tree, 100).look()
-    assert tree.counted == 0
+    processes = FakeTree({MAIN: 40, WORKER: 60})
+    MemoryWatch(processes, 100).look()
+    assert processes.counted == 0
 
 
 def test_the_next_one_is_killed_when_the_memory_of_the_last_one_is_free(killed: list[int]) -> None:
-    tree = FakeTree({MAIN: 90, WORKER: 200, IMPORTS: 80})
-    watch = MemoryWatch(tree, 100)
+    processes = FakeTree({MAIN: 90, WORKER: 200, IMPORTS: 80})
+    watch = MemoryWatch(processes, 100)
     assert [watch.look(), watch.look()] == [1, 1]
-    tree.sizes = {MAIN: 90, WORKER: 0, IMPORTS: 80}  # it has ended, and nobody has taken its exit code
+    processes.sizes = {MAIN: 90, WORKER: 0, IMPORTS: 80}  # it has ended, and nobody has taken its exit code
     assert watch.look() == 2
-    tree.sizes = {IMPORTS: 80}
+    processes.sizes = {IMPORTS: 80}
     assert watch.look() == 2
-    assert killed == [WORKER, MAIN]
+    assert killed == [WORKER.pid, MAIN.pid]
+
+
+def test_another_process_that_gets_the_id_of_the_last_one_does_not_switch_the_limit_off(killed: list[int]) -> None:
+    processes = FakeTree({MAIN: 90, WORKER: 200})
+    watch = MemoryWatch(processes, 100)
+    watch.look()
+    processes.sizes = {MAIN: 90, Process(WORKER.pid, 1): 200}
+    assert watch.look() == 2
+    assert killed == [WORKER.pid, WORKER.pid]
+
+
+def test_a_process_that_ends_while_it_is_measured_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Ending(psutil.Process):
+        def memory_full_info(self) -> None:
+            raise psutil.AccessDenied(self.pid)
+
+        def memory_info(self) -> None:
+            raise psutil.NoSuchProcess(self.pid)
+
+    monkeypatch.setattr(tree, "_processes_below", lambda: {Process(os.getpid(), 0): 1})
+    monkeypatch.setattr(psutil, "Process", Ending)
+    assert Tree(os.getpid()).memory_by_process() == {}
 
 
 def test_a_process_that_has_just_ended_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
