@@ -102,6 +102,29 @@ def test_a_call_under_way_is_answered_by_the_handler_that_began_it(server: Embed
     assert under_way.result().body == b"old"
 
 
+def test_a_load_that_hangs_ends_when_its_handler_is_mended(server: Embedded, code: Path) -> None:
+    part = code / "package" / "part.py"
+    part.parent.mkdir()
+    part.touch()
+    (code / "handler.py").write_text("import package.part\n" + HANDLER)
+    assert server.invoke("a", b"x").body == b"first"
+    answering = server.workers()
+    hangs = "import pathlib, time; pathlib.Path('begun').touch()\nwhile True: time.sleep(1)\n"
+    part.write_text(hangs)
+    waiting = server.start(server.invoke, "a", b"x")
+    eventually((server.model("a") / "begun").exists)
+    part.write_text("")
+    assert server.invoke("a", b"x").body == b"first" == waiting.result().body
+    eventually(lambda: len(server.workers()) == 1 and server.workers() != answering, what="older workers have ended")
+    # Nor does it outlast its model.
+    (server.model("a") / "begun").unlink()
+    part.write_text(hangs)
+    waiting = server.start(server.invoke, "a", b"x")
+    eventually((server.model("a") / "begun").exists)
+    assert server.container.unload("a").status == 200
+    assert waiting.result().status == 404 and server.workers() == []
+
+
 def test_callers_at_once_load_it_once(server: Embedded, code: Path) -> None:
     answers(code, "{os.getpid()}")
     with ThreadPoolExecutor(8) as callers:

@@ -32,6 +32,18 @@ class _Job(NamedTuple):
     body: bytes
 
 
+class Renewal(NamedTuple):
+    """The load of a model that takes the place of another, because its handler has changed."""
+
+    successor: Model
+    task: asyncio.Task[None]
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the handler has changed again since this began."""
+        return self.successor.sources is not None and bool(self.successor.sources.changed())
+
+
 class Model:
     """One model. Its workers share its invocations, first come, first served."""
 
@@ -40,7 +52,7 @@ class Model:
         self.name, self.url, self._lost, self._invocation_seconds = name, url, lost, invocation_seconds
         self.state = State.LOADING
         self.unload: asyncio.Task[None] | None = None  # the unload under way
-        self.renewal: asyncio.Task[None] | None = None  # by a model with a newer handler, under way
+        self.renewal: Renewal | None = None  # under way
         self.sources: Sources | None = None  # if a change of the handler matters
         self._workers: set[WorkerProcess] = set()
         self._idle: deque[WorkerProcess] = deque()

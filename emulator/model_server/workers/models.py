@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 from emulator.model_server.http.response import RequestError, conflict, failure, not_found
 from emulator.model_server.workers.environments import Environments
-from emulator.model_server.workers.model import Model, State
+from emulator.model_server.workers.model import Model, Renewal, State
 from emulator.model_server.workers.preloader import Preloader
 from emulator.model_server.workers.sources import Sources
 from emulator.model_server.workers.spawner import Spawner
@@ -79,6 +79,8 @@ class Models:
         if not os.path.isdir(url):
             raise RequestError(404, "ModelNotFoundException", f"Model not found in model store: {url}")
         model = self._models[name] = Model(name, url, self._forget, self._invocation_seconds)
+        if self._reload:
+            model.sources = Sources(os.path.dirname(self._handler) if self._handler else os.path.join(url, "code"))
         await _outlasting(self._task(self._load(model)))
 
     async def unload(self, name: str) -> None:
@@ -106,20 +108,23 @@ class Models:
         """A loaded model whose handler is as it is on disk now: if that has changed, the model is loaded anew.
 
         Raises RequestError when the model does not exist, is not loaded, or cannot be loaded with the handler as it is.
-        The next call tries that again.
+        The next call tries that again; if the handler has changed meanwhile, it does not wait for a load under way.
         """
-        model = self.get(name)
-        if model.sources is not None and model.renewal is not None:
-            # It may be by the handler as it was before the last change.
-            with contextlib.suppress(RequestError):
-                await _outlasting(model.renewal)
+        while True:
             model = self.get(name)
-        if model.sources is None or not (changed := model.sources.changed()):
-            return model
-        if model.renewal is None:
-            model.renewal = self._task(self._renew(model, changed))
-        await _outlasting(model.renewal)
-        return self.get(name)
+            if model.renewal is not None and model.renewal.is_outdated:
+                self._task(model.renewal.successor.stop(0))  # it may never end: its handler may wait for something
+                model.renewal = None
+            if model.sources is None or not (changed := model.sources.changed()):
+                return model
+            renewal = model.renewal = model.renewal or self._renewal(model, changed)
+            try:
+                await _outlasting(renewal.task)
+            except RequestError:
+                if renewal.successor.state is not State.UNLOADING:
+                    raise
+            else:
+                return self.get(name)
 
     def page(self, after: str, limit: int) -> tuple[list[Model], bool]:
         """Up to ``limit`` loaded models whose names sort after ``after``, and whether there are more.
@@ -151,36 +156,39 @@ class Models:
             raise failure(f"Model {model.name} was unloaded while it was being loaded.")
         model.state = State.LOADED
 
-    async def _renew(self, model: Model, changed: Sequence[str]) -> None:
-        """Put a model with new workers in the place of this one, which ends when it has answered."""
+    def _renewal(self, model: Model, changed: Sequence[str]) -> Renewal:
         _log.info("Model %s is loaded anew: %s changed", model.name, ", ".join(map(os.path.basename, changed)))
-        new = Model(model.name, model.url, self._forget, self._invocation_seconds)
+        successor = Model(model.name, model.url, self._forget, self._invocation_seconds)
+        successor.sources = model.sources and model.sources.anew()
+        return Renewal(successor, self._task(self._renew(model, successor)))
+
+    async def _renew(self, model: Model, successor: Model) -> None:
+        """Put a model with new workers in the place of this one, which ends when it has answered."""
         try:
-            await self._start_workers(new)
+            await self._start_workers(successor)
         finally:
-            model.renewal = None
-        if model.state is not State.LOADED or self._models.get(model.name) is not model:
-            await new.kill()
+            if model.renewal is not None and model.renewal.successor is successor:
+                model.renewal = None
+        is_wanted = successor.state is State.LOADING and model.state is State.LOADED
+        if not is_wanted or self._models.get(model.name) is not model:
+            await successor.kill()
             raise not_found(model.name)
-        new.state = State.LOADED
-        self._models[model.name] = new
+        successor.state = State.LOADED
+        self._models[model.name] = successor
         self._task(model.stop(self._grace_seconds))
 
     async def _start_workers(self, model: Model) -> None:
         gpu = next(self._gpus)
-        directory = os.path.dirname(self._handler) if self._handler else os.path.join(model.url, "code")
-        sources = Sources(directory) if self._reload else None
 
         async def load(spawner: Spawner) -> dict[str, Any]:
             if model.state is not State.LOADING:
                 raise failure(f"Model {model.name} was unloaded while it was being loaded.")
             recorded = await model.load(spawner, self._workers_per_model, self._handler, gpu)
-            if sources is not None:
-                sources.add(recorded["files"])
+            if model.sources is not None:
+                model.sources.add(recorded["files"])
             return recorded
 
         await (await self._preloader_of(model)).load(model.url, load)
-        model.sources = sources
 
     async def _preloader_of(self, model: Model) -> Preloader:
         """What decides where the workers of a model are forked: in its own environment, if it has one."""
@@ -193,7 +201,10 @@ class Models:
         return self._preloaders[spawner]
 
     async def _unload(self, model: Model) -> None:
-        await model.stop(self._grace_seconds)
+        stops = [model.stop(self._grace_seconds)]
+        if model.renewal is not None:
+            stops.append(model.renewal.successor.stop(0))
+        await asyncio.gather(*stops)
         self._forget(model)
 
     def _forget(self, model: Model) -> None:

@@ -12,18 +12,22 @@ Stamp = tuple[int, int]  # time of change in nanoseconds, size in bytes
 class Sources:
     """The files as they are when this is made, which is before they are imported: no change is missed."""
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, more: Iterable[str] = ()) -> None:
         """``directory`` is that of the handler. Its Python files belong to it, also those that are yet to come.
 
-        So does its requirements.txt.
+        So do its requirements.txt, and ``more``.
         """
         self._directory = directory
-        self._more: frozenset[str] = frozenset()
+        self._more = frozenset(more)
         self._seen = self._stamps()
+
+    def anew(self) -> Sources:
+        """The same files as they are now."""
+        return Sources(self._directory, self._more)
 
     def add(self, files: Iterable[str]) -> None:
         """Further files, such as those of a package beside the handler, once they have been imported."""
-        self._more = frozenset(files)
+        self._more |= frozenset(files)
         self._seen = {**self._stamps(), **self._seen}
 
     def changed(self) -> list[str]:

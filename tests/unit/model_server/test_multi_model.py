@@ -343,26 +343,56 @@ def test_the_end_of_the_server_unloads_all(workers: FakeWorkers) -> None:
 # Handlers that change
 
 
-@pytest.mark.parametrize("is_broken", [False, True])
-def test_a_handler_that_changes_while_it_is_loaded_anew_is_loaded_once_more(
-    workers: FakeWorkers, tmp_path: Path, is_broken: bool
-) -> None:
-    handler = tmp_path / "code" / "inference.py"
-    handler.parent.mkdir()
-    handler.touch()
+@pytest.fixture
+def handler(tmp_path: Path) -> Path:
+    file = tmp_path / "code" / "inference.py"
+    file.parent.mkdir()
+    file.touch()
+    return file
 
+
+def test_a_load_that_never_ends_is_ended_when_its_handler_changes_again(workers: FakeWorkers, handler: Path) -> None:
     async def main() -> None:
         server = workers.server(reload=True)
-        assert await server.load("m", str(tmp_path)) == 200
+        assert await server.load("m", str(handler.parent.parent)) == 200
         handler.write_text("first")
-        workers.cannot_load = RequestError(500, "InternalServerException", "broken") if is_broken else None
+        usual, workers.load_seconds = workers.load_seconds, 1e9
         first = asyncio.ensure_future(server.invoke("m"))
         await asyncio.sleep(1)
         handler.write_text("second edit")
-        second = asyncio.ensure_future(server.invoke("m"))
-        assert (await first)[0] == (500 if is_broken else 200)
+        workers.load_seconds = usual
+        both = await asyncio.gather(first, server.invoke("m"))
+        assert [status for status, _ in both] == [200, 200]
+        await asyncio.sleep(0)
+        assert [worker.end for worker in workers.all] == ["shut down", "killed", ""]
+
+    in_virtual_time(main())
+
+
+def test_callers_of_a_handler_that_cannot_be_loaded_share_the_attempt(workers: FakeWorkers, handler: Path) -> None:
+    async def main() -> None:
+        server = workers.server(reload=True)
+        assert await server.load("m", str(handler.parent.parent)) == 200
+        handler.write_text("first")
+        workers.cannot_load = RequestError(500, "InternalServerException", "broken")
+        answers = await asyncio.gather(server.invoke("m"), server.invoke("m"))
+        assert [status for status, _ in answers] == [500, 500] and len(workers.all) == 2
         workers.cannot_load = None
-        assert (await second)[0] == 200
-        assert len(workers.all) == 3
+        assert (await server.invoke("m"))[0] == 200
+
+    in_virtual_time(main())
+
+
+def test_a_load_that_never_ends_goes_with_its_model(workers: FakeWorkers, handler: Path) -> None:
+    async def main() -> None:
+        server = workers.server(reload=True)
+        assert await server.load("m", str(handler.parent.parent)) == 200
+        handler.write_text("first")
+        workers.load_seconds = 1e9
+        waiting = asyncio.ensure_future(server.invoke("m"))
+        await asyncio.sleep(1)
+        assert await server.unload("m") == 200
+        assert (await waiting)[0] == 404
+        assert [worker.end for worker in workers.all] == ["shut down", "killed"]
 
     in_virtual_time(main())
