@@ -61,6 +61,8 @@ def _build(command: BuildCommand, directory: StateDirectory, name: str, real: st
     from localmme.engine_cli import transfer
 
     engine = transfer.LocalEngine(name, [real, *command.engine])
+    if not engine.has_buildx():
+        return None  # the older builder does not push, and says so
     return _run([real, *command.words]) or transfer.push_built(command, engine, emulator)
 
 
@@ -75,7 +77,7 @@ def _run(command: Sequence[str]) -> int:
 
 
 def _host(server: str) -> str:
-    return server.removeprefix("https://").partition("/")[0]
+    return server.removeprefix("https://").removeprefix("http://").partition("/")[0]
 
 
 def _log_in(command: RegistryCommand, registry: EcrRegistry) -> int | None:

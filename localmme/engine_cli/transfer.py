@@ -35,8 +35,11 @@ class LocalEngine:
 
     def has(self, reference: str) -> bool:
         """Whether it has an image of that name."""
-        command = [*self.command, "image", "inspect", reference]
-        return subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+        return self._succeeds("image", "inspect", reference)
+
+    def has_buildx(self) -> bool:
+        """Whether it builds with BuildKit."""
+        return self._succeeds("buildx", "version")
 
     def names(self) -> list[str]:
         """The names of its images, with their tags."""
@@ -46,6 +49,10 @@ class LocalEngine:
     def tag(self, image: str, name: str) -> bool:
         """Give an image another name."""
         return subprocess.run([*self.command, "tag", image, name]).returncode == 0
+
+    def _succeeds(self, *words: str) -> bool:
+        command = [*self.command, *words]
+        return subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
 
 
 def push(command: RegistryCommand, engine: LocalEngine, emulator: EmulatorRecord) -> int | None:

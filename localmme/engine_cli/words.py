@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import getopt
+import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from localmme.engine_cli.flags import BOOLEANS, FALSE, TRUE, parse, takes_value
 
 # https://docs.docker.com/reference/cli/docker/ and, for the long ones, podman's and nerdctl's manuals
 BEFORE_COMMAND = (
@@ -29,7 +31,6 @@ BUILD = (
      "policy=", "progress=", "provenance=", "pull", "push", "quiet", "rm", "sbom=", "secret=", "security-opt=",
      "shm-size=", "ssh=", "squash", "tag=", "target=", "ulimit="],
 )  # fmt: skip
-OUTPUTS = ("type=registry", "type=image,push=true", "push=true,type=image")  # which push
 LONG = {"-u": "--username", "-p": "--password", "-a": "--all-tags", "-q": "--quiet"}
 
 
@@ -39,7 +40,7 @@ class RegistryCommand:
 
     verb: str
     argument: str  # the registry's host, or the image
-    options: Mapping[str, str]  # by their long names; those without a value have ""
+    options: Mapping[str, str]  # by their long names; switches that are on have ""
     engine: tuple[str, ...]  # the words before the verb, which say on what engine
 
 
@@ -56,49 +57,64 @@ class BuildCommand:
 def read_build(words: Sequence[str]) -> BuildCommand | None:
     """None for all but a build that pushes, or if it has an option that is not known here."""
     try:
-        _, rest = getopt.getopt(list(words), *BEFORE_COMMAND)
+        _, rest = parse(words, BEFORE_COMMAND, stops_at_argument=True)
         engine = tuple(words[: len(words) - len(rest)])
+        builds = ["build"]
         if rest[:1] == ["buildx"]:
-            _, rest = getopt.getopt(rest[1:], *BUILDX)
+            _, rest = parse(rest[1:], BUILDX, stops_at_argument=True)
+            builds = ["build", "b"]
         elif rest[:1] in (["image"], ["builder"]):
             rest = rest[1:]
-        if rest[:1] != ["build"]:
+        if not rest or rest[0] not in builds:
             return None
         before = words[: len(words) - len(rest) + 1]
-        options, arguments = getopt.gnu_getopt([_flag(word) for word in rest[1:]], *BUILD)
-    except getopt.GetoptError:
+        options, arguments = parse(rest[1:], BUILD)
+        outputs = [_attributes(value) for name, value in options if name in ("-o", "--output")]
+    except (ValueError, csv.Error):
         return None
-    kept = [(name, value) for name, value in options if name != "--push" and not _pushes(name, value)]
-    if len(kept) == len(options):
+    pushed = [output for output in outputs if _pushes(output)]
+    if dict(options).get("--push") != TRUE and not pushed:
         return None
-    own = [word for name, value in kept for word in ((name, value) if _takes_value(name) else (name,))]
-    tags = tuple(value for name, value in kept if name in ("-t", "--tag"))
-    is_quiet = any(name in ("-q", "--quiet") for name, _ in kept)
-    return BuildCommand((*before, "--load", *own, *arguments), tags, engine, is_quiet)
+    kept = [(name, value) for name, value in options if name not in ("--push", "--load")
+            and not (name in ("-o", "--output") and _pushes(_attributes(value)))]  # fmt: skip
+    tags = [value for name, value in kept if name in ("-t", "--tag")]
+    if not tags:  # else they are the names
+        tags = [name for output in pushed for name in output.get("name", "").split(",") if name]
+        kept += [("--tag", tag) for tag in tags]
+    own = [word for name, value in kept for word in _words(name, value)]
+    is_quiet = {LONG.get(name, name): value for name, value in kept}.get("--quiet") == TRUE
+    return BuildCommand((*before, "--load", *own, *arguments), tuple(tags), engine, is_quiet)
 
 
-def _flag(word: str) -> str:
-    """``--push`` for ``--push=true``."""
-    name, _, value = word.partition("=")
-    return name if value == "true" and name[2:] in BUILD[1] else word
+def _words(name: str, value: str) -> tuple[str, ...]:
+    if takes_value(name, BUILD):
+        return name, value
+    return (name if value == TRUE else f"{name}={value}",)
 
 
-def _takes_value(name: str) -> bool:
-    return f"{name[1:]}:" in BUILD[0] or f"{name[2:]}=" in BUILD[1]
+def _attributes(output: str) -> dict[str, str]:
+    """Those of an ``--output``, which is one line of CSV: https://docs.docker.com/build/exporters/."""
+    (fields,) = csv.reader([output]) if output else ([],)
+    return {key.strip().lower(): value for key, _, value in (field.partition("=") for field in fields)}
 
 
-def _pushes(name: str, value: str) -> bool:
-    return name in ("-o", "--output") and value in OUTPUTS
+def _pushes(output: Mapping[str, str]) -> bool:
+    return output.get("type") == "registry" or (
+        output.get("type") == "image" and BOOLEANS.get(output.get("push", "")) == TRUE
+    )
 
 
 def read(words: Sequence[str]) -> RegistryCommand | None:
     """None for all that is something else, or has an option that is not known here: the real program knows."""
     try:
-        _, rest = getopt.getopt(list(words), *BEFORE_COMMAND)
+        _, rest = parse(words, BEFORE_COMMAND, stops_at_argument=True)
         engine = tuple(words[: len(words) - len(rest)])
         verb, *rest = rest[1:] if rest[:1] == ["image"] else rest
-        options, arguments = getopt.gnu_getopt(rest, *OPTIONS[verb])
+        known = OPTIONS[verb]
+        found, arguments = parse(rest, known)
         (argument,) = arguments
-    except (getopt.GetoptError, ValueError, KeyError):
+    except (ValueError, KeyError):
         return None
-    return RegistryCommand(verb, argument, {LONG.get(name, name): value for name, value in options}, engine)
+    by_long = {LONG.get(name, name): (name, value) for name, value in found}
+    options = {long: value for long, (name, value) in by_long.items() if takes_value(name, known) or value != FALSE}
+    return RegistryCommand(verb, argument, options, engine)

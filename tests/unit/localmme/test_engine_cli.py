@@ -24,6 +24,8 @@ DIGEST = "sha256:" + "1" * 64
 # Its words, its process and its input as JSON, and an exit code of its own.
 REAL = f"""#!{sys.executable} -S
 import json, os, sys
+if sys.argv[-2:] == ["buildx", "version"]:
+    sys.exit(os.environ.get("NO_BUILDX"))
 print(json.dumps([sys.argv[1:], os.getpid(), sys.stdin.read(), os.environ.get("IFS")]))
 sys.exit(42)
 """
@@ -42,6 +44,14 @@ sys.exit(42)
         ([], ["image", "push", "-q", IMAGE], "push", IMAGE, {"--quiet": ""}),
         (["--context", "push", "-D"], ["pull", "--platform", "linux/amd64", IMAGE], "pull", IMAGE,
          {"--platform": "linux/amd64"}),
+        ([], ["push", "--quiet=true", IMAGE], "push", IMAGE, {"--quiet": ""}),
+        ([], ["push", "-aq=F", "--quiet", "--quiet=false", IMAGE], "push", IMAGE, {"--all-tags": ""}),
+        ([], ["pull", "--disable-content-trust=0", "--", IMAGE], "pull", IMAGE, {}),
+        (["--debug=true", "-l=info"], ["login", "-u=AWS", "--password-stdin=true", HOST], "login", HOST,
+         {"--username": "AWS", "--password-stdin": ""}),
+        ([], ["login", "-u=AWS", "-pfalse", f"http://{HOST}"], "login", f"http://{HOST}",
+         {"--username": "AWS", "--password": "false"}),
+        ([], ["login", "-u", "", "--password", "", HOST], "login", HOST, {"--username": "", "--password": ""}),
     ],
 )  # fmt: skip
 def test_a_login_a_push_and_a_pull_are_known(
@@ -55,7 +65,9 @@ def test_a_login_a_push_and_a_pull_are_known(
     [
         [], ["ps"], ["push"], ["push", IMAGE, IMAGE], ["push", "--sign", IMAGE], ["--new-option", "push", IMAGE],
         ["login", "-u", "AWS", "-p", "x", "-e", "none", HOST], ["image"], ["compose", "push", IMAGE],
-        ["tag", "push", IMAGE], ["build", "--push", "-t", IMAGE, "."], ["run", IMAGE, "pull", IMAGE],
+        ["push", "--quiet=maybe", IMAGE], ["push", "-qx", IMAGE], ["push", "-:", IMAGE], ["login", HOST, "-u"],
+        ["push", "--quie", IMAGE], ["tag", "push", IMAGE],
+        ["build", "--push", "-t", IMAGE, "."], ["run", IMAGE, "pull", IMAGE],
     ],
 )  # fmt: skip
 def test_everything_else_is_left_to_the_real_one(words: list[str]) -> None:
@@ -73,6 +85,18 @@ def test_everything_else_is_left_to_the_real_one(words: list[str]) -> None:
          ["buildx", "--builder", "b", "build", "--load", "--tag", IMAGE, "--build-arg", "A=b", "-f", "", "."], False),
         (["build", "--output=type=image,push=true", "-o", "out", "-t", IMAGE, "--quiet", "--", "-"],
          ["build", "--load", "-o", "out", "-t", IMAGE, "--quiet", "-"], True),
+        (["build", f"-t={IMAGE}", "--push", "."], ["build", "--load", "-t", IMAGE, "."], False),
+        (["build", "--push", "--pull=false", "--rm=0", "--load=false", f"-qt{IMAGE}", "--quiet=f", "."],
+         ["build", "--load", "--pull=false", "--rm=false", "-q", "-t", IMAGE, "--quiet=false", "."], False),
+        (["build", "-q=false", "--label", "--push=false", "--push", "-t", IMAGE, "."],
+         ["build", "--load", "-q=false", "--label", "--push=false", "-t", IMAGE, "."], False),
+        (["build", "-o", f"type=image,name={IMAGE},push=true", "."], ["build", "--load", "--tag", IMAGE, "."], False),
+        (["build", "-o", f'type=registry,"name={IMAGE}"', "."], ["build", "--load", "--tag", IMAGE, "."], False),
+        (["build", "--output", "type=registry,oci-mediatypes=false", "-t", IMAGE, "."],
+         ["build", "--load", "-t", IMAGE, "."], False),
+        (["build", "-o=push=true,Type=image,name=other", "--push=false", "-t", IMAGE, "."],
+         ["build", "--load", "-t", IMAGE, "."], False),
+        (["buildx", "b", "--push", "-t", IMAGE, "."], ["buildx", "b", "--load", "-t", IMAGE, "."], False),
     ],
 )  # fmt: skip
 def test_a_build_that_pushes_is_known_as_one_that_does_not(words: list[str], built: list[str], quiet: bool) -> None:
@@ -85,7 +109,10 @@ def test_a_build_that_pushes_is_known_as_one_that_does_not(words: list[str], bui
     [
         ["build", "-t", IMAGE, "."], ["build", "-o", "type=docker", "."], ["build", "--new", "--push", "."],
         ["buildx", "bake", "--push"], ["run", IMAGE, "build", "--push"], ["push", IMAGE], ["buildx"], [],
-        ["build", "--push=false", "-t", IMAGE, "."],
+        ["build", "--push=false", "-t", IMAGE, "."], ["build", "--push", "--push=0", "-t", IMAGE, "."],
+        ["build", "-o", "type=image,push=false", "-t", IMAGE, "."], ["build", "-o", "", "-t", IMAGE, "."],
+        ["build", "-o", "type=registry\n,a", "-t", IMAGE, "."],
+        ["build", "--label", "--push", "-t", IMAGE, "."], ["b", "--push", "-t", IMAGE, "."],
     ],
 )  # fmt: skip
 def test_other_builds_are_the_real_ones(words: list[str]) -> None:
@@ -181,6 +208,14 @@ def test_the_launcher_sees_a_build_that_pushes(living: StateDirectory, real: Pat
         assert json.loads(answered.stdout)[0] == ["build", "--load", "-t", IMAGE, "."] and answered.returncode == 42
 
 
+def test_without_buildx_a_build_that_pushes_is_the_real_ones(
+    living: StateDirectory, real: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_BUILDX", "unknown command")
+    answered = run([commands(living), real], "build", "--push", "-t", IMAGE, ".")
+    assert json.loads(answered.stdout)[0] == ["build", "--push", "-t", IMAGE, "."]
+
+
 @pytest.mark.parametrize(
     "host",
     [
@@ -198,7 +233,7 @@ def test_other_registries_are_the_real_ones(living: StateDirectory, host: str) -
 @pytest.mark.parametrize(
     "server",
     [
-        f"https://{HOST}", f"{HOST}/v2/", f"{ACCOUNT}.dkr.ecr.cn-north-1.amazonaws.com.cn",
+        f"https://{HOST}", f"http://{HOST}", f"{HOST}/v2/", f"{ACCOUNT}.dkr.ecr.cn-north-1.amazonaws.com.cn",
         f"{ACCOUNT}.dkr.ecr-fips.us-gov-west-1.amazonaws.com", f"{ACCOUNT}.dkr-ecr.eu-west-1.on.aws",
     ],
 )  # fmt: skip
@@ -304,14 +339,14 @@ def test_a_build_that_pushes_builds_and_is_listed(
 
     assert build("-t", IMAGE, "-t", "ghcr.io/a") == (0, f"Using default tag: latest\n{REFERS}latest{LINE}")
     assert (tmp_path / "words").read_text().splitlines() == [
-        f"build --load -t {IMAGE} -t ghcr.io/a .", f"image inspect {IMAGE}:latest", "push ghcr.io/a"
+        "buildx version", f"build --load -t {IMAGE} -t ghcr.io/a .", f"image inspect {IMAGE}:latest", "push ghcr.io/a"
     ]  # fmt: skip
     assert build("-q", "-t", f"{IMAGE}:v1") == (0, "")
     code, shown = build("-t", f"{HOST}/none")
     assert code == 1 and shown.endswith("name unknown\n")
     assert build("-t", f"{IMAGE}:fail") == (3, "")
     assert build("-t", "ghcr.io/a") == (None, "")
-    (tmp_path / "docker").write_text("#!/bin/sh\n[ $1 = build ]\n")
+    (tmp_path / "docker").write_text("#!/bin/sh\ncase $1 in build*) ;; *) exit 1; esac\n")
     assert build("-t", IMAGE) == (1, f"The build has left no image {IMAGE} on the engine of this `docker`.\n")
 
 
