@@ -65,6 +65,25 @@ def test_when_the_process_of_an_environment_has_died_there_is_another_one(server
     assert server.run("after", USED)[0] == "1.0"
 
 
+def test_the_process_of_an_environment_ends_after_its_last_model(server: Embedded) -> None:
+    for name in server.names():
+        server.container.unload(name)
+    for name in ("first", "last"):
+        assert load(server, name, "tiny==1.0\n") == ""
+    python = server.run("last", "import sys\nreturn [sys.executable]")[0]
+
+    def is_there() -> bool:
+        return [python] in [each.cmdline()[:1] for each in psutil.Process(server.pid).children()]
+
+    server.container.unload("first")
+    server.loaded("other")
+    assert is_there()
+    server.container.unload("last")
+    server.loaded("another")
+    assert not is_there()
+    assert load(server, "next", "tiny==1.0\n") == ""
+
+
 def test_a_model_without_requirements_runs_as_ever(server: Embedded) -> None:
     server.loaded("without")
     assert server.run("without", "import sys\nreturn [sys.prefix]") == [sys.prefix]

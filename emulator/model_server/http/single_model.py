@@ -78,10 +78,11 @@ class SingleModelServer(Server):
 
     async def _load(self) -> None:
         try:
-            spawner = None
-            if self._environments is not None:
-                spawner = await self._environments.spawner_for(self._model.name, self._model.url)
-            await self._model.load(spawner or self._spawner, self._workers, self._handler, gpus()[0])
+            if self._environments is None:
+                await self._load_in(self._spawner)
+            else:
+                async with self._environments.spawner_for(self._model.name, self._model.url) as spawner:
+                    await self._load_in(spawner or self._spawner)
         except Exception as error:
             if self._model.state is State.LOADING:
                 _log.error("The model could not be loaded: %s", error)
@@ -89,6 +90,9 @@ class SingleModelServer(Server):
             return
         if self._model.state is State.LOADING:
             self._model.state = State.LOADED
+
+    async def _load_in(self, spawner: Spawner) -> None:
+        await self._model.load(spawner, self._workers, self._handler, gpus()[0])
 
     def _on_lost(self, model: Model) -> None:
         _log.error("No worker process of the model is left")

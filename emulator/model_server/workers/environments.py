@@ -57,30 +57,24 @@ class Environments:
         self._base: dict[str, Any] = {}  # what is known of that Python
         self._making: dict[str, asyncio.Task[None]] = {}
         self._spawners: dict[str, Spawner] = {}
+        self._loading: list[str | None] = []  # the environments of the models that are being loaded
 
-    async def spawner_for(self, name: str, model_dir: str) -> Spawner | None:
-        """What forks the workers of a model; None if it has no requirements.txt.
+    @contextlib.asynccontextmanager
+    async def spawner_for(self, name: str, model_dir: str) -> AsyncIterator[Spawner | None]:
+        """What forks the workers of a model, while it is loaded; None if it has no requirements.txt.
 
         An environment that is missing is made first, which goes on if this is cancelled. Raises RequestError.
+        Spawners that no model needs any more are ended.
         """
-        model_dir = os.path.abspath(model_dir)
-        file = requirements.to_install(model_dir)
-        if file is None:
-            return None
+        environment = await self._environment_for(name, os.path.abspath(model_dir))
+        self._loading.append(environment)
         try:
-            environment = await self._environment(name, model_dir, file)
-        except OSError as error:
-            where = f" ({_shortened(str(error.filename))})" if error.filename else ""
-            raise failure(f"There can be no environment for {file}: {error.strerror}{where}.") from None
-        python = os.path.join(environment, "bin", "python")
-        if environment not in self._spawners:
-            try:
-                self._spawners[environment] = started = spawner.start_in(python)
-            except OSError as error:
-                raise failure(f"{python} cannot be run: {error.strerror}. Delete {environment}.") from None
-            started.attach(asyncio.get_running_loop(), on_lost=partial(self._drop, environment))
-        _log.info("Model %s runs in %s, made of its %s", name, python, file)
-        return self._spawners[environment]
+            for each, other in list(self._spawners.items()):
+                if each not in self._loading and not other.is_used:
+                    self._drop(each)
+            yield self._spawner_in(environment) if environment else None
+        finally:
+            self._loading.remove(environment)
 
     async def stop_installing(self) -> None:
         """End what is being installed; its models cannot be loaded."""
@@ -95,6 +89,28 @@ class Environments:
 
     def _drop(self, environment: str) -> None:
         self._spawners.pop(environment).close()
+
+    def _spawner_in(self, environment: str) -> Spawner:
+        if environment not in self._spawners:
+            python = _python_of(environment)
+            try:
+                self._spawners[environment] = started = spawner.start_in(python)
+            except OSError as error:
+                raise failure(f"{python} cannot be run: {error.strerror}. Delete {environment}.") from None
+            started.attach(asyncio.get_running_loop(), on_lost=partial(self._drop, environment))
+        return self._spawners[environment]
+
+    async def _environment_for(self, name: str, model_dir: str) -> str | None:
+        file = requirements.to_install(model_dir)
+        if file is None:
+            return None
+        try:
+            environment = await self._environment(name, model_dir, file)
+        except OSError as error:
+            where = f" ({_shortened(str(error.filename))})" if error.filename else ""
+            raise failure(f"There can be no environment for {file}: {error.strerror}{where}.") from None
+        _log.info("Model %s runs in %s, made of its %s", name, _python_of(environment), file)
+        return environment
 
     async def _environment(self, name: str, model_dir: str, file: str) -> str:
         """The environment of a file, complete. Raises RequestError and OSError."""
@@ -139,7 +155,7 @@ class Environments:
         with open(file, "rb") as opened:
             text = opened.read()
         await _run(lock, self._python, "-m", "venv", "--clear", "--without-pip", environment)
-        python = os.path.join(environment, "bin", "python")
+        python = _python_of(environment)
         own, *_ = (await _look(python))["directories"]
         with open(os.path.join(own, _DIRECTORIES_FILE), "w") as directories:
             directories.writelines(f"import site; site.addsitedir({each!r})\n" for each in self._base["directories"])
@@ -148,6 +164,10 @@ class Environments:
         await _run(lock, python, *_PIP, file, directory=os.path.dirname(file))
         with open(os.path.join(environment, requirements.INSTALLED), "wb") as installed:
             installed.write(text)
+
+
+def _python_of(environment: str) -> str:
+    return os.path.join(environment, "bin", "python")
 
 
 def cache() -> str:

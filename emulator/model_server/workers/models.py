@@ -9,7 +9,7 @@ import glob
 import itertools
 import logging
 import os
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -188,17 +188,20 @@ class Models:
                 model.sources.add(recorded["files"])
             return recorded
 
-        await (await self._preloader_of(model)).load(model.url, load)
+        async with self._preloader_of(model) as preloader:
+            await preloader.load(model.url, load)
 
-    async def _preloader_of(self, model: Model) -> Preloader:
+    @contextlib.asynccontextmanager
+    async def _preloader_of(self, model: Model) -> AsyncIterator[Preloader]:
         """What decides where the workers of a model are forked: in its own environment, if it has one."""
-        spawner = await self._environments.spawner_for(model.name, model.url) if self._environments else None
-        if spawner is None:
-            return self._preloader
-        if spawner not in self._preloaders:
-            self._preloaders[spawner] = Preloader(spawner, self._handler, self._preload)
-            await self._preloaders[spawner].start()
-        return self._preloaders[spawner]
+        if self._environments is None:
+            yield self._preloader
+            return
+        async with self._environments.spawner_for(model.name, model.url) as spawner:
+            if spawner is not None and spawner not in self._preloaders:
+                self._preloaders[spawner] = Preloader(spawner, self._handler, self._preload)
+                await self._preloaders[spawner].start()
+            yield self._preloaders[spawner] if spawner is not None else self._preloader
 
     async def _unload(self, model: Model) -> None:
         stops = [model.stop(self._grace_seconds)]

@@ -53,6 +53,12 @@ class Spawner:
         self._loop, self._on_lost = loop, on_lost
         loop.add_reader(self._control.fileno(), self._receive)
 
+    @property
+    def is_used(self) -> bool:
+        """Whether a worker runs that this spawner or a branch of it has forked, or a branch prepares itself."""
+        branches = map(self._branches.get, self._exits)
+        return bool(self._starting) or any(branch is None or branch.is_used for branch in branches)
+
     async def fork(self, worker_socket: socket.socket) -> tuple[int, asyncio.Future[int]]:
         """Fork a worker with ``worker_socket``. Returns its pid, and a future of its wait status.
 

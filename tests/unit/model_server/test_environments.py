@@ -56,6 +56,7 @@ class Installer:
 class FakeSpawner:
     def __init__(self, python: str) -> None:
         self.environment, self.closed = Path(python).parent.parent, False
+        self.is_used = True
 
     def attach(self, loop: asyncio.AbstractEventLoop, on_lost: Callable[[], None]) -> None:
         self.on_lost = on_lost
@@ -82,6 +83,12 @@ def directory(tmp_path: Path) -> str:
     return str(tmp_path / "cache")
 
 
+async def spawner_of(environments: Environments, model: str) -> Any:
+    """That of a model that is loaded."""
+    async with environments.spawner_for("m", model) as spawner:
+        return spawner
+
+
 def is_whole(spawner: Any) -> bool:
     return (spawner.environment / "installed").read_text() == "whole"
 
@@ -90,7 +97,7 @@ def test_loads_and_emulators_at_the_same_time_make_it_once(installer: Installer,
     async def scenario() -> None:
         installer.during = lambda _: asyncio.sleep(0.01)
         one, other = Environments("python", directory), Environments("python", directory)
-        found = await asyncio.gather(*(each.spawner_for("m", model) for each in (one, one, other)))
+        found = await asyncio.gather(*(spawner_of(each, model) for each in (one, one, other)))
         assert found[0] is found[1] and all(map(is_whole, found))
 
     asyncio.run(scenario())
@@ -103,10 +110,10 @@ def test_what_was_interrupted_is_made_anew(installer: Installer, model: str, dir
 
     async def scenario() -> None:
         installer.during = look
-        first: Any = await Environments("python", directory).spawner_for("m", model)
+        first: Any = await spawner_of(Environments("python", directory), model)
         (first.environment / requirements.INSTALLED).unlink()  # as it is until pip has ended
         (first.environment / "installed").write_text("half")
-        assert is_whole(await Environments("python", directory).spawner_for("m", model))
+        assert is_whole(await spawner_of(Environments("python", directory), model))
 
     asyncio.run(scenario())
     assert installer.installs == 2
@@ -121,10 +128,10 @@ def test_what_fails_is_removed_and_tried_again(installer: Installer, model: str,
         installer.during = fail
         for _ in range(2):
             with pytest.raises(RequestError, match="^requirements.txt cannot be installed. pip says: no space left"):
-                await made_in.spawner_for("m", model)
+                await spawner_of(made_in, model)
             assert not any(each.is_dir() for each in Path(directory).iterdir())
         installer.during = installer.nothing
-        assert is_whole(await made_in.spawner_for("m", model))
+        assert is_whole(await spawner_of(made_in, model))
 
     asyncio.run(scenario())
 
@@ -141,17 +148,17 @@ def test_a_load_that_is_given_up_does_not_stop_it_but_the_servers_end_does(
 
         installer.during = wait
         made_in = Environments("python", directory)
-        load = asyncio.create_task(made_in.spawner_for("m", model))
+        load = asyncio.create_task(spawner_of(made_in, model))
         await begun.wait()
         load.cancel()
-        load = asyncio.create_task(made_in.spawner_for("m", model))
+        load = asyncio.create_task(spawner_of(made_in, model))
         goes_on.set()
         assert is_whole(await load) and installer.installs == 1
 
         goes_on.clear()
         (Path(model) / "requirements.txt").write_text("other")
         begun.clear()
-        load = asyncio.create_task(made_in.spawner_for("m", model))
+        load = asyncio.create_task(spawner_of(made_in, model))
         await begun.wait()
         await made_in.stop_installing()
         with pytest.raises(RequestError, match="the server ends"):
@@ -165,10 +172,10 @@ def test_a_load_that_is_given_up_does_not_stop_it_but_the_servers_end_does(
 def test_after_its_process_has_died_there_is_another_one(installer: Installer, model: str, directory: str) -> None:
     async def scenario() -> None:
         made_in = Environments("python", directory)
-        first: Any = await made_in.spawner_for("m", model)
-        assert await made_in.spawner_for("m", model) is first
+        first: Any = await spawner_of(made_in, model)
+        assert await spawner_of(made_in, model) is first
         first.on_lost()
-        second: Any = await made_in.spawner_for("m", model)
+        second: Any = await spawner_of(made_in, model)
         assert first.closed and not second.closed
 
     asyncio.run(scenario())
@@ -184,17 +191,39 @@ def test_it_is_made_anew_for_other_packages_below_it(
 
     async def scenario() -> None:
         made_in = Environments("python", directory)
-        first = await made_in.spawner_for("m", model)
-        assert await made_in.spawner_for("m", model) is first
+        first = await spawner_of(made_in, model)
+        assert await spawner_of(made_in, model) is first
         installed.rename(installed.with_name("tiny-2.0.dist-info"))  # which pip took for what the file pins
-        assert await made_in.spawner_for("m", model) is not first
+        assert await spawner_of(made_in, model) is not first
 
     asyncio.run(scenario())
     assert installer.installs == 2
 
 
+def test_a_process_without_models_ends_when_another_one_is_loaded(
+    installer: Installer, model: str, directory: str, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        made_in: Any = Environments("python", directory)
+        async with made_in.spawner_for("m", model) as first:
+            first.is_used = False  # it has forked nothing yet
+            assert await spawner_of(made_in, str(tmp_path)) is None
+            assert not first.closed
+        assert await spawner_of(made_in, model) is first and not first.closed  # for the next model with that file
+        first.is_used = True
+        await spawner_of(made_in, str(tmp_path))
+        assert not first.closed
+        first.is_used = False
+        await spawner_of(made_in, str(tmp_path))
+        assert first.closed
+        assert await spawner_of(made_in, model) is not first
+
+    asyncio.run(scenario())
+    assert installer.installs == 1
+
+
 def test_a_model_without_requirements_has_none(installer: Installer, tmp_path: Path, directory: str) -> None:
-    assert asyncio.run(Environments("python", directory).spawner_for("m", str(tmp_path))) is None
+    assert asyncio.run(spawner_of(Environments("python", directory), str(tmp_path))) is None
 
 
 def test_they_are_kept_where_only_this_user_gets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

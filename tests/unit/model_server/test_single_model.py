@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -119,9 +121,11 @@ def test_its_end_is_no_failure(workers: FakeWorkers, after: float, end: str) -> 
 
 def test_a_model_whose_requirements_cannot_be_installed_ends_it(workers: FakeWorkers) -> None:
     class NoEnvironments:
-        async def spawner_for(self, name: str, model_dir: str) -> None:
+        @asynccontextmanager
+        async def spawner_for(self, name: str, model_dir: str) -> AsyncIterator[None]:
             assert (name, model_dir) == ("model", "/opt/ml/model")
             raise RequestError(500, "InternalServerException", "requirements.txt cannot be installed")
+            yield
 
     async def main() -> None:
         server = OneModel(environments=NoEnvironments())
