@@ -94,7 +94,7 @@ def start_requests(
     container = {
         "Image": _image(image, command, handler),
         "Mode": "MultiModel",
-        "ModelDataUrl": _models_folder(models) if is_url(models) else _models_directory(models),
+        "ModelDataUrl": _models_folder(models) if is_url(models) else models_directory(models),
         "MultiModelConfig": {"ModelCacheSetting": "Enabled" if cache else "Disabled"},
     }
     if variables:
@@ -169,7 +169,8 @@ def _models_folder(text: str) -> str:
     return str(url if url.is_folder else replace(url, key=url.key + "/"))
 
 
-def _models_directory(text: str) -> str:
+def models_directory(text: str) -> str:
+    """The URL of a directory with model archives. Raises SetupError when there is none."""
     directory = Path(text).expanduser()
     if not directory.exists():
         raise SetupError(f"There is no directory {text}. Make it, and put model archives (.tar.gz) into it.")

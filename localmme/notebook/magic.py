@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
@@ -15,11 +16,15 @@ import click
 from IPython.core.error import UsageError
 from IPython.core.magic import no_var_expand
 
+from emulator.archives.model_data_url import is_url
 from emulator.errors import SetupError
 from emulator.model_server.handlers import styles
 from emulator.printable import printable, printable_lines
+from emulator.services.sagemaker.image import embedded_server
+from emulator.suggestions import did_you_mean
 from localmme import tables
 from localmme.cli.pack import pack
+from localmme.endpoint_options import models_directory
 from localmme.notebook import failures
 from localmme.notebook.environment import ExportedVariables
 from localmme.notebook.handlers import Handlers
@@ -33,6 +38,7 @@ if TYPE_CHECKING:
 VARIABLE = "localmme_emulator"  # in the notebook
 EXTENSION = "_localmme"  # the attribute of the shell that holds the notebook's emulator
 TAKE_CELLS = ("handler", "invoke")
+ONLY_A_VARIABLE = re.compile(r"(?:--[\w-]+=)?\$\{?([A-Za-z_]\w*)\}?")
 
 
 class Notebook:
@@ -89,7 +95,13 @@ class Notebook:
                 f"%{called} does not use the cell below it. Run {called} in a cell of its own, with one %. A handler "
                 "goes below %%localmme handler, the body of a request below %%localmme invoke MODEL."
             )
-        variables = Variables(self._shell.user_ns, self._handlers, command)
+        known = self._shell.user_ns
+        if command in ("serve", "pack"):
+            for word in words:
+                if (found := ONLY_A_VARIABLE.fullmatch(word)) and found[1] not in known:
+                    advice = did_you_mean(found[1], [each for each in known if not each.startswith("_")])
+                    raise SetupError(f"The notebook has no variable {found[1]}: {advice}".rstrip(": "))
+        variables = Variables(known, self._handlers, command)
         return [Template(word).safe_substitute(variables) for word in words]
 
     def renew_handler(self, _: Any = None) -> None:
@@ -148,6 +160,8 @@ class Notebook:
         handler = Path(styles.split(arguments["handler"])[0]).absolute() if arguments.get("handler") else None
         if handler and handler in self._handlers:
             arguments.setdefault("reload", True)
+        if self._emulator is not None and self._emulator.is_running:
+            _check_files(arguments)
         self.stop()  # a cell that is run again restarts the emulator
         if self._emulator is not None and self._emulator.url:
             # Where the clients that the notebook has made look for it.
@@ -242,6 +256,17 @@ def unload_ipython_extension(shell: InteractiveShell) -> None:
     notebook = getattr(shell, EXTENSION)
     shell.events.unregister("post_run_cell", notebook.renew_handler)
     notebook.close()
+
+
+def _check_files(arguments: Mapping[str, Any]) -> None:
+    """Before a running emulator is stopped for another: raises SetupError when what that needs is not there."""
+    models, file = arguments.get("models"), arguments.get("file")
+    if models and not is_url(models):
+        models_directory(models)
+    if arguments.get("handler"):
+        embedded_server(arguments["handler"])
+    if file and not Path(file).expanduser().exists():
+        raise SetupError(f"There is no file {file}.")
 
 
 def _readable(body: bytes) -> Any:

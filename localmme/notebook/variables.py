@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from numbers import Number
 from pathlib import PurePath
 from types import FunctionType
 from typing import Any
@@ -34,10 +35,11 @@ class Variables(Mapping[str, Any]):
             return self._handlers.to_pack(name) if self._command == "pack" else self._handlers.of_function(name)
         if self._command == "pack" and hasattr(value, "predict") and not isinstance(value, type):
             return self._handlers.of_model(name, value)
-        if callable(value):
+        if not isinstance(value, (str, PurePath, Number)):
             raise SetupError(
-                f"${name} is no function, but {value!r}. A function of the notebook can be a handler; "
-                "write a class below %%localmme handler."
+                f"${name} is no function, text or path: its type is {type(value).__name__}. "
+                "A function of the notebook can be a handler, "
+                f"by its own name: def predict(data): return {name}(data). Write a class below %%localmme handler."
             )
         return value
 

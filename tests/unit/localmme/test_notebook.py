@@ -15,6 +15,7 @@ import pytest
 from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
 from traitlets.config import Config
 
+import emulator
 from emulator.model_server.handlers.toolkits.toolkit import import_file
 from localmme.notebook import failures, magic
 
@@ -50,6 +51,7 @@ class FakeEmulator:
 def shell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[InteractiveShell]:
     """A notebook's shell with the extension, in a directory of its own; nothing is started."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "s3").mkdir()
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
@@ -317,6 +319,25 @@ def test_a_function_that_no_container_can_call_is_refused(shell: InteractiveShel
     assert says in refused(shell, "%localmme serve --models s3 --handler $predict")
 
 
+@pytest.mark.parametrize(
+    "arguments, says",
+    [
+        ("--models s3 --handler $predcit", "The notebook has no variable predcit: did you mean predict?"),
+        ("--models=${nothing_like_it}", "The notebook has no variable nothing_like_it"),
+        ("--models s3 --handler $service.run", "$service is no function, text or path: its type is Service."),
+        ("--models s3 --handler $names", "$names is no function"),
+        ("--models s3 --handler nothing.py:handle", "There is no handler file nothing.py."),
+        ("--models nothing", "There is no directory nothing."),
+        ("nothing.yaml", "There is no file nothing.yaml."),
+    ],
+)
+def test_a_mistake_does_not_stop_the_emulator_that_runs(shell: InteractiveShell, arguments: str, says: str) -> None:
+    run(shell, "%localmme serve --models s3")
+    run(shell, "def predict(data): pass\nclass Service: pass\nservice, names = Service(), ['handler.py']\n")
+    assert says in refused(shell, f"%localmme serve {arguments}")
+    assert shell.user_ns["localmme_emulator"].is_running
+
+
 def test_values_that_cannot_be_a_handler_are_refused(shell: InteractiveShell) -> None:
     run(shell, "import threading\nlock, table = threading.Lock(), [1]\nclass Service: pass\n")
     run(
@@ -444,7 +465,7 @@ def test_a_variable_that_no_request_can_have_is_not_sent(shell: InteractiveShell
 ENDED = f"""\
   | Traceback (most recent call last):
   |   File "<frozen runpy>", line 198, in _run_module_as_main
-  |   File "{Path(failures.emulator.__file__).parent}/model_server/workers/worker.py", line 53, in work
+  |   File "{emulator.__path__[0]}/model_server/workers/worker.py", line 53, in work
   |     _send(connection, service.invoke(frame.body, **frame.fields))
   |   File "handler.py", line 10, in predict_fn
   |     raise RuntimeError("Missing keys")
