@@ -6,17 +6,19 @@ Values are unpickled after that, as what they are made of may be among the noteb
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import inspect
 import os
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.machinery import PathFinder
 from types import FunctionType
 from typing import Any
 
 from emulator.errors import SetupError
-from emulator.model_server.handlers.imports import library_directories
+from emulator.model_server.handlers.imports import imported, library_directories
 from localmme.notebook.needs import Needs, pickled
 
 ROLES = ("model_fn", "input_fn", "predict_fn", "output_fn", "transform_fn")
@@ -45,6 +47,10 @@ class FunctionHandler:
     values: bytes
     uses: Mapping[str, Any]
     """The notebook's variables that are in it, by name; None for one that the notebook lacks, and that would be."""
+    literals: tuple[str, ...]
+    """Those of which the value is in its text."""
+    lacks_model_fn: bool
+    """Whether nothing in it loads the model that it takes."""
 
     def is_current(self, namespace: Mapping[str, Any]) -> bool:
         """Whether the notebook's variables are still the same objects."""
@@ -85,7 +91,8 @@ def handler_of(name: str, namespace: Mapping[str, Any], *, with_notebook: bool =
     values = pickled(name, needs) if needs.values else b""
     file = f"values-{hashlib.sha256(values).hexdigest()[:16]}.pickle" if values else ""
     text = "".join(_lines(name, needs, file, _import_path() if with_notebook else [])) + ending
-    return FunctionHandler(text, file, values, {**uses, **needs.objects})
+    lacks_model_fn = "model_fn" in uses and "model_fn" not in needs.objects and "def model_fn(" not in ending
+    return FunctionHandler(text, file, values, {**uses, **needs.objects}, tuple(needs.literals), lacks_model_fn)
 
 
 def _positional(name: str, function: Any) -> list[str]:
@@ -127,6 +134,18 @@ def _lines(name: str, needs: Needs, values_file: str, path: list[str]) -> Iterat
     yield from (f"\n\n{source}" for source in needs.sources.values())
     if values_file:
         yield VALUES.format(file=values_file, names=", ".join(needs.values))
+
+
+def beside_the_notebook(text: str) -> list[str]:
+    """The modules that a handler imports, also in its functions, and that are neither Python's nor a package's."""
+    tops = {each.module.partition(".")[0] for node in ast.walk(ast.parse(text)) for each in imported(node)}
+    return sorted(top for top in tops if _is_beside_the_notebook(top))
+
+
+def _is_beside_the_notebook(module: str) -> bool:
+    spec = PathFinder.find_spec(module)  # None: it is in Python itself, or not installed here
+    files = [spec.origin] if spec and spec.origin else [*((spec and spec.submodule_search_locations) or [])]
+    return any(not os.path.abspath(file).startswith(library_directories()) for file in files)
 
 
 def _import_path() -> list[str]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import pickle
+import importlib
+import sys
+from collections.abc import Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
@@ -11,10 +14,20 @@ from typing import TYPE_CHECKING, Any
 from emulator.errors import SetupError
 from localmme.notebook import cell_handler
 from localmme.notebook.files import PrivateFiles, write
-from localmme.notebook.function_handler import FunctionHandler, handler_of
+from localmme.notebook.function_handler import FunctionHandler, beside_the_notebook, handler_of
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
+
+
+MODEL_FN = """
+
+def model_fn(model_dir):
+    import {library}
+
+    with open(f"{{model_dir}}/{file}", "rb") as file:
+        return {library}.load(file)
+"""
 
 
 class Handlers:
@@ -41,11 +54,31 @@ class Handlers:
         self.current = path
         return path
 
-    def to_pack(self, name: str) -> Path:
-        """The file of a function's handler, for an archive: it needs no values of the notebook. Raises SetupError."""
+    def to_pack(self, name: str, models: Sequence[str]) -> Path:
+        """The file of a function's handler, for an archive: it needs no values of the notebook.
+
+        ``models`` are the notebook's models that are packed. Says what else of the notebook is in the handler, or would
+        be lacking. Raises SetupError.
+        """
         handler = handler_of(name, self._shell.user_ns, with_notebook=False)
+        text = handler.text
+        if handler.lacks_model_fn:
+            if len(models) != 1:
+                raise SetupError(
+                    f"{name} takes a model, and nothing would load it: the notebook has no function model_fn. "
+                    f"Define it, or pack one model of the notebook: %localmme pack $model --handler ${name}"
+                )
+            text += MODEL_FN.format(library=_library(), file=_file_of(models[0]))
+        if handler.literals:
+            print(f"The archive's code/inference.py has the values of {', '.join(handler.literals)}.")
+        if modules := beside_the_notebook(text):
+            print(
+                f"Warning: {name} imports {', '.join(modules)} from beside the notebook. It works only where the "
+                "archive's code/ or the image has that, too.",
+                file=sys.stderr,
+            )
         path = self._files.path(f"packed-{name}", "inference.py")
-        write(path, handler.text)
+        write(path, text)
         return path
 
     def of_function(self, name: str) -> Path:
@@ -78,14 +111,9 @@ class Handlers:
                 "Write the class into a file, import it from there, and put that file into the archive's code/."
             )
         try:
-            try:
-                import joblib
-            except ImportError:
-                path = self._files.path("models", f"{name}.pkl")
-                path.write_bytes(pickle.dumps(model))
-            else:
-                path = self._files.path("models", f"{name}.joblib")
-                joblib.dump(model, path)
+            path = self._files.path("models", _file_of(name))
+            with path.open("wb") as file:
+                importlib.import_module(_library()).dump(model, file)
         except Exception as error:
             raise SetupError(f"${name} cannot be written to a file: {type(error).__name__}: {error}.") from None
         return path
@@ -96,3 +124,13 @@ class Handlers:
         self._cells.clear()
         self._functions.clear()
         self.current = None
+
+
+def _library() -> str:
+    """What writes and reads the notebook's models."""
+    return "joblib" if find_spec("joblib") else "pickle"
+
+
+def _file_of(model: str) -> str:
+    """The name of the file of the notebook's model of that name."""
+    return f"{model}.joblib" if _library() == "joblib" else f"{model}.pkl"

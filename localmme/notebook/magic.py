@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -21,7 +20,6 @@ from emulator.errors import SetupError
 from emulator.model_server.handlers import styles
 from emulator.printable import printable, printable_lines
 from emulator.services.sagemaker.image import embedded_server
-from emulator.suggestions import did_you_mean
 from localmme import tables
 from localmme.cli.pack import pack
 from localmme.endpoint_options import models_directory
@@ -38,7 +36,6 @@ if TYPE_CHECKING:
 VARIABLE = "localmme_emulator"  # in the notebook
 EXTENSION = "_localmme"  # the attribute of the shell that holds the notebook's emulator
 TAKE_CELLS = ("handler", "invoke")
-ONLY_A_VARIABLE = re.compile(r"(?:--[\w-]+=)?\$\{?([A-Za-z_]\w*)\}?")
 
 
 class Notebook:
@@ -95,13 +92,7 @@ class Notebook:
                 f"%{called} does not use the cell below it. Run {called} in a cell of its own, with one %. A handler "
                 "goes below %%localmme handler, the body of a request below %%localmme invoke MODEL."
             )
-        known = self._shell.user_ns
-        if command in ("serve", "pack"):
-            for word in words:
-                if (found := ONLY_A_VARIABLE.fullmatch(word)) and found[1] not in known:
-                    advice = did_you_mean(found[1], [each for each in known if not each.startswith("_")])
-                    raise SetupError(f"The notebook has no variable {found[1]}: {advice}".rstrip(": "))
-        variables = Variables(known, self._handlers, command)
+        variables = Variables(self._shell.user_ns, self._handlers, words)
         return [Template(word).safe_substitute(variables) for word in words]
 
     def renew_handler(self, _: Any = None) -> None:

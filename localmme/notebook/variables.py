@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from numbers import Number
 from pathlib import PurePath
 from types import FunctionType
 from typing import Any
 
 from emulator.errors import SetupError
+from emulator.suggestions import did_you_mean
 from localmme.notebook.handlers import Handlers
+
+TAKE_FILES = ("serve", "pack")
+ALONE = re.compile(r"(?:--[\w-]+=)?\$\{?([A-Za-z_]\w*)\}?")  # a word that is a variable as a whole
 
 
 class Variables(Mapping[str, Any]):
@@ -21,19 +26,26 @@ class Variables(Mapping[str, Any]):
     file of a model, for ``pack``.
     """
 
-    def __init__(self, namespace: Mapping[str, Any], handlers: Handlers, command: str | None) -> None:
-        self._namespace, self._handlers, self._command = namespace, handlers, command
+    def __init__(self, namespace: Mapping[str, Any], handlers: Handlers, words: Sequence[str]) -> None:
+        self._namespace, self._handlers = namespace, handlers
+        self._command = words[0] if words else None
+        alone = [found[1] for word in words if (found := ALONE.fullmatch(word))]
+        self._models = [name for name in alone if _is_model(namespace.get(name))]
+        if self._command in TAKE_FILES and (missing := [name for name in alone if name not in namespace]):
+            advice = did_you_mean(missing[0], [name for name in namespace if not name.startswith("_")])
+            raise SetupError(f"The notebook has no variable {missing[0]}: {advice}".rstrip(": "))
 
     def __getitem__(self, name: str) -> Any:
         """Raises KeyError, and SetupError for what cannot be a file, or be sent."""
         value = self._namespace[name]
         if self._command == "invoke":
             return _sent(name, value)
-        if self._command not in ("serve", "pack"):
+        if self._command not in TAKE_FILES:
             return value
         if isinstance(value, FunctionType):
-            return self._handlers.to_pack(name) if self._command == "pack" else self._handlers.of_function(name)
-        if self._command == "pack" and hasattr(value, "predict") and not isinstance(value, type):
+            packs = self._command == "pack"
+            return self._handlers.to_pack(name, self._models) if packs else self._handlers.of_function(name)
+        if self._command == "pack" and _is_model(value):
             return self._handlers.of_model(name, value)
         if not isinstance(value, (str, PurePath, Number)):
             raise SetupError(
@@ -48,6 +60,10 @@ class Variables(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._namespace)
+
+
+def _is_model(value: Any) -> bool:
+    return hasattr(value, "predict") and not isinstance(value, type)
 
 
 def _sent(name: str, value: Any) -> str:

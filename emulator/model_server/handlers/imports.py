@@ -52,14 +52,15 @@ def _imports(file: str, beside: str, seen: set[str]) -> Iterator[Import]:
     except (OSError, SyntaxError, ValueError):
         return
     for statement in _executed(statements):
-        for each in _imported(statement):
+        for each in imported(statement):
             if not shadowed([each.module], [beside]):
                 yield each
             elif (other := os.path.join(beside, *each.module.split(".")) + ".py") not in seen:
                 yield from _imports(other, beside, seen)
 
 
-def _imported(statement: ast.stmt) -> list[Import]:
+def imported(statement: ast.AST) -> list[Import]:
+    """What a statement imports; relative imports are not among it."""
     if isinstance(statement, ast.Import):
         return [Import(alias.name) for alias in statement.names]
     if isinstance(statement, ast.ImportFrom) and statement.module and not statement.level:

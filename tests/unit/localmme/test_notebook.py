@@ -393,6 +393,30 @@ def test_models_and_functions_of_the_notebook_are_packed(
     assert not Path("other.tar.gz").exists()
 
 
+def test_a_packed_function_can_load_its_model_and_says_what_it_brings_and_lacks(
+    shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("means.py").write_text("class Mean:\n    def predict(self, rows): return [1 for _ in rows]\n")
+    Path("features.py").write_text("def double(x): return 2 * x\n")
+    monkeypatch.syspath_prepend(".")
+    run(shell, "from means import Mean\nimport features, json, sys\nporto, TOKEN = Mean(), 'sk-secret'\n")
+    run(
+        shell, "def predict(data, model):\n    import means\n    sys, json, features\n    return model.predict(TOKEN)\n"
+    )
+    capsys.readouterr()
+    run(shell, "%localmme pack --handler $predict $porto")
+    said = capsys.readouterr()
+    assert "code/inference.py has the values of TOKEN." in said.out and "sk-secret" not in said.out
+    assert "Warning: predict imports features, means from beside the notebook." in said.err
+    with tarfile.open("porto.tar.gz") as tar:
+        tar.extractall("extracted", filter="data")
+    handler = import_file("extracted/code/inference.py")
+    assert handler.predict_fn("", handler.model_fn("extracted")) == [1] * len("sk-secret")
+    assert "predict takes a model, and nothing would load it" in refused(
+        shell, "%localmme pack s3 --handler $predict -o other.tar.gz"
+    )
+
+
 LOG = """\
 loaded     a.tar.gz (17 ms)
   | Traceback (most recent call last):
