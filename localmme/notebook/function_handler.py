@@ -24,16 +24,16 @@ from localmme.notebook.needs import Needs, pickled
 ROLES = ("model_fn", "input_fn", "predict_fn", "output_fn", "transform_fn")
 VALUES = """
 
-import pathlib
-import pickle
+import pathlib as _pathlib
+import pickle as _pickle
 
 
-class _Values(pickle.Unpickler):
+class _Values(_pickle.Unpickler):
     def persistent_load(self, name):
         return globals()[name]
 
 
-with pathlib.Path(__file__).with_name("{file}").open("rb") as _file:
+with _pathlib.Path(__file__).with_name("{file}").open("rb") as _file:
     globals().update(_Values(_file).load())  # {names}
 """
 
@@ -55,6 +55,11 @@ class FunctionHandler:
     def is_current(self, namespace: Mapping[str, Any]) -> bool:
         """Whether the notebook's variables are still the same objects."""
         return all(namespace.get(name) is value for name, value in self.uses.items())
+
+
+def is_function(value: Any) -> bool:
+    """Whether a value is a function, also below a decorator such as ``lru_cache``."""
+    return callable(value) and not isinstance(value, type) and isinstance(inspect.unwrap(value), FunctionType)
 
 
 def handler_of(name: str, namespace: Mapping[str, Any], *, with_notebook: bool = True) -> FunctionHandler:
@@ -80,7 +85,7 @@ def handler_of(name: str, namespace: Mapping[str, Any], *, with_notebook: bool =
         others = ("model_fn",) if role == "transform_fn" else tuple(each for each in ROLES[:-1] if each != role)
         uses = {each: namespace.get(each) for each in others}
         for each in others:
-            if isinstance(uses[each], FunctionType):
+            if callable(uses[each]):
                 needs.add(each, uses[each])
         ending = _as_predict_fn(name, parameters, has_model_fn="model_fn" in needs.objects) if role != name else ""
     if needs.values and not with_notebook:

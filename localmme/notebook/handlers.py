@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from emulator.errors import SetupError
 from localmme.notebook import cell_handler
 from localmme.notebook.files import PrivateFiles, write
-from localmme.notebook.function_handler import FunctionHandler, beside_the_notebook, handler_of
+from localmme.notebook.function_handler import FunctionHandler, beside_the_notebook, handler_of, is_function
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -98,9 +97,11 @@ class Handlers:
         """Write the file of a function again if the notebook has changed what it is made of. Raises SetupError."""
         name, handler = self._functions.get(path, ("", None))
         variables = self._shell.user_ns
-        if handler and isinstance(variables.get(name), FunctionType) and not handler.is_current(variables):
+        if handler and not handler.is_current(variables):
             seen = {each: variables.get(each) for each in handler.uses}
             self._functions[path] = name, replace(handler, uses=seen)  # if it fails, that is said once
+            if not is_function(variables.get(name)):
+                raise SetupError(f"{name} is no function now. To serve another one: %localmme serve --handler $NAME")
             self.of_function(name)
 
     def of_model(self, name: str, model: Any) -> Path:

@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from numbers import Number
 from pathlib import PurePath
-from types import FunctionType
 from typing import Any
 
 from emulator.errors import SetupError
 from emulator.suggestions import did_you_mean
+from localmme.notebook.function_handler import is_function
 from localmme.notebook.handlers import Handlers
 
 TAKE_FILES = ("serve", "pack")
@@ -42,7 +42,7 @@ class Variables(Mapping[str, Any]):
             return _sent(name, value)
         if self._command not in TAKE_FILES:
             return value
-        if isinstance(value, FunctionType):
+        if is_function(value):
             packs = self._command == "pack"
             return self._handlers.to_pack(name, self._models) if packs else self._handlers.of_function(name)
         if self._command == "pack" and _is_model(value):

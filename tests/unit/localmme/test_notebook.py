@@ -273,6 +273,39 @@ def test_a_function_that_can_no_longer_be_served_is_told_and_the_last_one_stays(
     assert handler_of(shell).predict_fn(0, None) == 1
 
 
+def test_a_decorated_function_is_served_and_what_is_no_function_any_more_is_told(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(shell, "def predict(data):\n    return data\n%localmme serve --models s3 --handler $predict")
+    run(shell, "from functools import lru_cache\n@lru_cache\ndef predict(data):\n    return 'kept'\n")
+    assert handler_of(shell).predict_fn(1, None) == "kept" and capsys.readouterr().err == ""
+    for value in ("5", "Model().predict", "Model"):
+        run(shell, f"class Model:\n    def predict(self, data): pass\npredict = {value}\n")
+        assert "The emulator serves the function as it was: predict is no function now." in capsys.readouterr().err
+        assert handler_of(shell).predict_fn(1, None) == "kept"
+    run(shell, "del predict\n@lru_cache\ndef predict(data):\n    return 'again'\n")
+    assert handler_of(shell).predict_fn(1, None) == "again"
+    run(shell, "%localmme serve --models s3 --handler $predict")
+    assert handler_of(shell).predict_fn(1, None) == "again"
+
+
+@pytest.mark.parametrize(
+    "made", ["@lru_cache\ndef model_fn(directory):\n    return [directory]", "model_fn = partial(load, by=1)"]
+)
+def test_a_model_fn_that_is_no_plain_function_belongs_to_the_handler(shell: InteractiveShell, made: str) -> None:
+    run(shell, "from functools import lru_cache, partial\ndef load(directory, by): return [directory]\n")
+    run(shell, f"{made}\ndef predict(data, model):\n    return model")
+    run(shell, "%localmme serve --models s3 --handler $predict")
+    assert handler_of(shell).model_fn("d") == ["d"]
+
+
+def test_what_reads_the_values_takes_no_name_of_the_notebook(shell: InteractiveShell) -> None:
+    run(shell, "import cloudpickle as pickle, json as pathlib\ntable = [1]\n")
+    run(shell, "def predict(data):\n    return [pickle.__name__, pathlib.__name__, table]\n")
+    run(shell, "%localmme serve --models s3 --handler $predict")
+    assert handler_of(shell).predict_fn(1, None) == ["cloudpickle", "json", [1]]
+
+
 @pytest.mark.parametrize(
     "source, name, roles",
     [
