@@ -68,10 +68,11 @@ class Container(abc.ABC):
     async def memory_used(self) -> int:
         """Bytes of memory in use by all of it. 0 once it has ended."""
 
-    async def killed_for_memory(self) -> int:
-        """How many processes have been killed so far because it used more memory than it may; now as well, if it does.
+    async def killed_for_memory(self, look: bool) -> int:
+        """How many processes have been killed so far because it used more memory than it may.
 
-        0 where the kernel does that: it is never too late, so that a load fails by itself.
+        ``look``: now as well, if it does; so does ``memory_used``. 0 where the kernel kills: it is never too late, so
+        that a load fails by itself.
         """
         return 0
 

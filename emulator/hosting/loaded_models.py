@@ -61,7 +61,7 @@ class Unload:
     task: asyncio.Task[None]
 
 
-async def _none() -> int:
+async def _none(look: bool) -> int:
     return 0
 
 
@@ -85,7 +85,7 @@ class LoadedModels:
         *,
         cache: bool = True,
         load_slots: int = 1,
-        killed_for_memory: Callable[[], Awaitable[int]] = _none,
+        killed_for_memory: Callable[[bool], Awaitable[int]] = _none,
     ) -> None:
         """``cache=False`` is ModelCacheSetting Disabled: a model leaves memory and disk after its
         invocation, and at most ``load_slots`` models load at once. See ``Container.killed_for_memory``."""
@@ -250,13 +250,9 @@ class LoadedModels:
         except BaseException:
             self._volume.release(stored)
             raise
-        changes, started = self._changes, self._clock.elapsed()
+        started = self._clock.elapsed()
         try:
-            await self._load_into_container(model, deadline)
-            if self._loading == 1 and self._changes == changes and model.target_model not in self._footprints:
-                after = await self._memory.used()
-                if self._changes == changes:
-                    self._footprints[model.target_model] = max(after - before, 0)
+            await self._load_into_container(model, deadline, before)
         except BaseException:
             # The container may have registered it all the same, or may yet come to load it.
             self._start_unload(model)
@@ -269,19 +265,22 @@ class LoadedModels:
         self._events.publish(ModelLoaded(model.target_model, self._clock.elapsed() - started))
         return model
 
-    async def _load_into_container(self, model: LoadedModel, deadline: float) -> None:
-        clock = asyncio.get_running_loop().time
+    async def _load_into_container(self, model: LoadedModel, deadline: float, before: int) -> None:
+        """``before`` is the bytes of memory in use before the load."""
+        clock, changes = asyncio.get_running_loop().time, self._changes
         kept = False
         try:
             url = await self._deliver(model.stored.directory)
             while True:
                 timeout = max(0.0, deadline - clock())
-                killed = await self._killed_for_memory()
+                killed = await self._killed_for_memory(False)
                 answer = await self._contract.load(model.name, model.target_model, url, timeout)
                 status, said = answer.status, answer.body.decode("utf-8", "replace")
                 if 200 <= status < 300:
-                    if not (await self._killed_for_memory() > killed and await self._is_lost_soon(model)):
+                    known = await self._measure_footprint(model, before, changes)
+                    if not (await self._killed_for_memory(not known) > killed and await self._is_lost_soon(model)):
                         return
+                    self._footprints.pop(model.target_model, None)
                     status, said = 507, "Its process was killed: the model needs more memory than there is."
                 if status == 409:
                     if await self._contract.is_loaded(model.name, model.target_model):
@@ -307,6 +306,14 @@ class LoadedModels:
             raise too_many_open_files() from None
         except ContainerError as error:
             raise container_failed(self._origin, 0, str(error)) from None
+
+    async def _measure_footprint(self, model: LoadedModel, before: int, changes: int) -> bool:
+        """Measure what a model took, if it was loaded alone for the first time; False if it is still unknown."""
+        if model.target_model not in self._footprints and self._loading == 1 and self._changes == changes:
+            after = await self._memory.used()
+            if self._changes == changes:
+                self._footprints[model.target_model] = max(after - before, 0)
+        return model.target_model in self._footprints
 
     async def _is_lost_soon(self, model: LoadedModel) -> bool:
         """Whether a model that was loaded goes with a process that has been killed. Raises ContainerError when the

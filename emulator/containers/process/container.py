@@ -145,10 +145,11 @@ class ProcessContainer(Container):
     async def memory_used(self) -> int:
         return int(await self._measured("memory"))
 
-    async def killed_for_memory(self) -> int:
+    async def killed_for_memory(self, look: bool) -> int:
         if self.memory_limit is None or self.memory_limit.killer == KERNEL:
             return 0
-        await self._measured("look")
+        if look:
+            await self._measured("look")
         return self._kills
 
     async def cpu_seconds(self) -> float | None:

@@ -86,7 +86,8 @@ def keep(cgroup: Cgroup | None) -> int:
     report(started=child.pid, in_cgroup=cgroup is not None)
 
     tree = Tree(child.pid)
-    limit = cgroup or (MemoryWatch(tree, memory_bytes) if memory_bytes else None)
+    watch = MemoryWatch(tree, memory_bytes) if memory_bytes and cgroup is None else None
+    limit = cgroup or watch
     kills = 0
     deadline: float | None = None  # when SIGTERM turns into SIGKILL
 
@@ -97,8 +98,13 @@ def keep(cgroup: Cgroup | None) -> int:
         deadline = min(float("inf") if deadline is None else deadline, time.monotonic() + grace)
 
     def look_at_memory() -> None:
+        if limit is not None:
+            limit.look()
+            report_kills()
+
+    def report_kills() -> None:
         nonlocal kills
-        if limit is not None and limit.look() > kills:
+        if limit is not None and limit.kills > kills:
             kills = limit.kills
             report(kills=kills)
 
@@ -139,7 +145,9 @@ def keep(cgroup: Cgroup | None) -> int:
                 begin_to_stop(min(stop_seconds, ORPHAN_STOP_SECONDS))
             for wish in wishes.split():
                 if wish == b"memory":
-                    report(memory=tree.memory())
+                    used = tree.memory() if watch is None else watch.count()
+                    report_kills()
+                    report(memory=used)
                 elif wish == b"cpu":
                     report(cpu=tree.cpu_seconds())
                 elif wish == b"look":

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import time
+from typing import NoReturn
 
 import psutil
 import pytest
 
 from emulator.containers.process import tree
-from emulator.containers.process.memory_watch import IDLE_FOR_EACH_LOOK, LOOK_SECONDS, MemoryWatch
+from emulator.containers.process.memory_watch import COUNT_SECONDS, IDLE_FOR_EACH_LOOK, LOOK_SECONDS, MemoryWatch
 from emulator.containers.process.tree import Process, Tree
 
 MAIN, WORKER, IMPORTS = (Process(pid, 0) for pid in (10, 11, 12))
@@ -64,6 +65,28 @@ def test_shared_pages_are_counted_only_if_that_can_make_a_difference(killed: lis
     assert processes.counted == 0
 
 
+def test_shared_pages_are_counted_again_only_when_enough_has_come_or_some_time_has_passed(
+    killed: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    processes = FakeTree({MAIN: 80, WORKER: 80}, {MAIN: 45, WORKER: 45})
+    watch = MemoryWatch(processes, 100)
+    assert watch.count() == 90  # as is asked for before a load
+    processes.sizes = {MAIN: 80, WORKER: 90}
+    assert [watch.look(), watch.look(), processes.counted] == [0, 0, 1]
+    now += COUNT_SECONDS + 1
+    assert [watch.look(), watch.look(), processes.counted] == [0, 0, 2]
+    processes.sizes, processes.shares = {MAIN: 80, WORKER: 101}, {MAIN: 45, WORKER: 66}
+    assert [watch.look(), processes.counted] == [1, 3]
+    assert killed == [WORKER.pid]
+
+
+def test_who_counts_what_is_in_use_sees_to_the_limit(killed: list[int]) -> None:
+    watch = MemoryWatch(FakeTree({MAIN: 40, WORKER: 61}), 100)
+    assert (watch.count(), watch.kills, killed) == (101, 1, [WORKER.pid])
+
+
 def test_the_next_one_is_killed_when_the_memory_of_the_last_one_is_free(killed: list[int]) -> None:
     processes = FakeTree({MAIN: 90, WORKER: 200, IMPORTS: 80})
     watch = MemoryWatch(processes, 100)
@@ -86,10 +109,10 @@ def test_another_process_that_gets_the_id_of_the_last_one_does_not_switch_the_li
 
 def test_a_process_that_ends_while_it_is_measured_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     class Ending(psutil.Process):
-        def memory_full_info(self) -> None:
+        def memory_full_info(self) -> NoReturn:
             raise psutil.AccessDenied(self.pid)
 
-        def memory_info(self) -> None:
+        def memory_info(self) -> NoReturn:
             raise psutil.NoSuchProcess(self.pid)
 
     monkeypatch.setattr(tree, "_processes_below", lambda: {Process(os.getpid(), 0): 1})

@@ -518,7 +518,7 @@ def test_a_load_that_was_over_before_a_process_was_killed_for_it_is_one_that_ran
         memory = Memory(seconds=lambda: 0.1)
         kill, killed = False, 0
 
-        async def killed_for_memory() -> int:
+        async def killed_for_memory(look: bool) -> int:
             """As of a container that loses the last model that it loaded a while after it was killed."""
             nonlocal killed
             if kill and memory.container.has:
@@ -537,12 +537,31 @@ def test_a_load_that_was_over_before_a_process_was_killed_for_it_is_one_that_ran
     in_virtual_time(main())
 
 
+def test_what_is_in_use_is_counted_no_more_often_because_there_is_a_limit() -> None:
+    async def main() -> None:
+        looks: list[bool] = []
+
+        async def killed_for_memory(look: bool) -> int:
+            looks.append(look)
+            return 0
+
+        memory = Memory(max_models=1, killed_for_memory=killed_for_memory)
+        for name in "aba":  # a footprint is measured after the first load; a look is needed if it cannot be
+            memory.loaded.release(await memory.loaded.use(name, 1e9))
+        assert looks == [False] * 6
+        memory = Memory(killed_for_memory=killed_for_memory)
+        await asyncio.gather(memory.loaded.use("a", 1e9), memory.loaded.use("b", 1e9))
+        assert looks[6:].count(True) == 2
+
+    in_virtual_time(main())
+
+
 @pytest.mark.parametrize("dies", [True, False])
 def test_who_loads_a_model_while_a_process_is_killed_learns_whether_it_was_the_models_own(dies: bool) -> None:
     async def main() -> None:
         looks = itertools.count()
 
-        async def killed_for_memory() -> int:
+        async def killed_for_memory(look: bool) -> int:
             number = next(looks)
             memory.container.dead = dies and number > 0
             return number
