@@ -211,12 +211,11 @@ def test_multi_model_server_keeps_the_contract(run: Runs, images: Images) -> Non
     assert (answer.body, answer.headers["Content-Type"]) == (b"9.0\n", "text/csv")
     assert server.invoke("m", b"no JSON").status == 400
     assert server.load_json("big", **MODEL, megabytes=10**7) == 507
+    # As the platform does: it may be registered all the same, and would be tried again, for which SIGTERM would wait.
+    server.unload("big")
     assert server.unload("m").status == 200
     assert server.get("m").status == 404
-    if server.stop():  # on a busy machine it does not come to its end within 30 s, one time in some 50
-        another = run(images.multi_model_server())
-        another.wait_until_healthy(60)
-        assert another.stop() == 0, another.log()
+    assert server.stop() == 0, server.log()
 
 
 def triton_files(directory: Path, subdirectory: str) -> dict[str, bytes]:
