@@ -37,16 +37,24 @@ class Tree:
 
     def resident(self) -> dict[Process, int]:
         """The resident bytes of each process: quick, but shared pages count in each of them."""
-        return _processes_below()
+        return {process: _quick_bytes(process.pid, size) for process, size in _processes_below().items()}
 
     def memory_by_process(self) -> dict[Process, int]:
-        """The bytes of each process: its own pages and its share of the shared ones."""
+        """The bytes of each process: its own pages and its share of the shared ones.
+
+        On Linux without pages of files, which the kernel takes back when memory runs short.
+        """
         import psutil
 
         found = {}
         for each in _processes_below():
             with contextlib.suppress(psutil.Error):  # it has just ended
                 process = psutil.Process(each.pid)
+                try:
+                    found[each] = _bytes_of(f"/proc/{each.pid}/smaps_rollup", b"Pss_Anon:", b"Pss_Shmem:")
+                    continue
+                except (OSError, KeyError):  # not Linux, or an older one, or it belongs to somebody else
+                    pass
                 try:
                     usage = process.memory_full_info()
                     found[each] = getattr(usage, "pss", 0) or usage.uss
@@ -97,6 +105,20 @@ def _processes_below() -> dict[Process, int]:
         found |= below
         waiting += below
     return found
+
+
+def _quick_bytes(pid: int, resident: int) -> int:
+    try:
+        return _bytes_of(f"/proc/{pid}/status", b"RssAnon:", b"RssShmem:")
+    except (OSError, KeyError):  # it has ended, or this is not Linux
+        return resident
+
+
+def _bytes_of(path: str, *names: bytes) -> int:
+    """The sum of these fields of a file in /proc. Raises OSError, and KeyError for one that it lacks."""
+    with open(path, "rb") as file:
+        kilobytes = {words[0]: words[1] for line in file if len(words := line.split()) > 1}
+    return sum(int(kilobytes[name]) for name in names) * 1024
 
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")

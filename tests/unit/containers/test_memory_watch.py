@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import signal
+import sys
 import time
+from pathlib import Path
 from typing import NoReturn
 
 import psutil
@@ -115,9 +118,24 @@ def test_a_process_that_ends_while_it_is_measured_is_left_out(monkeypatch: pytes
         def memory_info(self) -> NoReturn:
             raise psutil.NoSuchProcess(self.pid)
 
+    monkeypatch.setattr(tree, "_bytes_of", lambda *_: {}[0])
     monkeypatch.setattr(tree, "_processes_below", lambda: {Process(os.getpid(), 0): 1})
     monkeypatch.setattr(psutil, "Process", Ending)
     assert Tree(os.getpid()).memory_by_process() == {}
+
+
+def test_pages_of_files_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel takes them back when memory runs short. (Elsewhere than on Linux they cannot be told apart.)"""
+    size = 64 << 20
+    monkeypatch.setattr(tree, "_processes_below", lambda: {Process(os.getpid(), 0): 1 << 50})
+    with open(tmp_path / "weights", "w+b") as file:
+        file.truncate(size)
+        mapped = mmap.mmap(file.fileno(), size, prot=mmap.PROT_READ)
+    processes = Tree(os.getpid())
+    used = [sum(processes.resident().values()), processes.memory()]
+    assert not any(mapped[::4096])
+    more = [sum(processes.resident().values()) - used[0], processes.memory() - used[1]]
+    assert sys.platform != "linux" or (max(more) < size / 2 and used[0] < 1 << 50)
 
 
 def test_a_process_that_has_just_ended_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
