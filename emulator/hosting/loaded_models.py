@@ -30,6 +30,7 @@ from emulator.timeouts import in_time
 
 # [ours] In which a container notices that a process of it was killed; how often it is asked.
 LOST_SECONDS, LOOK_SECONDS = 5.0, 0.02
+OTHER_LOST_SECONDS = 0.5  # [ours] what is left of it when it has noticed the end of another model
 
 
 @dataclass(frozen=True)
@@ -323,6 +324,9 @@ class LoadedModels:
         while await self._contract.is_loaded(model.name, model.target_model):
             if clock() > until:
                 return False
+            for other in list(self.models):
+                if await self.has_lost(other):  # perhaps it was that one's, or it went before
+                    until = min(until, clock() + OTHER_LOST_SECONDS)
             await asyncio.sleep(LOOK_SECONDS)
         return True
 

@@ -537,6 +537,33 @@ def test_a_load_that_was_over_before_a_process_was_killed_for_it_is_one_that_ran
     in_virtual_time(main())
 
 
+def test_a_load_need_not_wait_when_the_process_that_was_killed_was_another_models() -> None:
+    async def main() -> None:
+        memory = Memory(seconds=lambda: 0.01)
+        kills = 0
+
+        async def killed_for_memory(look: bool) -> int:
+            return kills
+
+        memory.loaded._killed_for_memory = killed_for_memory
+        memory.loaded.release(await memory.loaded.use("a", 1e9))
+        clock = asyncio.get_running_loop().time
+        began, load = clock(), memory.container.load
+
+        async def kill_another(*args: Any) -> Answer:
+            nonlocal kills
+            kills = 1
+            memory.container.has.clear()
+            return await load(*args)
+
+        memory.container.load = kill_another  # type: ignore[method-assign]
+        assert (await memory.loaded.use("b", 1e9)).pins
+        assert clock() - began < 1  # of the virtual clock
+        assert memory.names() == ["b"]
+
+    in_virtual_time(main())
+
+
 def test_what_is_in_use_is_counted_no_more_often_because_there_is_a_limit() -> None:
     async def main() -> None:
         looks: list[bool] = []
