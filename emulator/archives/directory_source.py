@@ -128,7 +128,8 @@ class DirectorySource:
         if self._unpacked and "/" not in target_model and not target_model.startswith("."):
             beside = self._directory_of(target_model.removesuffix(SUFFIX))
             if beside is not None and os.path.lexists(self.directory / target_model):
-                raise ArchiveError(f"{beside.name} and {target_model} both stand for it: delete one, or move it.")
+                both = f"{beside.name} and {target_model} both stand for {target_model}"
+                raise ArchiveError(f"{both}: delete one, or move it.")
             found = found or beside
         return UnpackedArchive(found) if found else None
 

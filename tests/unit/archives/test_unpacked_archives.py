@@ -257,7 +257,7 @@ def test_two_that_stand_for_one_archive_are_refused(unpacked: DirectorySource, t
         archive(tmp_path / "models" / "lisbon.tar.gz", {"weights": "1"})
     else:
         (tmp_path / "models" / "lisbon.tar.gz").mkdir()
-    words = r"lisbon and lisbon\.tar\.gz both stand for it: delete one, or move it\."
+    words = r"lisbon and lisbon\.tar\.gz both stand for lisbon\.tar\.gz: delete one, or move it\."
     with pytest.raises(ArchiveError, match=words):
         extracted(unpacked, tmp_path / "model", "lisbon.tar.gz")
     with pytest.raises(SetupError, match=words):
