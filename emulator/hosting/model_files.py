@@ -12,6 +12,7 @@ from typing import Any
 
 from emulator.archives.extraction import Extracted, extract
 from emulator.archives.source import ModelSource, Version
+from emulator.errors import ArchiveError
 
 
 class ModelFiles:
@@ -75,9 +76,27 @@ class ModelFiles:
         self.directory.mkdir(parents=True)
 
     def _extract(self, target_model: str, directory: Path, max_bytes: int) -> tuple[Extracted, Version]:
+        """What has changed while it was read may not be whole, as a file that an editor saves: it is read again."""
+        before = self._local_version(target_model)
+        try:
+            extracted = self._extract_once(target_model, directory, max_bytes)
+        except ArchiveError:
+            if self._local_version(target_model) == before:
+                raise
+        else:
+            if self._local_version(target_model) == before:
+                return extracted
+            shutil.rmtree(directory)
+        return self._extract_once(target_model, directory, max_bytes)
+
+    def _extract_once(self, target_model: str, directory: Path, max_bytes: int) -> tuple[Extracted, Version]:
         with self._source.open(target_model) as (archive, version):
             directory.parent.mkdir(exist_ok=True)
             return extract(archive, directory, max_bytes=max_bytes, max_files=self._most_files), version
+
+    def _local_version(self, target_model: str) -> Version | None:
+        """None for S3, where an object is read as it was when the download began, and if there is no such archive."""
+        return None if self.is_remote else self._versions([target_model]).get(target_model)
 
     def _versions(self, target_models: Iterable[str]) -> dict[str, Version]:
         versions = {}
