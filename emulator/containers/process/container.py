@@ -30,6 +30,7 @@ from emulator.limits import Limits
 PORT_VARIABLE = "SAGEMAKER_BIND_TO_PORT"
 SOCKET_VARIABLE = "LOCALMME_BIND_TO_SOCKET"  # of localmme's own server, which listens there and at no port
 LAST_WORDS_SECONDS = 2.0  # for what is still in the pipes of a container that has ended
+BLAMED_SECONDS = 5.0  # [ours] in which it ends because a process of it was killed
 ORPHAN_SECONDS = 5.0  # for ending what a killed keeper left behind
 # ``python -m`` puts the working directory first on the import path: from here, it finds this package
 # and nothing that a user's own directory may hold (a queue.py, say).
@@ -66,6 +67,7 @@ class ProcessContainer(Container):
         if settings.memory_bytes < psutil.virtual_memory().total:
             self.memory_limit = MemoryLimit(settings.memory_bytes, WATCH)
         self._kills = 0  # of its processes, because it passed that limit
+        self._killed, self._killed_at = 0, 0.0  # the last one, 0 if that is unknown; on the monotonic clock
         self._log, self._warn = log, warn
         self._inherited = inherited
         self._keeper: asyncio.subprocess.Process | None = None
@@ -121,9 +123,10 @@ class ProcessContainer(Container):
     async def wait(self) -> str:
         code = await asyncio.shield(self._exited)
         words = describe_exit(code)
-        if self.memory_limit is None or not self._kills:
+        recent = time.monotonic() - self._killed_at < BLAMED_SECONDS
+        if self.memory_limit is None or not self._kills or not recent:
             return words
-        if code == -signal.SIGKILL:
+        if code == -signal.SIGKILL and self._killed in (0, self._main_pid):
             return self.memory_limit.ended(words.removeprefix("ended with "))
         return self.memory_limit.ended_later(words)
 
@@ -222,7 +225,7 @@ class ProcessContainer(Container):
                     self.memory_limit = MemoryLimit(self._settings.memory_bytes, KERNEL)
                 self._started.set_result(None)
             elif "kills" in message:
-                self._kills = message["kills"]
+                self._kills, self._killed, self._killed_at = message["kills"], message["killed"], time.monotonic()
                 asyncio.get_running_loop().call_later(NOTICE_SECONDS, self._warn_of_kill)
             elif quantity := next((each for each in self._answers if each in message), None):
                 _resolve(self._answers[quantity].popleft(), message[quantity])

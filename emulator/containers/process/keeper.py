@@ -106,7 +106,9 @@ def keep(cgroup: Cgroup | None) -> int:
         nonlocal kills
         if limit is not None and limit.kills > kills:
             kills = limit.kills
-            report(kills=kills)
+            # Whom the kernel has killed is not known.
+            killed = watch.last_killed if watch is not None else None
+            report(kills=kills, killed=killed.pid if killed else 0)
 
     selector = selectors.DefaultSelector()
     selector.register(0, selectors.EVENT_READ)

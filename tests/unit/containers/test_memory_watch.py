@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import mmap
 import os
 import signal
@@ -13,7 +14,9 @@ from typing import NoReturn
 import psutil
 import pytest
 
+from emulator.containers.memory_limit import WATCH, MemoryLimit
 from emulator.containers.process import tree
+from emulator.containers.process.container import BLAMED_SECONDS, ProcessContainer
 from emulator.containers.process.memory_watch import COUNT_SECONDS, IDLE_FOR_EACH_LOOK, LOOK_SECONDS, MemoryWatch
 from emulator.containers.process.tree import Process, Tree
 
@@ -153,3 +156,25 @@ def test_looks_leave_the_processor_to_the_container(monkeypatch: pytest.MonkeyPa
     watch = MemoryWatch(FakeTree({}), 100)
     watch.look()
     assert watch.next_look == 1000.0 + took + pause
+
+
+@pytest.mark.parametrize(
+    ("killed", "ago", "words"),
+    [
+        (MAIN, 0, "ran out of memory: localmme killed it at 100 B (signal SIGKILL)"),
+        (WORKER, 0, "ended with signal SIGKILL, after localmme killed a process of it at 100 B of memory"),
+        (WORKER, BLAMED_SECONDS, "ended with signal SIGKILL"),
+    ],
+)
+def test_only_a_kill_of_the_main_process_or_one_just_before_is_why_a_container_ended(
+    killed: Process, ago: float, words: str
+) -> None:
+    async def main() -> None:
+        container = ProcessContainer.__new__(ProcessContainer)
+        container.memory_limit, container._main_pid = MemoryLimit(100, WATCH), MAIN.pid
+        container._exited = asyncio.get_running_loop().create_future()
+        container._exited.set_result(-signal.SIGKILL)
+        container._kills, container._killed, container._killed_at = 1, killed.pid, time.monotonic() - ago
+        assert await container.wait() == words
+
+    asyncio.run(main())
