@@ -9,7 +9,6 @@ import linecache
 import math
 import symtable
 import sys
-import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -101,8 +100,11 @@ def _source_of(name: str, value: Any) -> str | None:
         else:
             function = inspect.unwrap(value)
             source = inspect.getsource(function) if not getattr(function, "__closure__", None) else ""
-        source = textwrap.dedent(source)
+        if source[:1].isspace():  # in a block; without the indentation, texts of several lines would be others
+            source = f"if True:\n{source}"
         (statement,) = ast.parse(source).body
+        if isinstance(statement, ast.If):
+            (statement,) = statement.body
     except (OSError, TypeError, ValueError, SyntaxError):
         return None
     is_definition = isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))

@@ -306,6 +306,14 @@ def test_what_reads_the_values_takes_no_name_of_the_notebook(shell: InteractiveS
     assert handler_of(shell).predict_fn(1, None) == ["cloudpickle", "json", [1]]
 
 
+def test_a_function_in_a_block_keeps_its_texts(shell: InteractiveShell) -> None:
+    lines = ["if True:", "    @lru_cache", "    def text():", '        return """a', "          b", '    c"""']
+    run(shell, "\n".join(["from functools import lru_cache", *lines, "def predict(data):", "    return text()"]))
+    run(shell, "%localmme serve --models s3 --handler $predict")
+    assert handler_of(shell).predict_fn(1, None) == "a\n          b\n    c"
+    assert "def text():" in Path(served(shell)["handler"]).read_text()
+
+
 @pytest.mark.parametrize(
     "source, name, roles",
     [
