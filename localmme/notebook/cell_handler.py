@@ -10,7 +10,8 @@ from localmme.notebook import files
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-FIRST_LINE = "# Written by %%localmme handler: its lines have the numbers that they have in the cell.\n"
+# The cell's own first line may name another encoding; Python takes that of the file's first line.
+FIRST_LINE = "# Written by %%localmme handler (coding: utf-8): its lines have the numbers that they have in the cell.\n"
 
 
 class CellSyntaxError(Exception):

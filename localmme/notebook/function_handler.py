@@ -88,6 +88,8 @@ def handler_of(name: str, namespace: Mapping[str, Any], *, with_notebook: bool =
             if callable(uses[each]):
                 needs.add(each, uses[each])
         ending = _as_predict_fn(name, parameters, has_model_fn="model_fn" in needs.objects) if role != name else ""
+    for each in (name, *uses):
+        _check_not_async(each, namespace.get(each))
     if needs.values and not with_notebook:
         raise SetupError(
             f"{name} uses {', '.join(needs.values)} of the notebook, which the archive would not have. "
@@ -98,6 +100,12 @@ def handler_of(name: str, namespace: Mapping[str, Any], *, with_notebook: bool =
     text = "".join(_lines(name, needs, file, _import_path() if with_notebook else [])) + ending
     lacks_model_fn = "model_fn" in uses and "model_fn" not in needs.objects and "def model_fn(" not in ending
     return FunctionHandler(text, file, values, {**uses, **needs.objects}, tuple(needs.literals), lacks_model_fn)
+
+
+def _check_not_async(name: str, function: Any) -> None:
+    function = inspect.unwrap(function) if callable(function) else None
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise SetupError(f"{name} is async, and no container awaits what it returns. Write def, not async def.")
 
 
 def _positional(name: str, function: Any) -> list[str]:

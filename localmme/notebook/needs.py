@@ -16,7 +16,8 @@ from typing import Any
 
 from emulator.errors import SetupError
 
-_LITERALS = (bool, int, str, type(None))
+_LITERALS = (bool, str, type(None))
+_LONGEST_INTEGER = 10_000  # [ours] bits; Python writes and reads integers of up to 4,300 digits, which have more
 
 
 @dataclass
@@ -41,7 +42,7 @@ class Needs:
             self._import(statement)
         elif (source := _source_of(name, value)) and self._follow(source):
             self.sources[name] = source
-        elif type(value) in _LITERALS or (type(value) is float and math.isfinite(value)):
+        elif _is_literal(value):
             self.literals[name] = value
         else:
             self.values[name] = value
@@ -77,6 +78,13 @@ class Needs:
         if isinstance(node, ast.Attribute) and (parent := self._module(node.value)):
             return name if (name := f"{parent}.{node.attr}") in sys.modules else None
         return None
+
+
+def _is_literal(value: Any) -> bool:
+    """Whether Python reads the value as it writes it."""
+    if type(value) is int:
+        return value.bit_length() <= _LONGEST_INTEGER
+    return type(value) in _LITERALS or (type(value) is float and math.isfinite(value))
 
 
 def _import_of(name: str, value: Any) -> str | None:

@@ -314,6 +314,35 @@ def test_a_function_in_a_block_keeps_its_texts(shell: InteractiveShell) -> None:
     assert "def text():" in Path(served(shell)["handler"]).read_text()
 
 
+def test_an_integer_that_python_does_not_write_is_taken_along(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(shell, "n = 1\ndef predict(data):\n    return n % 7\n")
+    run(shell, "%localmme serve --models s3 --handler $predict")
+    run(shell, "n = 10**5000")
+    assert handler_of(shell).predict_fn(1, None) == 10**5000 % 7 and capsys.readouterr().err == ""
+
+
+def test_a_cell_that_names_an_encoding_is_read_as_it_was_written(shell: InteractiveShell) -> None:
+    run(shell, "%%localmme handler\n# coding: latin-1\ndef handle(data, context):\n    return 'caf\u00e9'\n")
+    run(shell, "%localmme serve --models s3")
+    assert handler_of(shell).handle(None, None) == "caf\u00e9"
+
+
+@pytest.mark.parametrize(
+    "source, name",
+    [
+        ("async def predict(data): pass", "predict"),
+        ("async def predict(data):\n    yield 1", "predict"),
+        ("def predict(data): pass\nasync def output_fn(prediction, accept): pass", "output_fn"),
+        ("async def handle(data, context): pass\npredict = lru_cache(handle)", "predict"),
+    ],
+)
+def test_an_async_function_is_refused(shell: InteractiveShell, source: str, name: str) -> None:
+    run(shell, f"from functools import lru_cache\n{source}")
+    assert f"{name} is async" in refused(shell, "%localmme serve --models s3 --handler $predict")
+
+
 @pytest.mark.parametrize(
     "source, name, roles",
     [
