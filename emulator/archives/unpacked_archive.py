@@ -24,10 +24,9 @@ from emulator.archives.source import OPENED_WITH
 from emulator.aws.errors import too_many_open_files
 from emulator.errors import ArchiveError
 from emulator.open_files import EXHAUSTED
+from emulator.tar_members import END, content, header
 
 SUFFIX = ".tar.gz"  # of the archive's name, and of a directory's that stands for it
-
-_BLOCK_BYTES = 256 * 1024
 
 
 def is_unpacked_archive(path: Path) -> bool:
@@ -97,7 +96,7 @@ class UnpackedArchive:
                 continue
             except OSError as error:
                 raise _unreadable(name, error) from None
-        yield bytes(2 * tarfile.BLOCKSIZE)
+        yield END
 
 
 class _Stream(io.RawIOBase):
@@ -134,25 +133,17 @@ def _file(name: str, path: str) -> Iterator[bytes]:
     with open(descriptor, "rb", buffering=0) as file:
         status = os.fstat(descriptor)
         yield _header(name, status)
-        left = status.st_size
-        while left:
-            block = file.read(min(left, _BLOCK_BYTES))
-            if not block:
-                raise ArchiveError(f"{name!r} has become shorter while it was read.")
-            left -= len(block)
-            yield block
-        yield bytes(-status.st_size % tarfile.BLOCKSIZE)
+        try:
+            yield from content(file, status.st_size)
+        except EOFError:
+            raise ArchiveError(f"{name!r} has become shorter while it was read.") from None
 
 
 def _header(name: str, status: os.stat_result, target: str = "") -> bytes:
-    member = tarfile.TarInfo(name)
     kinds = {stat.S_IFREG: tarfile.REGTYPE, stat.S_IFDIR: tarfile.DIRTYPE, stat.S_IFLNK: tarfile.SYMTYPE}
-    member.type = kinds.get(stat.S_IFMT(status.st_mode), tarfile.FIFOTYPE)  # a device is no more welcome than a pipe
-    member.size = status.st_size if member.isreg() else 0
-    member.mode = stat.S_IMODE(status.st_mode)
-    member.mtime = int(status.st_mtime)
-    member.linkname = target
-    return member.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+    kind = kinds.get(stat.S_IFMT(status.st_mode), tarfile.FIFOTYPE)  # a device is no more welcome than a pipe
+    size = status.st_size if kind == tarfile.REGTYPE else 0
+    return header(name, kind, stat.S_IMODE(status.st_mode), size=size, time=status.st_mtime, link=target)
 
 
 def _unreadable(name: str, error: OSError) -> Exception:

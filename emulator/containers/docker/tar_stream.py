@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from emulator.errors import ContainerError
+from emulator.tar_members import END, content, header
 
-PIECE_BYTES = 1024 * 1024
 EVERYONE_READS = 0o444
 DIRECTORY_MODE = 0o755
 
@@ -21,20 +21,20 @@ def packed(directories: Iterable[str], root: Path | None = None, name: str = "")
     file cannot be read or changes meanwhile.
     """
     for directory in directories:
-        yield _header(directory, tarfile.DIRTYPE, DIRECTORY_MODE)
+        yield header(directory, tarfile.DIRTYPE, DIRECTORY_MODE)
     try:
         if root is not None:
             yield from _members(root, name)
     except OSError as error:
         raise ContainerError(f"the model's files cannot be read: {error.strerror}") from None
-    yield bytes(2 * tarfile.BLOCKSIZE)
+    yield END
 
 
 def _members(path: Path, name: str) -> Iterator[bytes]:
     if path.is_symlink():
-        yield _header(name, tarfile.SYMTYPE, 0o777, link=os.readlink(path))
+        yield header(name, tarfile.SYMTYPE, 0o777, link=os.readlink(path))
     elif path.is_dir():
-        yield _header(name, tarfile.DIRTYPE, DIRECTORY_MODE)
+        yield header(name, tarfile.DIRTYPE, DIRECTORY_MODE)
         for child in sorted(path.iterdir()):
             yield from _members(child, f"{name}/{child.name}")
     elif path.is_file():
@@ -46,17 +46,8 @@ def _file(path: Path, name: str) -> Iterator[bytes]:
         about = os.fstat(file.fileno())
         executable = 0o111 if about.st_mode & 0o100 else 0
         mode = about.st_mode & 0o777 | EVERYONE_READS | executable
-        yield _header(name, tarfile.REGTYPE, mode, size=about.st_size, time=about.st_mtime)
-        left = about.st_size
-        while left and (piece := file.read(min(left, PIECE_BYTES))):
-            left -= len(piece)
-            yield piece
-        if left:
-            raise ContainerError(f"{path} became shorter while it was sent")
-        yield bytes(-about.st_size % tarfile.BLOCKSIZE)
-
-
-def _header(name: str, kind: bytes, mode: int, *, size: int = 0, time: float = 0, link: str = "") -> bytes:
-    member = tarfile.TarInfo(name)
-    member.type, member.mode, member.size, member.mtime, member.linkname = kind, mode, size, int(time), link
-    return member.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+        yield header(name, tarfile.REGTYPE, mode, size=about.st_size, time=about.st_mtime)
+        try:
+            yield from content(file, about.st_size)
+        except EOFError:
+            raise ContainerError(f"{path} became shorter while it was sent") from None
