@@ -35,18 +35,20 @@ KILL_AGAIN_SECONDS = 0.02  # a tree may fork while it is being killed
 
 
 def main() -> int:
-    cgroup = Cgroup.make(memory_bytes) if (memory_bytes := int(sys.argv[2])) else None
+    stop_seconds, memory_bytes = float(sys.argv[1]), int(sys.argv[2])
+    directory, scratch, *command = sys.argv[3:]
+    cgroup = Cgroup.make(memory_bytes) if memory_bytes else None
     try:
-        return keep(cgroup)
+        return keep(command, directory, scratch, stop_seconds, memory_bytes, cgroup)
     finally:
         if cgroup is not None:
             cgroup.remove()
 
 
-def keep(cgroup: Cgroup | None) -> int:
+def keep(
+    command: list[str], directory: str, scratch: str, stop_seconds: float, memory_bytes: int, cgroup: Cgroup | None
+) -> int:
     """Run the command until nothing of it is left, in a cgroup if there is one for it; the exit code."""
-    stop_seconds, memory_bytes = float(sys.argv[1]), int(sys.argv[2])
-    directory, scratch, *command = sys.argv[3:]
     prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
     if prctl:
         prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

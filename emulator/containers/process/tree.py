@@ -44,22 +44,12 @@ class Tree:
 
         On Linux without pages of files, which the kernel takes back when memory runs short.
         """
-        import psutil
-
         found = {}
         for each in _processes_below():
-            with contextlib.suppress(psutil.Error):  # it has just ended
-                process = psutil.Process(each.pid)
-                try:
-                    found[each] = _bytes_of(f"/proc/{each.pid}/smaps_rollup", b"Pss_Anon:", b"Pss_Shmem:")
-                    continue
-                except (OSError, KeyError):  # not Linux, or an older one, or it belongs to somebody else
-                    pass
-                try:
-                    usage = process.memory_full_info()
-                    found[each] = getattr(usage, "pss", 0) or usage.uss
-                except psutil.AccessDenied:
-                    found[each] = process.memory_info().rss
+            try:
+                found[each] = _bytes_of(f"/proc/{each.pid}/smaps_rollup", b"Pss_Anon:", b"Pss_Shmem:")
+            except (OSError, KeyError):  # not Linux, or an older one, or it belongs to somebody else, or has just ended
+                found |= _slow_bytes(each)
         return found
 
     def memory(self) -> int:
@@ -112,6 +102,20 @@ def _quick_bytes(pid: int, resident: int) -> int:
         return _bytes_of(f"/proc/{pid}/status", b"RssAnon:", b"RssShmem:")
     except (OSError, KeyError):  # it has ended, or this is not Linux
         return resident
+
+
+def _slow_bytes(each: Process) -> dict[Process, int]:
+    """What psutil says of a process; empty if it has ended."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(each.pid)
+        try:
+            usage = process.memory_full_info()
+            return {each: getattr(usage, "pss", 0) or usage.uss}
+        except psutil.AccessDenied:
+            return {each: process.memory_info().rss}
+    return {}
 
 
 def _bytes_of(path: str, *names: bytes) -> int:

@@ -60,11 +60,10 @@ def _model(request: Mapping[str, Any], requests: StartRequests, s3_root: Path | 
         if "ModelDataUrl" in container:
             url = container["ModelDataUrl"]
             path = path_of(url)
-            if path is not None:
-                url = url_of(path, s3_root, is_directory=url.endswith("/"))
             if path is None:
                 model_data[url] = parse_s3_url(url)
             else:
+                url = url_of(path, s3_root, is_directory=url.endswith("/"))
                 model_data[url] = UnpackedModels(path) if requests.unpacked else path
             return {**container, "ModelDataUrl": url}
         for source in container.get("ModelDataSource", {}).values():
