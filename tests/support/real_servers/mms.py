@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from tests.support.real_servers import provision
@@ -16,3 +17,16 @@ def command(handler: Path = HANDLER) -> list[str]:
     Raises NotProvisioned when it cannot run here.
     """
     return provision.with_java(provision.mms(), ENTRYPOINT, f"{handler}:handle")
+
+
+def command_of_service(service: str) -> list[str]:
+    """The command; its models are run by a handler service.
+
+    ``service`` is a module of ``inside``, which may use the packages of ``provision.encoders``.
+
+    Raises NotProvisioned when it cannot run here.
+    """
+    encoders = provision.encoders()
+    assert encoders.python
+    path = os.pathsep.join((str(ENTRYPOINT.parent), str(encoders.packages)))
+    return ["env", f"PYTHONPATH={path}", *provision.with_java(provision.mms(), ENTRYPOINT, service)]

@@ -37,8 +37,12 @@ def mms() -> VirtualEnvironment:
 
 
 def encoders() -> VirtualEnvironment:
-    """What AWS's scikit-learn and XGBoost containers read and write bodies with, except NumPy and SciPy."""
-    bare_requirements = ("sagemaker-containers==2.8.6.post2", "protobuf==3.20.3", "six", "xgboost-cpu==3.2.0")
+    """What AWS's scikit-learn and XGBoost containers read and write bodies with, and predict, but NumPy and SciPy."""
+    bare_requirements = (
+        *("sagemaker-containers==2.8.6.post2", "protobuf==3.20.3", "six"),
+        "xgboost-cpu==3.2.0",
+        *("scikit-learn==1.7.2", "joblib==1.5.2", "threadpoolctl==3.6.0"),
+    )
     return VirtualEnvironment("encoders", Path(sys.executable), (), bare_requirements)
 
 
