@@ -4,24 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
-import json
-import os
-import signal
-import sys
-import time
-import urllib.parse
-from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import psutil
 
-from emulator.containers.container import LONGEST_LOG_LINE, Container, ContainerSettings, LogSink
-from emulator.containers.memory_limit import KERNEL, NOTICE_SECONDS, WATCH, MemoryLimit
-from emulator.containers.process.environment import InheritedEnvironment, past_proxies
-from emulator.containers.process.keeper import PR_SET_CHILD_SUBREAPER
+from emulator.containers.container import Container, ContainerSettings, LogSink
+from emulator.containers.memory_limit import MemoryLimit
+from emulator.containers.process.environment import InheritedEnvironment, container_environment
+from emulator.containers.process.kept_process import KeptProcess, KeptSettings
 from emulator.containers.process.ports import PortRange
 from emulator.containers.unix_socket import new_socket_path, remove
 from emulator.errors import SetupError
@@ -29,17 +20,10 @@ from emulator.limits import Limits
 
 PORT_VARIABLE = "SAGEMAKER_BIND_TO_PORT"
 SOCKET_VARIABLE = "LOCALMME_BIND_TO_SOCKET"  # of localmme's own server, which listens there and at no port
-LAST_WORDS_SECONDS = 2.0  # for what is still in the pipes of a container that has ended
-BLAMED_SECONDS = 5.0  # [ours] in which it ends because a process of it was killed
-ORPHAN_SECONDS = 5.0  # for ending what a killed keeper left behind
-# ``python -m`` puts the working directory first on the import path: from here, it finds this package
-# and nothing that a user's own directory may hold (a queue.py, say).
-PACKAGE_ROOT = Path(__file__).resolve().parents[3]
-T = TypeVar("T")
 
 
 class ProcessContainer(Container):
-    """Runs ``command`` under a keeper (see keeper.py), on a free port of the loopback interface."""
+    """Runs ``command`` on a free port of the loopback interface."""
 
     def __init__(
         self,
@@ -60,59 +44,24 @@ class ProcessContainer(Container):
         self.host, self.port = "127.0.0.1", 0  # until it is started
         self._ports: PortRange
         self._held = contextlib.ExitStack()  # as long as it runs
-        self._command, self._takes_socket = list(command), takes_socket
-        self._directory, self._settings = directory, settings
-        self._limits = limits
-        # One that is not below the machine's memory is never reached.
-        if settings.memory_bytes < psutil.virtual_memory().total:
-            self.memory_limit = MemoryLimit(settings.memory_bytes, WATCH)
-        self._kills = 0  # of its processes, because it passed that limit
-        self._killed, self._killed_at = 0, 0.0  # the last one, 0 if that is unknown; on the monotonic clock
-        self._log, self._warn = log, warn
-        self._inherited = inherited
-        self._keeper: asyncio.subprocess.Process | None = None
-        self._main_pid = 0
-        self._started: asyncio.Future[None]
-        self._exited: asyncio.Future[int]
-        self._answers: dict[str, deque[asyncio.Future[float]]] = {"memory": deque(), "cpu": deque(), "look": deque()}
-        self._readers: list[asyncio.Task[None]] = []
+        self._takes_socket = takes_socket
+        self._settings, self._inherited = settings, inherited
+        kept = KeptSettings(
+            settings.name, command, directory, settings.scratch, settings.memory_bytes, limits.stop_seconds
+        )
+        self._process = KeptProcess(kept, log, warn, inherited)
+
+    @property
+    def memory_limit(self) -> MemoryLimit | None:  # type: ignore[override]
+        return self._process.memory_limit
 
     async def start(self) -> None:
         try:
-            await self._start_keeper()
+            await asyncio.to_thread(self.find_address)
+            await self._process.start(self._environment(), PORT_VARIABLE)
         except SetupError:
             self._held.close()
             raise
-
-    async def _start_keeper(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._started, self._exited = loop.create_future(), loop.create_future()
-        await asyncio.to_thread(self.find_address)
-        adopt_orphans()
-        try:
-            self._keeper = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "emulator.containers.process.keeper",
-                str(self._limits.stop_seconds),
-                str(self.memory_limit.memory_bytes if self.memory_limit is not None else 0),
-                str(self._directory),
-                str(self._settings.scratch),
-                *self._command,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                cwd=PACKAGE_ROOT,
-                # Out of the terminal's process group: Ctrl-C is for the emulator, which then stops its containers.
-                start_new_session=True,
-            )
-        except OSError as error:  # no memory or no process left
-            raise SetupError(f"The container's process cannot be started: {error.strerror}.") from None
-        # The keeper does not get it: what is meant for the container's Python must not change its own.
-        self._send_to_keeper(json.dumps(self._environment()).encode() + b"\n")
-        self._readers = [asyncio.create_task(self._read_reports()), asyncio.create_task(self._read_log())]
-        await asyncio.shield(self._started)
-        self._warn_of_missed(await asyncio.to_thread(self._inherited.missed_in, self._command))
 
     def find_address(self) -> None:
         """Look for a port, and for a socket if it takes one. Blocks. Raises SetupError when no port is free."""
@@ -121,51 +70,22 @@ class ProcessContainer(Container):
         self.port = self._ports.port
 
     async def wait(self) -> str:
-        code = await asyncio.shield(self._exited)
-        words = describe_exit(code)
-        recent = time.monotonic() - self._killed_at < BLAMED_SECONDS
-        if self.memory_limit is None or not self._kills or not recent:
-            return words
-        if code == -signal.SIGKILL and self._killed in (0, self._main_pid):
-            return self.memory_limit.ended(words.removeprefix("ended with "))
-        return self.memory_limit.ended_later(words)
+        return self._process.describe_end(await self._process.exit_code())
 
     async def stop(self, seconds: float | None = None) -> None:
         with self._held:
-            await self._end_keeper(seconds)
-
-    async def _end_keeper(self, seconds: float | None) -> None:
-        if self._keeper is None:
-            return
-        self._send_to_keeper(b"stop\n" if seconds is None else b"stop=%g\n" % seconds)
-        await self._keeper.wait()
-        _, unfinished = await asyncio.wait(self._readers, timeout=LAST_WORDS_SECONDS)
-        for reader in unfinished:  # a process that escaped holds the other end of the pipe
-            reader.cancel()
-        if self.socket is not None:
-            await asyncio.to_thread(remove, self.socket)
+            await self._process.stop(seconds)
+            if self.socket is not None:
+                await asyncio.to_thread(remove, self.socket)
 
     async def memory_used(self) -> int:
-        return int(await self._measured("memory"))
+        return int(await self._process.measured("memory"))
 
     async def killed_for_memory(self, look: bool) -> int:
-        if self.memory_limit is None or self.memory_limit.killer == KERNEL:
-            return 0
-        if look:
-            await self._measured("look")
-        return self._kills
+        return await self._process.killed_for_memory(look)
 
     async def cpu_seconds(self) -> float | None:
-        return await self._measured("cpu") or None  # one that runs has used some
-
-    async def _measured(self, quantity: str) -> float:
-        """The keeper's answer; 0 once the container has ended."""
-        if self._keeper is None or self._exited.done():
-            return 0
-        reply: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-        self._answers[quantity].append(reply)
-        self._send_to_keeper(quantity.encode() + b"\n")
-        return await reply
+        return await self._process.measured("cpu") or None  # one that runs has used some
 
     async def deliver(self, model_directory: Path) -> str:
         return str(model_directory)
@@ -173,32 +93,13 @@ class ProcessContainer(Container):
     def listening_ports(self) -> list[int]:
         """The TCP ports at which its processes listen. Blocks for some milliseconds."""
         ports = set()
-        with contextlib.suppress(psutil.NoSuchProcess):
-            for process in psutil.Process(self._keeper.pid).children(recursive=True) if self._keeper else ():
-                with contextlib.suppress(psutil.Error):  # it has ended, or is not accessible
-                    ports |= {each.laddr.port for each in process.net_connections("tcp") if each.status == "LISTEN"}
+        for process in self._process.processes():
+            with contextlib.suppress(psutil.Error):  # it has ended, or is not accessible
+                ports |= {each.laddr.port for each in process.net_connections("tcp") if each.status == "LISTEN"}
         return sorted(ports)
 
     def _environment(self) -> dict[str, str]:
-        """All of the container's variables. Those of the model's Environment outweigh all but the platform's."""
         settings = self._settings
-        environment = {**self._inherited.variables, **self._aws_environment(), **settings.environment}
-        address = urllib.parse.urlsplit(settings.aws.url).hostname if settings.aws is not None else None
-        direct = past_proxies(environment, dict.fromkeys((self.host, "localhost", address or self.host)))
-        return {**environment, **direct, **self._platform_environment(settings)}
-
-    def _aws_environment(self) -> dict[str, str]:
-        aws = self._settings.aws
-        if aws is None or self._inherited.everything:  # then the shell says how AWS is called
-            return {}
-        # The user's own files would come before the execution role. On SageMaker there are none.
-        return {**aws.environment(aws.url), "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
-
-    def _warn_of_missed(self, warning: str) -> None:
-        if warning:
-            self._warn(warning)
-
-    def _platform_environment(self, settings: ContainerSettings) -> dict[str, str]:
         variables = {
             PORT_VARIABLE: str(self.port),
             "SAGEMAKER_SAFE_PORT_RANGE": f"{self._ports.first_safe}-{self._ports.last_safe}",
@@ -208,114 +109,4 @@ class ProcessContainer(Container):
         if not settings.multi_model:
             # There is no /opt/ml/model for a process; by these the toolkits of SageMaker find it elsewhere.
             variables |= {"SM_MODEL_DIR": str(settings.models), "SAGEMAKER_BASE_DIR": str(settings.models.parent)}
-        return variables
-
-    def _send_to_keeper(self, command: bytes) -> None:
-        assert self._keeper is not None and self._keeper.stdin is not None
-        with contextlib.suppress(OSError, RuntimeError):  # it has ended already
-            self._keeper.stdin.write(command)
-
-    async def _read_reports(self) -> None:
-        assert self._keeper is not None and self._keeper.stdout is not None
-        async for line in self._keeper.stdout:
-            message = json.loads(line)
-            if "started" in message:
-                self._main_pid = message["started"]
-                if message["in_cgroup"]:
-                    self.memory_limit = MemoryLimit(self._settings.memory_bytes, KERNEL)
-                self._started.set_result(None)
-            elif "kills" in message:
-                self._kills, self._killed, self._killed_at = message["kills"], message["killed"], time.monotonic()
-                asyncio.get_running_loop().call_later(NOTICE_SECONDS, self._warn_of_kill)
-            elif quantity := next((each for each in self._answers if each in message), None):
-                _resolve(self._answers[quantity].popleft(), message[quantity])
-            elif "exited" in message:
-                _resolve(self._exited, message["exited"])
-            elif "failed" in message:
-                self._started.set_exception(SetupError(f"The container's command cannot be run: {message['failed']}"))
-        if not self._exited.done():
-            await self._end_orphans()
-            self._exited.set_result(-signal.SIGKILL)
-        if not self._started.done():
-            self._started.set_exception(SetupError("The container's command cannot be run."))
-        for replies in self._answers.values():
-            for reply in replies:
-                _resolve(reply, 0)
-
-    def _warn_of_kill(self) -> None:
-        if not self._exited.done() and self.memory_limit is not None:
-            self._warn(self.memory_limit.continues(self._settings.name))
-
-    async def _end_orphans(self) -> None:
-        """End what is left of a container whose keeper was killed.
-
-        On Linux, its main process died with the keeper, and this process has adopted the others. They
-        are known by their environment.
-        """
-        with contextlib.suppress(OSError):
-            if self._main_pid:
-                os.killpg(self._main_pid, signal.SIGKILL)
-        deadline = time.monotonic() + ORPHAN_SECONDS
-        left: set[int] = set()
-        while time.monotonic() < deadline:
-            # Those that have ended already as well: nobody else would take their exit codes.
-            left |= {child.pid for child in psutil.Process().children(recursive=True) if self._is_ours(child)}
-            left = {pid for pid in left if not _has_ended(pid)}
-            if not left:
-                return
-            for pid in left:
-                with contextlib.suppress(OSError):
-                    os.kill(pid, signal.SIGKILL)
-            await asyncio.sleep(0.02)
-
-    def _is_ours(self, process: psutil.Process) -> bool:
-        with contextlib.suppress(OSError):
-            if os.getsid(process.pid) == self._main_pid:  # also of a zombie, which has no environment any more
-                return True
-        with contextlib.suppress(psutil.Error):
-            found: bool = process.environ().get(PORT_VARIABLE) == str(self.port)
-            return found
-        return False
-
-    async def _read_log(self) -> None:
-        assert self._keeper is not None and self._keeper.stderr is not None
-        rest = b""
-        while chunk := await self._keeper.stderr.read(65536):
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                text = line.decode("utf-8", "replace").rstrip("\r")
-                self._log(text)
-                self._warn_of_missed(self._inherited.missed_by(text))
-            if len(rest) > LONGEST_LOG_LINE:
-                self._log(rest.decode("utf-8", "replace"))
-                rest = b""
-        if rest:
-            self._log(rest.decode("utf-8", "replace"))
-
-
-def describe_exit(code: int) -> str:
-    """An exit code in words; negative for a signal."""
-    if code >= 0:
-        return f"ended with exit code {code}"
-    try:
-        return f"ended with signal {signal.Signals(-code).name}"
-    except ValueError:
-        return f"ended with signal {-code}"
-
-
-def adopt_orphans() -> None:
-    """Become, on Linux, the parent of the processes below this one whose own parent ends."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-
-
-def _has_ended(pid: int) -> bool:
-    try:
-        return os.waitpid(pid, os.WNOHANG)[0] == pid
-    except ChildProcessError:  # not a child of this process, or not yet
-        return not psutil.pid_exists(pid)
-
-
-def _resolve(future: asyncio.Future[T], value: T) -> None:
-    if not future.done():
-        future.set_result(value)
+        return container_environment(self._inherited, settings.aws, settings.environment, variables)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+import urllib.parse
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+
+from emulator.containers.aws_settings import AwsSettings
 
 # [ours] By these a process finds its programs, files and libraries, its devices, and its way to the network.
 NAMES = {"PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"}
@@ -62,6 +66,29 @@ class InheritedEnvironment:
             f"{', '.join(names)} {is_set} in the shell of localmme serve, but the container does not get {it}, as on "
             f"SageMaker: give {it} by {words}, or all variables by --inherit-env."
         )
+
+
+def container_environment(
+    inherited: InheritedEnvironment,
+    aws: AwsSettings | None,
+    requested: Mapping[str, str],
+    of_platform: Mapping[str, str],
+) -> dict[str, str]:
+    """All variables of a container. Those ``requested`` outweigh all but the platform's own.
+
+    This machine and the emulator are called directly, not through a proxy.
+    """
+    environment = {**inherited.variables, **_aws_environment(inherited, aws), **requested}
+    address = urllib.parse.urlsplit(aws.url).hostname if aws is not None else None
+    direct = past_proxies(environment, dict.fromkeys(["127.0.0.1", "localhost", *([address] if address else ())]))
+    return {**environment, **direct, **of_platform}
+
+
+def _aws_environment(inherited: InheritedEnvironment, aws: AwsSettings | None) -> dict[str, str]:
+    if aws is None or inherited.everything:  # then the shell says how AWS is called
+        return {}
+    # The user's own files would come before the execution role. On SageMaker there are none.
+    return {**aws.environment(aws.url), "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
 
 
 def is_inherited(name: str) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 from emulator.aws.service_models import value_summary
 from emulator.containers.docker.images import is_reference
 from emulator.containers.launch import Command, Image, Program
-from emulator.containers.process.container import PACKAGE_ROOT
+from emulator.containers.process.kept_process import PACKAGE_ROOT
 from emulator.errors import SetupError
 
 IMAGE_NAME = "REPOSITORY:TAG, with the repository in lower case"

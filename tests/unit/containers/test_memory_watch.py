@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import mmap
 import os
 import signal
@@ -16,7 +15,7 @@ import pytest
 
 from emulator.containers.memory_limit import WATCH, MemoryLimit
 from emulator.containers.process import tree
-from emulator.containers.process.container import BLAMED_SECONDS, ProcessContainer
+from emulator.containers.process.kept_process import BLAMED_SECONDS, KeptProcess
 from emulator.containers.process.memory_watch import COUNT_SECONDS, IDLE_FOR_EACH_LOOK, LOOK_SECONDS, MemoryWatch
 from emulator.containers.process.tree import Process, Tree
 
@@ -169,12 +168,7 @@ def test_looks_leave_the_processor_to_the_container(monkeypatch: pytest.MonkeyPa
 def test_only_a_kill_of_the_main_process_or_one_just_before_is_why_a_container_ended(
     killed: Process, ago: float, words: str
 ) -> None:
-    async def main() -> None:
-        container = ProcessContainer.__new__(ProcessContainer)
-        container.memory_limit, container._main_pid = MemoryLimit(100, WATCH), MAIN.pid
-        container._exited = asyncio.get_running_loop().create_future()
-        container._exited.set_result(-signal.SIGKILL)
-        container._kills, container._killed, container._killed_at = 1, killed.pid, time.monotonic() - ago
-        assert await container.wait() == words
-
-    asyncio.run(main())
+    process = KeptProcess.__new__(KeptProcess)
+    process.memory_limit, process._main_pid = MemoryLimit(100, WATCH), MAIN.pid
+    process._kills, process._killed, process._killed_at = 1, killed.pid, time.monotonic() - ago
+    assert process.describe_end(-signal.SIGKILL) == words
