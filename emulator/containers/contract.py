@@ -19,7 +19,7 @@ from emulator.limits import Limits
 
 INVOCATIONS = "/invocations"  # where a container of a single model is invoked
 # What a load, list, get or unload may answer at most; an invocation has SageMaker's own limit.
-METRICS_SECONDS = 10.0  # [ours] for an answer with a container's metrics
+GET_SECONDS = 10.0  # [ours] for an answer to ``get``
 MAX_CONTROL_BYTES = 4 * 1024 * 1024
 
 
@@ -124,9 +124,9 @@ class ContainerContract:
         answer = await self._pool.stream(head, invocation.body, timeout)
         return answer if answer.status < 300 else await answer.whole(self._limits.body_bytes)
 
-    async def metrics(self, path: str) -> Answer:
-        """GET of the container's metrics, in Prometheus' text format."""
-        return await self._control("GET", path, "", METRICS_SECONDS, accept="text/plain")
+    async def get(self, path: str, accept: str) -> Answer:
+        """GET of what a container may have besides: its metrics, its execution parameters."""
+        return await self._control("GET", path, "", GET_SECONDS, accept=accept)
 
     def close(self) -> None:
         """Drop all connections; calls under way fail."""

@@ -151,10 +151,10 @@ class ContainerSupervisor(abc.ABC, Generic[M]):
         """Seconds of processor time that this run of the container has used; None if unknown."""
         return await self._container.cpu_seconds() if self.healthy and self._container else None
 
-    async def metrics(self, path: str) -> Answer:
-        """The answer with the container's own metrics. Raises ContainerError."""
+    async def get(self, path: str, accept: str) -> Answer:
+        """The answer to a GET of what the container may have besides, once it is healthy. Raises ContainerError."""
         await self._healthy.wait()
-        return await self._contract.metrics(path)
+        return await self._contract.get(path, accept)
 
     def state(self) -> ContainerState:
         running = self._container if self.healthy else None

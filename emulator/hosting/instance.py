@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import logging
 import shutil
 from typing import Any
 
 from emulator.containers.aws_settings import AwsSettings
 from emulator.containers.container import Container, ContainerSettings, LogSink
+from emulator.containers.contract import Answer
 from emulator.errors import EmulatorError
 from emulator.events import InstanceObserved, MemoryExceeded, Warned
 from emulator.hosting.container_supervisor import ContainerSupervisor
@@ -58,7 +60,8 @@ class Instance:
             for container, definition in zip(self._containers, self._definition.model.containers, strict=True):
                 if definition.metrics is not None:
                     events = self._workspace.events.within(container=container.name)
-                    work = scrape(definition.metrics, container.metrics, events)
+                    ask = functools.partial(container.get, accept="text/plain")
+                    work = scrape(definition.metrics, ask, events)
                     self._scraping.append(asyncio.create_task(work))
 
     async def stop(self) -> None:
@@ -85,6 +88,10 @@ class Instance:
     def location_of(self, target_model: str) -> ModelLocation:
         """Where this instance has a model."""
         return self._multi_model.location_of(target_model) if self._multi_model else ModelLocation.NOWHERE
+
+    async def get(self, path: str) -> Answer:
+        """The first container's answer to a GET. Raises ContainerError."""
+        return await self._containers[0].get(path, "application/json")
 
     async def memory_used(self) -> int:
         """Bytes of memory in use by all containers now: they share the instance's."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, Literal
+from io import BufferedIOBase
+from typing import Literal
 
 from emulator.errors import EmulatorError
 
@@ -35,7 +36,7 @@ def too_long() -> RecordProblem:
     return RecordProblem("ClientError: Too much data for max payload size")
 
 
-def records(source: BinaryIO, split: SplitType, max_bytes: int) -> Iterator[Record]:
+def records(source: BufferedIOBase, split: SplitType, max_bytes: int) -> Iterator[Record]:
     """The records of an object. ``max_bytes`` of each, 0 = any number. Blocks.
 
     Lines that are empty are no records. [ours] Raises RecordProblem for a record that is longer, or broken.
@@ -75,7 +76,7 @@ def payload(batch: list[Record], single: bool) -> bytes:
     return batch[0].data if single else b"".join(record.wrapped for record in batch)
 
 
-def _lines(source: BinaryIO, max_bytes: int) -> Iterator[Record]:
+def _lines(source: BufferedIOBase, max_bytes: int) -> Iterator[Record]:
     while line := source.readline(max_bytes + 1 if max_bytes else -1):
         _check(len(line), max_bytes)
         data = line.removesuffix(b"\n").removesuffix(b"\r")
@@ -83,7 +84,7 @@ def _lines(source: BinaryIO, max_bytes: int) -> Iterator[Record]:
             yield Record(data, line)
 
 
-def _recordio(source: BinaryIO, max_bytes: int) -> Iterator[Record]:
+def _recordio(source: BufferedIOBase, max_bytes: int) -> Iterator[Record]:
     """Records of MXNet's RecordIO. One whose data contains the magic number is in several parts, without it between."""
     data, wrapped = [], b""
     while header := source.read(8):
@@ -103,7 +104,7 @@ def _recordio(source: BinaryIO, max_bytes: int) -> Iterator[Record]:
         raise RecordProblem("ClientError: The data ends within a RecordIO record")
 
 
-def _tfrecords(source: BinaryIO, max_bytes: int) -> Iterator[Record]:
+def _tfrecords(source: BufferedIOBase, max_bytes: int) -> Iterator[Record]:
     """Records of TensorFlow's TFRecord: a length and its checksum before the data, the data's checksum after it."""
     while header := source.read(12):
         if len(header) < 12:
@@ -114,7 +115,7 @@ def _tfrecords(source: BinaryIO, max_bytes: int) -> Iterator[Record]:
         yield Record(body[:length], header + body)
 
 
-def _read(source: BinaryIO, size: int, kind: str) -> bytes:
+def _read(source: BufferedIOBase, size: int, kind: str) -> bytes:
     try:
         body = source.read(size)
     except (OverflowError, MemoryError):  # a length that cannot be right

@@ -135,7 +135,7 @@ class FakeContract:
             return answer
         return StreamedAnswer(answer.status, answer.headers, chunks=_chunks(answer.body))
 
-    async def metrics(self, path: str) -> Answer:
+    async def get(self, path: str, accept: str) -> Answer:
         return Answer(200, [], path.encode())
 
     def close(self) -> None:
@@ -258,7 +258,7 @@ def test_it_is_started_when_it_is_healthy() -> None:
         before = (scene.supervisor.state(), await scene.supervisor.memory_used(), await scene.supervisor.cpu_seconds())
         await starting
         after = (scene.supervisor.state(), await scene.supervisor.memory_used(), await scene.supervisor.cpu_seconds())
-        assert (await scene.supervisor.metrics("/metrics")).body == b"/metrics"
+        assert (await scene.supervisor.get("/metrics", "text/plain")).body == b"/metrics"
         return [before, after]
 
     before, after = scene.run(states)

@@ -1,0 +1,266 @@
+"""One transform job: hosts its model on an instance of its own, and has it transform all objects of the input."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import gzip
+import logging
+import time
+import zlib
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar
+
+from emulator.archives.source import ModelSource
+from emulator.aws.errors import AwsError
+from emulator.containers.contract import Invocation
+from emulator.errors import ContainerError, SetupError
+from emulator.events import LogLine
+from emulator.hosting.errors import InstanceNotReached, ModelError
+from emulator.hosting.instance import Instance
+from emulator.hosting.tasks import cancel
+from emulator.hosting.workspace import Workspace
+from emulator.jobs import execution_parameters
+from emulator.jobs.channels import channel_files
+from emulator.jobs.data_processing import FilteredRecord
+from emulator.jobs.errors import JobFailed
+from emulator.jobs.execution_parameters import ExecutionParameters
+from emulator.jobs.record_splitting import Record, RecordProblem, mini_batches, payload, records
+from emulator.jobs.transform_definition import TransformDefinition
+from emulator.jobs.transform_output import TransformOutput
+from emulator.storage.object_store import ObjectStore
+
+log = logging.getLogger("localmme")
+Status = Literal["InProgress", "Completed", "Failed", "Stopping", "Stopped"]
+ANSWER_BYTES = 1 << 30  # [ours] of an answer to a mini-batch, which is in memory
+SEE_LOGS = "See job logs for more information"  # [reports]
+INTERNAL_ERROR = "InternalServerError: We encountered an internal error. Please try again."  # [reports]
+T = TypeVar("T")
+
+
+class AlgorithmProblem(RecordProblem):
+    """The container has failed, or given no answer."""
+
+
+@dataclass
+class MiniBatch:
+    """Records that are at the container, or its answer to them."""
+
+    output: TransformOutput
+    inputs: list[bytes]  # before the input filter
+    answer: asyncio.Task[bytes]
+
+
+class TransformJob:
+    """It is run once. ``stop`` may be called at any time."""
+
+    def __init__(self, definition: TransformDefinition, workspace: Workspace, store: ObjectStore) -> None:
+        """``workspace`` is that of the job's instance."""
+        self.definition = definition
+        self.status: Status = "InProgress"
+        self.failure_reason = ""
+        self.started: float | None = None  # seconds since 1970
+        self.ended: float | None = None
+        limits = replace(workspace.limits, body_bytes=ANSWER_BYTES)
+        self._workspace = replace(workspace, limits=limits)
+        self._data_log = workspace.events.within(container="data-log")
+        self._store = store
+        self._instance = Instance(definition.variant, self._workspace)
+        self._parameters = ExecutionParameters()
+        self._problems: list[RecordProblem] = []
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> asyncio.Task[None]:
+        """Begin to run it. The task ends when nothing of the job is left, and never raises."""
+        self._task = asyncio.get_running_loop().create_task(self._run())
+        return self._task
+
+    def stop(self) -> None:
+        """Begin to stop it, if it has not ended. Output of objects that are complete stays. [ours]"""
+        if self.status == "InProgress":
+            self.status = "Stopping"
+            if self._task is not None:
+                self._task.cancel()
+
+    async def _run(self) -> None:
+        self.started = self._workspace.clock.now()
+        try:
+            self.failure_reason = await self._failure()
+            self.status = "Failed" if self.failure_reason else "Completed"
+        except asyncio.CancelledError:
+            if self.status != "Stopping":  # the emulator ends
+                raise
+            self.status = "Stopped"
+        self.ended = self._workspace.clock.now()
+
+    async def _failure(self) -> str:
+        """Run the job; the reason why it failed, empty if it did not."""
+        try:
+            await self._host_and_transform()
+        except JobFailed as error:
+            return str(error)
+        except SetupError as error:
+            return f"AlgorithmError: {error}"
+        except Exception:
+            log.exception("a transform job failed inside the emulator")
+            return INTERNAL_ERROR
+        if not self._problems:
+            return ""
+        by_algorithm = any(isinstance(problem, AlgorithmProblem) for problem in self._problems)
+        return f"{'AlgorithmError' if by_algorithm else 'ClientError'}: {SEE_LOGS}"
+
+    async def _host_and_transform(self) -> None:
+        try:
+            source, files = await in_thread(channel_files, self.definition.input)
+            await in_thread(self._store.directory, self.definition.output.bucket)
+            await self._instance.start()
+            self._parameters = execution_parameters.execution_parameters(self.definition, await self._tuning())
+            self._log(str(self._parameters))
+            try:
+                await self._transform(source, files)
+            finally:
+                source.close()
+        finally:
+            await self._instance.stop()
+
+    async def _tuning(self) -> bytes:
+        """The container's answer about the parameters that suit it; empty if it has none."""
+        try:
+            answer = await self._instance.get(execution_parameters.PATH)
+        except ContainerError:
+            return b""
+        return answer.body if answer.status == 200 else b""
+
+    # The objects
+
+    async def _transform(self, source: ModelSource, files: Sequence[tuple[str, str]]) -> None:
+        """Transform all objects: each mini-batch follows the one before, also into the next object."""
+        sent: deque[MiniBatch] = deque()
+        outputs: set[TransformOutput] = set()
+        try:
+            for key, path in files:
+                output = TransformOutput(self._store, self.definition.output, f"{path}.out", key)
+                outputs = {each for each in outputs if not each.is_closed} | {output}
+                await self._send(source, output, sent)
+                output.all_sent = True
+                await self._finish_if_complete(output)
+            while sent:
+                await self._receive(sent.popleft())
+        finally:
+            await cancel(batch.answer for batch in sent)
+            for output in outputs:
+                await in_thread(output.discard)
+
+    async def _send(self, source: ModelSource, output: TransformOutput, sent: deque[MiniBatch]) -> None:
+        """Send the mini-batches of one object, while at most ``max_concurrent`` of all objects are under way."""
+        batches = self._mini_batches(source, output.input_key)
+        try:
+            while output.problem is None and (batch := await in_thread(next, batches, None)) is not None:
+                while len(sent) >= self._parameters.max_concurrent:
+                    await self._receive(sent.popleft())
+                body = payload(batch, self._parameters.single_records)
+                inputs = [record.before if isinstance(record, FilteredRecord) else record.data for record in batch]
+                output.pending += 1
+                sent.append(MiniBatch(output, inputs, asyncio.ensure_future(self._answer(body))))
+        except (RecordProblem, AwsError, EOFError, gzip.BadGzipFile, zlib.error) as error:
+            self._fail(output, error)
+        finally:
+            await in_thread(batches.close)
+
+    def _mini_batches(self, source: ModelSource, key: str) -> Generator[list[Record], None, None]:
+        definition, parameters = self.definition, self._parameters
+        with source.open(key) as (file, _), contextlib.ExitStack() as opened:
+            data = opened.enter_context(gzip.open(file)) if definition.input.gzipped else file
+            found: Iterable[Record] = records(data, definition.split, parameters.max_bytes)
+            if definition.processing is not None and definition.processing.changes_inputs:
+                found = definition.processing.filtered(found)
+            yield from mini_batches(found, parameters.single_records, parameters.max_bytes)
+
+    async def _receive(self, batch: MiniBatch) -> None:
+        """Wait for the answer to a mini-batch, and append it to its output."""
+        output = batch.output
+        try:
+            answer = await batch.answer
+            if output.problem is None:
+                await in_thread(output.append, self._assembled(batch.inputs, answer))
+        except RecordProblem as problem:
+            self._fail(output, problem)
+        output.pending -= 1
+        await self._finish_if_complete(output)
+
+    def _assembled(self, inputs: list[bytes], answer: bytes) -> bytes:
+        processing = self.definition.processing
+        if processing is not None and processing.changes_outputs:
+            return processing.output(inputs, answer)
+        return answer + b"\n" if self.definition.assemble_lines and not answer.endswith(b"\n") else answer
+
+    async def _finish_if_complete(self, output: TransformOutput) -> None:
+        if output.all_sent and not output.pending and output.problem is None:
+            try:
+                await in_thread(output.store)
+            except RecordProblem as problem:
+                self._fail(output, problem)
+
+    def _fail(self, output: TransformOutput, error: Exception) -> None:
+        """Fail one object, whose remaining mini-batches are not sent. The others are transformed. [dg]"""
+        if output.problem is None:
+            problem = error if isinstance(error, RecordProblem) else RecordProblem(f"ClientError: {error}")
+            output.problem = problem
+            self._problems.append(problem)
+            for line in str(problem).split("\n"):
+                self._log(f"{self.definition.input_bucket}/{output.input_key}: {line}")
+
+    def _log(self, text: str) -> None:
+        """Write to the job's data log, in SageMaker's form. [reports]"""
+        now = self._workspace.clock.now()
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03}"
+        self._data_log.publish(LogLine(f"{stamp}:[sagemaker logs]: {text}"))
+
+    # The container
+
+    async def _answer(self, body: bytes) -> bytes:
+        """The container's answer to a mini-batch. Raises RecordProblem."""
+        definition = self.definition
+        content_type, accept = definition.content_type, definition.accept
+        for retries_left in range(definition.retries, -1, -1):
+            invocation = Invocation(
+                definition.name,
+                body,
+                self._workspace.clock.elapsed(),
+                content_type=None if content_type is None else content_type.encode("latin-1", "replace"),
+                accept=None if accept is None else accept.encode("latin-1", "replace"),
+            )
+            deadline = asyncio.get_running_loop().time() + definition.timeout_seconds
+            try:
+                return (await self._instance.execution.invoke(invocation, deadline)).body
+            except InstanceNotReached as unreached:
+                problem = problem_of(unreached.error)
+            except AwsError as error:
+                problem = problem_of(error)
+            # [ours] What the container blames on its input, it would blame on it again.
+            if not isinstance(problem, AlgorithmProblem) or not retries_left:
+                raise problem
+        raise AssertionError
+
+
+def problem_of(error: AwsError) -> RecordProblem:
+    """What the job's log says of an answer that is none. [reports] The first lines."""
+    status = int(error.fields.get("OriginalStatusCode", 0)) if isinstance(error, ModelError) else 0
+    message = str(error.fields.get("OriginalMessage") or error).strip()
+    if 400 <= status < 500:
+        return RecordProblem(f"ClientError: {status}\n\nMessage:\n{message}")
+    first = f"Bad HTTP status received from algorithm: {status}" if status else "Unable to get response from algorithm"
+    return AlgorithmProblem(f"{first}\n\nMessage:\n{message}")
+
+
+async def in_thread(call: Callable[..., T], *arguments: object) -> T:
+    """Call it in a thread. A cancellation waits for its end: what it uses is closed next."""
+    running = asyncio.ensure_future(asyncio.to_thread(functools.partial(call, *arguments)))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.gather(running, return_exceptions=True)
+        raise
