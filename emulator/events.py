@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakSet
 
+from emulator.data_capture import DataCapture
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -170,6 +172,23 @@ class InvocationEnded(Event):
     first_chunk_us: int = 0  # of a stream: from the request to its first chunk; 0 = there was none
     first_chunk_model_us: int = 0  # of that, in the container
     mid_stream_error: bool | None = None  # whether a stream that had begun broke off; None = it was no stream
+
+
+@dataclass(slots=True)
+class InvocationCaptured(Event):
+    """A variant has answered an InvokeEndpoint that the endpoint's data capture samples.
+
+    Headers are bytes as they came, None where there was none.
+    """
+
+    capture: DataCapture
+    time: float  # when it was answered, in seconds since 1970
+    input: bytes
+    input_content_type: bytes | None
+    output: bytes
+    output_content_type: bytes | None
+    custom_attributes: bytes | None  # the caller's
+    inference_id: bytes | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,7 @@ class Limits:
     busy_invocations: int = 8  # [ours] under way on an instance, at which its models spread to another
 
     # The emulator
+    capture_seconds: float = 5.0  # [ours] between two writes of captured invocations to S3
     drain_seconds: float = 5.0  # [ours] how long invocations under way may go on after Ctrl-C
 
     # Memory

@@ -37,6 +37,7 @@ from emulator.archives.model_data_url import ModelData, parse_s3_url
 from emulator.archives.unpacked_archive import is_unpacked_archive
 from emulator.aws.service_models import Place, problems, shape, value_summary
 from emulator.errors import SetupError
+from emulator.services.sagemaker import data_capture
 from emulator.services.sagemaker.definitions import (
     RequestReader,
     appended,
@@ -118,6 +119,7 @@ class _File:
             models[name] = request
         for name, place, request in self._items(document, CONFIGS):
             self._check_variants((*place, "ProductionVariants"), request, models)
+            self._reader.problems += data_capture.problems(place, request)
             configs[name] = request
         for _, place, request in self._items(document, ENDPOINTS):
             where = (*place, "EndpointConfigName")

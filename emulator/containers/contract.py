@@ -55,6 +55,7 @@ class Invocation:
     accept: bytes | None = None
     custom_attributes: bytes | None = None
     session_id: bytes | None = None
+    inference_id: bytes | None = None
     measurements: InvocationMeasurements = field(default_factory=InvocationMeasurements)
 
     @property

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from emulator.archives.model_data_url import ModelData
 from emulator.containers.container import X86
 from emulator.containers.launch import Program
+from emulator.data_capture import DataCapture
 from emulator.errors import SetupError
 from emulator.events import ONLY_CONTAINER_NAME
 
@@ -118,3 +119,5 @@ class EndpointDefinition:
     name: str
     variants: Sequence[VariantDefinition]
     region: str = "us-east-1"
+    data_capture: DataCapture | None = None  # None = nothing is captured
+    explained: bool = False  # ExplainerConfig: on SageMaker, answers contain explanations

@@ -16,6 +16,7 @@ from emulator.containers.contract import Invocation
 from emulator.errors import SetupError
 from emulator.events import EndpointStatus, Warned
 from emulator.hosting import routing
+from emulator.hosting.captured_variant import CapturedVariant
 from emulator.hosting.definition import EndpointDefinition
 from emulator.hosting.errors import (
     endpoint_not_in_service,
@@ -76,6 +77,7 @@ class Endpoint:
                 self.events.publish(Warned(f"Endpoint {self.definition.name} is tried again: {error}"))
             else:
                 await self._warn_of_bare_models()
+                self._warn_of_explanations()
                 self._set_status("InService")
                 return
             await asyncio.sleep(pause)
@@ -86,6 +88,11 @@ class Endpoint:
         for source in self._model_sources(self.definition):
             if warning := await asyncio.to_thread(bare_models, source):
                 self.events.publish(Warned(warning))
+
+    def _warn_of_explanations(self) -> None:
+        if self.definition.explained:
+            words = "has an ExplainerConfig: on SageMaker, answers contain explanations; here, the model's answer only."
+            self.events.publish(Warned(f"Endpoint {self.definition.name} {words}"))
 
     def fail(self, reason: str) -> None:
         """The endpoint is Failed from now on."""
@@ -116,6 +123,7 @@ class Endpoint:
         self._starting_or_draining = [variant for variant in self._starting_or_draining if variant not in starting]
         self._starting_or_draining += self._variants
         self._variants, self.definition = starting, definition
+        self._warn_of_explanations()
 
     async def update_weights_and_capacities(
         self, weights: Mapping[str, float], instance_counts: Mapping[str, int]
@@ -201,10 +209,12 @@ class Endpoint:
         return sizes
 
     def _new_variants(self, definition: EndpointDefinition) -> list[ProductionVariant]:
-        return [
-            ProductionVariant(variant, self._workspace.variant(variant.name), self._numbers[variant.name])
-            for variant in definition.variants
-        ]
+        variants: list[ProductionVariant] = []
+        for variant in definition.variants:
+            its_own = (variant, self._workspace.variant(variant.name), self._numbers[variant.name])
+            capture = definition.data_capture
+            variants.append(ProductionVariant(*its_own) if capture is None else CapturedVariant(*its_own, capture))
+        return variants
 
     def _set_status(self, status: str, reason: str = "") -> None:
         if (status, reason) != (self._status, self._failure_reason):

@@ -30,6 +30,7 @@ from emulator.hosting.execution_roles import ExecutionRoles
 from emulator.hosting.tasks import cancel, gather_or_cancel
 from emulator.hosting.workspace import Workspace
 from emulator.limits import Limits
+from emulator.observers.captured_invocations import CapturedInvocations
 from emulator.observers.cloudwatch_metrics import CloudWatchMetrics
 from emulator.observers.container_log_files import ContainerLogFiles
 from emulator.observers.model_counts import CountsByEndpoint
@@ -127,6 +128,10 @@ class Application:
         state = functools.partial(emulator_state, self._settings.url, self._endpoints, counts)
         web = console(self._is_in_service, state, self._settings.region, asyncio.get_running_loop())
         s3 = await self._start_s3(ends)
+        if s3 is not None:
+            captured = CapturedInvocations(s3.put, self._limits.capture_seconds)
+            captured.listen_to(self._events)
+            ends.push_async_callback(captured.flush)
         sagemaker = SageMakerApp(control_plane)
         runtime = RuntimeApp(self._endpoints, self._limits, self._events, clock)
         guard = WebGuard(self._settings.allowed_hosts, self._settings.allowed_origins)
@@ -183,6 +188,7 @@ class Application:
             Path.cwd(),
             locator(settings.s3_root),
             quota,
+            settings.s3_root is not None,
             settings.local_code,
             self._requests.mapped_images,
         )

@@ -223,6 +223,15 @@ class ObjectStore:
         """A file for the data of a new object, until it is complete."""
         return IncomingFile.create(self.incoming_directory, algorithms)
 
+    def put(self, bucket: str, key: str, content: bytes) -> StoredObject:
+        """Make the content an object, without metadata. Raises what ``commit`` raises."""
+        incoming = self.incoming()
+        try:
+            incoming.write(content)
+            return self.commit(bucket, key, incoming, ObjectAttributes(incoming.digests.md5.hex()))
+        finally:
+            incoming.discard()
+
     def commit(
         self,
         bucket: str,

@@ -58,7 +58,7 @@ def control_plane(directory: Path, local_code: bool) -> ControlPlane:
     (directory / "models").mkdir(exist_ok=True)
     registry = Registry.open(directory / "registry.db")
     locate = lambda url, multi_model: directory / "models"  # noqa: E731
-    return ControlPlane(registry, Endpoints(), "us-east-1", directory, locate, 20, local_code)  # type: ignore[arg-type]
+    return ControlPlane(registry, Endpoints(), "us-east-1", directory, locate, 20, local_code=local_code)  # type: ignore[arg-type]
 
 
 def asked(image: str) -> dict[str, Any]:

@@ -132,7 +132,7 @@ def workspace(directory: Path, **limits: float) -> Workspace:
 class DirectControlPlane:
     """The control plane over a directory, called as the ASGI application that it is."""
 
-    def __init__(self, directory: Path, region: str = "us-east-1", **limits: float) -> None:
+    def __init__(self, directory: Path, region: str = "us-east-1", has_s3: bool = True, **limits: float) -> None:
         self.directory = directory
         (directory / "s3" / "bucket").mkdir(parents=True, exist_ok=True)
         self.registry = Registry.open(directory / "registry.db")
@@ -140,7 +140,7 @@ class DirectControlPlane:
         self.events = place.events
         self.endpoints = Endpoints(place)
         locate = locator(directory / "s3")
-        self.control_plane = ControlPlane(self.registry, self.endpoints, region, directory, locate, 1000)
+        self.control_plane = ControlPlane(self.registry, self.endpoints, region, directory, locate, 1000, has_s3)
         self.application = SageMakerApp(self.control_plane)
 
     async def call(self, operation: str, **asked: Any) -> tuple[int, dict[str, Any]]:

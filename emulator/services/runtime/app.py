@@ -64,7 +64,9 @@ NOT_EMULATED = {
 
 # [api] the patterns of the request's members, and their lengths
 PRINTABLE = re.compile(r"\S[ -~]*", re.ASCII)  # as Java reads it
+PRINTABLE_CONSTRAINT = r"Member must satisfy regular expression pattern: \A\S[\p{Print}]*\z"
 SESSION_CHARACTERS = 256
+INFERENCE_ID_CHARACTERS = 64
 SESSION_PATTERN = "^[a-zA-Z0-9](-*[a-zA-Z0-9])*$"
 EXPLANATIONS_OFF = b"`false`"  # as an expression of JMESPath
 # [api] where the request's members are
@@ -75,11 +77,12 @@ TARGET_CONTAINER, INFERENCE_COMPONENT = (
 )
 ACCEPT, CUSTOM_ATTRIBUTES = b"x-amzn-sagemaker-accept", b"x-amzn-sagemaker-custom-attributes"
 SESSION, PREFIX_AWARE_ID = b"x-amzn-sagemaker-session-id", b"x-amzn-sagemaker-prefix-aware-id"
-ENABLE_EXPLANATIONS = b"x-amzn-sagemaker-enable-explanations"
+ENABLE_EXPLANATIONS, INFERENCE_ID = b"x-amzn-sagemaker-enable-explanations", b"x-amzn-sagemaker-inference-id"
 # Most invocations have none of these.
 RARE = {TARGET_VARIANT, TARGET_CONTAINER, INFERENCE_COMPONENT, CUSTOM_ATTRIBUTES, SESSION} | {
     PREFIX_AWARE_ID,
     ENABLE_EXPLANATIONS,
+    INFERENCE_ID,
 }
 # [api] what of a container's headers is returned, and by which names
 RETURNED = {name: name for name in (b"content-type", CUSTOM_ATTRIBUTES, OPENED, CLOSED)}
@@ -217,6 +220,9 @@ class RuntimeApp:
         if CUSTOM_ATTRIBUTES in headers:
             invocation.custom_attributes = headers[CUSTOM_ATTRIBUTES]
             self._validate_attributes(invocation.custom_attributes)
+        if INFERENCE_ID in headers:
+            invocation.inference_id = headers[INFERENCE_ID]
+            _validate_inference_id(invocation.inference_id)
         if SESSION in headers:
             invocation.session_id = headers[SESSION]
             _validate_session(invocation.session_id, may_be_new=operation == INVOKE)
@@ -226,8 +232,7 @@ class RuntimeApp:
         if len(target_model) > self._limits.target_model_characters:
             raise _too_long("targetModel", target_model, self._limits.target_model_characters)
         if target_model and not PRINTABLE.fullmatch(target_model):
-            constraint = r"Member must satisfy regular expression pattern: \A\S[\p{Print}]*\z"
-            raise member_invalid("targetModel", target_model, constraint)
+            raise member_invalid("targetModel", target_model, PRINTABLE_CONSTRAINT)
         return target_model
 
     def _validate_attributes(self, attributes: bytes) -> None:
@@ -261,6 +266,14 @@ def parts_of(raw_path: str) -> tuple[str, str]:
     """The endpoint and the operation that a path names. An encoded slash in a name does not look like a path's."""
     name, _, operation = raw_path[len(PREFIX) :].partition("/")
     return urllib.parse.unquote(name) if "%" in name else name, operation
+
+
+def _validate_inference_id(inference_id: bytes) -> None:
+    text = decoded(inference_id)
+    if len(text) > INFERENCE_ID_CHARACTERS:
+        raise _too_long("inferenceId", text, INFERENCE_ID_CHARACTERS)
+    if not PRINTABLE.fullmatch(text):
+        raise member_invalid("inferenceId", text, PRINTABLE_CONSTRAINT)
 
 
 def _validate_session(session_id: bytes, may_be_new: bool) -> None:

@@ -72,6 +72,14 @@ class S3App:
             return is_bucket(self._root, name)
         return await self._in_thread(is_bucket, self._root, name)
 
+    async def put(self, bucket: str, key: str, content: bytes) -> None:
+        """Make the content an object, on behalf of the emulator itself. Raises AwsError."""
+        store = (await self._open())[0]
+        try:
+            await self._in_thread(store.put, bucket, key, content)
+        except StorageError as error:
+            raise s3_error(error) from error
+
     async def __call__(self, request: AwsRequest, receive: Receive, send: Send) -> None:
         body, answer = Body(receive), S3Answer()
         failure: AwsError | None = None

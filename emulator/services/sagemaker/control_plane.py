@@ -29,6 +29,7 @@ class ControlPlane:
     directory: Path  # to which paths in Image are relative
     locate: Locate
     instances_of_a_type: int  # the quota
+    has_s3: bool = True  # whether a directory stands for S3
     local_code: bool = True  # whether models created through the API may run code on this machine
     mapped_images: MappedImages = NO_MAPPED_IMAGES
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)

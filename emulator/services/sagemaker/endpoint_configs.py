@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from emulator.aws.service_models import Place
+from emulator.services.sagemaker import data_capture
 from emulator.services.sagemaker.control_plane import ControlPlane, repeated
 from emulator.services.sagemaker.definitions import containers, has_many_models, variant_problems
 from emulator.services.sagemaker.errors import (
@@ -17,6 +17,7 @@ from emulator.services.sagemaker.listing import page
 from emulator.services.sagemaker.models import invalid, refuse_not_emulated
 from emulator.services.sagemaker.records import EndpointConfigRecord, ModelRecord
 
+NO_S3 = "needs a directory that stands for S3: start with --s3 DIRECTORY, or set EnableCapture to false"
 # [dg] Members of a configuration or of its variants that cannot be used with a multi-model container.
 # AcceleratorType is Elastic Inference, which SageMaker no longer offers at all.
 NOT_WITH_MULTI_MODEL = ("AsyncInferenceConfig", "ShadowProductionVariants", "ServerlessConfig", "AcceleratorType")
@@ -25,7 +26,8 @@ NOT_WITH_MULTI_MODEL = ("AsyncInferenceConfig", "ShadowProductionVariants", "Ser
 async def create(control_plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
     name = request["EndpointConfigName"]
     control_plane.refuse_existing(EndpointConfigRecord, name)
-    check(request, {name: model.arguments for name, model in used_models(control_plane, request).items()})
+    models = {name: model.arguments for name, model in used_models(control_plane, request).items()}
+    check(request, models, control_plane.has_s3)
     record = await control_plane.create(EndpointConfigRecord(name, with_defaults(request)))
     return {"EndpointConfigArn": control_plane.arn_of(record)}
 
@@ -68,8 +70,11 @@ def used_models(control_plane: ControlPlane, config: Mapping[str, Any]) -> dict[
     return {name: control_plane.get(ModelRecord, name) for name in names}
 
 
-def check(config: dict[str, Any], models: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raises AwsError with all problems. ``models`` are the CreateModel requests of the models it names."""
+def check(config: dict[str, Any], models: Mapping[str, Mapping[str, Any]], has_s3: bool) -> None:
+    """Raises AwsError with all problems. ``models`` are the CreateModel requests of the models it names.
+
+    ``has_s3``: whether a directory stands for S3, so that invocations can be captured.
+    """
     _refuse_impossible(config, models)
     refuse_not_emulated("CreateEndpointConfigInput", config)
     variants = config["ProductionVariants"]
@@ -77,7 +82,9 @@ def check(config: dict[str, Any], models: Mapping[str, Mapping[str, Any]]) -> No
     for name in names:
         if names.count(name) > 1:
             raise variant_repeated(name)
-    problems: list[tuple[Place, str]] = []
+    problems = list(data_capture.problems((), config))
+    if data_capture.is_enabled(config) and not has_s3:
+        problems.append(((data_capture.CONFIG,), NO_S3))
     for position, variant in enumerate(variants):
         many_models = has_many_models(models.get(variant.get("ModelName", ""), {}))
         problems += variant_problems(("ProductionVariants", position), variant, many_models)

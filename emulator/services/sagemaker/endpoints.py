@@ -15,7 +15,7 @@ from emulator.aws.errors import AwsError
 from emulator.errors import SetupError
 from emulator.hosting.definition import EndpointDefinition, VariantDefinition
 from emulator.hosting.endpoint import TRIES_AGAIN, Endpoint
-from emulator.services.sagemaker import endpoint_configs, models
+from emulator.services.sagemaker import data_capture, endpoint_configs, models
 from emulator.services.sagemaker.control_plane import ControlPlane
 from emulator.services.sagemaker.definitions import variant_definition
 from emulator.services.sagemaker.errors import (
@@ -72,6 +72,9 @@ async def describe(control_plane: ControlPlane, request: dict[str, Any]) -> dict
     }
     if endpoint.status in ("InService", "Updating"):
         answer["ProductionVariants"] = [_summary(endpoint, record, variant) for variant in endpoint.definition.variants]
+    if data_capture.CONFIG in deployed.config:
+        takes_invocations = endpoint.status in ("InService", "Updating")
+        answer[data_capture.CONFIG] = data_capture.summary(deployed.config, takes_invocations)
     if "ExplainerConfig" in deployed.config:
         answer["ExplainerConfig"] = deployed.config["ExplainerConfig"]
     if endpoint.failure_reason:
@@ -295,14 +298,17 @@ async def _definition(control_plane: ControlPlane, name: str, deployment: Deploy
 def _look_for_definition(control_plane: ControlPlane, name: str, deployment: Deployment) -> EndpointDefinition:
     config = deployment.config
     used = {model_name: models.definition(control_plane, model) for model_name, model in deployment.models.items()}
-    endpoint_configs.check(config, {model_name: model.arguments for model_name, model in deployment.models.items()})
+    requests = {model_name: model.arguments for model_name, model in deployment.models.items()}
+    endpoint_configs.check(config, requests, control_plane.has_s3)
     detailed = config.get("MetricsConfig", {}).get("EnableDetailedObservability", True)
     variants = [
         variant_definition(variant, used[variant["ModelName"]], deployment.instances, detailed)
         for variant in config["ProductionVariants"]
     ]
     adjusted = [_adjusted(variant, deployment.desired) for variant in variants]
-    return EndpointDefinition(name, adjusted, control_plane.region)
+    return EndpointDefinition(
+        name, adjusted, control_plane.region, data_capture.data_capture(config), explained="ExplainerConfig" in config
+    )
 
 
 def _refuse_over_quota(control_plane: ControlPlane, definition: EndpointDefinition) -> None:

@@ -58,15 +58,20 @@ MEMBERS = {
     "MultiModelConfig": Members(used=_names("ModelCacheSetting")),
     "InferenceExecutionConfig": Members(used=_names("Mode")),
     "CreateEndpointConfigInput": Members(
-        used=_names("EndpointConfigName ProductionVariants"),
-        ignored=_names("Tags KmsKeyId ExecutionRoleArn VpcConfig EnableNetworkIsolation MetricsConfig ExplainerConfig"),
+        used=_names("EndpointConfigName ProductionVariants DataCaptureConfig ExplainerConfig"),
+        ignored=_names("Tags KmsKeyId ExecutionRoleArn VpcConfig EnableNetworkIsolation MetricsConfig"),
         refused={
             "CrossRegionTrafficConfig": "there is one region here; leave it out",
             "AsyncInferenceConfig": "endpoints here are real-time endpoints",
-            "DataCaptureConfig": "nothing is captured here; leave it out, or set EnableCapture to false",
             "ShadowProductionVariants": "",
         },
     ),
+    "DataCaptureConfig": Members(
+        used=_names("EnableCapture InitialSamplingPercentage DestinationS3Uri CaptureOptions CaptureContentTypeHeader"),
+        ignored=_names("KmsKeyId"),
+    ),
+    "CaptureOption": Members(used=_names("CaptureMode")),
+    "CaptureContentTypeHeader": Members(used=_names("CsvContentTypes JsonContentTypes")),
     "ProductionVariant": Members(
         used=_names(
             "VariantName ModelName InitialInstanceCount InstanceType InitialVariantWeight VolumeSizeInGB "
@@ -96,7 +101,6 @@ MEMBERS = {
 }
 # Refused members that are accepted when they switch themselves off: member -> (switch, value that means off).
 SWITCHED_OFF: Mapping[str, tuple[str, Any]] = {
-    "DataCaptureConfig": ("EnableCapture", False),
     "ManagedInstanceScaling": ("Status", "DISABLED"),
 }
 # Strings to which the rules of this emulator apply instead of the API's: (structure, member).

@@ -181,6 +181,7 @@ def test_an_asynchronous_call_is_refused(emulator: Shared) -> None:
         ("EnableExplanations", "`true`", "no explanations are computed"),
         ("PrefixAwareId", "p1", "PrefixAwareId is not emulated"),
         ("SessionId", "x" * 257, "length less than or equal to 256"),
+        ("InferenceId", "x" * 65, "length less than or equal to 64"),
         ("SessionId", "-x", "regular expression pattern: ^(NEW_SESSION)$|^[a-zA-Z0-9](-*[a-zA-Z0-9])*$"),
         ("SessionId", "never-opened", "Endpoint local has no session never-opened"),
         ("TargetModel", "x" * 1025, "length less than or equal to 1024"),

@@ -10,6 +10,7 @@ import pytest
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
 
+from emulator.events import Warned
 from emulator.services.sagemaker.empty_lists import OPERATIONS
 from tests.support.fake_containers import DirectControlPlane, FakeContainers
 
@@ -51,10 +52,15 @@ def test_the_lists_of_an_endpoint_are_asked_for_with_arguments(tmp_path: Path) -
     assert (status, answer["__type"]) == (400, "ValidationException")
 
 
-def test_an_explainer_is_kept_and_told(tmp_path: Path, containers: FakeContainers) -> None:
+def test_an_explainer_is_kept_and_a_warning_says_that_nothing_is_explained(
+    tmp_path: Path, containers: FakeContainers
+) -> None:
+    warned: list[Any] = []
+
     async def scenario() -> None:
         async with containers.serving():
             control_plane = DirectControlPlane(tmp_path)
+            control_plane.events.subscribe(lambda event, _: warned.append(event), Warned)
             await control_plane.configure("explained")
             variant = {"VariantName": "A", "ModelName": "explained", "InstanceType": "ml.m5.large"}
             variants = [{**variant, "InitialInstanceCount": 1}]
@@ -64,6 +70,10 @@ def test_an_explainer_is_kept_and_told(tmp_path: Path, containers: FakeContainer
             for asked in ({"operation": "DescribeEndpointConfig", "EndpointConfigName": "with"},
                           {"operation": "DescribeEndpoint", "EndpointName": "e"}):  # fmt: skip
                 assert (await control_plane.call(**asked))[1]["ExplainerConfig"] == EXPLAINER
+            while await control_plane.status("e") == "Creating":
+                await asyncio.sleep(0.001)
             await control_plane.close()
 
     asyncio.run(scenario())
+    [warning] = [event.text for event in warned if "ExplainerConfig" in event.text]
+    assert warning.startswith("Endpoint e has an ExplainerConfig: ")

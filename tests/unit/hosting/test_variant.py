@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 from typing import Any, cast
@@ -14,9 +15,11 @@ from emulator.aws.errors import AwsError
 from emulator.containers.contract import Answer, Invocation, StreamedAnswer
 from emulator.containers.launch import Command
 from emulator.containers.session_headers import CLOSED, OPENED
+from emulator.data_capture import DataCapture
 from emulator.errors import SetupError
-from emulator.events import Event, Events, InvocationEnded, Origin, Warned
+from emulator.events import Event, Events, InvocationCaptured, InvocationEnded, Origin, Warned
 from emulator.hosting import variant as variant_module
+from emulator.hosting.captured_variant import CapturedVariant
 from emulator.hosting.definition import ContainerDefinition, ModelDefinition, Resources, VariantDefinition
 from emulator.hosting.errors import InstanceNotReached, container_failed
 from emulator.hosting.variant import ProductionVariant
@@ -100,7 +103,12 @@ class Scene:
     """A variant of fake instances at virtual time."""
 
     def __init__(
-        self, monkeypatch: pytest.MonkeyPatch, model: ModelDefinition = MANY, instances: int = 1, **definition: Any
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        model: ModelDefinition = MANY,
+        instances: int = 1,
+        capture: DataCapture | None = None,
+        **definition: Any,
     ) -> None:
         self.loop = VirtualTimeLoop()
         self.ever: list[FakeInstance] = []
@@ -108,12 +116,17 @@ class Scene:
         monkeypatch.setattr(variant_module, "Instance", self._new_instance)
         events = Events(ORIGIN)
         events.subscribe(lambda event, _: self.happened.append(event))
-        workspace = Workspace(Path("nowhere"), cast(Any, None), Limits(), events, self.loop.clock())
+        self.generator, self.capture = random.Random(1), capture
+        workspace = Workspace(
+            Path("nowhere"), cast(Any, None), Limits(), events, self.loop.clock(), generator=self.generator
+        )
         definition = {"name": "A", "instance_count": instances, **definition}
         variant = VariantDefinition(model, RESOURCES, **definition)
         self.variant = self.loop.run_until_complete(self._made(variant, workspace))
 
     async def _made(self, definition: VariantDefinition, workspace: Workspace) -> ProductionVariant:
+        if self.capture is not None:
+            return CapturedVariant(definition, workspace, itertools.count(1), self.capture)
         return ProductionVariant(definition, workspace, itertools.count(1))
 
     def _new_instance(self, _: VariantDefinition, workspace: Workspace) -> FakeInstance:
@@ -484,3 +497,51 @@ def test_one_that_never_gets_idle_is_stopped_in_the_end(monkeypatch: pytest.Monk
         assert scene.loop.time() >= Limits().stream_invocation_seconds
 
     scene.run(main())
+
+
+# Data capture
+
+
+def test_what_is_captured_is_the_caller_s_request_and_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    capture = DataCapture("bucket", "", 100)
+    scene = Scene(monkeypatch, capture=capture)
+    scene.ever[0].outcome = Answer(200, [(b"content-type", b"text/plain")], b"out")
+    invocation = scene.call(content_type=b"text/csv", custom_attributes=b"a=1", inference_id=b"i")
+    invocation.body = b"in"
+    scene.run(scene.variant.invoke(invocation))
+    [captured] = scene.of(InvocationCaptured)
+    assert captured == InvocationCaptured(
+        capture, 1.0, b"in", b"text/csv", b"out", b"text/plain", custom_attributes=b"a=1", inference_id=b"i"
+    )
+
+
+@pytest.mark.parametrize(("percentage", "expected"), [(0, 0), (1, 1), (30, 3), (100, 4)])
+def test_a_share_of_the_invocations_is_captured(
+    monkeypatch: pytest.MonkeyPatch, percentage: int, expected: int
+) -> None:
+    scene = Scene(monkeypatch, capture=DataCapture("bucket", "", percentage))
+    numbers = iter((0.0, 0.01, 0.299, 0.999))
+    monkeypatch.setattr(scene.generator, "random", lambda: next(numbers))
+
+    async def several() -> None:
+        for _ in range(4):
+            await scene.variant.invoke(scene.call())
+
+    scene.run(several())
+    assert len(scene.of(InvocationCaptured)) == expected
+
+
+def test_errors_and_streams_are_not_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene(monkeypatch, capture=DataCapture("bucket", "", 100))
+
+    async def stream_and_fail() -> None:
+        answer = await scene.variant.invoke(scene.call(), streamed=True)
+        assert isinstance(answer, StreamedAnswer)
+        answer.closing.close()
+        scene.ever[0].outcome = model_error(400)
+        with pytest.raises(AwsError):
+            await scene.variant.invoke(scene.call())
+
+    scene.run(stream_and_fail())
+    assert len(scene.of(InvocationEnded)) == 2
+    assert scene.of(InvocationCaptured) == []
