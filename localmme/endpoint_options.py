@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,7 +17,7 @@ from emulator.hosting.instance_types import instance_type, unfit_for_many_models
 from emulator.limits import UNHURRIED_SECONDS
 from emulator.model_server.handlers import toolkits
 from emulator.model_server.workers import debugger
-from emulator.services.sagemaker.image import COMMAND, HANDLER, command_of, embedded_server, image_of
+from emulator.services.sagemaker.image import COMMAND, HANDLER, command_of, embedded_server, image_of, python_path
 from emulator.services.sagemaker.local_settings import LocalInstances
 from emulator.services.sagemaker.model_data_location import url_of
 from emulator.services.sagemaker.start_requests import StartRequests
@@ -148,19 +147,10 @@ def _modules(names: Sequence[str]) -> str:
 
 
 def _python(text: str) -> str:
-    """The path of a Python, also by its virtual environment. Raises SetupError when handlers cannot run in it."""
-    path = os.path.abspath(os.path.expanduser(text))  # its links stay: by them it finds the virtual environment
-    if os.path.isdir(path):
-        path = os.path.join(path, "bin", "python")
     try:
-        check = "import sys; sys.exit(sys.version_info < (3, 10))"
-        run = subprocess.run([path, "-c", check], capture_output=True, stdin=subprocess.DEVNULL, timeout=60)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it does not answer"
-        raise SetupError(f"--python {text}: {path} cannot be run: {reason}.") from None
-    if run.returncode:
-        raise SetupError(f"--python {text}: {path} is no Python 3.10 or newer.")
-    return path
+        return python_path(text)
+    except SetupError as error:
+        raise SetupError(f"--python {text}: {error}") from None
 
 
 def _models_folder(text: str) -> str:

@@ -126,7 +126,8 @@ OPTIONS = [
         "map_images",
         metavar="GLOB=IMAGE",
         multiple=True,
-        help="What runs in place of images with such names: an image, handler:FILE or command:WORDS. Repeatable.",
+        help="What runs in place of images with such names: an image, handler:FILE, command:WORDS, or script[:PYTHON], "
+        "which is the code that the SDK's estimators and models send along. Repeatable.",
     ),
     ServeOption("--gpus", metavar="all|N", describes_endpoint=True, help="GPUs for an image's container."),
     ServeOption("--no-endpoint", is_flag=True, help="Start without an endpoint. Create endpoints through the API."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -70,12 +71,15 @@ def command_of(text: str, directory: Path | None = None) -> Command:
     return Command(command, directory, COMMAND + text)
 
 
-def embedded_server(handler: str | None) -> Command:
+def embedded_server(handler: str | None, python: str | None = None) -> Command:
     """localmme's own model server, with ``FILE[:NAME]`` as its handler; None: each archive has a handler of its own.
 
-    Raises SetupError when the file does not exist.
+    ``python``: the Python in which handlers run, if it is not that of localmme. Raises SetupError when the file does
+    not exist.
     """
     command, image = [*EMBEDDED_SERVER], HANDLER
+    if python is not None:
+        command += ["--python", python]
     if handler:
         file, colon, name = handler.rpartition(":")
         if not colon or not name.isidentifier():
@@ -87,3 +91,23 @@ def embedded_server(handler: str | None) -> Command:
         command += ["--handler", resolved]
         image += resolved
     return Command(command, PACKAGE_ROOT, image, takes_socket=True)
+
+
+def python_path(text: str, directory: Path | None = None) -> str:
+    """The path of a Python, also by its virtual environment, below ``directory`` (default: the working directory).
+
+    Raises SetupError when handlers cannot run in it.
+    """
+    # Its links stay: by them it finds the virtual environment.
+    path = os.path.abspath((directory or Path.cwd()) / os.path.expanduser(text))
+    if os.path.isdir(path):
+        path = os.path.join(path, "bin", "python")
+    try:
+        check = "import sys; sys.exit(sys.version_info < (3, 10))"
+        run = subprocess.run([path, "-c", check], capture_output=True, stdin=subprocess.DEVNULL, timeout=60)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it does not answer"
+        raise SetupError(f"{path} cannot be run: {reason}.") from None
+    if run.returncode:
+        raise SetupError(f"{path} is no Python 3.10 or newer.")
+    return path

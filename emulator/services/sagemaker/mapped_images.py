@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import fnmatch
 import logging
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from emulator.containers.launch import Program
 from emulator.errors import SetupError
-from emulator.services.sagemaker.image import COMMAND, HANDLER, image_or_command
+from emulator.jobs.definition import Algorithm, Script
+from emulator.services.sagemaker.image import COMMAND, HANDLER, embedded_server, image_or_command, python_path
 from emulator.suggestions import did_you_mean
 
+SCRIPT = "script"  # or script:PYTHON
 log = logging.getLogger("localmme")
 
 
@@ -22,7 +25,8 @@ class MappedImage:
 
     pattern: str
     text: str  # as it was written
-    runs: Program
+    runs: Program  # as the container of a model
+    script: Script | None = None  # as that of a training job, if it is something else
 
 
 class MappedImages:
@@ -33,7 +37,7 @@ class MappedImages:
 
         Raises SetupError, which begins with the pattern.
         """
-        self._mapped = [MappedImage(*mapping, _program(*mapping, directory)) for mapping in mappings.items()]
+        self._mapped = [_mapped(*mapping, directory) for mapping in mappings.items()]
         self._reported: set[str] = set()
 
     def __add__(self, other: MappedImages) -> MappedImages:
@@ -42,9 +46,14 @@ class MappedImages:
         return both
 
     def runs(self, image: str) -> Program | None:
-        """What runs in place of an image; None = the image itself."""
+        """What runs in place of an image as the container of a model; None = the image itself."""
         mapped = self._find(image)
         return mapped.runs if mapped else None
+
+    def trains(self, image: str) -> Algorithm | None:
+        """What runs in place of an image as the container of a training job; None = the image itself."""
+        mapped = self._find(image)
+        return (mapped.script or mapped.runs) if mapped else None
 
     def report(self, image: str) -> None:
         """Log, once, what runs in place of an image."""
@@ -57,9 +66,21 @@ class MappedImages:
         return next((each for each in self._mapped if fnmatch.fnmatchcase(image, each.pattern)), None)
 
 
+def _mapped(pattern: str, text: str, directory: Path) -> MappedImage:
+    kind, _, rest = text.partition(":")
+    if kind != SCRIPT:
+        return MappedImage(pattern, text, _program(pattern, text, directory))
+    try:
+        python = python_path(rest, directory) if rest else None
+    except SetupError as error:
+        raise SetupError(f"{pattern}={text}: {error}") from None
+    server = replace(embedded_server(None, python), image=text)
+    return MappedImage(pattern, text, server, Script(Path(python or sys.executable)))
+
+
 def _program(pattern: str, text: str, directory: Path) -> Program:
     kind, colon, rest = text.partition(":")
-    known = [each.rstrip(":") for each in (HANDLER, COMMAND)]
+    known = [each.rstrip(":") for each in (HANDLER, COMMAND, SCRIPT)]
     # A tag has neither slashes nor the ending of a file.
     if colon and kind not in known and ("/" in rest or rest.endswith(".py")) and (advice := did_you_mean(kind, known)):
         raise SetupError(f"{pattern}: {kind}: is not a kind of container: {advice}")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from emulator.containers.launch import Command, Image
 from emulator.errors import SetupError
+from emulator.jobs.definition import Script
 from emulator.services.sagemaker.image import embedded_server
 from emulator.services.sagemaker.mapped_images import MappedImages
 
@@ -25,12 +28,27 @@ def test_the_first_pattern_that_matches_counts(tmp_path: Path) -> None:
     assert MappedImages(mappings, tmp_path).runs("other") is None
 
 
+def test_a_script_trains_and_the_models_code_serves(tmp_path: Path) -> None:
+    (tmp_path / "environment" / "bin").mkdir(parents=True)
+    (tmp_path / "environment" / "bin" / "python").symlink_to(sys.executable)
+    python = os.fspath(tmp_path / "environment" / "bin" / "python")
+    mappings = {"own*": "script", "other*": "script:environment", "*": "command:cat"}
+    mapped = MappedImages(mappings, tmp_path)
+    assert (mapped.trains("own:1"), mapped.runs("own:1")) == (Script(Path(sys.executable)), embedded_server(None))
+    assert (mapped.trains("other"), mapped.runs("other")) == (Script(Path(python)), embedded_server(None, python))
+    assert mapped.trains("third") == mapped.runs("third") and isinstance(mapped.trains("third"), Command)
+    assert MappedImages({}, tmp_path).trains("own:1") is None
+
+
 @pytest.mark.parametrize(
     "text, words",
     [
         ("handler:none.py", "a*: There is no handler file "),
         ("handlr:a.py", "a*: handlr: is not a kind of container: did you mean handler?"),
         ("comand:/bin/cat", "did you mean command?"),
+        ("scrip:/bin/python", "did you mean script?"),
+        ("script:absent", "a*=script:absent: {}/absent cannot be run: No such file or directory"),
+        ("script:/bin/false", "/bin/false is no Python 3.10 or newer"),
         ("Not an image", "a* takes a Docker image"),
         ("command:no-such-program-x", "a*: There is no program 'no-such-program-x'"),
     ],
@@ -38,4 +56,4 @@ def test_the_first_pattern_that_matches_counts(tmp_path: Path) -> None:
 def test_what_cannot_run_is_refused_with_its_pattern(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(SetupError) as caught:
         MappedImages({"a*": text}, tmp_path)
-    assert words in str(caught.value)
+    assert words.format(tmp_path) in str(caught.value)
