@@ -220,18 +220,19 @@ def test_an_invocation_that_another_instance_takes_counts_once(
 
 def test_what_an_instance_uses_is_observed(serve: Callable[..., InProcessEmulator], bucket: Path) -> None:
     scripted_model(bucket / "unused.tar.gz")
-    busy = "def handle(data, context):\n    x = 0\n    while data is not None:\n        x += 1\n"
-    archive(bucket / "busy.tar.gz", {"code/inference.py": busy, "weights": bytes(6_000_000)})
-    emulator = serve(
-        "--models", str(bucket), "--memory", "4GiB", "--storage", "30MB", "--limit", "invocation_seconds=3", *OFTEN
+    # However much else this machine does: two seconds of processor time.
+    busy = (
+        "import time\ndef handle(data, context):\n    end = time.process_time() + 2\n"
+        "    while data is not None and time.process_time() < end:\n        pass\n    return [b'done']\n"
     )
+    archive(bucket / "busy.tar.gz", {"code/inference.py": busy, "weights": bytes(6_000_000)})
+    emulator = serve("--models", str(bucket), "--memory", "4GiB", "--storage", "30MB", *OFTEN)
     eventually(lambda: last(emulator, "MemoryUtilization") > 0, what="memory is observed")
     assert last(emulator, "DiskUtilization") == 0
-    with pytest.raises(ClientError):
-        emulator.invoke("busy.tar.gz")
+    emulator.invoke("busy.tar.gz")
     eventually(lambda: last(emulator, "DiskUtilization") >= 10, what="a tenth of the disk is used")
-    # Of all minutes: one may have begun when the invocation was over.
-    assert statistics(emulator, "CPUUtilization", INSTANCES)["Maximum"] > 5
+    # Two seconds are 3.3 % of a minute; of all minutes, as one may have begun in the middle of the invocation.
+    eventually(lambda: statistics(emulator, "CPUUtilization", INSTANCES)["Maximum"] > 1.5, what="the work is observed")
     assert last(emulator, "MemoryUtilization") < 100
     assert last(emulator, "LoadedModelCount") == 1
     assert statistics(emulator, "MemoryUtilization", INSTANCES)["Unit"] == "Percent"
