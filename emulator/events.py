@@ -19,6 +19,9 @@ class Origin:
     variant_name: str = ""
     instance_id: str = ""
     container: str = ""
+    # Of a job, which has no endpoint, and whose ``instance_id`` is the rest of its log stream's name.
+    job_kind: str = ""  # as in the names of log groups: TrainingJobs
+    job_name: str = ""
 
 
 NOWHERE = Origin("", "")  # of what concerns the emulator as a whole
@@ -201,6 +204,23 @@ class InstanceObserved(Event):
     disk_percent: float
     loaded_models: int | None  # None = it has no container of many models
     in_flight: int = 0  # invocations that it has at this moment
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatus(Event):
+    """A job has changed its secondary status, or begun the next step of it."""
+
+    status: str  # such as Training, Completed, Failed
+    message: str  # what happens now, in SageMaker's words
+    reason: str = ""  # why it failed
+
+
+@dataclass(frozen=True, slots=True)
+class JobMetric(Event):
+    """A job's algorithm has written a value of one of its metrics."""
+
+    name: str
+    value: float
 
 
 @dataclass(frozen=True, slots=True)

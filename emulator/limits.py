@@ -50,6 +50,10 @@ class Limits:
     instances_of_a_type: int = 20  # [ours] in all endpoints together; AWS's quotas differ by account and type
     busy_invocations: int = 8  # [ours] under way on an instance, at which its models spread to another
 
+    # Jobs
+    job_stop_seconds: float = 120.0  # [dg] SIGKILL follows SIGTERM after 120 s, when a training job is stopped
+    checkpoint_seconds: float = 10.0  # [ours] between two looks at whether a training job has written checkpoints
+
     # The emulator
     capture_seconds: float = 5.0  # [ours] between two writes of captured invocations to S3
     drain_seconds: float = 5.0  # [ours] how long invocations under way may go on after Ctrl-C

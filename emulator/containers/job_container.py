@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from emulator.containers.aws_settings import AwsSettings
+from emulator.containers.output_files import OutputFile, files_below
+
+ML = "/opt/ml"  # [dg] where a container finds its input, and leaves its output
 
 
 @dataclass(frozen=True)
@@ -16,7 +19,7 @@ class JobContainerSettings:
 
     name: str  # for people: the job's
     environment: Mapping[str, str]
-    ml_directory: Path  # what it sees as /opt/ml, and may write to
+    ml_directory: Path  # what it finds as /opt/ml when it starts
     memory_bytes: int
     vcpus: int
     gpus: int  # -1 = all there are
@@ -26,6 +29,9 @@ class JobContainerSettings:
 
 class JobContainer(abc.ABC):
     """One run of a container: started once, ended once."""
+
+    def __init__(self, settings: JobContainerSettings) -> None:
+        self.settings = settings
 
     @abc.abstractmethod
     async def start(self) -> None:
@@ -43,4 +49,15 @@ class JobContainer(abc.ABC):
 
     @abc.abstractmethod
     async def stop(self, seconds: float) -> None:
-        """SIGTERM, SIGKILL so many ``seconds`` later; returns when nothing of it is left. May be called twice."""
+        """SIGTERM, SIGKILL so many ``seconds`` later; returns when its process has ended. May be called twice."""
+
+    def output(self, path: str) -> Iterator[OutputFile]:
+        """What it has written below ``/opt/ml/PATH``; nothing if that is not a directory. Blocks.
+
+        At any time from its start to ``remove``. Raises OSError, and SetupError when its engine does not answer.
+        """
+        return files_below(self.settings.ml_directory, path)
+
+    async def remove(self) -> None:
+        """End it, and delete what is left of it but for ``ml_directory``. May be called twice."""
+        await self.stop(0)

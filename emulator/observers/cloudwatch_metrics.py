@@ -18,6 +18,7 @@ from emulator.events import (
     Events,
     InstanceObserved,
     InvocationEnded,
+    JobMetric,
     ModelDownloaded,
     ModelLoaded,
     ModelUnloaded,
@@ -51,7 +52,10 @@ UNITS = {
 }  # of all others: None
 _STEP = math.log(1.02)  # a percentile is right to one percent
 
+DIMENSIONS = {"TrainingJobs": "TrainingJobName"}  # [dg] of jobs' own metrics, by kind
+
 VariantKey = tuple[str, str, str]  # region, endpoint name, variant name
+JobKey = tuple[str, str, str]  # region, kind, name
 
 
 class StatisticSet:
@@ -212,13 +216,12 @@ class InstanceUsage:
 
 @dataclass(frozen=True, slots=True)
 class MetricDatum:
-    """The statistics of one metric of one variant in one minute."""
+    """The statistics of one metric in one minute."""
 
     namespace: str
     name: str
     unit: str
-    endpoint_name: str
-    variant_name: str
+    dimensions: dict[str, str]
     minute: int  # when it began, in seconds since 1970
     statistics: StatisticSet
 
@@ -232,6 +235,7 @@ class Minute:
     # Of downloads, loads, unloads, and what was counted again and again; by metric.
     times: dict[VariantKey, dict[str, StatisticSet]] = field(default_factory=dict)
     usage: dict[VariantKey, dict[str, InstanceUsage]] = field(default_factory=dict)  # by instance id
+    jobs: dict[JobKey, dict[str, StatisticSet]] = field(default_factory=dict)  # by metric
 
     def copied(self) -> Minute:
         return Minute(
@@ -245,24 +249,38 @@ class Minute:
                 variant_key: {i: copy.copy(usage) for i, usage in instances.items()}
                 for variant_key, instances in self.usage.items()
             },
+            {
+                job: {name: statistics.copied() for name, statistics in statistic_sets.items()}
+                for job, statistic_sets in self.jobs.items()
+            },
         )
 
     def data(self, region: str) -> Iterator[MetricDatum]:
-        """The metrics of a region's endpoints in this minute."""
+        """The metrics of a region's endpoints and jobs in this minute."""
         for variant_key, invocations in self.invocations.items():
             yield from self._of(INVOCATIONS, variant_key, region, invocations.metrics())
         for variant_key, statistic_sets in self.times.items():
             yield from self._of(INVOCATIONS, variant_key, region, statistic_sets.items())
         for variant_key, instances in self.usage.items():
             yield from self._of(INSTANCES, variant_key, region, _over_instances(instances).items())
+        for (where, kind, job), statistic_sets in self.jobs.items():
+            if where == region:
+                namespace, dimensions = f"/aws/sagemaker/{kind}", {DIMENSIONS[kind]: job}
+                yield from self._with(namespace, dimensions, statistic_sets.items())
 
     def _of(
         self, namespace: str, variant_key: VariantKey, region: str, statistic_sets: Iterable[tuple[str, StatisticSet]]
     ) -> Iterator[MetricDatum]:
         where, endpoint, variant = variant_key
-        for name, statistics in statistic_sets if where == region else ():
+        if where == region:
+            yield from self._with(namespace, {"EndpointName": endpoint, "VariantName": variant}, statistic_sets)
+
+    def _with(
+        self, namespace: str, dimensions: dict[str, str], statistic_sets: Iterable[tuple[str, StatisticSet]]
+    ) -> Iterator[MetricDatum]:
+        for name, statistics in statistic_sets:
             if statistics.count:
-                yield MetricDatum(namespace, name, UNITS.get(name, "None"), endpoint, variant, self.began, statistics)
+                yield MetricDatum(namespace, name, UNITS.get(name, "None"), dimensions, self.began, statistics)
 
     def forget_percentiles(self) -> None:
         for invocations in self.invocations.values():
@@ -294,6 +312,7 @@ class CloudWatchMetrics:
     def listen_to(self, events: Events) -> None:
         events.subscribe(self._invocation_ended, InvocationEnded)
         events.subscribe(self._instance_observed, InstanceObserved)
+        events.subscribe(self._job_metric, JobMetric)
         events.subscribe(self._took, ModelDownloaded, ModelLoaded, ModelUnloaded)
 
     def minutes(self) -> list[Minute]:
@@ -328,6 +347,10 @@ class CloudWatchMetrics:
         minute.usage.setdefault(variant_key, {}).setdefault(origin.instance_id, InstanceUsage()).add(event)
         concurrent = minute.times.setdefault(variant_key, {}).setdefault("ConcurrentRequestsPerModel", StatisticSet())
         concurrent.add([event.in_flight])
+
+    def _job_metric(self, event: JobMetric, origin: Origin) -> None:
+        statistic_sets = self._minute().jobs.setdefault((origin.region, origin.job_kind, origin.job_name), {})
+        statistic_sets.setdefault(event.name, StatisticSet()).add([event.value])
 
     def _minute(self) -> Minute:
         self._count()  # what came before: it may be of an earlier minute

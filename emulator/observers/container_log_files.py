@@ -18,7 +18,8 @@ PAUSE_SECONDS = 0.05
 
 
 class ContainerLogFiles:
-    """Writes the lines of the event stream to ``ENDPOINT/VARIANT/INSTANCE/CONTAINER.log``.
+    """Writes the lines of the event stream to ``ENDPOINT/VARIANT/INSTANCE/CONTAINER.log``, and of a job to
+    ``_KIND/JOB/STREAM.log``: no endpoint has such a name.
 
     It writes in a thread of its own, so that a slow disk holds up nobody: what comes meanwhile, and in a short pause
     after each write, is written next.
@@ -61,9 +62,15 @@ class ContainerLogFiles:
         if not self._directory.is_dir():  # moved away or deleted by its user, who does not want it back
             return
         for origin, its_lines in lines.items():
-            place = self._directory / origin.endpoint_name / origin.variant_name / origin.instance_id
+            path = self._directory.joinpath(*_names(origin))
             with contextlib.suppress(OSError):  # a full disk must not end the emulator
-                place.mkdir(parents=True, exist_ok=True)
-                path = place / f"{origin.container}.log"
+                path.parent.mkdir(parents=True, exist_ok=True)
                 with open(path, "a", encoding="utf-8", errors="backslashreplace", opener=private_opener) as file:
                     file.writelines(f"{line}\n" for line in its_lines)
+
+
+def _names(origin: Origin) -> tuple[str, ...]:
+    """Those of the file, and of the directories in which it is."""
+    if origin.job_name:
+        return f"_{origin.job_kind}", origin.job_name, f"{origin.instance_id}.log"
+    return origin.endpoint_name, origin.variant_name, origin.instance_id, f"{origin.container}.log"

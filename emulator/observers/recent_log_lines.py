@@ -55,11 +55,15 @@ class RecentLogLines:
 
 
 def group_name(origin: Origin) -> str:
-    """The log group of an endpoint. [dg]"""
+    """The log group of an endpoint, or of all jobs of a kind. [dg]"""
+    if origin.job_name:
+        return f"/aws/sagemaker/{origin.job_kind}"
     return f"/aws/sagemaker/Endpoints/{origin.endpoint_name}"
 
 
 def stream_name(origin: Origin) -> str:
     """The log stream of a container: by variant and instance, and by name if it is not alone there. [dg]"""
+    if origin.job_name:
+        return f"{origin.job_name}/{origin.instance_id}"
     instance = f"{origin.variant_name}/{origin.instance_id}"
     return instance if origin.container == ONLY_CONTAINER_NAME else f"{instance}/{origin.container}"

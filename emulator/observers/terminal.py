@@ -18,6 +18,7 @@ from emulator.events import (
     Events,
     ImagePulling,
     Invoked,
+    JobStatus,
     LoadFailed,
     LoadStarted,
     LogLine,
@@ -72,6 +73,7 @@ class TerminalLog:
         events.subscribe(self._container_started, ContainerStarted)
         events.subscribe(self._container_stopped, ContainerStopped)
         events.subscribe(self._log_line, LogLine)
+        events.subscribe(self._job_status, JobStatus)
         events.subscribe(self._memory_exceeded, MemoryExceeded)
         events.subscribe(self._model_downloaded, ModelDownloaded)
         events.subscribe(self._model_deleted, ModelDeleted)
@@ -133,6 +135,10 @@ class TerminalLog:
     def _log_line(self, event: LogLine, origin: Origin) -> None:
         container = self._names.container(origin)
         self._write((f"  {container} | " if container else "  | ") + printable(without_colors(event.line)), DIM)
+
+    def _job_status(self, event: JobStatus, origin: Origin) -> None:
+        reason = f": {event.reason}" if event.reason else ""
+        self._write(f"job        {origin.job_name} is {event.status}: {event.message}{reason}", RED if reason else "")
 
     def _memory_exceeded(self, event: MemoryExceeded, origin: Origin) -> None:
         used, has = format_size(event.used_bytes), format_size(event.memory_bytes)
@@ -231,7 +237,9 @@ class ShortNames:
         return "/".join(filter(None, names))
 
     def container(self, origin: Origin) -> str:
-        """The instance's and the container's name; each is empty if there is only one."""
+        """The instance's and the container's name; each is empty if there is only one. Of a job, its own."""
+        if origin.job_name:
+            return origin.job_name
         several = self._several_containers or self.was_created(origin.endpoint_name)
         return "/".join(filter(None, (self.instance(origin), origin.container if several else "")))
 

@@ -10,6 +10,7 @@ import os
 import shutil
 import socket
 import time
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,6 +47,7 @@ from emulator.services.sagemaker.registry import Registry
 
 if TYPE_CHECKING:
     from emulator.gateway.access.access_control import AccessControl
+    from emulator.jobs.training_jobs import TrainingJobs
     from emulator.services.s3.app import S3App
     from emulator.services.sagemaker.control_plane import ControlPlane
     from emulator.services.sagemaker.start_requests import StartRequests
@@ -74,6 +76,7 @@ class Application:
         self._instances = settings.state_directory.instances
         self._endpoints: Endpoints
         self._registry: Registry | None = None
+        self._training_jobs: TrainingJobs | None = None  # made for the first job
         self.gateway: Gateway  # the ASGI application, once it is started
         self._starting: asyncio.Task[None]
         self._ends = contextlib.AsyncExitStack()  # how to stop what has started, the last one first
@@ -96,6 +99,7 @@ class Application:
         from emulator.services.sagemaker import endpoints_at_start
         from emulator.services.sagemaker.app import SageMakerApp
         from emulator.services.sagemaker.endpoints import restore
+        from emulator.services.sagemaker.training_jobs import fail_interrupted
 
         metrics, container_logs = CloudWatchMetrics(), RecentLogLines()
         logs = self._settings.state_directory.container_logs
@@ -116,7 +120,11 @@ class Application:
         workspace = Workspace(disks, containers, self._limits, self._events, clock, execution_roles=roles)
         self._endpoints = Endpoints(workspace)
         self._registry = await asyncio.to_thread(Registry.open, self._settings.state_directory.registry)
-        control_plane = self._control_plane(self._registry)
+        s3 = await self._start_s3(ends)
+
+        training_jobs = None if s3 is None else functools.partial(self._jobs, s3, workspace, inherited)
+        control_plane = self._control_plane(self._registry, training_jobs)
+        await fail_interrupted(control_plane)
         definitions = await endpoints_at_start.create(
             control_plane, self._requests, self._settings.s3_root, self._settings.state_directory.path
         )
@@ -127,7 +135,6 @@ class Application:
             listener.listen_to(self._events)
         state = functools.partial(emulator_state, self._settings.url, self._endpoints, counts)
         web = console(self._is_in_service, state, self._settings.region, asyncio.get_running_loop())
-        s3 = await self._start_s3(ends)
         if s3 is not None:
             captured = CapturedInvocations(s3.put, self._limits.capture_seconds)
             captured.listen_to(self._events)
@@ -137,7 +144,8 @@ class Application:
         guard = WebGuard(self._settings.allowed_hosts, self._settings.allowed_origins)
         credentials = ContainerCredentialsApp(roles)
         self.gateway = Gateway(runtime, sagemaker, s3, moto_services, web, credentials, guard, access)
-        for end in (self.gateway.end, self._engine.close, log_files.flush, self._endpoints.stop, sagemaker.stop):
+        before = (self.gateway.end, self._engine.close, log_files.flush)
+        for end in (*before, self._endpoints.stop, self._stop_jobs, sagemaker.stop):
             ends.push_async_callback(end)
         at_start = [(self._endpoints.add(definition), impossible) for definition, impossible in definitions]
         # Before the first request, which may be for one of them. They start when the place of earlier ones is free.
@@ -158,6 +166,36 @@ class Application:
         await s3.start()
         return s3
 
+    async def _jobs(self, s3: S3App, workspace: Workspace, inherited: InheritedEnvironment) -> TrainingJobs:
+        """The training jobs, for which nothing is imported or done before this is called."""
+        if self._training_jobs is not None:
+            return self._training_jobs
+        from emulator.jobs.launch import new_job_container
+        from emulator.jobs.training_job import JobWorkspace
+        from emulator.jobs.training_jobs import TrainingJobs
+
+        new_container = functools.partial(
+            new_job_container, limits=self._limits, engine=self._engine, inherited=inherited
+        )
+        directory = workspace.directory / "_TrainingJobs"  # no endpoint has such a name
+        store, gpus = await s3.store(), self._requests.instances.gpus
+        jobs = JobWorkspace(
+            directory,
+            new_container,
+            store,
+            self._limits,
+            self._events,
+            workspace.clock,
+            workspace.execution_roles,
+            gpus,
+        )
+        self._training_jobs = self._training_jobs or TrainingJobs(jobs)
+        return self._training_jobs
+
+    async def _stop_jobs(self) -> None:
+        if self._training_jobs is not None:
+            await self._training_jobs.stop()
+
     async def stop(self) -> None:
         """Stop everything and leave nothing behind."""
         await self._ends.aclose()
@@ -174,7 +212,9 @@ class Application:
         """Remove at once what would outlive this process: keepers end local processes, but not Docker containers."""
         self._engine.abandon()
 
-    def _control_plane(self, registry: Registry) -> ControlPlane:
+    def _control_plane(
+        self, registry: Registry, training_jobs: Callable[[], Awaitable[TrainingJobs]] | None
+    ) -> ControlPlane:
         """The control plane, with what an earlier emulator kept."""
         from emulator.services.sagemaker.control_plane import ControlPlane
         from emulator.services.sagemaker.model_data_location import locator
@@ -191,6 +231,8 @@ class Application:
             settings.s3_root is not None,
             settings.local_code,
             self._requests.mapped_images,
+            settings.s3_root,
+            training_jobs,
         )
 
     async def _start_endpoints(

@@ -223,11 +223,12 @@ class ObjectStore:
         """A file for the data of a new object, until it is complete."""
         return IncomingFile.create(self.incoming_directory, algorithms)
 
-    def put(self, bucket: str, key: str, content: bytes) -> StoredObject:
-        """Make the content an object, without metadata. Raises what ``commit`` raises."""
+    def put(self, bucket: str, key: str, pieces: Iterable[bytes]) -> StoredObject:
+        """Make an object of these bytes, which nobody sees before they are complete. Raises what ``commit`` raises."""
         incoming = self.incoming()
         try:
-            incoming.write(content)
+            for piece in pieces:
+                incoming.write(piece)
             return self.commit(bucket, key, incoming, ObjectAttributes(incoming.digests.md5.hex()))
         finally:
             incoming.discard()

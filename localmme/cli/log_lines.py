@@ -40,8 +40,8 @@ def lines(directory: StateDirectory, endpoint_name: str | None, part: str | None
 
     If it was detached and nothing is filtered, these are the lines of ``serve``, with those of containers in order of
     time; else those of the containers' files, each with its container's name if there are several. ``part`` is the
-    name of a container, an instance or a variant. With ``follow``, until the emulator ends. Raises SetupError when
-    there is no such emulator, or it has no such endpoint or part.
+    name of a container, an instance, a variant or a job. With ``follow``, until the emulator ends.
+    Raises SetupError when there is no such emulator, or it has no such endpoint or part.
     """
     if not directory.path.is_dir():
         raise SetupError(f"There is no emulator {directory.path.name}, and no log of one. {_those_with_logs()}")
@@ -74,7 +74,8 @@ def _files(directory: StateDirectory, endpoint_name: str | None, part: str | Non
 
 
 def _container_files(directory: StateDirectory) -> Iterator[tuple[tuple[str, ...], Path]]:
-    """Each container's file, with the names of its endpoint, variant and instance and its own."""
+    """Each container's file, with the names of its endpoint, variant and instance and its own; or with the kind of its
+    job (after an underscore), the job's name, and its own."""
     for path in sorted(directory.container_logs.rglob("*.log")):
         yield path.relative_to(directory.container_logs).with_suffix("").parts, path
 
@@ -85,7 +86,7 @@ def _refuse_unknown(directory: StateDirectory, endpoint_name: str | None, part: 
     emulator, known = directory.path.name, [names for names, _ in _container_files(directory)]
     of_endpoint = [names for names in known if endpoint_name in (None, names[0])]
     if endpoint_name is not None and not of_endpoint:
-        endpoints = ", ".join(dict.fromkeys(names[0] for names in known)) or "none"
+        endpoints = ", ".join(dict.fromkeys(names[0] for names in known if not names[0].startswith("_"))) or "none"
         raise SetupError(f"Emulator {emulator} has no endpoint {endpoint_name}. It has: {endpoints}.")
     parts = ", ".join(dict.fromkeys(name for names in of_endpoint for name in reversed(names[1:]))) or "none"
     raise SetupError(

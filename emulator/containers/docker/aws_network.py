@@ -11,9 +11,11 @@ import contextlib
 import errno
 import ipaddress
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from emulator.containers.aws_settings import AwsSettings
+from emulator.containers.docker.discovery import EngineInfo
 from emulator.containers.docker.failures import EngineError
 from emulator.containers.docker.images import Client
 
@@ -24,6 +26,7 @@ NAME = "localmme"  # all emulators of an engine share it, each at a port of its 
 ADDRESS = "169.254.170.2"  # [api] botocore's and other SDKs' for credentials of containers
 SUBNET = "169.254.170.0/24"
 BACKLOG = 128
+NO_AWS = "containers cannot call the emulator"  # in Engine.warned
 TRIES = 3  # of what needs the network, as another emulator that ends may remove it meanwhile
 
 T = TypeVar("T")
@@ -90,6 +93,29 @@ class AwsNetwork:
         if self._url:
             with contextlib.suppress(EngineError):
                 await self._engine.call(lambda client: client.remove_network(NAME))
+
+
+async def aws_variables(
+    engine: Engine, info: EngineInfo, aws: AwsSettings | None, warn: Callable[[str], None]
+) -> Mapping[str, str]:
+    """The variables by which a container's code calls AWS; without those of the emulator where it cannot be reached."""
+    if aws is None:
+        return {}
+    reason = "its containers are not in a network of this machine"
+    if info.reachable:
+        try:
+            return aws.environment(await engine.aws_network.url())
+        except EngineError as error:
+            reason = error.reason
+        except OSError as error:
+            reason = str(error.strerror)
+    if NO_AWS not in engine.warned:
+        engine.warned.add(NO_AWS)
+        warn(
+            f"Code in the containers of this Docker Engine cannot call the emulator's AWS services: {reason}. "
+            "docs/docker.md says what to do if it has to."
+        )
+    return aws.region_variables
 
 
 async def _retried(act: Callable[[], Awaitable[T]], mend: Callable[[], Awaitable[object]]) -> T:

@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from emulator.containers.container import Container, ContainerSettings, LogSink
+from emulator.containers.docker.aws_network import aws_variables
 from emulator.containers.docker.cgroup_usage import cpu_seconds, working_set
 from emulator.containers.docker.configuration import (
     BIND_TO_PORT_LABEL,
@@ -46,7 +47,6 @@ from emulator.sizes import format_size
 LEAST_MEMORY = 6 * 1024 * 1024  # that an engine takes as a limit
 LAST_WORDS_SECONDS = 2.0  # for the output and the exit code of a container that was stopped
 LOST_SECONDS = 10  # for an engine to come back
-NO_AWS = "containers cannot call the emulator"  # in Engine.warned
 ENDED = ("exited", "removing", "dead")  # states of a container, as the engine calls them
 
 
@@ -179,7 +179,7 @@ class DockerContainer(Container):
         if mount:
             await asyncio.to_thread(let_everyone_read, self._settings.models)
         try:
-            aws = await self._aws_environment(info)
+            aws = await aws_variables(self._engine, info, self._settings.aws, self._warn)
             await self._engine.create(self._name, configuration(image, self._settings, info, mount, aws))
             if "AWS_ENDPOINT_URL" in aws:
                 await self._engine.aws_network.connect(self._name)
@@ -203,27 +203,6 @@ class DockerContainer(Container):
         self._process = about["State"]["Pid"], about["Id"]
         self.host, self.port = reached_at(about["NetworkSettings"], self.port, info)
         return True
-
-    async def _aws_environment(self, info: EngineInfo) -> Mapping[str, str]:
-        """The variables by which its code calls AWS; without those of the emulator where it cannot be reached."""
-        aws = self._settings.aws
-        if aws is None:
-            return {}
-        reason = "its containers are not in a network of this machine"
-        if info.reachable:
-            try:
-                return aws.environment(await self._engine.aws_network.url())
-            except EngineError as error:
-                reason = error.reason
-            except OSError as error:
-                reason = str(error.strerror)
-        if NO_AWS not in self._engine.warned:
-            self._engine.warned.add(NO_AWS)
-            self._warn(
-                f"Code in the containers of this Docker Engine cannot call the emulator's AWS services: {reason}. "
-                "docs/docker.md says what to do if it has to."
-            )
-        return aws.region_variables
 
     def _is_mounted(self, client: Client) -> bool:
         """Whether what the container has is this machine's directory: not one of the same name on another machine."""
@@ -364,22 +343,33 @@ def api_version(client: Client) -> tuple[int, ...]:
 
 
 def how_it_ended(engine: Engine, container: str, limit: MemoryLimit) -> str:
-    """Wait until a container has ended, or the engine is away for longer than ``LOST_SECONDS``; in words that follow
-    "it". Blocks."""
+    """Wait until a container has ended, or is lost; in words that follow "it". Blocks."""
+    try:
+        return describe_end(final_state(engine, container), limit)
+    except ContainerError as gone:
+        return str(gone)
+
+
+def final_state(engine: Engine, container: str) -> Mapping[str, Any]:
+    """What the engine says of the state of a container, once that has ended. Blocks.
+
+    Raises ContainerError, with words that follow "it", when it is removed, or when the engine is away for longer than
+    ``LOST_SECONDS``.
+    """
     lost_since: float | None = None
     while True:
         try:
-            state = engine.call_blocking(lambda client: client.inspect_container(container))["State"]
+            state: Mapping[str, Any] = engine.call_blocking(lambda client: client.inspect_container(container))["State"]
             lost_since = None  # whatever was before: each time that it is away is one of its own
             if state["Status"] not in ENDED:
                 engine.call_blocking(lambda client: client.wait(container))  # without a timeout
                 state = engine.call_blocking(lambda client: client.inspect_container(container))["State"]
             if state["Status"] in ENDED:
-                return describe_end(state, limit)
+                return state
         except EngineError as error:
             if error.status in (404, 409):
-                return "was removed"
+                raise ContainerError("was removed") from None
             lost_since = time.monotonic() if lost_since is None else lost_since
             if error.status or time.monotonic() > lost_since + LOST_SECONDS:
-                return f"was lost. {error}"
+                raise ContainerError(f"was lost. {error}") from None
         time.sleep(0.5)

@@ -28,13 +28,14 @@ class ProcessJobContainer(JobContainer):
         stop_seconds: float,
     ) -> None:
         """``directory`` is the command's working directory; ``warn`` takes what the job's user should know."""
-        self._settings, self._inherited = settings, inherited
+        super().__init__(settings)
+        self._inherited = inherited
         scratch = settings.ml_directory
         kept = KeptSettings(settings.name, command, directory, scratch, settings.memory_bytes, stop_seconds)
         self._process = KeptProcess(kept, log, warn, inherited)
 
     async def start(self) -> None:
-        settings = self._settings
+        settings = self.settings
         variables = directory_variables(settings.ml_directory)
         environment = container_environment(self._inherited, settings.aws, settings.environment, variables)
         await self._process.start(environment, BASE_DIRECTORY)

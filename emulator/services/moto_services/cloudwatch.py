@@ -87,7 +87,7 @@ class CloudWatch(CloudWatchBackend):
             datum.statistics
             for datum in self._data()
             if (datum.namespace, datum.name) == (metric["Namespace"], metric["MetricName"])
-            and dimensions == {"EndpointName": datum.endpoint_name, "VariantName": datum.variant_name}
+            and dimensions == datum.dimensions
             and began <= _time(datum) < ends
         ]
         return percentile(statistic_sets, percent)
@@ -116,10 +116,7 @@ def _as_moto_has_it(datum: MetricDatum) -> MetricAggregatedDatum:
         max_stat=statistics.maximum,
         sample_count=statistics.count,
         sum_stat=statistics.total,
-        dimensions=[
-            {"Name": "EndpointName", "Value": datum.endpoint_name},
-            {"Name": "VariantName", "Value": datum.variant_name},
-        ],
+        dimensions=[{"Name": name, "Value": value} for name, value in datum.dimensions.items()],
         timestamp=_time(datum),
         unit=datum.unit,
     )

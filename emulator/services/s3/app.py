@@ -66,6 +66,10 @@ class S3App:
         if store is not None:
             store.close()
 
+    async def store(self) -> ObjectStore:
+        """The directory's objects, for what stores some without a request. Not after ``stop``."""
+        return (await self._open())[0]
+
     async def has_bucket(self, name: str) -> bool:
         """Whether a bucket of that name exists now."""
         if self._has_stopped:  # and its threads: the request only gets that answer, in S3's form
@@ -76,7 +80,7 @@ class S3App:
         """Make the content an object, on behalf of the emulator itself. Raises AwsError."""
         store = (await self._open())[0]
         try:
-            await self._in_thread(store.put, bucket, key, content)
+            await self._in_thread(store.put, bucket, key, [content])
         except StorageError as error:
             raise s3_error(error) from error
 

@@ -15,7 +15,15 @@ from emulator.aws.protocols import JSON_1_1, id_headers, send_error
 from emulator.aws.request import AwsRequest
 from emulator.aws.service_models import input_shape_name, operation_names, shape
 from emulator.containers.docker.aws_network import ADDRESS
-from emulator.services.sagemaker import empty_lists, endpoint_configs, endpoints, models, operation_of, tags
+from emulator.services.sagemaker import (
+    empty_lists,
+    endpoint_configs,
+    endpoints,
+    models,
+    operation_of,
+    tags,
+    training_jobs,
+)
 from emulator.services.sagemaker.control_plane import ControlPlane
 from emulator.services.sagemaker.errors import (
     ending,
@@ -26,7 +34,7 @@ from emulator.services.sagemaker.errors import (
     unknown_operation,
 )
 from emulator.services.sagemaker.validation import check
-from emulator.services.sagemaker.waiters import is_waiter, settled
+from emulator.services.sagemaker.waiters import hold
 
 REQUEST_BYTES = 4 << 20  # [ours] far more than any operation takes
 
@@ -46,16 +54,22 @@ OPERATIONS: dict[str, Operation] = {
     "UpdateEndpoint": endpoints.update,
     "UpdateEndpointWeightsAndCapacities": endpoints.update_weights_and_capacities,
     "DeleteEndpoint": endpoints.delete,
+    "CreateTrainingJob": training_jobs.create,
+    "DescribeTrainingJob": training_jobs.describe,
+    "ListTrainingJobs": training_jobs.list_,
+    "StopTrainingJob": training_jobs.stop,
+    "DeleteTrainingJob": training_jobs.delete,
     "AddTags": tags.add,
     "ListTags": tags.list_,
     "DeleteTags": tags.delete,
 }
+RUN_CODE = ("CreateModel", "CreateTrainingJob")
 
 log = logging.getLogger("localmme")
 
 
 class SageMakerApp:
-    """The operations of the SageMaker API that concern hosting."""
+    """The operations of the SageMaker API that concern hosting and jobs."""
 
     def __init__(self, control_plane: ControlPlane) -> None:
         self._control_plane = control_plane
@@ -83,10 +97,9 @@ class SageMakerApp:
         # What was authorised is what is executed: the same document, not the body parsed once more.
         document = parsed(body) if request.content is None else request.content
         check(shape(input_shape_name(name)), document)
-        if name == "CreateModel" and request.address == ADDRESS:  # it would come to run code outside of its container
+        if name in RUN_CODE and request.address == ADDRESS:  # it would come to run code outside of its container
             raise no_code_of_containers()
-        if name == "DescribeEndpoint" and is_waiter(request.header(b"user-agent")):
-            await settled(self._control_plane, document["EndpointName"])
+        await hold(name, document, request.header(b"user-agent"), self._control_plane)
         if name.startswith(("Describe", "List")):
             return await operation(self._control_plane, document)
         # A change that has begun is completed, even if its caller has gone.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from emulator.aws.arn import sagemaker_arn
 from emulator.aws.service_models import shape
@@ -17,6 +17,9 @@ from emulator.services.sagemaker.errors import already_exists, not_found, not_ke
 from emulator.services.sagemaker.mapped_images import NO_MAPPED_IMAGES, MappedImages
 from emulator.services.sagemaker.records import KINDS, Kind, Record
 from emulator.services.sagemaker.registry import R, Registry
+
+if TYPE_CHECKING:
+    from emulator.jobs.training_jobs import TrainingJobs
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class ControlPlane:
     has_s3: bool = True  # whether a directory stands for S3
     local_code: bool = True  # whether models created through the API may run code on this machine
     mapped_images: MappedImages = NO_MAPPED_IMAGES
+    s3_root: Path | None = None
+    training_jobs: Callable[[], Awaitable[TrainingJobs]] | None = None  # None = no S3, without which there are no jobs
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def arn(self, kind: Kind, name: str) -> str:

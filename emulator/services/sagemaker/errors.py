@@ -20,6 +20,45 @@ def not_found(kind: str, arn: str) -> AwsError:
     return validation_error(f'Could not find {NOUNS[kind]} "{arn}".')  # [reports]
 
 
+def job_not_found() -> AwsError:
+    return validation_error("Requested resource not found.")  # [reports]
+
+
+def job_exists(noun: str, arn: str) -> AwsError:
+    """[reports] of training jobs. ``noun`` is the kind of job, in lower case."""
+    return AwsError(
+        "ResourceInUse",
+        400,
+        f"{noun.capitalize()} names must be unique within an AWS account and region, and a {noun} with this name "
+        f"already exists ({arn})",
+    )
+
+
+def job_has_ended(noun: str, status: str) -> AwsError:
+    return validation_error(f"The request was rejected because the {noun} is in status {status}.")  # [reports]
+
+
+def job_under_way(noun: str, status: str) -> AwsError:
+    return validation_error(f"The {noun} cannot be deleted because it is in status {status}: stop it first.")  # [ours]
+
+
+def no_input_data(url: str, bucket: str, region: str, role: str) -> AwsError:
+    """[reports]"""
+    return validation_error(
+        f'No S3 objects found under S3 URL "{url}" given in input data source. Please ensure that the bucket exists in '
+        f'the selected region ({region}), that objects exist under that S3 prefix, and that the role "{role}" has '
+        f'"s3:ListBucket" permissions on bucket "{bucket}".'
+    )
+
+
+def jobs_need_s3() -> AwsError:
+    """[ours]"""
+    return validation_error(
+        "This emulator has no S3, from which a job could get its data, and in which it could store what it makes: "
+        "start it with --s3 DIRECTORY."
+    )
+
+
 def resource_not_found(name: str) -> AwsError:
     return AwsError("ResourceNotFound", 400, f'Could not find "{name}".')  # [ours] The words.
 
@@ -94,7 +133,7 @@ def not_emulated(operation: str) -> AwsError:
         "UnknownOperationException",
         400,
         f"{operation} is an operation of SageMaker that localmme does not emulate. It emulates hosting: models, "
-        "endpoint configurations, endpoints and their tags.",
+        "endpoint configurations, endpoints and their tags; and training jobs.",
     )
 
 

@@ -16,7 +16,9 @@ NAMED = {
     "EndpointConfigName": "endpoint-config",
     "ModelName": "model",
     "InferenceComponentName": "inference-component",
+    "TrainingJobName": "training-job",
 }
+ROLES = ("ExecutionRoleArn", "RoleArn")  # members that name a role, which is passed to SageMaker
 
 
 async def required_permissions(request: AwsRequest, region: str, body: bytes) -> list[RequiredPermission]:
@@ -39,9 +41,8 @@ def permissions_of(operation: str, document: Any, region: str) -> list[RequiredP
     if tagged:
         arns.append(tagged)
     required = [RequiredPermission(f"sagemaker:{operation}", arn, context) for arn in arns or ["*"]]
-    role = _text(members, "ExecutionRoleArn")
-    if role:
-        passed_to: Context = {"iam:passedtoservice": ("sagemaker.amazonaws.com",)}
+    passed_to: Context = {"iam:passedtoservice": ("sagemaker.amazonaws.com",)}
+    for role in filter(None, (_text(members, name) for name in ROLES)):
         required.append(RequiredPermission("iam:PassRole", role, passed_to))
     return required
 
@@ -58,7 +59,8 @@ def _tags_and_types(members: dict[str, Any]) -> Context:
         context["aws:tagkeys"] = tuple(tag["Key"] for tag in tags)
         context |= {f"aws:requesttag/{tag['Key'].lower()}": (str(tag.get("Value", "")),) for tag in tags}
     variants = [*_list(members, "ProductionVariants"), *_list(members, "ShadowProductionVariants")]
-    types = tuple(str(one["InstanceType"]) for one in variants if "InstanceType" in one)
+    resources = [members[name] for name in ("ResourceConfig",) if isinstance(members.get(name), dict)]
+    types = tuple(str(one["InstanceType"]) for one in (*variants, *resources) if "InstanceType" in one)
     if types:
         context["sagemaker:instancetypes"] = types
     return context

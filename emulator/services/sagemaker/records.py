@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from emulator.services.sagemaker.local_settings import LocalInstances, LocalModel
 
-Kind = Literal["model", "endpoint-config", "endpoint"]  # as in ARNs
+Kind = Literal["model", "endpoint-config", "endpoint", "training-job"]  # as in ARNs
 Document = dict[str, Any]  # of JSON's types
 
 
@@ -161,7 +161,30 @@ class EndpointRecord(Record):
         return {"deployments": Deployments.read(details)}
 
 
-KINDS: Mapping[str, type[Record]] = {cls.kind: cls for cls in (ModelRecord, EndpointConfigRecord, EndpointRecord)}
+@dataclass(eq=False)
+class TrainingJobRecord(Record):
+    kind = "training-job"
+
+    directory: str = ""  # to which paths in TrainingImage are relative
+    state: Document = field(default_factory=dict)  # the members of its description that change while it runs
+
+    @property
+    def status(self) -> str:
+        return str(self.state["TrainingJobStatus"])
+
+    def details(self) -> Document:
+        return {"directory": self.directory, "state": self.state}
+
+    @classmethod
+    def fields(cls, details: Document) -> dict[str, Any]:
+        state = _of_type(dict, details["state"])
+        _of_type(str, state["TrainingJobStatus"])
+        return {"directory": _of_type(str, details["directory"]), "state": state}
+
+
+KINDS: Mapping[str, type[Record]] = {
+    cls.kind: cls for cls in (ModelRecord, EndpointConfigRecord, EndpointRecord, TrainingJobRecord)
+}
 
 
 def document(record: Record) -> Document:

@@ -98,13 +98,74 @@ MEMBERS = {
     "CreateEndpointInput": Members(
         used=_names("EndpointName EndpointConfigName"), ignored=_names("Tags DeploymentConfig")
     ),
+    "CreateTrainingJobRequest": Members(
+        used=_names(
+            "TrainingJobName HyperParameters AlgorithmSpecification RoleArn InputDataConfig OutputDataConfig "
+            "ResourceConfig StoppingCondition EnableNetworkIsolation CheckpointConfig Environment"
+        ),
+        ignored=_names(
+            "Tags VpcConfig EnableInterContainerTrafficEncryption DebugHookConfig DebugRuleConfigurations "
+            "TensorBoardOutputConfig ExperimentConfig ProfilerConfig ProfilerRuleConfigurations RetryStrategy "
+            "RemoteDebugConfig InfraCheckConfig SessionChainingConfig"
+        ),
+        refused={
+            "EnableManagedSpotTraining": "nothing is interrupted here; leave it out",
+            "ServerlessJobConfig": "give AlgorithmSpecification and ResourceConfig",
+            "MlflowConfig": "there is no MLflow server here; leave it out",
+            "ModelPackageConfig": "there are no model packages here; leave it out",
+        },
+    ),
+    "AlgorithmSpecification": Members(
+        used=_names("TrainingImage TrainingInputMode MetricDefinitions ContainerEntrypoint ContainerArguments"),
+        ignored=_names("EnableSageMakerMetricsTimeSeries TrainingImageConfig"),
+        refused={"AlgorithmName": "there is no marketplace here; give TrainingImage"},
+    ),
+    "Channel": Members(
+        used=_names("ChannelName DataSource CompressionType InputMode"),
+        ignored=_names("ContentType RecordWrapperType ShuffleConfig"),
+    ),
+    "DataSource": Members(
+        used=_names("S3DataSource"),
+        refused={
+            "FileSystemDataSource": "there are no file systems here; give S3DataSource",
+            "DatasetSource": "there are no hubs here; give S3DataSource",
+        },
+    ),
+    "S3DataSource": Members(
+        used=_names("S3DataType S3Uri"),
+        # One instance gets all objects, however they are distributed.
+        ignored=_names("S3DataDistributionType ModelAccessConfig"),
+        refused={
+            "AttributeNames": "augmented manifests are not emulated",
+            "InstanceGroupNames": "jobs here have one instance; leave it out",
+            "HubAccessConfig": "there are no hubs here",
+        },
+    ),
+    "OutputDataConfig": Members(used=_names("S3OutputPath CompressionType"), ignored=_names("KmsKeyId")),
+    "ResourceConfig": Members(
+        used=_names("InstanceType InstanceCount VolumeSizeInGB"),
+        ignored=_names("VolumeKmsKeyId KeepAlivePeriodInSeconds"),
+        refused={
+            "InstanceGroups": "jobs here have one instance; give InstanceType and InstanceCount 1",
+            "TrainingPlanArn": "there are no training plans here; leave it out",
+            "InstancePlacementConfig": "jobs here have one instance; leave it out",
+            "InstancePreferences": "give InstanceType and InstanceCount 1",
+        },
+    ),
+    "StoppingCondition": Members(
+        used=_names("MaxRuntimeInSeconds"), ignored=_names("MaxWaitTimeInSeconds MaxPendingTimeInSeconds")
+    ),
+    "CheckpointConfig": Members(used=_names("S3Uri LocalPath")),
 }
 # Refused members that are accepted when they switch themselves off: member -> (switch, value that means off).
 SWITCHED_OFF: Mapping[str, tuple[str, Any]] = {
     "ManagedInstanceScaling": ("Status", "DISABLED"),
 }
+# Refused members that are accepted when they are false.
+FLAGS = ("EnableManagedSpotTraining",)
 # Strings to which the rules of this emulator apply instead of the API's: (structure, member).
 OWN_RULES = {
+    ("AlgorithmSpecification", "TrainingImage"),
     ("ContainerDefinition", "Image"),
     ("ContainerDefinition", "ModelDataUrl"),
     ("ProductionVariant", "InstanceType"),
@@ -129,6 +190,8 @@ def unsupported_members(shape: Shape, value: Any, place: Place) -> Iterator[tupl
 
 
 def _is_switched_off(name: str, value: Any) -> bool:
+    if name in FLAGS and value is False:
+        return True
     switch, off = SWITCHED_OFF.get(name, ("", None))
     return bool(switch) and isinstance(value, dict) and value.get(switch) is not None and value[switch] == off
 

@@ -28,8 +28,8 @@ def check(shape: StructureShape, request: Any) -> None:
 
 
 def _is_allowed(problem: Problem) -> bool:
-    """Image may have values here that SageMaker does not allow: see ``emulator.services.sagemaker.image``."""
-    return problem.kind == "pattern" and problem.place[-1] == "Image"
+    """Images may have values here that SageMaker does not allow: see ``emulator.services.sagemaker.image``."""
+    return problem.kind == "pattern" and problem.place[-1] in ("Image", "TrainingImage")
 
 
 def _constraint(problem: Problem, value: Any) -> str:

@@ -5,19 +5,15 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from emulator.containers.aws_settings import AwsSettings
-from emulator.containers.docker.aws_network import ADDRESS, AwsNetwork, is_container
-from emulator.containers.docker.container import DockerContainer
+from emulator.containers.docker.aws_network import ADDRESS, AwsNetwork, aws_variables, is_container
 from emulator.containers.docker.discovery import EngineInfo
 from emulator.containers.docker.failures import EngineError
-from emulator.limits import Limits
 from emulator.server.container_connections import OfContainer, url_for_processes
-from tests.support.docker_host import container_settings
 
 AWS = AwsSettings("eu-west-1", "http://127.0.0.1:8080", "token")
 REGION_ONLY = {"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-west-1"}
@@ -88,15 +84,13 @@ class FakeEngine:
     ],
 )
 def test_where_containers_cannot_call_the_emulator_it_is_said_once(
-    tmp_path: Path, reachable: bool, url: str | Exception, told: str | None
+    reachable: bool, url: str | Exception, told: str | None
 ) -> None:
     warnings: list[str] = []
     engine: Any = FakeEngine(url)
     info = EngineInfo(cpus=1, reachable=reachable, publish_at="", host="engine.example", selinux=False)
-    settings = container_settings(tmp_path, aws=AWS)
     for _ in range(2):
-        container = DockerContainer(engine, "image", settings, Limits(), print, warnings.append)
-        variables = asyncio.run(container._aws_environment(info))
+        variables = asyncio.run(aws_variables(engine, info, AWS, warnings.append))
         assert variables == (AWS.environment(f"http://{ADDRESS}:1") if told is None else REGION_ONLY)
     assert [told in warning for warning in warnings if told] == ([] if told is None else [True])
     assert len(warnings) == (told is not None)

@@ -1,4 +1,4 @@
-"""Which calls are those of a waiter, and how long its DescribeEndpoint is held."""
+"""Which calls are those of a waiter, and how long they are held."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from emulator.services.sagemaker import waiters
-from emulator.services.sagemaker.waiters import SECONDS, is_waiter, settled
+from emulator.services.sagemaker.waiters import HELD, hold, is_waiter
 from tests.support.virtual_time import VirtualTimeLoop
 
 
@@ -39,7 +39,7 @@ def test_a_waiter_is_known_by_a_letter_in_its_user_agent(user_agent: str, waits:
         ({0.0: "Creating", 3.0: "InService"}, 3.0),
         ({0.0: "Creating", 3.0: "Updating", 5.0: "InService"}, 5.0),
         ({0.0: "Deleting", 3.0: None}, 3.0),
-        ({0.0: "Creating"}, SECONDS),
+        ({0.0: "Creating"}, HELD["DescribeEndpoint"].seconds),
     ],
 )
 def test_it_is_held_until_the_endpoint_has_settled_but_not_for_ever(
@@ -54,5 +54,5 @@ def test_it_is_held_until_the_endpoint_has_settled_but_not_for_ever(
             return None if status is None else SimpleNamespace(status=status)
 
     control_plane: Any = SimpleNamespace(endpoints=Endpoints())
-    loop.run(settled(control_plane, "e"))
+    loop.run(hold("DescribeEndpoint", {"EndpointName": "e"}, "m/B", control_plane))
     assert held <= loop.time() <= held + 2 * waiters.POLL_SECONDS

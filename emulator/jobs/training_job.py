@@ -1,0 +1,294 @@
+"""One training job: from its data to its artifacts."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, TypeVar
+
+from emulator.archives.model_data_url import S3Url, parse_s3_url
+from emulator.clock import Clock
+from emulator.containers.aws_settings import AwsSettings
+from emulator.containers.job_container import ML, JobContainer, JobContainerSettings
+from emulator.errors import EmulatorError, SetupError
+from emulator.events import Events, JobMetric, JobStatus, LogLine, Warned
+from emulator.hosting.execution_roles import ExecutionRoles
+from emulator.hosting.instance_types import instance_types
+from emulator.hosting.tasks import cancel
+from emulator.jobs.artifacts import Artifacts, split_output
+from emulator.jobs.checkpoints import Checkpoints
+from emulator.jobs.definition import TrainingDefinition
+from emulator.jobs.errors import JobFailed
+from emulator.jobs.launch import JobContainerFactory
+from emulator.jobs.metrics import MetricReader
+from emulator.jobs.ml_directory import HOST, MlDirectory, job_variables
+from emulator.jobs.progress import MetricValue, Progress, Status
+from emulator.limits import Limits
+from emulator.storage.object_store import ObjectStore
+
+log = logging.getLogger("localmme")
+T = TypeVar("T")
+Outcome = Literal["Completed", "Stopped", "MaxRuntimeExceeded"]
+# [reports] The messages of the last secondary status.
+MESSAGES: dict[Outcome, str] = {
+    "Completed": "Training job completed",
+    "Stopped": "Training job stopped",
+    "MaxRuntimeExceeded": "Training job runtime exceeded MaxRuntimeInSeconds provided",
+}
+INTERNAL_ERROR = "InternalServerError: We encountered an internal error. Please try again."  # [reports]
+FAILURE_REASON_CHARACTERS = 1024  # [api]
+SIGNALLED = 128  # what shells, and engines, add to the number of a signal
+
+
+@dataclass(frozen=True)
+class JobWorkspace:
+    """What all jobs of an emulator have in common."""
+
+    directory: Path  # each job has one in it
+    new_container: JobContainerFactory
+    store: ObjectStore
+    limits: Limits
+    events: Events
+    clock: Clock
+    execution_roles: ExecutionRoles | None = None  # None = code in containers has no AWS to call
+    gpus: int = 0  # of a container whose instance type has some; -1 = all there are
+
+
+class TrainingJob:
+    """One job, whose ``progress`` anybody may read."""
+
+    def __init__(
+        self, definition: TrainingDefinition, workspace: JobWorkspace, changed: Callable[[], Awaitable[None]]
+    ) -> None:
+        """``changed`` is called, and waited for, whenever the secondary status has changed."""
+        self.definition, self.progress = definition, Progress()
+        self._workspace, self._limits, self._changed = workspace, workspace.limits, changed
+        self._events = workspace.events.within(
+            region=definition.region, job_kind="TrainingJobs", job_name=definition.name
+        )
+        self._output_events = self._events  # with the name of the log stream, once there is one
+        self._ml = MlDirectory(workspace.directory / definition.name / "ml")
+        self._metrics = MetricReader(definition.metrics, self._note_metric, self._warn)
+        self._container: JobContainer | None = None
+        self._aws: AwsSettings | None = None
+        self._stop_requested = asyncio.Event()
+        self._left_out: list[str] = []  # warnings of threads
+        self._artifacts = Artifacts(workspace.store, definition.volume_bytes, self._left_out.append)
+        self._checkpoints: Checkpoints | None = None
+        if definition.checkpoints is not None:
+            url = parse_s3_url(definition.checkpoints)
+            self._checkpoints = Checkpoints(workspace.store, self._artifacts, url)
+        self._deadline = 0.0  # by the event loop's time
+        self.progress.enter("Starting", "Starting the training job", self._now())
+
+    def stop(self) -> None:
+        """The algorithm gets SIGTERM, and is killed later; what it has written is stored. [dg]"""
+        self._stop_requested.set()
+
+    async def run(self) -> None:
+        """Return when it has ended, however it does. If this is cancelled, nothing of it is left."""
+        try:
+            try:
+                outcome = await self._run()
+            finally:
+                await asyncio.shield(asyncio.ensure_future(self._clean_up()))
+        except JobFailed as error:
+            await self._end("Failed", "Failed", "Training job failed", str(error))
+        except SetupError as error:
+            await self._end("Failed", "Failed", "Training job failed", f"ClientError: {error}")
+        except Exception:
+            log.exception("training job %s failed inside the emulator", self.definition.name)
+            await self._end("Failed", "Failed", "Training job failed", INTERNAL_ERROR)
+        else:
+            await self._end("Completed" if outcome == "Completed" else "Stopped", outcome, MESSAGES[outcome])
+
+    async def _run(self) -> Outcome:
+        """Raises JobFailed, SetupError."""
+        stop = asyncio.ensure_future(self._stop_requested.wait())
+        try:
+            if not await self._unless(stop, self._prepare()) or not await self._unless(stop, self._start()):
+                return "Stopped"
+            outcome, code = await self._train(stop)
+            failure = await self._upload()
+            if outcome == "Completed" and code:
+                raise algorithm_error(failure, code)
+            return outcome
+        finally:
+            await cancel([stop])
+
+    async def _prepare(self) -> None:
+        await self._enter("Starting", "Preparing the instances for training")
+        self.progress.training_started = self._now()
+        self._deadline = asyncio.get_running_loop().time() + self.definition.max_runtime_seconds
+        if self.definition.channels:
+            await self._enter("Downloading", "Downloading input data")
+        await in_thread(self._download)
+
+    def _download(self) -> None:
+        self._ml.make(self.definition)
+        self._ml.download(self.definition)
+        if self._checkpoints is not None:
+            directory = self._ml.root / self._checkpoint_path
+            directory.mkdir(parents=True, exist_ok=True)
+            self._checkpoints.restore(directory)
+
+    async def _start(self) -> None:
+        await self._enter("Downloading", "Downloading the training image")
+        self._output_events = self._events.within(instance_id=f"{HOST}-{int(self._now())}")
+        roles = self._workspace.execution_roles
+        if roles is not None and not self.definition.network_isolation:
+            self._aws = roles.aws_settings(self.definition.role)
+        self._container = self._workspace.new_container(self.definition, self._settings(), self._note_line, self._warn)
+        await self._container.start()
+
+    def _settings(self) -> JobContainerSettings:
+        has = instance_types().get(self.definition.instance_type)
+        memory_bytes, vcpus = (has.memory_bytes, has.vcpus) if has is not None else this_machine()
+        return JobContainerSettings(
+            name=self.definition.name,
+            environment=job_variables(self.definition),
+            ml_directory=self._ml.root,
+            memory_bytes=memory_bytes,
+            vcpus=vcpus,
+            gpus=self._workspace.gpus if has is None or has.gpus else 0,
+            host_name=HOST,
+            aws=self._aws,
+        )
+
+    async def _train(self, stop: asyncio.Future[Any]) -> tuple[Outcome, int]:
+        """How it ended, and the exit code of its algorithm."""
+        assert self._container is not None
+        await self._enter("Training", "Training image download completed. Training in progress.")
+        ended = asyncio.ensure_future(self._container.wait())
+        storing = asyncio.ensure_future(self._store_checkpoints())
+        try:
+            left = max(0.0, self._deadline - asyncio.get_running_loop().time())
+            await asyncio.wait([ended, stop], timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            if ended.done():
+                return "Completed", ended.result()
+            outcome: Outcome = "Stopped" if stop.done() else "MaxRuntimeExceeded"
+            self.progress.status = "Stopping"
+            await self._enter("Stopping", "Stopping the training job")
+            await self._container.stop(self._limits.job_stop_seconds)
+            return outcome, await ended
+        finally:
+            await cancel([ended, storing])
+
+    async def _store_checkpoints(self) -> None:
+        """Store them again and again, while the algorithm runs."""
+        while self._checkpoints is not None:
+            await asyncio.sleep(self._limits.checkpoint_seconds)
+            try:
+                await in_thread(self._store_changed_checkpoints)
+            except (EmulatorError, OSError) as error:  # such as a file that is gone already; the next one may succeed
+                self._warn(f"Its checkpoints cannot be stored now: {error}")
+
+    def _store_changed_checkpoints(self) -> None:
+        assert self._checkpoints is not None and self._container is not None
+        self._checkpoints.store(self._container.output(self._checkpoint_path))
+
+    async def _upload(self) -> str:
+        """Store what it has written; what its algorithm says of its failure."""
+        await self._metrics.close()
+        await self._enter("Uploading", "Uploading generated training model")
+        return await in_thread(self._store_artifacts)
+
+    def _store_artifacts(self) -> str:
+        assert self._container is not None
+        output = parse_s3_url(self.definition.output)
+        folder = S3Url(output.bucket, f"{output.key.rstrip('/')}/{self.definition.name}/output/".lstrip("/"))
+        name = "model.tar.gz" if self.definition.compress_model else "model/"
+        model = S3Url(folder.bucket, folder.key + name)
+        self.progress.model_artifacts = str(model)
+        if self.definition.compress_model:
+            self._artifacts.store_archive(self._container.output("model"), model)
+        else:
+            self._artifacts.store_each(self._container.output("model"), model)
+        failure: list[str] = []
+        data = split_output(self._container.output("output"), failure)
+        self._artifacts.store_archive(data, S3Url(folder.bucket, f"{folder.key}output.tar.gz"))
+        if self._checkpoints is not None:
+            self._store_changed_checkpoints()
+        return "".join(failure)
+
+    @property
+    def _checkpoint_path(self) -> str:
+        """Below ``/opt/ml``."""
+        return str(PurePosixPath(self.definition.checkpoint_path).relative_to(ML))
+
+    async def _clean_up(self) -> None:
+        if self._container is not None:
+            await self._container.remove()
+        if self._aws is not None and self._workspace.execution_roles is not None:
+            self._workspace.execution_roles.withdraw(self._aws)
+        await asyncio.to_thread(shutil.rmtree, self._ml.root.parent, ignore_errors=True)
+
+    async def _unless(self, stop: asyncio.Future[Any], work: Coroutine[Any, Any, None]) -> bool:
+        """Do it, unless a stop is requested meanwhile; whether it is done. Raises what the work raises."""
+        task = asyncio.ensure_future(work)
+        try:
+            await asyncio.wait([task, stop], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not task.done():
+                await cancel([task])
+        if task.cancelled():
+            return False
+        task.result()
+        return not stop.done()
+
+    # What happens
+
+    async def _enter(self, status: str, message: str) -> None:
+        self.progress.enter(status, message, self._now())
+        self._events.publish(JobStatus(status, message))
+        await self._changed()
+
+    async def _end(self, status: Status, secondary_status: str, message: str, reason: str = "") -> None:
+        for warning in self._left_out:
+            self._warn(warning)
+        self.progress.failure_reason = reason[:FAILURE_REASON_CHARACTERS]
+        self.progress.end(status, secondary_status, message, self._now())
+        self._events.publish(JobStatus(secondary_status, message, reason))
+        await self._changed()
+
+    def _note_line(self, line: str) -> None:
+        self._output_events.publish(LogLine(line))
+        self._metrics.add(line)
+
+    def _note_metric(self, name: str, value: float) -> None:
+        self.progress.metrics[name] = MetricValue(value, self._now())
+        self._events.publish(JobMetric(name, value))
+
+    def _warn(self, text: str) -> None:
+        self._events.publish(Warned(f"Training job {self.definition.name}: {text}"))
+
+    def _now(self) -> float:
+        return round(self._workspace.clock.now(), 3)
+
+
+async def in_thread(function: Callable[[], T]) -> T:
+    """The result of a function that blocks. When this is cancelled, the function is waited for nevertheless."""
+    task = asyncio.ensure_future(asyncio.to_thread(function))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
+
+
+def this_machine() -> tuple[int, int]:
+    """Bytes of memory, and processors: for an instance type whose size is not known."""
+    import os
+
+    import psutil
+
+    return psutil.virtual_memory().total, os.cpu_count() or 1
+
+
+def algorithm_error(failure: str, code: int) -> JobFailed:
+    """[reports] The algorithm has ended with that exit code, or by a signal; it has left those words."""
+    return JobFailed(f"AlgorithmError: {failure}, exit code: {SIGNALLED - code if code < 0 else code}")

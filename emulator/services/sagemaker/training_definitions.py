@@ -1,0 +1,178 @@
+"""Turns CreateTrainingJob requests into definitions of training jobs, or lists their problems."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
+
+from emulator.archives.model_data_url import LocalS3, S3Url, parse_s3_url
+from emulator.aws.service_models import Place
+from emulator.containers.job_container import ML
+from emulator.errors import SetupError
+from emulator.jobs.channels import has_objects
+from emulator.jobs.definition import Algorithm, Channel, MetricDefinition, TrainingDefinition
+from emulator.jobs.metrics import compiled
+from emulator.services.sagemaker.control_plane import ControlPlane
+from emulator.services.sagemaker.errors import no_input_data
+from emulator.services.sagemaker.image import HANDLER, image_or_command
+from emulator.services.sagemaker.models import invalid
+from emulator.services.sagemaker.records import TrainingJobRecord
+from emulator.sizes import GIB
+from emulator.storage.object_files import is_bucket
+
+DEFAULT_RUNTIME_SECONDS = 86400  # [api]
+DEFAULT_VOLUME_GB = 30  # [ours] where none is given
+DATA_TYPES = ("S3Prefix", "ManifestFile")  # those that are emulated
+T = TypeVar("T")
+
+
+def with_defaults(request: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments as DescribeTrainingJob shows them: with the defaults of omitted members. [api]"""
+    stopping = {"MaxRuntimeInSeconds": DEFAULT_RUNTIME_SECONDS, **request.get("StoppingCondition", {})}
+    return {
+        "EnableNetworkIsolation": False,
+        "EnableInterContainerTrafficEncryption": False,
+        "EnableManagedSpotTraining": False,
+        **request,
+        "StoppingCondition": stopping,
+        "OutputDataConfig": {"KmsKeyId": "", "CompressionType": "GZIP", **request["OutputDataConfig"]},
+    }
+
+
+def training_definition(control_plane: ControlPlane, s3_root: Path, request: Mapping[str, Any]) -> TrainingDefinition:
+    """The definition of a checked request. Looks for its files, and so blocks. Raises AwsError with all problems."""
+    reader = _Reader(control_plane, s3_root)
+    definition = reader.definition(request)
+    if reader.problems:
+        raise invalid(reader.problems)
+    for channel in definition.channels:
+        if not has_objects(channel.data):
+            url, bucket = str(channel.data), channel.data.url.bucket  # type: ignore[union-attr]
+            raise no_input_data(url, bucket, control_plane.region, definition.role)
+    return definition
+
+
+class _Reader:
+    """Reads a request, and collects its ``problems``: places, and rest of sentences whose subjects these are."""
+
+    def __init__(self, control_plane: ControlPlane, s3_root: Path) -> None:
+        self.problems: list[tuple[Place, str]] = []
+        self._control_plane, self._s3_root = control_plane, s3_root
+
+    def definition(self, request: Mapping[str, Any]) -> TrainingDefinition:
+        """What it defines; with problems, something that must not be used."""
+        algorithm, resources = request.get("AlgorithmSpecification", {}), request.get("ResourceConfig", {})
+        for name in ("AlgorithmSpecification", "ResourceConfig"):
+            if name not in request:
+                self.problems.append(((name,), "is missing"))
+        checkpoints = request.get("CheckpointConfig", {})
+        if checkpoints:
+            self._try(("CheckpointConfig", "S3Uri"), lambda: self._bucket_of(checkpoints["S3Uri"]))
+        self._try(
+            ("OutputDataConfig", "S3OutputPath"), lambda: self._bucket_of(request["OutputDataConfig"]["S3OutputPath"])
+        )
+        path = checkpoints.get("LocalPath", f"{ML}/checkpoints")
+        self._try(("CheckpointConfig", "LocalPath"), lambda: _check_local_path(path))
+        self._check_instances(resources)
+        name = request["TrainingJobName"]
+        return TrainingDefinition(
+            name=name,
+            arn=self._control_plane.arn(TrainingJobRecord.kind, name),
+            region=self._control_plane.region,
+            algorithm=self._algorithm(algorithm),
+            hyperparameters=request.get("HyperParameters", {}),
+            channels=tuple(
+                self._channels(request.get("InputDataConfig", ()), algorithm.get("TrainingInputMode", "File"))
+            ),
+            output=request["OutputDataConfig"]["S3OutputPath"],
+            instance_type=resources.get("InstanceType", ""),
+            volume_bytes=resources.get("VolumeSizeInGB", DEFAULT_VOLUME_GB) * GIB,
+            max_runtime_seconds=request["StoppingCondition"]["MaxRuntimeInSeconds"],
+            entrypoint=tuple(algorithm.get("ContainerEntrypoint", ())),
+            arguments=tuple(
+                algorithm.get("ContainerArguments", () if "ContainerEntrypoint" in algorithm else ("train",))
+            ),
+            environment=request.get("Environment", {}),
+            metrics=tuple(self._metrics(algorithm.get("MetricDefinitions", ()))),
+            compress_model=request["OutputDataConfig"]["CompressionType"] == "GZIP",
+            checkpoints=checkpoints.get("S3Uri"),
+            checkpoint_path=path,
+            role=request["RoleArn"],
+            network_isolation=request["EnableNetworkIsolation"],
+        )
+
+    def _algorithm(self, specification: Mapping[str, Any]) -> Algorithm:
+        place, image = ("AlgorithmSpecification", "TrainingImage"), specification.get("TrainingImage", "")
+        if not image:
+            self.problems.append((place, "is missing"))
+        if image.startswith(HANDLER):
+            self.problems.append((place, "takes a Docker image or command:WORDS: a handler does not train"))
+        return self._try(
+            place,
+            lambda: (
+                self._control_plane.mapped_images.runs(image) or image_or_command(image, self._control_plane.directory)
+            ),
+        )
+
+    def _check_instances(self, resources: Mapping[str, Any]) -> None:
+        if resources.get("InstanceCount", 1) != 1:
+            self.problems.append(
+                (("ResourceConfig", "InstanceCount"), "must be 1: jobs on several instances are not emulated")
+            )
+        if "InstanceType" not in resources and resources:
+            self.problems.append((("ResourceConfig", "InstanceType"), "is missing"))
+
+    def _channels(self, channels: list[Mapping[str, Any]], input_mode: Any) -> Iterator[Channel]:
+        names = [channel["ChannelName"] for channel in channels]
+        for position, channel in enumerate(channels):
+            place: Place = ("InputDataConfig", position)
+            if names.count(channel["ChannelName"]) > 1:
+                self.problems.append(((*place, "ChannelName"), "is the name of another channel, too"))
+            source = channel["DataSource"].get("S3DataSource", {})
+            if source.get("S3DataType") not in DATA_TYPES:
+                where = (*place, "DataSource", "S3DataSource")
+                self.problems.append((where, f"needs S3DataType {' or '.join(DATA_TYPES)}: others are not emulated"))
+                continue
+            data = self._try((*place, "DataSource", "S3DataSource", "S3Uri"), lambda: self._data(source["S3Uri"]))  # noqa: B023
+            yield Channel(
+                name=channel["ChannelName"],
+                data=data,
+                data_type=source["S3DataType"],
+                document=channel,
+                input_mode=channel.get("InputMode", input_mode),
+                gzipped=channel.get("CompressionType") == "Gzip",
+            )
+
+    def _metrics(self, metrics: list[Mapping[str, str]]) -> Iterator[MetricDefinition]:
+        for position, metric in enumerate(metrics):
+            definition = MetricDefinition(metric["Name"], metric["Regex"])
+            place = ("AlgorithmSpecification", "MetricDefinitions", position, "Regex")
+            self._try(place, lambda: compiled(definition))  # noqa: B023
+            yield definition
+
+    def _data(self, url: str) -> LocalS3:
+        """Where the objects are that begin with a URL. Raises SetupError."""
+        place = parse_s3_url(url)
+        return LocalS3(self._s3_root / place.bucket, place)
+
+    def _bucket_of(self, url: str) -> S3Url:
+        """Raises SetupError when a job cannot store anything there."""
+        place = parse_s3_url(url)
+        if not is_bucket(self._s3_root, place.bucket):
+            raise SetupError(f"names the bucket {place.bucket}, which does not exist")
+        return place
+
+    def _try(self, place: Place, read: Callable[[], T]) -> T:
+        try:
+            return read()
+        except SetupError as error:
+            self.problems.append((place, str(error)))
+            return None  # type: ignore[return-value]
+
+
+def _check_local_path(path: str) -> None:
+    """Raises SetupError for a path where a job's container has no checkpoints here."""
+    names = PurePosixPath(path).parts
+    if ".." in names or names[:3] != ("/", "opt", "ml") or len(names) < 4 or names[3] in ("input", "model", "output"):
+        raise SetupError(f"has to be a directory of its own below {ML}, not {path}")
