@@ -1,6 +1,6 @@
 """Which members of requests are used here, which are accepted and ignored, and which are refused. [api]
 
-A member that would change the endpoint's behaviour is refused rather than ignored silently.
+A member that would change the behaviour of an endpoint or a job is refused rather than ignored silently.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-MEMBERS = {
+HOSTING = {
     "CreateModelInput": Members(
         used=_names(
             "ModelName PrimaryContainer Containers InferenceExecutionConfig ExecutionRoleArn EnableNetworkIsolation"
@@ -98,6 +98,8 @@ MEMBERS = {
     "CreateEndpointInput": Members(
         used=_names("EndpointName EndpointConfigName"), ignored=_names("Tags DeploymentConfig")
     ),
+}
+TRAINING = {
     "CreateTrainingJobRequest": Members(
         used=_names(
             "TrainingJobName HyperParameters AlgorithmSpecification RoleArn InputDataConfig OutputDataConfig "
@@ -157,6 +159,7 @@ MEMBERS = {
     ),
     "CheckpointConfig": Members(used=_names("S3Uri LocalPath")),
 }
+MEMBERS = {**HOSTING, **TRAINING}
 # Refused members that are accepted when they switch themselves off: member -> (switch, value that means off).
 SWITCHED_OFF: Mapping[str, tuple[str, Any]] = {
     "ManagedInstanceScaling": ("Status", "DISABLED"),

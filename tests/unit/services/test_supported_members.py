@@ -10,7 +10,14 @@ import pytest
 import yaml
 
 from emulator.aws.service_models import shape
-from emulator.services.sagemaker.supported_members import MEMBERS, SWITCHED_OFF, Members
+from emulator.services.sagemaker.supported_members import (
+    HOSTING,
+    MEMBERS,
+    SWITCHED_OFF,
+    TRAINING,
+    Members,
+    unsupported_members,
+)
 from tests.support.api_values import fitting
 from tests.support.example_endpoint_file import GOOD, changed, example_folder, read, told, written
 
@@ -21,8 +28,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def structures() -> Iterator[tuple[str, str]]:
-    """Every member of every structure that MEMBERS lists."""
-    for name in MEMBERS:
+    """Every member of every structure of hosting."""
+    for name in HOSTING:
         for member in shape(name).members:
             yield name, member
 
@@ -70,11 +77,11 @@ def test_the_lists_name_only_what_the_api_has() -> None:
 
 @pytest.mark.parametrize("structure, member", list(structures()))
 def test_every_member_is_used_or_ignored_or_refused_by_name(folder: Path, structure: str, member: str) -> None:
-    if member in MEMBERS[structure].used:
+    if member in HOSTING[structure].used:
         return
     document = document_with(structure, member, fitting(shape(structure).members[member]))
     text = yaml.safe_dump(document, sort_keys=False)
-    if member in MEMBERS[structure].ignored:
+    if member in HOSTING[structure].ignored:
         without = yaml.safe_dump(document_with(structure), sort_keys=False)
         assert read(written(folder, text)) == read(written(folder, without))
     else:
@@ -83,6 +90,14 @@ def test_every_member_is_used_or_ignored_or_refused_by_name(folder: Path, struct
         assert member + ":" in text.splitlines()[int(number) - 1]
         assert key.split(".")[-1] == member
         assert message.startswith("is not emulated")
+
+
+@pytest.mark.parametrize("structure", TRAINING)
+def test_every_member_of_a_training_job_is_used_or_ignored_or_refused_by_name(structure: str) -> None:
+    members, of = TRAINING[structure], shape(structure)
+    refused = [place for place, _ in unsupported_members(of, dict.fromkeys(of.members), ())]
+    assert refused == [(name,) for name in of.members if name not in members.used | members.ignored]
+    assert set(members.refused) <= {place[0] for place in refused}
 
 
 def test_what_is_not_about_the_container_is_checked_as_well(folder: Path) -> None:
