@@ -139,6 +139,13 @@ OPTIONS = [
         "--no-endpoint ./s3]",
     ),
     ServeOption(
+        "--s3-read-through",
+        metavar="BUCKET",
+        multiple=True,
+        help="Read what is not in this bucket's directory from real S3, and keep it there: a name, or a pattern such "
+        "as 'sagemaker-*'. Nothing is written to real S3. Repeatable.",
+    ),
+    ServeOption(
         "--access",
         metavar="FILE",
         is_path=True,

@@ -38,6 +38,7 @@ def serve(
     map_images: Mapping[str, str] | None = None,
     gpus: str | int | None = None,
     s3: StrPath | None = None,
+    s3_read_through: str | Sequence[str] = (),
     access: StrPath | None = None,
     endpoint: bool = True,
     endpoint_name: str | None = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from emulator.errors import SetupError
 from emulator.gateway import web_guard
 from emulator.server.settings import ServerSettings
 from emulator.state_directory import StateDirectory
+from emulator.storage.keys import is_bucket_name
 from localmme import state_directories
 from localmme.aws_environment import region
 
@@ -31,6 +33,7 @@ def set_up_server(
     local_code: bool | None = None,
     inherit_env: bool = False,
     until_eof: bool = False,
+    read_through: Sequence[str] = (),
 ) -> ServerSettings:
     """Bind the port and lock the state directory. Raises SetupError when either is taken.
 
@@ -38,11 +41,13 @@ def set_up_server(
 
     ``s3`` is the directory of S3's buckets; None = there is no S3. ``access`` is the file of users and permissions;
     None = anybody may do everything. ``local_code`` None = unless anybody in the network could run something.
+    ``read_through`` are buckets of real S3.
     """
     hosts = tuple(map(web_guard.host_name, allow_hosts))
     origins = tuple(map(web_guard.origin, allow_origins))
     users, roles = _access(access) if access is not None else (None, ())
     s3_root = _s3_directory(s3) if s3 is not None else None
+    _check_read_through(read_through, s3_root)
     named = StateDirectory(Path(state_dir).expanduser().absolute()) if state_dir else None
     if named or port:
         (named or state_directories.of_port(port)).wait_for_leftovers()  # these may still hold the port
@@ -58,8 +63,9 @@ def set_up_server(
     reached_at = "127.0.0.1" if host in ("0.0.0.0", "::") else host
     url = f"http://[{reached_at}]:{port}" if ":" in reached_at else f"http://{reached_at}:{port}"
     return ServerSettings(
-        listener, url, directory, s3_root, region(), users, roles, hosts, origins, local_code, inherit_env, until_eof
-    )
+        listener, url, directory, s3_root, tuple(read_through), region(), users, roles, hosts, origins, local_code,
+        inherit_env, until_eof,
+    )  # fmt: skip
 
 
 def _access(text: str) -> AccessFile:
@@ -85,6 +91,18 @@ def _s3_directory(text: str) -> Path:
     if not directory.is_dir():
         raise SetupError(f"There is no directory {text}. --s3 takes one; each directory in it is a bucket.")
     return directory.resolve()
+
+
+def _check_read_through(buckets: Sequence[str], s3_root: Path | None) -> None:
+    """Raises SetupError for what cannot be the name of a bucket, and where there is no directory for its objects."""
+    for bucket in buckets:
+        if not is_bucket_name(re.sub(r"[*?\[\]]", "x", bucket)):
+            raise SetupError(
+                f"--s3-read-through {bucket} is not the name of a bucket. It takes names, such as "
+                "sagemaker-sample-files, and patterns of names, such as 'sagemaker-*'."
+            )
+    if buckets and s3_root is None:
+        raise SetupError("--s3-read-through needs a directory in which objects are kept: name one with --s3.")
 
 
 def _listen(host: str, port: int) -> socket.socket:

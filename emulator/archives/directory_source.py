@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, InvalidStateError, wait
 from contextlib import contextmanager
 from functools import cached_property
 from io import BufferedReader, FileIO
@@ -11,17 +13,18 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, cast
 
-from emulator.archives.errors import ArchiveNotFound
+from emulator.archives.errors import ArchiveNotFound, ArchiveUnavailable
 from emulator.archives.model_data_url import S3Url, slash_missing
 from emulator.archives.source import OPENED_WITH, Version
 from emulator.archives.unpacked_archive import SUFFIX, UnpackedArchive
 from emulator.aws.errors import too_many_open_files
 from emulator.errors import ArchiveError, SetupError
 from emulator.open_files import EXHAUSTED
-from emulator.storage.errors import NoSuchKey
+from emulator.storage.errors import NoSuchKey, RealS3Refused, StorageError
 from emulator.storage.listing import KeyTree
 from emulator.storage.object_files import existing_directory, open_file, stat_file
 from emulator.storage.object_records import version_of
+from emulator.storage.read_through import ReadThrough
 from emulator.suggestions import did_you_mean
 
 LOOKED_AT = 300  # names, to find one similar to a missing one: that takes some milliseconds
@@ -38,10 +41,20 @@ class DirectorySource:
 
     is_remote = False
 
-    def __init__(self, directory: Path, url: S3Url | None = None, *, unpacked: bool = False) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        url: S3Url | None = None,
+        *,
+        unpacked: bool = False,
+        read_through: ReadThrough | None = None,
+    ) -> None:
         """``url``: the directory is its bucket, and the archives are those with its prefix. ``unpacked``: a directory
-        NAME directly in it stands for the archive NAME.tar.gz as well."""
+        NAME directly in it stands for the archive NAME.tar.gz as well. ``read_through``: what the bucket does not have
+        is brought there from real S3, if it is one of those."""
         self._directory, self._url, self._unpacked = directory, url, unpacked
+        self._read_through = read_through
+        self._closed: Future[None] = Future()
         self._holds_buckets = url is None
         self._prefix = "" if url is None else url.key
 
@@ -72,6 +85,7 @@ class DirectorySource:
             with unpacked.open() as archive:
                 yield archive, version
             return
+        self._bring(target_model)
         try:
             file = open_file(self.directory, self._key(target_model), holds_buckets=self._holds_buckets)
         except (NoSuchKey, OSError) as error:
@@ -85,6 +99,7 @@ class DirectorySource:
         """A value that changes with the archive. Raises what ``open`` raises."""
         if unpacked := self._unpacked_archive(target_model):
             return unpacked.version()
+        self._bring(target_model)
         try:
             return version_of(stat_file(self.directory, self._key(target_model), holds_buckets=self._holds_buckets))
         except NoSuchKey:
@@ -95,15 +110,57 @@ class DirectorySource:
 
         Hidden files are left out: they are seldom archives.
         """
-        for target_model, files in groupby(self._files(hidden=False), lambda found: self._archive_with(found[0])):
-            yield target_model, sum(size for _, size in files)
+        files = self._files(hidden=False) if not self.is_read_through else self._objects_of_real_s3()
+        for target_model, belonging in groupby(files, lambda found: self._archive_with(found[0])):
+            yield target_model, sum(size for _, size in belonging)
 
     def objects(self) -> Iterator[str]:
-        """The keys of all files below the prefix, relative to it."""
-        return (name for name, _ in self._files(hidden=True))
+        """The keys of all files below the prefix, relative to it. Raises SetupError."""
+        files = self._files(hidden=True) if not self.is_read_through else self._objects_of_real_s3()
+        return (name for name, _ in files)
 
     def close(self) -> None:
-        """Nothing to do: reading a file does not wait."""
+        """End the wait for what is brought from real S3. Reading a file does not wait."""
+        with contextlib.suppress(InvalidStateError):  # closed already
+            self._closed.set_result(None)
+
+    @property
+    def is_read_through(self) -> bool:
+        """Whether its bucket is one of real S3 that is read through."""
+        return self._read_through is not None and self._url is not None and self._read_through.covers(self._url.bucket)
+
+    def _bring(self, target_model: str) -> None:
+        """Bring the archive here if it is in real S3. Raises ArchiveNotFound, ArchiveUnavailable."""
+        if self._read_through is None or self._url is None:
+            return
+        key = self._key(target_model)
+        try:
+            download = self._read_through.bring(self._url.bucket, key)
+            if download is not None:
+                wait([download, self._closed], return_when=FIRST_COMPLETED)
+                if self._closed.done():
+                    raise ArchiveUnavailable("The emulator does not need it any more.")
+                download.result()
+        except RealS3Refused as error:
+            not_found = ArchiveNotFound(self._url.bucket, key)
+            not_found.__cause__ = SetupError(str(error))
+            raise not_found from not_found.__cause__
+        except OSError as error:
+            raise ArchiveUnavailable(
+                f"s3://{self._url.bucket}/{key} cannot be kept in {self.directory}: {error.strerror}."
+            ) from None
+        except StorageError as error:
+            raise ArchiveUnavailable(str(error)) from None
+
+    def _objects_of_real_s3(self) -> Iterator[tuple[str, int]]:
+        """All objects below the prefix, here and in real S3. Raises SetupError."""
+        assert self._read_through is not None and self._url is not None
+        try:
+            for found in self._read_through.objects(self._url.bucket, self._prefix):
+                if not found.key.endswith("/"):
+                    yield found.key[len(self._prefix) :], found.size
+        except StorageError as error:
+            raise SetupError(str(error)) from None
 
     def _files(self, hidden: bool) -> Iterator[tuple[str, int]]:
         tree = KeyTree(self.directory, hidden=hidden, holds_buckets=self._holds_buckets)
@@ -152,7 +209,8 @@ class DirectorySource:
                 f"There is no object {key}, but a directory {key.removesuffix(SUFFIX)}: pack it (localmme pack). Or "
                 f"rename it to {key}, and it is served as it is."
             )
-        names = [name for name, _ in islice(self.archives(), LOOKED_AT)]
+        files = islice(self._files(hidden=False), LOOKED_AT)
+        names = [name for name, _ in groupby(files, lambda found: self._archive_with(found[0]))]
         whole = f"{target_model}.tar.gz"
         advice = did_you_mean(whole if whole in names else target_model, names)
         return SetupError(f"There is no object {key}: {advice}") if advice else None

@@ -23,7 +23,7 @@ def bare_models(bucket: ModelSource) -> str:
 
     If there is no archive at all, every file counts. Real S3 is not listed, as that takes time.
     """
-    if not isinstance(bucket, DirectorySource):
+    if not isinstance(bucket, DirectorySource) or bucket.is_read_through:
         return ""
     names = [name for name, _ in islice(bucket.archives(), LOOKED_AT)]
     others = [name for name in names if not name.endswith(ARCHIVES)]

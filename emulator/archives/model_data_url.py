@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import urllib.parse
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from emulator.errors import SetupError
 from emulator.storage.keys import is_bucket_name
+from emulator.storage.read_through import ReadThrough
 
 _REGION = r"[a-z]{2}(?:-[a-z]+)+-\d+"
 # s3.amazonaws.com and its like; the bucket stands before it, or begins the path.
@@ -41,6 +42,7 @@ class LocalS3:
 
     directory: Path  # the bucket's
     url: S3Url
+    read_through: ReadThrough | None = field(default=None, compare=False, repr=False)  # what the directory lacks
 
     def __str__(self) -> str:
         return str(self.url)

@@ -21,19 +21,33 @@ WANTED = "s3:ListBucket and s3:GetObject"
 
 def is_not_there(error: Exception) -> bool:
     """Whether S3 says that there is no such object."""
-    return _status(error) == 404
+    return error_status(error) == 404
 
 
 def is_refused(error: Exception) -> bool:
     """Whether S3 denies access to these credentials. Without the right to list, it does so for a missing object too."""
-    return _status(error) == 403 and _code(error) not in BAD_CREDENTIALS
+    return error_status(error) == 403 and error_code(error) not in BAD_CREDENTIALS
+
+
+def is_unreachable(error: Exception) -> bool:
+    """Whether nothing answers where S3 should be."""
+    from botocore import exceptions
+
+    broke_off = isinstance(error, exceptions.ResponseStreamingError | exceptions.IncompleteReadError)
+    return isinstance(error, exceptions.ConnectionError | exceptions.HTTPClientError) and not broke_off
+
+
+def bucket_region(error: BaseException | None) -> str:
+    """The region of the bucket that S3 has refused to show; empty if it did not say."""
+    response = getattr(error, "response", {})
+    return str(response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("x-amz-bucket-region", ""))
 
 
 def problem(error: Exception, url: S3Url, endpoint: str) -> str:
     """Cause and remedy of an error. ``endpoint`` is the address of S3; empty if it is not known."""
     from botocore import exceptions
 
-    name, code, place = type(error).__name__, _code(error), _place(endpoint)
+    name, code, place = type(error).__name__, error_code(error), _place(endpoint)
     if code in BAD_CREDENTIALS:
         return (
             f"{url} cannot be read: S3{place} does not accept the AWS credentials ({code}). "
@@ -58,7 +72,7 @@ def problem(error: Exception, url: S3Url, endpoint: str) -> str:
 
 
 def _refusal(error: Any, url: S3Url, place: str) -> str:
-    code, status = _code(error), _status(error)
+    code, status = error_code(error), error_status(error)
     if code == "NoSuchBucket":
         return f"There is no bucket {url.bucket} in S3{place}. Check the URL, and whose credentials these are."
     if code == "PreconditionFailed":
@@ -94,11 +108,13 @@ def _place(endpoint: str) -> str:
     return f" at {split.scheme}://{host}" + (f":{split.port}" if split.port else "")
 
 
-def _code(error: Exception) -> str:
+def error_code(error: Exception) -> str:
+    """S3's code; empty for an error that is not an answer of S3."""
     response = getattr(error, "response", None)
     return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
 
 
-def _status(error: Exception) -> int:
+def error_status(error: Exception) -> int:
+    """The HTTP status of S3's answer; 0 for an error that is not an answer of S3."""
     response = getattr(error, "response", None)
     return response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) if isinstance(response, dict) else 0

@@ -15,13 +15,13 @@ from typing import Any
 
 from emulator.archives.errors import ArchiveNotFound, ArchiveUnavailable
 from emulator.archives.model_data_url import S3Url, slash_missing
+from emulator.archives.s3_download import Download
 from emulator.archives.s3_failures import is_not_there, is_refused, problem
 from emulator.archives.source import OPENED_WITH, Version
 from emulator.aws.errors import AwsError
 from emulator.errors import SetupError
 
 CONNECT_SECONDS, READ_SECONDS = 10, 20  # without an answer, before it is tried again
-ATTEMPTS = 5  # for a connection that broke before it delivered data
 CONNECTIONS = 32  # kept to one place
 
 _making = threading.Lock()
@@ -50,7 +50,7 @@ class S3Source:
         read it; ArchiveUnavailable when S3 cannot be reached. Reading raises the same.
         """
         try:
-            download = _Download(self._bucket, self._key(target_model), self._closed)
+            download = self._download(self._key(target_model))
             download.begin()
         except ArchiveNotFound as error:
             error.__cause__ = error.__cause__ or slash_missing(self._prefix, target_model)
@@ -65,7 +65,7 @@ class S3Source:
             found: tuple[int, int] | str = _client().head_object(Bucket=self._bucket, Key=key)["ETag"]
             return found
         except Exception as error:
-            raise _failure(error, self._bucket, key) from _cause(error, self._bucket, key)
+            raise _failure(error, self._bucket, key)  # noqa: B904 - it has a cause of its own
 
     def archives(self) -> Iterator[tuple[str, int]]:
         """TargetModel and size in bytes of every object; one call of S3 for each 1,000. Raises SetupError."""
@@ -88,68 +88,19 @@ class S3Source:
     def _key(self, target_model: str) -> str:
         return self._prefix + target_model
 
+    def _download(self, key: str) -> Download:
+        def get(**conditions: str) -> dict[str, Any]:
+            answer: dict[str, Any] = _client().get_object(Bucket=self._bucket, Key=key, **conditions)
+            return answer
+
+        return Download(get, lambda error: _failure(error, self._bucket, key), S3Url(self._bucket, key), self._closed)
+
     @contextmanager
     def _explained(self, key: str) -> Iterator[None]:
         try:
             yield
         except Exception as error:
             raise SetupError(problem(error, S3Url(self._bucket, key), _endpoint())) from None
-
-
-class _Download(io.RawIOBase):
-    """The bytes of one object. A broken connection is replaced by one that continues at the same position."""
-
-    def __init__(self, bucket: str, key: str, closed: threading.Event) -> None:
-        super().__init__()
-        self._bucket, self._key, self._broken_off = bucket, key, closed
-        self._position = 0
-        self._body: Any = None
-        self.entity_tag = ""
-        self._size = 0
-
-    def begin(self) -> None:
-        """Request the object. Before anything is read."""
-        answer = self._get()
-        self.entity_tag, self._size = answer["ETag"], answer["ContentLength"]
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        if self._position >= self._size:
-            return 0
-        for attempt in range(1, ATTEMPTS + 1):
-            if self._broken_off.is_set():
-                raise ArchiveUnavailable(f"The download of s3://{self._bucket}/{self._key} was broken off.")
-            try:
-                data = self._body.read(min(len(buffer), self._size - self._position))
-                if data:
-                    break
-                raise EOFError(f"the connection ended after {self._position} of {self._size} bytes")
-            except Exception as error:
-                if attempt == ATTEMPTS:
-                    raise self._failure(error) from _cause(error, self._bucket, self._key)
-                self._body.close()
-                self._get(Range=f"bytes={self._position}-", IfMatch=self.entity_tag)
-        buffer[: len(data)] = data
-        self._position += len(data)
-        return len(data)
-
-    def close(self) -> None:
-        if self._body is not None:
-            self._body.close()
-        super().close()
-
-    def _get(self, **conditions: str) -> dict[str, Any]:
-        try:
-            answer: dict[str, Any] = _client().get_object(Bucket=self._bucket, Key=self._key, **conditions)
-        except Exception as error:
-            raise self._failure(error) from _cause(error, self._bucket, self._key)
-        self._body = answer["Body"]
-        return answer
-
-    def _failure(self, error: Exception) -> AwsError:
-        return _failure(error, self._bucket, self._key)
 
 
 @functools.cache
@@ -177,14 +128,12 @@ def _endpoint() -> str:
 
 
 def _failure(error: Exception, bucket: str, key: str) -> AwsError:
-    """The error with which an invocation is answered."""
-    if is_not_there(error) or is_refused(error):
+    """The error with which an invocation is answered; its cause has details for the log."""
+    if is_not_there(error):
         return ArchiveNotFound(bucket, key)
-    return ArchiveUnavailable(problem(error, S3Url(bucket, key), _endpoint()))
-
-
-def _cause(error: Exception, bucket: str, key: str) -> Exception | None:
-    """Details for the log."""
-    if is_refused(error):
-        return SetupError(problem(error, S3Url(bucket, key), _endpoint()))
-    return None
+    why = problem(error, S3Url(bucket, key), _endpoint())
+    if not is_refused(error):
+        return ArchiveUnavailable(why)
+    refused = ArchiveNotFound(bucket, key)
+    refused.__cause__ = SetupError(why)
+    return refused

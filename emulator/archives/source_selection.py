@@ -15,7 +15,7 @@ def source_of_many(model_data: ModelData) -> ModelSource:
     if isinstance(model_data, S3Url):
         return S3Source(model_data.bucket, model_data.key)
     if isinstance(model_data, LocalS3):
-        return DirectorySource(model_data.directory, model_data.url)
+        return DirectorySource(model_data.directory, model_data.url, read_through=model_data.read_through)
     if isinstance(model_data, UnpackedModels):
         return DirectorySource(model_data.directory, unpacked=True)
     return DirectorySource(model_data)
@@ -32,6 +32,7 @@ def source_of_one(model_data: ModelData) -> tuple[ModelSource, str]:
     if isinstance(model_data, S3Url):
         return S3Source(model_data.bucket), model_data.key
     if isinstance(model_data, LocalS3):
-        return DirectorySource(model_data.directory, S3Url(model_data.url.bucket)), model_data.url.key
+        bucket = S3Url(model_data.url.bucket)
+        return DirectorySource(model_data.directory, bucket, read_through=model_data.read_through), model_data.url.key
     assert isinstance(model_data, Path)  # a directory of unpacked models is of many
     return DirectorySource(model_data.parent), model_data.name

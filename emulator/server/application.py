@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from emulator.services.s3.app import S3App
     from emulator.services.sagemaker.control_plane import ControlPlane
     from emulator.services.sagemaker.start_requests import StartRequests
+    from emulator.storage.read_through import ReadThrough
 
 log = logging.getLogger("localmme")
 
@@ -76,6 +77,7 @@ class Application:
         self._instances = settings.state_directory.instances
         self._endpoints: Endpoints
         self._registry: Registry | None = None
+        self._read_through: ReadThrough | None = None
         self._training_jobs: TrainingJobs | None = None  # made for the first job
         self.gateway: Gateway  # the ASGI application, once it is started
         self._starting: asyncio.Task[None]
@@ -156,13 +158,26 @@ class Application:
         self._starting = asyncio.create_task(self._start_endpoints(at_start, startup_failed, again, swept))
         ends.push_async_callback(cancel, [self._starting])
 
+    def _make_read_through(self) -> ReadThrough | None:
+        settings = self._settings
+        if settings.s3_root is None or not settings.read_through:
+            return None
+        from emulator.archives.real_s3 import RealS3ByBoto3
+        from emulator.storage.read_through import ReadThrough
+
+        real = RealS3ByBoto3(settings.url)
+        return ReadThrough(settings.s3_root, settings.region, settings.read_through, real)
+
     async def _start_s3(self, ends: contextlib.AsyncExitStack) -> S3App | None:
         if self._settings.s3_root is None:
             return None
         from emulator.services.s3.app import S3App
 
-        s3 = S3App(self._settings.s3_root, self._settings.region)
+        self._read_through = self._make_read_through()
+        s3 = S3App(self._settings.s3_root, self._settings.region, self._read_through)
         ends.push_async_callback(s3.stop)
+        if self._read_through is not None:
+            ends.push_async_callback(asyncio.to_thread, self._read_through.close)
         await s3.start()
         return s3
 
@@ -226,7 +241,7 @@ class Application:
             self._endpoints,
             settings.region,
             Path.cwd(),
-            locator(settings.s3_root),
+            locator(settings.s3_root, self._read_through),
             quota,
             settings.s3_root is not None,
             settings.local_code,

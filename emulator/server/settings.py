@@ -22,6 +22,7 @@ class ServerSettings:
     url: str
     state_directory: StateDirectory
     s3_root: Path | None = None  # each directory in it is a bucket; without it there is no S3
+    read_through: tuple[str, ...] = ()  # buckets of real S3, names or patterns
     region: str = "us-east-1"
     users: tuple[User, ...] | None = None  # who may do what; None = anybody may do everything
     roles: tuple[Role, ...] = ()  # that they, or SageMaker, may assume

@@ -11,6 +11,8 @@ StorageError
 ├── InvalidChecksum          what the caller sent cannot be a checksum
 ├── ChecksumMismatch         the data is not what the caller meant to send
 ├── ContentHashMismatch      the data does not have the SHA-256 in the request's signature
+├── RealS3Refused            real S3 does not let this user read what is read through
+├── RealS3Unavailable        real S3 cannot be reached, or failed
 └── NoSuchUpload, InvalidPart, InvalidPartOrder, PartTooSmall
 """
 
@@ -84,6 +86,26 @@ class ChecksumMismatch(StorageError):
 class ContentHashMismatch(StorageError):
     expected: str  # in hexadecimal digits
     computed: str
+
+
+@dataclass(eq=False)
+class RealS3Refused(StorageError):
+    bucket: str
+    key: str
+
+    def __str__(self) -> str:
+        return (
+            f"Real S3 does not let s3://{self.bucket}/{self.key} be read, neither with AWS credentials of the user who "
+            "runs the emulator nor without: there is no such object, or it is not public."
+        )
+
+
+@dataclass(eq=False)
+class RealS3Unavailable(StorageError):
+    why: str  # what is wrong and what to do, in sentences
+
+    def __str__(self) -> str:
+        return self.why
 
 
 @dataclass(eq=False)

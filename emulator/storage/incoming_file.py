@@ -76,10 +76,10 @@ class IncomingFile:
             position += copied
         self.size += size
 
-    def stamp(self) -> int:
-        """Set the file's modification time. Returns it in nanoseconds, as rounded by the file system."""
-        now = next_time_ns()
-        os.utime(self._file.fileno(), ns=(now, now))
+    def stamp(self, modified_ns: int | None = None) -> int:
+        """Set the file's modification time; None = now. Returns it in nanoseconds, as rounded by the file system."""
+        when = next_time_ns() if modified_ns is None else modified_ns
+        os.utime(self._file.fileno(), ns=(when, when))
         return os.fstat(self._file.fileno()).st_mtime_ns
 
     def moved_to(self, place: Path) -> None:

@@ -16,7 +16,7 @@ from cachetools import LRUCache
 from emulator.open_files import EXHAUSTED
 from emulator.storage.errors import InvalidKey
 from emulator.storage.keys import KEY_BYTES, RESERVED, names_of
-from emulator.storage.object_records import Version, version_of
+from emulator.storage.object_records import ObjectAttributes, Version, version_of
 
 KEPT_NAMES = 2000  # fewest names of a directory that are cached: two pages
 KEPT_DIRECTORIES = 4
@@ -29,6 +29,7 @@ class ListedObject:
 
     key: str
     version: Version
+    attributes: ObjectAttributes | None = None  # known already, of an object that only real S3 has
 
 
 @dataclass
@@ -198,3 +199,18 @@ def list_page(tree: KeyTree, prefix: str, delimiter: str, after: str, skip: str,
             last, last_is_prefix = found.key[: end + len(delimiter)], True
             result.prefixes.append(last)
             keys = tree.keys(prefix, last, skip=last)  # all other keys with it are in it as well
+
+
+def merged(first: ListingPage, second: ListingPage, limit: int) -> ListingPage:
+    """A page of what both list after the same key, each up to ``limit``; of one key, what ``first`` has."""
+    objects = {one.key: one for page in (second, first) for one in page.objects}
+    prefixes = {*first.prefixes, *second.prefixes}
+    names = sorted({*objects, *prefixes})
+    listed = names[:limit]
+    result = ListingPage(
+        [objects[name] for name in listed if name not in prefixes], [name for name in listed if name in prefixes]
+    )
+    if len(names) > limit or first.last is not None or second.last is not None:
+        result.last = listed[-1] if listed else None
+        result.last_is_prefix = result.last in prefixes
+    return result

@@ -205,7 +205,7 @@ class ObjectStore:
         entries: list[StoredObject] = []
         places = KeyPaths(self.root / bucket)
         for one in listed.objects:
-            attributes = known.get((one.key, one.version))
+            attributes = one.attributes or known.get((one.key, one.version))
             if attributes is not None:
                 entries.append(StoredObject(one.key, one.version, attributes))
             elif (file := places.open(one.key)) is not None:
@@ -240,8 +240,9 @@ class ObjectStore:
         incoming: IncomingFile,
         attributes: ObjectAttributes,
         condition: WriteCondition | None = None,
+        modified_ns: int | None = None,
     ) -> StoredObject:
-        """Make the received data an object.
+        """Make the received data an object, modified at that time, in nanoseconds since 1970; None = now.
 
         ``condition`` is called with the object that it replaces, and raises what keeps it from that.
         Raises NoSuchBucket, and InvalidKey for a key that cannot be a file.
@@ -256,7 +257,7 @@ class ObjectStore:
                 raise InvalidKey(key, "this file system takes it for another key that is there, spelt differently")
             if key.endswith("/"):
                 return self._commit_marker(bucket, key, place, incoming, attributes)
-            version = (incoming.stamp(), incoming.size)
+            version = (incoming.stamp(modified_ns), incoming.size)
             # Before the file is there: whoever opens it finds its record. The old version's stays until it has gone.
             self.records.put(bucket, key, version, attributes)
             try:

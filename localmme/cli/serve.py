@@ -64,6 +64,7 @@ def serve(context: click.Context, /, file: str | None, **options: Any) -> None:
         local_code=options["local_code"],
         inherit_env=options["inherit_env"],
         until_eof=options["until_eof"],
+        read_through=options["s3_read_through"],
     )
     if options["local_code"] is None and not settings.local_code:
         click.echo(NO_LOCAL_CODE.format(host=options["host"]), err=True)

@@ -21,7 +21,7 @@ from emulator.services.s3.body import Body
 from emulator.services.s3.call import S3Answer, S3Call, UploadSink
 from emulator.services.s3.errors import NotModified, incomplete_body, internal_error, not_yours
 from emulator.services.s3.object_headers import algorithms, expectations
-from emulator.services.s3.operations import handler_of, takes_data
+from emulator.services.s3.operations import handler_of, objects_read, takes_data
 from emulator.services.s3.storage_errors import s3_error
 from emulator.storage.checksums import HEADER, LENGTHS, Digests
 from emulator.storage.errors import NoSuchBucket, StorageError
@@ -29,10 +29,12 @@ from emulator.storage.keys import RESERVED
 from emulator.storage.multipart_uploads import MultipartUploads
 from emulator.storage.object_files import is_bucket
 from emulator.storage.object_store import ObjectStore, open_store
+from emulator.storage.read_through import ReadThrough
 
 THREADS = 8
 SENT_AT_ONCE = 1 << 20  # bytes read from a file and sent at a time
 DOCUMENT_BYTES = 4 << 20  # the longest: CompleteMultipartUpload with 10,000 parts and their checksums
+MOST_MISSED = 100  # buckets
 PATIENCE_SECONDS = 1.0  # what takes longer is logged
 
 log = logging.getLogger("localmme")
@@ -42,9 +44,11 @@ T = TypeVar("T")
 class S3App:
     """The S3 API over a directory of buckets. Nothing is written there before the first request to S3."""
 
-    def __init__(self, root: Path, region: str = "us-east-1") -> None:
+    def __init__(self, root: Path, region: str = "us-east-1", read_through: ReadThrough | None = None) -> None:
         """``region`` is the region of buckets that users make as directories."""
         self._root, self._region = root, region
+        self._read_through = read_through
+        self._missed: set[str] = set()  # buckets, of which it has been said that they can be read through
         self._opening: asyncio.Future[tuple[ObjectStore, MultipartUploads]] | None = None
         self._threads = ThreadPoolExecutor(THREADS, "s3")
         self._has_stopped = False
@@ -71,7 +75,9 @@ class S3App:
         return (await self._open())[0]
 
     async def has_bucket(self, name: str) -> bool:
-        """Whether a bucket of that name exists now."""
+        """Whether a bucket of that name exists now, or may exist in real S3."""
+        if self._read_through is not None and self._read_through.covers(name):
+            return True
         if self._has_stopped:  # and its threads: the request only gets that answer, in S3's form
             return is_bucket(self._root, name)
         return await self._in_thread(is_bucket, self._root, name)
@@ -120,7 +126,7 @@ class S3App:
 
     def _make_store(self) -> tuple[ObjectStore, MultipartUploads]:
         self._root.mkdir(parents=True, exist_ok=True)
-        store = open_store(self._root, self._region)
+        store = open_store(self._root, self._region) if self._read_through is None else self._read_through.store
         uploads = MultipartUploads(store)
         store.sweep()
         uploads.sweep()
@@ -136,9 +142,12 @@ class S3App:
             raise not_yours(bucket)
         store, uploads = await self._open()
         call = S3Call(store, uploads, request.method, bucket, key, request.query, headers, region=request.signed_region)
+        call.read_through = self._read_through
         if request.caller is not None:
             call.check_key, call.chunk_signatures = request.caller.check_key, request.caller.chunk_signatures
-        if bucket and request.method != "PUT" and not await self.has_bucket(bucket):
+        await self._bring(call)
+        if bucket and request.method != "PUT" and not await self._in_thread(is_bucket, self._root, bucket):
+            self._advise(call)
             raise NoSuchBucket(bucket)
         handler = handler_of(call)
         if takes_data(handler):
@@ -153,6 +162,33 @@ class S3App:
         answer = await self._in_thread(handler, call)
         assert isinstance(answer, S3Answer)
         return answer
+
+    async def _bring(self, call: S3Call) -> None:
+        """Bring here what the request reads, if it is in real S3."""
+        if self._read_through is None:
+            return
+        for bucket, key in objects_read(call):
+            download = await self._in_thread(self._read_through.bring, bucket, key)
+            if download is not None:
+                try:
+                    await asyncio.shield(asyncio.wrap_future(download))  # others may wait for it
+                except OSError as error:
+                    raise s3_error(error) from error
+
+    def _advise(self, call: S3Call) -> None:
+        """Log, once for each bucket, how one of real S3 is read."""
+        reads = call.method == "GET" or (call.method == "HEAD" and call.key)
+        if (
+            reads
+            and ACCOUNT_ID not in call.bucket
+            and call.bucket not in self._missed
+            and len(self._missed) < MOST_MISSED
+        ):
+            self._missed.add(call.bucket)
+            log.warning(
+                "There is no bucket %s in %s. If it is one of real S3, serve --s3-read-through %s reads from it.",
+                call.bucket, self._root, call.bucket,
+            )  # fmt: skip
 
     async def _receive(self, call: S3Call, body: Body, sink: UploadSink) -> None:
         """Write a batch of the body while the next one is received."""

@@ -132,7 +132,7 @@ def list_objects(call: S3Call) -> S3Answer:
     # A marker that is a common prefix stands for all keys that have it.
     skip = marker if delimiter and marker.endswith(delimiter) and len(marker) > len(prefix) else ""
     most, encode = _number(call, "max-keys", MOST_LISTED, MOST_LISTED), _encoder(call)
-    page = call.store.listing(call.bucket, prefix, delimiter, marker, skip, most)
+    page = call.listing(prefix, delimiter, marker, skip, most)
     last = page.last if most else None
     children: list[Element] = [
         ("Name", call.bucket),
@@ -157,7 +157,7 @@ def list_objects_v2(call: S3Call) -> S3Answer:
     start_after, token = call.query.get("start-after", ""), call.query.get("continuation-token")
     after, is_prefix = _token(call, "continuation-token") if token is not None else (start_after, False)
     most, encode = _number(call, "max-keys", MOST_LISTED, MOST_LISTED), _encoder(call)
-    page = call.store.listing(call.bucket, prefix, delimiter, after, after if is_prefix else "", most)
+    page = call.listing(prefix, delimiter, after, after if is_prefix else "", most)
     last = page.last if most else None
     entries = call.store.entries(call.bucket, page)
     children: list[Element] = [("Name", call.bucket), ("Prefix", encode(prefix)), ("MaxKeys", most)]

@@ -9,8 +9,10 @@ from typing import BinaryIO
 from emulator.services.s3.aws_chunked import Signatures
 from emulator.storage.checksums import ExpectedDigests
 from emulator.storage.incoming_file import IncomingFile
+from emulator.storage.listing import ListingPage
 from emulator.storage.multipart_uploads import MultipartUploads
-from emulator.storage.object_store import ObjectStore
+from emulator.storage.object_store import ObjectStore, StoredObject
+from emulator.storage.read_through import ReadThrough
 
 Headers = list[tuple[str, str]]
 
@@ -33,6 +35,15 @@ class S3Call:
     body: bytes = b""
     check_key: Callable[[str, str, str], None] = _anyone_may  # action, bucket, key; raises AccessDenied
     chunk_signatures: Signatures | None = None  # of an aws-chunked body, to be verified
+    read_through: ReadThrough | None = None  # what the store lacks
+
+    def entry(self) -> StoredObject:
+        """The record of the object, which need not be here. Raises NoSuchKey, RealS3Refused, RealS3Unavailable."""
+        return (self.read_through or self.store).entry(self.bucket, self.key)
+
+    def listing(self, prefix: str, delimiter: str, after: str, skip: str, limit: int) -> ListingPage:
+        """See ``ObjectStore.listing``. Raises RealS3Refused, RealS3Unavailable."""
+        return (self.read_through or self.store).listing(self.bucket, prefix, delimiter, after, skip, limit)
 
 
 @dataclass

@@ -142,7 +142,7 @@ def get_object(call: S3Call) -> S3Answer:
 
 
 def head_object(call: S3Call) -> S3Answer:
-    return _read(call, call.store.entry(call.bucket, call.key))
+    return _read(call, call.entry())
 
 
 def _read(call: S3Call, entry: StoredObject) -> S3Answer:

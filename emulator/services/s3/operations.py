@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from emulator.aws.errors import AwsError
 from emulator.aws.services import api_model
 from emulator.services.s3 import bucket_operations, multipart_operations, object_operations
+from emulator.services.s3.addressing import copy_source
 from emulator.services.s3.call import S3Answer, S3Call, UploadSink
 from emulator.services.s3.errors import method_not_allowed, not_implemented
 
@@ -102,6 +103,21 @@ def operation_of(
     if method == "PUT" and "x-amz-copy-source" in headers and named in ("", "uploadId"):
         named = f"{named} copy".strip()
     return method, level, named
+
+
+def objects_read(call: S3Call) -> list[tuple[str, str]]:
+    """Bucket and key of the objects that a request reads, as they have to be here; without a key, of the bucket only.
+
+    HeadObject and listings read through themselves, without bringing an object here.
+    """
+    operation = operation_of(call.method, call.bucket, call.key, call.query, call.headers)
+    if operation in (("GET", "service", ""), ("PUT", "bucket", "")):
+        return []
+    method, level, named = operation
+    if named.endswith("copy"):
+        return [(call.bucket, ""), copy_source(call.headers["x-amz-copy-source"])]
+    reads = level == "object" and named != "uploadId" and (method == "GET" or named == "tagging")
+    return [(call.bucket, call.key if reads else "")]
 
 
 def takes_data(handler: Handler) -> bool:

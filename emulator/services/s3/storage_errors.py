@@ -55,6 +55,10 @@ def _of_the_storage(error: errors.StorageError) -> AwsError:
                 ClientComputedContentSHA256=expected,
                 S3ComputedContentSHA256=computed,
             )
+        case errors.RealS3Refused():
+            return AwsError("AccessDenied", 403, str(error))
+        case errors.RealS3Unavailable():  # [ours] a status that SDKs do not try again
+            return AwsError("RealS3Unavailable", 424, str(error))
         case errors.NoSuchUpload(upload_id=upload_id):
             return AwsError(
                 "NoSuchUpload",

@@ -17,3 +17,16 @@ def test_the_directory_of_s3_is_made_where_it_is_the_usual_one(tmp_path: Path, m
         (tmp_path / "s3").rmdir()
     with pytest.raises(SetupError, match="There is no directory ./s4"):
         server_setup._s3_directory("./s4")
+
+
+@pytest.mark.parametrize("bucket", ["sagemaker-sample-files", "jumpstart-*", "*", "private-[ab]"])
+def test_buckets_that_are_read_through_are_names_or_patterns(bucket: str, tmp_path: Path) -> None:
+    server_setup._check_read_through([bucket], tmp_path)
+    with pytest.raises(SetupError, match="needs a directory in which objects are kept: name one with --s3"):
+        server_setup._check_read_through([bucket], None)
+
+
+@pytest.mark.parametrize("bucket", ["s3://sagemaker-sample-files", "a/b", "", ".."])
+def test_what_is_no_name_of_a_bucket_is_not_read_through(bucket: str, tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match="is not the name of a bucket"):
+        server_setup._check_read_through([bucket], tmp_path)
