@@ -18,17 +18,19 @@ class EntryPointError(Exception):
 def command(python: str, code: str, name: str, arguments: Sequence[str]) -> list[str]:
     """The command that runs an entry point in its directory, as the toolkit does.
 
-    A program of Python, a module of a package (one with a ``setup.py``), or a program of the shell. Raises
-    EntryPointError when there is none of that name in the directory.
+    A program of Python, a module of a package (one with a ``setup.py``), or a program of the shell, which is made
+    executable. Raises EntryPointError when there is none of that name in the directory.
     """
     check(name)
+    path = os.path.join(code, name)
     if name.endswith(".sh") or not (is_package(code) or name.endswith(".py")):
-        if not os.path.isfile(os.path.join(code, name)):
+        if not os.path.isfile(path):
             raise EntryPointError(_missing(code, name))
+        os.chmod(path, 0o755)
         return ["/bin/sh", "-c", f"./{shlex.quote(name)} {' '.join(map(shlex.quote, arguments))}"]
     if is_package(code):
         return [python, "-m", re.sub(r"\.py$", "", name), *arguments]
-    if not os.path.isfile(os.path.join(code, name)):
+    if not os.path.isfile(path):
         raise EntryPointError(_missing(code, name))
     return [python, "--", name, *arguments]
 

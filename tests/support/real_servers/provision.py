@@ -46,6 +46,12 @@ def encoders() -> VirtualEnvironment:
     return VirtualEnvironment("encoders", Path(sys.executable), (), bare_requirements)
 
 
+def training_toolkit() -> VirtualEnvironment:
+    """The SageMaker Training Toolkit, without what it needs for other machines' GPUs and for its own data formats."""
+    requirements = ("boto3", "retrying", "inotify_simple", "paramiko", "psutil", "six")
+    return VirtualEnvironment("training-toolkit", Path(sys.executable), requirements, ("sagemaker-training==5.1.4",))
+
+
 def make_encoders() -> None:
     """Make that environment, for a part of which a C compiler is needed.
 
@@ -162,7 +168,7 @@ def made(make: Callable[[], None]) -> bool:
 
 def main() -> None:
     """Make all that is missing; what cannot be had here, a macOS without Java say, has its tests skipped."""
-    environments = (torch, mms, triton, sdks.sdk_2, sdks.sdk_3)
+    environments = (torch, mms, triton, training_toolkit, sdks.sdk_2, sdks.sdk_3)
     programs = (make_images, make_java, make_encoders, browser.make, javascript.make)
     # The images take longest, and much of that is waiting.
     with ThreadPoolExecutor(2) as pool:

@@ -1,0 +1,145 @@
+"""Script mode beside SageMaker's own training toolkit: one entry point, run by both in the same directory."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emulator.archives.model_data_url import LocalS3, S3Url
+from emulator.containers.process.kept_process import PACKAGE_ROOT
+from emulator.jobs.definition import Channel
+from emulator.jobs.ml_directory import MlDirectory
+from tests.support.real_servers import provision
+from tests.support.real_servers.making import NotProvisioned
+from tests.unit.jobs.test_ml_directory import definition
+
+pytestmark = pytest.mark.real
+
+INSIDE = Path(provision.__file__).with_name("inside")
+# Ours has output come at once, as images of frameworks do, and does not name where Python's own modules are.
+DIFFERENT = {"PYTHONPATH", "PYTHONUNBUFFERED"}
+SEE = """
+import json, os, sys
+seen = {"words": sys.argv, "environment": dict(os.environ), "directory": os.getcwd()}
+json.dump(seen, open(os.path.join(os.environ["SM_MODEL_DIR"], "seen.json"), "w"))
+import beside
+print("epoch 1: loss 0.5", flush=True)
+"""
+VALUES = {
+    "epochs": "3", "n": "1", "rate": "0.10", "name": '"a b"', "plain": "text", "flag": "true", "none": "null",
+    "layers": "[1, 2]", "map": '{"b": 1, "a": "x"}', "empty": '""', "word": '"\\u00e9"', "batch-size": "32",
+    "quoted": '"it\'s; $HOME"', "sagemaker_parameter_server_enabled": "false", "_tuning_objective_metric": "loss",
+    "sagemaker_container_log_level": "10", "sagemaker_job_name": '"job"', "sagemaker_region": '"eu-west-1"',
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came of a run."""
+
+    code: int
+    seen: dict[str, Any]
+    failure: str | None
+    output: list[str]
+
+
+@pytest.fixture(scope="module")
+def python() -> str:
+    """The Python in which the toolkit is, and in which both run the entry point."""
+    try:
+        return str(provision.training_toolkit().python)
+    except NotProvisioned as reason:
+        pytest.skip(str(reason))
+
+
+def run(directory: Path, command: list[str], program: str, files: dict[str, str], **values: str) -> Run:
+    ml = MlDirectory(directory / "ml")
+    shutil.rmtree(ml.root, ignore_errors=True)
+    data = LocalS3(directory, S3Url("b", "x"))
+    channels = tuple(Channel(name, data, "S3Prefix", {"ContentType": "text/csv"}) for name in ("train", "my-test"))
+    code = {"sagemaker_program": json.dumps(program), "sagemaker_submit_directory": '"s3://b/sourcedir.tar.gz"'}
+    ml.make(definition(channels, hyperparameters={**code, **values}))
+    for name, text in files.items():
+        (ml.code / name).parent.mkdir(parents=True, exist_ok=True)
+        (ml.code / name).write_text(text)
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "PYTHONPATH": str(INSIDE),
+        "SAGEMAKER_BASE_DIR": str(ml.root),
+        "SAGEMAKER_TRAINING_MODULE": "captured_training:main",
+        "SM_STUDIO_LOCAL_MODE": "true",  # no look-up of algo-1, which is no host of this machine
+        "TRAINING_JOB_NAME": "job",
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    done = subprocess.run(command, env=environment, cwd=PACKAGE_ROOT, capture_output=True, text=True)
+    seen = ml.model / "seen.json"
+    return Run(
+        done.returncode,
+        json.loads(seen.read_text()) if seen.exists() else {},
+        ml.failure.read_text() if ml.failure.exists() else None,
+        [line for line in done.stdout.splitlines() if line],
+    )
+
+
+def both(directory: Path, python: str, program: str, files: dict[str, str], **values: str) -> tuple[Run, Run]:
+    """Ours, and the toolkit's."""
+    files = {"beside.py": "", **files}
+    ours = run(directory, [sys.executable, "-m", "emulator.jobs.script_mode", python], program, files, **values)
+    theirs = run(directory, [python, "-m", "sagemaker_training.cli.train"], program, files, **values)
+    return ours, theirs
+
+
+@pytest.mark.parametrize(
+    ("program", "files"),
+    [
+        ("train.py", {"train.py": SEE}),
+        ("deep/train.py", {"deep/train.py": SEE}),
+        ("train.sh", {"train.sh": '#!/bin/sh\nexec "$WITH" see.py "$@"', "see.py": SEE}),
+        ("train", {"train": '#!/bin/sh\nexec "$WITH" see.py "$@"', "see.py": SEE}),
+    ],
+)
+def test_an_entry_point_sees_the_same_variables_arguments_and_directory(
+    tmp_path: Path, python: str, program: str, files: dict[str, str]
+) -> None:
+    files = {name: text.replace("$WITH", python) for name, text in files.items()}
+    ours, theirs = both(tmp_path, python, program, files, **VALUES)
+    assert theirs.seen and ours.code == theirs.code == 0 and ours.failure is theirs.failure is None
+    assert ours.output == theirs.output == ["epoch 1: loss 0.5"]
+    for run in (ours, theirs):
+        for name in DIFFERENT:
+            run.seen["environment"].pop(name, None)
+        run.seen["environment"]["SM_TRAINING_ENV"] = json.loads(run.seen["environment"]["SM_TRAINING_ENV"])
+    assert ours.seen == theirs.seen
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "raise ValueError('bad row')",
+        "print('fine'); sys.exit(3)",
+        "sys.exit(137)",
+        "sys.exit('no data')",
+        "os.kill(os.getpid(), 9)",
+        "import absent",
+        "print('OSError: on standard output'); print('more\\nmore'); sys.exit(1)",
+        "try: {}['a']\n\nexcept KeyError: raise RuntimeError('second: ')",
+    ],
+)
+def test_a_failure_is_described_in_the_same_words(tmp_path: Path, python: str, end: str) -> None:
+    end = end.replace("\n\n", "\n")
+    ours, theirs = both(tmp_path, python, "train.py", {"train.py": f"import os, sys\n{end}\n"}, epochs="3")
+    assert theirs.failure and (ours.code, ours.failure) == (theirs.code, theirs.failure)
+
+
+@pytest.mark.parametrize("program", ["-c", "../train.py", "/bin/sh", "a b.py", "absent.py", ""])
+def test_what_is_no_entry_point_fails_both(tmp_path: Path, python: str, program: str) -> None:
+    ours, theirs = both(tmp_path, python, program, {"train.py": ""})
+    assert ours.code == theirs.code == 1 and ours.failure and theirs.failure
