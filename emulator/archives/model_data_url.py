@@ -87,6 +87,12 @@ def parse_s3_url(text: str) -> S3Url:
     return _checked(text, bucket, urllib.parse.unquote(path))
 
 
+def in_directory(root: Path, url: str) -> LocalS3:
+    """The place that an S3 URL names in a directory of buckets. Raises SetupError for other URLs."""
+    place = parse_s3_url(url)
+    return LocalS3(root / place.bucket, place)
+
+
 def slash_missing(prefix: str, target_model: str) -> SetupError | None:
     """Advice for a missing archive, if the cause is a missing slash; may be empty."""
     if S3Url("", prefix).is_folder or target_model.startswith("/"):

@@ -1,4 +1,4 @@
-"""How the container of a training job is made of what its algorithm is: an image, a command or a script."""
+"""How the container of a training job is made of an image or a command."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from collections.abc import Callable
 from emulator.containers.container import LogSink
 from emulator.containers.docker.engine import Engine
 from emulator.containers.job_container import JobContainer, JobContainerSettings
-from emulator.containers.launch import Command, Image
+from emulator.containers.launch import Command, Program
 from emulator.containers.process.environment import InheritedEnvironment
-from emulator.errors import SetupError
 from emulator.jobs.definition import TrainingDefinition
 from emulator.limits import Limits
 
-# Makes a container, not started, for a job. The last argument takes warnings.
-JobContainerFactory = Callable[[TrainingDefinition, JobContainerSettings, LogSink, Callable[[str], None]], JobContainer]
+# Makes a container, not started, that runs something for a job. The last argument takes warnings.
+JobContainerFactory = Callable[
+    [Program, TrainingDefinition, JobContainerSettings, LogSink, Callable[[str], None]], JobContainer
+]
 
 
 def new_job_container(
+    runs: Program,
     definition: TrainingDefinition,
     settings: JobContainerSettings,
     log: LogSink,
@@ -29,26 +31,19 @@ def new_job_container(
 ) -> JobContainer:
     """A new run of a job's container, not started yet. A command gets no arguments besides its own. Nothing of
     Docker is imported but for an image.
-
-    Raises SetupError for what cannot run as a job.
     """
-    algorithm = definition.algorithm
-    if isinstance(algorithm, Command):
+    if isinstance(runs, Command):
         from emulator.containers.process.job_container import ProcessJobContainer
 
         return ProcessJobContainer(
-            algorithm.words,
-            algorithm.directory,
+            runs.words,
+            runs.directory,
             settings,
             log,
             warn,
             inherited=inherited,
             stop_seconds=limits.job_stop_seconds,
         )
-    if not isinstance(algorithm, Image):
-        raise SetupError("Scripts are not run.")
     from emulator.containers.docker.job_container import DockerJobContainer
 
-    return DockerJobContainer(
-        engine, algorithm.reference, settings, definition.entrypoint, definition.arguments, log, warn
-    )
+    return DockerJobContainer(engine, runs.reference, settings, definition.entrypoint, definition.arguments, log, warn)

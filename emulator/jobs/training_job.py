@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import shutil
 from collections.abc import Awaitable, Callable, Coroutine
@@ -10,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeVar
 
-from emulator.archives.model_data_url import S3Url, parse_s3_url
+from emulator.archives.model_data_url import S3Url, in_directory, parse_s3_url
 from emulator.clock import Clock
 from emulator.containers.aws_settings import AwsSettings
 from emulator.containers.job_container import ML, JobContainer, JobContainerSettings
+from emulator.containers.launch import Program
 from emulator.errors import EmulatorError, SetupError
 from emulator.events import Events, JobMetric, JobStatus, LogLine, Warned
 from emulator.hosting.execution_roles import ExecutionRoles
@@ -21,12 +23,13 @@ from emulator.hosting.instance_types import instance_types
 from emulator.hosting.tasks import cancel
 from emulator.jobs.artifacts import Artifacts, split_output
 from emulator.jobs.checkpoints import Checkpoints
-from emulator.jobs.definition import TrainingDefinition
+from emulator.jobs.definition import Script, TrainingDefinition
 from emulator.jobs.errors import JobFailed
 from emulator.jobs.launch import JobContainerFactory
 from emulator.jobs.metrics import MetricReader
 from emulator.jobs.ml_directory import HOST, MlDirectory, job_variables
 from emulator.jobs.progress import MetricValue, Progress, Status
+from emulator.jobs.script import script_command
 from emulator.limits import Limits
 from emulator.storage.object_store import ObjectStore
 
@@ -142,8 +145,19 @@ class TrainingJob:
         roles = self._workspace.execution_roles
         if roles is not None and not self.definition.network_isolation:
             self._aws = roles.aws_settings(self.definition.role)
-        self._container = self._workspace.new_container(self.definition, self._settings(), self._note_line, self._warn)
+        runs = await self._program()
+        self._container = self._workspace.new_container(
+            runs, self.definition, self._settings(), self._note_line, self._warn
+        )
         await self._container.start()
+
+    async def _program(self) -> Program:
+        """What its container runs. Raises JobFailed."""
+        algorithm = self.definition.algorithm
+        if not isinstance(algorithm, Script):
+            return algorithm
+        locate = functools.partial(in_directory, self._workspace.store.root)
+        return await in_thread(functools.partial(script_command, self.definition, algorithm, self._ml, locate))
 
     def _settings(self) -> JobContainerSettings:
         has = instance_types().get(self.definition.instance_type)

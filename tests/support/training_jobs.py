@@ -11,7 +11,8 @@ from tests.support.control_plane import ROLE
 from tests.support.emulator_in_process import InProcessEmulator
 from tests.support.waiting import eventually
 
-# What it does is in the hyperparameters: wait (until it gets SIGTERM), fail (with these words), checkpoint (to write).
+# What it does is in the hyperparameters: wait (until it gets SIGTERM), fail (with these words), checkpoint (to write),
+# resume (from an earlier checkpoint).
 ALGORITHM = """
 import json, os, pathlib, signal, sys, time
 
@@ -19,6 +20,9 @@ ml = pathlib.Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
 said = json.loads((ml / "input/config/hyperparameters.json").read_text())
 print("loss=3.5", flush=True)
 print("loss=0.25; done", flush=True)
+if "resume" in said:
+    print((ml / "checkpoints" / "0.txt").read_text(), flush=True)
+    (ml / "checkpoints" / "early.txt").write_text("early")
 if "wait" in said:
     signal.signal(signal.SIGTERM, lambda *_: said.pop("wait"))
     print("waits", flush=True)
@@ -47,8 +51,9 @@ class Jobs:
         (self.s3_root / "b" / "data" / "a.csv").write_text("1,2")
         (directory / "algorithm.py").write_text(ALGORITHM)
         self.emulator = InProcessEmulator(
-            "--no-endpoint", "--s3", str(self.s3_root), state=directory / "state", directory=directory
-        )
+            "--no-endpoint", "--s3", str(self.s3_root), "--limit", "checkpoint_seconds=0.1",
+            state=directory / "state", directory=directory,
+        )  # fmt: skip
         self.emulator.wait_ready()
         self.sagemaker = self.emulator.client_of("sagemaker")
 
@@ -76,6 +81,14 @@ class Jobs:
             return found if found["TrainingJobStatus"] in ("Completed", "Failed", "Stopped") else None
 
         return eventually(described, what=f"{name} has ended")
+
+    def wait_for_line(self, name: str, line: str) -> None:
+        """Until a job's algorithm has written it."""
+        eventually(lambda: f"  {name} | {line}" in self.emulator.errors, what=f"{name} has written {line}")
+
+    def listed(self, **filters: Any) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.sagemaker.list_training_jobs(**filters)["TrainingJobSummaries"]
+        return found
 
     def archive(self, key: str) -> dict[str, str]:
         with tarfile.open(self.s3_root / "b" / key) as archive:

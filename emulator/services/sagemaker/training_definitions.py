@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from emulator.archives.model_data_url import LocalS3, S3Url, parse_s3_url
+from emulator.archives.model_data_url import S3Url, in_directory, parse_s3_url
 from emulator.aws.service_models import Place
 from emulator.containers.job_container import ML
 from emulator.errors import SetupError
@@ -108,12 +109,8 @@ class _Reader:
             self.problems.append((place, "is missing"))
         if image.startswith(HANDLER):
             self.problems.append((place, "takes a Docker image or command:WORDS: a handler does not train"))
-        return self._try(
-            place,
-            lambda: (
-                self._control_plane.mapped_images.runs(image) or image_or_command(image, self._control_plane.directory)
-            ),
-        )
+        mapped_images, directory = self._control_plane.mapped_images, self._control_plane.directory
+        return self._try(place, lambda: mapped_images.trains(image) or image_or_command(image, directory))
 
     def _check_instances(self, resources: Mapping[str, Any]) -> None:
         if resources.get("InstanceCount", 1) != 1:
@@ -134,7 +131,8 @@ class _Reader:
                 where = (*place, "DataSource", "S3DataSource")
                 self.problems.append((where, f"needs S3DataType {' or '.join(DATA_TYPES)}: others are not emulated"))
                 continue
-            data = self._try((*place, "DataSource", "S3DataSource", "S3Uri"), lambda: self._data(source["S3Uri"]))  # noqa: B023
+            locate = functools.partial(in_directory, self._s3_root, source["S3Uri"])
+            data = self._try((*place, "DataSource", "S3DataSource", "S3Uri"), locate)
             yield Channel(
                 name=channel["ChannelName"],
                 data=data,
@@ -148,13 +146,8 @@ class _Reader:
         for position, metric in enumerate(metrics):
             definition = MetricDefinition(metric["Name"], metric["Regex"])
             place = ("AlgorithmSpecification", "MetricDefinitions", position, "Regex")
-            self._try(place, lambda: compiled(definition))  # noqa: B023
+            self._try(place, functools.partial(compiled, definition))
             yield definition
-
-    def _data(self, url: str) -> LocalS3:
-        """Where the objects are that begin with a URL. Raises SetupError."""
-        place = parse_s3_url(url)
-        return LocalS3(self._s3_root / place.bucket, place)
 
     def _bucket_of(self, url: str) -> S3Url:
         """Raises SetupError when a job cannot store anything there."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from tests.support.aws_clients import invalid, refused
 from tests.support.control_plane import ARN
 from tests.support.training_jobs import Jobs
+from tests.support.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +60,90 @@ def test_a_job_reads_its_data_and_leaves_its_model_in_s3(jobs: Jobs) -> None:
     assert "  Job-1 | loss=0.25; done" in jobs.emulator.errors
     assert jobs.sagemaker.list_tags(ResourceArn=arn)["Tags"] == [{"Key": "k", "Value": "v"}]
     assert not list((jobs.emulator.state_directory / "instances").rglob("Job-1"))
+
+
+def test_a_job_that_is_stopped_gets_sigterm_and_its_model_is_stored(jobs: Jobs) -> None:
+    jobs.create("stopped", {"wait": "1"})
+    jobs.wait_for_line("stopped", "waits")
+    described = jobs.sagemaker.describe_training_job(TrainingJobName="stopped")
+    assert (described["TrainingJobStatus"], described["SecondaryStatus"]) == ("InProgress", "Training")
+    assert [each["TrainingJobName"] for each in jobs.listed(StatusEquals="InProgress")] == ["stopped"]
+    assert "because it is in status InProgress" in invalid(
+        jobs.sagemaker.delete_training_job, TrainingJobName="stopped"
+    )
+    jobs.sagemaker.stop_training_job(TrainingJobName="stopped")
+    described = jobs.ended("stopped")
+    assert (described["TrainingJobStatus"], described["SecondaryStatus"]) == ("Stopped", "Stopped")
+    transitions = [(each["Status"], each["StatusMessage"]) for each in described["SecondaryStatusTransitions"]]
+    assert transitions[-3:] == [
+        ("Stopping", "Stopping the training job"),
+        ("Uploading", "Uploading generated training model"),
+        ("Stopped", "Training job stopped"),
+    ]
+    assert "FailureReason" not in described
+    assert "deep/weights.txt" in jobs.archive("out/stopped/output/model.tar.gz")
+    message = invalid(jobs.sagemaker.stop_training_job, TrainingJobName="stopped")
+    assert message == "The request was rejected because the training job is in status Stopped."
+    jobs.sagemaker.delete_training_job(TrainingJobName="stopped")
+    message = invalid(jobs.sagemaker.describe_training_job, TrainingJobName="stopped")
+    assert message == "Requested resource not found."
+
+
+def test_a_job_that_runs_for_too_long_is_stopped(jobs: Jobs) -> None:
+    jobs.create("long", {"wait": "1"}, StoppingCondition={"MaxRuntimeInSeconds": 2})
+    described = jobs.ended("long")
+    assert (described["TrainingJobStatus"], described["SecondaryStatus"]) == ("Stopped", "MaxRuntimeExceeded")
+    last = described["SecondaryStatusTransitions"][-1]
+    assert last["StatusMessage"] == "Training job runtime exceeded MaxRuntimeInSeconds provided"
+
+
+def test_the_words_of_the_algorithm_are_the_reason_of_a_failure(jobs: Jobs) -> None:
+    output = {"S3OutputPath": "s3://b/", "CompressionType": "NONE"}
+    jobs.create("failing", {"fail": "x" * 2000}, OutputDataConfig=output)
+    described = jobs.ended("failing")
+    assert (described["TrainingJobStatus"], described["SecondaryStatus"]) == ("Failed", "Failed")
+    assert described["FailureReason"].startswith("AlgorithmError: xxx") and len(described["FailureReason"]) == 1024
+    assert (jobs.s3_root / "b" / "failing/output/model/deep/weights.txt").read_text() == "1,2"
+    assert not (jobs.s3_root / "b" / "failing/output/model/outside").exists()
+
+
+def test_checkpoints_of_an_earlier_job_are_there_and_its_own_are_stored_while_it_runs(jobs: Jobs) -> None:
+    (jobs.s3_root / "b" / "ck").mkdir()
+    (jobs.s3_root / "b" / "ck" / "0.txt").write_text("zero")
+    jobs.create("resumed", {"resume": "1", "wait": "1"}, CheckpointConfig={"S3Uri": "s3://b/ck"})
+    jobs.wait_for_line("resumed", "zero")
+    eventually((jobs.s3_root / "b" / "ck" / "early.txt").exists, what="a checkpoint is stored while it runs")
+    jobs.sagemaker.stop_training_job(TrainingJobName="resumed")
+    assert jobs.ended("resumed")["TrainingJobStatus"] == "Stopped"
+    assert (jobs.s3_root / "b" / "ck" / "1.txt").read_text() == "none"
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ({"ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 2, "VolumeSizeInGB": 1}}, "must be 1"),
+        ({"EnableManagedSpotTraining": True}, "EnableManagedSpotTraining is not emulated"),
+        ({"OutputDataConfig": {"S3OutputPath": "s3://missing/"}}, "the bucket missing, which does not exist"),
+        ({"CheckpointConfig": {"S3Uri": "s3://b/", "LocalPath": "/tmp/x"}}, "has to be a directory of its own below"),
+        ({"CheckpointConfig": {"S3Uri": "s3://b/", "LocalPath": "/opt/ml/../x"}}, "has to be a directory of its own"),
+        ({"AlgorithmSpecification": {"TrainingInputMode": "File"}}, "AlgorithmSpecification.TrainingImage is missing"),
+    ],
+)
+def test_what_cannot_work_is_refused(jobs: Jobs, members: dict[str, Any], words: str) -> None:
+    assert words in invalid(jobs.create, "impossible", **members)
+
+
+def test_data_that_is_not_there_is_refused_in_sagemakers_words(jobs: Jobs) -> None:
+    source = {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://b/nothing/"}}
+    message = invalid(jobs.create, "nothing", InputDataConfig=[{"ChannelName": "train", "DataSource": source}])
+    assert message.startswith(
+        'No S3 objects found under S3 URL "s3://b/nothing/" given in input data source. Please ensure that the bucket '
+        "exists in the selected region (us-east-1), that objects exist under that S3 prefix"
+    )
+
+
+def test_a_name_is_used_once(jobs: Jobs) -> None:
+    jobs.create("once")
+    jobs.ended("once")
+    refusal = refused(jobs.create, "once")
+    assert refusal.code == "ResourceInUse" and "a training job with this name already exists" in refusal.message
