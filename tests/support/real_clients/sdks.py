@@ -16,8 +16,8 @@ SECONDS_TO_RUN = 200
 
 
 def sdk_2() -> VirtualEnvironment:
-    """SageMaker Python SDK 2, the one with MultiDataModel."""
-    return VirtualEnvironment("sagemaker-sdk-2", Path(sys.executable), ("sagemaker==2.257.7",))
+    """SageMaker Python SDK 2, the one with MultiDataModel, and a kernel for notebooks that use it."""
+    return VirtualEnvironment("sagemaker-sdk-2", Path(sys.executable), ("sagemaker==2.257.7", "ipykernel==7.4.0"))
 
 
 def sdk_3() -> VirtualEnvironment:

@@ -1,0 +1,132 @@
+"""The notebooks of samples/notebooks that are written like AWS's, each run in a kernel from the first cell to the last.
+
+Nothing but the environment says where AWS is. What stands for AWS's images is mapped to them, see ``IMAGES``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import KernelManager
+from nbclient import NotebookClient
+
+from emulator.state_directory import StateDirectory
+from localmme.aws_environment import aws_environment
+from localmme.engine_cli import launchers
+from tests.support.emulator_process import Emulator
+from tests.support.real_clients import sdks
+from tests.support.real_clients.outside import Outside
+from tests.support.real_servers.making import NotProvisioned
+from tests.support.repository import REPOSITORY
+
+pytestmark = pytest.mark.real
+
+SAMPLES = REPOSITORY / "samples"
+# What runs in place of AWS's images, by patterns of their names.
+IMAGES: dict[str, Callable[[], str]] = {"*sagemaker-scikit-learn*": lambda: "handler:"}
+# By notebook: what it prints, in this order.
+PRINTS = {
+    "data_capture": [
+        "Started\n",
+        "lisbon [331.0, 378.0]",
+        '"observedContentType": "text/csv"',
+        "about-lisbon CSV [331.0, 378.0]",
+        "about-porto CSV [268.0, 306.0]",
+        "Stopped\n[268.0]",
+    ],
+    "online_explainability": [
+        '"EnableExplanations": "`true`"',
+        "without explanations: [331.0, 378.0]",
+        "with explanations: An error occurred (ValidationError)",
+        "no explanations are computed",
+    ],
+}
+RUN_ELSEWHERE = {"handler_development", "multi_model_endpoint"}  # by tests of their own
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the samples, as the notebooks write files beside themselves."""
+    directory = tmp_path_factory.mktemp("notebooks")
+    (directory / "home").mkdir()
+    for name in ("notebooks", "containers"):
+        shutil.copytree(SAMPLES / name, directory / name)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def emulator(directory: Path) -> Iterator[Emulator]:
+    """One that has nothing yet but an empty S3."""
+    (directory / "s3").mkdir()
+    try:
+        mapped = [f"--map-image={pattern}={image()}" for pattern, image in IMAGES.items()]
+    except NotProvisioned as reason:
+        pytest.skip(str(reason))
+    limits = ("--limit", "capture_seconds=0.5", "--limit", "invocation_seconds=240")
+    emulator = Emulator("--no-endpoint", "--s3", str(directory / "s3"), *mapped, *limits, state=directory / "state")
+    try:
+        yield emulator.wait_ready()
+    finally:
+        emulator.stop()
+
+
+@pytest.fixture(scope="module")
+def kernel(emulator: Emulator, directory: Path) -> Iterator[KernelManager]:
+    """A kernel with the SageMaker Python SDK 2. It is one for all notebooks: to import the SDK takes seconds."""
+    try:
+        python = sdks.sdk_2().python
+    except NotProvisioned as reason:
+        pytest.skip(str(reason))
+    spec = directory / "kernels" / "sdk"
+    spec.mkdir(parents=True)
+    words = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    (spec / "kernel.json").write_text(json.dumps({"argv": words, "display_name": "SDK 2", "language": "python"}))
+    manager = KernelManager(kernel_name="sdk", kernel_spec_manager=KernelSpecManager(kernel_dirs=[str(spec.parent)]))
+    outside = Outside()
+    known = ("AWS_", "SAGEMAKER_", "NO_PROXY", "no_proxy")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(known)}
+    environment |= {"HOME": str(directory / "home"), **outside.environment, "no_proxy": "127.0.0.1"}
+    exported = aws_environment(emulator.url, "us-east-1", launchers.write(StateDirectory(emulator.state_directory)))
+    try:
+        manager.start_kernel(env={**environment, **exported.variables}, cwd=str(directory / "notebooks"))
+        yield manager
+        assert outside.asked == []
+    finally:
+        if manager.has_kernel:
+            manager.shutdown_kernel(now=True)
+        outside.stop()
+
+
+@pytest.mark.parametrize("name", PRINTS)
+def test_a_notebook_runs_from_the_first_cell_to_the_last(name: str, kernel: KernelManager, directory: Path) -> None:
+    notebook = nbformat.read(directory / "notebooks" / f"{name}.ipynb", as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    notebook.cells.insert(0, nbformat.v4.new_code_cell("%reset -f"))
+    try:
+        NotebookClient(notebook, km=kernel, timeout=300).execute()
+    finally:
+        run = [cell for cell in code if cell.execution_count]
+        print(f"{name}: {len(run)} of {len(code)} cells", file=sys.stderr)
+    assert len(run) == len(code)
+    printed = "".join(output.get("text", "") for cell in code for output in cell.outputs)
+    at = 0
+    for text in PRINTS[name]:
+        assert text in printed[at:], printed
+        at = printed.index(text, at)
+
+
+def test_every_notebook_is_run_and_is_committed_without_outputs() -> None:
+    notebooks = {path.stem: nbformat.read(path, as_version=4) for path in (SAMPLES / "notebooks").glob("*.ipynb")}
+    assert set(notebooks) == RUN_ELSEWHERE | set(PRINTS)
+    for notebook in notebooks.values():
+        code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+        assert code and all(cell.outputs == [] and cell.execution_count is None for cell in code)
+        assert not any("import localmme" in cell.source for cell in code)
