@@ -219,8 +219,8 @@ CHECKS = (
         loading.list_models,
         done="GET /models with a model",
         fix=(
-            "Answer `modelName` and `modelUrl` for each. A URL other than that of the load, or a missing "
-            "member, is a warning."
+            "Answer `modelName` and `modelUrl` for each. A URL other than that of the load, a missing member, or "
+            "another form of list is a warning."
         ),
     ),
     Check(

@@ -64,3 +64,8 @@ def skip(detail: str, exchange: Exchange | None = None) -> NoReturn:
 def fail(detail: str, exchange: Exchange | None = None) -> NoReturn:
     """End the check under way with a failure."""
     raise CheckEnded(failed(detail, exchange))
+
+
+def warn(detail: str, exchange: Exchange | None = None) -> NoReturn:
+    """End the check under way with a warning."""
+    raise CheckEnded(warned(detail, exchange))

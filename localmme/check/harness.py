@@ -18,6 +18,7 @@ from localmme.check.models import Model, Models, new_name
 
 CONTROL_SECONDS = 10.0  # for a list or a get
 MOST_PAGES = 1000
+NO_LIST = 'the answer is not {"models": [{"modelName": ..., ...}]}'  # a problem of a list
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,11 @@ class Listing:
     def nameless(self) -> bool:
         """Whether it has entries without a model's name."""
         return len(self.names()) < len(self.entries)
+
+
+def is_unknown(answer: Exchange) -> bool:
+    """Whether a model is not there, by the answer to GET. A 5xx does not say so: that is what the check get is for."""
+    return answer.status < 500 and not answer.ok
 
 
 @dataclass(frozen=True)
@@ -190,7 +196,7 @@ class Harness:
                 return Listing(entries, pages, answer, f"GET /models is answered with {answer.received}")
             page = content.get("models") if isinstance(content, dict) else None
             if not isinstance(page, list) or not all(isinstance(entry, dict) for entry in page):
-                return Listing(entries, pages, answer, 'the answer is not {"models": [{"modelName": ..., ...}]}')
+                return Listing(entries, pages, answer, NO_LIST)
             entries += page
             token = str(content.get("nextPageToken") or "")
             if not token:
@@ -204,7 +210,7 @@ class Harness:
 
     async def model(self) -> Model:
         """A loaded model that checks share while it stays loaded. Ends the check if it cannot be loaded."""
-        if self._kept is None or self._kept.name not in self.loaded or (await self.get(self._kept)).status != 200:
+        if self._kept is None or self._kept.name not in self.loaded or is_unknown(await self.get(self._kept)):
             self._kept = await self.own_model()
         return self._kept
 

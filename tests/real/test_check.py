@@ -5,12 +5,23 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from tests.support.checking import NAMES, all_but, checked
+from tests.support.checking import NAMES, Report, all_but, checked
 from tests.support.files import archive
-from tests.support.real_servers import mms, models, tensors, triton
+from tests.support.real_servers import (
+    huggingface,
+    mms,
+    models,
+    scikit_learn,
+    tensors,
+    torch_models,
+    torchserve,
+    triton,
+    xgboost_algorithm,
+)
 from tests.support.real_servers.images import Images
 from tests.support.real_servers.served import command_of
 
@@ -153,6 +164,47 @@ class TestTriton:
         arguments = ["--command", shlex.join(command_of(triton)), *triton_arguments(tmp_path, model)]
         report = checked(*arguments, only=("starts", "load", "memory-full", "reload-after-507"))
         assert report.odd() == {}, str(report)
+
+
+@pytest.mark.real
+class TestFrameworks:
+    """AWS's containers for frameworks: the checks that need few loads, each of which imports the framework."""
+
+    FEW_LOADS = (
+        *("starts", "bind-to-port", "ping", "list-empty", "load", "load-broken", "get", "invoke"),
+        *("unknown-model-invoke", "unknown-model-get", "unknown-model-unload", "broken-json", "sigterm"),
+    )
+    MORE_LOADS = ("load-duplicate", "load-missing", "list")
+    # They read a model's files, and a handler, when it is first invoked.
+    LOADS_ANYTHING: Mapping[str, str] = {"load-broken": "warn"}
+
+    def check(self, server: ModuleType, model: Path, data: str, content_type: str, *options: str) -> Report:
+        """``options``: a framework with any takes so long to import that it is loaded as seldom as can be."""
+        sample = ("--model", str(model), "--data", data, "--content-type", content_type)
+        checks = self.FEW_LOADS if options else (*self.FEW_LOADS, *self.MORE_LOADS)
+        return checked("--command", shlex.join(command_of(server)), *sample, *options, only=checks)
+
+    def test_scikit_learn(self, tmp_path: Path) -> None:
+        model = scikit_learn.model(tmp_path / "model.tar.gz", 2)
+        report = self.check(scikit_learn, model, "1,0\n2,0.5", "text/csv")
+        assert report.odd() == self.LOADS_ANYTHING, str(report)
+
+    def test_xgboost(self, tmp_path: Path) -> None:
+        model = xgboost_algorithm.model(tmp_path / "model.tar.gz", 2)
+        report = self.check(xgboost_algorithm, model, "5\n7", "text/csv")
+        assert report.odd() == self.LOADS_ANYTHING, str(report)
+
+    def test_torchserve(self, tmp_path: Path) -> None:
+        model = torch_models.packed("double", tmp_path / "model.tar.gz")
+        option = ("--env", "TS_ENABLE_MODEL_API=true")
+        report = self.check(torchserve, model, "[[1.0]]", "application/json", *option)
+        assert report.odd() == {}, str(report)
+
+    def test_hugging_face(self, tmp_path: Path) -> None:
+        model = torch_models.packed("bert", tmp_path / "model.tar.gz")
+        option = ("--env", "HF_TASK=text-classification")
+        report = self.check(huggingface, model, '{"inputs": "fine"}', "application/json", *option)
+        assert report.odd() == self.LOADS_ANYTHING, str(report)
 
 
 @pytest.mark.docker

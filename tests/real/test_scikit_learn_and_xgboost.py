@@ -10,39 +10,13 @@ import json
 from pathlib import Path
 
 import pytest
-import xgboost
 
 from tests.support.aws_clients import refused
 from tests.support.emulator_in_process import InProcessEmulator
-from tests.support.files import archive
 from tests.support.real_servers import scikit_learn, xgboost_algorithm
-from tests.support.real_servers.models import pack
 from tests.support.real_servers.served import served
 
 pytestmark = pytest.mark.real
-
-# As its users write it. What reads the request, predicts and writes the answer is the container's.
-SCIKIT_LEARN_HANDLER = """
-import json, os
-from sklearn.linear_model import LinearRegression
-
-def model_fn(model_dir):
-    with open(os.path.join(model_dir, "factor.json")) as file:
-        factor = json.load(file)
-    return LinearRegression().fit([[0, 0], [1, 0], [0, 1]], [0, factor, factor])
-"""
-
-
-def scikit_learn_model(path: Path, factor: float) -> Path:
-    """Write the archive of a model that multiplies the sum of two numbers."""
-    return archive(path, {"inference.py": SCIKIT_LEARN_HANDLER, "factor.json": json.dumps(factor)})
-
-
-def xgboost_model(path: Path, number: float) -> Path:
-    """Write the archive of a booster that answers each row with one number."""
-    parameters = {"nthread": 1, "base_score": number, "max_depth": 1}
-    booster = xgboost.train(parameters, xgboost.DMatrix([[0.0], [1.0]], label=[number, number]), 1)
-    return pack(path, {"xgboost-model": bytes(booster.save_raw("json"))})
 
 
 def ask(emulator: InProcessEmulator, target_model: str, body: str, accept: str) -> str:
@@ -63,7 +37,7 @@ def was_loaded_again(emulator: InProcessEmulator, target_model: str) -> None:
 def test_scikit_learn_models_are_loaded_evicted_and_loaded_again(tmp_path: Path) -> None:
     bucket = tmp_path / "s3"
     for factor in (2, 3):
-        scikit_learn_model(bucket / f"{factor}.tar.gz", factor)
+        scikit_learn.model(bucket / f"{factor}.tar.gz", factor)
     with served(scikit_learn, bucket, tmp_path, 1) as emulator:
         for factor in (2, 3, 2):
             answer = json.loads(ask(emulator, f"{factor}.tar.gz", "1,0\n2,0.5", "application/json"))
@@ -77,7 +51,7 @@ def test_scikit_learn_models_are_loaded_evicted_and_loaded_again(tmp_path: Path)
 def test_boosters_without_a_handler_are_loaded_evicted_and_loaded_again(tmp_path: Path) -> None:
     bucket = tmp_path / "s3"
     for number in (2.0, 3.0):
-        xgboost_model(bucket / f"{number}.tar.gz", number)
+        xgboost_algorithm.model(bucket / f"{number}.tar.gz", number)
     with served(xgboost_algorithm, bucket, tmp_path, 1) as emulator:
         for number in (2.0, 3.0, 2.0):
             assert ask(emulator, f"{number}.tar.gz", "5\n7", "text/csv") == f"{number},{number}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from tests.support.command_line import localmme
 from tests.support.emulator_in_process import InProcessEmulator
 from tests.support.real_servers import huggingface, torch_models, torchserve
 from tests.support.real_servers.making import NotProvisioned
-from tests.support.real_servers.models import pack
 from tests.support.real_servers.served import served
 
 pytestmark = pytest.mark.real
@@ -50,14 +48,9 @@ def ask(emulator: InProcessEmulator, target_model: str, body: Any, content_type:
     return json.load(answer["Body"])
 
 
-def pack_directory(archive: Path, directory: Path, more: Mapping[str, bytes] = {}) -> None:
-    """Write the archive of a directory of files."""
-    pack(archive, {**{path.name: path.read_bytes() for path in directory.iterdir()}, **more})
-
-
 def test_torchserve_loads_evicts_and_loads_again(models: Path, tmp_path: Path) -> None:
     for name in ("double", "triple"):
-        pack_directory(tmp_path / "s3" / f"{name}.tar.gz", models / name)
+        torch_models.packed(name, tmp_path / "s3" / f"{name}.tar.gz")
     with served(torchserve, tmp_path / "s3", tmp_path, 1, *PATIENT, "--env", "TS_ENABLE_MODEL_API=true") as emulator:
         for name, times in (("double", 2), ("triple", 3), ("double", 2)):
             answer = ask(emulator, f"{name}.tar.gz", [[1.0, 2.5]])
@@ -68,12 +61,12 @@ def test_torchserve_loads_evicts_and_loads_again(models: Path, tmp_path: Path) -
 
 
 def test_the_hugging_face_toolkit_runs_pipelines_and_handlers(models: Path, tmp_path: Path) -> None:
-    # One model for both: a process takes nine seconds of processor time to import PyTorch and Transformers.
-    pack_directory(tmp_path / "s3" / "bert.tar.gz", models / "bert", {"code/inference.py": HANDLER.encode()})
+    # As few loads as show it: each takes nine seconds of processor time to import PyTorch and Transformers.
+    torch_models.packed("bert", tmp_path / "s3" / "bert.tar.gz", {"code/inference.py": HANDLER.encode()})
     packed = localmme("pack", str(models / "bert"), "-o", str(tmp_path / "s3" / "packed.tar.gz"), check=True)
     assert "BertForSequenceClassification of Hugging Face, for the task text-classification" in packed.stdout
     options = (*PATIENT, "--env", "HF_TASK=text-classification")
-    with served(huggingface, tmp_path / "s3", tmp_path, 2, *options) as emulator:
+    with served(huggingface, tmp_path / "s3", tmp_path, 1, *options) as emulator:
         answer = ask(emulator, "bert.tar.gz", {"inputs": ["fine", "fine fine"]})
         assert answer["by"] == "TextClassificationPipeline"
         [label, _] = answer["said"]
@@ -87,3 +80,7 @@ def test_the_hugging_face_toolkit_runs_pipelines_and_handlers(models: Path, tmp_
         every = ask(emulator, "packed.tar.gz", {"inputs": "fine", "parameters": {"top_k": None}})
         assert [label["label"] for label in every] == ["POSITIVE", "NEGATIVE"]
         assert ask(emulator, "packed.tar.gz", b"inputs\nfine\nfine fine\n", "text/csv") == answer["said"]
+        assert emulator.in_memory() == {"packed.tar.gz"}
+        assert ask(emulator, "bert.tar.gz", {"inputs": ["fine", "fine fine"]}) == answer
+        bert = emulator.model("bert.tar.gz")
+        assert (bert["loads"], bert["downloads"]) == (2, 1)

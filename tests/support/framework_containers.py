@@ -2,7 +2,8 @@
 
 ``python tests/support/framework_containers.py tensorflow`` is a front end for a server process for each model, as AWS's
 is for TensorFlow Serving: it dies at once without SAGEMAKER_SAFE_PORT_RANGE, takes two ports of it for each process and
-gives them back, and answers ``GET /models`` with an empty object. ``... xgboost`` takes itself for a worker of gunicorn
+gives them back, lists models as an object with their versions by name, and fails to describe a loaded one: so its
+python_service.py reads. ``... xgboost`` takes itself for a worker of gunicorn
 where SERVER_SOFTWARE says so, and ends, as there is no master. Models and calls are those of the plain sample
 container.
 """
@@ -77,7 +78,8 @@ class TensorFlowServing(serve.RequestHandler):
         """The content type and the body of the answer to a call."""
         _, top, *below = self.path.split("/")
         if (self.command, self.path) == ("GET", "/models"):
-            return "application/json", b"{}"
+            state = {"model_version_status": [{"version": "1", "state": "AVAILABLE"}]}
+            return "application/json", json.dumps(dict.fromkeys(binaries, state)).encode()
         if top == "ping":
             return "application/json", b""
         with serve.changing:
@@ -87,6 +89,8 @@ class TensorFlowServing(serve.RequestHandler):
             name = below[0]
             if name not in binaries:
                 raise serve.Refused(404, f"model {name} is not loaded")
+            if self.command == "GET":
+                raise serve.Refused(500, "Object of type Response is not JSON serializable")
             if self.command == "DELETE":
                 binary = binaries.pop(name)
                 binary.end()

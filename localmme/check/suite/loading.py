@@ -6,8 +6,8 @@ import asyncio
 import secrets
 
 from localmme.check.calls import Exchange
-from localmme.check.finding import Finding, fail, failed, passed, skipped, warned
-from localmme.check.harness import Harness, Listing
+from localmme.check.finding import Finding, fail, failed, passed, skipped, warn, warned
+from localmme.check.harness import NO_LIST, Harness, Listing, is_unknown
 from localmme.check.models import Model, new_name
 from localmme.pack.mistakes import REQUIREMENTS
 
@@ -62,7 +62,7 @@ async def load_duplicate(harness: Harness) -> Finding:
     model = await harness.model()
     again = await harness.load(model)
     after = await harness.get(model)
-    if after.status != 200:
+    if is_unknown(after):
         return failed("After it was loaded a second time, the model is gone.", after)
     if again.status == 409:
         return passed(exchange=again)
@@ -182,13 +182,13 @@ async def opaque_names(harness: Harness) -> Finding:
                 return failed(f"A model of the name {name} is refused, one of another name is not.", answer)
             return skipped("This check needs a loaded model, but loading one failed: see the check load.", answer)
         found = await harness.get(model)
-        if found.status != 200:
+        if is_unknown(found):
             return failed(f"The model was loaded as {name}, and is not found by that name.", found)
         invoked = await harness.invoke(model)
         if invoked.status == 404:
             return failed(f"The model was loaded as {name}, and cannot be invoked by that name.", invoked)
         listing = await harness.listing()
-        if not listing.nameless and name not in listing.names():
+        if not listing.problem and not listing.nameless and name not in listing.names():
             return failed(f"The model was loaded as {name}, and is not listed by that name.", listing.exchange)
         unloaded = await harness.unload(model)
         if unloaded.status == 404:
@@ -210,7 +210,7 @@ async def concurrent_loads(harness: Harness) -> Finding:
         return failed(f"Of {LOADS_AT_ONCE} models that were loaded at once, {len(refused)} failed.", refused[0])
     for model in models:
         found = await harness.get(model)
-        if found.status != 200:
+        if is_unknown(found):
             return failed(f"Of {LOADS_AT_ONCE} models that were loaded at once, one is not there.", found)
         invoked = await harness.invoke(model)
         if invoked.status == 404:
@@ -223,6 +223,11 @@ async def concurrent_loads(harness: Harness) -> Finding:
 async def _listed(harness: Harness) -> Listing:
     """The list of models. Ends the check if it is invalid."""
     listing = await harness.listing()
+    if listing.problem == NO_LIST:  # as AWS's own container for TensorFlow Serving
+        warn(
+            f"{listing.problem[0].upper()}{listing.problem[1:]}. The platform looks at the status only.",
+            listing.exchange,
+        )
     if listing.problem:
         fail(f"{listing.problem[0].upper()}{listing.problem[1:]}.", listing.exchange)
     return listing

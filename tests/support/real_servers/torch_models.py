@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.support.real_servers import provision
 from tests.support.real_servers.making import CACHE, lock
+from tests.support.real_servers.models import pack
 
 SCRIPT = Path(__file__).with_name("inside") / "torch_models.py"
 
@@ -31,3 +33,9 @@ def directories() -> Path:
             assert made.returncode == 0, made.stderr
             unfinished.rename(directory)
     return directory
+
+
+def packed(name: str, archive: Path, more: Mapping[str, bytes] = {}) -> Path:
+    """Write the archive of one of these models, with further files. Raises what ``directories`` raises."""
+    files = {path.name: path.read_bytes() for path in (directories() / name).iterdir()}
+    return pack(archive, {**files, **more})

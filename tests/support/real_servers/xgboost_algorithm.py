@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import xgboost
+
 from tests.support.real_servers import mms
+from tests.support.real_servers.models import pack
 
 SERVICE = "xgboost_algorithm"  # a module of ``inside``
 
@@ -13,3 +18,10 @@ def command() -> list[str]:
     Raises NotProvisioned when it cannot run here.
     """
     return mms.command_of_service(SERVICE)
+
+
+def model(path: Path, number: float) -> Path:
+    """Write the archive of a booster that answers each row with one number."""
+    parameters = {"nthread": 1, "base_score": number, "max_depth": 1}
+    booster = xgboost.train(parameters, xgboost.DMatrix([[0.0], [1.0]], label=[number, number]), 1)
+    return pack(path, {"xgboost-model": bytes(booster.save_raw("json"))})
