@@ -43,17 +43,18 @@ if "fail" in said:
 class Jobs:
     """An emulator with a bucket ``b`` and some data."""
 
-    def __init__(self, directory: Path, image: str = "command:python algorithm.py") -> None:
-        """``image`` is what the jobs run."""
+    def __init__(self, directory: Path, image: str = "command:python algorithm.py", *arguments: str) -> None:
+        """``image`` is what the jobs run, ``arguments`` are more of ``localmme serve``."""
         self.image = image
         self.s3_root = directory / "s3"
         (self.s3_root / "b" / "data").mkdir(parents=True)
         (self.s3_root / "b" / "data" / "a.csv").write_text("1,2")
         (directory / "algorithm.py").write_text(ALGORITHM)
         self.emulator = InProcessEmulator(
-            "--no-endpoint", "--s3", str(self.s3_root), "--limit", "checkpoint_seconds=0.1",
-            state=directory / "state", directory=directory,
-        )  # fmt: skip
+            *("--no-endpoint", "--s3", str(self.s3_root), "--limit", "checkpoint_seconds=0.1", *arguments),
+            state=directory / "state",
+            directory=directory,
+        )
         self.emulator.wait_ready()
         self.sagemaker = self.emulator.client_of("sagemaker")
 

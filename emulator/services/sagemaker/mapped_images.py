@@ -51,9 +51,16 @@ class MappedImages:
         return mapped.runs if mapped else None
 
     def trains(self, image: str) -> Algorithm | None:
-        """What runs in place of an image as the container of a training job; None = the image itself."""
+        """What runs in place of an image as the container of a training job; None = the image itself.
+
+        Raises SetupError when a handler does.
+        """
         mapped = self._find(image)
-        return (mapped.script or mapped.runs) if mapped else None
+        if mapped is None:
+            return None
+        if mapped.text.startswith(HANDLER):
+            raise SetupError(f"is mapped to {mapped.text}, which does not train: map it to {SCRIPT} or {COMMAND}WORDS")
+        return mapped.script or mapped.runs
 
     def report(self, image: str) -> None:
         """Log, once, what runs in place of an image."""

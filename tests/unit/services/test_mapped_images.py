@@ -40,6 +40,11 @@ def test_a_script_trains_and_the_models_code_serves(tmp_path: Path) -> None:
     assert MappedImages({}, tmp_path).trains("own:1") is None
 
 
+def test_what_is_mapped_to_a_handler_does_not_train(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match="is mapped to handler:, which does not train: map it to script or command"):
+        MappedImages({"a*": "handler:"}, tmp_path).trains("a")
+
+
 @pytest.mark.parametrize(
     "text, words",
     [
