@@ -15,7 +15,7 @@ from typing import Any, Literal
 from emulator.jobs.json_path import JsonPath, NothingSelected
 from emulator.jobs.record_splitting import Record, RecordProblem
 
-Format = Literal["csv", "json"]  # of both inputs and outputs
+Format = Literal["csv", "json"]
 FORMATS: dict[str, Format] = {"text/csv": "csv", "application/json": "json", "application/jsonlines": "json"}
 INPUT, OUTPUT = "SageMakerInput", "SageMakerOutput"  # [dg] the attributes of a joined record
 
@@ -24,7 +24,8 @@ INPUT, OUTPUT = "SageMakerInput", "SageMakerOutput"  # [dg] the attributes of a 
 class DataProcessing:
     """The filters and the join of a job. Every method raises RecordProblem for what is not in the format."""
 
-    format: Format
+    format: Format  # of inputs
+    output_format: Format  # the same, if they are joined
     input_filter: JsonPath
     join: bool
     output_filter: JsonPath
@@ -55,12 +56,14 @@ class DataProcessing:
             outputs = [
                 self._joined(_loaded(self.format, one), output) for one, output in zip(inputs, outputs, strict=True)
             ]
-        return b"".join(_dumped(self.format, self._select(self.output_filter, output, "output")) for output in outputs)
+        return b"".join(
+            _dumped(self.output_format, self._select(self.output_filter, output, "output")) for output in outputs
+        )
 
     def _outputs(self, answer: bytes, count: int) -> list[Any]:
-        if self.format == "json" and count == 1:
+        if self.output_format == "json" and count == 1:
             return [_loaded("json", answer)]
-        return [_loaded(self.format, line) for line in answer.splitlines() if line]
+        return [_loaded(self.output_format, line) for line in answer.splitlines() if line]
 
     def _joined(self, read: Any, output: Any) -> Any:
         if self.format == "csv":

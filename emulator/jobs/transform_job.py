@@ -10,7 +10,7 @@ import logging
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
@@ -18,7 +18,7 @@ from emulator.archives.source import ModelSource
 from emulator.aws.errors import AwsError
 from emulator.containers.contract import Invocation
 from emulator.errors import ContainerError, SetupError
-from emulator.events import LogLine
+from emulator.events import JobStatus, LogLine
 from emulator.hosting.errors import InstanceNotReached, ModelError
 from emulator.hosting.instance import Instance
 from emulator.hosting.tasks import cancel
@@ -36,6 +36,14 @@ from emulator.storage.object_store import ObjectStore
 log = logging.getLogger("localmme")
 Status = Literal["InProgress", "Completed", "Failed", "Stopping", "Stopped"]
 ANSWER_BYTES = 1 << 30  # [ours] of an answer to a mini-batch, which is in memory
+FAILURE_REASON_CHARACTERS = 1024  # [api]
+MESSAGES: dict[Status, str] = {
+    "InProgress": "Starting the transform job",
+    "Stopping": "Stopping the transform job",
+    "Completed": "Transform job completed",
+    "Stopped": "Transform job stopped",
+    "Failed": "Transform job failed",
+}
 SEE_LOGS = "See job logs for more information"  # [reports]
 INTERNAL_ERROR = "InternalServerError: We encountered an internal error. Please try again."  # [reports]
 T = TypeVar("T")
@@ -55,10 +63,16 @@ class MiniBatch:
 
 
 class TransformJob:
-    """It is run once. ``stop`` may be called at any time."""
+    """It is run once. Anybody may read its status and times."""
 
-    def __init__(self, definition: TransformDefinition, workspace: Workspace, store: ObjectStore) -> None:
-        """``workspace`` is that of the job's instance."""
+    def __init__(
+        self,
+        definition: TransformDefinition,
+        workspace: Workspace,
+        store: ObjectStore,
+        changed: Callable[[], Awaitable[None]],
+    ) -> None:
+        """``workspace`` is that of the job's instance. ``changed`` is called, and waited for, when the status is new."""
         self.definition = definition
         self.status: Status = "InProgress"
         self.failure_reason = ""
@@ -68,36 +82,39 @@ class TransformJob:
         self._workspace = replace(workspace, limits=limits)
         self._data_log = workspace.events.within(container="data-log")
         self._store = store
+        self._changed = changed
         self._instance = Instance(definition.variant, self._workspace)
         self._parameters = ExecutionParameters()
         self._problems: list[RecordProblem] = []
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> asyncio.Task[None]:
-        """Begin to run it. The task ends when nothing of the job is left, and never raises."""
-        self._task = asyncio.get_running_loop().create_task(self._run())
-        return self._task
+        self._stop_requested = asyncio.Event()
 
     def stop(self) -> None:
-        """Begin to stop it, if it has not ended. Output of objects that are complete stays. [ours]"""
-        if self.status == "InProgress":
-            self.status = "Stopping"
-            if self._task is not None:
-                self._task.cancel()
+        """Begin to stop it. Outputs that are stored already stay. [ours]"""
+        self._stop_requested.set()
 
-    async def _run(self) -> None:
+    async def run(self) -> None:
+        """Return when it has ended, however it does. If this is cancelled, nothing of it is left."""
         self.started = self._workspace.clock.now()
+        await self._enter("InProgress")
+        stop = asyncio.ensure_future(self._stop_requested.wait())
+        work = asyncio.ensure_future(self._failure())
         try:
-            self.failure_reason = await self._failure()
-            self.status = "Failed" if self.failure_reason else "Completed"
-        except asyncio.CancelledError:
-            if self.status != "Stopping":  # the emulator ends
-                raise
-            self.status = "Stopped"
+            await asyncio.wait([work, stop], return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                await self._enter("Stopping")
+        finally:
+            await cancel([work, stop])
+        self.failure_reason = "" if work.cancelled() else work.result()[:FAILURE_REASON_CHARACTERS]
         self.ended = self._workspace.clock.now()
+        await self._enter("Stopped" if work.cancelled() else "Failed" if self.failure_reason else "Completed")
+
+    async def _enter(self, status: Status) -> None:
+        self.status = status
+        self._workspace.events.publish(JobStatus(status, MESSAGES[status], self.failure_reason))
+        await self._changed()
 
     async def _failure(self) -> str:
-        """Run the job; the reason why it failed, empty if it did not."""
+        """Do all of it; the reason why it failed, empty if it did not."""
         try:
             await self._host_and_transform()
         except JobFailed as error:

@@ -10,7 +10,7 @@ from emulator.jobs.record_splitting import RecordProblem, payload, records
 
 
 def processing(format: Format, inputs: str = "$", join: bool = False, outputs: str = "$") -> DataProcessing:
-    return DataProcessing(format, JsonPath(inputs), join, JsonPath(outputs))
+    return DataProcessing(format, format, JsonPath(inputs), join, JsonPath(outputs))
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,11 @@ def test_outputs_are_joined_to_their_inputs_and_filtered(
 def test_without_a_join_the_output_filter_is_of_the_answer_alone() -> None:
     assert processing("csv", outputs="$[0]").output([b"7,a", b"8,b"], b"0.1,x\n0.2,y\n0.3,z\n") == b"0.1\n0.2\n0.3\n"
     assert processing("json", outputs="$.label").output([b"{}"], b'{"label": [1]}') == b"[1]\n"
+
+
+def test_outputs_may_be_in_another_format_than_inputs() -> None:
+    mixed = DataProcessing("csv", "json", JsonPath("$[1:]"), False, JsonPath("$['class']"))
+    assert mixed.output([b"7,a"], b'{"class": "A", "scores": []}') == b'"A"\n'
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from emulator.containers.container import Container
 from emulator.containers.contract import Answer, Invocation
 from emulator.containers.launch import Image
 from emulator.errors import ContainerTimeout, SetupError
-from emulator.events import Events, LogLine, Origin
+from emulator.events import Events, JobStatus, LogLine, Origin
 from emulator.hosting.definition import ContainerDefinition, ModelDefinition, Resources
 from emulator.hosting.workspace import Workspace
 from emulator.jobs.data_processing import DataProcessing
@@ -28,7 +28,7 @@ from emulator.jobs.transform_job import TransformJob
 from emulator.limits import Limits
 from emulator.storage.object_store import ObjectStore, open_store
 from tests.support.virtual_containers import VirtualContainer, VirtualContract
-from tests.support.waiting import until
+from tests.support.waiting import turns, until
 
 Handle = Callable[[Invocation], Awaitable[Answer]]
 
@@ -74,6 +74,8 @@ class Scene:
         self.settings: list[Any] = []  # of the containers that were made
         self.failure: SetupError | None = None  # of the start of containers
         self.logged: list[str] = []
+        self.statuses: list[str] = []
+        self.changes = 0
 
     def put(self, key: str, data: bytes) -> None:
         path = self.bucket / key
@@ -83,6 +85,7 @@ class Scene:
     def job(self, uri: str = "data/", containers: int = 1, **more: Any) -> TransformJob:
         events = Events(Origin("", "us-east-1"))
         events.subscribe(self._log, LogLine)
+        events.subscribe(lambda event, _: self.statuses.append(event.status), JobStatus)
         workspace = Workspace(self.disks, self._container, Limits(), events, Clock()).instance("i-1")
         model = ModelDefinition([ContainerDefinition(Image("i"), None, multi_model=False)] * containers)
         channel = Channel("input", LocalS3(self.bucket, S3Url("in", uri)), more.pop("data_type", "S3Prefix"), {},
@@ -90,11 +93,14 @@ class Scene:
         output = more.pop("output", S3Url("out", "results"))
         resources = Resources(1 << 30, 1 << 30, 1)
         definition = TransformDefinition("job", "us-east-1", model, resources, channel, output, **more)
-        return TransformJob(definition, workspace, self.store)
+        return TransformJob(definition, workspace, self.store, self._note_change)
+
+    async def _note_change(self) -> None:
+        self.changes += 1
 
     async def run(self, uri: str = "data/", **more: Any) -> TransformJob:
         job = self.job(uri, **more)
-        await job.start()
+        await job.run()
         return job
 
     def outputs(self) -> dict[str, bytes]:
@@ -245,7 +251,7 @@ def test_compressed_objects_are_decompressed(scene: Scene) -> None:
 
 def test_filters_and_joins_are_of_the_records_of_each_mini_batch(scene: Scene) -> None:
     scene.put("data/a.csv", b"1,a,b\n2,c,d\n")
-    processing = DataProcessing("csv", JsonPath("$[1:]"), True, JsonPath("$[0,-2:]"))
+    processing = DataProcessing("csv", "csv", JsonPath("$[1:]"), True, JsonPath("$[0,-2:]"))
     asyncio.run(scene.run(split="Line", processing=processing))
     assert [one.body for one in scene.invocations] == [b"a,b\nc,d\n"]
     assert scene.outputs() == {"results/a.csv.out": b"1,A,B\n2,C,D\n"}
@@ -331,18 +337,20 @@ def test_a_job_that_is_stopped_leaves_nothing_behind(scene: Scene, by_the_emulat
         scene.handle = for_ever
         scene.put("data/a", b"a\nb\nc\n")
         job = scene.job(split="Line", single_records=True, max_concurrent=2)
-        running = job.start()
+        running = asyncio.ensure_future(job.run())
         await until(lambda: scene.at_once == 2 and len(scene.invocations) == 3)
         if by_the_emulator:
             running.cancel()
         else:
             job.stop()
-            assert job.status == "Stopping"
+            await turns()
             job.stop()
         await asyncio.wait([running])
         return job
 
     job = asyncio.run(story())
     assert (job.status, job.ended is None) == (("InProgress", True) if by_the_emulator else ("Stopped", False))
+    assert scene.statuses == (["InProgress"] if by_the_emulator else ["InProgress", "Stopping", "Stopped"])
+    assert scene.changes == len(scene.statuses)
     assert scene.outputs() == {}
     assert scene.at_once == 0
