@@ -72,7 +72,7 @@ class TransformJob:
         store: ObjectStore,
         changed: Callable[[], Awaitable[None]],
     ) -> None:
-        """``workspace`` is that of the job's instance. ``changed`` is called, and waited for, when the status is new."""
+        """``workspace`` is that of the instance. ``changed`` is called, and waited for, when the status has changed."""
         self.definition = definition
         self.status: Status = "InProgress"
         self.failure_reason = ""

@@ -342,6 +342,8 @@ class CloudWatchMetrics:
         times.add_times([event.seconds * 1e6])
 
     def _instance_observed(self, event: InstanceObserved, origin: Origin) -> None:
+        if origin.job_name:
+            return
         variant_key = (origin.region, origin.endpoint_name, origin.variant_name)
         minute = self._minute()
         minute.usage.setdefault(variant_key, {}).setdefault(origin.instance_id, InstanceUsage()).add(event)

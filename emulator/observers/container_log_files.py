@@ -19,7 +19,7 @@ PAUSE_SECONDS = 0.05
 
 class ContainerLogFiles:
     """Writes the lines of the event stream to ``ENDPOINT/VARIANT/INSTANCE/CONTAINER.log``, and of a job to
-    ``_KIND/JOB/STREAM.log``: no endpoint has such a name.
+    ``_KIND/JOB/INSTANCE/CONTAINER.log``, or ``INSTANCE.log`` if its container has no name: no endpoint is called so.
 
     It writes in a thread of its own, so that a slow disk holds up nobody: what comes meanwhile, and in a short pause
     after each write, is written next.
@@ -71,6 +71,7 @@ class ContainerLogFiles:
 
 def _names(origin: Origin) -> tuple[str, ...]:
     """Those of the file, and of the directories in which it is."""
-    if origin.job_name:
-        return f"_{origin.job_kind}", origin.job_name, f"{origin.instance_id}.log"
-    return origin.endpoint_name, origin.variant_name, origin.instance_id, f"{origin.container}.log"
+    of_job = (f"_{origin.job_kind}", origin.job_name)
+    first = of_job if origin.job_name else (origin.endpoint_name, origin.variant_name)
+    *directories, name = filter(None, (*first, origin.instance_id, origin.container))
+    return (*directories, f"{name}.log")

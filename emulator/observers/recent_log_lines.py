@@ -63,7 +63,5 @@ def group_name(origin: Origin) -> str:
 
 def stream_name(origin: Origin) -> str:
     """The log stream of a container: by variant and instance, and by name if it is not alone there. [dg]"""
-    if origin.job_name:
-        return f"{origin.job_name}/{origin.instance_id}"
-    instance = f"{origin.variant_name}/{origin.instance_id}"
-    return instance if origin.container == ONLY_CONTAINER_NAME else f"{instance}/{origin.container}"
+    instance = f"{origin.job_name or origin.variant_name}/{origin.instance_id}"
+    return instance if origin.container in ("", ONLY_CONTAINER_NAME) else f"{instance}/{origin.container}"

@@ -48,6 +48,7 @@ from emulator.services.sagemaker.registry import Registry
 if TYPE_CHECKING:
     from emulator.gateway.access.access_control import AccessControl
     from emulator.jobs.training_jobs import TrainingJobs
+    from emulator.jobs.transform_jobs import TransformJobs
     from emulator.services.s3.app import S3App
     from emulator.services.sagemaker.control_plane import ControlPlane
     from emulator.services.sagemaker.start_requests import StartRequests
@@ -79,6 +80,7 @@ class Application:
         self._registry: Registry | None = None
         self._read_through: ReadThrough | None = None
         self._training_jobs: TrainingJobs | None = None  # made for the first job
+        self._transform_jobs: TransformJobs | None = None
         self.gateway: Gateway  # the ASGI application, once it is started
         self._starting: asyncio.Task[None]
         self._ends = contextlib.AsyncExitStack()  # how to stop what has started, the last one first
@@ -98,10 +100,9 @@ class Application:
     async def _start(self, ends: contextlib.AsyncExitStack, startup_failed: asyncio.Event, again: bool) -> None:
         from emulator.console.app import console
         from emulator.console.emulator_state import emulator_state
-        from emulator.services.sagemaker import endpoints_at_start
+        from emulator.services.sagemaker import endpoints_at_start, training_jobs, transform_jobs
         from emulator.services.sagemaker.app import SageMakerApp
         from emulator.services.sagemaker.endpoints import restore
-        from emulator.services.sagemaker.training_jobs import fail_interrupted
 
         metrics, container_logs = CloudWatchMetrics(), RecentLogLines()
         logs = self._settings.state_directory.container_logs
@@ -124,9 +125,13 @@ class Application:
         self._registry = await asyncio.to_thread(Registry.open, self._settings.state_directory.registry)
         s3 = await self._start_s3(ends)
 
-        training_jobs = None if s3 is None else functools.partial(self._jobs, s3, workspace, inherited)
-        control_plane = self._control_plane(self._registry, training_jobs)
-        await fail_interrupted(control_plane)
+        control_plane = self._control_plane(
+            self._registry,
+            None if s3 is None else functools.partial(self._jobs, s3, workspace, inherited),
+            None if s3 is None else functools.partial(self._new_transform_jobs, s3, workspace),
+        )
+        await training_jobs.fail_interrupted(control_plane)
+        await transform_jobs.fail_interrupted(control_plane)
         definitions = await endpoints_at_start.create(
             control_plane, self._requests, self._settings.s3_root, self._settings.state_directory.path
         )
@@ -207,9 +212,19 @@ class Application:
         self._training_jobs = self._training_jobs or TrainingJobs(jobs)
         return self._training_jobs
 
+    async def _new_transform_jobs(self, s3: S3App, workspace: Workspace) -> TransformJobs:
+        """The transform jobs, for which nothing is imported or done before this is called."""
+        if self._transform_jobs is None:
+            from emulator.jobs.transform_jobs import TransformJobs
+
+            store = await s3.store()
+            self._transform_jobs = self._transform_jobs or TransformJobs(workspace, store)
+        return self._transform_jobs
+
     async def _stop_jobs(self) -> None:
-        if self._training_jobs is not None:
-            await self._training_jobs.stop()
+        for jobs in (self._training_jobs, self._transform_jobs):
+            if jobs is not None:
+                await jobs.stop()
 
     async def stop(self) -> None:
         """Stop everything and leave nothing behind."""
@@ -228,7 +243,10 @@ class Application:
         self._engine.abandon()
 
     def _control_plane(
-        self, registry: Registry, training_jobs: Callable[[], Awaitable[TrainingJobs]] | None
+        self,
+        registry: Registry,
+        training_jobs: Callable[[], Awaitable[TrainingJobs]] | None,
+        transform_jobs: Callable[[], Awaitable[TransformJobs]] | None,
     ) -> ControlPlane:
         """The control plane, with what an earlier emulator kept."""
         from emulator.services.sagemaker.control_plane import ControlPlane
@@ -248,6 +266,7 @@ class Application:
             self._requests.mapped_images,
             settings.s3_root,
             training_jobs,
+            transform_jobs,
         )
 
     async def _start_endpoints(

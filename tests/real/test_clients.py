@@ -131,7 +131,9 @@ def run_sdk(sdk: VirtualEnvironment, script: str, archives: Path, environment: d
 
 
 @pytest.mark.real
-def test_sagemaker_sdk_2_deploys_lists_adds_predicts_and_deletes(archives: Path, environment: dict[str, str]) -> None:
+def test_sagemaker_sdk_2_deploys_lists_adds_predicts_deletes_and_transforms(
+    archives: Path, environment: dict[str, str]
+) -> None:
     saw = run_sdk(sdks.sdk_2(), "sdk_2.py", archives, environment)
     assert saw["bucket"] == f"sagemaker-us-east-1-{ACCOUNT_ID}"
     assert saw["role"].startswith(f"arn:aws:iam::{ACCOUNT_ID}:role/")
@@ -148,6 +150,10 @@ def test_sagemaker_sdk_2_deploys_lists_adds_predicts_and_deletes(archives: Path,
     assert (saw["monitors"], saw["context"]) == ([], None)
     assert saw["left"] == []
     assert saw["reports to AWS"] is False
+    # Porto's weights are 3 and 1, and its bias is 100.
+    transformed = [{"id": n, "SageMakerOutput": {"predictions": [100.0 + 3 * n + n]}} for n in range(3)]
+    assert saw["transformed"] == transformed
+    assert "[sagemaker logs]: MaxConcurrentTransforms=1, MaxPayloadInMB=6" in saw["transform log"]
 
 
 @pytest.mark.real

@@ -23,6 +23,7 @@ from emulator.services.sagemaker import (
     operation_of,
     tags,
     training_jobs,
+    transform_jobs,
 )
 from emulator.services.sagemaker.control_plane import ControlPlane
 from emulator.services.sagemaker.errors import (
@@ -59,6 +60,10 @@ OPERATIONS: dict[str, Operation] = {
     "ListTrainingJobs": training_jobs.list_,
     "StopTrainingJob": training_jobs.stop,
     "DeleteTrainingJob": training_jobs.delete,
+    "CreateTransformJob": transform_jobs.create,
+    "DescribeTransformJob": transform_jobs.describe,
+    "ListTransformJobs": transform_jobs.list_,
+    "StopTransformJob": transform_jobs.stop,
     "AddTags": tags.add,
     "ListTags": tags.list_,
     "DeleteTags": tags.delete,

@@ -20,6 +20,7 @@ from emulator.services.sagemaker.registry import R, Registry
 
 if TYPE_CHECKING:
     from emulator.jobs.training_jobs import TrainingJobs
+    from emulator.jobs.transform_jobs import TransformJobs
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class ControlPlane:
     mapped_images: MappedImages = NO_MAPPED_IMAGES
     s3_root: Path | None = None
     training_jobs: Callable[[], Awaitable[TrainingJobs]] | None = None  # None = no S3, without which there are no jobs
+    transform_jobs: Callable[[], Awaitable[TransformJobs]] | None = None
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def arn(self, kind: Kind, name: str) -> str:

@@ -51,6 +51,13 @@ def no_input_data(url: str, bucket: str, region: str, role: str) -> AwsError:
     )
 
 
+def not_of_batch(what: str) -> AwsError:
+    """[reports] of ModelDataSource."""
+    return validation_error(
+        f"SageMaker Batch currently doesn't support Model entity with container definitions which use {what}."
+    )
+
+
 def jobs_need_s3() -> AwsError:
     """[ours]"""
     return validation_error(
@@ -133,7 +140,7 @@ def not_emulated(operation: str) -> AwsError:
         "UnknownOperationException",
         400,
         f"{operation} is an operation of SageMaker that localmme does not emulate. It emulates hosting: models, "
-        "endpoint configurations, endpoints and their tags; and training jobs.",
+        "endpoint configurations, endpoints and their tags; training jobs and transform jobs.",
     )
 
 

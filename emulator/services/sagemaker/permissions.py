@@ -17,7 +17,9 @@ NAMED = {
     "ModelName": "model",
     "InferenceComponentName": "inference-component",
     "TrainingJobName": "training-job",
+    "TransformJobName": "transform-job",
 }
+RESOURCES = ("ResourceConfig", "TransformResources")  # members that name the instance type of a job
 ROLES = ("ExecutionRoleArn", "RoleArn")  # members that name a role, which is passed to SageMaker
 
 
@@ -59,7 +61,7 @@ def _tags_and_types(members: dict[str, Any]) -> Context:
         context["aws:tagkeys"] = tuple(tag["Key"] for tag in tags)
         context |= {f"aws:requesttag/{tag['Key'].lower()}": (str(tag.get("Value", "")),) for tag in tags}
     variants = [*_list(members, "ProductionVariants"), *_list(members, "ShadowProductionVariants")]
-    resources = [members[name] for name in ("ResourceConfig",) if isinstance(members.get(name), dict)]
+    resources = [one for name in RESOURCES if isinstance(one := members.get(name), dict)]
     types = tuple(str(one["InstanceType"]) for one in (*variants, *resources) if "InstanceType" in one)
     if types:
         context["sagemaker:instancetypes"] = types

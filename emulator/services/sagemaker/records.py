@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from emulator.services.sagemaker.local_settings import LocalInstances, LocalModel
 
-Kind = Literal["model", "endpoint-config", "endpoint", "training-job"]  # as in ARNs
+Kind = Literal["model", "endpoint-config", "endpoint", "training-job", "transform-job"]  # as in ARNs
 Document = dict[str, Any]  # of JSON's types
 
 
@@ -182,8 +182,28 @@ class TrainingJobRecord(Record):
         return {"directory": _of_type(str, details["directory"]), "state": state}
 
 
+@dataclass(eq=False)
+class TransformJobRecord(Record):
+    kind = "transform-job"
+
+    state: Document = field(default_factory=dict)  # the members of its description that change while it runs
+
+    @property
+    def status(self) -> str:
+        return str(self.state["TransformJobStatus"])
+
+    def details(self) -> Document:
+        return {"state": self.state}
+
+    @classmethod
+    def fields(cls, details: Document) -> dict[str, Any]:
+        state = _of_type(dict, details["state"])
+        _of_type(str, state["TransformJobStatus"])
+        return {"state": state}
+
+
 KINDS: Mapping[str, type[Record]] = {
-    cls.kind: cls for cls in (ModelRecord, EndpointConfigRecord, EndpointRecord, TrainingJobRecord)
+    cls.kind: cls for cls in (ModelRecord, EndpointConfigRecord, EndpointRecord, TrainingJobRecord, TransformJobRecord)
 }
 
 

@@ -159,7 +159,27 @@ TRAINING = {
     ),
     "CheckpointConfig": Members(used=_names("S3Uri LocalPath")),
 }
-MEMBERS = {**HOSTING, **TRAINING}
+TRANSFORM = {
+    "CreateTransformJobRequest": Members(
+        used=_names(
+            "TransformJobName ModelName MaxConcurrentTransforms ModelClientConfig MaxPayloadInMB BatchStrategy "
+            "Environment TransformInput TransformOutput TransformResources DataProcessing"
+        ),
+        ignored=_names("Tags ExperimentConfig"),
+        refused={"DataCaptureConfig": "of transform jobs, nothing is captured here; leave it out"},
+    ),
+    "ModelClientConfig": Members(used=_names("InvocationsTimeoutInSeconds InvocationsMaxRetries")),
+    "TransformInput": Members(used=_names("DataSource ContentType CompressionType SplitType")),
+    "TransformDataSource": Members(used=_names("S3DataSource")),
+    "TransformS3DataSource": Members(used=_names("S3DataType S3Uri")),
+    "TransformOutput": Members(used=_names("S3OutputPath Accept AssembleWith"), ignored=_names("KmsKeyId")),
+    # One instance transforms all objects, however many are requested.
+    "TransformResources": Members(
+        used=_names("InstanceType"), ignored=_names("InstanceCount VolumeKmsKeyId TransformAmiVersion")
+    ),
+    "DataProcessing": Members(used=_names("InputFilter OutputFilter JoinSource")),
+}
+MEMBERS = {**HOSTING, **TRAINING, **TRANSFORM}
 # Refused members that are accepted when they switch themselves off: member -> (switch, value that means off).
 SWITCHED_OFF: Mapping[str, tuple[str, Any]] = {
     "ManagedInstanceScaling": ("Status", "DISABLED"),

@@ -15,6 +15,7 @@ from emulator.services.sagemaker.supported_members import (
     MEMBERS,
     SWITCHED_OFF,
     TRAINING,
+    TRANSFORM,
     Members,
     unsupported_members,
 )
@@ -92,9 +93,9 @@ def test_every_member_is_used_or_ignored_or_refused_by_name(folder: Path, struct
         assert message.startswith("is not emulated")
 
 
-@pytest.mark.parametrize("structure", TRAINING)
-def test_every_member_of_a_training_job_is_used_or_ignored_or_refused_by_name(structure: str) -> None:
-    members, of = TRAINING[structure], shape(structure)
+@pytest.mark.parametrize("structure", [*TRAINING, *TRANSFORM])
+def test_every_member_of_a_job_is_used_or_ignored_or_refused_by_name(structure: str) -> None:
+    members, of = MEMBERS[structure], shape(structure)
     refused = [place for place, _ in unsupported_members(of, dict.fromkeys(of.members), ())]
     assert refused == [(name,) for name in of.members if name not in members.used | members.ignored]
     assert set(members.refused) <= {place[0] for place in refused}

@@ -1,8 +1,10 @@
-"""A multi-model endpoint by the SageMaker Python SDK 2, from its archives to its end.
+"""A multi-model endpoint by the SageMaker Python SDK 2, from its archives to its end, and a transform job.
 
 ``python sdk_2.py IMAGE DIRECTORY``: DIRECTORY has the archives. Prints what it saw as one line of JSON.
 """
 
+import contextlib
+import io
 import json
 import sys
 from pathlib import Path
@@ -10,8 +12,10 @@ from pathlib import Path
 import sagemaker
 from botocore.exceptions import ClientError
 from sagemaker.deserializers import JSONDeserializer
+from sagemaker.model import Model
 from sagemaker.multidatamodel import MultiDataModel
 from sagemaker.predictor import Predictor
+from sagemaker.s3 import S3Downloader, S3Uploader
 from sagemaker.serializers import JSONSerializer
 from sagemaker.utils import name_from_base
 
@@ -86,4 +90,22 @@ saw["left"] = [
     *control.list_endpoint_configs(NameContains=name)["EndpointConfigs"],
     *control.list_endpoints(NameContains=name)["Endpoints"],
 ]
+
+model = Model(image_uri=image, model_data=uploaded, role=role, sagemaker_session=session, name=name)
+transformer = model.transformer(1, "ml.m5.xlarge", strategy="SingleRecord", assemble_with="Line", env={"FEATURES": "2"})
+records = "".join(json.dumps({"id": number, "features": [[number, number]]}) + "\n" for number in range(3))
+source = S3Uploader.upload_string_as_file_body(
+    records, f"s3://{bucket}/{name}/records.jsonl", sagemaker_session=session
+)
+joined = {"join_source": "Input", "output_filter": "$['id','SageMakerOutput']"}
+transformer.transform(source, content_type="application/json", split_type="Line", wait=False, logs=False, **joined)
+transform_job = {"TransformJobName": transformer.latest_transform_job.name}
+control.get_waiter("transform_job_completed_or_stopped").wait(**transform_job)
+with contextlib.redirect_stdout(io.StringIO()) as log:
+    transformer.wait(logs=True)
+saw["transform log"] = log.getvalue()
+output = S3Downloader.read_file(f"{transformer.output_path}/records.jsonl.out", session)
+saw["transformed"] = [json.loads(line) for line in output.splitlines()]
+transformer.delete_model()
+
 print("\n" + json.dumps(saw, default=str))  # what waits for an endpoint leaves its line unended
