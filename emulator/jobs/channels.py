@@ -6,6 +6,7 @@ import errno
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from emulator.archives.errors import ArchiveNotFound
@@ -119,7 +120,7 @@ def _bad_manifest(data: ModelData) -> JobFailed:
 
 def _beside(data: ModelData, url: S3Url) -> ModelData:
     """Another place in the same S3."""
-    return LocalS3(data.directory.parent / url.bucket, url) if isinstance(data, LocalS3) else url
+    return replace(data, directory=data.directory.parent / url.bucket, url=url) if isinstance(data, LocalS3) else url
 
 
 def _url(data: ModelData) -> S3Url:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from emulator.jobs import channels
 from emulator.jobs.channels import download, has_objects
 from emulator.jobs.definition import Channel
 from emulator.jobs.errors import JobFailed
+from emulator.storage.object_store import open_store
+from emulator.storage.read_through import ReadThrough
+from tests.support.store_as_real_s3 import StoreAsRealS3
 
 FAILED = "ClientError: Data download failed:"
 
@@ -23,7 +27,7 @@ class Bucket:
 
     def __init__(self, root: Path) -> None:
         self.directory = root / "b"
-        self.directory.mkdir()
+        self.directory.mkdir(parents=True)
 
     def put(self, key: str, text: str = "x", bucket: str = "b") -> None:
         path = self.directory.parent / bucket / key
@@ -148,3 +152,25 @@ def test_a_full_disk_fails_the_job(bucket: Bucket, tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(channels, "copy_objects", full)
     with pytest.raises(JobFailed, match="No space left on device, on the disk of this machine"):
         download(bucket.channel("data"), tmp_path / "train", 1000)
+
+
+def test_a_channel_of_a_bucket_that_is_read_through_has_what_real_s3_has(bucket: Bucket, tmp_path: Path) -> None:
+    bucket.put("data/train/here.csv", "here")
+    there = Bucket(tmp_path / "there")
+    there.put("data/train/here.csv", "there")
+    there.put("data/train/there.csv", "there")
+    there.put("list", '[{"prefix": "s3://b/data/train/"}, "there.csv"]')
+    real = StoreAsRealS3(open_store(tmp_path / "there", "us-east-1"))
+    read_through = ReadThrough(tmp_path, "us-east-1", ["b"], real)
+    try:
+        for number, (key, data_type) in enumerate([("list", "ManifestFile"), ("data/train/", "S3Prefix")]):
+            channel = bucket.channel(key, data_type)
+            assert isinstance(channel.data, LocalS3)
+            channel = replace(channel, data=replace(channel.data, read_through=read_through))
+            assert has_objects(channel.data) or key == "list"
+            download(channel, tmp_path / str(number), 1000)
+        assert files_of(tmp_path / "0") == ["there.csv"]
+        assert files_of(tmp_path / "1") == ["here.csv", "there.csv"]
+        assert (tmp_path / "1" / "here.csv").read_text() == "here"
+    finally:
+        read_through.close()

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
 
 import pytest
 from hypothesis import given, settings
@@ -15,36 +11,11 @@ from hypothesis import strategies as st
 
 from emulator.storage.listing import ListedObject, ListingPage, merged
 from emulator.storage.object_records import ObjectAttributes
-from emulator.storage.object_store import ObjectStore, StoredObject, open_store
+from emulator.storage.object_store import ObjectStore, open_store
 from emulator.storage.read_through import ReadThrough
+from tests.support.store_as_real_s3 import StoreAsRealS3
 
 KEYS = st.sets(st.sampled_from(["a/1", "a/2", "a/b/1", "b", "c/1", "c/2/3", "d", "é/1", "z/z/z"]))
-
-
-class OtherStore:
-    """A store that stands for real S3."""
-
-    def __init__(self, store: ObjectStore) -> None:
-        self.store = store
-
-    def region(self, bucket: str) -> str:
-        return self.store.region(bucket)
-
-    def entry(self, bucket: str, key: str) -> StoredObject:
-        return self.store.entry(bucket, key)
-
-    @contextmanager
-    def open(self, bucket: str, key: str) -> Iterator[tuple[BinaryIO, StoredObject]]:
-        file, entry = self.store.open(bucket, key)
-        with file:
-            yield file, entry
-
-    def listing(self, bucket: str, prefix: str, delimiter: str, after: str, limit: int) -> ListingPage:
-        page = self.store.listing(bucket, prefix, delimiter, after, limit=limit)
-        return replace(page, objects=[replace(one, attributes=ObjectAttributes("there")) for one in page.objects])
-
-    def close(self) -> None:
-        self.store.close()
 
 
 def store_of(root: Path, keys: set[str]) -> ObjectStore:
@@ -55,7 +26,7 @@ def store_of(root: Path, keys: set[str]) -> ObjectStore:
     return open_store(root, "us-east-1")
 
 
-def pages(listing: ObjectStore | ReadThrough, prefix: str, delimiter: str, limit: int) -> list[tuple[list[str], ...]]:
+def pages(listing: ObjectStore | ReadThrough, prefix: str, delimiter: str, limit: int) -> list[tuple[list[str], list[str]]]:
     found, after, skip = [], "", ""
     while True:
         page = listing.listing("bucket", prefix, delimiter, after, skip, limit)
@@ -73,7 +44,7 @@ def test_pages_are_those_of_all_keys_together(
     with tempfile.TemporaryDirectory() as directory:
         together = store_of(Path(directory, "together"), here | there)
         store_of(Path(directory, "here"), here).close()
-        real = OtherStore(store_of(Path(directory, "there"), there))
+        real = StoreAsRealS3(store_of(Path(directory, "there"), there))
         read_through = ReadThrough(Path(directory, "here"), "us-east-1", ["bucket"], real)
         try:
             assert pages(read_through, prefix, delimiter, limit) == pages(together, prefix, delimiter, limit)
@@ -91,7 +62,7 @@ def test_of_one_key_the_object_here_is_listed() -> None:
 
 @pytest.mark.parametrize(("name", "covered"), [("one", True), ("sage-2", True), ("ones", False), ("Sage-1", False)])
 def test_buckets_are_covered_by_name_or_pattern(name: str, covered: bool, tmp_path: Path) -> None:
-    real = OtherStore(store_of(tmp_path / "there", set()))
+    real = StoreAsRealS3(store_of(tmp_path / "there", set()))
     read_through = ReadThrough(tmp_path / "here", "us-east-1", ["one", "sage-?"], real)
     assert read_through.covers(name) == covered
     assert read_through.covers(name) or read_through.bring(name, "a") is None
