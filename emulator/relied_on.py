@@ -188,6 +188,18 @@ RELIED_ON = (
         "have SageMaker's metrics in CloudWatch",
         ("emulator.services.moto_services.cloudwatch",),
     ),
+    Parts(
+        *("moto", "moto.applicationautoscaling.responses:ApplicationAutoScalingResponse"),
+        "describe_scalable_targets",
+        "answer for scaling activities, of which moto knows nothing",
+        ("emulator.services.moto_services.autoscaling",),
+    ),
+    Parts(
+        *("moto", "moto.applicationautoscaling.models:ApplicationAutoscalingBackend"),
+        "targets policies scheduled_actions",
+        "forget the scalable targets of endpoints that are gone",
+        ("emulator.services.moto_services.autoscaling",),
+    ),
     # The Docker Engine: emulator/containers/docker
     Parts(
         *("docker", "docker.api.client:APIClient"),

@@ -11,9 +11,14 @@ class AwsService:
     """One service. [api]"""
 
     signing_name: str  # what its requests are signed for
-    api_name: str  # of its model in botocore, of moto's part for it, and of its actions in policies
+    api_name: str  # of its model in botocore, and of its actions in policies
     name: str  # what people call it
     target_prefix: str = ""  # X-Amz-Target names an operation after it; empty where operations come as forms
+
+    @property
+    def moto_name(self) -> str:
+        """The name of moto's part for it."""
+        return self.api_name.replace("-", "")
 
 
 SAGEMAKER = AwsService("sagemaker", "sagemaker", "SageMaker", "SageMaker")
@@ -23,6 +28,9 @@ MOTO_SERVICES = {
     for service in (
         AwsService("sts", "sts", "STS"),
         AwsService("iam", "iam", "IAM"),
+        AwsService(
+            "application-autoscaling", "application-autoscaling", "Application Auto Scaling", "AnyScaleFrontendService"
+        ),
         AwsService("ecr", "ecr", "ECR", "AmazonEC2ContainerRegistry_V20150921"),
         AwsService("monitoring", "cloudwatch", "CloudWatch", "GraniteServiceVersion20100801"),
         AwsService("logs", "logs", "CloudWatch Logs", "Logs_20140328"),

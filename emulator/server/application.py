@@ -110,7 +110,9 @@ class Application:
         await asyncio.to_thread(logs.mkdir, parents=True, exist_ok=True)  # where it cannot be, nothing starts
         log_files = ContainerLogFiles(logs)
         sessions = Sessions(time.time)
-        moto_services = MotoServicesApp(metrics, container_logs, self._engine, self._settings.region, sessions)
+        moto_services = MotoServicesApp(
+            metrics, container_logs, self._engine, self._settings.region, sessions, self._variant_names
+        )
         await asyncio.to_thread(shutil.rmtree, self._instances, ignore_errors=True)
         # A worker's own disks, so that the keepers of one that was killed can clean up without asking.
         disks, clock = self._instances / str(os.getpid()), Clock()
@@ -312,6 +314,10 @@ class Application:
             roles=settings.roles,
             sessions=sessions,
         )
+
+    def _variant_names(self, endpoint_name: str) -> list[str]:
+        endpoint = self._endpoints.get(endpoint_name)
+        return [variant.name for variant in endpoint.definition.variants] if endpoint is not None else []
 
     def _is_in_service(self) -> bool:
         started = self._starting.done() and self.failure is None

@@ -50,6 +50,26 @@ def refused(call: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
     return caught.value.response["Error"]
 
 
+# Application Auto Scaling
+
+
+def test_autoscaling_is_accepted_of_boto3_and_the_cli(emulator: RunningEmulator) -> None:
+    scaling = emulator.client_of("application-autoscaling")
+    target = {
+        "ServiceNamespace": "sagemaker",
+        "ResourceId": "endpoint/local/variant/AllTraffic",
+        "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
+    }
+    scaling.register_scalable_target(**target, MinCapacity=1, MaxCapacity=2)
+    listed = aws_json(emulator, "application-autoscaling", "describe-scalable-targets", "--service-namespace=sagemaker")
+    assert [one["ResourceId"] for one in listed["ScalableTargets"]] == [target["ResourceId"]]
+    scaling.deregister_scalable_target(**target)
+    error = refused(scaling.deregister_scalable_target, **target)
+    assert error["Code"] == "ObjectNotFoundException"
+    unknown = {**target, "ResourceId": "endpoint/none/variant/AllTraffic", "MinCapacity": 1, "MaxCapacity": 2}
+    assert refused(scaling.register_scalable_target, **unknown)["Code"] == "ValidationException"
+
+
 # STS and IAM
 
 

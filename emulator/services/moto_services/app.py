@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from emulator.aws.asgi import Application, Receive, Scope, Send, replayed, send_answer
@@ -28,7 +29,7 @@ READING = ("Get", "List", "Describe")  # how the names of actions begin that cha
 IMAGE_CALLS = {"DescribeImages", "ListImages", "BatchGetImage"}
 
 # All regions are one: what moto keeps by region is that of the emulator's own, whatever region the caller names.
-OF_ALL_REGIONS = {"monitoring", "logs"}
+OF_ALL_REGIONS = {"monitoring", "logs", "application-autoscaling"}
 
 log = logging.getLogger("localmme")
 
@@ -37,11 +38,17 @@ class MotoServicesApp:
     """The services that moto answers for; says of every other service that it is not emulated."""
 
     def __init__(
-        self, metrics: CloudWatchMetrics, logs: RecentLogLines, engine: Engine, region: str, sessions: Sessions
+        self,
+        metrics: CloudWatchMetrics,
+        logs: RecentLogLines,
+        engine: Engine,
+        region: str,
+        sessions: Sessions,
+        variant_names: Callable[[str], Collection[str]] = lambda _: (),
     ) -> None:
-        """``region`` is that of requests which name none."""
+        """``region`` is that of requests which name none. ``variant_names`` are those of an endpoint."""
         self._metrics, self._logs, self._engine, self._region = metrics, logs, engine, region
-        self._sessions = sessions
+        self._sessions, self._variant_names = sessions, variant_names
         self._opening: asyncio.Future[MotoBackends] | None = None
         self._applications: dict[str, Application] = {}
         self._filling = asyncio.Lock()  # so that lines of log keep their order
@@ -93,7 +100,7 @@ class MotoServicesApp:
     async def _open(self) -> MotoBackends:
         """Raises ImportError when moto, or something that it needs, is not installed."""
         if self._opening is None:
-            self._opening = asyncio.ensure_future(asyncio.to_thread(_import_moto, self._region))
+            self._opening = asyncio.ensure_future(asyncio.to_thread(_import_moto, self._region, self._variant_names))
         try:
             moto = await asyncio.shield(self._opening)
         except ImportError:
@@ -115,6 +122,8 @@ class MotoServicesApp:
         elif service == "logs":
             async with self._filling:
                 await asyncio.to_thread(moto.put_lines, list(self._logs.take()))
+        elif service == "application-autoscaling":
+            await asyncio.to_thread(moto.prepare_scaling, call.operation, call.document or {}, self._region)
         elif service in ("sts", "iam"):
             if (session := self._sessions.get(request.credential.partition("/")[0])) is not None:
                 await asyncio.to_thread(moto.introduce_session, session, region)
@@ -134,10 +143,10 @@ class MotoServicesApp:
             await asyncio.to_thread(moto.put_images, images, region)
 
 
-def _import_moto(region: str) -> MotoBackends:
+def _import_moto(region: str, variant_names: Callable[[str], Collection[str]]) -> MotoBackends:
     from emulator.services.moto_services.backends import MotoBackends
 
-    return MotoBackends(region)
+    return MotoBackends(region, variant_names)
 
 
 def _sign_for_region(scope: Scope, signed: str, region: str) -> None:

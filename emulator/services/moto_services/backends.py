@@ -30,7 +30,7 @@ from emulator.aws.services import MOTO_SERVICES, AwsService
 from emulator.aws.sessions import Session
 from emulator.observers.cloudwatch_metrics import Minute
 from emulator.observers.recent_log_lines import KEPT_LINES, LogStream
-from emulator.services.moto_services import aws_data, cloudwatch, ecr
+from emulator.services.moto_services import autoscaling, aws_data, cloudwatch, ecr
 from emulator.services.moto_services.service_call import is_json
 from emulator.services.moto_services.wrong_parameters import misfit, omitted
 
@@ -44,6 +44,7 @@ TRUST = {
         {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"},
     ],
 }
+USED_BY_AUTOSCALING: Any = "ecs"  # moto's Application Auto Scaling makes one of its backends
 ORDINARY_REGION = "us-east-1"
 NO_KEY = "AKIAEXAMPLE"  # moto's name for an access key that does not look like one
 
@@ -56,7 +57,7 @@ relied_on.check(__name__)
 class MotoBackends:
     """moto's WSGI applications by signing name. The methods are called in threads."""
 
-    def __init__(self, region: str) -> None:
+    def __init__(self, region: str, variant_names: autoscaling.VariantNames) -> None:
         """``region`` is the emulator's own, which need not be one of AWS's."""
         self.minutes: list[Minute] = []  # what CloudWatch is to know
         self._lock = threading.Lock()
@@ -68,6 +69,8 @@ class MotoBackends:
         introduce_region(region)
         cloudwatch.install(lambda: self.minutes)
         ecr.install()
+        autoscaling.install()
+        self._scalable = autoscaling.ScalableVariants(variant_names)
 
     def knows(self, region: str) -> bool:
         """Whether there is such a region, for ECR, which has repositories by region."""
@@ -128,6 +131,11 @@ class MotoBackends:
             iam.access_keys[known_key] = key
             return known_key
 
+    def prepare_scaling(self, operation: str, parameters: Mapping[str, Any], region: str) -> None:
+        """Check a call of Application Auto Scaling. Raises AwsError."""
+        with self._lock:
+            self._scalable.prepare(operation, parameters, region)
+
     def put_images(self, images: Sequence[Mapping[str, Any]], region: str) -> None:
         """See to it that the repositories have the engine's images of their names, as it lists them, and no others."""
         with self._lock:
@@ -176,8 +184,8 @@ def _assumed(access_key_id: str, role_arn: str, session_name: str, region: str) 
 
 def introduce_region(region: str) -> None:
     """Have moto know a region, whatever its name."""
-    for service in MOTO_SERVICES.values():
-        name: Any = service.api_name  # moto has a type of its own for it
+    names: list[Any] = [service.moto_name for service in MOTO_SERVICES.values()]  # moto has a type of its own for them
+    for name in [*names, USED_BY_AUTOSCALING]:
         backends = get_backend(name)[DEFAULT_ACCOUNT_ID]
         # IAM and STS have partitions instead of regions.
         if ORDINARY_REGION in backends and region not in backends:
@@ -185,7 +193,7 @@ def introduce_region(region: str) -> None:
 
 
 def _application(service: AwsService) -> flask.Flask:
-    name: Any = service.api_name  # moto has a type of its own for it
+    name: Any = service.moto_name  # moto has a type of its own for it
     application = create_backend_app(name)
     application.debug = False  # so that errors come to the handler
 

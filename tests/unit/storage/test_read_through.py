@@ -26,7 +26,9 @@ def store_of(root: Path, keys: set[str]) -> ObjectStore:
     return open_store(root, "us-east-1")
 
 
-def pages(listing: ObjectStore | ReadThrough, prefix: str, delimiter: str, limit: int) -> list[tuple[list[str], list[str]]]:
+def pages(
+    listing: ObjectStore | ReadThrough, prefix: str, delimiter: str, limit: int
+) -> list[tuple[list[str], list[str]]]:
     found, after, skip = [], "", ""
     while True:
         page = listing.listing("bucket", prefix, delimiter, after, skip, limit)
