@@ -68,7 +68,7 @@ OPERATIONS: dict[str, Operation] = {
     "ListTags": tags.list_,
     "DeleteTags": tags.delete,
 }
-RUN_CODE = ("CreateModel", "CreateTrainingJob")
+RUN_CODE = ("CreateModel", "CreateTrainingJob", "CreateTransformJob")
 
 log = logging.getLogger("localmme")
 

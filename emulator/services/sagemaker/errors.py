@@ -164,7 +164,8 @@ def no_code_of_containers() -> AwsError:
     return AwsError(
         "AccessDeniedException",
         400,
-        "A Docker container may not create models here: their Image may be a command, which would run outside of it.",
+        "A Docker container may not create models or jobs here: their Image may be a command, which would run outside "
+        "of it, and their Environment may be read by one.",
     )
 
 

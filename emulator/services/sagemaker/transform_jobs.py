@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from emulator.aws.errors import AwsError
 from emulator.services.sagemaker.control_plane import ControlPlane, repeated
-from emulator.services.sagemaker.errors import job_exists, job_has_ended, job_not_found, jobs_need_s3
+from emulator.services.sagemaker.errors import job_exists, job_has_ended, job_not_found, jobs_need_s3, no_local_code
 from emulator.services.sagemaker.listing import page
 from emulator.services.sagemaker.models import refuse_not_emulated
 from emulator.services.sagemaker.records import Document, TransformJobRecord, now
@@ -29,6 +29,8 @@ async def create(control_plane: ControlPlane, request: dict[str, Any]) -> dict[s
     if control_plane.registry.get(TransformJobRecord, name) is not None:
         raise job_exists(NOUN, control_plane.arn(TransformJobRecord.kind, name))
     refuse_not_emulated("CreateTransformJobRequest", request)
+    if not control_plane.local_code:  # its Environment is that of processes
+        raise no_local_code()
     if control_plane.transform_jobs is None or control_plane.s3_root is None:
         raise jobs_need_s3()
     from emulator.services.sagemaker.transform_definitions import transform_definition, with_defaults

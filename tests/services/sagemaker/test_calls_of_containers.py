@@ -11,6 +11,7 @@ from emulator.containers.docker.aws_network import ADDRESS
 from emulator.services.sagemaker import TARGET_PREFIX
 from tests.support.asgi_client import http_scope, respond
 from tests.support.fake_containers import DirectControlPlane
+from tests.support.transform_jobs import TRANSFORM_JOB
 
 MODEL = {
     "ModelName": "m",
@@ -19,7 +20,7 @@ MODEL = {
 }
 
 
-def test_a_docker_container_may_not_create_models(tmp_path: Path) -> None:
+def test_a_docker_container_may_not_create_models_or_jobs(tmp_path: Path) -> None:
     async def scenario() -> None:
         control_plane = DirectControlPlane(tmp_path)
 
@@ -32,6 +33,8 @@ def test_a_docker_container_may_not_create_models(tmp_path: Path) -> None:
 
         status, refusal = await call("CreateModel", MODEL)
         assert status == 400 and "A Docker container may not create models" in str(refusal)
+        status, refusal = await call("CreateTransformJob", TRANSFORM_JOB)
+        assert status == 400 and "A Docker container may not create models or jobs" in str(refusal)
         assert await call("ListModels", {}) == (200, {"Models": []})
         await control_plane.close()
 
