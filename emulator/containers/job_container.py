@@ -19,7 +19,7 @@ class JobContainerSettings:
 
     name: str  # for people: the job's
     environment: Mapping[str, str]
-    ml_directory: Path  # what it finds as /opt/ml when it starts
+    ml_directory: Path  # what it finds as /opt/ml when it starts; deleted by a container that has a copy
     memory_bytes: int
     vcpus: int
     gpus: int  # -1 = all there are

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import docker
 import pytest
 
 from emulator.containers.docker.leftovers import OWNER_LABEL
+from tests.support.emulator_process import Emulator
+from tests.support.files import files_below
+from tests.support.processes import wait_until_ended
 from tests.support.real_servers.images import FROM, Images
 from tests.support.training_jobs import ALGORITHM, Jobs
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.docker
 
@@ -21,14 +28,22 @@ USER 1234
 
 
 @pytest.fixture(scope="module")
-def jobs(images: Images, engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobs]:
-    image = images.build("train", TRAIN, {"train": f"#!/usr/bin/env python3{ALGORITHM}"})
+def image(images: Images) -> str:
+    return images.build("train", TRAIN, {"train": f"#!/usr/bin/env python3{ALGORITHM}"})
+
+
+@pytest.fixture(scope="module")
+def jobs(image: str, engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobs]:
     jobs = Jobs(tmp_path_factory.mktemp("jobs"), image)
     yield jobs
     jobs.emulator.stop()
-    filters = {"label": f"{OWNER_LABEL}={jobs.emulator.state_directory.resolve()}"}
-    assert engine.containers.list(all=True, filters=filters) == []
+    assert containers_of(engine, jobs) == []
     assert "inside the emulator" not in jobs.emulator.log
+
+
+def containers_of(engine: docker.DockerClient, jobs: Jobs) -> list[Any]:
+    filters = {"label": f"{OWNER_LABEL}={jobs.emulator.state_directory.resolve()}"}
+    return engine.containers.list(all=True, filters=filters, ignore_removed=True)
 
 
 def test_an_image_is_run_with_the_argument_train_and_its_output_is_stored(jobs: Jobs) -> None:
@@ -50,3 +65,56 @@ def test_what_an_algorithm_says_of_its_failure_is_the_reason(jobs: Jobs) -> None
     described = jobs.ended("failing")
     assert (described["TrainingJobStatus"], described["SecondaryStatus"]) == ("Failed", "Failed")
     assert described["FailureReason"] == "AlgorithmError: no good data, exit code: 3"
+
+
+def test_a_job_that_is_stopped_gets_sigterm(jobs: Jobs) -> None:
+    jobs.create("stopped", {"wait": "1"})
+    jobs.wait_for_line("stopped", "waits")
+    jobs.sagemaker.stop_training_job(TrainingJobName="stopped")
+    assert jobs.ended("stopped")["SecondaryStatus"] == "Stopped"
+    assert "deep/weights.txt" in jobs.archive("out/stopped/output/model.tar.gz")
+
+
+def test_checkpoints_are_there_at_the_start_and_stored_while_it_runs(jobs: Jobs) -> None:
+    (jobs.s3_root / "b" / "ck").mkdir()
+    (jobs.s3_root / "b" / "ck" / "0.txt").write_text("zero")
+    jobs.create("resumed", {"resume": "1", "wait": "1"}, CheckpointConfig={"S3Uri": "s3://b/ck"})
+    jobs.wait_for_line("resumed", "zero")
+    eventually((jobs.s3_root / "b" / "ck" / "early.txt").exists, what="a checkpoint is stored while it runs")
+    jobs.sagemaker.stop_training_job(TrainingJobName="resumed")
+    assert jobs.ended("resumed")["TrainingJobStatus"] == "Stopped"
+
+
+def test_an_image_that_is_not_there_is_the_callers_fault_and_what_may_run_in_its_place_is_said(jobs: Jobs) -> None:
+    image = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3"
+    jobs.create("missing", AlgorithmSpecification={"TrainingImage": image, "TrainingInputMode": "File"})
+    reason = jobs.ended("missing")["FailureReason"]
+    assert reason.startswith(f"ClientError: There is no image {image} on the Docker Engine")
+    assert "--map-image '*/sagemaker-scikit-learn*=script'" in reason
+
+
+def test_nothing_is_left_of_the_jobs_of_an_emulator_that_is_killed_and_they_are_failed_at_its_next_start(
+    image: str, engine: docker.DockerClient, tmp_path: Path
+) -> None:
+    jobs = Jobs(tmp_path, image, kind=Emulator)
+    jobs.create("image", {"wait": "1"})
+    algorithm = {"TrainingImage": "command:python algorithm.py", "TrainingInputMode": "File"}
+    jobs.create("command", {"wait": "1"}, AlgorithmSpecification=algorithm)
+    for name in ("image", "command"):
+        jobs.wait_for_line(name, "waits")
+    assert isinstance(jobs.emulator, Emulator)
+    processes, worker = jobs.emulator.processes(), jobs.emulator.worker()
+    jobs.emulator.signal(signal.SIGKILL)
+    worker.kill()
+    wait_until_ended(processes)
+    assert not files_below(jobs.emulator.state_directory / "instances")
+    jobs.start()
+    eventually(lambda: not containers_of(engine, jobs), what="its container is gone")
+    for name in ("image", "command"):
+        described = jobs.ended(name)
+        assert described["FailureReason"] == (
+            "InternalServerError: The emulator ended while the training job was under way."
+        )
+        assert described["SecondaryStatusTransitions"][-1]["Status"] == "Failed"
+    assert not list((jobs.emulator.state_directory / "instances").rglob("image"))
+    jobs.emulator.stop()

@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.support.control_plane import ROLE
 from tests.support.emulator_in_process import InProcessEmulator
+from tests.support.emulator_process import Emulator
 from tests.support.waiting import eventually
 
 # What it does is in the hyperparameters: wait (until it gets SIGTERM), fail (with these words), checkpoint (to write),
@@ -43,18 +44,26 @@ if "fail" in said:
 class Jobs:
     """An emulator with a bucket ``b`` and some data."""
 
-    def __init__(self, directory: Path, image: str = "command:python algorithm.py", *arguments: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        image: str = "command:python algorithm.py",
+        *arguments: str,
+        kind: type[InProcessEmulator] | type[Emulator] = InProcessEmulator,
+    ) -> None:
         """``image`` is what the jobs run, ``arguments`` are more of ``localmme serve``."""
-        self.image = image
+        self.image, self.directory, self.arguments, self.kind = image, directory, arguments, kind
         self.s3_root = directory / "s3"
         (self.s3_root / "b" / "data").mkdir(parents=True)
         (self.s3_root / "b" / "data" / "a.csv").write_text("1,2")
         (directory / "algorithm.py").write_text(ALGORITHM)
-        self.emulator = InProcessEmulator(
-            *("--no-endpoint", "--s3", str(self.s3_root), "--limit", "checkpoint_seconds=0.1", *arguments),
-            state=directory / "state",
-            directory=directory,
-        )
+        self.start()
+
+    def start(self) -> None:
+        """With the same directories each time."""
+        arguments = ("--no-endpoint", "--s3", str(self.s3_root), "--limit", "checkpoint_seconds=0.1", *self.arguments)
+        self.emulator: InProcessEmulator | Emulator
+        self.emulator = self.kind(*arguments, state=self.directory / "state", directory=self.directory)
         self.emulator.wait_ready()
         self.sagemaker = self.emulator.client_of("sagemaker")
 

@@ -11,6 +11,7 @@ import contextlib
 import io
 import math
 import secrets
+import shutil
 import signal
 import tarfile
 import threading
@@ -25,7 +26,7 @@ from emulator.containers.docker.container import exists, final_state
 from emulator.containers.docker.discovery import EngineInfo
 from emulator.containers.docker.engine import Engine
 from emulator.containers.docker.failures import EngineError, explain
-from emulator.containers.docker.images import InspectedImage
+from emulator.containers.docker.images import InspectedImage, in_ecr, repository
 from emulator.containers.docker.log_stream import LogFeed, attach, read_lines
 from emulator.containers.docker.tar_stream import packed
 from emulator.containers.job_container import ML, JobContainer, JobContainerSettings
@@ -63,11 +64,25 @@ class DockerJobContainer(JobContainer):
 
     async def start(self) -> None:
         try:
-            image = await self._engine.image(self._reference)
+            image = await self._image()
             info = await self._engine.info()
             await self._launch(image, info)
         except ContainerError as error:
             raise SetupError(str(error)) from None
+
+    async def _image(self) -> InspectedImage:
+        """Raises SetupError, which says what can run in place of an image of AWS's."""
+        try:
+            return await self._engine.image(self._reference)
+        except SetupError as error:
+            ecr = in_ecr(self._reference)
+            if ecr is None or ecr[0].is_ours:
+                raise
+            name = repository(ecr[1])
+            raise SetupError(
+                f"{error} Or have something else run in its place: --map-image '*/{name}*=script' runs your own entry "
+                "point by a Python of this machine, command:WORDS any program."
+            ) from None
 
     async def _launch(self, image: InspectedImage, info: EngineInfo) -> None:
         self._name = f"localmme-{host_name(self.settings.name).lower()}-{secrets.token_hex(4)}"
@@ -76,6 +91,8 @@ class DockerJobContainer(JobContainer):
             aws = await aws_variables(self._engine, info, self.settings.aws, self._warn)
             await self._engine.create(self._name, self._configuration(image, info, aws))
             await self._engine.call(self._put_in)
+            # Not twice on the disk, and not there when the emulator is killed.
+            await asyncio.to_thread(shutil.rmtree, self.settings.ml_directory, ignore_errors=True)
             await self._follow(self._exited)
             if "AWS_ENDPOINT_URL" in aws:
                 await self._engine.aws_network.connect(self._name)
