@@ -19,6 +19,7 @@ from emulator.errors import ArchiveError, SetupError
 from emulator.jobs.definition import Script, TrainingDefinition
 from emulator.jobs.errors import JobFailed
 from emulator.jobs.ml_directory import MlDirectory
+from emulator.jobs.model_trainer import drivers_command, is_of_model_trainer
 from emulator.jobs.script_mode.entry_point import PROGRAM, SUBMIT_DIRECTORY
 
 RUNNER = "emulator.jobs.script_mode"
@@ -32,6 +33,11 @@ LocateObject = Callable[[str], ModelData]
 
 def script_command(job: TrainingDefinition, script: Script, directory: MlDirectory, locate: LocateObject) -> Command:
     """What runs the job's entry point, once its code is in its directory. Blocks. Raises JobFailed."""
+    if job.entrypoint and is_of_model_trainer(job):
+        try:
+            return drivers_command(job, script.python, directory)
+        except ValueError as error:
+            raise _failed(str(error)) from None
     if job.entrypoint:
         raise _failed(f"ContainerEntrypoint names a program of the image, which does not run here. {USE_AN_IMAGE}")
     values = {name: _parsed(value) for name, value in job.hyperparameters.items()}

@@ -16,8 +16,10 @@ from emulator.archives.model_data_url import LocalS3, S3Url
 from emulator.containers.process.kept_process import PACKAGE_ROOT
 from emulator.jobs.definition import Channel
 from emulator.jobs.ml_directory import MlDirectory
+from tests.support.real_clients import sdks
 from tests.support.real_servers import provision
 from tests.support.real_servers.making import NotProvisioned
+from tests.support.training_jobs import Jobs
 from tests.unit.jobs.test_ml_directory import definition
 
 pytestmark = pytest.mark.real
@@ -143,3 +145,68 @@ def test_a_failure_is_described_in_the_same_words(tmp_path: Path, python: str, e
 def test_what_is_no_entry_point_fails_both(tmp_path: Path, python: str, program: str) -> None:
     ours, theirs = both(tmp_path, python, program, {"train.py": ""})
     assert ours.code == theirs.code == 1 and ours.failure and theirs.failure
+
+
+def drivers_of_the_sdk(directory: Path) -> dict[str, Path]:
+    """The drivers of SDK 3 with the program that ModelTrainer makes of its template: names, and their files."""
+    try:
+        package = sdks.sdk_3().packages / "sagemaker" / "core" / "modules"
+    except NotProvisioned as reason:
+        pytest.skip(str(reason))
+    code = f"import runpy, sys; print(runpy.run_path({str(package / 'templates.py')!r})[sys.argv[1]])"
+    template, driver = (
+        subprocess.run([sys.executable, "-c", code, name], check=True, capture_output=True, text=True).stdout
+        for name in ("TRAIN_SCRIPT_TEMPLATE", "EXECUTE_BASIC_SCRIPT_DRIVER")
+    )
+    parts = {
+        "working_dir": "cd /opt/ml/input/data/code",
+        "install_requirements": "$SM_PIP_CMD install -r requirements.txt",
+        "execute_driver": driver,
+    }
+    directory.mkdir()
+    (directory / "sm_train.sh").write_text(template.strip().format(**parts))
+    (directory / "sourcecode.json").write_text(json.dumps({"source_dir": "src", "entry_script": "train.py"}))
+    (directory / "distributed.json").write_text("{}")
+    drivers = package / "train" / "container_drivers"
+    found = {str(path.relative_to(drivers)): path for path in drivers.rglob("*.py")}
+    return found | {path.name: path for path in directory.iterdir()}
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_drivers_of_sdk_3_run_a_script_without_an_image(tmp_path: Path, fails: bool) -> None:
+    jobs = Jobs(tmp_path, "trainer:1", "--map-image", "trainer:*=script")
+    for name, path in drivers_of_the_sdk(tmp_path / "drivers").items():
+        target = jobs.s3_root / "b" / "sm_drivers" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    (jobs.s3_root / "b" / "code").mkdir()
+    (jobs.s3_root / "b" / "code" / "requirements.txt").write_text("absent")
+    (jobs.s3_root / "b" / "code" / "train.py").write_text(SEE.replace("import beside", "1 / 0" if fails else ""))
+    channels = [
+        {"ChannelName": name, "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://b/{name}/"}}}
+        for name in ("data", "code", "sm_drivers")
+    ]
+    arguments = "chmod +x {0} && {0}".format("/opt/ml/input/data/sm_drivers/sm_train.sh")
+    algorithm = {
+        "TrainingImage": "trainer:1",
+        "TrainingInputMode": "File",
+        "ContainerEntrypoint": ["/bin/bash"],
+        "ContainerArguments": ["-c", arguments],
+    }
+    try:
+        values = {"epochs": "3", "name": '"a b"'}
+        jobs.create("job", values, AlgorithmSpecification=algorithm, InputDataConfig=channels)
+        described = jobs.ended("job")
+        assert "requirements are not installed here" in jobs.emulator.log
+        if fails:
+            assert described["TrainingJobStatus"] == "Failed"
+            assert "train.py" in described["FailureReason"] and "exit status 1" in described["FailureReason"]
+            assert "ZeroDivisionError" in jobs.emulator.log
+            return
+        assert described["TrainingJobStatus"] == "Completed", described
+        seen = json.loads(jobs.archive("out/job/output/model.tar.gz")["seen.json"])
+        assert seen["words"] == ["train.py", "--epochs", "3", "--name", "a b"]
+        assert seen["environment"]["SM_CHANNEL_DATA"].endswith("/job/ml/input/data/data")
+        assert seen["environment"]["SM_HPS"] == '{"epochs": 3, "name": "a b"}'
+    finally:
+        jobs.emulator.stop()

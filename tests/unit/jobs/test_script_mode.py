@@ -185,3 +185,28 @@ def test_a_job_that_has_no_script_to_run_fails(
     with pytest.raises(JobFailed, match="^AlgorithmError: Framework Error: ") as failed:
         prepared(tmp_path, files, **settings)
     assert why in str(failed.value)
+
+
+@pytest.mark.parametrize("blank", [False, True])
+def test_the_sdks_own_drivers_find_the_jobs_directory_in_place_of_that_of_images(tmp_path: Path, blank: bool) -> None:
+    data = LocalS3(tmp_path / "b", S3Url("b", "x"))
+    job = definition(
+        (Channel("sm_drivers", data, "S3Prefix", {}),),
+        entrypoint=("/bin/bash",),
+        arguments=("-c", "/opt/ml/input/data/sm_drivers/sm_train.sh"),
+    )
+    ml = MlDirectory(tmp_path / ("a b" if blank else "a") / "ml")
+    ml.make(job)
+    drivers = ml.data / "sm_drivers"
+    (drivers / "scripts").mkdir(parents=True)
+    (drivers / "sm_train.sh").write_text("cat /opt/ml/input/config/resourceconfig.json")
+    (drivers / "scripts" / "environment.py").write_text('"/opt/ml/model"')
+    if blank:
+        with pytest.raises(JobFailed, match="use paths without blanks"):
+            script_command(job, Script(Path("/a/python")), ml, lambda _: data)
+        return
+    *_, shell, option, program = script_command(job, Script(Path("/a/python")), ml, lambda _: data).words
+    assert (shell, option, program) == ("/bin/bash", "-c", f"{drivers}/sm_train.sh")
+    assert (drivers / "sm_train.sh").read_text() == f"cat {ml.root}/input/config/resourceconfig.json"
+    assert (drivers / "scripts" / "environment.py").read_text() == f'"{ml.root}/model"'
+    assert 'exec /a/python "$@"' in (tmp_path / "a" / "programs" / "python3").read_text()
