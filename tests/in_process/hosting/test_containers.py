@@ -12,13 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from botocore.exceptions import ClientError
 
 from emulator.containers.process.environment import is_inherited
 from tests.support.container_processes import MARK, container_pid, extracting, gone, large_archive, marked, starts
 from tests.support.emulator_in_process import InProcessEmulator
-from tests.support.files import files_below
+from tests.support.files import archive, files_below
 from tests.support.scripted_models import SCRIPTED_CONTAINER, Journal, scripted_arguments, scripted_model
 from tests.support.waiting import eventually
 
@@ -304,3 +305,31 @@ def test_logs_are_shown_and_kept(run, bucket: Path) -> None:
     kept = "".join(path.read_text() for path in files_below(emulator.state_directory / "logs"))
     for line in ("hello from the container", "line 3"):
         assert line in emulator.log and line in kept
+
+
+# The embedded server
+
+
+HANGS = """
+import os, time
+from pathlib import Path
+
+pid = Path({pid!r})
+if not pid.exists():
+    pid.write_text(str(os.getpid()))
+    time.sleep(1e6)
+
+def model_fn(model_dir): return "loaded"
+def predict_fn(data, model): return model
+"""
+
+
+def test_the_process_of_a_load_that_never_ends_goes_when_the_platform_gives_up(
+    serve: Callable[..., InProcessEmulator], bucket: Path, tmp_path: Path
+) -> None:
+    pid = tmp_path / "pid"
+    archive(bucket / "hangs.tar.gz", {"code/inference.py": HANGS.format(pid=str(pid))})
+    emulator = serve("--models", str(bucket), "--limit", "load_seconds=5")
+    assert "timed out" in str(refused(emulator, "hangs.tar.gz"))
+    eventually(lambda: not psutil.pid_exists(int(pid.read_text())))
+    assert emulator.invoke("hangs.tar.gz") == "loaded"
