@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shlex
 import sys
 
 from emulator.model_server.handlers import requirements
@@ -39,14 +40,14 @@ def explain(error: BaseException, model_dir: str | None = None) -> str:
     if not isinstance(error, ModuleNotFoundError):
         return what
     module = (error.name or "").partition(".")[0]
-    for file, names in requirements.listed(model_dir) if model_dir and module else ():
+    for file, packages in requirements.listed(model_dir) if model_dir and module else ():
         wanted = {_normalized(module), _normalized(_PACKAGES.get(module, module))}
-        listed = next((name for name in names if _normalized(name) in wanted), None)
+        listed = next((name for name in packages if _normalized(name) in wanted), None)
         if listed:
             return (
                 f"{what}. {file} lists {listed}, but multi-model containers install nothing of that, on "
                 f"SageMaker as here: have it in the image, or put the module into code/ (for prototyping, "
-                f"--install-requirements installs it). {how_to_install(listed)}"
+                f"--install-requirements installs it). {how_to_install(packages[listed])}"
             )
     return f"{what}. {how_to_install(error.name)}" if comes_with_a_package(error) else what
 
@@ -55,12 +56,12 @@ def warn_of_missing_packages(model_dir: str) -> None:
     """Log which packages of an archive's requirements.txt are not installed."""
     if requirements.are_installed():
         return
-    for file, names in requirements.listed(model_dir):
-        missing = [name for name in names if not _is_installed(name)]
+    for file, packages in requirements.listed(model_dir):
+        missing = [name for name in packages if not _is_installed(name)]
         if missing:
             _log.warning(
                 "%s names packages that are not installed: %s. Only --install-requirements installs them. %s",
-                file, ", ".join(missing), how_to_install(*missing),
+                file, ", ".join(missing), how_to_install(*map(packages.__getitem__, missing)),
             )  # fmt: skip
 
 
@@ -84,10 +85,10 @@ def comes_with_a_package(error: ModuleNotFoundError) -> bool:
     return (error.name or "").partition(".")[0] in _FROM_PACKAGES
 
 
-def how_to_install(*names: str | None) -> str:
-    """The command that installs the packages of these modules where handlers run."""
-    tops = (_PACKAGES.get(name.partition(".")[0], name) for name in names if name)
-    what = " ".join(tops) or "what is missing"
+def how_to_install(*what: str | None) -> str:
+    """The command that installs, where handlers run, the packages of these modules, or what a requirements.txt has."""
+    tops = (each if "/" in each else _PACKAGES.get(each.partition(".")[0], each) for each in what if each)
+    packages = shlex.join(tops) or "what is missing"
     if requirements.are_installed():
-        return f"Add to requirements.txt: {what}"
-    return f"Handlers run in {sys.executable}. Install there: {sys.executable} -m pip install {what}"
+        return f"Add to requirements.txt: {packages}"
+    return f"Handlers run in {sys.executable}. Install there: {sys.executable} -m pip install {packages}"

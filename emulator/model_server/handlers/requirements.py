@@ -13,21 +13,47 @@ from pathlib import Path
 FILES = ("code/requirements.txt", "requirements.txt")  # in a model's directory, the first first
 # In an environment that was made of such a file: its text. Without it, the environment is incomplete.
 INSTALLED = "localmme-requirements.txt"
-_REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
+_NAME = r"([A-Za-z0-9][A-Za-z0-9._-]*)"
+_NAMED = re.compile(rf"{_NAME}\s*(?:\[[^]]*\]\s*)?(?:(@)|(?=$|[;,<>=!~(\s]))")  # before a version or a location
+_EGG = re.compile(rf"[#&]egg={_NAME}")  # in the URL of a repository
+_EDITABLE = re.compile(r"(-e|--editable)[\s=]+")
+_CREDENTIALS = re.compile(r"(https?://)[^/\s@]*@")
+_ARCHIVES = (".whl", ".tar.gz", ".zip")
 _COMMENT = re.compile(rb"(^|\s)#.*")
 _LIST = re.compile(rb"\s*(-[rc]|--requirement|--constraint)")  # a line that names another list
 _WORDS = re.compile(rb"[\s=@;,'\"\[\]#]+")
 _BLOCK_BYTES = 1 << 20
 
 
-def listed(model_dir: str) -> Iterator[tuple[str, list[str]]]:
-    """Each requirements.txt of a model, and the names of the packages in it."""
+def listed(model_dir: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """Each requirements.txt of a model, and the packages in it: by name, what pip installs them by (a name or a URL).
+
+    A package of which the file has only a location without its name is left out; so are credentials in URLs.
+    """
     for file in FILES:
         with (
             contextlib.suppress(OSError),
-            open(os.path.join(model_dir, file), encoding="utf-8", errors="replace") as lines,
+            open(os.path.join(model_dir, file), encoding="utf-8-sig", errors="replace") as lines,
         ):
-            yield file, [found[1] for line in lines if (found := _REQUIREMENT.match(line))]
+            yield file, dict(found for line in lines if (found := _package(line)))
+
+
+def _package(line: str) -> tuple[str, str] | None:
+    """A package's name, and what pip installs it by; None if a line has none."""
+    requirement = _EDITABLE.sub("", re.sub(r"(^|\s)#.*", "", line).strip(), count=1)
+    requirement = _CREDENTIALS.sub(r"\1***@", requirement)
+    file = requirement.partition("#")[0].rpartition("/")[2]
+    if (named := _NAMED.match(requirement)) and not named[1].endswith(_ARCHIVES):
+        return named[1], requirement.partition(";")[0].strip() if named[2] else named[1]
+    if egg := _EGG.search(requirement):
+        name = egg[1]
+    elif file.endswith(".whl"):
+        name = file.partition("-")[0]
+    elif file.endswith(_ARCHIVES):
+        name = file.rpartition("-")[0]
+    else:
+        return None
+    return (name, requirement if "://" in requirement else name) if name else None
 
 
 def to_install(model_dir: str) -> str | None:

@@ -71,3 +71,36 @@ def test_the_one_in_code_is_installed_before_another(tmp_path: Path) -> None:
     assert requirements.to_install(str(tmp_path)) == "requirements.txt"
     write(tmp_path, {"code/requirements.txt": ""})
     assert requirements.to_install(str(tmp_path)) == "code/requirements.txt"
+
+
+@pytest.mark.parametrize(
+    ("line", "package", "by"),
+    [
+        ("numpy", "numpy", "numpy"),
+        ("\ufeffNo.Such-Package [all] >=1,<2 ; python_version > '3' # needed", "No.Such-Package", "No.Such-Package"),
+        ("old (>=1)", "old", "old"),
+        ("hashed --hash=sha256:0", "hashed", "hashed"),
+        ("mine @ https://host/mine-1.zip ; os_name == 'posix'", "mine", "mine @ https://host/mine-1.zip"),
+        ("mine[all]@git+https://host/mine.git", "mine", "mine[all]@git+https://host/mine.git"),
+        ("https://host/a_b-1.0-py3-none-any.whl#sha256=0", "a_b", "https://host/a_b-1.0-py3-none-any.whl#sha256=0"),
+        ("mine @ git+https://user:secret@host/mine", "mine", "mine @ git+https://***@host/mine"),
+        ("https://host/my-package-1.0.tar.gz", "my-package", "https://host/my-package-1.0.tar.gz"),
+        ("git+https://host/x.git@main#egg=mine&subdirectory=y", "mine",
+         "git+https://host/x.git@main#egg=mine&subdirectory=y"),
+        ("-e git+ssh://host/x#subdirectory=y&egg=mine", "mine", "git+ssh://host/x#subdirectory=y&egg=mine"),
+        ("wheels/mine-1-py3-none-any.whl", "mine", "mine"),
+        ("mine-1-py3-none-any.whl", "mine", "mine"),
+    ],
+)  # fmt: skip
+def test_the_packages_of_a_file_are_known_by_their_names(tmp_path: Path, line: str, package: str, by: str) -> None:
+    write(tmp_path, {"requirements.txt": line})
+    assert list(requirements.listed(str(tmp_path))) == [("requirements.txt", {package: by})]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["", "# numpy", "-r more.txt", "--find-links=found", "git+https://host/x.git", "https://host/", "./mine", "a/b"],
+)
+def test_a_location_without_a_name_is_no_package(tmp_path: Path, line: str) -> None:
+    write(tmp_path, {"requirements.txt": line})
+    assert list(requirements.listed(str(tmp_path))) == [("requirements.txt", {})]
