@@ -15,7 +15,7 @@ from emulator.aws.services import api_model
 from emulator.suggestions import did_you_mean
 
 if TYPE_CHECKING:  # it takes a fifth of all that a start takes: imported by the first call of the API
-    from botocore.model import ServiceModel, Shape
+    from botocore.model import OperationModel, ServiceModel, Shape
 
 API_VERSION = "2017-07-24"
 LISTED_AT_MOST = 10  # alternatives that a message spells out
@@ -52,9 +52,14 @@ def operation_names() -> Collection[str]:
     return found
 
 
+def operation_model(name: str) -> OperationModel:
+    """An operation of the SageMaker API."""
+    return _service_model().operation_model(name)
+
+
 def input_shape_name(operation: str) -> str:
     """The name of the shape of an operation's arguments."""
-    return str(_service_model().operation_model(operation).input_shape.name)
+    return str(operation_model(operation).input_shape.name)
 
 
 def problems(expected: Shape, value: Any, place: Place = ()) -> Iterator[Problem]:

@@ -96,7 +96,7 @@ class SageMakerApp:
     async def _answer(self, request: AwsRequest, receive: Receive) -> dict[str, Any]:
         body = await _read(receive)
         name = operation_of(request.target)
-        operation = OPERATIONS.get(name) or empty_lists.OPERATIONS.get(name)
+        operation = OPERATIONS.get(name) or empty_lists.operation(name)
         if operation is None:
             raise not_emulated(name) if name in operation_names() else unknown_operation(name)
         # What was authorised is what is executed: the same document, not the body parsed once more.

@@ -66,6 +66,10 @@ def jobs_need_s3() -> AwsError:
     )
 
 
+def named_job_not_found(name: str) -> AwsError:
+    return validation_error(f"Could not find requested job with name: {name}.")  # [reports]
+
+
 def resource_not_found(name: str) -> AwsError:
     return AwsError("ResourceNotFound", 400, f'Could not find "{name}".')  # [ours] The words.
 

@@ -227,7 +227,9 @@ def test_null_is_as_if_it_were_not_there(client: RawClient) -> None:
 
 
 def test_other_operations_are_said_not_to_be_emulated(client: RawClient) -> None:
-    for operation in {*API.operation_names} - {*OPERATIONS, *empty_lists.OPERATIONS}:
+    others = [name for name in API.operation_names if name not in OPERATIONS and not empty_lists.operation(name)]
+    assert len(others) > 100
+    for operation in others:
         status, headers, body = client.post(f"SageMaker.{operation}", b"{}")
         error = json.loads(body)
         assert (status, error["__type"]) == (400, "UnknownOperationException"), operation

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import pytest
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
 
+from emulator.aws.errors import AwsError
 from emulator.events import Warned
-from emulator.services.sagemaker.empty_lists import OPERATIONS
+from emulator.services.sagemaker import empty_lists
+from emulator.services.sagemaker.app import OPERATIONS
 from tests.support.fake_containers import DirectControlPlane, FakeContainers
 
 API = ServiceModel(Loader().load_service_model("sagemaker", "service-2"), "sagemaker")
@@ -23,32 +26,88 @@ EXPLAINER = {
 }
 
 
-def called(directory: Path, operation: str, **asked: Any) -> tuple[int, dict[str, Any]]:
-    async def call() -> tuple[int, dict[str, Any]]:
-        control_plane = DirectControlPlane(directory)
-        answer = await control_plane.call(operation, **asked)
-        await control_plane.close()
-        return answer
-
-    return asyncio.run(call())
-
-
-@pytest.mark.parametrize("operation", OPERATIONS)
-def test_lists_are_empty_and_names_are_not_found(tmp_path: Path, operation: str) -> None:
-    model = API.operation_model(operation)
-    any_name = "arn:aws:sagemaker:us-east-1:123456789012:artifact/any" if operation == "DescribeArtifact" else "any"
-    asked = dict.fromkeys(model.input_shape.required_members, any_name)
-    status, answer = called(tmp_path, operation, **asked)
-    if operation.startswith("List"):
-        (member,) = set(model.output_shape.members) - {"NextToken"}
-        assert (status, answer) == (200, {member: []})
-    else:
-        assert (status, answer) == (400, {"__type": "ResourceNotFound", "message": f'Could not find "{any_name}".'})
+NAMES = [name for name in API.operation_names if name not in OPERATIONS and empty_lists.operation(name)]
+# What SDKs and notebooks call around training, hosting and clean-up.
+CALLED = """
+ListMonitoringSchedules ListMonitoringExecutions ListDataQualityJobDefinitions ListModelQualityJobDefinitions
+ListModelBiasJobDefinitions ListModelExplainabilityJobDefinitions ListInferenceComponents ListContexts ListArtifacts
+ListActions ListAssociations ListTrialComponents ListTrials ListExperiments ListProcessingJobs
+ListHyperParameterTuningJobs ListCompilationJobs ListModelPackages ListModelPackageGroups ListNotebookInstances
+ListLabelingJobs ListAutoMLJobs ListPipelines ListFeatureGroups ListAlgorithms ListInferenceRecommendationsJobs
+ListModelCards ListDomains ListUserProfiles ListProjects ListCodeRepositories
+"""
 
 
-def test_the_lists_of_an_endpoint_are_asked_for_with_arguments(tmp_path: Path) -> None:
-    assert called(tmp_path, "ListMonitoringSchedules", EndpointName="local")[0] == 200
-    status, answer = called(tmp_path, "ListMonitoringSchedules", EndpointName="not a name")
+@pytest.fixture(scope="module")
+def called(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., tuple[int, dict[str, Any]]]]:
+    """Makes a call, all on one control plane."""
+    loop = asyncio.new_event_loop()
+    control_plane = DirectControlPlane(tmp_path_factory.mktemp("control-plane"))
+    yield lambda operation, **asked: loop.run_until_complete(control_plane.call(operation, **asked))
+    loop.run_until_complete(control_plane.close())
+    loop.close()
+
+
+Called = Callable[..., tuple[int, dict[str, Any]]]
+
+
+@pytest.mark.parametrize("operation", CALLED.split())
+def test_lists_are_empty(called: Called, operation: str) -> None:
+    (member,) = set(API.operation_model(operation).output_shape.members) - {"NextToken"}
+    assert called(operation) == (200, {member: []})
+
+
+def test_no_other_operation_has_another_answer() -> None:
+    assert set(CALLED.split()) < set(NAMES)
+    unused: Any = None
+    for name in NAMES:
+        call = empty_lists.operation(name)
+        assert call is not None
+        request = {
+            **dict.fromkeys(API.operation_model(name).input_shape.required_members, "any"),
+            "Resource": "Pipeline",
+        }
+        try:
+            (value,) = asyncio.run(call(unused, request)).values()
+            assert value == [] and name.startswith(("List", "Search"))
+        except AwsError as error:
+            assert error.code in ("ResourceNotFound", "ValidationException") and "Could not find" in error.message
+
+
+@pytest.mark.parametrize(
+    ("operation", "member", "code", "words"),
+    [
+        ("DescribeMonitoringSchedule", "MonitoringScheduleName", "ResourceNotFound", 'Could not find "any".'),
+        ("DeleteMonitoringSchedule", "MonitoringScheduleName", "ResourceNotFound", 'Could not find "any".'),
+        ("DescribeContext", "ContextName", "ResourceNotFound", 'Could not find "any".'),
+        ("DescribeTrialComponent", "TrialComponentName", "ResourceNotFound", 'Could not find "any".'),
+        ("DescribeModelPackageGroup", "ModelPackageGroupName", "ValidationException", 'Could not find "any".'),
+        ("ListPipelineExecutions", "PipelineName", "ResourceNotFound", 'Could not find "any".'),
+        ("DescribeProcessingJob", "ProcessingJobName", "ValidationException",
+         "Could not find requested job with name: any."),
+        ("StopHyperParameterTuningJob", "HyperParameterTuningJobName", "ValidationException",
+         "Could not find requested job with name: any."),
+    ],
+)  # fmt: skip
+def test_a_named_resource_is_not_found(called: Called, operation: str, member: str, code: str, words: str) -> None:
+    assert called(operation, **{member: "any"}) == (400, {"__type": code, "message": words})
+
+
+def test_a_search_finds_nothing_of_what_cannot_be_created_here(called: Called) -> None:
+    assert called("Search", Resource="ExperimentTrialComponent") == (200, {"Results": []})
+    status, answer = called("Search", Resource="TrainingJob")
+    assert (status, answer["__type"]) == (400, "UnknownOperationException")
+    assert answer["message"].startswith("Search for TrainingJob is an operation of SageMaker that localmme does not")
+
+
+@pytest.mark.parametrize("operation", ["ListHubs", "ListHubContents", "DeleteEndpointPolicy", "CreatePipeline"])
+def test_what_could_be_there_is_not_said_to_be_missing(operation: str) -> None:
+    assert empty_lists.operation(operation) is None
+
+
+def test_the_lists_of_an_endpoint_are_asked_for_with_arguments(called: Called) -> None:
+    assert called("ListMonitoringSchedules", EndpointName="local")[0] == 200
+    status, answer = called("ListMonitoringSchedules", EndpointName="not a name")
     assert (status, answer["__type"]) == (400, "ValidationException")
 
 
