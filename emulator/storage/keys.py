@@ -22,6 +22,7 @@ ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+")
 BUCKET = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}")
 # Paths of the emulator's other services: a bucket of such a name would be ambiguous.
 TAKEN = {"endpoints"}
+ARCHIVE = ".tar.gz"  # a directory of such a name is served as that model's archive, and may not be one of two
 
 
 def is_bucket_name(name: str) -> bool:
@@ -33,6 +34,8 @@ def check_new_bucket(name: str) -> None:
     """Raises InvalidBucketName unless S3 and this emulator allow a bucket of this name."""
     if name in TAKEN:
         raise InvalidBucketName(name, f"The emulator serves something else at /{name}/.")
+    if name.endswith(ARCHIVE):
+        raise InvalidBucketName(name, f"A directory NAME{ARCHIVE} stands for a model's archive.")
     if not NEW_BUCKET.fullmatch(name) or ".." in name or ADDRESS.fullmatch(name):
         raise InvalidBucketName(name)
 

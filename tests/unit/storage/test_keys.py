@@ -245,6 +245,7 @@ def test_what_is_too_long_is_refused_as_that(key: str, kind: type[InvalidKey]) -
         ("a..b", True, False),
         ("192.168.0.1", True, False),
         ("endpoints", True, False),
+        ("porto.tar.gz", True, False),  # with --unpacked, a directory porto may stand for it
         (".hidden", False, False),
         ("..", False, False),
         ("", False, False),
