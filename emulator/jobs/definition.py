@@ -10,7 +10,7 @@ from typing import Literal
 from emulator.archives.model_data_url import ModelData
 from emulator.containers.launch import Command, Image
 
-InputMode = Literal["File", "FastFile", "Pipe"]
+InputMode = Literal["File", "FastFile"]
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ def channel_document(channel: Channel) -> dict[str, object]:
     s3 = source.get("S3DataSource", {}) if isinstance(source, Mapping) else {}
     document = {"ContentType": requested["ContentType"]} if "ContentType" in requested else {}
     return document | {
-        "TrainingInputMode": "Pipe" if channel.input_mode == "Pipe" else "File",  # also of FastFile [dg]
+        "TrainingInputMode": "File",  # also of FastFile [dg]
         "S3DistributionType": s3.get("S3DataDistributionType", "FullyReplicated"),
         "RecordWrapperType": requested.get("RecordWrapperType", "None"),
     }

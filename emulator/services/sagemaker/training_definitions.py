@@ -25,6 +25,7 @@ from emulator.storage.object_files import is_bucket
 DEFAULT_RUNTIME_SECONDS = 86400  # [api]
 DEFAULT_VOLUME_GB = 30  # [ours] where none is given
 DATA_TYPES = ("S3Prefix", "ManifestFile")  # those that are emulated
+INPUT_MODES = ("File", "FastFile")  # the same
 T = TypeVar("T")
 
 
@@ -131,6 +132,12 @@ class _Reader:
                 where = (*place, "DataSource", "S3DataSource")
                 self.problems.append((where, f"needs S3DataType {' or '.join(DATA_TYPES)}: others are not emulated"))
                 continue
+            mode = channel.get("InputMode", input_mode)
+            if mode not in INPUT_MODES:
+                where = (*place, "InputMode")
+                self.problems.append(
+                    (where, f"must be {' or '.join(INPUT_MODES)}, not {mode}: data is not streamed here")
+                )
             locate = functools.partial(in_directory, self._s3_root, source["S3Uri"])
             data = self._try((*place, "DataSource", "S3DataSource", "S3Uri"), locate)
             yield Channel(
@@ -138,7 +145,7 @@ class _Reader:
                 data=data,
                 data_type=source["S3DataType"],
                 document=channel,
-                input_mode=channel.get("InputMode", input_mode),
+                input_mode=mode,
                 gzipped=channel.get("CompressionType") == "Gzip",
             )
 

@@ -47,7 +47,6 @@ def test_the_configuration_is_what_the_request_says(tmp_path: Path) -> None:
     channels = (
         Channel("train", data, "S3Prefix", requested),
         Channel("test", data, "S3Prefix", {}, "FastFile"),
-        Channel("rest", data, "S3Prefix", {}, "Pipe"),
     )
     directory = MlDirectory(tmp_path / "ml")
     directory.make(definition(channels))
@@ -61,7 +60,6 @@ def test_the_configuration_is_what_the_request_says(tmp_path: Path) -> None:
             "RecordWrapperType": "RecordIO",
         },
         "test": {"TrainingInputMode": "File", **plain},
-        "rest": {"TrainingInputMode": "Pipe", **plain},
     }
     group = {"instance_group_name": "homogeneousCluster", "instance_type": "ml.m5.large", "hosts": ["algo-1"]}
     assert read(directory, "resourceconfig.json") == {
