@@ -2,7 +2,9 @@
 
 An environment is a virtual environment that also has the packages of the Python in which handlers run otherwise. It is
 complete when it has the file ``requirements.INSTALLED``, which is written last; without it, it is made anew. Whoever
-makes it, pip included, holds its lock, which ends with the processes that hold it.
+makes it, pip included, holds its lock, which ends with the processes that hold it. Whoever uses it holds a shared lock
+on that file, whose time is that of the last load: whoever makes an environment deletes those that nobody has used for
+``_UNUSED_SECONDS``.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import fcntl
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import stat
@@ -28,6 +31,7 @@ from emulator.model_server.workers import spawner
 from emulator.model_server.workers.spawner import Spawner
 
 _log = logging.getLogger(__name__)
+_UNUSED_SECONDS = 30 * 86400.0  # after its last use, an environment is deleted [ours]
 _LOCK_SECONDS = 0.2  # between two looks at a lock that somebody else holds
 _LAST_LINES = 3  # of what pip says, in the error
 _LINE_BYTES = 1 << 20  # of what pip says, at most
@@ -42,6 +46,7 @@ directories = site.getsitepackages() + ([site.getusersitepackages()] if site.ENA
 path, pip = [*filter(None, sys.path)], find_spec("pip") is not None
 print(json.dumps({"version": sys.version, "directories": directories, "path": path, "pip": pip}))
 """
+_NAME = re.compile(r"[0-9a-f]{24}")  # of an environment's directory, see requirements.fingerprint
 _DIRECTORIES_FILE = "zz_localmme.pth"  # the last to be read, so that nothing there comes before what is installed
 # By these, pip would install somewhere else than into the environment that it runs in.
 _ELSEWHERE = {"PIP_PREFIX", "PIP_PYTHON", "PIP_ROOT", "PIP_TARGET", "PIP_USER"}
@@ -57,6 +62,7 @@ class Environments:
         self._base: dict[str, Any] = {}  # what is known of that Python
         self._making: dict[str, asyncio.Task[None]] = {}
         self._spawners: dict[str, Spawner] = {}
+        self._used: dict[str, int] = {}  # the environments in use: a descriptor with the shared lock
         self._loading: list[str | None] = []  # the environments of the models that are being loaded
 
     @contextlib.asynccontextmanager
@@ -86,9 +92,26 @@ class Environments:
         """End the processes that fork workers, and the workers."""
         for environment in list(self._spawners):
             self._drop(environment)
+        for environment in list(self._used):
+            self._release(environment)
 
     def _drop(self, environment: str) -> None:
         self._spawners.pop(environment).close()
+        self._release(environment)
+
+    def _use(self, environment: str) -> bool:
+        """Keep an environment from being deleted; False if it is not complete."""
+        if environment not in self._used:
+            descriptor = _locked_marker(environment, fcntl.LOCK_SH)
+            if descriptor is None:
+                return False
+            self._used[environment] = descriptor
+        os.utime(self._used[environment])
+        return requirements.are_installed(environment)
+
+    def _release(self, environment: str) -> None:
+        if (descriptor := self._used.pop(environment, None)) is not None:
+            os.close(descriptor)
 
     def _spawner_in(self, environment: str) -> Spawner:
         if environment not in self._spawners:
@@ -120,8 +143,9 @@ class Environments:
         installed = await asyncio.to_thread(_distributions, self._base["path"])
         key = await asyncio.to_thread(requirements.fingerprint, path, self._python, self._base["version"], *installed)
         environment = os.path.join(directory, key)
-        if requirements.are_installed(environment):
+        if self._use(environment):
             return environment
+        self._release(environment)
         if key not in self._making:
             _log.info("%s of model %s is installed for all models with that file. On SageMaker, it is not", file, name)
             self._making[key] = asyncio.create_task(self._make(environment, path))
@@ -137,6 +161,7 @@ class Environments:
                 f"{file} cannot be installed. pip says: {failed}. Mend the file, or install what the handler needs "
                 f"where handlers run, without --install-requirements: {self._python} -m pip install ..."
             ) from None
+        self._use(environment)
         return environment
 
     async def _make(self, environment: str, file: str) -> None:
@@ -150,6 +175,8 @@ class Environments:
                 await asyncio.to_thread(shutil.rmtree, environment, ignore_errors=True)
                 raise
             _log.info("Installed in %.1f s, and kept in %s", time.monotonic() - began, environment)
+        with contextlib.suppress(OSError):
+            await asyncio.to_thread(_delete_unused, os.path.dirname(environment))
 
     async def _fill(self, environment: str, file: str, lock: int) -> None:
         with open(file, "rb") as opened:
@@ -168,6 +195,41 @@ class Environments:
 
 def _python_of(environment: str) -> str:
     return os.path.join(environment, "bin", "python")
+
+
+def _locked_marker(environment: str, kind: int) -> int | None:
+    """A descriptor of the file that says that an environment is complete, with a lock; None if there can be none."""
+    try:
+        descriptor = os.open(os.path.join(environment, requirements.INSTALLED), os.O_RDONLY)
+    except OSError:
+        return None
+    with contextlib.suppress(OSError):
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        if os.fstat(descriptor).st_nlink:  # it was not deleted meanwhile
+            return descriptor
+    os.close(descriptor)
+    return None
+
+
+def _delete_unused(directory: str) -> None:
+    """Delete the environments that nobody uses, and nobody has used for long. What cannot be deleted stays."""
+    for name in filter(_NAME.fullmatch, os.listdir(directory)):
+        environment = os.path.join(directory, name)
+        marker = os.path.join(environment, requirements.INSTALLED)
+        with contextlib.suppress(OSError), open(f"{environment}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            complete = os.path.exists(marker)
+            descriptor = _locked_marker(environment, fcntl.LOCK_EX) if complete else None
+            try:
+                unused = time.time() - os.stat(marker if complete else environment).st_mtime
+                if unused > _UNUSED_SECONDS and complete == (descriptor is not None):
+                    if complete:
+                        os.unlink(marker)  # from now on, it is incomplete
+                    shutil.rmtree(environment)
+                    _log.info("Deleted %s, which was last used %d days ago", environment, unused // 86400)
+            finally:
+                if descriptor is not None:
+                    os.close(descriptor)
 
 
 def cache() -> str:

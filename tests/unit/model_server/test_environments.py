@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import stat
 import sys
@@ -220,6 +221,40 @@ def test_a_process_without_models_ends_when_another_one_is_loaded(
 
     asyncio.run(scenario())
     assert installer.installs == 1
+
+
+def test_those_that_nobody_has_used_for_long_are_deleted_when_one_is_made(
+    installer: Installer, model: str, directory: str
+) -> None:
+    def age(environment: Path) -> None:
+        for path in (environment, environment / requirements.INSTALLED):
+            if path.exists():
+                os.utime(path, (0, 0))
+
+    async def made(text: str, by: Environments) -> Path:
+        (Path(model) / "requirements.txt").write_text(text)
+        return (await spawner_of(by, model)).environment
+
+    async def scenario() -> None:
+        ended, running = Environments("python", directory), Environments("python", directory)
+        unused, used_again = await made("unused", ended), await made("used again", ended)
+        in_use = await made("in use", running)
+        ended.close()
+        unfinished, other = Path(directory, "0" * 24), Path(directory, "mine")
+        unfinished.mkdir()
+        other.mkdir()
+        for each in (unused, used_again, in_use, unfinished, other):
+            age(each)
+        again = Environments("python", directory)
+        await made("used again", again)
+        again.close()
+        new = await made("new", Environments("python", directory))
+        assert {each for each in Path(directory).iterdir() if each.is_dir()} == {used_again, in_use, other, new}
+        running.close()
+        await made("newer", Environments("python", directory))
+        assert not in_use.exists() and used_again.exists()
+
+    asyncio.run(scenario())
 
 
 def test_a_model_without_requirements_has_none(installer: Installer, tmp_path: Path, directory: str) -> None:
