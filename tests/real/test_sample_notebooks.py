@@ -5,35 +5,61 @@ Nothing but the environment says where AWS is. What stands for AWS's images is m
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shlex
 import shutil
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nbformat
 import pytest
+from docker.errors import ImageNotFound
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
 
+from emulator.aws.arn import ACCOUNT_ID
 from emulator.state_directory import StateDirectory
 from localmme.aws_environment import aws_environment
 from localmme.engine_cli import launchers
 from tests.support.emulator_process import Emulator
 from tests.support.real_clients import sdks
 from tests.support.real_clients.outside import Outside
+from tests.support.real_servers import huggingface, torchserve, triton
+from tests.support.real_servers.images import Images
 from tests.support.real_servers.making import NotProvisioned
 from tests.support.repository import REPOSITORY
 
 pytestmark = pytest.mark.real
 
 SAMPLES = REPOSITORY / "samples"
+DJL_SERVER = REPOSITORY / "tests" / "support" / "real_servers" / "inside" / "djl_server.py"
 # What runs in place of AWS's images, by patterns of their names.
-IMAGES: dict[str, Callable[[], str]] = {"*sagemaker-scikit-learn*": lambda: "handler:"}
+IMAGES: dict[str, Callable[[], list[str]]] = {
+    "*pytorch-inference:2.3*": torchserve.command,
+    "*huggingface-pytorch-inference*": huggingface.command,
+    "*sagemaker-tritonserver*": triton.command,
+    "*djl-inference*": lambda: [sys.executable, str(DJL_SERVER)],
+}
+PLAIN_SERVER = SAMPLES / "containers" / "plain" / "serve.py"
 # By notebook: what it prints, in this order.
 PRINTS = {
+    "byoc_multi_model": [
+        "['lisbon.tar.gz', 'porto.tar.gz']",
+        "lisbon {'predictions': [331.0]}",
+        "porto {'predictions': [268.0]}",
+        "(ValidationError)",
+        "['lisbon.tar.gz', 'north/braga.tar.gz', 'porto.tar.gz']",
+        "braga {'predictions': [199.0]}",
+    ],
+    "djl_multi_model": ["english {'text': 'Hello, Ana!'}", "portuguese {'text': 'Ol\u00e1, Ana!'}"],
+    "huggingface_multi_model": ["mood GOOD 0.9", "urgency LATER 0.9"],
+    "torchserve_multi_model": ["mean [2.0, 5.0]", "difference [-2.0, 6.0]"],
+    "triton_multi_model": ["double [2.0, 4.0, 7.0]", "triple [3.0, 6.0, 10.5]"],
     "data_capture": [
         "Started\n",
         "lisbon [331.0, 378.0]",
@@ -67,10 +93,11 @@ def emulator(directory: Path) -> Iterator[Emulator]:
     """One that has nothing yet but an empty S3."""
     (directory / "s3").mkdir()
     try:
-        mapped = [f"--map-image={pattern}={image()}" for pattern, image in IMAGES.items()]
+        mapped = [f"--map-image={pattern}=command:{shlex.join(image())}" for pattern, image in IMAGES.items()]
     except NotProvisioned as reason:
         pytest.skip(str(reason))
     limits = ("--limit", "capture_seconds=0.5", "--limit", "invocation_seconds=240")
+    mapped.append("--map-image=*sagemaker-scikit-learn*=handler:")
     emulator = Emulator("--no-endpoint", "--s3", str(directory / "s3"), *mapped, *limits, state=directory / "state")
     try:
         yield emulator.wait_ready()
@@ -105,22 +132,39 @@ def kernel(emulator: Emulator, directory: Path) -> Iterator[KernelManager]:
         outside.stop()
 
 
-@pytest.mark.parametrize("name", PRINTS)
-def test_a_notebook_runs_from_the_first_cell_to_the_last(name: str, kernel: KernelManager, directory: Path) -> None:
+def run(name: str, kernel: KernelManager, directory: Path, **environment: str) -> None:
+    """Run all cells of a notebook, with these variables set besides; they have to print what they should."""
     notebook = nbformat.read(directory / "notebooks" / f"{name}.ipynb", as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    notebook.cells.insert(0, nbformat.v4.new_code_cell("%reset -f"))
+    clean = f"%reset -f\n__import__('os').environ.update({environment!r})"
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(clean))
     try:
         NotebookClient(notebook, km=kernel, timeout=300).execute()
     finally:
-        run = [cell for cell in code if cell.execution_count]
-        print(f"{name}: {len(run)} of {len(code)} cells", file=sys.stderr)
-    assert len(run) == len(code)
+        done = [cell for cell in code if cell.execution_count]
+        print(f"{name}: {len(done)} of {len(code)} cells have been run", file=sys.stderr)
     printed = "".join(output.get("text", "") for cell in code for output in cell.outputs)
     at = 0
     for text in PRINTS[name]:
         assert text in printed[at:], printed
         at = printed.index(text, at)
+
+
+@pytest.mark.parametrize("name", PRINTS)
+def test_a_notebook_runs_from_the_first_cell_to_the_last(name: str, kernel: KernelManager, directory: Path) -> None:
+    run(name, kernel, directory, IMAGE=f"command:{sys.executable} {PLAIN_SERVER}")
+
+
+@pytest.mark.docker
+def test_the_notebook_that_builds_and_pushes_its_container_does_so(
+    kernel: KernelManager, directory: Path, images: Images
+) -> None:
+    repository = f"localmme-test/byoc-{uuid.uuid4().hex}"  # another run of the tests has another one
+    try:
+        run("byoc_multi_model", kernel, directory, IMAGE="", BASE_IMAGE=images.base(), REPOSITORY=repository)
+    finally:
+        with contextlib.suppress(ImageNotFound):
+            images.engine.images.remove(f"{ACCOUNT_ID}.dkr.ecr.us-east-1.amazonaws.com/{repository}", noprune=True)
 
 
 def test_every_notebook_is_run_and_is_committed_without_outputs() -> None:
