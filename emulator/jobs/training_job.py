@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal
 
 from emulator.archives.model_data_url import S3Url, in_directory, parse_s3_url
 from emulator.clock import Clock
@@ -25,6 +25,7 @@ from emulator.jobs.artifacts import Artifacts, split_output
 from emulator.jobs.checkpoints import Checkpoints
 from emulator.jobs.definition import Script, TrainingDefinition
 from emulator.jobs.errors import JobFailed
+from emulator.jobs.job import FAILURE_REASON_CHARACTERS, INTERNAL_ERROR, JobKind, in_thread
 from emulator.jobs.launch import JobContainerFactory
 from emulator.jobs.metrics import MetricReader
 from emulator.jobs.ml_directory import HOST, MlDirectory, job_variables
@@ -34,7 +35,6 @@ from emulator.limits import Limits
 from emulator.storage.object_store import ObjectStore
 
 log = logging.getLogger("localmme")
-T = TypeVar("T")
 Outcome = Literal["Completed", "Stopped", "MaxRuntimeExceeded"]
 # [reports] The messages of the last secondary status.
 MESSAGES: dict[Outcome, str] = {
@@ -42,16 +42,14 @@ MESSAGES: dict[Outcome, str] = {
     "Stopped": "Training job stopped",
     "MaxRuntimeExceeded": "Training job runtime exceeded MaxRuntimeInSeconds provided",
 }
-INTERNAL_ERROR = "InternalServerError: We encountered an internal error. Please try again."  # [reports]
-FAILURE_REASON_CHARACTERS = 1024  # [api]
 SIGNALLED = 128  # what shells, and engines, add to the number of a signal
 
 
 @dataclass(frozen=True)
 class JobWorkspace:
-    """What all jobs of an emulator have in common."""
+    """What a training job needs of its emulator."""
 
-    directory: Path  # each job has one in it
+    directory: Path
     new_container: JobContainerFactory
     store: ObjectStore
     limits: Limits
@@ -64,17 +62,17 @@ class JobWorkspace:
 class TrainingJob:
     """One job, whose ``progress`` anybody may read."""
 
+    kind: ClassVar[JobKind] = "TrainingJobs"
+
     def __init__(
-        self, definition: TrainingDefinition, workspace: JobWorkspace, changed: Callable[[], Awaitable[None]]
+        self, definition: TrainingDefinition, workspace: JobWorkspace, changed: Callable[[TrainingJob], Awaitable[None]]
     ) -> None:
         """``changed`` is called, and waited for, whenever the secondary status has changed."""
         self.definition, self.progress = definition, Progress()
         self._workspace, self._limits, self._changed = workspace, workspace.limits, changed
-        self._events = workspace.events.within(
-            region=definition.region, job_kind="TrainingJobs", job_name=definition.name
-        )
+        self._events = workspace.events.within(region=definition.region, job_kind=self.kind, job_name=definition.name)
         self._output_events = self._events  # with the name of the log stream, once there is one
-        self._ml = MlDirectory(workspace.directory / definition.name / "ml")
+        self._ml = MlDirectory(workspace.directory / "ml")
         self._metrics = MetricReader(definition.metrics, self._note_metric, self._warn)
         self._container: JobContainer | None = None
         self._aws: AwsSettings | None = None
@@ -87,6 +85,10 @@ class TrainingJob:
             self._checkpoints = Checkpoints(workspace.store, self._artifacts, url)
         self._deadline = 0.0  # by the event loop's time
         self.progress.enter("Starting", "Starting the training job", self._now())
+
+    @property
+    def name(self) -> str:
+        return self.definition.name
 
     def stop(self) -> None:
         """The algorithm gets SIGTERM, and is killed later; what it has written is stored. [dg]"""
@@ -259,7 +261,7 @@ class TrainingJob:
     async def _enter(self, status: str, message: str) -> None:
         self.progress.enter(status, message, self._now())
         self._events.publish(JobStatus(status, message))
-        await self._changed()
+        await self._changed(self)
 
     async def _end(self, status: Status, secondary_status: str, message: str, reason: str = "") -> None:
         for warning in self._left_out:
@@ -267,7 +269,7 @@ class TrainingJob:
         self.progress.failure_reason = reason[:FAILURE_REASON_CHARACTERS]
         self.progress.end(status, secondary_status, message, self._now())
         self._events.publish(JobStatus(secondary_status, message, reason))
-        await self._changed()
+        await self._changed(self)
 
     def _note_line(self, line: str) -> None:
         self._output_events.publish(LogLine(line))
@@ -282,16 +284,6 @@ class TrainingJob:
 
     def _now(self) -> float:
         return round(self._workspace.clock.now(), 3)
-
-
-async def in_thread(function: Callable[[], T]) -> T:
-    """The result of a function that blocks. When this is cancelled, the function is waited for nevertheless."""
-    task = asyncio.ensure_future(asyncio.to_thread(function))
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        raise
 
 
 def this_machine() -> tuple[int, int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import gzip
 import logging
 import time
@@ -12,7 +11,7 @@ import zlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeVar
+from typing import ClassVar, Literal
 
 from emulator.archives.source import ModelSource
 from emulator.aws.errors import AwsError
@@ -28,6 +27,7 @@ from emulator.jobs.channels import channel_files
 from emulator.jobs.data_processing import FilteredRecord
 from emulator.jobs.errors import JobFailed
 from emulator.jobs.execution_parameters import ExecutionParameters
+from emulator.jobs.job import FAILURE_REASON_CHARACTERS, INTERNAL_ERROR, JobKind, in_thread
 from emulator.jobs.record_splitting import Record, RecordProblem, mini_batches, payload, records
 from emulator.jobs.transform_definition import TransformDefinition
 from emulator.jobs.transform_output import TransformOutput
@@ -36,7 +36,6 @@ from emulator.storage.object_store import ObjectStore
 log = logging.getLogger("localmme")
 Status = Literal["InProgress", "Completed", "Failed", "Stopping", "Stopped"]
 ANSWER_BYTES = 1 << 30  # [ours] of an answer to a mini-batch, which is in memory
-FAILURE_REASON_CHARACTERS = 1024  # [api]
 MESSAGES: dict[Status, str] = {
     "InProgress": "Starting the transform job",
     "Stopping": "Stopping the transform job",
@@ -45,8 +44,6 @@ MESSAGES: dict[Status, str] = {
     "Failed": "Transform job failed",
 }
 SEE_LOGS = "See job logs for more information"  # [reports]
-INTERNAL_ERROR = "InternalServerError: We encountered an internal error. Please try again."  # [reports]
-T = TypeVar("T")
 
 
 class AlgorithmProblem(RecordProblem):
@@ -65,12 +62,14 @@ class MiniBatch:
 class TransformJob:
     """It is run once. Anybody may read its status and times."""
 
+    kind: ClassVar[JobKind] = "TransformJobs"
+
     def __init__(
         self,
         definition: TransformDefinition,
         workspace: Workspace,
         store: ObjectStore,
-        changed: Callable[[], Awaitable[None]],
+        changed: Callable[[TransformJob], Awaitable[None]],
     ) -> None:
         """``workspace`` is that of the instance. ``changed`` is called, and waited for, when the status has changed."""
         self.definition = definition
@@ -87,6 +86,10 @@ class TransformJob:
         self._parameters = ExecutionParameters()
         self._problems: list[RecordProblem] = []
         self._stop_requested = asyncio.Event()
+
+    @property
+    def name(self) -> str:
+        return self.definition.name
 
     def stop(self) -> None:
         """Begin to stop it. Outputs that are stored already stay. [ours]"""
@@ -111,7 +114,7 @@ class TransformJob:
     async def _enter(self, status: Status) -> None:
         self.status = status
         self._workspace.events.publish(JobStatus(status, MESSAGES[status], self.failure_reason))
-        await self._changed()
+        await self._changed(self)
 
     async def _failure(self) -> str:
         """Do all of it; the reason why it failed, empty if it did not."""
@@ -271,13 +274,3 @@ def problem_of(error: AwsError) -> RecordProblem:
         return RecordProblem(f"ClientError: {status}\n\nMessage:\n{message}")
     first = f"Bad HTTP status received from algorithm: {status}" if status else "Unable to get response from algorithm"
     return AlgorithmProblem(f"{first}\n\nMessage:\n{message}")
-
-
-async def in_thread(call: Callable[..., T], *arguments: object) -> T:
-    """Call it in a thread. A cancellation waits for its end: what it uses is closed next."""
-    running = asyncio.ensure_future(asyncio.to_thread(functools.partial(call, *arguments)))
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.gather(running, return_exceptions=True)
-        raise

@@ -47,8 +47,7 @@ from emulator.services.sagemaker.registry import Registry
 
 if TYPE_CHECKING:
     from emulator.gateway.access.access_control import AccessControl
-    from emulator.jobs.training_jobs import TrainingJobs
-    from emulator.jobs.transform_jobs import TransformJobs
+    from emulator.jobs.jobs import Jobs
     from emulator.services.s3.app import S3App
     from emulator.services.sagemaker.control_plane import ControlPlane
     from emulator.services.sagemaker.start_requests import StartRequests
@@ -79,8 +78,7 @@ class Application:
         self._endpoints: Endpoints
         self._registry: Registry | None = None
         self._read_through: ReadThrough | None = None
-        self._training_jobs: TrainingJobs | None = None  # made for the first job
-        self._transform_jobs: TransformJobs | None = None
+        self._jobs: Jobs | None = None  # made for the first job
         self.gateway: Gateway  # the ASGI application, once it is started
         self._starting: asyncio.Task[None]
         self._ends = contextlib.AsyncExitStack()  # how to stop what has started, the last one first
@@ -127,11 +125,8 @@ class Application:
         self._registry = await asyncio.to_thread(Registry.open, self._settings.state_directory.registry)
         s3 = await self._start_s3(ends)
 
-        control_plane = self._control_plane(
-            self._registry,
-            None if s3 is None else functools.partial(self._jobs, s3, workspace, inherited),
-            None if s3 is None else functools.partial(self._new_transform_jobs, s3, workspace),
-        )
+        jobs = None if s3 is None else functools.partial(self._make_jobs, s3, workspace, inherited)
+        control_plane = self._control_plane(self._registry, jobs)
         await training_jobs.fail_interrupted(control_plane)
         await transform_jobs.fail_interrupted(control_plane)
         definitions = await endpoints_at_start.create(
@@ -188,21 +183,20 @@ class Application:
         await s3.start()
         return s3
 
-    async def _jobs(self, s3: S3App, workspace: Workspace, inherited: InheritedEnvironment) -> TrainingJobs:
-        """The training jobs, for which nothing is imported or done before this is called."""
-        if self._training_jobs is not None:
-            return self._training_jobs
+    async def _make_jobs(self, s3: S3App, workspace: Workspace, inherited: InheritedEnvironment) -> Jobs:
+        """The jobs, for which nothing is imported or done before this is called."""
+        if self._jobs is not None:
+            return self._jobs
+        from emulator.jobs.jobs import Jobs
         from emulator.jobs.launch import new_job_container
         from emulator.jobs.training_job import JobWorkspace
-        from emulator.jobs.training_jobs import TrainingJobs
 
         new_container = functools.partial(
             new_job_container, limits=self._limits, engine=self._engine, inherited=inherited
         )
-        directory = workspace.directory / "_TrainingJobs"  # no endpoint has such a name
         store, gpus = await s3.store(), self._requests.instances.gpus
-        jobs = JobWorkspace(
-            directory,
+        of_jobs = JobWorkspace(
+            workspace.directory,
             new_container,
             store,
             self._limits,
@@ -211,22 +205,12 @@ class Application:
             workspace.execution_roles,
             gpus,
         )
-        self._training_jobs = self._training_jobs or TrainingJobs(jobs)
-        return self._training_jobs
-
-    async def _new_transform_jobs(self, s3: S3App, workspace: Workspace) -> TransformJobs:
-        """The transform jobs, for which nothing is imported or done before this is called."""
-        if self._transform_jobs is None:
-            from emulator.jobs.transform_jobs import TransformJobs
-
-            store = await s3.store()
-            self._transform_jobs = self._transform_jobs or TransformJobs(workspace, store)
-        return self._transform_jobs
+        self._jobs = self._jobs or Jobs(of_jobs, workspace)
+        return self._jobs
 
     async def _stop_jobs(self) -> None:
-        for jobs in (self._training_jobs, self._transform_jobs):
-            if jobs is not None:
-                await jobs.stop()
+        if self._jobs is not None:
+            await self._jobs.stop()
 
     async def stop(self) -> None:
         """Stop everything and leave nothing behind."""
@@ -244,12 +228,7 @@ class Application:
         """Remove at once what would outlive this process: keepers end local processes, but not Docker containers."""
         self._engine.abandon()
 
-    def _control_plane(
-        self,
-        registry: Registry,
-        training_jobs: Callable[[], Awaitable[TrainingJobs]] | None,
-        transform_jobs: Callable[[], Awaitable[TransformJobs]] | None,
-    ) -> ControlPlane:
+    def _control_plane(self, registry: Registry, jobs: Callable[[], Awaitable[Jobs]] | None) -> ControlPlane:
         """The control plane, with what an earlier emulator kept."""
         from emulator.services.sagemaker.control_plane import ControlPlane
         from emulator.services.sagemaker.model_data_location import locator
@@ -267,8 +246,7 @@ class Application:
             settings.local_code,
             self._requests.mapped_images,
             settings.s3_root,
-            training_jobs,
-            transform_jobs,
+            jobs,
         )
 
     async def _start_endpoints(

@@ -19,8 +19,7 @@ from emulator.services.sagemaker.records import KINDS, Kind, Record
 from emulator.services.sagemaker.registry import R, Registry
 
 if TYPE_CHECKING:
-    from emulator.jobs.training_jobs import TrainingJobs
-    from emulator.jobs.transform_jobs import TransformJobs
+    from emulator.jobs.jobs import Jobs
 
 
 @dataclass(frozen=True)
@@ -37,8 +36,7 @@ class ControlPlane:
     local_code: bool = True  # whether models created through the API may run code on this machine
     mapped_images: MappedImages = NO_MAPPED_IMAGES
     s3_root: Path | None = None
-    training_jobs: Callable[[], Awaitable[TrainingJobs]] | None = None  # None = no S3, without which there are no jobs
-    transform_jobs: Callable[[], Awaitable[TransformJobs]] | None = None
+    jobs: Callable[[], Awaitable[Jobs]] | None = None  # None = no S3, without which there are no jobs
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def arn(self, kind: Kind, name: str) -> str:

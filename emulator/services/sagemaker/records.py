@@ -162,35 +162,21 @@ class EndpointRecord(Record):
 
 
 @dataclass(eq=False)
-class TrainingJobRecord(Record):
-    kind = "training-job"
+class JobRecord(Record):
+    """A job, with the members of its description that change while it runs."""
 
-    directory: str = ""  # to which paths in TrainingImage are relative
-    state: Document = field(default_factory=dict)  # the members of its description that change while it runs
+    stem: ClassVar[str]  # of the names in its operations: TrainingJob
 
-    @property
-    def status(self) -> str:
-        return str(self.state["TrainingJobStatus"])
-
-    def details(self) -> Document:
-        return {"directory": self.directory, "state": self.state}
-
-    @classmethod
-    def fields(cls, details: Document) -> dict[str, Any]:
-        state = _of_type(dict, details["state"])
-        _of_type(str, state["TrainingJobStatus"])
-        return {"directory": _of_type(str, details["directory"]), "state": state}
-
-
-@dataclass(eq=False)
-class TransformJobRecord(Record):
-    kind = "transform-job"
-
-    state: Document = field(default_factory=dict)  # the members of its description that change while it runs
+    state: Document = field(default_factory=dict)
 
     @property
     def status(self) -> str:
-        return str(self.state["TransformJobStatus"])
+        return str(self.state[f"{self.stem}Status"])
+
+    @property
+    def runs(self) -> bool:
+        """Whether it has not ended."""
+        return self.status in ("InProgress", "Stopping")
 
     def details(self) -> Document:
         return {"state": self.state}
@@ -198,8 +184,20 @@ class TransformJobRecord(Record):
     @classmethod
     def fields(cls, details: Document) -> dict[str, Any]:
         state = _of_type(dict, details["state"])
-        _of_type(str, state["TransformJobStatus"])
+        _of_type(str, state[f"{cls.stem}Status"])
         return {"state": state}
+
+
+@dataclass(eq=False)
+class TrainingJobRecord(JobRecord):
+    kind = "training-job"
+    stem = "TrainingJob"
+
+
+@dataclass(eq=False)
+class TransformJobRecord(JobRecord):
+    kind = "transform-job"
+    stem = "TransformJob"
 
 
 KINDS: Mapping[str, type[Record]] = {

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import Any
 
-from emulator.archives.model_data_url import S3Url, in_directory, parse_s3_url
 from emulator.aws.service_models import Place
 from emulator.containers.job_container import ML
 from emulator.errors import SetupError
@@ -17,16 +16,13 @@ from emulator.jobs.metrics import compiled
 from emulator.services.sagemaker.control_plane import ControlPlane
 from emulator.services.sagemaker.errors import no_input_data
 from emulator.services.sagemaker.image import HANDLER, image_or_command
-from emulator.services.sagemaker.models import invalid
+from emulator.services.sagemaker.job_requests import JobRequestReader
 from emulator.services.sagemaker.records import TrainingJobRecord
 from emulator.sizes import GIB
-from emulator.storage.object_files import is_bucket
 
 DEFAULT_RUNTIME_SECONDS = 86400  # [api]
 DEFAULT_VOLUME_GB = 30  # [ours] where none is given
-DATA_TYPES = ("S3Prefix", "ManifestFile")  # those that are emulated
-INPUT_MODES = ("File", "FastFile")  # the same
-T = TypeVar("T")
+INPUT_MODES = ("File", "FastFile")  # those that are emulated
 
 
 def with_defaults(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -46,8 +42,7 @@ def training_definition(control_plane: ControlPlane, s3_root: Path, request: Map
     """The definition of a checked request. Looks for its files, and so blocks. Raises AwsError with all problems."""
     reader = _Reader(control_plane, s3_root)
     definition = reader.definition(request)
-    if reader.problems:
-        raise invalid(reader.problems)
+    reader.refuse_problems()
     for channel in definition.channels:
         if not has_objects(channel.data):
             url, bucket = str(channel.data), channel.data.url.bucket  # type: ignore[union-attr]
@@ -55,27 +50,25 @@ def training_definition(control_plane: ControlPlane, s3_root: Path, request: Map
     return definition
 
 
-class _Reader:
-    """Reads a request, and collects its ``problems``: places, and rest of sentences whose subjects these are."""
+class _Reader(JobRequestReader):
+    """Reads a request."""
 
     def __init__(self, control_plane: ControlPlane, s3_root: Path) -> None:
-        self.problems: list[tuple[Place, str]] = []
-        self._control_plane, self._s3_root = control_plane, s3_root
+        super().__init__(s3_root)
+        self._control_plane = control_plane
 
     def definition(self, request: Mapping[str, Any]) -> TrainingDefinition:
         """What it defines; with problems, something that must not be used."""
         algorithm, resources = request.get("AlgorithmSpecification", {}), request.get("ResourceConfig", {})
         for name in ("AlgorithmSpecification", "ResourceConfig"):
             if name not in request:
-                self.problems.append(((name,), "is missing"))
+                self.report((name,), "is missing")
         checkpoints = request.get("CheckpointConfig", {})
         if checkpoints:
-            self._try(("CheckpointConfig", "S3Uri"), lambda: self._bucket_of(checkpoints["S3Uri"]))
-        self._try(
-            ("OutputDataConfig", "S3OutputPath"), lambda: self._bucket_of(request["OutputDataConfig"]["S3OutputPath"])
-        )
+            self.output(("CheckpointConfig", "S3Uri"), checkpoints["S3Uri"])
+        self.output(("OutputDataConfig", "S3OutputPath"), request["OutputDataConfig"]["S3OutputPath"])
         path = checkpoints.get("LocalPath", f"{ML}/checkpoints")
-        self._try(("CheckpointConfig", "LocalPath"), lambda: _check_local_path(path))
+        self.read(("CheckpointConfig", "LocalPath"), lambda: _check_local_path(path))
         self._check_instances(resources)
         name = request["TrainingJobName"]
         return TrainingDefinition(
@@ -107,39 +100,32 @@ class _Reader:
     def _algorithm(self, specification: Mapping[str, Any]) -> Algorithm:
         place, image = ("AlgorithmSpecification", "TrainingImage"), specification.get("TrainingImage", "")
         if not image:
-            self.problems.append((place, "is missing"))
+            self.report(place, "is missing")
         if image.startswith(HANDLER):
-            self.problems.append((place, "takes a Docker image or command:WORDS: a handler does not train"))
+            self.report(place, "takes a Docker image or command:WORDS: a handler does not train")
         mapped_images, directory = self._control_plane.mapped_images, self._control_plane.directory
-        return self._try(place, lambda: mapped_images.trains(image) or image_or_command(image, directory))
+        return self.read(place, lambda: mapped_images.trains(image) or image_or_command(image, directory))
 
     def _check_instances(self, resources: Mapping[str, Any]) -> None:
         if resources.get("InstanceCount", 1) != 1:
-            self.problems.append(
-                (("ResourceConfig", "InstanceCount"), "must be 1: jobs on several instances are not emulated")
-            )
+            self.report(("ResourceConfig", "InstanceCount"), "must be 1: jobs on several instances are not emulated")
         if "InstanceType" not in resources and resources:
-            self.problems.append((("ResourceConfig", "InstanceType"), "is missing"))
+            self.report(("ResourceConfig", "InstanceType"), "is missing")
 
     def _channels(self, channels: list[Mapping[str, Any]], input_mode: Any) -> Iterator[Channel]:
         names = [channel["ChannelName"] for channel in channels]
         for position, channel in enumerate(channels):
             place: Place = ("InputDataConfig", position)
             if names.count(channel["ChannelName"]) > 1:
-                self.problems.append(((*place, "ChannelName"), "is the name of another channel, too"))
+                self.report((*place, "ChannelName"), "is the name of another channel, too")
             source = channel["DataSource"].get("S3DataSource", {})
-            if source.get("S3DataType") not in DATA_TYPES:
-                where = (*place, "DataSource", "S3DataSource")
-                self.problems.append((where, f"needs S3DataType {' or '.join(DATA_TYPES)}: others are not emulated"))
+            data = self.data((*place, "DataSource", "S3DataSource"), source)
+            if data is None:
                 continue
             mode = channel.get("InputMode", input_mode)
             if mode not in INPUT_MODES:
-                where = (*place, "InputMode")
-                self.problems.append(
-                    (where, f"must be {' or '.join(INPUT_MODES)}, not {mode}: data is not streamed here")
-                )
-            locate = functools.partial(in_directory, self._s3_root, source["S3Uri"])
-            data = self._try((*place, "DataSource", "S3DataSource", "S3Uri"), locate)
+                problem = f"must be {' or '.join(INPUT_MODES)}, not {mode}: data is not streamed here"
+                self.report((*place, "InputMode"), problem)
             yield Channel(
                 name=channel["ChannelName"],
                 data=data,
@@ -153,22 +139,8 @@ class _Reader:
         for position, metric in enumerate(metrics):
             definition = MetricDefinition(metric["Name"], metric["Regex"])
             place = ("AlgorithmSpecification", "MetricDefinitions", position, "Regex")
-            self._try(place, functools.partial(compiled, definition))
+            self.read(place, functools.partial(compiled, definition))
             yield definition
-
-    def _bucket_of(self, url: str) -> S3Url:
-        """Raises SetupError when a job cannot store anything there."""
-        place = parse_s3_url(url)
-        if not is_bucket(self._s3_root, place.bucket):
-            raise SetupError(f"names the bucket {place.bucket}, which does not exist")
-        return place
-
-    def _try(self, place: Place, read: Callable[[], T]) -> T:
-        try:
-            return read()
-        except SetupError as error:
-            self.problems.append((place, str(error)))
-            return None  # type: ignore[return-value]
 
 
 def _check_local_path(path: str) -> None:

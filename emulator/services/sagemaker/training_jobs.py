@@ -3,68 +3,44 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from emulator.aws.errors import AwsError
 from emulator.errors import SetupError
+from emulator.services.sagemaker import jobs
 from emulator.services.sagemaker.control_plane import ControlPlane, repeated
-from emulator.services.sagemaker.errors import (
-    job_exists,
-    job_has_ended,
-    job_not_found,
-    job_under_way,
-    jobs_need_s3,
-    no_local_code,
-    validation_error,
-)
+from emulator.services.sagemaker.errors import job_under_way, validation_error
 from emulator.services.sagemaker.listing import page
-from emulator.services.sagemaker.models import refuse_not_emulated
-from emulator.services.sagemaker.records import Document, TrainingJobRecord, now
+from emulator.services.sagemaker.records import Document, TrainingJobRecord
 
 if TYPE_CHECKING:  # nothing of jobs is imported before the first is created
     from emulator.jobs.progress import Progress, Transition
     from emulator.jobs.training_job import TrainingJob
 
-NOUN = "training job"
-RUNS = ("InProgress", "Stopping")
-EMULATOR_ENDED = "InternalServerError: The emulator ended while the training job was under way."  # [ours]
-
-log = logging.getLogger("localmme")
-
 
 async def create(control_plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
-    name = request["TrainingJobName"]
-    if control_plane.registry.get(TrainingJobRecord, name) is not None:
-        raise job_exists(NOUN, control_plane.arn(TrainingJobRecord.kind, name))
-    refuse_not_emulated("CreateTrainingJobRequest", request)
-    if not control_plane.local_code:
-        raise no_local_code()
-    if control_plane.training_jobs is None or control_plane.s3_root is None:
-        raise jobs_need_s3()
+    running, s3_root = await jobs.place_for(control_plane, TrainingJobRecord, request)
     from emulator.services.sagemaker.training_definitions import training_definition, with_defaults
 
     request = with_defaults(request)
-    definition = await asyncio.to_thread(training_definition, control_plane, control_plane.s3_root, request)
-    jobs = await control_plane.training_jobs()
+    definition = await asyncio.to_thread(training_definition, control_plane, s3_root, request)
 
     async def changed(job: TrainingJob) -> None:
-        await _remember(control_plane, record, described(job.progress))
+        await jobs.remember(control_plane, record, described(job.progress))
 
     try:
-        job = jobs.new(definition, changed)
+        job = running.new_training_job(definition, changed)
     except SetupError as error:
         raise validation_error(str(error)) from None
-    record = TrainingJobRecord(name, request, directory=str(control_plane.directory), state=described(job.progress))
+    record = TrainingJobRecord(job.name, request, state=described(job.progress))
     await control_plane.create(record)
     control_plane.mapped_images.report(request["AlgorithmSpecification"].get("TrainingImage", ""))
-    jobs.start(job)
+    running.start(job)
     return {"TrainingJobArn": control_plane.arn_of(record)}
 
 
 async def describe(control_plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
-    record = _record(control_plane, request)
+    record = jobs.record_of(control_plane, TrainingJobRecord, request)
     return {
         **repeated(record.arguments, "DescribeTrainingJobResponse"),
         **record.state,
@@ -84,20 +60,14 @@ async def list_(control_plane: ControlPlane, request: dict[str, Any]) -> dict[st
 
 
 async def stop(control_plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
-    record = _record(control_plane, request)
-    if record.status not in RUNS:
-        raise job_has_ended(NOUN, record.status)
-    assert control_plane.training_jobs is not None
-    job = (await control_plane.training_jobs()).get(record.name)
-    if job is not None:
-        job.stop()
+    await jobs.stop(control_plane, jobs.record_of(control_plane, TrainingJobRecord, request))
     return {}
 
 
 async def delete(control_plane: ControlPlane, request: dict[str, Any]) -> dict[str, Any]:
-    record = _record(control_plane, request)
-    if record.status in RUNS:
-        raise job_under_way(NOUN, record.status)
+    record = jobs.record_of(control_plane, TrainingJobRecord, request)
+    if record.runs:
+        raise job_under_way(jobs.noun(TrainingJobRecord), record.status)
     await control_plane.delete(TrainingJobRecord, record.name)
     return {}
 
@@ -105,8 +75,8 @@ async def delete(control_plane: ControlPlane, request: dict[str, Any]) -> dict[s
 async def fail_interrupted(control_plane: ControlPlane) -> None:
     """Jobs that were under way when an earlier emulator ended are Failed."""
     for record in control_plane.registry.all(TrainingJobRecord):
-        if record.status in RUNS:
-            await _remember(control_plane, record, _interrupted(record.state, record.modified))
+        if record.runs:
+            await jobs.remember(control_plane, record, _interrupted(record.state, record.modified))
 
 
 def _interrupted(state: Mapping[str, Any], last_seen: float) -> Document:
@@ -121,7 +91,7 @@ def _interrupted(state: Mapping[str, Any], last_seen: float) -> Document:
         "TrainingJobStatus": "Failed",
         "SecondaryStatus": "Failed",
         "SecondaryStatusTransitions": transitions,
-        "FailureReason": EMULATOR_ENDED,
+        "FailureReason": jobs.EMULATOR_ENDED,
     }
 
 
@@ -156,25 +126,6 @@ def _transition(transition: Transition) -> Document:
         "StartTime": transition.started,
         **ended,
     }
-
-
-async def _remember(control_plane: ControlPlane, record: TrainingJobRecord, state: Document) -> None:
-    """Store how far a job has come. If it cannot be written, the job goes on nevertheless."""
-    record.state, record.modified = state, now()
-    try:
-        async with control_plane.changing:
-            if control_plane.registry.get(TrainingJobRecord, record.name) is record:  # it may be deleted once it ended
-                await control_plane.keep(record)
-    except AwsError as error:
-        log.warning("Training job %s: %s", record.name, error)
-
-
-def _record(control_plane: ControlPlane, request: Mapping[str, Any]) -> TrainingJobRecord:
-    """Raises AwsError when there is no such job."""
-    record = control_plane.registry.get(TrainingJobRecord, request["TrainingJobName"])
-    if record is None:
-        raise job_not_found()
-    return record
 
 
 def _summary(control_plane: ControlPlane, record: TrainingJobRecord) -> dict[str, Any]:

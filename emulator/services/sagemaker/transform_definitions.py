@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from emulator.archives.model_data_url import LocalS3, S3Url, parse_s3_url
 from emulator.aws.service_models import Place
-from emulator.errors import EmulatorError
 from emulator.hosting.definition import ModelDefinition
 from emulator.hosting.instance_types import instance_types, resources_of
 from emulator.hosting.storage_sizes import storage_bytes
@@ -20,13 +18,11 @@ from emulator.services.sagemaker import models
 from emulator.services.sagemaker.control_plane import ControlPlane
 from emulator.services.sagemaker.definitions import containers
 from emulator.services.sagemaker.errors import not_of_batch, validation_error
+from emulator.services.sagemaker.job_requests import JobRequestReader
 from emulator.services.sagemaker.records import ModelRecord
-from emulator.storage.object_files import is_bucket
 
 MOST_PAYLOAD_MB = 100  # [api] of one request, and of all that are under way
-DATA_TYPES = ("S3Prefix", "ManifestFile")  # [api] those of transform jobs
 LINES = ("text/csv", "application/jsonlines")  # whose records are lines
-T = TypeVar("T")
 
 
 def with_defaults(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,8 +45,7 @@ def transform_definition(control_plane: ControlPlane, s3_root: Path, request: Ma
     model = _model(control_plane, control_plane.get(ModelRecord, request["ModelName"]))
     reader = _Reader(s3_root, request)
     definition = reader.definition(model, control_plane.region)
-    if reader.problems:
-        raise models.invalid(reader.problems)
+    reader.refuse_problems()
     return definition
 
 
@@ -69,12 +64,12 @@ def _model(control_plane: ControlPlane, record: ModelRecord) -> ModelDefinition:
     return model
 
 
-class _Reader:
-    """Reads a request, and collects its ``problems``: places, and rest of sentences whose subjects these are."""
+class _Reader(JobRequestReader):
+    """Reads a request."""
 
     def __init__(self, s3_root: Path, request: Mapping[str, Any]) -> None:
-        self.problems: list[tuple[Place, str]] = []
-        self._s3_root, self._request = s3_root, request
+        super().__init__(s3_root)
+        self._request = request
 
     def definition(self, model: ModelDefinition, region: str) -> TransformDefinition:
         """What it defines; with problems, something that must not be used."""
@@ -94,7 +89,7 @@ class _Reader:
             model=model,
             resources=resources_of(known, storage_bytes(known, multi_model=False)),
             input=self._input(source),
-            output=self._try(("TransformOutput", "S3OutputPath"), lambda: self._bucket_of(output["S3OutputPath"])),
+            output=self.output(("TransformOutput", "S3OutputPath"), output["S3OutputPath"]),
             split=source["SplitType"],
             content_type=source.get("ContentType"),
             accept=output.get("Accept"),
@@ -111,24 +106,21 @@ class _Reader:
     def _check_payload(self) -> None:
         payload, concurrent = self._request.get("MaxPayloadInMB", 0), self._request.get("MaxConcurrentTransforms", 1)
         if payload > MOST_PAYLOAD_MB:
-            self.problems.append((("MaxPayloadInMB",), f"must be at most {MOST_PAYLOAD_MB}, not {payload}"))
+            self.report(("MaxPayloadInMB",), f"must be at most {MOST_PAYLOAD_MB}, not {payload}")
         elif payload * concurrent > MOST_PAYLOAD_MB:
             product = f"{payload} times MaxConcurrentTransforms {concurrent}"
-            self.problems.append((("MaxPayloadInMB",), f"must be at most {MOST_PAYLOAD_MB} in all, not {product}"))
+            self.report(("MaxPayloadInMB",), f"must be at most {MOST_PAYLOAD_MB} in all, not {product}")
 
     def _input(self, source: Mapping[str, Any]) -> Channel:
-        place, where = ("TransformInput", "DataSource", "S3DataSource"), source["DataSource"]["S3DataSource"]
-        if where["S3DataType"] not in DATA_TYPES:
-            self.problems.append(((*place, "S3DataType"), f"must be {' or '.join(DATA_TYPES)}"))
-        url = self._try((*place, "S3Uri"), lambda: self._bucket_of(where["S3Uri"]))
-        data = url and LocalS3(self._s3_root / url.bucket, url)
+        where = source["DataSource"]["S3DataSource"]
+        data = self.data(("TransformInput", "DataSource", "S3DataSource"), where)
         return Channel("input", data, where["S3DataType"], source, gzipped=source["CompressionType"] == "Gzip")
 
     def _processing(self, processing: Mapping[str, Any]) -> DataProcessing | None:
         """The filters and the join; None if they change nothing."""
         place: Place = ("DataProcessing",)
-        inputs = self._try((*place, "InputFilter"), lambda: JsonPath(processing["InputFilter"]))
-        outputs = self._try((*place, "OutputFilter"), lambda: JsonPath(processing["OutputFilter"]))
+        inputs = self.read((*place, "InputFilter"), lambda: JsonPath(processing["InputFilter"]))
+        outputs = self.read((*place, "OutputFilter"), lambda: JsonPath(processing["OutputFilter"]))
         join = processing["JoinSource"] == "Input"
         if inputs is None or outputs is None or (not join and inputs.selects_all and outputs.selects_all):
             return None
@@ -140,33 +132,19 @@ class _Reader:
             return None
         if content_type in LINES and self._request["TransformInput"]["SplitType"] != "Line":
             why = f"must be Line: the records of {content_type} are lines"
-            self.problems.append((("TransformInput", "SplitType"), why))
+            self.report(("TransformInput", "SplitType"), why)
         if join and input_format != output_format:
-            self.problems.append((place, f"cannot join outputs in {accept} to inputs in {content_type}"))
+            self.report(place, f"cannot join outputs in {accept} to inputs in {content_type}")
         for name, path, format in (("InputFilter", inputs, input_format), ("OutputFilter", outputs, output_format)):
             if format == "csv" and path.has_names:
                 why = "names an attribute, which rows of CSV do not have: give positions"
-                self.problems.append(((*place, name), why))
+                self.report((*place, name), why)
         return DataProcessing(input_format, output_format, inputs, join, outputs)
 
     def _format(self, place: Place, media_type: str) -> Format | None:
         if media_type not in FORMATS:
-            self.problems.append((place, f"must be {', '.join(FORMATS)} for DataProcessing"))
+            self.report(place, f"must be {', '.join(FORMATS)} for DataProcessing")
         return FORMATS.get(media_type)
-
-    def _bucket_of(self, url: str) -> S3Url:
-        """Raises SetupError when there is no such bucket."""
-        place = parse_s3_url(url)
-        if not is_bucket(self._s3_root, place.bucket):
-            raise EmulatorError(f"names the bucket {place.bucket}, which does not exist")
-        return place
-
-    def _try(self, place: Place, read: Callable[[], T]) -> T:
-        try:
-            return read()
-        except EmulatorError as error:
-            self.problems.append((place, str(error)))
-            return None  # type: ignore[return-value]
 
 
 def _media_type(text: str | None) -> str:

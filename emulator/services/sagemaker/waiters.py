@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from emulator.services.sagemaker.control_plane import ControlPlane
-from emulator.services.sagemaker.records import TrainingJobRecord, TransformJobRecord
+from emulator.services.sagemaker.records import JobRecord, TrainingJobRecord, TransformJobRecord
 
 WAITER = re.compile(r"(?:^| )m/(?:[^ ]+,)?B(?:,|$| )")  # "m/" and the features in use; B is botocore's for a waiter
 POLL_SECONDS = 0.05
@@ -25,14 +25,12 @@ def _endpoint_status(control_plane: ControlPlane, name: str) -> str:
     return endpoint.status if endpoint is not None else ""
 
 
-def _training_job_status(control_plane: ControlPlane, name: str) -> str:
-    record = control_plane.registry.get(TrainingJobRecord, name)
-    return record.status if record is not None else ""
+def _job_status(kind: type[JobRecord]) -> Callable[[ControlPlane, str], str]:
+    def status(control_plane: ControlPlane, name: str) -> str:
+        record = control_plane.registry.get(kind, name)
+        return record.status if record is not None else ""
 
-
-def _transform_job_status(control_plane: ControlPlane, name: str) -> str:
-    record = control_plane.registry.get(TransformJobRecord, name)
-    return record.status if record is not None else ""
+    return status
 
 
 @dataclass(frozen=True)
@@ -47,9 +45,9 @@ class Held:
 
 HELD: Mapping[str, Held] = {
     "DescribeEndpoint": Held("EndpointName", _endpoint_status, ("Creating", "Updating", "Deleting"), 20.0),
-    # Longer, as this waiter asks every two minutes only.
-    "DescribeTrainingJob": Held("TrainingJobName", _training_job_status, ("InProgress", "Stopping"), 45.0),
-    "DescribeTransformJob": Held("TransformJobName", _transform_job_status, ("InProgress", "Stopping"), 45.0),
+    # Longer, as these waiters ask once a minute or every two only.
+    "DescribeTrainingJob": Held("TrainingJobName", _job_status(TrainingJobRecord), ("InProgress", "Stopping"), 45.0),
+    "DescribeTransformJob": Held("TransformJobName", _job_status(TransformJobRecord), ("InProgress", "Stopping"), 45.0),
 }
 
 

@@ -39,12 +39,12 @@ def test_a_job_that_was_under_way_is_failed_at_the_next_start(tmp_path: Path) ->
         _, transform = await started.call("DescribeTransformJob", TransformJobName="t")
         assert transform["TransformJobStatus"] == "Failed"
         assert (transform["TransformStartTime"], transform["TransformEndTime"]) == (1000.0, 2000.0)
-        assert "The emulator ended while the transform job was under way" in transform["FailureReason"]
+        assert "The emulator ended while the job was under way" in transform["FailureReason"]
         _, done = await started.call("DescribeTransformJob", TransformJobName="done")
         assert done["TransformJobStatus"] == "Completed"
         _, training = await started.call("DescribeTrainingJob", TrainingJobName="t")
         assert (training["TrainingJobStatus"], training["SecondaryStatus"]) == ("Failed", "Failed")
-        assert "The emulator ended while the training job was under way" in training["FailureReason"]
+        assert "The emulator ended while the job was under way" in training["FailureReason"]
         await started.close()
 
     asyncio.run(before())

@@ -95,7 +95,7 @@ class Scene:
         definition = TransformDefinition("job", "us-east-1", model, resources, channel, output, **more)
         return TransformJob(definition, workspace, self.store, self._note_change)
 
-    async def _note_change(self) -> None:
+    async def _note_change(self, job: TransformJob) -> None:
         self.changes += 1
 
     async def run(self, uri: str = "data/", **more: Any) -> TransformJob:
