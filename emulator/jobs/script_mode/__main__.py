@@ -20,6 +20,7 @@ from emulator.jobs.script_mode.entry_point import EntryPointError, command, is_p
 from emulator.jobs.script_mode.script_failure import ErrorLines, failure_message
 from emulator.jobs.script_mode.toolkit_environment import ToolkitEnvironment
 
+INSTALL = "LOCALMME_INSTALL_REQUIREMENTS"  # as of handlers
 FAILED = 1  # the exit code of the toolkit, whatever that of the entry point is
 
 
@@ -31,10 +32,11 @@ def main() -> int:
     toolkit = ToolkitEnvironment(base, os.environ)
     code = os.path.join(base, "code")
     try:
-        words = command(python, code, toolkit.entry_point, toolkit.arguments())
+        words = command(_with_requirements(base, python), code, toolkit.entry_point, toolkit.arguments())
     except EntryPointError as error:
         return _failed(base, str(error))
-    _say_what_is_not_installed(code)
+    if is_package(code):
+        say("WARNING", "setup.py is not run here: the package is imported from its directory.")
     path = os.pathsep.join(filter(None, (code, os.environ.get("PYTHONPATH"))))
     own = {"PYTHONUNBUFFERED": "TRUE", **os.environ, **toolkit.variables(), "PYTHONPATH": path}
     say("INFO", f"Invoking script with the following command:\n\n{' '.join(words)}\n\n")
@@ -78,11 +80,26 @@ def _pass_on(source: IO[bytes], errors: ErrorLines) -> None:
         errors.take(line.decode("utf-8", "replace"))
 
 
-def _say_what_is_not_installed(code: str) -> None:
-    if os.path.exists(os.path.join(code, "requirements.txt")):
-        say("WARNING", "requirements.txt is not installed here: install what it lists where the script runs.")
-    if is_package(code):
-        say("WARNING", "setup.py is not run here: the package is imported from its directory.")
+def _with_requirements(base: str, python: str) -> str:
+    """The Python in which the entry point runs: that of an environment for its requirements.txt, if that is wanted.
+
+    Raises EntryPointError when it cannot be made.
+    """
+    if not os.path.exists(os.path.join(base, "code", "requirements.txt")):
+        return python
+    if os.environ.get(INSTALL) != "true":
+        say("WARNING", f"requirements.txt is not installed here: {INSTALL}=true in the environment installs it.")
+        return python
+    import asyncio
+
+    from emulator.model_server.http.response import RequestError
+    from emulator.model_server.workers.environments import Environments
+
+    say("INFO", "Installing dependencies from requirements.txt")
+    try:
+        return asyncio.run(Environments(python).python_for("of the job", base)) or python
+    except RequestError as error:
+        raise EntryPointError(f"InstallRequirementsError:\n{error}") from None
 
 
 def _failed(base: str, message: str) -> int:

@@ -82,6 +82,14 @@ class Environments:
         finally:
             self._loading.remove(environment)
 
+    async def python_for(self, name: str, model_dir: str) -> str | None:
+        """The Python in a model's environment, which is made if it is missing; None if it has no requirements.txt.
+
+        Raises RequestError.
+        """
+        environment = await self._environment_for(name, os.path.abspath(model_dir))
+        return _python_of(environment) if environment else None
+
     async def stop_installing(self) -> None:
         """End what is being installed; its models cannot be loaded."""
         for making in self._making.values():

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.support.control_plane import ROLE
 from tests.support.files import archive
 from tests.support.training_jobs import Jobs
+from tests.support.wheels import wheel
 
 IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3"
 CODE = "s3://b/code/sourcedir.tar.gz"
@@ -100,3 +102,27 @@ def test_the_failure_of_a_script_is_the_reason_of_its_job(jobs: Jobs) -> None:
 def test_a_job_without_a_script_says_what_is_missing(jobs: Jobs) -> None:
     jobs.create("lacks")
     assert "there is no script to run: the hyperparameters" in jobs.ended("lacks")["FailureReason"]
+
+
+@pytest.mark.parametrize("version", ["1.0", "3.0"])
+def test_requirements_are_installed_in_an_environment_of_their_own(jobs: Jobs, tmp_path: Path, version: str) -> None:
+    wheel(tmp_path / "wheels", "tiny", "1.0")
+    files = {
+        "train.py": "import sys, tiny\nprint('tiny', tiny.VERSION)",
+        "requirements.txt": f"--no-index --find-links {tmp_path}/wheels\ntiny=={version}\n",
+    }
+    archive(jobs.s3_root / "b" / "code" / "needs.tar.gz", files)
+    values = hyperparameters(sagemaker_submit_directory="s3://b/code/needs.tar.gz")
+    wanted = {"LOCALMME_INSTALL_REQUIREMENTS": "true", "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    name = f"needs-{version[0]}"
+    jobs.create(name, values, Environment=wanted)
+    described = jobs.ended(name)
+    if version == "1.0":
+        assert described["TrainingJobStatus"] == "Completed", described
+        assert f"  {name} | tiny 1.0" in jobs.emulator.errors
+        return
+    reason = "AlgorithmError: InstallRequirementsError:\ncode/requirements.txt cannot be installed. pip says: "
+    assert described["FailureReason"].startswith(reason)
+    jobs.create("lacks-tiny", values)
+    assert "No module named 'tiny'" in jobs.ended("lacks-tiny")["FailureReason"]
+    assert "requirements.txt is not installed here: LOCALMME_INSTALL_REQUIREMENTS=true" in jobs.emulator.log
