@@ -15,6 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from emulator.containers.launch import Command, Image
+from emulator.data_capture import DataCapture
 from emulator.errors import SetupError
 from emulator.hosting.definition import (
     Caching,
@@ -31,6 +32,12 @@ from localmme.endpoint_file import MINIMAL_FILE
 from tests.support.example_endpoint_file import GOOD, changed, example_folder, read, told, written
 
 GIB = 1024**3
+CAPTURE = """\
+    DataCaptureConfig:
+      InitialSamplingPercentage: 20
+      DestinationS3Uri: s3://bucket/captured
+      CaptureOptions: [{CaptureMode: Input}]
+"""
 
 
 @pytest.fixture
@@ -75,6 +82,12 @@ def test_a_file_says_all_that_the_emulator_can_take(folder: Path, monkeypatch: p
             "eu-west-1",
         )
     ]
+
+
+def test_an_endpoint_of_a_file_captures_as_its_configuration_says(folder: Path) -> None:
+    text = changed("    ProductionVariants:\n", CAPTURE + "    ProductionVariants:\n")
+    [definition] = read(written(folder, text))
+    assert definition.data_capture == DataCapture("bucket", "captured", 20, input=True, output=False)
 
 
 def test_the_same_file_can_be_json(folder: Path) -> None:
@@ -425,6 +438,13 @@ def test_the_keys_are_those_of_boto3() -> None:
         (["{EndpointName: e, EndpointConfigName: both}", ""], ["28: Endpoints[0]: must be a mapping, not empty"]),
         (["      - VariantName: B\n        ModelName: pipe\n", "      - B\n"], [
             '25: ProductionVariants[1]: must be a mapping, not "B"'
+        ]),
+        # Data capture
+        (["    ProductionVariants:\n", CAPTURE.replace("captured", "a//b") + "    ProductionVariants:\n"], [
+            "18: DataCaptureConfig.DestinationS3Uri: cannot begin a key: a part between slashes is empty"
+        ]),
+        (["    ProductionVariants:\n", CAPTURE.replace("[{CaptureMode: Input}]", "[]") + "    ProductionVariants:\n"], [
+            "19: DataCaptureConfig.CaptureOptions: must have at least 1 item, not 0"
         ]),
         # YAML, of which test_yaml_source shows more
         (["      Mode: MultiModel\n", "      Mode: MultiModel\n      Mode: MultiModel\n"], [

@@ -32,12 +32,7 @@ def store(tmp_path: Path) -> Iterator[ObjectStore]:
 
 
 def put(store: ObjectStore, key: str, data: bytes = b"data") -> None:
-    incoming = store.incoming()
-    try:
-        incoming.write(data)
-        store.commit("models", key, incoming, ObjectAttributes(incoming.digests.md5.hex()))
-    finally:
-        incoming.discard()
+    store.put("models", key, [data])
 
 
 def keys_of(store: ObjectStore, **arguments: Any) -> list[str]:
