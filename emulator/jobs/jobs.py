@@ -67,4 +67,4 @@ class Jobs:
             self._jobs.pop((job.kind, job.name), None)
 
     def _directory(self, kind: JobKind, name: str) -> Path:
-        return self._workspace.directory / f"_{kind}" / name  # no endpoint has such a name
+        return self._workspace.directory / f"_{kind}-{name}"  # no endpoint has such a name

@@ -97,7 +97,7 @@ class TransformJob:
 
     async def run(self) -> None:
         """Return when it has ended, however it does. If this is cancelled, nothing of it is left."""
-        self.started = self._workspace.clock.now()
+        self.started = self._now()
         await self._enter("InProgress")
         stop = asyncio.ensure_future(self._stop_requested.wait())
         work = asyncio.ensure_future(self._failure())
@@ -108,8 +108,11 @@ class TransformJob:
         finally:
             await cancel([work, stop])
         self.failure_reason = "" if work.cancelled() else work.result()[:FAILURE_REASON_CHARACTERS]
-        self.ended = self._workspace.clock.now()
+        self.ended = self._now()
         await self._enter("Stopped" if work.cancelled() else "Failed" if self.failure_reason else "Completed")
+
+    def _now(self) -> float:
+        return round(self._workspace.clock.now(), 3)
 
     async def _enter(self, status: Status) -> None:
         self.status = status

@@ -116,7 +116,7 @@ def test_a_job_stores_what_its_model_makes_of_each_object(jobs: Jobs) -> None:
     ]
     assert summary["TransformJobName"] == "Job-1"
     assert summary["TransformEndTime"] == described["TransformEndTime"]
-    assert not list((jobs.emulator.state_directory / "instances").rglob("Job-1"))
+    assert not list((jobs.emulator.state_directory / "instances").rglob("*Job-1"))
     again = invalid_code(jobs.sagemaker.create_transform_job, **request("job-1", "data/"))
     assert again[0] == "ResourceInUse"
     ended = invalid(jobs.sagemaker.stop_transform_job, TransformJobName="Job-1")
@@ -173,7 +173,7 @@ def test_a_job_that_is_stopped_leaves_no_process_and_no_output(jobs: Jobs) -> No
     assert "FailureReason" not in described
     assert "Contents" not in jobs.s3.list_objects_v2(Bucket="b", Prefix="out/stopped")
     eventually(lambda: not jobs.emulator.processes())
-    assert not list((jobs.emulator.state_directory / "instances").rglob("stopped"))
+    assert not list((jobs.emulator.state_directory / "instances").rglob("*stopped"))
 
 
 def test_what_cannot_be_transformed_is_refused(jobs: Jobs) -> None:
