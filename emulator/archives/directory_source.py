@@ -20,7 +20,7 @@ from emulator.archives.unpacked_archive import SUFFIX, UnpackedArchive
 from emulator.aws.errors import too_many_open_files
 from emulator.errors import ArchiveError, SetupError
 from emulator.open_files import EXHAUSTED
-from emulator.storage.errors import NoSuchKey, RealS3Refused, StorageError
+from emulator.storage.errors import NoSuchBucket, NoSuchKey, RealS3Refused, StorageError
 from emulator.storage.listing import KeyTree
 from emulator.storage.object_files import existing_directory, open_file, stat_file
 from emulator.storage.object_records import version_of
@@ -159,6 +159,8 @@ class DirectorySource:
             for found in self._read_through.objects(self._url.bucket, self._prefix):
                 if not found.key.endswith("/"):
                     yield found.key[len(self._prefix) :], found.size
+        except NoSuchBucket:  # as a directory that is missing
+            return
         except StorageError as error:
             raise SetupError(str(error)) from None
 

@@ -87,10 +87,10 @@ def parse_s3_url(text: str) -> S3Url:
     return _checked(text, bucket, urllib.parse.unquote(path))
 
 
-def in_directory(root: Path, url: str) -> LocalS3:
+def in_directory(root: Path, url: str, read_through: ReadThrough | None = None) -> LocalS3:
     """The place that an S3 URL names in a directory of buckets. Raises SetupError for other URLs."""
     place = parse_s3_url(url)
-    return LocalS3(root / place.bucket, place)
+    return LocalS3(root / place.bucket, place, read_through)
 
 
 def slash_missing(prefix: str, target_model: str) -> SetupError | None:

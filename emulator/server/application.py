@@ -246,6 +246,7 @@ class Application:
             settings.local_code,
             self._requests.mapped_images,
             settings.s3_root,
+            self._read_through,
             jobs,
         )
 

@@ -129,7 +129,9 @@ class ReadThrough:
             return here
 
     def objects(self, bucket: str, prefix: str) -> Iterator[StoredObject]:
-        """All objects with a prefix, here and in real S3. Blocks."""
+        """All objects with a prefix, here and in real S3. Blocks. Raises NoSuchBucket, RealS3..."""
+        if (bringing := self.bring(bucket)) is not None:
+            bringing.result()
         after: str | None = ""
         while after is not None:
             page = self.listing(bucket, prefix, after=after)

@@ -20,6 +20,7 @@ from emulator.services.sagemaker.registry import R, Registry
 
 if TYPE_CHECKING:
     from emulator.jobs.jobs import Jobs
+    from emulator.storage.read_through import ReadThrough
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class ControlPlane:
     local_code: bool = True  # whether models created through the API may run code on this machine
     mapped_images: MappedImages = NO_MAPPED_IMAGES
     s3_root: Path | None = None
+    read_through: ReadThrough | None = None  # what that directory lacks
     jobs: Callable[[], Awaitable[Jobs]] | None = None  # None = no S3, without which there are no jobs
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
 

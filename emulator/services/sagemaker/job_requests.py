@@ -11,6 +11,7 @@ from emulator.aws.service_models import Place
 from emulator.errors import EmulatorError
 from emulator.services.sagemaker.models import invalid
 from emulator.storage.object_files import is_bucket
+from emulator.storage.read_through import ReadThrough
 
 DATA_TYPES = ("S3Prefix", "ManifestFile")  # those that are emulated
 T = TypeVar("T")
@@ -22,9 +23,9 @@ class JobRequestReader:
     With problems, what it has read must not be used.
     """
 
-    def __init__(self, s3_root: Path) -> None:
+    def __init__(self, s3_root: Path, read_through: ReadThrough | None = None) -> None:
         self.problems: list[tuple[Place, str]] = []
-        self._s3_root = s3_root
+        self._s3_root, self._read_through = s3_root, read_through
 
     def report(self, place: Place, message: str) -> None:
         self.problems.append((place, message))
@@ -47,7 +48,7 @@ class JobRequestReader:
         if source.get("S3DataType") not in DATA_TYPES:
             self.report((*place, "S3DataType"), f"must be {' or '.join(DATA_TYPES)}: others are not emulated")
             return None  # type: ignore[return-value]
-        return self.read((*place, "S3Uri"), lambda: in_directory(self._s3_root, source["S3Uri"]))
+        return self.read((*place, "S3Uri"), lambda: in_directory(self._s3_root, source["S3Uri"], self._read_through))
 
     def output(self, place: Place, url: str) -> S3Url:
         """A prefix below which a job stores objects: its bucket has to exist."""

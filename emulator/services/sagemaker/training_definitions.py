@@ -43,8 +43,10 @@ def training_definition(control_plane: ControlPlane, s3_root: Path, request: Map
     reader = _Reader(control_plane, s3_root)
     definition = reader.definition(request)
     reader.refuse_problems()
-    for channel in definition.channels:
-        if not has_objects(channel.data):
+    for position, channel in enumerate(definition.channels):
+        found = reader.read(("InputDataConfig", position), functools.partial(has_objects, channel.data))
+        reader.refuse_problems()
+        if not found:
             url, bucket = str(channel.data), channel.data.url.bucket  # type: ignore[union-attr]
             raise no_input_data(url, bucket, control_plane.region, definition.role)
     return definition
@@ -54,7 +56,7 @@ class _Reader(JobRequestReader):
     """Reads a request."""
 
     def __init__(self, control_plane: ControlPlane, s3_root: Path) -> None:
-        super().__init__(s3_root)
+        super().__init__(s3_root, control_plane.read_through)
         self._control_plane = control_plane
 
     def definition(self, request: Mapping[str, Any]) -> TrainingDefinition:

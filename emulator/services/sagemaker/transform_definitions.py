@@ -43,7 +43,7 @@ def with_defaults(request: Mapping[str, Any]) -> dict[str, Any]:
 def transform_definition(control_plane: ControlPlane, s3_root: Path, request: Mapping[str, Any]) -> TransformDefinition:
     """The definition of a checked request ``with_defaults``. Blocks. Raises AwsError with all problems."""
     model = _model(control_plane, control_plane.get(ModelRecord, request["ModelName"]))
-    reader = _Reader(s3_root, request)
+    reader = _Reader(control_plane, s3_root, request)
     definition = reader.definition(model, control_plane.region)
     reader.refuse_problems()
     return definition
@@ -67,8 +67,8 @@ def _model(control_plane: ControlPlane, record: ModelRecord) -> ModelDefinition:
 class _Reader(JobRequestReader):
     """Reads a request."""
 
-    def __init__(self, s3_root: Path, request: Mapping[str, Any]) -> None:
-        super().__init__(s3_root)
+    def __init__(self, control_plane: ControlPlane, s3_root: Path, request: Mapping[str, Any]) -> None:
+        super().__init__(s3_root, control_plane.read_through)
         self._request = request
 
     def definition(self, model: ModelDefinition, region: str) -> TransformDefinition:

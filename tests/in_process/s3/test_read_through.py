@@ -286,6 +286,36 @@ def test_models_are_read_through(emulator: InProcessEmulator, real: RealS3StandI
     assert (s3_directory(emulator) / bucket / "models" / "lisbon.tar.gz").is_file()
 
 
+def test_the_data_of_training_jobs_are_read_through(emulator: InProcessEmulator, bucket: str) -> None:
+    emulator.client_of("s3").create_bucket(Bucket="trained")
+    sagemaker = emulator.client_of("sagemaker")
+    program = """command:sh -c 'cp -r "$SM_CHANNEL_TRAIN"/* "$SM_MODEL_DIR"'"""
+    source = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{bucket}/a/"}
+    request = {
+        "TrainingJobName": "reads-through",
+        "AlgorithmSpecification": {"TrainingImage": program, "TrainingInputMode": "File"},
+        "RoleArn": "arn:aws:iam::123456789012:role/any",
+        "InputDataConfig": [{"ChannelName": "train", "DataSource": {"S3DataSource": source}}],
+        "OutputDataConfig": {"S3OutputPath": "s3://trained/", "CompressionType": "NONE"},
+        "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 3600},
+    }
+    source["S3Uri"] = f"s3://{bucket}/nothing/"
+    missing = refused(sagemaker.create_training_job, **request)
+    assert "No S3 objects found under S3 URL" in missing.message
+    source["S3Uri"] = f"s3://{bucket}/a/"
+    sagemaker.create_training_job(**request)
+
+    def status() -> str:
+        described = sagemaker.describe_training_job(TrainingJobName="reads-through")
+        assert described["TrainingJobStatus"] != "Failed", described
+        return str(described["TrainingJobStatus"])
+
+    eventually(lambda: status() == "Completed")
+    model = s3_directory(emulator) / "trained" / "reads-through" / "output" / "model"
+    assert sorted(path.name for path in model.iterdir()) == ["1.csv", "2.csv"]
+
+
 HANDLER = """
 from pathlib import Path
 

@@ -27,7 +27,7 @@ def defined(directory: Path, channel: dict[str, Any], mode: str = "File") -> Any
         "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
     }
     plane = SimpleNamespace(
-        arn=lambda *_: "arn", region="us-east-1", mapped_images=NO_MAPPED_IMAGES, directory=directory
+        arn=lambda *_: "arn", region="us-east-1", mapped_images=NO_MAPPED_IMAGES, directory=directory, read_through=None
     )
     return training_definition(cast(ControlPlane, plane), directory, with_defaults(request))
 
