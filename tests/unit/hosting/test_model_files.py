@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BufferedReader
@@ -64,3 +65,32 @@ def test_what_does_not_change_and_what_is_in_s3_is_read_once(tmp_path: Path) -> 
     assert extracted(tmp_path / "same", lambda model: None)[1].reads == 1
     saved, source = extracted(tmp_path / "s3", lambda model: (model / "a.py").write_text("saved"), is_remote=True)
     assert saved.is_dir() and source.reads == 1
+
+
+def test_callers_who_come_while_an_archive_is_looked_at_share_the_next_look(tmp_path: Path) -> None:
+    (tmp_path / NAME).touch()
+    begun, goes_on = threading.Semaphore(0), threading.Semaphore(0)
+    looks = []
+
+    class Watched(DirectorySource):
+        def version(self, target_model: str) -> Version:
+            looks.append(target_model)
+            begun.release()
+            goes_on.acquire()
+            return len(looks)
+
+    async def main() -> None:
+        files = ModelFiles(tmp_path / "disk", Watched(tmp_path), 1000)
+        first = asyncio.ensure_future(files.versions([NAME]))
+        await asyncio.to_thread(begun.acquire)
+        later = [asyncio.ensure_future(files.versions([NAME])) for _ in range(5)]
+        given_up = asyncio.ensure_future(files.versions([NAME]))
+        await asyncio.sleep(0)
+        given_up.cancel()
+        goes_on.release()
+        assert await first == {NAME: 1}  # those who come later may not get what was seen before
+        goes_on.release()
+        assert await asyncio.gather(*later) == [{NAME: 2}] * 5
+
+    asyncio.run(main())
+    assert len(looks) == 2
