@@ -157,7 +157,9 @@ def test_sagemaker_sdk_2_deploys_lists_adds_predicts_deletes_and_transforms(
 
 
 @pytest.mark.real
-def test_sagemaker_sdk_3_creates_waits_invokes_and_deletes(archives: Path, environment: dict[str, str]) -> None:
+def test_sagemaker_sdk_3_creates_waits_invokes_transforms_and_deletes(
+    archives: Path, environment: dict[str, str]
+) -> None:
     saw = run_sdk(sdks.sdk_3(), "sdk_3.py", archives, environment)
     assert saw["bucket"] == f"sagemaker-us-east-1-{ACCOUNT_ID}"
     assert saw["role"].startswith(f"arn:aws:iam::{ACCOUNT_ID}:role/")
@@ -169,6 +171,7 @@ def test_sagemaker_sdk_3_creates_waits_invokes_and_deletes(archives: Path, envir
     assert saw["listed with added"] == [f"{saw['name']}/{path}" for path in (*first, "later/porto.tar.gz")]
     assert f"(bucket: {saw['bucket']}, key: {saw['name']}/atlantis.tar.gz)" in saw["error"]
     assert saw["got"] == ["MultiModel", saw["name"], saw["name"]]
+    assert (saw["transform job"], saw["transformed"]) == ("Completed", {"predictions": PREDICTIONS["porto"][:1]})
     assert saw["left"] == []
     assert saw["reports to AWS"] is False
 

@@ -33,10 +33,16 @@ async def required_permissions(request: AwsRequest, region: str, body: bytes) ->
 
 
 def permissions_of(operation: str, document: Any, region: str) -> list[RequiredPermission]:
-    """Every resource named in a request needs the permission; in a List operation, names are filters only."""
+    """Every resource named in a request needs the permission; in a List operation, names are filters only.
+
+    The model of a transform job is a condition key.
+    """
     members = document if isinstance(document, dict) else {}
     context = _tags_and_types(members)
-    arns = [sagemaker_arn(region, kind, name) for member, kind in NAMED.items() if (name := _text(members, member))]
+    named = {kind: sagemaker_arn(region, kind, name) for one, kind in NAMED.items() if (name := _text(members, one))}
+    if "transform-job" in named and "model" in named:
+        context["sagemaker:modelarn"] = (named.pop("model"),)
+    arns = list(named.values())
     if operation.startswith("List"):
         arns = []
     tagged = _text(members, "ResourceArn")
@@ -54,7 +60,7 @@ def _text(members: dict[str, Any], name: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _tags_and_types(members: dict[str, Any]) -> Context:
+def _tags_and_types(members: dict[str, Any]) -> dict[str, tuple[str, ...]]:
     context: dict[str, tuple[str, ...]] = {}
     tags = [tag for tag in _list(members, "Tags") if isinstance(tag.get("Key"), str)]
     if tags:

@@ -1,4 +1,4 @@
-"""What a request needs to be allowed: an invocation, and the emulator's own pages."""
+"""What a request needs to be allowed: an invocation, a transform job, and the emulator's own pages."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from emulator.aws.permissions import RequiredPermission
 from emulator.aws.request import AwsRequest
 from emulator.console import permissions as of_pages
 from emulator.services.runtime import permissions as of_invocations
+from emulator.services.sagemaker import permissions as of_sagemaker
 
 
 def request(method: str, path: str, **headers: str) -> AwsRequest:
@@ -60,3 +61,21 @@ def test_what_is_no_operation_is_left_to_be_refused(path: str) -> None:
 def test_each_page_has_a_permission_of_its_own(method: str, path: str, action: str) -> None:
     required = asyncio.run(of_pages.required_permissions(request(method, path), "eu-west-1", b""))
     assert required == [RequiredPermission(action, "*", {})]
+
+
+def test_the_model_of_a_transform_job_is_a_condition() -> None:
+    document = {
+        "TransformJobName": "J",
+        "ModelName": "M",
+        "TransformResources": {"InstanceType": "ml.m5.large"},
+        "Tags": [{"Key": "k", "Value": "v"}],
+    }
+    arn = "arn:aws:sagemaker:eu-west-1:123456789012"
+    context = {
+        "aws:tagkeys": ("k",),
+        "aws:requesttag/k": ("v",),
+        "sagemaker:instancetypes": ("ml.m5.large",),
+        "sagemaker:modelarn": (f"{arn}:model/m",),
+    }
+    required = of_sagemaker.permissions_of("CreateTransformJob", document, "eu-west-1")
+    assert required == [RequiredPermission("sagemaker:CreateTransformJob", f"{arn}:transform-job/j", context)]

@@ -1,4 +1,4 @@
-"""A multi-model endpoint by the SageMaker Python SDK 3, from its archives to its end.
+"""A multi-model endpoint by the SageMaker Python SDK 3, from its archives to its end, and a transform job.
 
 ``python sdk_3.py IMAGE DIRECTORY``: DIRECTORY has the archives. Prints what it saw as one line of JSON.
 """
@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 from sagemaker.core.helper.session_helper import Session, get_execution_role
 from sagemaker.core.resources import Endpoint, EndpointConfig, Model
 from sagemaker.core.shapes import ContainerDefinition, MultiModelConfig, ProductionVariant, Tag
+from sagemaker.core.transformer import Transformer
 from sagemaker.core.utils.utils import SageMakerClient
 
 image, directory = sys.argv[1], Path(sys.argv[2])
@@ -77,6 +78,23 @@ saw["got"] = [
     EndpointConfig.get(endpoint_config_name=name).production_variants[0].model_name,
     Endpoint.get(endpoint_name=name).endpoint_config_name,
 ]
+
+single = Model.create(
+    model_name=f"{name}-single",
+    primary_container=ContainerDefinition(
+        image=image, model_data_url=f"s3://{bucket}/{name}/later/{last.name}", environment={"FEATURES": "2"}
+    ),
+    execution_role_arn=role,
+)
+session.upload_string_as_file_body('{"features": [[1, 1]]}', bucket=bucket, key=f"{name}/records/one.json")
+transformer = Transformer(single.model_name, 1, "ml.m5.xlarge", output_path=f"s3://{bucket}/{name}/out")
+transformer.sagemaker_session = session
+transformer.transform(f"s3://{bucket}/{name}/records/", content_type="application/json", wait=False, logs=False)
+transformer.latest_transform_job.wait(poll=1, timeout=120, logs=True)
+saw["transform job"] = transformer.latest_transform_job.transform_job_status
+saw["transformed"] = json.loads(session.read_s3_file(bucket, f"{name}/out/one.json.out"))
+single.delete()
+
 endpoint.delete()
 endpoint.wait_for_delete(poll=1, timeout=60)
 config.delete()
