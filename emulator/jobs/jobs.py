@@ -64,7 +64,9 @@ class Jobs:
         try:
             await job.run()
         finally:
-            self._jobs.pop((job.kind, job.name), None)
+            if self._jobs.get((job.kind, job.name)) is job:  # another one may have its name by now
+                del self._jobs[job.kind, job.name]
 
     def _directory(self, kind: JobKind, name: str) -> Path:
-        return self._workspace.directory / f"_{kind}-{name}"  # no endpoint has such a name
+        # No endpoint has such a name, and no other job: an earlier one of its name may still be tidying up.
+        return self._workspace.directory / f"_{kind}-{name}-{secrets.token_hex(4)}"

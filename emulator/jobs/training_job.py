@@ -78,6 +78,7 @@ class TrainingJob:
         self._aws: AwsSettings | None = None
         self._stop_requested = asyncio.Event()
         self._left_out: list[str] = []  # warnings of threads
+        self._failure = ""  # in the algorithm's words
         self._artifacts = Artifacts(workspace.store, definition.volume_bytes, self._left_out.append)
         self._checkpoints: Checkpoints | None = None
         if definition.checkpoints is not None:
@@ -97,10 +98,13 @@ class TrainingJob:
     async def run(self) -> None:
         """Return when it has ended, however it does. If this is cancelled, nothing of it is left."""
         try:
-            try:
-                outcome = await self._run()
-            finally:
-                await asyncio.shield(asyncio.ensure_future(self._clean_up()))
+            await self._run_to_a_status()
+        finally:
+            await asyncio.shield(asyncio.ensure_future(self._clean_up()))
+
+    async def _run_to_a_status(self) -> None:
+        try:
+            outcome = await self._run()
         except JobFailed as error:
             await self._end("Failed", "Failed", "Training job failed", str(error))
         except SetupError as error:
@@ -211,25 +215,38 @@ class TrainingJob:
         """Store what it has written; what its algorithm says of its failure."""
         await self._metrics.close()
         await self._enter("Uploading", "Uploading generated training model")
-        return await in_thread(self._store_artifacts)
+        stores = [self._store_model, self._store_output]
+        if self._checkpoints is not None:
+            stores.append(self._store_changed_checkpoints)
+        # All at once: a container's files are fetched by one request for each.
+        outcomes = await asyncio.gather(*map(in_thread, stores), return_exceptions=True)
+        for failure in outcomes:
+            if isinstance(failure, BaseException):
+                raise failure
+        return self._failure
 
-    def _store_artifacts(self) -> str:
+    def _store_model(self) -> None:
         assert self._container is not None
-        output = parse_s3_url(self.definition.output)
-        folder = S3Url(output.bucket, f"{output.key.rstrip('/')}/{self.definition.name}/output/".lstrip("/"))
-        name = "model.tar.gz" if self.definition.compress_model else "model/"
-        model = S3Url(folder.bucket, folder.key + name)
-        self.progress.model_artifacts = str(model)
+        url = self._output_url("model.tar.gz" if self.definition.compress_model else "model/")
+        self.progress.model_artifacts = str(url)
+        files = self._container.output("model")
         if self.definition.compress_model:
-            self._artifacts.store_archive(self._container.output("model"), model)
+            self._artifacts.store_archive(files, url)
         else:
-            self._artifacts.store_each(self._container.output("model"), model)
+            self._artifacts.store_each(files, url)
+
+    def _store_output(self) -> None:
+        """That besides the model, and take note of what the algorithm says of its failure."""
+        assert self._container is not None
         failure: list[str] = []
         data = split_output(self._container.output("output"), failure)
-        self._artifacts.store_archive(data, S3Url(folder.bucket, f"{folder.key}output.tar.gz"))
-        if self._checkpoints is not None:
-            self._store_changed_checkpoints()
-        return "".join(failure)
+        self._artifacts.store_archive(data, self._output_url("output.tar.gz"))
+        self._failure = "".join(failure)
+
+    def _output_url(self, name: str) -> S3Url:
+        output = parse_s3_url(self.definition.output)
+        folder = f"{output.key.rstrip('/')}/{self.definition.name}/output".lstrip("/")
+        return S3Url(output.bucket, f"{folder}/{name}")
 
     @property
     def _checkpoint_path(self) -> str:

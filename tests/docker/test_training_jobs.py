@@ -27,9 +27,14 @@ USER 1234
 """
 
 
+def train_image(images: Images) -> str:
+    """Its program ``train`` is the algorithm of the tests, which runs as a user other than root."""
+    return images.build("train", TRAIN, {"train": f"#!/usr/bin/env python3{ALGORITHM}"})
+
+
 @pytest.fixture(scope="module")
 def image(images: Images) -> str:
-    return images.build("train", TRAIN, {"train": f"#!/usr/bin/env python3{ALGORITHM}"})
+    return train_image(images)
 
 
 @pytest.fixture(scope="module")
@@ -116,5 +121,5 @@ def test_nothing_is_left_of_the_jobs_of_an_emulator_that_is_killed_and_they_are_
             "InternalServerError: The emulator ended while the training job was under way."
         )
         assert described["SecondaryStatusTransitions"][-1]["Status"] == "Failed"
-    assert not list((jobs.emulator.state_directory / "instances").rglob("image"))
+    assert not list((jobs.emulator.state_directory / "instances").glob("*/_TrainingJobs-*"))
     jobs.emulator.stop()
