@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -131,7 +132,7 @@ def run_sdk(sdk: VirtualEnvironment, script: str, archives: Path, environment: d
 
 
 @pytest.mark.real
-def test_sagemaker_sdk_2_deploys_lists_adds_predicts_deletes_and_transforms(
+def test_sagemaker_sdk_2_deploys_lists_adds_predicts_deletes_transforms_and_trains(
     archives: Path, environment: dict[str, str]
 ) -> None:
     saw = run_sdk(sdks.sdk_2(), "sdk_2.py", archives, environment)
@@ -154,6 +155,9 @@ def test_sagemaker_sdk_2_deploys_lists_adds_predicts_deletes_and_transforms(
     transformed = [{"id": n, "SageMakerOutput": {"predictions": [100.0 + 3 * n + n]}} for n in range(3)]
     assert saw["transformed"] == transformed
     assert "[sagemaker logs]: MaxConcurrentTransforms=1, MaxPayloadInMB=6" in saw["transform log"]
+    assert re.fullmatch(rf"s3://{saw['bucket']}/{saw['name']}/{saw['name']}-.+/output/model.tar.gz", saw["trained"])
+    assert [(each["MetricName"], each["Value"]) for each in saw["metrics"]] == [("loss", 0.5)]
+    assert "loss=0.5;" in saw["training log"] and "Completed - Training job completed" in saw["training log"]
 
 
 @pytest.mark.real

@@ -1,4 +1,4 @@
-"""A multi-model endpoint by the SageMaker Python SDK 2, from its archives to its end, and a transform job.
+"""A multi-model endpoint by the SageMaker Python SDK 2, from its archives to its end, and jobs.
 
 ``python sdk_2.py IMAGE DIRECTORY``: DIRECTORY has the archives. Prints what it saw as one line of JSON.
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 import sagemaker
 from botocore.exceptions import ClientError
 from sagemaker.deserializers import JSONDeserializer
+from sagemaker.estimator import Estimator
 from sagemaker.model import Model
 from sagemaker.multidatamodel import MultiDataModel
 from sagemaker.predictor import Predictor
@@ -107,5 +108,21 @@ saw["transform log"] = log.getvalue()
 output = S3Downloader.read_file(f"{transformer.output_path}/records.jsonl.out", session)
 saw["transformed"] = [json.loads(line) for line in output.splitlines()]
 transformer.delete_model()
+
+estimator = Estimator(
+    """command:sh -c 'cp -r "$SM_CHANNEL_TRAIN"/. "$SM_MODEL_DIR"; echo "loss=0.5;"'""",
+    role,
+    1,
+    "ml.m5.xlarge",
+    output_path=f"s3://{bucket}/{name}",
+    base_job_name=name,
+    sagemaker_session=session,
+    metric_definitions=[{"Name": "loss", "Regex": "loss=(.*?);"}],
+)
+with contextlib.redirect_stdout(io.StringIO()) as log:
+    estimator.fit({"train": uploaded})
+saw["training log"] = log.getvalue()
+saw["trained"] = estimator.model_data
+saw["metrics"] = estimator.latest_training_job.describe()["FinalMetricDataList"]
 
 print("\n" + json.dumps(saw, default=str))  # what waits for an endpoint leaves its line unended
