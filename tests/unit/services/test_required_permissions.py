@@ -1,4 +1,4 @@
-"""What a request needs to be allowed: an invocation, a transform job, and the emulator's own pages."""
+"""What a request needs to be allowed: an invocation, a job, and the emulator's own pages."""
 
 from __future__ import annotations
 
@@ -79,3 +79,14 @@ def test_the_model_of_a_transform_job_is_a_condition() -> None:
     }
     required = of_sagemaker.permissions_of("CreateTransformJob", document, "eu-west-1")
     assert required == [RequiredPermission("sagemaker:CreateTransformJob", f"{arn}:transform-job/j", context)]
+
+
+def test_a_training_job_is_about_itself_and_passes_its_role() -> None:
+    role = "arn:aws:iam::123456789012:role/training"
+    document = {"TrainingJobName": "J", "RoleArn": role, "ResourceConfig": {"InstanceType": "ml.m5.large"}}
+    arn = "arn:aws:sagemaker:eu-west-1:123456789012:training-job/j"
+    required = of_sagemaker.permissions_of("CreateTrainingJob", document, "eu-west-1")
+    assert required == [
+        RequiredPermission("sagemaker:CreateTrainingJob", arn, {"sagemaker:instancetypes": ("ml.m5.large",)}),
+        RequiredPermission("iam:PassRole", role, {"iam:passedtoservice": ("sagemaker.amazonaws.com",)}),
+    ]
