@@ -29,6 +29,7 @@ def send(request: Any, **_: Any) -> Any:
     address = urlsplit(request.url)
     if not endpoint or not (address.hostname or "").endswith(AMAZON):
         return None
+    request.headers["Host"] = address.netloc  # which is signed, and with --access the signature is verified
     request.url = endpoint.rstrip("/") + (address.path or "/")
     # Not by the client's own connections: those to AWS's address may lead through a proxy.
     return URLLib3Session(proxies=get_environ_proxies(request.url)).send(request)

@@ -47,7 +47,9 @@ def test_what_is_meant_for_aws_goes_to_the_emulator(
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    request = SimpleNamespace(url=url)
+    request = SimpleNamespace(url=url, headers={})
     assert localmme_sts.send(request) == ("answer" if led_to else None)
     assert sent == ([led_to] if led_to else [])
     assert request.url == (led_to or url)
+    # The signature is that of AWS's own host.
+    assert request.headers == ({"Host": url.removeprefix("https://").rstrip("/")} if led_to else {})
