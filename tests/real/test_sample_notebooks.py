@@ -68,6 +68,15 @@ PRINTS = {
         "about-porto CSV [268.0, 306.0]",
         "Stopped\n[268.0]",
     ],
+    "trained_models": [
+        "lisbon Completed {'error': 0.0}",
+        "faro Completed {'error': 0.0}",
+        "['lisbon.tar.gz', 'porto.tar.gz']",
+        "lisbon [365000, 222000], in ",
+        "porto [285000, 174000], in ",
+        "faro [315000, 192000]",
+        "invocations",
+    ],
     "online_explainability": [
         '"EnableExplanations": "`true`"',
         "without explanations: [331.0, 378.0]",
@@ -97,7 +106,7 @@ def emulator(directory: Path) -> Iterator[Emulator]:
     except NotProvisioned as reason:
         pytest.skip(str(reason))
     limits = ("--limit", "capture_seconds=0.5", "--limit", "invocation_seconds=240")
-    mapped.append("--map-image=*sagemaker-scikit-learn*=handler:")
+    mapped.append("--map-image=*sagemaker-scikit-learn*=script")
     emulator = Emulator("--no-endpoint", "--s3", str(directory / "s3"), *mapped, *limits, state=directory / "state")
     try:
         yield emulator.wait_ready()
