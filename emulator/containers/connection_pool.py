@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,6 +63,26 @@ class ConnectionPool:
             return connection.answer()
         finally:
             self._put_back(connection)
+
+    async def request_in_chunks(
+        self, head: bytes, chunks: AsyncGenerator[bytes, None], timeout: float, max_body: int
+    ) -> Answer:
+        """The same with a body whose length nobody knows. Raises as ``request``, and what ``chunks`` raises."""
+        connection = self._idle_connection() or await self._new_connection()
+        sending = asyncio.ensure_future(connection.send_chunks(chunks))  # it begins in the next turn, behind the head
+        try:
+            answered = connection.send(head, b"", max_body, timeout)
+            await asyncio.wait([answered, sending], return_when=asyncio.FIRST_COMPLETED)
+            if sending.done():
+                sending.result()
+            await answered
+            return connection.answer()
+        finally:
+            # After an answer that did not wait for all of the body, nobody knows whether the rest is ever read.
+            connection.reusable = connection.reusable and sending.done()
+            sending.cancel()
+            self._put_back(connection)
+            await asyncio.gather(sending, return_exceptions=True)
 
     async def stream(self, head: bytes, body: bytes, timeout: float) -> StreamedAnswer:
         """Send a request and return its answer as soon as the head is there; raises as ``request``.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,6 +57,7 @@ class Invocation:
     session_id: bytes | None = None
     inference_id: bytes | None = None
     measurements: InvocationMeasurements = field(default_factory=InvocationMeasurements)
+    chunks: Callable[[], AsyncGenerator[bytes, None]] | None = None  # in place of ``body``: it is sent with no length
 
     @property
     def names_session(self) -> bool:
@@ -117,6 +118,8 @@ class ContainerContract:
     def invoke(self, path: str, invocation: Invocation, deadline: float) -> Awaitable[Answer]:
         """POST to ``path`` (``invocation_path``, INVOCATIONS): the whole answer, before ``deadline``."""
         head, timeout = self._invocation_head(path, invocation), deadline - self._loop.time()
+        if invocation.chunks is not None:
+            return self._pool.request_in_chunks(head, invocation.chunks(), timeout, self._limits.body_bytes)
         return self._pool.request(head, invocation.body, timeout, self._limits.body_bytes)
 
     async def invoke_stream(self, path: str, invocation: Invocation, deadline: float) -> Answer:
@@ -147,6 +150,8 @@ class ContainerContract:
             head += b"X-Amzn-SageMaker-Session-Id: %b\r\n" % invocation.session_id
         if invocation.target_model:
             head += b"X-Amzn-SageMaker-Target-Model: %b\r\n" % invocation.target_model.encode()
+        if invocation.chunks is not None:
+            return b"%bTransfer-Encoding: chunked\r\n\r\n" % head
         return b"%bContent-Length: %d\r\n\r\n" % (head, len(invocation.body))
 
     async def _control(

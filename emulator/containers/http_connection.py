@@ -12,6 +12,7 @@ import contextlib
 import os
 import select
 from collections import deque
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 import httptools
@@ -74,6 +75,7 @@ class HttpConnection(asyncio.Protocol):
         self._timeout = 0.0
         self._waiter: asyncio.Future[None] | None = None
         self._failure: Exception | None = None
+        self._full: asyncio.Future[None] | None = None  # until what is sent is received
         self._parts: deque[bytes] = deque()
         self._begin(0, streaming=False)
 
@@ -109,6 +111,19 @@ class HttpConnection(asyncio.Protocol):
             self._transport.write(head)
             self._transport.write(body)
         return self._progress()
+
+    async def send_chunks(self, chunks: AsyncGenerator[bytes, None]) -> None:
+        """Send the body of a request whose head, with chunked encoding, is sent: only as fast as it is received."""
+        async with contextlib.aclosing(chunks):
+            async for chunk in chunks:
+                if self.closed:
+                    return
+                if chunk:
+                    self._transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+                if self._full is not None:
+                    await self._full
+        if not self.closed:
+            self._transport.write(b"0\r\n\r\n")
 
     def head(self) -> tuple[int, list[tuple[bytes, bytes]]]:
         """The status and the headers."""
@@ -165,6 +180,14 @@ class HttpConnection(asyncio.Protocol):
         self._descriptor = transport.get_extra_info("socket").fileno()
         self._readable.register(self._descriptor, select.POLLIN)
 
+    def pause_writing(self) -> None:
+        self._full = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        if self._full is not None and not self._full.done():
+            self._full.set_result(None)
+        self._full = None
+
     def data_received(self, data: bytes) -> None:
         if self._done:
             self._distrust()
@@ -193,6 +216,7 @@ class HttpConnection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.closed = True
+        self.resume_writing()
         self._deadline.close()
         if error is not None:
             self._receive_rest()

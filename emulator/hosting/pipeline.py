@@ -66,6 +66,7 @@ def following(invocation: Invocation, answer: Answer) -> Invocation:
     return dataclasses.replace(
         invocation,
         body=answer.body,
+        chunks=None,
         content_type=answer.header(CONTENT_TYPE),
         custom_attributes=invocation.custom_attributes if attributes is None else attributes,
     )

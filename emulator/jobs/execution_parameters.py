@@ -10,7 +10,6 @@ from emulator.jobs.record_splitting import MB
 from emulator.jobs.transform_definition import TransformDefinition
 
 PATH = "/execution-parameters"
-UNLIMITED_BYTES = 1 << 30  # [ours] of a payload with MaxPayloadInMB 0: it is in memory
 STRATEGIES = {"MULTI_RECORD": False, "SINGLE_RECORD": True, "MultiRecord": False, "SingleRecord": True}
 
 
@@ -24,8 +23,8 @@ class ExecutionParameters:
 
     @property
     def max_bytes(self) -> int:
-        """The most bytes of a payload."""
-        return self.max_payload_mb * MB or UNLIMITED_BYTES
+        """The most bytes of a payload; 0 = any number."""
+        return self.max_payload_mb * MB
 
     def __str__(self) -> str:
         """As the job's log has them. [reports]"""

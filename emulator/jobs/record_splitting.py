@@ -71,7 +71,7 @@ def mini_batches(found: Iterable[Record], single: bool, max_bytes: int) -> Itera
         yield batch
 
 
-def payload(batch: list[Record], single: bool) -> bytes:
+def body_of(batch: list[Record], single: bool) -> bytes:
     """What a container gets of a mini-batch: a record alone without its wrapping, several as they are. [api]"""
     return batch[0].data if single else b"".join(record.wrapped for record in batch)
 

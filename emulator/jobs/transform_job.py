@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gzip
 import logging
 import time
 import zlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from io import BufferedIOBase
 from typing import ClassVar, Literal
 
 from emulator.archives.source import ModelSource
@@ -28,7 +30,7 @@ from emulator.jobs.data_processing import FilteredRecord
 from emulator.jobs.errors import JobFailed
 from emulator.jobs.execution_parameters import ExecutionParameters
 from emulator.jobs.job import FAILURE_REASON_CHARACTERS, INTERNAL_ERROR, JobKind, in_thread
-from emulator.jobs.record_splitting import Record, RecordProblem, mini_batches, payload, records
+from emulator.jobs.record_splitting import Record, RecordProblem, body_of, mini_batches, records
 from emulator.jobs.transform_definition import TransformDefinition
 from emulator.jobs.transform_output import TransformOutput
 from emulator.storage.object_store import ObjectStore
@@ -43,11 +45,22 @@ MESSAGES: dict[Status, str] = {
     "Stopped": "Transform job stopped",
     "Failed": "Transform job failed",
 }
+BLOCK_BYTES = 1 << 20  # of an object that is sent as a whole
+UNREADABLE = (AwsError, EOFError, gzip.BadGzipFile, zlib.error)  # what reading an object raises
 SEE_LOGS = "See job logs for more information"  # [reports]
 
 
 class AlgorithmProblem(RecordProblem):
     """The container has failed, or given no answer."""
+
+
+@dataclass(frozen=True)
+class Payload:
+    """What is sent to the container in one request."""
+
+    body: bytes
+    inputs: list[bytes]  # the records before the input filter
+    chunks: Callable[[], AsyncGenerator[bytes, None]] | None = None  # in place of ``body``
 
 
 @dataclass
@@ -179,28 +192,53 @@ class TransformJob:
 
     async def _send(self, source: ModelSource, output: TransformOutput, sent: deque[MiniBatch]) -> None:
         """Send the mini-batches of one object, while at most ``max_concurrent`` of all objects are under way."""
-        batches = self._mini_batches(source, output.input_key)
+        payloads = self._payloads(source, output.input_key)
         try:
-            while output.problem is None and (batch := await in_thread(next, batches, None)) is not None:
+            while output.problem is None and (payload := await in_thread(next, payloads, None)) is not None:
                 while len(sent) >= self._parameters.max_concurrent:
                     await self._receive(sent.popleft())
-                body = payload(batch, self._parameters.single_records)
-                inputs = [record.before if isinstance(record, FilteredRecord) else record.data for record in batch]
                 output.pending += 1
-                sent.append(MiniBatch(output, inputs, asyncio.ensure_future(self._answer(body))))
-        except (RecordProblem, AwsError, EOFError, gzip.BadGzipFile, zlib.error) as error:
+                sent.append(MiniBatch(output, payload.inputs, asyncio.ensure_future(self._answer(payload))))
+        except (RecordProblem, *UNREADABLE) as error:
             self._fail(output, error)
         finally:
-            await in_thread(batches.close)
+            await in_thread(payloads.close)
 
-    def _mini_batches(self, source: ModelSource, key: str) -> Generator[list[Record], None, None]:
-        definition, parameters = self.definition, self._parameters
-        with source.open(key) as (file, _), contextlib.ExitStack() as opened:
-            data = opened.enter_context(gzip.open(file)) if definition.input.gzipped else file
-            found: Iterable[Record] = records(data, definition.split, parameters.max_bytes)
+    def _payloads(self, source: ModelSource, key: str) -> Generator[Payload, None, None]:
+        """What is sent of an object. Blocks. Raises RecordProblem, UNREADABLE."""
+        definition, single, max_bytes = self.definition, self._parameters.single_records, self._parameters.max_bytes
+        splits = definition.split != "None" and single
+        if not max_bytes and not splits and definition.processing is None:
+            yield Payload(b"", [], functools.partial(self._chunks, source, key))
+            return
+        with self._opened(source, key) as data:
+            found: Iterable[Record] = records(data, definition.split, max_bytes)
             if definition.processing is not None and definition.processing.changes_inputs:
                 found = definition.processing.filtered(found)
-            yield from mini_batches(found, parameters.single_records, parameters.max_bytes)
+            for batch in mini_batches(found, single, max_bytes):
+                inputs = [record.before if isinstance(record, FilteredRecord) else record.data for record in batch]
+                yield Payload(body_of(batch, single), inputs)
+
+    async def _chunks(self, source: ModelSource, key: str) -> AsyncGenerator[bytes, None]:
+        """An object as a whole, of any size. Raises RecordProblem."""
+        blocks = self._blocks(source, key)
+        try:
+            while block := await in_thread(next, blocks, b""):
+                yield block
+        except UNREADABLE as error:
+            raise RecordProblem(f"ClientError: {error}") from None
+        finally:
+            await in_thread(blocks.close)
+
+    def _blocks(self, source: ModelSource, key: str) -> Generator[bytes, None, None]:
+        with self._opened(source, key) as data:
+            while block := data.read(BLOCK_BYTES):
+                yield block
+
+    @contextlib.contextmanager
+    def _opened(self, source: ModelSource, key: str) -> Iterator[BufferedIOBase]:
+        with source.open(key) as (file, _), contextlib.ExitStack() as opened:
+            yield opened.enter_context(gzip.open(file)) if self.definition.input.gzipped else file
 
     async def _receive(self, batch: MiniBatch) -> None:
         """Wait for the answer to a mini-batch, and append it to its output."""
@@ -244,17 +282,18 @@ class TransformJob:
 
     # The container
 
-    async def _answer(self, body: bytes) -> bytes:
-        """The container's answer to a mini-batch. Raises RecordProblem."""
+    async def _answer(self, payload: Payload) -> bytes:
+        """The container's answer. Raises RecordProblem."""
         definition = self.definition
         content_type, accept = definition.content_type, definition.accept
         for retries_left in range(definition.retries, -1, -1):
             invocation = Invocation(
                 definition.name,
-                body,
+                payload.body,
                 self._workspace.clock.elapsed(),
                 content_type=None if content_type is None else content_type.encode("latin-1", "replace"),
                 accept=None if accept is None else accept.encode("latin-1", "replace"),
+                chunks=payload.chunks,
             )
             deadline = asyncio.get_running_loop().time() + definition.timeout_seconds
             try:

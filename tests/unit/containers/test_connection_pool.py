@@ -10,7 +10,7 @@ import socket
 import struct
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 
 import pytest
 import uvloop
@@ -20,7 +20,7 @@ from emulator.containers.contract import ContainerContract
 from emulator.containers.http_connection import HEAD_BYTES, STREAM_BUFFER_BYTES, Answer, HttpConnection
 from emulator.errors import ContainerError, ContainerNotReached, ContainerUnreachable, TooManyOpenFiles
 from emulator.limits import Limits
-from tests.support.waiting import turns
+from tests.support.waiting import turns, until
 
 
 @pytest.fixture
@@ -345,3 +345,106 @@ def test_that_no_more_connections_may_be_open_is_said(hanging_up: int) -> None:
 
     with pytest.raises(TooManyOpenFiles, match="ulimit -n is"):
         uvloop.run(ask())
+
+
+CHUNKED = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b"
+
+
+async def read_chunks(reader: asyncio.StreamReader) -> int:
+    """How many bytes a chunked body has."""
+    total = 0
+    while size := int(await reader.readline(), 16):
+        total += len(await reader.readexactly(size))
+        await reader.readexactly(2)
+    await reader.readexactly(2)
+    return total
+
+
+async def blocks(count: int, sent: list[bytes], failure: Exception | None = None) -> AsyncGenerator[bytes, None]:
+    for _ in range(count):
+        sent.append(bytes(1 << 20))
+        yield sent[-1]
+        yield b""
+    if failure is not None:
+        raise failure
+
+
+def in_chunks(
+    answer: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+    requests: Callable[[ConnectionPool], Awaitable[None]],
+) -> None:
+    async def scenario() -> None:
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        pool = ConnectionPool("127.0.0.1", server.sockets[0].getsockname()[1], 10)
+        await requests(pool)
+        pool.close()
+        server.close()
+
+    uvloop.run(scenario())
+
+
+def test_a_body_of_unknown_length_is_sent_in_chunks_and_the_connection_is_used_again() -> None:
+    connections = 0
+
+    async def count(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        with contextlib.suppress(asyncio.IncompleteReadError, OSError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                body = str(await read_chunks(reader)).encode()
+                writer.write(OK % (len(body), body))
+        writer.close()
+
+    async def requests(pool: ConnectionPool) -> None:
+        for size in (8, 0):
+            answer = await pool.request_in_chunks(CHUNKED, blocks(size, []), 60, 1000)
+            assert (answer.status, answer.body) == (200, str(size << 20).encode())
+
+    in_chunks(count, requests)
+    assert connections == 1
+
+
+def test_chunks_are_made_only_as_fast_as_they_are_received_until_there_is_an_answer() -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 413 No\r\nContent-Length: 0\r\n\r\n")
+
+    sent: list[bytes] = []
+
+    async def requests(pool: ConnectionPool) -> None:
+        answer = await pool.request_in_chunks(CHUNKED, blocks(1 << 20, sent), 60, 1000)
+        assert answer.status == 413
+        assert pool._idle == []
+
+    in_chunks(refuse, requests)
+    assert len(sent) < 64
+
+
+def test_what_fails_while_chunks_are_made_is_raised_and_ends_the_connection() -> None:
+    ended: list[bool] = []
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            await reader.read(-1)
+        ended.append(True)
+        writer.close()
+
+    async def requests(pool: ConnectionPool) -> None:
+        with pytest.raises(ValueError, match="broken"):
+            await pool.request_in_chunks(CHUNKED, blocks(1, [], ValueError("broken")), 60, 1000)
+        await until(lambda: ended)
+
+    in_chunks(listen, requests)
+
+
+def test_a_container_that_ends_while_it_receives_chunks_is_unreachable() -> None:
+    async def end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.transport.abort()
+
+    async def requests(pool: ConnectionPool) -> None:
+        with pytest.raises(ContainerUnreachable):
+            await pool.request_in_chunks(CHUNKED, blocks(1 << 20, []), 60, 1000)
+
+    in_chunks(end, requests)

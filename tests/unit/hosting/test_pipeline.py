@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import dataclasses
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import cast
 
 import pytest
@@ -38,6 +39,10 @@ class Step:
 async def chunks(body: bytes) -> AsyncIterator[bytes]:
     for word in body.split():
         yield word
+
+
+async def nothing() -> AsyncGenerator[bytes, None]:
+    yield b""
 
 
 def entry(steps: Sequence[Step], direct: bool = False) -> InferenceExecution:
@@ -95,7 +100,8 @@ def test_custom_attributes_stay_until_a_container_sets_its_own(
     headers: list[tuple[bytes, bytes]], content_type: bytes | None, attributes: bytes
 ) -> None:
     call = invocation(custom_attributes=b"caller's", content_type=b"caller/x")
-    after = following(call, Answer(200, headers, b"answer"))
+    after = following(dataclasses.replace(call, chunks=nothing), Answer(200, headers, b"answer"))
+    assert after.chunks is None
     assert (after.body, after.content_type, after.custom_attributes) == (b"answer", content_type, attributes)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from emulator.jobs.data_processing import DataProcessing, Format
 from emulator.jobs.json_path import JsonPath
-from emulator.jobs.record_splitting import RecordProblem, payload, records
+from emulator.jobs.record_splitting import RecordProblem, body_of, records
 
 
 def processing(format: Format, inputs: str = "$", join: bool = False, outputs: str = "$") -> DataProcessing:
@@ -27,8 +27,8 @@ def test_containers_get_what_the_input_filter_selects(
     format: Format, path: str, source: bytes, expected: bytes
 ) -> None:
     found = list(processing(format, path).filtered(records(io.BytesIO(source), "Line", 0)))
-    assert payload(list(found), single=False) == expected
-    assert payload(list(found[:1]), single=True) == expected.splitlines()[0]
+    assert body_of(list(found), single=False) == expected
+    assert body_of(list(found[:1]), single=True) == expected.splitlines()[0]
 
 
 @pytest.mark.parametrize(

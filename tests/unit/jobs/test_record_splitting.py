@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from emulator.jobs.record_splitting import MB, Record, RecordProblem, SplitType, mini_batches, payload, records
+from emulator.jobs.record_splitting import MB, Record, RecordProblem, SplitType, body_of, mini_batches, records
 
 TOO_LONG = "ClientError: Too much data for max payload size"
 
@@ -87,14 +87,14 @@ def test_a_record_that_is_too_long_is_not_read(kind: SplitType, source: bytes) -
 )
 def test_records_are_grouped_up_to_the_largest_payload(single: bool, max_bytes: int, expected: list[bytes]) -> None:
     found = records(io.BytesIO(b"1\n22\n333\n4"), "Line", max_bytes)
-    assert [payload(batch, single) for batch in mini_batches(found, single, max_bytes)] == expected
+    assert [body_of(batch, single) for batch in mini_batches(found, single, max_bytes)] == expected
 
 
 def test_binary_records_keep_their_wrapping_only_together() -> None:
     source = in_recordio(b"abc") + in_recordio(b"de")
-    assert [payload(b, False) for b in mini_batches(records(io.BytesIO(source), "RecordIO", 0), False, 0)] == [source]
+    assert [body_of(b, False) for b in mini_batches(records(io.BytesIO(source), "RecordIO", 0), False, 0)] == [source]
     alone = mini_batches(records(io.BytesIO(source), "RecordIO", 0), True, 0)
-    assert [payload(batch, True) for batch in alone] == [b"abc", b"de"]
+    assert [body_of(batch, True) for batch in alone] == [b"abc", b"de"]
 
 
 def test_only_one_mini_batch_is_read_at_a_time() -> None:

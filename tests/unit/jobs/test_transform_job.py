@@ -209,6 +209,22 @@ def test_mini_batches_hold_as_many_records_as_fit(scene: Scene) -> None:
     assert scene.outputs() == {"results/a.out": line.upper() * 5}
 
 
+def test_an_object_of_any_size_is_sent_in_chunks_if_payloads_have_no_limit(scene: Scene) -> None:
+    async def measure(invocation: Invocation) -> Answer:
+        assert invocation.chunks is not None
+        sizes = [len(chunk) async for chunk in invocation.chunks()]
+        return Answer(500 if len(scene.invocations) == 1 else 200, [], json.dumps(sizes).encode())
+
+    scene.handle = measure
+    scene.put("data/a.gz", gzip.compress(bytes((5 << 20) + 1)))
+    scene.put("data/b.gz", b"no gzip")
+    job = asyncio.run(scene.run(max_payload_mb=0, split="Line", gzipped=True, retries=1))
+    (sizes,) = map(json.loads, scene.outputs().values())
+    assert (sum(sizes), max(sizes)) == ((5 << 20) + 1, 1 << 20)
+    assert job.failure_reason == "ClientError: See job logs for more information"
+    assert "in/data/b.gz: ClientError: Not a gzipped file (b'no')" in scene.logged
+
+
 def test_the_container_may_choose_what_the_request_does_not(scene: Scene) -> None:
     scene.parameters = Answer(
         200, [], b'{"MaxConcurrentTransforms": 8, "BatchStrategy": "SINGLE_RECORD", "MaxPayloadInMB": 2}'
