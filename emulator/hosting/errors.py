@@ -83,10 +83,11 @@ def container_too_slow(origin: Origin) -> ModelError:
 
 def no_response(origin: Origin) -> ModelError:
     """The container ended, or dropped the connection, before it answered."""
+    who = f"{origin.endpoint_name} endpoint" if origin.endpoint_name else f"{origin.container} container"
     return container_failed(
         origin,
         0,
-        f"Amazon SageMaker could not get a response from the {origin.endpoint_name} endpoint. This can occur when CPU "
+        f"Amazon SageMaker could not get a response from the {who}. This can occur when CPU "
         "or memory utilization is high. To check your utilization, see Amazon CloudWatch. To fix this problem, use an "
         "instance type with more CPU capacity or memory.",
     )
@@ -116,9 +117,10 @@ def model_data_broken(container: str, url: str) -> str:
 
 def ping_failed(origin: Origin) -> str:
     """The FailureReason of an endpoint with a container that does not get healthy, or ends before it is."""
+    of_variant = f" for production variant {origin.variant_name}" if origin.variant_name else ""  # of a job, none
     return (
-        f"The {origin.container} container for production variant {origin.variant_name} did not pass the ping health "
-        "check. Please check CloudWatch logs for this endpoint."
+        f"The {origin.container} container{of_variant} did not pass the ping health check. Please check CloudWatch "
+        f"logs for this {'endpoint' if origin.endpoint_name else 'job'}."
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import ClassVar, Literal, Protocol, TypeVar
 
 JobKind = Literal["TrainingJobs", "TransformJobs"]  # as in the names of log groups
@@ -30,7 +30,12 @@ class Job(Protocol):
 
 async def in_thread(call: Callable[..., T], *arguments: object) -> T:
     """The result of a function that blocks. When this is cancelled, the function is waited for nevertheless."""
-    task = asyncio.ensure_future(asyncio.to_thread(functools.partial(call, *arguments)))
+    return await to_its_end(asyncio.to_thread(functools.partial(call, *arguments)))
+
+
+async def to_its_end(work: Awaitable[T]) -> T:
+    """The result of what must not be interrupted, such as cleaning up. A cancellation waits for it."""
+    task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:

@@ -25,7 +25,7 @@ from emulator.jobs.artifacts import Artifacts, split_output
 from emulator.jobs.checkpoints import Checkpoints
 from emulator.jobs.definition import Script, TrainingDefinition
 from emulator.jobs.errors import JobFailed
-from emulator.jobs.job import FAILURE_REASON_CHARACTERS, INTERNAL_ERROR, JobKind, in_thread
+from emulator.jobs.job import FAILURE_REASON_CHARACTERS, INTERNAL_ERROR, JobKind, in_thread, to_its_end
 from emulator.jobs.launch import JobContainerFactory
 from emulator.jobs.metrics import MetricReader
 from emulator.jobs.ml_directory import HOST, MlDirectory, job_variables
@@ -100,7 +100,7 @@ class TrainingJob:
         try:
             await self._run_to_a_status()
         finally:
-            await asyncio.shield(asyncio.ensure_future(self._clean_up()))
+            await to_its_end(self._clean_up())
 
     async def _run_to_a_status(self) -> None:
         try:

@@ -29,7 +29,7 @@ from emulator.jobs.channels import channel_files
 from emulator.jobs.data_processing import FilteredRecord
 from emulator.jobs.errors import JobFailed
 from emulator.jobs.execution_parameters import ExecutionParameters
-from emulator.jobs.job import FAILURE_REASON_CHARACTERS, INTERNAL_ERROR, JobKind, in_thread
+from emulator.jobs.job import FAILURE_REASON_CHARACTERS, INTERNAL_ERROR, JobKind, in_thread, to_its_end
 from emulator.jobs.record_splitting import Record, RecordProblem, body_of, mini_batches, records
 from emulator.jobs.transform_definition import TransformDefinition
 from emulator.jobs.transform_output import TransformOutput
@@ -47,6 +47,7 @@ MESSAGES: dict[Status, str] = {
 }
 BLOCK_BYTES = 1 << 20  # of an object that is sent as a whole
 UNREADABLE = (AwsError, EOFError, gzip.BadGzipFile, zlib.error)  # what reading an object raises
+NO_ANSWER = "Unable to get response from algorithm"  # [reports]
 SEE_LOGS = "See job logs for more information"  # [reports]
 
 
@@ -95,7 +96,7 @@ class TransformJob:
         self._data_log = workspace.events.within(container="data-log")
         self._store = store
         self._changed = changed
-        self._instance = Instance(definition.variant, self._workspace)
+        self._instance: Instance  # from its start on
         self._parameters = ExecutionParameters()
         self._problems: list[RecordProblem] = []
         self._stop_requested = asyncio.Event()
@@ -149,18 +150,19 @@ class TransformJob:
         return f"{'AlgorithmError' if by_algorithm else 'ClientError'}: {SEE_LOGS}"
 
     async def _host_and_transform(self) -> None:
+        source, files = await in_thread(channel_files, self.definition.input)
         try:
-            source, files = await in_thread(channel_files, self.definition.input)
             await in_thread(self._store.directory, self.definition.output.bucket)
-            await self._instance.start()
-            self._parameters = execution_parameters.execution_parameters(self.definition, await self._tuning())
-            self._log(str(self._parameters))
+            self._instance = Instance(self.definition.variant, self._workspace)
             try:
+                await self._instance.start()
+                self._parameters = execution_parameters.execution_parameters(self.definition, await self._tuning())
+                self._log(str(self._parameters))
                 await self._transform(source, files)
             finally:
-                source.close()
+                await to_its_end(self._instance.stop())
         finally:
-            await self._instance.stop()
+            source.close()
 
     async def _tuning(self) -> bytes:
         """The container's answer about the parameters that suit it; empty if it has none."""
@@ -310,9 +312,10 @@ class TransformJob:
 
 def problem_of(error: AwsError) -> RecordProblem:
     """What the job's log says of an answer that is none. [reports] The first lines."""
-    status = int(error.fields.get("OriginalStatusCode", 0)) if isinstance(error, ModelError) else 0
-    message = str(error.fields.get("OriginalMessage") or error).strip()
+    if not isinstance(error, ModelError):
+        return AlgorithmProblem(NO_ANSWER)
+    status, message = int(error.fields["OriginalStatusCode"]), str(error.fields["OriginalMessage"]).strip()
     if 400 <= status < 500:
         return RecordProblem(f"ClientError: {status}\n\nMessage:\n{message}")
-    first = f"Bad HTTP status received from algorithm: {status}" if status else "Unable to get response from algorithm"
+    first = f"Bad HTTP status received from algorithm: {status}" if status else NO_ANSWER
     return AlgorithmProblem(f"{first}\n\nMessage:\n{message}")

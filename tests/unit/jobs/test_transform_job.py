@@ -75,6 +75,8 @@ class Scene:
         self.failure: SetupError | None = None  # of the start of containers
         self.logged: list[str] = []
         self.statuses: list[str] = []
+        self.slow_to_stop: asyncio.Event | None = None  # before this is set, containers do not stop
+        self.stopping = False
         self.changes = 0
 
     def put(self, key: str, data: bytes) -> None:
@@ -112,11 +114,22 @@ class Scene:
 
     def _container(self, runs: object, settings: Any, *_: object) -> Container:
         self.settings.append(settings)
-        return VirtualContainer(BatchContract(self)) if self.failure is None else Unstartable(self.failure)
+        return BatchContainer(self) if self.failure is None else Unstartable(self.failure)
 
     def _log(self, event: LogLine, origin: Origin) -> None:
         assert origin.container == "data-log"
         self.logged.append(event.line.partition(":[sagemaker logs]: ")[2])
+
+
+class BatchContainer(VirtualContainer):
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(BatchContract(scene))
+        self._scene = scene
+
+    async def stop(self, seconds: float | None = None) -> None:
+        self._scene.stopping = True
+        if self._scene.slow_to_stop is not None:
+            await self._scene.slow_to_stop.wait()
 
 
 class Unstartable(VirtualContainer):
@@ -332,6 +345,24 @@ def test_a_job_whose_container_does_not_start_fails_with_the_reason(scene: Scene
     scene.failure = SetupError("There is no image i.")
     job = asyncio.run(scene.run())
     assert (job.status, job.failure_reason) == ("Failed", "AlgorithmError: There is no image i.")
+
+
+def test_a_stop_that_comes_while_the_instance_is_stopped_waits_for_that(scene: Scene) -> None:
+    async def story() -> TransformJob:
+        scene.put("data/a", b"a")
+        scene.slow_to_stop = asyncio.Event()
+        job = scene.job()
+        running = asyncio.ensure_future(job.run())
+        await until(lambda: scene.stopping)
+        job.stop()
+        await turns()
+        assert not running.done()
+        scene.slow_to_stop.set()
+        await running
+        return job
+
+    assert asyncio.run(story()).status == "Stopped"
+    assert scene.outputs() == {"results/a.out": b"A"}
 
 
 def test_a_key_that_cannot_be_a_file_fails_its_object_only(scene: Scene) -> None:
