@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -25,6 +25,7 @@ from emulator.storage.object_files import existing_directory, is_bucket, is_obje
 from emulator.storage.object_store import BLOCK, ObjectStore, StoredObject, open_store
 
 DOWNLOADS = 4  # at a time
+END_SECONDS = 2.0  # for which the end waits: one that hangs ends with its process, and the next start clears up
 LAST_CHARACTER = "\U0010ffff"  # behind a common prefix, it sorts after all of its keys
 
 log = logging.getLogger("localmme")
@@ -62,7 +63,7 @@ class ReadThrough:
         self._lock = threading.Lock()
         self._store: ObjectStore | None = None
         self._downloads: dict[tuple[str, str], Future[None]] = {}
-        self._threads = ThreadPoolExecutor(DOWNLOADS, "read-through")
+        self._turns = threading.BoundedSemaphore(DOWNLOADS)
 
     def covers(self, bucket: str) -> bool:
         """Whether a bucket of this name is read through."""
@@ -78,9 +79,11 @@ class ReadThrough:
             return self._store
 
     def close(self) -> None:
-        """Cancel downloads, wait for their end, and close the store."""
+        """Cancel downloads, wait for their end unless they hang, and close the store."""
         self._real.close()
-        self._threads.shutdown(cancel_futures=True)
+        with self._lock:
+            downloads = list(self._downloads.values())
+        wait(downloads, END_SECONDS)
         if self._store is not None:
             self._store.close()
 
@@ -95,7 +98,8 @@ class ReadThrough:
         with self._lock:
             download = self._downloads.get((bucket, key))
             if download is None:
-                download = self._downloads[bucket, key] = self._threads.submit(self._bring, bucket, key)
+                download = self._downloads[bucket, key] = Future()
+                threading.Thread(target=self._run, args=(download, bucket, key), daemon=True).start()
             return download
 
     def has_object(self, bucket: str, key: str) -> bool:
@@ -146,6 +150,22 @@ class ReadThrough:
             return not key or is_object(directory, key)
         return existing_directory(directory, key) is not None
 
+    def _run(self, download: Future[None], bucket: str, key: str) -> None:
+        try:
+            with self._turns:
+                self._bring(bucket, key)
+        except BaseException as error:
+            self._end(bucket, key)
+            download.set_exception(error)
+        else:
+            self._end(bucket, key)
+            download.set_result(None)
+
+    def _end(self, bucket: str, key: str) -> None:
+        """Whoever wants the object from now on does not wait for this download."""
+        with self._lock:
+            del self._downloads[bucket, key]
+
     def _bring(self, bucket: str, key: str) -> None:
         try:
             if not self.store.has_bucket(bucket):
@@ -156,9 +176,6 @@ class ReadThrough:
                 self._download(bucket, key)
         except (NoSuchBucket, NoSuchKey):
             pass  # the operation that wants it finds out itself
-        finally:
-            with self._lock:
-                del self._downloads[bucket, key]
 
     def _download(self, bucket: str, key: str) -> None:
         names_of(key)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +15,7 @@ from hypothesis import strategies as st
 
 from emulator.storage.listing import ListedObject, ListingPage, merged
 from emulator.storage.object_records import ObjectAttributes
-from emulator.storage.object_store import ObjectStore, open_store
+from emulator.storage.object_store import ObjectStore, StoredObject, open_store
 from emulator.storage.read_through import ReadThrough
 from tests.support.store_as_real_s3 import StoreAsRealS3
 
@@ -69,3 +73,30 @@ def test_buckets_are_covered_by_name_or_pattern(name: str, covered: bool, tmp_pa
     assert read_through.covers(name) == covered
     assert read_through.covers(name) or read_through.bring(name, "a") is None
     read_through.close()
+
+
+def test_a_download_that_hangs_does_not_hold_up_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    goes_on, has_begun = threading.Event(), threading.Event()
+
+    class Hanging(StoreAsRealS3):
+        @contextmanager
+        def open(self, bucket: str, key: str) -> Iterator[tuple[BinaryIO, StoredObject]]:
+            has_begun.set()
+            goes_on.wait()
+            with super().open(bucket, key) as opened:
+                yield opened
+
+        def close(self) -> None: ...
+
+    monkeypatch.setattr("emulator.storage.read_through.END_SECONDS", 0.01)
+    real = Hanging(store_of(tmp_path / "there", {"a"}))
+    read_through = ReadThrough(tmp_path / "here", "us-east-1", ["bucket"], real)
+    download = read_through.bring("bucket", "a")
+    assert download is not None and has_begun.wait(60)
+    assert read_through.bring("bucket", "a") is download
+    read_through.close()
+    assert not download.done()
+    goes_on.set()
+    assert download.exception(60) is not None  # nothing is written any more
+    assert not (tmp_path / "here" / "bucket" / "a").exists()
+    real.store.close()
