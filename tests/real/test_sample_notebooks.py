@@ -79,6 +79,12 @@ PRINTS = {
         "faro [315000, 192000]",
         "invocations",
     ],
+    "pipeline_and_access": [
+        "lisbon {'price': 365000, 'words': '365 thousand'}",
+        "porto {'price': 285000, 'words': '285 thousand'}",
+        "lisbon 365 thousand",
+        "porto AccessDeniedException",
+    ],
     "online_explainability": [
         '"EnableExplanations": "`true`"',
         "without explanations: [331.0, 378.0]",
@@ -86,6 +92,7 @@ PRINTS = {
         "no explanations are computed",
     ],
 }
+WITH_ACCESS = "pipeline_and_access"  # by an emulator of its own
 RUN_ELSEWHERE = {"handler_development", "multi_model_endpoint"}  # by tests of their own
 
 
@@ -161,18 +168,32 @@ def run(name: str, kernel: KernelManager, directory: Path, **environment: str) -
         at = printed.index(text, at)
 
 
-@pytest.mark.parametrize("name", PRINTS)
-def test_a_notebook_runs_from_the_first_cell_to_the_last(name: str, kernel: KernelManager, directory: Path) -> None:
-    run(name, kernel, directory, IMAGE=f"command:{sys.executable} {PLAIN_SERVER}")
+@pytest.mark.parametrize("name", [name for name in PRINTS if name != WITH_ACCESS])
+def test_a_notebook_runs_from_the_first_cell_to_the_last(
+    name: str, kernel: KernelManager, emulator: Emulator, directory: Path
+) -> None:
+    run(name, kernel, directory, IMAGE=f"command:{sys.executable} {PLAIN_SERVER}", AWS_ENDPOINT_URL=emulator.url)
+
+
+def test_the_notebook_about_roles_runs_with_access_control(kernel: KernelManager, directory: Path) -> None:
+    (directory / "guarded").mkdir()
+    options = [f"--s3={directory / 'guarded'}", f"--access={directory / 'notebooks' / 'access.yaml'}"]
+    mapped = "--map-image=*sagemaker-scikit-learn*=script"
+    emulator = Emulator("--no-endpoint", *options, mapped, state=directory / "guarded-state")
+    try:
+        run(WITH_ACCESS, kernel, directory, AWS_ENDPOINT_URL=emulator.wait_ready().url)
+    finally:
+        emulator.stop()
 
 
 @pytest.mark.docker
 def test_the_notebook_that_builds_and_pushes_its_container_does_so(
-    kernel: KernelManager, directory: Path, images: Images
+    kernel: KernelManager, emulator: Emulator, directory: Path, images: Images
 ) -> None:
     repository = f"localmme-test/byoc-{uuid.uuid4().hex}"  # another run of the tests has another one
     try:
-        run("byoc_multi_model", kernel, directory, IMAGE="", BASE_IMAGE=images.base(), REPOSITORY=repository)
+        image = {"IMAGE": "", "BASE_IMAGE": images.base(), "REPOSITORY": repository}
+        run("byoc_multi_model", kernel, directory, **image, AWS_ENDPOINT_URL=emulator.url)
     finally:
         with contextlib.suppress(ImageNotFound):
             images.engine.images.remove(f"{ACCOUNT_ID}.dkr.ecr.us-east-1.amazonaws.com/{repository}", noprune=True)
