@@ -98,6 +98,32 @@ def test_an_image_that_is_not_there_is_the_callers_fault_and_what_may_run_in_its
     assert "--map-image '*/sagemaker-scikit-learn*=script'" in reason
 
 
+def test_a_hostile_container_gets_nothing_of_this_machine_into_its_artifacts(jobs: Jobs, images: Images) -> None:
+    secret = jobs.directory / "secret"
+    secret.mkdir(exist_ok=True)
+    (secret / "key").write_text("secret")
+    hostile = f"""#!/usr/bin/env python3
+import os, pathlib, shutil
+ml = pathlib.Path("/opt/ml")
+(ml / "model" / "file").write_text("mine")
+os.link(ml / "model" / "file", ml / "model" / "hard link")
+os.symlink("{secret}/key", ml / "model" / "key")
+os.mkfifo(ml / "model" / "pipe")
+(ml / "model" / "sparse").touch()
+shutil.rmtree(ml / "output")
+os.symlink("{secret}", ml / "output")
+shutil.rmtree(ml / "checkpoints")
+os.symlink("{jobs.directory}", ml / "checkpoints")
+"""
+    image = images.build("train-hostile", f"{FROM}\nCOPY train /usr/local/bin/train\n", {"train": hostile})
+    algorithm = {"TrainingImage": image, "TrainingInputMode": "File"}
+    jobs.create("hostile", AlgorithmSpecification=algorithm, CheckpointConfig={"S3Uri": "s3://b/hostile"})
+    assert jobs.ended("hostile")["TrainingJobStatus"] == "Completed"
+    assert jobs.archive("out/hostile/output/model.tar.gz") == {"file": "mine", "hard link": "mine", "sparse": ""}
+    assert not (jobs.s3_root / "b" / "out/hostile/output/output.tar.gz").exists()
+    assert not (jobs.s3_root / "b" / "hostile").exists()
+
+
 def test_nothing_is_left_of_the_jobs_of_an_emulator_that_is_killed_and_they_are_failed_at_its_next_start(
     image: str, engine: docker.DockerClient, tmp_path: Path
 ) -> None:
