@@ -52,10 +52,11 @@ UNITS = {
 }  # of all others: None
 _STEP = math.log(1.02)  # a percentile is right to one percent
 
-DIMENSIONS = {"TrainingJobs": "TrainingJobName"}  # [dg] of jobs' own metrics, by kind
+# [dg] Of the metrics of jobs, by kind: of the algorithm's own, and of those of an instance.
+DIMENSIONS = {"TrainingJobs": "TrainingJobName", "TransformJobs": "Host"}
 
 VariantKey = tuple[str, str, str]  # region, endpoint name, variant name
-JobKey = tuple[str, str, str]  # region, kind, name
+JobKey = tuple[str, str, str]  # region, kind, value of the dimension
 
 
 class StatisticSet:
@@ -343,6 +344,10 @@ class CloudWatchMetrics:
 
     def _instance_observed(self, event: InstanceObserved, origin: Origin) -> None:
         if origin.job_name:
+            usage = InstanceUsage()
+            usage.add(event)
+            for name, value in usage.metrics():
+                self._add_of_job(origin, f"{origin.job_name}/{origin.instance_id}", name, value)
             return
         variant_key = (origin.region, origin.endpoint_name, origin.variant_name)
         minute = self._minute()
@@ -351,8 +356,11 @@ class CloudWatchMetrics:
         concurrent.add([event.in_flight])
 
     def _job_metric(self, event: JobMetric, origin: Origin) -> None:
-        statistic_sets = self._minute().jobs.setdefault((origin.region, origin.job_kind, origin.job_name), {})
-        statistic_sets.setdefault(event.name, StatisticSet()).add([event.value])
+        self._add_of_job(origin, origin.job_name, event.name, event.value)
+
+    def _add_of_job(self, origin: Origin, of: str, name: str, value: float) -> None:
+        statistic_sets = self._minute().jobs.setdefault((origin.region, origin.job_kind, of), {})
+        statistic_sets.setdefault(name, StatisticSet()).add([value])
 
     def _minute(self) -> Minute:
         self._count()  # what came before: it may be of an earlier minute

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from emulator.events import Events, InstanceObserved, InvocationEnded, Warned
+from emulator.events import Events, InstanceObserved, InvocationEnded, JobMetric, Warned
 from emulator.observers.cloudwatch_metrics import (
     COUNTED_TOGETHER,
     INSTANCES,
@@ -173,3 +173,19 @@ def test_events_of_no_metric_are_passed_over() -> None:
     metrics = CloudWatchMetrics(Clock())
     told(metrics, Warned("careful"))
     assert metrics.minutes() == []
+
+
+def test_the_metrics_of_jobs_have_the_dimension_of_their_kind() -> None:
+    metrics, events = CloudWatchMetrics(Clock()), Events().within(region=REGION, job_name="j")
+    metrics.listen_to(events)
+    instance = events.within(job_kind="TransformJobs", instance_id="i-1")
+    for cpu_seconds in (1.0, 3.0):
+        instance.publish(InstanceObserved(2.0, cpu_seconds, 40.0, 5.0, None))
+    events.within(job_kind="TrainingJobs").publish(JobMetric("loss", 0.25))
+    told = [datum for minute in metrics.minutes() for datum in minute.data(REGION)]
+    assert {(d.namespace, *d.dimensions.items(), d.name, d.statistics.total / d.statistics.count) for d in told} == {
+        ("/aws/sagemaker/TransformJobs", ("Host", "j/i-1"), "CPUUtilization", 100.0),
+        ("/aws/sagemaker/TransformJobs", ("Host", "j/i-1"), "MemoryUtilization", 40.0),
+        ("/aws/sagemaker/TransformJobs", ("Host", "j/i-1"), "DiskUtilization", 5.0),
+        ("/aws/sagemaker/TrainingJobs", ("TrainingJobName", "j"), "loss", 0.25),
+    }
