@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -155,22 +154,24 @@ def test_a_full_disk_fails_the_job(bucket: Bucket, tmp_path: Path, monkeypatch: 
 
 
 def test_a_channel_of_a_bucket_that_is_read_through_has_what_real_s3_has(bucket: Bucket, tmp_path: Path) -> None:
-    bucket.put("data/train/here.csv", "here")
+    bucket.put("data/train/here.csv", "here", bucket="public")
     there = Bucket(tmp_path / "there")
-    there.put("data/train/here.csv", "there")
-    there.put("data/train/there.csv", "there")
-    there.put("list", '[{"prefix": "s3://b/data/train/"}, "there.csv"]')
+    there.put("data/train/here.csv", "there", bucket="public")
+    there.put("data/train/there.csv", "there", bucket="public")
+    there.put("list", '[{"prefix": "s3://public/data/train/"}, "there.csv"]', bucket="public")
     real = StoreAsRealS3(open_store(tmp_path / "there", "us-east-1"))
-    read_through = ReadThrough(tmp_path, "us-east-1", ["b"], real)
+    read_through = ReadThrough(tmp_path, "us-east-1", ["public"], real)
+
+    def downloaded(key: str, data_type: Any) -> Path:
+        data = LocalS3(tmp_path / "public", S3Url("public", key), read_through)
+        assert has_objects(data)
+        download(Channel("train", data, data_type, {}), tmp_path / data_type, 1000)
+        return tmp_path / data_type
+
     try:
-        for number, (key, data_type) in enumerate([("list", "ManifestFile"), ("data/train/", "S3Prefix")]):
-            channel = bucket.channel(key, data_type)
-            assert isinstance(channel.data, LocalS3)
-            channel = replace(channel, data=replace(channel.data, read_through=read_through))
-            assert has_objects(channel.data) or key == "list"
-            download(channel, tmp_path / str(number), 1000)
-        assert files_of(tmp_path / "0") == ["there.csv"]
-        assert files_of(tmp_path / "1") == ["here.csv", "there.csv"]
-        assert (tmp_path / "1" / "here.csv").read_text() == "here"
+        assert files_of(downloaded("list", "ManifestFile")) == ["there.csv"]
+        train = downloaded("data/train/", "S3Prefix")
+        assert files_of(train) == ["here.csv", "there.csv"]
+        assert (train / "here.csv").read_text() == "here"
     finally:
         read_through.close()

@@ -66,10 +66,16 @@ def test_of_one_key_the_object_here_is_listed() -> None:
     assert merged(ListingPage([here]), ListingPage([there]), 10) == ListingPage([here])
 
 
-@pytest.mark.parametrize(("name", "covered"), [("one", True), ("sage-2", True), ("ones", False), ("Sage-1", False)])
+@pytest.mark.parametrize(
+    ("name", "covered"),
+    [
+        ("one", True), ("sage-2", True), ("ones", False), ("Sage-1", False), ("any-thing", True),
+        ("any/thing", False), ("any_thing", False), ("_localmme", False), ("endpoints", False),
+    ],
+)  # fmt: skip
 def test_buckets_are_covered_by_name_or_pattern(name: str, covered: bool, tmp_path: Path) -> None:
     real = StoreAsRealS3(store_of(tmp_path / "there", set()))
-    read_through = ReadThrough(tmp_path / "here", "us-east-1", ["one", "sage-?"], real)
+    read_through = ReadThrough(tmp_path / "here", "us-east-1", ["one", "sage-?", "any*", "_*", "end*"], real)
     assert read_through.covers(name) == covered
     assert read_through.covers(name) or read_through.bring(name, "a") is None
     read_through.close()
