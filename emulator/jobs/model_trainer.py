@@ -42,7 +42,7 @@ def drivers_command(job: TrainingDefinition, python: Path, directory: MlDirector
         for name in names:
             file = Path(folder, name)
             file.write_bytes(file.read_bytes().replace(ML.encode(), root.encode()))
-    programs = directory.root.parent / "programs"
+    programs = directory.root / "programs"
     programs.mkdir()
     for aliases, text in ((PYTHON, f'exec {shlex.quote(str(python))} "$@"'), (PIP, NO_PIP)):
         for name in aliases:

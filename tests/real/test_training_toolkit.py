@@ -206,7 +206,7 @@ def test_the_drivers_of_sdk_3_run_a_script_without_an_image(tmp_path: Path, fail
         assert described["TrainingJobStatus"] == "Completed", described
         seen = json.loads(jobs.archive("out/job/output/model.tar.gz")["seen.json"])
         assert seen["words"] == ["train.py", "--epochs", "3", "--name", "a b"]
-        assert seen["environment"]["SM_CHANNEL_DATA"].endswith("/job/ml/input/data/data")
+        assert seen["environment"]["SM_CHANNEL_DATA"].endswith("/ml/input/data/data")
         assert seen["environment"]["SM_HPS"] == '{"epochs": 3, "name": "a b"}'
     finally:
         jobs.emulator.stop()

@@ -209,4 +209,4 @@ def test_the_sdks_own_drivers_find_the_jobs_directory_in_place_of_that_of_images
     assert (shell, option, program) == ("/bin/bash", "-c", f"{drivers}/sm_train.sh")
     assert (drivers / "sm_train.sh").read_text() == f"cat {ml.root}/input/config/resourceconfig.json"
     assert (drivers / "scripts" / "environment.py").read_text() == f'"{ml.root}/model"'
-    assert 'exec /a/python "$@"' in (tmp_path / "a" / "programs" / "python3").read_text()
+    assert 'exec /a/python "$@"' in (ml.root / "programs" / "python3").read_text()
