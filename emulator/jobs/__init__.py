@@ -1,1 +1,1 @@
-"""What SageMaker does for training and transform jobs: containers that run to their end, on data from S3."""
+"""What SageMaker does for jobs on data from S3: training, in containers that run to their end, and batch transform."""

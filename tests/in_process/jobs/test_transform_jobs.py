@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, WaiterError
+from botocore.exceptions import WaiterError
 
-from tests.support.aws_clients import invalid
+from tests.support.aws_clients import invalid, refused
 from tests.support.control_plane import ARN, ROLE
 from tests.support.emulator_in_process import InProcessEmulator
 from tests.support.files import archive
@@ -110,6 +110,10 @@ def test_a_job_stores_what_its_model_makes_of_each_object(jobs: Jobs) -> None:
     assert described["TransformInput"]["CompressionType"] == "None"
     assert jobs.output("out/Job-1/a.csv.out") == "2\n4\n"
     assert jobs.output("out/Job-1/deep/b.csv.out") == "6\n"
+    assert "  Job-1 | predicts true 1" in jobs.emulator.errors
+    assert (
+        "[sagemaker logs]: MaxConcurrentTransforms=1, MaxPayloadInMB=6, BatchStrategy=MULTI_RECORD" in jobs.emulator.log
+    )
     assert jobs.sagemaker.list_tags(ResourceArn=arn)["Tags"] == [{"Key": "k", "Value": "v"}]
     (summary,) = jobs.sagemaker.list_transform_jobs(NameContains="Job-1", StatusEquals="Completed")[
         "TransformJobSummaries"
@@ -117,28 +121,9 @@ def test_a_job_stores_what_its_model_makes_of_each_object(jobs: Jobs) -> None:
     assert summary["TransformJobName"] == "Job-1"
     assert summary["TransformEndTime"] == described["TransformEndTime"]
     assert not list((jobs.emulator.state_directory / "instances").rglob("*Job-1"))
-    again = invalid_code(jobs.sagemaker.create_transform_job, **request("job-1", "data/"))
-    assert again[0] == "ResourceInUse"
+    assert refused(jobs.sagemaker.create_transform_job, **request("job-1", "data/")).code == "ResourceInUse"
     ended = invalid(jobs.sagemaker.stop_transform_job, TransformJobName="Job-1")
     assert ended == "The request was rejected because the transform job is in status Completed."
-
-
-def test_the_output_of_containers_and_the_jobs_own_log_are_log_streams(jobs: Jobs) -> None:
-    jobs.put("logged.csv", "1\n")
-    jobs.create("logged", "logged.csv")
-    jobs.ended("logged")
-    logs, group = jobs.emulator.client_of("logs"), "/aws/sagemaker/TransformJobs"
-    found = logs.describe_log_streams(logGroupName=group, logStreamNamePrefix="logged/")["logStreams"]
-    streams = {each["logStreamName"].split("/", 2)[2:] == ["data-log"]: each["logStreamName"] for each in found}
-    assert len(streams) == len(found) == 2
-
-    def messages(stream: str) -> list[str]:
-        return [event["message"] for event in logs.get_log_events(logGroupName=group, logStreamName=stream)["events"]]
-
-    assert streams[True] == f"{streams[False]}/data-log"
-    assert any(line.endswith("predicts true None") for line in messages(streams[False]))
-    (line,) = messages(streams[True])
-    assert line.endswith(":[sagemaker logs]: MaxConcurrentTransforms=1, MaxPayloadInMB=6, BatchStrategy=MULTI_RECORD")
 
 
 def test_a_pipeline_transforms_through_all_of_its_containers(jobs: Jobs) -> None:
@@ -218,9 +203,3 @@ def test_what_cannot_be_transformed_is_refused(jobs: Jobs) -> None:
     for members, message in refused:
         assert invalid(jobs.sagemaker.create_transform_job, **{**ok, **members}) == message
     assert invalid(jobs.sagemaker.describe_transform_job, TransformJobName="x") == "Requested resource not found."
-
-
-def invalid_code(call: Any, **arguments: Any) -> tuple[str, str]:
-    with pytest.raises(ClientError) as raised:
-        call(**arguments)
-    return raised.value.response["Error"]["Code"], raised.value.response["Error"]["Message"]

@@ -24,3 +24,13 @@ def test_the_oldest_lines_and_streams_give_way() -> None:
     assert taken["v/i-50"] == [long] * 4
     assert len(taken["v/i-60"]) == KEPT_LINES
     assert list(logs.take()) == []
+
+
+def test_the_streams_of_a_job_are_those_of_its_instance_and_of_its_containers() -> None:
+    logs, events = RecentLogLines(), Events().within(region=REGION, job_kind="TransformJobs", job_name="j")
+    logs.listen_to(events)
+    for container in ("primary", "data-log", ""):
+        events.within(instance_id="i-1-1000", container=container).publish(LogLine(container))
+    streams = [(stream.group_name, stream.name) for stream in logs.take()]
+    group = "/aws/sagemaker/TransformJobs"
+    assert streams == [(group, "j/i-1-1000"), (group, "j/i-1-1000/data-log"), (group, "j/i-1-1000")]
