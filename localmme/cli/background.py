@@ -45,8 +45,8 @@ def stop(name: str | None, everything: bool) -> None:
 def logs(container: str | None, follow: bool, name: str | None, endpoint_name: str | None) -> None:
     """Print what an emulator in the background and its containers wrote.
 
-    CONTAINER, the name of a container, an instance or a variant, limits that to its own output. If the emulator was
-    not started with --detach, only what its containers wrote is shown.
+    CONTAINER, the name of a container, an instance, a variant or a job, limits that to its own output. If the emulator
+    was not started with --detach, only what its containers wrote is shown.
     """
     from localmme import background, state_directories
     from localmme.cli.log_lines import lines

@@ -101,4 +101,4 @@ def _those_with_logs() -> str:
 
 
 def _labelled(name: str, line: str, containers: int) -> str:
-    return f"{name} | {line}" if containers > 1 else line
+    return f"{name.removeprefix('_')} | {line}" if containers > 1 else line

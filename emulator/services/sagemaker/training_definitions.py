@@ -120,6 +120,8 @@ class _Reader(JobRequestReader):
             place: Place = ("InputDataConfig", position)
             if names.count(channel["ChannelName"]) > 1:
                 self.report((*place, "ChannelName"), "is the name of another channel, too")
+            if channel["ChannelName"] in (".", ".."):
+                self.report((*place, "ChannelName"), "cannot be the name of a directory")
             source = channel["DataSource"].get("S3DataSource", {})
             data = self.data((*place, "DataSource", "S3DataSource"), source)
             if data is None:

@@ -13,6 +13,8 @@ from tests.support.control_plane import ARN
 from tests.support.training_jobs import Jobs
 from tests.support.waiting import eventually
 
+DATA = {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://b/data/"}}
+
 
 @pytest.fixture(scope="module")
 def jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobs]:
@@ -128,6 +130,8 @@ def test_checkpoints_of_an_earlier_job_are_there_and_its_own_are_stored_while_it
         ({"CheckpointConfig": {"S3Uri": "s3://b/", "LocalPath": "/tmp/x"}}, "has to be a directory of its own below"),
         ({"CheckpointConfig": {"S3Uri": "s3://b/", "LocalPath": "/opt/ml/../x"}}, "has to be a directory of its own"),
         ({"AlgorithmSpecification": {"TrainingInputMode": "File"}}, "AlgorithmSpecification.TrainingImage is missing"),
+        ({"InputDataConfig": [{"ChannelName": "..", "DataSource": DATA}]}, "cannot be the name of a directory"),
+        ({"InputDataConfig": 2 * [{"ChannelName": "a", "DataSource": DATA}]}, "is the name of another channel, too"),
     ],
 )
 def test_what_cannot_work_is_refused(jobs: Jobs, members: dict[str, Any], words: str) -> None:

@@ -58,6 +58,16 @@ def test_lines_of_several_containers_carry_their_names(
     assert list(lines(directory, endpoint, part, False)) == [f"{place} | of {place}" for place in places]
 
 
+def test_a_job_is_named_like_a_part_and_is_no_endpoint(directory: StateDirectory) -> None:
+    file = directory.container_logs / "_TrainingJobs" / "job-1" / "algo-1-1700000000.log"
+    file.parent.mkdir(parents=True)
+    file.write_text("of the job\n")
+    assert list(lines(directory, None, "job-1", False)) == ["of the job"]
+    assert "TrainingJobs/job-1/algo-1-1700000000 | of the job" in list(lines(directory, None, None, False))
+    with pytest.raises(SetupError, match="has no endpoint none. It has: local, other."):
+        list(lines(directory, "none", None, False))
+
+
 def test_lines_of_one_container_carry_none(directory: StateDirectory) -> None:
     assert list(lines(directory, "local", "i-2", False)) == ["of local/A/i-2/primary"]
 
