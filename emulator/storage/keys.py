@@ -40,6 +40,15 @@ def check_new_bucket(name: str) -> None:
         raise InvalidBucketName(name)
 
 
+def can_be_created(bucket: str) -> bool:
+    """Whether S3 and this emulator allow a new bucket of this name."""
+    try:
+        check_new_bucket(bucket)
+    except InvalidBucketName:
+        return False
+    return True
+
+
 def names_of(key: str, *, holds_buckets: bool = False) -> list[str]:
     """The names that lead to the key's file; to its directory, if the key is a folder marker (``dir/``).
 

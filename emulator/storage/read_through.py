@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from emulator.sizes import format_size
-from emulator.storage.errors import BucketExists, InvalidBucketName, NoSuchBucket, NoSuchKey
-from emulator.storage.keys import check_new_bucket, names_of
+from emulator.storage.errors import BucketExists, NoSuchBucket, NoSuchKey
+from emulator.storage.keys import can_be_created, names_of
 from emulator.storage.listing import ListingPage, merged
 from emulator.storage.object_files import existing_directory, is_bucket, is_object
 from emulator.storage.object_store import BLOCK, ObjectStore, StoredObject, open_store
@@ -67,11 +67,7 @@ class ReadThrough:
 
     def covers(self, bucket: str) -> bool:
         """Whether a bucket of this name is read through: none that S3 or the emulator would not create."""
-        try:
-            check_new_bucket(bucket)
-        except InvalidBucketName:
-            return False
-        return any(fnmatch.fnmatchcase(bucket, pattern) for pattern in self._buckets)
+        return can_be_created(bucket) and any(fnmatch.fnmatchcase(bucket, pattern) for pattern in self._buckets)
 
     @property
     def store(self) -> ObjectStore:

@@ -35,9 +35,13 @@ def call(
     async def nobody(*_: Any) -> None:
         raise AssertionError("this is for the credentials")
 
+    async def any_bucket(_: str) -> bool:
+        return True
+
+    nobody.has_bucket = any_bucket  # type: ignore[attr-defined]
     access = AccessControl([User("me", "ME", "secret")], "us-east-1", 1000)
     service = ContainerCredentialsApp(roles)
-    gateway = Gateway(nobody, nobody, None, nobody, nobody, service, WebGuard(), access)  # type: ignore[arg-type]
+    gateway = Gateway(nobody, nobody, nobody, nobody, nobody, service, WebGuard(), access)  # type: ignore[arg-type]
     headers = {**({} if token is None else {"authorization": token}), **(more or {})}
     return asyncio.run(respond(gateway, http_scope(method, CREDENTIALS, headers)))
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 
 from emulator.aws.decimals import decimal
 from emulator.aws.errors import AwsError
-from emulator.aws.request import AwsRequest
+from emulator.aws.request import PAGES, AwsRequest
 from emulator.services.s3.errors import expired, invalid_argument, invalid_uri
 from emulator.storage.checksums import HEADER, LENGTHS
 
@@ -18,11 +18,16 @@ LONGEST_PRESIGNED_SECONDS = 604_800  # [api] seven days
 
 
 async def is_for_s3(request: AwsRequest, has_bucket: Callable[[str], Awaitable[bool]]) -> bool:
-    """Whether a request is for S3: by its signature, else if its host or its path begins with the name of a bucket."""
+    """Whether a request is for S3: by its signature, else if its host or its path begins with the name of a bucket.
+
+    The emulator's own pages are at no bucket's path, whatever directories and buckets there are.
+    """
     if request.signed_for:
         return request.signed_for == "s3"
     if request.bucket_of_host:
         return True
+    if request.path.startswith(PAGES):
+        return False
     bucket = request.path[1:].partition("/")[0]
     return bool(bucket) and await has_bucket(bucket)
 

@@ -25,7 +25,7 @@ from emulator.services.s3.operations import handler_of, objects_read, takes_data
 from emulator.services.s3.storage_errors import s3_error
 from emulator.storage.checksums import HEADER, LENGTHS, Digests
 from emulator.storage.errors import NoSuchBucket, StorageError
-from emulator.storage.keys import RESERVED
+from emulator.storage.keys import RESERVED, can_be_created
 from emulator.storage.multipart_uploads import MultipartUploads
 from emulator.storage.object_files import is_bucket
 from emulator.storage.object_store import ObjectStore, open_store
@@ -178,8 +178,11 @@ class S3App:
     def _advise(self, call: S3Call) -> None:
         """Log, once for each bucket, how one of real S3 is read."""
         reads = call.method == "GET" or (call.method == "HEAD" and call.key)
+        is_read_through = call.read_through is not None and call.read_through.covers(call.bucket)
         if (
             reads
+            and not is_read_through
+            and can_be_created(call.bucket)
             and ACCOUNT_ID not in call.bucket
             and call.bucket not in self._missed
             and len(self._missed) < MOST_MISSED
