@@ -285,7 +285,7 @@ class TransformJob:
     # The container
 
     async def _answer(self, payload: Payload) -> bytes:
-        """The container's answer. Raises RecordProblem."""
+        """The container's answer. Raises RecordProblem, JobFailed."""
         definition = self.definition
         content_type, accept = definition.content_type, definition.accept
         for retries_left in range(definition.retries, -1, -1):
@@ -300,19 +300,20 @@ class TransformJob:
             deadline = asyncio.get_running_loop().time() + definition.timeout_seconds
             try:
                 return (await self._instance.execution.invoke(invocation, deadline)).body
-            except InstanceNotReached as unreached:
-                problem = problem_of(unreached.error)
-            except AwsError as error:
+            except (InstanceNotReached, ModelError) as error:
                 problem = problem_of(error)
+            except AwsError:  # such as no healthy container in all that time: the next request would wait as long
+                self._log(NO_ANSWER)
+                raise JobFailed(f"AlgorithmError: {SEE_LOGS}") from None
             # [ours] What the container blames on its input, it would blame on it again.
             if not isinstance(problem, AlgorithmProblem) or not retries_left:
                 raise problem
         raise AssertionError
 
 
-def problem_of(error: AwsError) -> RecordProblem:
+def problem_of(error: InstanceNotReached | ModelError) -> RecordProblem:
     """What the job's log says of an answer that is none. [reports] The first lines."""
-    if not isinstance(error, ModelError):
+    if isinstance(error, InstanceNotReached):
         return AlgorithmProblem(NO_ANSWER)
     status, message = int(error.fields["OriginalStatusCode"]), str(error.fields["OriginalMessage"]).strip()
     if 400 <= status < 500:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from emulator.archives.model_data_url import LocalS3, S3Url
+from emulator.aws.errors import AwsError
 from emulator.clock import Clock
 from emulator.containers.container import Container
 from emulator.containers.contract import Answer, Invocation
@@ -322,6 +323,18 @@ def test_a_container_without_an_answer_is_an_algorithm_error(scene: Scene) -> No
     job = asyncio.run(scene.run(retries=0))
     assert job.failure_reason == "AlgorithmError: See job logs for more information"
     assert scene.logged[1] == "in/data/a: Unable to get response from algorithm"
+
+
+def test_a_container_that_is_not_healthy_any_more_fails_the_job_at_the_first_object(scene: Scene) -> None:
+    async def unhealthy(_: Invocation) -> Answer:
+        raise AwsError("ServiceUnavailable", 503, "no healthy container")
+
+    scene.handle = unhealthy
+    scene.put("data/a", b"a")
+    scene.put("data/b", b"b")
+    job = asyncio.run(scene.run())
+    assert job.failure_reason == "AlgorithmError: See job logs for more information"
+    assert len(scene.invocations) == 1
 
 
 def test_an_object_that_is_too_large_is_a_client_error(scene: Scene) -> None:
