@@ -80,6 +80,7 @@ class AwsNetwork:
         """
 
         async def connect_again() -> None:
+            await self._engine.call(_make)  # an engine connects what does not run to a network that is not there
             with contextlib.suppress(EngineError):  # from the network that is gone
                 await self._engine.call(
                     lambda client: client.disconnect_container_from_network(container, NAME, force=True)

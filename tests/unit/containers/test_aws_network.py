@@ -118,22 +118,26 @@ def test_a_network_that_another_emulator_has_removed_meanwhile_is_made_again() -
     assert calls == ["connect", "look", "create", "connect"]
 
 
-def test_a_network_that_goes_before_a_container_starts_is_made_again() -> None:
+@pytest.mark.parametrize("there", [True, False])
+def test_a_network_that_goes_before_a_container_starts_is_made_again(there: bool) -> None:
+    """An engine connects a container that does not run to a network that is not there, without a word."""
     calls: list[str] = []
+    gone = EngineError("unix:///", 404, "failed to set up container networking: network localmme not found")
 
     class Client:
-        networks = staticmethod(lambda names: [{"Name": "localmme"}])
+        networks = staticmethod(lambda names: [{"Name": "localmme"}] if there or "create" in calls else [])
+        create_network = staticmethod(lambda *_, **__: calls.append("create"))
 
         @staticmethod
         def start(container: str) -> None:
             calls.append("start")
-            if calls.count("start") == 1:
-                raise EngineError("unix:///", 404, "network localmme not found")
+            if calls.count("start") == 1 or not Client.networks([]):
+                raise gone
 
         @staticmethod
         def disconnect_container_from_network(container: str, network: str, force: bool) -> None:
             calls.append("disconnect")
-            raise EngineError("unix:///", 404, "network localmme not found")
+            raise gone
 
         connect_container_to_network = staticmethod(lambda container, network: calls.append("connect"))
 
@@ -143,7 +147,7 @@ def test_a_network_that_goes_before_a_container_starts_is_made_again() -> None:
 
     engine: Any = Engine()
     asyncio.run(AwsNetwork(engine, socket.socket.close).start("c"))
-    assert calls == ["start", "disconnect", "connect", "start"]
+    assert calls == ["start", *([] if there else ["create"]), "disconnect", "connect", "start"]
 
 
 def test_another_refusal_of_a_start_is_passed_on() -> None:
