@@ -143,9 +143,7 @@ def test_nothing_is_left_of_the_jobs_of_an_emulator_that_is_killed_and_they_are_
     eventually(lambda: not containers_of(engine, jobs), what="its container is gone")
     for name in ("image", "command"):
         described = jobs.ended(name)
-        assert described["FailureReason"] == (
-            "InternalServerError: The emulator ended while the training job was under way."
-        )
+        assert described["FailureReason"] == "InternalServerError: The emulator ended while the job was under way."
         assert described["SecondaryStatusTransitions"][-1]["Status"] == "Failed"
     assert not list((jobs.emulator.state_directory / "instances").glob("*/_TrainingJobs-*"))
     jobs.emulator.stop()
