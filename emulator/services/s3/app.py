@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -82,11 +82,11 @@ class S3App:
             return is_bucket(self._root, name)
         return await self._in_thread(is_bucket, self._root, name)
 
-    async def put(self, bucket: str, key: str, content: bytes) -> None:
-        """Make the content an object, on behalf of the emulator itself. Raises AwsError."""
+    async def put(self, bucket: str, key: str, pieces: Iterable[bytes]) -> None:
+        """Make an object of these bytes, on behalf of the emulator itself. They come from a thread. Raises AwsError."""
         store = (await self._open())[0]
         try:
-            await self._in_thread(store.put, bucket, key, [content])
+            await self._in_thread(store.put, bucket, key, pieces)
         except StorageError as error:
             raise s3_error(error) from error
 

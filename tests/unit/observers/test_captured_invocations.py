@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import re
-from collections.abc import Callable, Coroutine
+import weakref
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +17,7 @@ from emulator.aws.errors import AwsError
 from emulator.data_capture import DataCapture
 from emulator.events import EndpointDeleted, Events, InvocationCaptured
 from emulator.observers import captured_invocations
-from emulator.observers.captured_invocations import CapturedInvocations, record
+from emulator.observers.captured_invocations import PIECE_BYTES, CapturedInvocations, line
 from tests.support.virtual_time import VirtualTimeLoop
 
 MORNING = 1_600_000_000.25  # 2020-09-13 12:26:40.250 UTC
@@ -44,9 +47,13 @@ def captured(**fields: Any) -> InvocationCaptured:
     )
 
 
+def record(event: InvocationCaptured, event_id: str = "e") -> Any:
+    """What a line says."""
+    return json.loads(b"".join(line(event, event_id)))
+
+
 def test_a_line_has_what_model_monitor_reads() -> None:
-    line = json.dumps(record(captured(), "8f45e35c"))
-    assert json.loads(line) == {
+    assert record(captured(), "8f45e35c") == {
         "captureData": {
             "endpointInput": {"observedContentType": "text/csv", "mode": "INPUT", "data": "1,2\n", "encoding": "CSV"},
             "endpointOutput": {
@@ -62,7 +69,7 @@ def test_a_line_has_what_model_monitor_reads() -> None:
 
 
 def test_the_caller_s_metadata_goes_along() -> None:
-    metadata = record(captured(custom_attributes=b"a=1", inference_id=b"mine"), "e")["eventMetadata"]
+    metadata = record(captured(custom_attributes=b"a=1", inference_id=b"mine"))["eventMetadata"]
     assert metadata["customAttributes"] == ["a=1"]
     assert metadata["inferenceId"] == "mine"
 
@@ -83,7 +90,7 @@ def test_the_caller_s_metadata_goes_along() -> None:
     ],
 )
 def test_data_is_encoded_by_its_content_type(content_type: bytes | None, body: bytes, data: str, encoding: str) -> None:
-    part = record(captured(input=body, input_content_type=content_type), "e")["captureData"]["endpointInput"]
+    part = record(captured(input=body, input_content_type=content_type))["captureData"]["endpointInput"]
     assert (part["data"], part["encoding"]) == (data, encoding)
     assert part["observedContentType"] == (
         "application/octet-stream" if content_type is None else content_type.decode()
@@ -97,7 +104,24 @@ def test_data_is_encoded_by_its_content_type(content_type: bytes | None, body: b
 )  # fmt: skip
 def test_input_and_output_are_captured_as_the_options_say(takes: tuple[bool, bool], parts: list[str]) -> None:
     capture = DataCapture("bucket", "", 100, *takes)
-    assert list(record(captured(capture=capture), "e")["captureData"]) == parts
+    assert list(record(captured(capture=capture))["captureData"]) == parts
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "encoding"),
+    [
+        (b"application/x-npy", bytes(range(256)) * 2048 + b"1", "BASE64"),
+        (b"text/csv", '1,\u00e9\u4e2d\U0001f600"\\\n'.encode() * 32768, "CSV"),  # pieces end within characters
+        (b"application/json", b"x" * 500_000 + b"\xff", "BASE64"),
+        (b"application/json", b"x" * 500_000 + "\u00e9".encode()[:1], "BASE64"),
+    ],
+)
+def test_a_large_body_becomes_small_pieces(content_type: bytes, body: bytes, encoding: str) -> None:
+    event = captured(input=body, input_content_type=content_type)
+    part = record(event)["captureData"]["endpointInput"]
+    assert part["encoding"] == encoding
+    assert (base64.b64decode(part["data"]) if encoding == "BASE64" else part["data"].encode()) == body
+    assert max(map(len, line(event, "e"))) < 2 * PIECE_BYTES
 
 
 class Scene:
@@ -107,16 +131,22 @@ class Scene:
         self.loop = VirtualTimeLoop()
         self.objects: list[tuple[float, str, str, list[Any]]] = []  # when, bucket, key, lines
         self.failures: list[Exception] = []  # of the next puts
+        self.published: list[weakref.ref[DataCapture]] = []
+        self.alive: list[int] = []  # of these, how many there are after each piece that is put
         self.events = Events()
         self.writer = CapturedInvocations(self._put, seconds=5)
         self.writer.listen_to(self.events)
         self.endpoint = self.events.within(endpoint_name="E", region="us-east-1")
         self.variant = self.endpoint.within(variant_name="V")
 
-    async def _put(self, bucket: str, key: str, content: bytes) -> None:
+    async def _put(self, bucket: str, key: str, pieces: Iterable[bytes]) -> None:
         await asyncio.sleep(0)
         if self.failures:
             raise self.failures.pop(0)
+        content = b""
+        for piece in pieces:
+            content += piece
+            self.alive.append(sum(capture() is not None for capture in self.published))
         lines = [json.loads(line) for line in content.splitlines()]
         self.objects.append((self.loop.time(), bucket, key, lines))
 
@@ -216,6 +246,19 @@ def test_what_waits_is_bounded(scene: Scene, monkeypatch: pytest.MonkeyPatch, ca
     assert [r.getMessage() for r in caplog.records] == [
         "2 invocations were not captured: too many were waiting to be written."
     ]
+
+
+def test_what_is_written_is_freed(scene: Scene) -> None:
+    async def invoke() -> None:
+        for variant in (scene.variant, scene.variant, scene.endpoint.within(variant_name="W")):
+            capture = replace(CAPTURE)
+            scene.published.append(weakref.ref(capture))
+            variant.publish(captured(input=b"1" * PIECE_BYTES, capture=capture))
+            del capture
+        await scene.writer.flush()
+
+    scene.run(invoke)
+    assert scene.alive == [3, 2, 1, 1, 0]  # a piece of each, and the rest of each file
 
 
 def test_a_failure_is_logged_once_and_what_comes_later_is_written(
