@@ -6,6 +6,7 @@ Only operations that read are here. boto3 is imported at the first of them.
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import threading
 import time
@@ -17,7 +18,14 @@ from urllib.parse import urlsplit
 
 from emulator.archives.model_data_url import S3Url
 from emulator.archives.s3_download import Download
-from emulator.archives.s3_failures import bucket_region, error_code, error_status, is_unreachable, problem
+from emulator.archives.s3_failures import (
+    bucket_region,
+    error_code,
+    error_status,
+    is_of_credentials,
+    is_unreachable,
+    problem,
+)
 from emulator.archives.source import OPENED_WITH
 from emulator.storage.checksums import LENGTHS
 from emulator.storage.errors import NoSuchBucket, NoSuchKey, RealS3Refused, RealS3Unavailable, StorageError
@@ -34,6 +42,15 @@ KEPT_HEADERS = {
     "x-amz-storage-class", "x-amz-website-redirect-location",
 }  # fmt: skip
 
+# botocore's session variables: name in a file, in the environment, value, conversion.
+NO_PROFILE = {
+    "profile": (None, None, None, None),
+    "config_file": (None, None, os.devnull, None),
+    "credentials_file": (None, None, os.devnull, None),
+}
+
+log = logging.getLogger("localmme")
+
 
 class RealS3ByBoto3:
     """Real S3 at AWS's own address, or at AWS_ENDPOINT_URL_S3. ``localmme env`` sets AWS_ENDPOINT_URL, which is not
@@ -44,8 +61,9 @@ class RealS3ByBoto3:
         self._own_url = own_url
         self._closed = threading.Event()
         self._making = threading.Lock()
-        self._is_public: dict[str, bool] = {}  # buckets that credentials do not help with
-        self._unreachable = ("", 0.0)  # why, and until when by time.monotonic
+        self._without_first: set[str] = set()  # buckets that credentials did not help with the last time
+        self._has_warned = False  # that credentials cannot be used
+        self._unreachable: tuple[Exception | None, float] = (None, 0.0)  # why, and until when by time.monotonic
 
     def region(self, bucket: str) -> str:
         try:
@@ -84,15 +102,14 @@ class RealS3ByBoto3:
     def _call(self, operation: str, bucket: str, key: str = "", **members: Any) -> dict[str, Any]:
         """Call an operation with credentials, if there are any, and without if these do not help."""
         why, until = self._unreachable
-        if time.monotonic() < until:
-            raise RealS3Unavailable(why)
+        if why is not None and time.monotonic() < until:
+            raise self._failure(why, bucket, key)
         try:
             return self._attempt(operation, bucket, **members)
         except Exception as error:
-            failure = self._failure(error, bucket, key)
             if is_unreachable(error):
-                self._unreachable = (str(failure), time.monotonic() + UNREACHABLE_SECONDS)
-            raise failure from error
+                self._unreachable = (error, time.monotonic() + UNREACHABLE_SECONDS)
+            raise self._failure(error, bucket, key) from error
 
     def _attempt(self, operation: str, bucket: str, **members: Any) -> dict[str, Any]:
         def call(client: Any) -> dict[str, Any]:
@@ -101,26 +118,55 @@ class RealS3ByBoto3:
 
         with self._making:
             signed, unsigned = self._clients
-        if signed is None or self._is_public.get(bucket):
+        if signed is None:
             return call(unsigned)
+        first, second = (unsigned, signed) if bucket in self._without_first else (signed, unsigned)
         try:
-            return call(signed)
+            return call(first)
         except Exception as error:
+            if is_of_credentials(error):
+                self._warn(error)
             # 400 is S3's answer to credentials that are out of date, and of HEAD there is no more than the status.
-            if error_status(error) not in (400, 401, 403):
+            elif error_status(error) not in (400, 401, 403):
                 raise
-            answer = call(unsigned)
-            self._is_public[bucket] = True
+            try:
+                answer = call(second)
+            except Exception as other:
+                if not is_of_credentials(other):
+                    raise
+                self._warn(other)
+                raise error from None  # what S3 has answered without them says more
+            if second is unsigned:
+                self._without_first.add(bucket)
+            else:
+                self._without_first.discard(bucket)
             return answer
+
+    def _warn(self, error: Exception) -> None:
+        """Log, once, that there are credentials which cannot be used."""
+        if not self._has_warned:
+            self._has_warned = True
+            log.warning(
+                "AWS credentials cannot be loaded (%s), so that only what is public is read from real S3. Renew them "
+                "(aws sso login, aws configure) or check AWS_PROFILE, and start the emulator again.",
+                type(error).__name__,
+            )
 
     @functools.cached_property
     def _clients(self) -> tuple[Any, Any]:
         """boto3's client with the user's credentials, None if there are none, and the one without."""
         import boto3.session
+        import botocore.session
         from botocore import UNSIGNED
         from botocore.config import Config
 
-        session = boto3.session.Session()
+        try:
+            session = boto3.session.Session()
+            has_credentials = session.get_credentials() is not None
+        except Exception as error:  # of a profile, a program or a file: botocore has many
+            self._warn(error)
+            has_credentials = False
+            session = boto3.session.Session(botocore_session=botocore.session.Session(NO_PROFILE))
         config = Config(
             connect_timeout=CONNECT_SECONDS,
             read_timeout=READ_SECONDS,
@@ -138,7 +184,7 @@ class RealS3ByBoto3:
             region = session.region_name or "us-east-1"
             return session.client("s3", region_name=region, endpoint_url=url, config=config)
 
-        signed = client(config) if session.get_credentials() is not None else None
+        signed = client(config) if has_credentials else None
         return signed, client(config.merge(Config(signature_version=UNSIGNED)))
 
     def _failure(self, error: Exception, bucket: str, key: str) -> StorageError:

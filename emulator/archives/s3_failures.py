@@ -30,11 +30,18 @@ def is_refused(error: Exception) -> bool:
 
 
 def is_unreachable(error: Exception) -> bool:
-    """Whether nothing answers where S3 should be."""
+    """Whether there is no connection to S3. An answer that does not come in time says nothing of other requests."""
     from botocore import exceptions
 
-    broke_off = isinstance(error, exceptions.ResponseStreamingError | exceptions.IncompleteReadError)
-    return isinstance(error, exceptions.ConnectionError | exceptions.HTTPClientError) and not broke_off
+    return isinstance(error, exceptions.ConnectionError)
+
+
+def is_of_credentials(error: Exception) -> bool:
+    """Whether credentials cannot be loaded, so that no request has been sent."""
+    from botocore import exceptions
+
+    is_named_so = any(word in type(error).__name__ for word in CREDENTIAL_ERRORS)
+    return isinstance(error, exceptions.BotoCoreError) and is_named_so
 
 
 def bucket_region(error: BaseException | None) -> str:
@@ -57,7 +64,7 @@ def problem(error: Exception, url: S3Url, endpoint: str) -> str:
         return _refusal(error, url, place)
     if isinstance(error, exceptions.ProfileNotFound):
         return f"{url} cannot be read: {error}. Check AWS_PROFILE."
-    if isinstance(error, exceptions.BotoCoreError) and any(word in name for word in CREDENTIAL_ERRORS):
+    if is_of_credentials(error):
         return (
             f"{url} cannot be read: no AWS credentials were found ({name}). Set AWS_PROFILE, or AWS_ACCESS_KEY_ID "
             "and AWS_SECRET_ACCESS_KEY; or sign in with aws configure or aws sso login."

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from unittest import mock
 
 import pytest
+from botocore.exceptions import ReadTimeoutError
 
 from emulator.archives.real_s3 import RealS3ByBoto3
 from emulator.storage.errors import NoSuchBucket, NoSuchKey, RealS3Refused, RealS3Unavailable
@@ -51,6 +53,51 @@ def test_without_credentials_nothing_is_signed(real: RealS3StandIn, monkeypatch:
     assert real.calls == ["GET /public-one/a"]
 
 
+@pytest.mark.parametrize(
+    ("config", "profile"),
+    [
+        ("", "missing"),
+        ("[default", ""),
+        ("[default]\ncredential_process = false\n", ""),
+        ("[default]\nsso_start_url = https://a.example\nsso_region = a\nsso_account_id = 1\nsso_role_name = a", ""),
+    ],
+    ids=["a profile that is missing", "an invalid file", "a program that fails", "a login that has expired"],
+)  # fmt: skip
+def test_with_credentials_that_cannot_be_loaded_what_is_public_is_read(
+    config: str,
+    profile: str,
+    real: RealS3StandIn,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (tmp_path / "config").write_text(config)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    if profile:
+        monkeypatch.setenv("AWS_PROFILE", profile)
+    s3 = RealS3ByBoto3(OWN)
+    for _ in range(2):
+        assert s3.entry("public-one", "a").size == 4
+    assert real.calls == ["HEAD /public-one/a"] * 2
+    real.refuses = lambda _path, _is_signed: True
+    with pytest.raises(RealS3Refused):
+        s3.entry("public-one", "a")
+    assert caplog.text.count("AWS credentials cannot be loaded") == 1
+
+
+def test_credentials_that_are_good_again_are_used(real: RealS3StandIn) -> None:
+    real.refuses = lambda _, is_signed: is_signed
+    s3 = RealS3ByBoto3(OWN)
+    s3.entry("public-one", "a")
+    real.refuses = lambda _, is_signed: not is_signed
+    assert s3.entry("public-one", "a").size == 4
+    real.calls.clear()
+    s3.entry("public-one", "a")
+    assert real.calls == ["HEAD /public-one/a signed"]
+
+
 def test_what_may_not_be_read_is_refused(real: RealS3StandIn) -> None:
     real.refuses = lambda _path, _is_signed: True
     s3 = RealS3ByBoto3(OWN)
@@ -80,9 +127,19 @@ def test_without_a_network_the_next_call_does_not_wait_again(monkeypatch: pytest
         s3.entry("public-one", "a")
     with (
         mock.patch.object(s3, "_attempt", side_effect=AssertionError("it is not called")),
-        pytest.raises(RealS3Unavailable, match="cannot be reached"),
+        pytest.raises(RealS3Unavailable, match="s3://public-one/b cannot be read: S3 .* cannot be reached"),
     ):
-        s3.region("public-one")
+        s3.entry("public-one", "b")
+
+
+def test_an_object_that_does_not_come_in_time_says_nothing_of_others(real: RealS3StandIn) -> None:
+    s3 = RealS3ByBoto3(OWN)
+    with (
+        mock.patch.object(s3, "_attempt", side_effect=ReadTimeoutError(endpoint_url=real.url)),
+        pytest.raises(RealS3Unavailable, match="s3://public-one/slow cannot be read"),
+    ):
+        s3.entry("public-one", "slow")
+    assert s3.entry("public-one", "a").size == 4
 
 
 def test_it_is_never_the_emulator_itself(real: RealS3StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
