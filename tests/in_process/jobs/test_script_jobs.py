@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from tests.support.control_plane import ROLE
 from tests.support.files import archive
 from tests.support.training_jobs import Jobs
+from tests.support.waiting import eventually
 from tests.support.wheels import wheel
 
 IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3"
@@ -126,3 +128,22 @@ def test_requirements_are_installed_in_an_environment_of_their_own(jobs: Jobs, t
     jobs.create("lacks-tiny", values)
     assert "No module named 'tiny'" in jobs.ended("lacks-tiny")["FailureReason"]
     assert "requirements.txt is not installed here: LOCALMME_INSTALL_REQUIREMENTS=true" in jobs.emulator.log
+
+
+def test_a_script_that_is_stopped_can_leave_its_model(jobs: Jobs) -> None:
+    script = """
+        import os, signal, sys
+        def stop(*_):
+            open(os.path.join(os.environ["SM_MODEL_DIR"], "unfinished"), "w").close()
+            sys.exit(0)
+        signal.signal(signal.SIGTERM, stop)
+        print("begun", flush=True)
+        while True:
+            signal.pause()
+    """
+    archive(jobs.s3_root / "b" / "code" / "stops.tar.gz", {"train.py": textwrap.dedent(script)})
+    jobs.create("stops", hyperparameters(sagemaker_submit_directory="s3://b/code/stops.tar.gz"))
+    eventually(lambda: "  stops | begun" in jobs.emulator.errors)
+    jobs.sagemaker.stop_training_job(TrainingJobName="stops")
+    assert jobs.ended("stops")["TrainingJobStatus"] == "Stopped"
+    assert jobs.archive("out/stops/output/model.tar.gz") == {"unfinished": ""}
