@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from emulator.errors import SetupError
+from emulator.hosting.tasks import cancel
 from emulator.jobs.definition import MetricDefinition
 
 MATCH_SECONDS = 1.0  # [ours] for one expression and one line
 MOST_LINES_WAITING = 10_000  # [ours] to be matched; those that come then are not
+CLOSE_SECONDS = 5.0  # [ours] for the lines that are left when the algorithm has ended: the job's end waits for them
 
 
 class MetricReader:
@@ -35,10 +38,11 @@ class MetricReader:
         self._reading: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, "metrics")
         self._has_warned = False
+        self._until = math.inf  # by time.monotonic(): no line is matched later
 
     def add(self, line: str) -> None:
         """A line that the algorithm has written."""
-        if not self._expressions:
+        if not self._expressions or time.monotonic() > self._until:
             return
         if len(self._lines) >= MOST_LINES_WAITING:
             if not self._has_warned:
@@ -50,9 +54,16 @@ class MetricReader:
             self._reading = asyncio.get_running_loop().create_task(self._read())
 
     async def close(self) -> None:
-        """Return when all lines so far have been read."""
+        """Return when all lines so far have been read, or after ``CLOSE_SECONDS``."""
+        self._until = time.monotonic() + CLOSE_SECONDS
         if self._reading is not None:
             await self._reading
+
+    async def abandon(self) -> None:
+        """Read nothing more. May be called at any time, and twice."""
+        self._until = 0.0
+        if self._reading is not None:
+            await cancel([self._reading])
         self._thread.shutdown(wait=False)
 
     async def _read(self) -> None:
@@ -65,6 +76,9 @@ class MetricReader:
             for name in slow:
                 del self._expressions[name]
                 self._warn(f"Metric {name} is not read any more: its regular expression takes too long on a line.")
+            if time.monotonic() > self._until:
+                self._warn("Reading its metrics takes too long: its last lines may not have been looked at.")
+                break
         self._reading = None
 
     def _matches(self, lines: Sequence[str]) -> tuple[list[tuple[str, float]], set[str]]:
@@ -73,6 +87,8 @@ class MetricReader:
         slow: set[str] = set()
         for line in lines:
             for name, expression in self._expressions.items():
+                if time.monotonic() > self._until:
+                    return values, slow
                 if name in slow:
                     continue
                 try:

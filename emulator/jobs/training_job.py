@@ -258,6 +258,7 @@ class TrainingJob:
             await self._container.remove()
         if self._aws is not None and self._workspace.execution_roles is not None:
             self._workspace.execution_roles.withdraw(self._aws)
+        await self._metrics.abandon()
         await asyncio.to_thread(shutil.rmtree, self._ml.root.parent, ignore_errors=True)
 
     async def _unless(self, stop: asyncio.Future[Any], work: Coroutine[Any, Any, None]) -> bool:

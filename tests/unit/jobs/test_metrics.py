@@ -22,6 +22,7 @@ def values_of(regex: str, *lines: str) -> tuple[list[float], list[str]]:
         for line in lines:
             reader.add(line)
         await reader.close()
+        await reader.abandon()
 
     asyncio.run(read())
     return values, warnings
@@ -49,6 +50,27 @@ def test_an_expression_that_takes_too_long_is_given_up(
     values, (warning,) = values_of(r"^(?:(a|aa)+)+\d$", "a" * 10_000 + "!", "a1")
     assert values == []
     assert warning == "Metric m is not read any more: its regular expression takes too long on a line."
+
+
+def test_lines_that_are_left_at_the_end_hold_it_up_for_some_time_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None of the lines takes too long by itself."""
+    monkeypatch.setattr(metrics, "CLOSE_SECONDS", 0.05)
+    values, (warning,) = values_of("x.*x.*(x).*y|loss=(.*)", *["x" * 100] * 9_000)
+    assert values == []
+    assert warning == "Reading its metrics takes too long: its last lines may not have been looked at."
+
+
+def test_a_reader_that_is_abandoned_leaves_no_task_and_begins_none() -> None:
+    async def read() -> None:
+        reader = MetricReader([MetricDefinition("m", "(.*)")], lambda *_: None, pytest.fail)
+        reader.add("1")
+        assert len(asyncio.all_tasks()) == 2
+        await reader.abandon()
+        reader.add("2")
+        assert len(asyncio.all_tasks()) == 1
+        await reader.abandon()
+
+    asyncio.run(read())
 
 
 def test_an_invalid_expression_is_refused() -> None:
