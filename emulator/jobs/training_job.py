@@ -42,6 +42,7 @@ MESSAGES: dict[Outcome, str] = {
     "Stopped": "Training job stopped",
     "MaxRuntimeExceeded": "Training job runtime exceeded MaxRuntimeInSeconds provided",
 }
+BEFORE_UPLOADING = ("Starting", "Downloading", "Training")  # what a job that is to stop does not come to any more
 SIGNALLED = 128  # what shells, and engines, add to the number of a signal
 
 
@@ -117,7 +118,7 @@ class TrainingJob:
 
     async def _run(self) -> Outcome:
         """Raises JobFailed, SetupError."""
-        stop = asyncio.ensure_future(self._stop_requested.wait())
+        stop = asyncio.ensure_future(self._begin_to_stop())
         try:
             if not await self._unless(stop, self._prepare()) or not await self._unless(stop, self._start()):
                 return "Stopped"
@@ -125,9 +126,14 @@ class TrainingJob:
             failure = await self._upload()
             if outcome == "Completed" and code:
                 raise algorithm_error(failure, code)
-            return outcome
+            return "Stopped" if outcome == "Completed" and self._stop_requested.is_set() else outcome
         finally:
             await cancel([stop])
+
+    async def _begin_to_stop(self) -> None:
+        """Say so as soon as it is requested, whatever the job is doing."""
+        await self._stop_requested.wait()
+        await self._enter_stopping()
 
     async def _prepare(self) -> None:
         await self._enter("Starting", "Preparing the instances for training")
@@ -191,8 +197,8 @@ class TrainingJob:
             if ended.done():
                 return "Completed", ended.result()
             outcome: Outcome = "Stopped" if stop.done() else "MaxRuntimeExceeded"
-            self.progress.status = "Stopping"
-            await self._enter("Stopping", "Stopping the training job")
+            if outcome == "MaxRuntimeExceeded":
+                await self._enter_stopping()
             await self._container.stop(self._limits.job_stop_seconds)
             return outcome, await ended
         finally:
@@ -276,7 +282,13 @@ class TrainingJob:
 
     # What happens
 
+    async def _enter_stopping(self) -> None:
+        self.progress.status = "Stopping"
+        await self._enter("Stopping", "Stopping the training job")
+
     async def _enter(self, status: str, message: str) -> None:
+        if self._stop_requested.is_set() and status in BEFORE_UPLOADING:
+            return
         self.progress.enter(status, message, self._now())
         self._events.publish(JobStatus(status, message))
         await self._changed(self)

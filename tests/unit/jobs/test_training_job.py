@@ -73,6 +73,7 @@ class Scene:
         self.stopped: list[float] = []
         self.definition = DEFINITION
         self.statuses: list[str] = []
+        self.stop_at = ""  # the secondary status at which a stop is requested
         self.loop = VirtualTimeLoop()
         self.job: TrainingJob
 
@@ -101,7 +102,8 @@ class Scene:
         return self.job
 
     async def _changed(self, job: TrainingJob) -> None:
-        pass
+        if job.progress.secondary_status == self.stop_at:
+            job.stop()
 
     def objects(self) -> list[str]:
         return [each.key for each in self.store.listing("b").objects]
@@ -164,6 +166,23 @@ def test_a_job_that_is_stopped_before_its_algorithm_runs_stores_nothing(scene: S
     assert (progress.status, progress.secondary_status, progress.model_artifacts) == ("Stopped", "Stopped", "")
     assert scene.objects() == []
     assert scene.loop.time() < 60
+
+
+@pytest.mark.parametrize(
+    ("stop_at", "statuses"),
+    [
+        ("Starting", ["Starting", "Stopping", "Stopped"]),
+        ("Downloading", ["Starting", "Downloading", "Stopping", "Stopped"]),
+        ("Training", ["Starting", "Downloading", "Training", "Stopping", "Uploading", "Stopped"]),
+        ("Uploading", ["Starting", "Downloading", "Training", "Uploading", "Stopping", "Stopped"]),
+    ],
+)
+def test_a_job_is_stopping_from_the_request_on_and_stopped_at_last(
+    scene: Scene, stop_at: str, statuses: list[str]
+) -> None:
+    scene.stop_at = stop_at
+    assert scene.run().progress.status == "Stopped"
+    assert scene.statuses == statuses
 
 
 @pytest.mark.parametrize("seconds", [0.5, 5.0])
