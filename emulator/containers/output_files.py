@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 Kind = Literal["file", "directory", "link"]
+NO_DIRECTORY = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES)  # ELOOP: a link, on macOS
 DEEPEST = 100  # [ours] directories within each other; each takes an open file
 
 
@@ -27,19 +29,27 @@ class OutputFile:
 
 
 def files_below(root: Path, path: str) -> Iterator[OutputFile]:
-    """The files below ``root/path``, in the order of their names; ``root`` is the emulator's own. Raises OSError."""
-    opened = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    """The files below ``root/path``, in the order of their names; what contains ``root`` is the emulator's own.
+
+    Raises OSError.
+    """
+    opened: int | None = None
     try:
-        for name in path.split("/"):
+        for name in [str(root), *path.split("/")]:
             try:
                 below = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=opened)
-            except (FileNotFoundError, NotADirectoryError, PermissionError):
-                return
-            os.close(opened)
+            except OSError as error:
+                if error.errno in NO_DIRECTORY:
+                    return
+                raise
+            if opened is not None:
+                os.close(opened)
             opened = below
+        assert opened is not None
         yield from _below(opened, "", DEEPEST)
     finally:
-        os.close(opened)
+        if opened is not None:
+            os.close(opened)
 
 
 def _below(directory: int, prefix: str, levels: int) -> Iterator[OutputFile]:

@@ -56,11 +56,14 @@ class Artifacts:
 
     def _limited(self, files: Iterable[OutputFile]) -> Iterator[OutputFile]:
         left = self._most_bytes
-        for file in files:
-            left -= file.size
-            if left < 0:
-                raise upload_failed("Insufficient disk space: there is more of it than the storage volume holds")
-            yield file
+        try:
+            for file in files:
+                left -= file.size
+                if left < 0:
+                    raise upload_failed("Insufficient disk space: there is more of it than the storage volume holds")
+                yield file
+        except OSError as error:
+            raise upload_failed(f"its files cannot be read: {error.strerror or error}") from None
 
     def _tar(self, files: Iterable[OutputFile]) -> Iterator[bytes]:
         for file in files:

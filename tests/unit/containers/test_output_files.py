@@ -32,20 +32,22 @@ def test_files_directories_and_links_come_in_order(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("replaced", ["output", "output/data"])
+@pytest.mark.parametrize("replaced", ["", "output", "output/data"])
 def test_a_directory_that_was_replaced_by_a_link_has_nothing(tmp_path: Path, replaced: str) -> None:
-    (tmp_path / "secret" / "data").mkdir(parents=True)
-    (tmp_path / "secret" / "data" / "key").write_text("secret")
+    secret = tmp_path / "secret" / "output" / "data"
+    secret.mkdir(parents=True)
+    (secret / "key").write_text("secret")
     place = tmp_path / "ml" / replaced
-    place.parent.mkdir(parents=True)
-    place.symlink_to(tmp_path / "secret" / "data" if replaced.endswith("data") else tmp_path / "secret")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.symlink_to(tmp_path / "secret" / replaced)
     assert found(tmp_path / "ml", "output/data") == {}
 
 
-@pytest.mark.parametrize("other", ["nothing", "file"])
+@pytest.mark.parametrize("other", ["nothing", "file", "file/model"])
 def test_what_is_no_directory_has_nothing(tmp_path: Path, other: str) -> None:
     (tmp_path / "file").write_text("text")
     assert found(tmp_path, other) == {}
+    assert found(tmp_path / other, "model") == {}
 
 
 def test_directories_within_each_other_have_an_end(tmp_path: Path) -> None:

@@ -105,3 +105,12 @@ def test_the_beginning_of_what_the_algorithm_says_of_its_failure_is_read() -> No
     ]
     assert [each.name for each in split_output(files, failure)] == ["a"]
     assert failure == ["é" * FAILURE_CHARACTERS]
+
+
+def test_files_that_cannot_be_read_are_a_failure_of_the_job(store: ObjectStore) -> None:
+    def files() -> Iterator[OutputFile]:
+        yield file("a")
+        raise PermissionError(13, "Permission denied")
+
+    with pytest.raises(JobFailed, match="Artifact upload failed:its files cannot be read: Permission denied"):
+        Artifacts(store, 1000, pytest.fail).store_each(files(), MODEL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -49,6 +50,7 @@ class FakeContainer(JobContainer):
         if self._scene.failure is not None:
             raise self._scene.failure
         (self.settings.ml_directory / "model" / "weights").write_text("1")
+        self._scene.algorithm(self.settings.ml_directory)
 
     async def wait(self) -> int:
         ended = asyncio.ensure_future(self._killed.wait())
@@ -73,6 +75,7 @@ class Scene:
         self.stopped: list[float] = []
         self.definition = DEFINITION
         self.statuses: list[str] = []
+        self.algorithm: Callable[[Path], None] = lambda ml: None  # what else it does at its start
         self.stop_at = ""  # the secondary status at which a stop is requested
         self.loop = VirtualTimeLoop()
         self.job: TrainingJob
@@ -194,6 +197,14 @@ def test_a_job_whose_emulator_ends_is_ended_and_says_nothing_more(scene: Scene, 
     progress = scene.run(cancel).progress
     assert progress.status == "InProgress"
     assert scene.stopped == [0]
+    assert scene.objects() == []
+
+
+def test_an_algorithm_that_deletes_its_whole_directory_has_no_model(scene: Scene) -> None:
+    scene.definition = replace(DEFINITION, checkpoints="s3://b/ck", checkpoint_path="/opt/ml/checkpoints")
+    scene.algorithm = shutil.rmtree
+    progress = scene.run().progress
+    assert (progress.status, progress.failure_reason) == ("Completed", "")
     assert scene.objects() == []
 
 
