@@ -327,4 +327,5 @@ def this_machine() -> tuple[int, int]:
 
 def algorithm_error(failure: str, code: int) -> JobFailed:
     """[reports] The algorithm has ended with that exit code, or by a signal; it has left those words."""
-    return JobFailed(f"AlgorithmError: {failure}, exit code: {SIGNALLED - code if code < 0 else code}")
+    first, last = "AlgorithmError: ", f", exit code: {SIGNALLED - code if code < 0 else code}"
+    return JobFailed(first + failure[: FAILURE_REASON_CHARACTERS - len(first + last)] + last)

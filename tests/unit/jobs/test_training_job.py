@@ -75,7 +75,7 @@ class Scene:
         self.stopped: list[float] = []
         self.definition = DEFINITION
         self.statuses: list[str] = []
-        self.algorithm: Callable[[Path], None] = lambda ml: None  # what else it does at its start
+        self.algorithm: Callable[[Path], object] = lambda ml: None  # what else it does at its start
         self.stop_at = ""  # the secondary status at which a stop is requested
         self.loop = VirtualTimeLoop()
         self.job: TrainingJob
@@ -134,6 +134,14 @@ def test_a_failure_has_the_exit_code_and_128_more_than_a_signals_number(scene: S
     progress = scene.run().progress
     assert (progress.status, progress.failure_reason) == ("Failed", f"AlgorithmError: , exit code: {reason}")
     assert scene.objects() == ["out/job/output/model.tar.gz"]
+
+
+def test_the_exit_code_stays_after_the_longest_words_of_an_algorithm(scene: Scene) -> None:
+    scene.code = 3
+    scene.algorithm = lambda ml: (ml / "output" / "failure").write_text("x" * 2000)
+    reason = scene.run().progress.failure_reason
+    assert len(reason) == 1024
+    assert reason.startswith("AlgorithmError: xxx") and reason.endswith("xxx, exit code: 3")
 
 
 def test_a_job_that_takes_too_long_gets_its_time_and_two_minutes(scene: Scene) -> None:
