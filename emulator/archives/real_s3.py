@@ -88,13 +88,16 @@ class RealS3ByBoto3:
             yield cast(BinaryIO, file), _stored(key, download.begin())
 
     def listing(self, bucket: str, prefix: str, delimiter: str, after: str, limit: int) -> ListingPage:
-        answer = self._call(
-            "list_objects_v2", bucket, prefix, Prefix=prefix, Delimiter=delimiter, StartAfter=after, MaxKeys=limit
-        )
-        objects = [_listed(one) for one in answer.get("Contents", ()) if one["Key"] > after]
-        prefixes = [one["Prefix"] for one in answer.get("CommonPrefixes", ()) if one["Prefix"] > after]
-        last = max([one.key for one in objects] + prefixes, default=None) if answer.get("IsTruncated") else None
-        return ListingPage(objects, prefixes, last, last in prefixes)
+        members = {"Prefix": prefix, "Delimiter": delimiter, "StartAfter": after, "MaxKeys": limit}
+        while True:
+            answer = self._call("list_objects_v2", bucket, prefix, **members)
+            # Other servers than AWS's list the common prefix that ``after`` itself has.
+            objects = [_listed(one) for one in answer.get("Contents", ()) if one["Key"] > after]
+            prefixes = [one["Prefix"] for one in answer.get("CommonPrefixes", ()) if one["Prefix"] > after]
+            names = [one.key for one in objects] + prefixes
+            if names or not answer.get("IsTruncated"):
+                return ListingPage(objects, prefixes, max(names) if answer.get("IsTruncated") else None)
+            members["ContinuationToken"] = answer["NextContinuationToken"]
 
     def close(self) -> None:
         self._closed.set()

@@ -39,7 +39,6 @@ class ListingPage:
     objects: list[ListedObject] = field(default_factory=list)
     prefixes: list[str] = field(default_factory=list)
     last: str | None = None
-    last_is_prefix: bool = False
 
 
 class DirectoryNames:
@@ -180,37 +179,48 @@ class KeyTree:
         return name if entry.is_file() else ""
 
 
-def list_page(tree: KeyTree, prefix: str, delimiter: str, after: str, skip: str, limit: int) -> ListingPage:
-    """At most ``limit`` keys and common prefixes, as S3 defines them. [api]"""
-    result, keys = ListingPage(), tree.keys(prefix, after, skip)
-    last, last_is_prefix = "", False
+def list_page(tree: KeyTree, prefix: str, delimiter: str, after: str, limit: int) -> ListingPage:
+    """At most ``limit`` keys and common prefixes that sort after ``after``, as S3 defines them. [api]
+
+    The common prefix of ``after`` itself sorts before it, and with it go all its keys. [reports]
+    """
+    result, last = ListingPage(), ""
+    keys = tree.keys(prefix, after, _common_prefix(after, prefix, delimiter) if after.startswith(prefix) else "")
     while True:
         found = next(keys, None)
         if found is None:
             return result
         if len(result.objects) + len(result.prefixes) == limit:
-            result.last, result.last_is_prefix = last, last_is_prefix
+            result.last = last
             return result
-        end = found.key.find(delimiter, len(prefix)) if delimiter else -1
-        if end < 0:
-            result.objects.append(found)
-            last, last_is_prefix = found.key, False
+        common = _common_prefix(found.key, prefix, delimiter)
+        last = common or found.key
+        if common:
+            result.prefixes.append(common)
+            keys = tree.keys(prefix, common, skip=common)  # all other keys with it are in it as well
         else:
-            last, last_is_prefix = found.key[: end + len(delimiter)], True
-            result.prefixes.append(last)
-            keys = tree.keys(prefix, last, skip=last)  # all other keys with it are in it as well
+            result.objects.append(found)
+
+
+def _common_prefix(key: str, prefix: str, delimiter: str) -> str:
+    """The common prefix that a key with ``prefix`` is listed as; empty if it is listed itself."""
+    end = key.find(delimiter, len(prefix)) if delimiter else -1
+    return key[: end + len(delimiter)] if end >= 0 else ""
 
 
 def merged(first: ListingPage, second: ListingPage, limit: int) -> ListingPage:
-    """A page of what both list after the same key, each up to ``limit``; of one key, what ``first`` has."""
+    """A page of what both list after the same key, each up to ``limit``; of one key, what ``first`` has.
+
+    Where one of them is truncated, the other has names after its last one, which are for the next page.
+    """
     objects = {one.key: one for page in (second, first) for one in page.objects}
     prefixes = {*first.prefixes, *second.prefixes}
+    ends = [page.last for page in (first, second) if page.last is not None]
     names = sorted({*objects, *prefixes})
-    listed = names[:limit]
+    listed = [name for name in names if not ends or name <= min(ends)][:limit]
     result = ListingPage(
         [objects[name] for name in listed if name not in prefixes], [name for name in listed if name in prefixes]
     )
-    if len(names) > limit or first.last is not None or second.last is not None:
+    if len(names) > limit or ends:
         result.last = listed[-1] if listed else None
-        result.last_is_prefix = result.last in prefixes
     return result

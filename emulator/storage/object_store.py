@@ -192,11 +192,11 @@ class ObjectStore:
             return None
 
     def listing(
-        self, bucket: str, prefix: str = "", delimiter: str = "", after: str = "", skip: str = "", limit: int = 1000
+        self, bucket: str, prefix: str = "", delimiter: str = "", after: str = "", limit: int = 1000
     ) -> ListingPage:
-        """A page of keys that sort after ``after``, without those that start with ``skip``."""
+        """A page of keys and common prefixes that sort after ``after``."""
         tree = KeyTree(self.directory(bucket), lambda key: self._marker_version(bucket, key), self._directory_names)
-        return list_page(tree, prefix, delimiter, after, skip, limit)
+        return list_page(tree, prefix, delimiter, after, limit)
 
     def entries(self, bucket: str, listed: ListingPage) -> list[StoredObject]:
         """The listed objects with their records; those deleted since are left out."""

@@ -26,7 +26,6 @@ from emulator.storage.object_store import BLOCK, ObjectStore, StoredObject, open
 
 DOWNLOADS = 4  # at a time
 END_SECONDS = 2.0  # for which the end waits: one that hangs ends with its process, and the next start clears up
-LAST_CHARACTER = "\U0010ffff"  # behind a common prefix, it sorts after all of its keys
 
 log = logging.getLogger("localmme")
 
@@ -47,7 +46,7 @@ class RealS3(Protocol):
         """An object's data as it comes, and what real S3 knows of it. Reading raises the same errors."""
 
     def listing(self, bucket: str, prefix: str, delimiter: str, after: str, limit: int) -> ListingPage:
-        """A page of keys that sort after ``after``; limit <= 1000."""
+        """A page of keys and common prefixes that sort after ``after``; limit <= 1000. It may be shorter."""
 
     def close(self) -> None:
         """Cancel downloads. One that waits for data ends when its time-out does."""
@@ -120,14 +119,13 @@ class ReadThrough:
             return self._real.entry(bucket, key)
 
     def listing(
-        self, bucket: str, prefix: str = "", delimiter: str = "", after: str = "", skip: str = "", limit: int = 1000
+        self, bucket: str, prefix: str = "", delimiter: str = "", after: str = "", limit: int = 1000
     ) -> ListingPage:
         """What ``ObjectStore.listing`` returns, with the keys that only real S3 has. Blocks."""
-        here = self.store.listing(bucket, prefix, delimiter, after, skip, limit)
+        here = self.store.listing(bucket, prefix, delimiter, after, limit)
         if not limit or not self.covers(bucket):
             return here
         try:
-            after = skip + LAST_CHARACTER if skip else after
             return merged(here, self._real.listing(bucket, prefix, delimiter, after, limit), limit)
         except NoSuchBucket:  # one of the directory only
             return here

@@ -34,7 +34,7 @@ OWNER: list[Element] = [("ID", ACCOUNT_ID.rjust(64, "0")), ("DisplayName", "loca
 
 
 def list_buckets(call: S3Call) -> S3Answer:
-    prefix, after = call.query.get("prefix", ""), _token(call, "continuation-token")[0]
+    prefix, after = call.query.get("prefix", ""), _token(call, "continuation-token")
     most = _number(call, "max-buckets", 10_000, 10_000, least=1)
     found = [one for one in call.store.buckets() if one.name.startswith(prefix) and one.name > after]
     children: list[Element] = [("Owner", OWNER)]
@@ -51,7 +51,7 @@ def list_buckets(call: S3Call) -> S3Answer:
     ]
     children.append(("Buckets", listed))
     if len(found) > most:
-        children.append(("ContinuationToken", _packed(found[most - 1].name, False)))
+        children.append(("ContinuationToken", _packed(found[most - 1].name)))
     if prefix:
         children.append(("Prefix", prefix))
     return xml(xml_documents.document("ListAllMyBucketsResult", children))
@@ -129,10 +129,8 @@ def get_acl(call: S3Call) -> S3Answer:
 def list_objects(call: S3Call) -> S3Answer:
     """ListObjects, version 1: a page begins after the key ``marker``."""
     marker, prefix, delimiter = call.query.get("marker", ""), call.query.get("prefix", ""), _delimiter(call)
-    # A marker that is a common prefix stands for all keys that have it.
-    skip = marker if delimiter and marker.endswith(delimiter) and len(marker) > len(prefix) else ""
     most, encode = _number(call, "max-keys", MOST_LISTED, MOST_LISTED), _encoder(call)
-    page = call.listing(prefix, delimiter, marker, skip, most)
+    page = call.listing(prefix, delimiter, marker, most)
     last = page.last if most else None
     children: list[Element] = [
         ("Name", call.bucket),
@@ -155,9 +153,9 @@ def list_objects_v2(call: S3Call) -> S3Answer:
     """ListObjectsV2: a page begins where the previous page's token says."""
     prefix, delimiter = call.query.get("prefix", ""), _delimiter(call)
     start_after, token = call.query.get("start-after", ""), call.query.get("continuation-token")
-    after, is_prefix = _token(call, "continuation-token") if token is not None else (start_after, False)
+    after = _token(call, "continuation-token") if token is not None else start_after
     most, encode = _number(call, "max-keys", MOST_LISTED, MOST_LISTED), _encoder(call)
-    page = call.listing(prefix, delimiter, after, after if is_prefix else "", most)
+    page = call.listing(prefix, delimiter, after, most)
     last = page.last if most else None
     entries = call.store.entries(call.bucket, page)
     children: list[Element] = [("Name", call.bucket), ("Prefix", encode(prefix)), ("MaxKeys", most)]
@@ -169,7 +167,7 @@ def list_objects_v2(call: S3Call) -> S3Answer:
     children += [("ContinuationToken", token)] if token is not None else []
     children.append(("IsTruncated", last is not None))
     if last is not None:
-        children.append(("NextContinuationToken", _packed(last, page.last_is_prefix)))
+        children.append(("NextContinuationToken", _packed(last)))
     owner = call.query.get("fetch-owner") == "true"
     children += [("Contents", _contents(entry, encode, owner)) for entry in entries]
     children += [("CommonPrefixes", [("Prefix", encode(common))]) for common in page.prefixes]
@@ -288,17 +286,17 @@ def _number(call: S3Call, name: str, default: int, most: int, least: int = 0) ->
     return min(number, most)
 
 
-def _packed(last: str, is_prefix: bool) -> str:
-    return base64.urlsafe_b64encode(json.dumps([last, is_prefix]).encode()).decode()
+def _packed(last: str) -> str:
+    return base64.urlsafe_b64encode(json.dumps([last]).encode()).decode()
 
 
-def _token(call: S3Call, name: str) -> tuple[str, bool]:
-    """The last name of the previous page, and whether it is a common prefix. Raises InvalidArgument."""
+def _token(call: S3Call, name: str) -> str:
+    """The last name of the previous page; empty for the first one. Raises InvalidArgument."""
     text = call.query.get(name)
     if text is None:
-        return "", False
+        return ""
     try:
-        last, is_prefix = json.loads(base64.urlsafe_b64decode(text))
+        [last] = json.loads(base64.urlsafe_b64decode(text))
     except (ValueError, TypeError):
         raise invalid_argument("The continuation token provided is incorrect", name, text) from None
-    return str(last), bool(is_prefix)
+    return str(last)

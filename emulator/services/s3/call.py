@@ -41,9 +41,9 @@ class S3Call:
         """The record of the object, which need not be here. Raises NoSuchKey, RealS3Refused, RealS3Unavailable."""
         return (self.read_through or self.store).entry(self.bucket, self.key)
 
-    def listing(self, prefix: str, delimiter: str, after: str, skip: str, limit: int) -> ListingPage:
+    def listing(self, prefix: str, delimiter: str, after: str, limit: int) -> ListingPage:
         """See ``ObjectStore.listing``. Raises RealS3Refused, RealS3Unavailable."""
-        return (self.read_through or self.store).listing(self.bucket, prefix, delimiter, after, skip, limit)
+        return (self.read_through or self.store).listing(self.bucket, prefix, delimiter, after, limit)
 
 
 @dataclass

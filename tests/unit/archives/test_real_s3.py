@@ -11,6 +11,7 @@ from botocore.exceptions import ReadTimeoutError
 
 from emulator.archives.real_s3 import RealS3ByBoto3
 from emulator.storage.errors import NoSuchBucket, NoSuchKey, RealS3Refused, RealS3Unavailable
+from emulator.storage.listing import ListingPage
 from tests.support import real_s3_stand_in
 from tests.support.models_in_s3 import CREDENTIALS, NOTHING
 from tests.support.processes import free_port
@@ -104,6 +105,16 @@ def test_what_may_not_be_read_is_refused(real: RealS3StandIn) -> None:
     with pytest.raises(RealS3Refused, match="does not let s3://public-one/a be read, neither with AWS credentials"):
         s3.entry("public-one", "a")
     assert s3.region("public-one") == "eu-west-1"  # it exists, even if it may not be listed
+
+
+def test_a_listing_goes_on_after_a_page_of_what_is_not_after_the_key(real: RealS3StandIn) -> None:
+    real.client.create_bucket(Bucket="folders")
+    for key in ("a/1", "a/2", "b/1", "c"):
+        real.client.put_object(Bucket="folders", Key=key, Body=b"")
+    s3 = RealS3ByBoto3(OWN)  # what stands for real S3 lists a/, which sorts before a/1
+    assert s3.listing("folders", "", "/", "a/1", 1) == ListingPage([], ["b/"], "b/")
+    last = s3.listing("folders", "", "/", "b/", 1)
+    assert ([one.key for one in last.objects], last.prefixes, last.last) == (["c"], [], None)
 
 
 def test_what_is_missing(real: RealS3StandIn) -> None:
