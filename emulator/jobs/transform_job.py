@@ -17,7 +17,7 @@ from typing import ClassVar, Literal
 
 from emulator.archives.source import ModelSource
 from emulator.aws.errors import AwsError
-from emulator.containers.contract import Invocation
+from emulator.containers.contract import Answer, Invocation
 from emulator.errors import ContainerError, SetupError
 from emulator.events import JobStatus, LogLine
 from emulator.hosting.errors import InstanceNotReached, ModelError
@@ -46,6 +46,7 @@ MESSAGES: dict[Status, str] = {
     "Failed": "Transform job failed",
 }
 BLOCK_BYTES = 1 << 20  # of an object that is sent as a whole
+PAUSE_SECONDS = 1.0  # [ours] before what had no answer is sent again: the end of a container is noticed meanwhile
 UNREADABLE = (AwsError, EOFError, gzip.BadGzipFile, zlib.error)  # what reading an object raises
 NO_ANSWER = "Unable to get response from algorithm"  # [reports]
 SEE_LOGS = "See job logs for more information"  # [reports]
@@ -286,35 +287,48 @@ class TransformJob:
 
     async def _answer(self, payload: Payload) -> bytes:
         """The container's answer. Raises RecordProblem, JobFailed."""
-        definition = self.definition
-        content_type, accept = definition.content_type, definition.accept
-        for retries_left in range(definition.retries, -1, -1):
-            invocation = Invocation(
-                definition.name,
-                payload.body,
-                self._workspace.clock.elapsed(),
-                content_type=None if content_type is None else content_type.encode("latin-1", "replace"),
-                accept=None if accept is None else accept.encode("latin-1", "replace"),
-                chunks=payload.chunks,
-            )
-            deadline = asyncio.get_running_loop().time() + definition.timeout_seconds
+        for retries_left in range(self.definition.retries, -1, -1):
             try:
-                return (await self._instance.execution.invoke(invocation, deadline)).body
-            except (InstanceNotReached, ModelError) as error:
-                problem = problem_of(error)
+                return (await self._invoke(payload)).body
+            except ModelError as error:
+                problem, answered = problem_of(error), error.fields["OriginalStatusCode"] != 0
             except AwsError:  # such as no healthy container in all that time: the next request would wait as long
                 self._log(NO_ANSWER)
                 raise JobFailed(f"AlgorithmError: {SEE_LOGS}") from None
             # [ours] What the container blames on its input, it would blame on it again.
             if not isinstance(problem, AlgorithmProblem) or not retries_left:
                 raise problem
+            if not answered:
+                await asyncio.sleep(PAUSE_SECONDS)
         raise AssertionError
 
+    async def _invoke(self, payload: Payload) -> Answer:
+        """The answer to one request. Raises AwsError.
 
-def problem_of(error: InstanceNotReached | ModelError) -> RecordProblem:
-    """What the job's log says of an answer that is none. [reports] The first lines."""
-    if isinstance(error, InstanceNotReached):
-        return AlgorithmProblem(NO_ANSWER)
+        A container that is not reached has ended and will be replaced: nothing was sent, and it is sent to the next.
+        """
+        definition, now = self.definition, asyncio.get_running_loop().time
+        content_type, accept = definition.content_type, definition.accept
+        invocation = Invocation(
+            definition.name,
+            payload.body,
+            self._workspace.clock.elapsed(),
+            content_type=None if content_type is None else content_type.encode("latin-1", "replace"),
+            accept=None if accept is None else accept.encode("latin-1", "replace"),
+            chunks=payload.chunks,
+        )
+        deadline = now() + definition.timeout_seconds
+        while True:
+            try:
+                return await self._instance.execution.invoke(invocation, deadline)
+            except InstanceNotReached as unreached:
+                if now() >= deadline:
+                    raise unreached.error from None
+            await asyncio.sleep(PAUSE_SECONDS)
+
+
+def problem_of(error: ModelError) -> RecordProblem:
+    """What the job's log says of an error, or of no answer. [reports] The first lines."""
     status, message = int(error.fields["OriginalStatusCode"]), str(error.fields["OriginalMessage"]).strip()
     if 400 <= status < 500:
         return RecordProblem(f"ClientError: {status}\n\nMessage:\n{message}")

@@ -17,7 +17,7 @@ from emulator.clock import Clock
 from emulator.containers.container import Container
 from emulator.containers.contract import Answer, Invocation
 from emulator.containers.launch import Image
-from emulator.errors import ContainerTimeout, SetupError
+from emulator.errors import ContainerNotReached, ContainerTimeout, ContainerUnreachable, SetupError
 from emulator.events import Events, JobStatus, LogLine, Origin
 from emulator.hosting.definition import ContainerDefinition, ModelDefinition, Resources
 from emulator.hosting.workspace import Workspace
@@ -29,6 +29,7 @@ from emulator.jobs.transform_job import TransformJob
 from emulator.limits import Limits
 from emulator.storage.object_store import ObjectStore, open_store
 from tests.support.virtual_containers import VirtualContainer, VirtualContract
+from tests.support.virtual_time import in_virtual_time
 from tests.support.waiting import turns, until
 
 Handle = Callable[[Invocation], Awaitable[Answer]]
@@ -73,6 +74,7 @@ class Scene:
         self.invocations: list[Invocation] = []
         self.at_once = self.most_at_once = 0
         self.settings: list[Any] = []  # of the containers that were made
+        self.containers: list[VirtualContainer] = []
         self.failure: SetupError | None = None  # of the start of containers
         self.logged: list[str] = []
         self.statuses: list[str] = []
@@ -115,7 +117,8 @@ class Scene:
 
     def _container(self, runs: object, settings: Any, *_: object) -> Container:
         self.settings.append(settings)
-        return BatchContainer(self) if self.failure is None else Unstartable(self.failure)
+        self.containers.append(BatchContainer(self) if self.failure is None else Unstartable(self.failure))
+        return self.containers[-1]
 
     def _log(self, event: LogLine, origin: Origin) -> None:
         assert origin.container == "data-log"
@@ -335,6 +338,40 @@ def test_a_container_that_is_not_healthy_any_more_fails_the_job_at_the_first_obj
     job = asyncio.run(scene.run())
     assert job.failure_reason == "AlgorithmError: See job logs for more information"
     assert len(scene.invocations) == 1
+
+
+@pytest.mark.parametrize("noticed_after", [0.5, 30.0])
+def test_what_a_container_did_not_answer_when_it_died_is_sent_to_the_next(scene: Scene, noticed_after: float) -> None:
+    has_died = False
+
+    async def mortal(invocation: Invocation) -> Answer:
+        nonlocal has_died
+        if has_died and len(scene.containers) == 1:
+            raise ContainerNotReached("connection refused")
+        if not has_died and invocation.body == b"b":
+            has_died = True
+            asyncio.get_running_loop().call_later(noticed_after, scene.containers[0].die)
+            raise ContainerUnreachable("connection reset")
+        return await upper(invocation)
+
+    scene.handle = mortal
+    for name in "abc":
+        scene.put(f"data/{name}", name.encode())
+    job = in_virtual_time(scene.run(retries=1))
+    assert job.status == "Completed"
+    assert scene.outputs() == {"results/a.out": b"A", "results/b.out": b"B", "results/c.out": b"C"}
+    assert len(scene.containers) == 2
+
+
+def test_a_container_that_is_never_reached_fails_the_object(scene: Scene) -> None:
+    async def unreachable(_: Invocation) -> Answer:
+        raise ContainerNotReached("connection refused")
+
+    scene.handle = unreachable
+    scene.put("data/a", b"a")
+    job = in_virtual_time(scene.run(retries=0, timeout_seconds=5.0))
+    assert job.failure_reason == "AlgorithmError: See job logs for more information"
+    assert len(scene.invocations) == 6
 
 
 def test_an_object_that_is_too_large_is_a_client_error(scene: Scene) -> None:
