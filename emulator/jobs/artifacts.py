@@ -40,13 +40,19 @@ class Artifacts:
         self._put(url, _gzipped(self._tar(itertools.chain([first], limited))))
         return True
 
-    def store_each(self, files: Iterable[OutputFile], url: S3Url) -> None:
-        """Store each file as an object whose key is its name after that of ``url``. Links are left out."""
+    def store_each(self, files: Iterable[OutputFile], url: S3Url) -> bool:
+        """Store each file as an object whose key is its name after that of ``url``; False if there are none.
+
+        Links are left out.
+        """
+        stored = False
         for file in self._limited(files):
             if file.kind == "link":
                 self._warn(f"{file.name} is a symbolic link, and not stored")
             elif file.content is not None:
                 self._put(S3Url(url.bucket, url.key + file.name), _exactly(file.content, file.size))
+                stored = True
+        return stored
 
     def _put(self, url: S3Url, pieces: Iterable[bytes]) -> None:
         try:

@@ -234,12 +234,11 @@ class TrainingJob:
     def _store_model(self) -> None:
         assert self._container is not None
         url = self._output_url("model.tar.gz" if self.definition.compress_model else "model/")
-        self.progress.model_artifacts = str(url)
-        files = self._container.output("model")
-        if self.definition.compress_model:
-            self._artifacts.store_archive(files, url)
+        store = self._artifacts.store_archive if self.definition.compress_model else self._artifacts.store_each
+        if store(self._container.output("model"), url):
+            self.progress.model_artifacts = str(url)
         else:
-            self._artifacts.store_each(files, url)
+            self._left_out.append(f"It has no model: there are no files in the directory {ML}/model.")
 
     def _store_output(self) -> None:
         """That besides the model, and take note of what the algorithm says of its failure."""

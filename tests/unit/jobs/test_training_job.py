@@ -14,7 +14,7 @@ import pytest
 from emulator.containers.job_container import JobContainer, JobContainerSettings
 from emulator.containers.launch import Image
 from emulator.errors import SetupError
-from emulator.events import Events, JobStatus
+from emulator.events import Events, JobStatus, Warned
 from emulator.jobs.definition import TrainingDefinition
 from emulator.jobs.training_job import JobWorkspace, TrainingJob
 from emulator.limits import Limits
@@ -75,6 +75,7 @@ class Scene:
         self.stopped: list[float] = []
         self.definition = DEFINITION
         self.statuses: list[str] = []
+        self.warnings: list[str] = []
         self.algorithm: Callable[[Path], object] = lambda ml: None  # what else it does at its start
         self.stop_at = ""  # the secondary status at which a stop is requested
         self.loop = VirtualTimeLoop()
@@ -86,6 +87,7 @@ class Scene:
         async def run() -> None:
             events = Events()
             events.subscribe(lambda event, _: self.statuses.append(event.status), JobStatus)
+            events.subscribe(lambda event, _: self.warnings.append(event.text), Warned)
             workspace = JobWorkspace(
                 self.directory,
                 lambda runs, definition, settings, log, warn: FakeContainer(settings, self),
@@ -208,7 +210,29 @@ def test_a_job_whose_emulator_ends_is_ended_and_says_nothing_more(scene: Scene, 
     assert scene.objects() == []
 
 
-def test_an_algorithm_that_deletes_its_whole_directory_has_no_model(scene: Scene) -> None:
+def replace_by_link(ml: Path) -> None:
+    (ml / "model").rename(ml / "elsewhere")
+    (ml / "model").symlink_to("elsewhere")
+
+
+def replace_by_file(ml: Path) -> None:
+    shutil.rmtree(ml / "model")
+    (ml / "model").write_text("model")
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+@pytest.mark.parametrize("algorithm", [shutil.rmtree, replace_by_link, replace_by_file])
+def test_what_is_no_directory_of_a_model_is_warned_of(
+    scene: Scene, algorithm: Callable[[Path], object], compressed: bool
+) -> None:
+    scene.algorithm = algorithm
+    scene.definition = replace(DEFINITION, compress_model=compressed)
+    progress = scene.run().progress
+    assert (progress.status, progress.model_artifacts, scene.objects()) == ("Completed", "", [])
+    assert scene.warnings == ["Training job job: It has no model: there are no files in the directory /opt/ml/model."]
+
+
+def test_an_algorithm_that_deletes_its_whole_directory_has_no_checkpoints(scene: Scene) -> None:
     scene.definition = replace(DEFINITION, checkpoints="s3://b/ck", checkpoint_path="/opt/ml/checkpoints")
     scene.algorithm = shutil.rmtree
     progress = scene.run().progress
