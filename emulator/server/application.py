@@ -242,7 +242,6 @@ class Application:
             Path.cwd(),
             locator(settings.s3_root, self._read_through),
             quota,
-            settings.s3_root is not None,
             settings.local_code,
             self._requests.mapped_images,
             settings.s3_root,

@@ -101,6 +101,11 @@ class ReadThrough:
                 threading.Thread(target=self._run, args=(download, bucket, key), daemon=True).start()
             return download
 
+    def bring_bucket(self, bucket: str) -> None:
+        """Bring a bucket here, if it is to be brought. Blocks. Raises what ``bring`` says of the future."""
+        if (bringing := self.bring(bucket)) is not None:
+            bringing.result()
+
     def has_object(self, bucket: str, key: str) -> bool:
         """Whether an object exists, here or in real S3. Blocks. Raises RealS3Unavailable."""
         try:
@@ -132,8 +137,7 @@ class ReadThrough:
 
     def objects(self, bucket: str, prefix: str) -> Iterator[StoredObject]:
         """All objects with a prefix, here and in real S3. Blocks. Raises NoSuchBucket, RealS3..."""
-        if (bringing := self.bring(bucket)) is not None:
-            bringing.result()
+        self.bring_bucket(bucket)
         after: str | None = ""
         while after is not None:
             page = self.listing(bucket, prefix, after=after)

@@ -140,7 +140,10 @@ class DirectControlPlane:
         self.events = place.events
         self.endpoints = Endpoints(place)
         locate = locator(directory / "s3")
-        self.control_plane = ControlPlane(self.registry, self.endpoints, region, directory, locate, 1000, has_s3)
+        s3_root = directory / "s3" if has_s3 else None
+        self.control_plane = ControlPlane(
+            self.registry, self.endpoints, region, directory, locate, 1000, s3_root=s3_root
+        )
         self.application = SageMakerApp(self.control_plane)
 
     async def call(self, operation: str, **asked: Any) -> tuple[int, dict[str, Any]]:

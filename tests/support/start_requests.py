@@ -20,7 +20,9 @@ def definitions(requests: StartRequests, s3_root: Path | None = None) -> list[En
     """The definitions of the endpoints that these requests create, none of which is impossible."""
     registry = Registry(sqlite3.connect(":memory:", check_same_thread=False), [])
     endpoints: Any = None  # nothing is hosted
-    control_plane = ControlPlane(registry, endpoints, region(), Path(), locator(s3_root), 1000)
+    control_plane = ControlPlane(
+        registry, endpoints, region(), Path(), locator(s3_root), 1000, s3_root=s3_root or Path()
+    )
     found = asyncio.run(endpoints_at_start.create(control_plane, requests, s3_root, Path()))
     registry.close()
     assert [impossible for _, impossible in found if impossible] == []

@@ -86,6 +86,8 @@ class S3App:
         """Make an object of these bytes, on behalf of the emulator itself. They come from a thread. Raises AwsError."""
         store = (await self._open())[0]
         try:
+            if self._read_through is not None:
+                await self._in_thread(self._read_through.bring_bucket, bucket)
             await self._in_thread(store.put, bucket, key, pieces)
         except StorageError as error:
             raise s3_error(error) from error

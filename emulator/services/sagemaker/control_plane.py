@@ -33,10 +33,9 @@ class ControlPlane:
     directory: Path  # to which paths in Image are relative
     locate: Locate
     instances_of_a_type: int  # the quota
-    has_s3: bool = True  # whether a directory stands for S3
     local_code: bool = True  # whether models created through the API may run code on this machine
     mapped_images: MappedImages = NO_MAPPED_IMAGES
-    s3_root: Path | None = None
+    s3_root: Path | None = None  # the directory that stands for S3
     read_through: ReadThrough | None = None  # what that directory lacks
     jobs: Callable[[], Awaitable[Jobs]] | None = None  # None = no S3, without which there are no jobs
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from emulator.archives.model_data_url import parse_s3_url
@@ -10,8 +11,9 @@ from emulator.aws.service_models import Place
 from emulator.data_capture import DataCapture
 from emulator.errors import SetupError
 from emulator.services.sagemaker.definitions import member
-from emulator.storage.errors import InvalidKey
-from emulator.storage.keys import names_of
+from emulator.storage.errors import InvalidBucketName, InvalidKey
+from emulator.storage.keys import check_new_bucket, names_of
+from emulator.storage.object_files import is_bucket
 
 CONFIG = "DataCaptureConfig"
 
@@ -22,16 +24,24 @@ def is_enabled(config: Mapping[str, Any]) -> bool:
     return capture is not None and capture.get("EnableCapture", True) is True
 
 
-def problems(place: Place, config: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
-    """What is wrong with the destination of an endpoint configuration's data capture."""
+def problems(place: Place, config: Mapping[str, Any], s3_root: Path | None = None) -> Iterator[tuple[Place, str]]:
+    """What is wrong with the destination of an endpoint configuration's data capture.
+
+    ``s3_root`` is the directory that stands for S3, if it is known yet which buckets there are.
+    """
     uri = member(member(config, CONFIG, dict), "DestinationS3Uri", str)
     if uri is not None:
         try:
-            _, prefix = _destination(uri)
+            bucket, prefix = _destination(uri)
+            if s3_root is not None and not is_bucket(s3_root, bucket):
+                check_new_bucket(bucket)
             if prefix:
                 names_of(prefix)
         except SetupError as error:
             yield (*place, CONFIG, "DestinationS3Uri"), str(error)
+        except InvalidBucketName as error:
+            words = f"names the bucket {bucket}, which does not exist and cannot be created. {error.why}".rstrip()
+            yield (*place, CONFIG, "DestinationS3Uri"), words
         except InvalidKey as error:
             yield (*place, CONFIG, "DestinationS3Uri"), f"cannot begin a key: {error.why}"
 

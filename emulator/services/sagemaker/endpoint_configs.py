@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from emulator.services.sagemaker import data_capture
@@ -27,7 +28,7 @@ async def create(control_plane: ControlPlane, request: dict[str, Any]) -> dict[s
     name = request["EndpointConfigName"]
     control_plane.refuse_existing(EndpointConfigRecord, name)
     models = {name: model.arguments for name, model in used_models(control_plane, request).items()}
-    check(request, models, control_plane.has_s3)
+    check(request, models, control_plane.s3_root)
     record = await control_plane.create(EndpointConfigRecord(name, with_defaults(request)))
     return {"EndpointConfigArn": control_plane.arn_of(record)}
 
@@ -70,10 +71,10 @@ def used_models(control_plane: ControlPlane, config: Mapping[str, Any]) -> dict[
     return {name: control_plane.get(ModelRecord, name) for name in names}
 
 
-def check(config: dict[str, Any], models: Mapping[str, Mapping[str, Any]], has_s3: bool) -> None:
+def check(config: dict[str, Any], models: Mapping[str, Mapping[str, Any]], s3_root: Path | None) -> None:
     """Raises AwsError with all problems. ``models`` are the CreateModel requests of the models it names.
 
-    ``has_s3``: whether a directory stands for S3, so that invocations can be captured.
+    ``s3_root`` is the directory that stands for S3, without which invocations cannot be captured.
     """
     _refuse_impossible(config, models)
     refuse_not_emulated("CreateEndpointConfigInput", config)
@@ -82,8 +83,8 @@ def check(config: dict[str, Any], models: Mapping[str, Mapping[str, Any]], has_s
     for name in names:
         if names.count(name) > 1:
             raise variant_repeated(name)
-    problems = list(data_capture.problems((), config))
-    if data_capture.is_enabled(config) and not has_s3:
+    problems = list(data_capture.problems((), config, s3_root))
+    if data_capture.is_enabled(config) and s3_root is None:
         problems.append(((data_capture.CONFIG,), NO_S3))
     for position, variant in enumerate(variants):
         many_models = has_many_models(models.get(variant.get("ModelName", ""), {}))

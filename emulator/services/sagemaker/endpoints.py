@@ -299,7 +299,7 @@ def _look_for_definition(control_plane: ControlPlane, name: str, deployment: Dep
     config = deployment.config
     used = {model_name: models.definition(control_plane, model) for model_name, model in deployment.models.items()}
     requests = {model_name: model.arguments for model_name, model in deployment.models.items()}
-    endpoint_configs.check(config, requests, control_plane.has_s3)
+    endpoint_configs.check(config, requests, control_plane.s3_root)
     detailed = config.get("MetricsConfig", {}).get("EnableDetailedObservability", True)
     variants = [
         variant_definition(variant, used[variant["ModelName"]], deployment.instances, detailed)

@@ -10,6 +10,7 @@ from emulator.archives.model_data_url import LocalS3, S3Url, in_directory, parse
 from emulator.aws.service_models import Place
 from emulator.errors import EmulatorError
 from emulator.services.sagemaker.models import invalid
+from emulator.storage.errors import RealS3Refused, RealS3Unavailable
 from emulator.storage.object_files import is_bucket
 from emulator.storage.read_through import ReadThrough
 
@@ -51,10 +52,17 @@ class JobRequestReader:
         return self.read((*place, "S3Uri"), lambda: in_directory(self._s3_root, source["S3Uri"], self._read_through))
 
     def output(self, place: Place, url: str) -> S3Url:
-        """A prefix below which a job stores objects: its bucket has to exist."""
+        """A prefix below which a job stores objects: its bucket has to exist, here or in real S3. Blocks."""
 
         def bucket_exists() -> S3Url:
             found = parse_s3_url(url)
+            if self._read_through is not None:
+                try:
+                    self._read_through.bring_bucket(found.bucket)
+                except (RealS3Refused, RealS3Unavailable) as error:
+                    raise EmulatorError(
+                        f"names the bucket {found.bucket}, which cannot be looked for: {error}"
+                    ) from None
             if not is_bucket(self._s3_root, found.bucket):
                 raise EmulatorError(f"names the bucket {found.bucket}, which does not exist")
             return found

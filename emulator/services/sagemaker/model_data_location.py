@@ -22,10 +22,6 @@ from emulator.storage.read_through import ReadThrough
 def locator(s3_root: Path | None, read_through: ReadThrough | None = None) -> Locate:
     """A function that finds the model data of a URL. With Mode MultiModel that is a prefix, which may be empty yet."""
 
-    def bring_bucket(bucket: str) -> None:
-        if read_through is not None and (bringing := read_through.bring(bucket)) is not None:
-            bringing.result()
-
     def has_object(bucket: str, key: str) -> bool:
         assert s3_root is not None
         if read_through is not None and read_through.covers(bucket):
@@ -37,7 +33,8 @@ def locator(s3_root: Path | None, read_through: ReadThrough | None = None) -> Lo
         if s3_root is None:
             return place
         try:
-            bring_bucket(place.bucket)
+            if read_through is not None:
+                read_through.bring_bucket(place.bucket)
             return find(s3_root, place, url, multi_model)
         except (RealS3Refused, RealS3Unavailable) as error:
             raise SetupError(str(error)) from None

@@ -9,14 +9,18 @@ from typing import Any
 
 import pytest
 
+from emulator.aws.errors import AwsError
 from emulator.clock import Clock
 from emulator.limits import Limits
 from emulator.observers.captured_invocations import CapturedInvocations
 from emulator.services.runtime.app import RuntimeApp
 from emulator.services.s3.app import S3App
+from emulator.storage.object_store import open_store
+from emulator.storage.read_through import ReadThrough
 from tests.support.asgi_client import call_service
 from tests.support.fake_containers import DirectControlPlane, FakeContainers
 from tests.support.files import archive
+from tests.support.store_as_real_s3 import StoreAsRealS3
 
 CAPTURE = {
     "EnableCapture": True,
@@ -47,6 +51,11 @@ async def created(control_plane: DirectControlPlane, config: str, capture: Any) 
         ({"DestinationS3Uri": "s3://bucket/a/../b"}, True, "DataCaptureConfig.DestinationS3Uri cannot begin a key: "),
         ({"DestinationS3Uri": "s3://..."}, True, "is not the name of a bucket"),
         ({"DestinationS3Uri": "https://example.com/x"}, True, "is not a URL of S3: write s3://BUCKET/PREFIX"),
+        ({"DestinationS3Uri": "s3://later/x"}, True, None),
+        ({"DestinationS3Uri": "s3://Here_/x"}, True, None),
+        ({"DestinationS3Uri": "s3://CAP_/x"}, True, "names the bucket CAP_, which does not exist and cannot be"),
+        ({"DestinationS3Uri": "https://s3.amazonaws.com/CAP_/x"}, True, "DestinationS3Uri names the bucket CAP_"),
+        ({"DestinationS3Uri": "s3://endpoints/x"}, True, "created. The emulator serves something else at /endpoints/."),
         ({"CaptureOptions": []}, True, "'dataCaptureConfig.captureOptions' failed to satisfy constraint"),
         ({"InitialSamplingPercentage": 101}, True, "less than or equal to 100"),
     ],
@@ -56,6 +65,7 @@ def test_a_configuration_is_kept_or_refused(
 ) -> None:
     async def scenario() -> None:
         control_plane = DirectControlPlane(tmp_path, has_s3=has_s3)
+        (tmp_path / "s3" / "Here_").mkdir()
         await control_plane.configure("m")
         capture = {**CAPTURE, **changes}
         status, answer = await created(control_plane, "c", capture)
@@ -144,3 +154,22 @@ def test_an_endpoint_captures_what_its_configuration_says_and_an_update_changes_
         "data": "eyJtb2RlbHMiOiBbXX0=",
         "encoding": "BASE64",
     }
+
+
+def test_captured_data_may_go_to_a_bucket_that_only_real_s3_has_yet(tmp_path: Path) -> None:
+    (tmp_path / "there" / "public").mkdir(parents=True)
+    real = StoreAsRealS3(open_store(tmp_path / "there", "us-east-1"))
+    read_through = ReadThrough(tmp_path / "here", "us-east-1", ["*"], real)
+
+    async def scenario() -> None:
+        s3 = S3App(tmp_path / "here", read_through=read_through)
+        await s3.put("public", "key", [b"line", b"s"])
+        with pytest.raises(AwsError, match="The specified bucket does not exist"):
+            await s3.put("none", "key", [b"lines"])
+        await s3.stop()
+
+    try:
+        asyncio.run(scenario())
+    finally:
+        read_through.close()
+    assert (tmp_path / "here" / "public" / "key").read_bytes() == b"lines"
