@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable
 
 from emulator.aws.arn import iam_arn
+from emulator.aws.permissions import Context, RequiredPermission
 from emulator.aws.sessions import DEFAULT_SECONDS, Session, Sessions
 from emulator.containers.aws_settings import AwsSettings
 from emulator.errors import EmulatorError
@@ -14,6 +15,8 @@ from emulator.errors import EmulatorError
 DEFAULT_ROLE = "localmme"  # [ours] the name of the role of models that name none
 SESSION_NAME = "SageMaker"  # [reports] of a session of an execution role
 RENEWED_BEFORE_SECONDS = DEFAULT_SECONDS / 2  # [ours] SDKs fetch new ones 15 minutes before the end
+# Whether the policies of the role with this ARN allow something.
+Allows = Callable[[str, RequiredPermission], bool]
 
 
 class RoleNotAssumed(EmulatorError):
@@ -24,19 +27,33 @@ class ExecutionRoles:
     """Which container has which role."""
 
     def __init__(
-        self, sessions: Sessions, region: str, url: str, may_assume: Callable[[str], bool] = lambda _: True
+        self,
+        sessions: Sessions,
+        region: str,
+        url: str,
+        may_assume: Callable[[str], bool] = lambda _: True,
+        allows: Allows = lambda *_: True,
     ) -> None:
         """``url`` is the emulator's, for processes of this machine; ``may_assume`` says whether SageMaker may assume a
-        role."""
+        role, ``allows`` what it may then do."""
         self._sessions, self._region, self._url = sessions, region, url
-        self._may_assume = may_assume
+        self._may_assume, self._allows = may_assume, allows
         self._roles: dict[bytes, str] = {}  # by a hash of the token, so that a wrong one is not compared with it
         self._opened: dict[bytes, Session] = {}
+
+    def arn(self, role_arn: str) -> str:
+        """The execution role with this ARN, or the default one if it is empty."""
+        return role_arn or iam_arn(self._region, "role", DEFAULT_ROLE)
+
+    def allows(self, role_arn: str, action: str, resource: str, context: Context) -> bool:
+        """Whether SageMaker may do this with the role; ``context`` are the request's condition keys."""
+        role_arn = self.arn(role_arn)
+        return self._may_assume(role_arn) and self._allows(role_arn, RequiredPermission(action, resource, context))
 
     def aws_settings(self, role_arn: str) -> AwsSettings:
         """How a new container with this execution role, or the default one, calls AWS. ``withdraw`` ends it."""
         token = secrets.token_urlsafe(32)
-        self._roles[_hashed(token)] = role_arn or iam_arn(self._region, "role", DEFAULT_ROLE)
+        self._roles[_hashed(token)] = self.arn(role_arn)
         return AwsSettings(self._region, self._url, token)
 
     def withdraw(self, settings: AwsSettings) -> None:

@@ -13,7 +13,8 @@ from isal import isal_zlib
 
 from emulator.archives.model_data_url import S3Url
 from emulator.containers.output_files import OutputFile
-from emulator.jobs.errors import JobFailed
+from emulator.jobs.errors import upload_failed
+from emulator.jobs.role_access import RoleAccess
 from emulator.storage.errors import StorageError
 from emulator.storage.object_store import ObjectStore
 from emulator.tar_members import END, content, header
@@ -27,9 +28,9 @@ GZIP = 31  # as zlib's wbits
 class Artifacts:
     """Stores what one job has written. All methods block, and raise JobFailed when S3 does not take it."""
 
-    def __init__(self, store: ObjectStore, most_bytes: int, warn: Callable[[str], None]) -> None:
+    def __init__(self, store: ObjectStore, access: RoleAccess, most_bytes: int, warn: Callable[[str], None]) -> None:
         """``most_bytes`` may all files of one call have; ``warn`` takes what is left out."""
-        self._store, self._most_bytes, self._warn = store, most_bytes, warn
+        self._store, self._access, self._most_bytes, self._warn = store, access, most_bytes, warn
 
     def store_archive(self, files: Iterable[OutputFile], url: S3Url) -> bool:
         """Store a tar.gz of these files; False, and no object, if there are none."""
@@ -55,6 +56,7 @@ class Artifacts:
         return stored
 
     def _put(self, url: S3Url, pieces: Iterable[bytes]) -> None:
+        self._access.check_write(url.bucket, url.key)
         try:
             self._store.put(url.bucket, url.key, pieces)
         except StorageError as error:
@@ -87,11 +89,6 @@ class Artifacts:
                 except EOFError:
                     raise upload_failed(f"{file.name} became shorter while it was read") from None
         yield END
-
-
-def upload_failed(why: str) -> JobFailed:
-    """[reports] The first words."""
-    return JobFailed(f"ClientError: Artifact upload failed:{why}")
 
 
 def split_output(files: Iterable[OutputFile], failure: list[str]) -> Iterator[OutputFile]:

@@ -18,6 +18,7 @@ from emulator.aws.errors import AwsError
 from emulator.errors import ArchiveError, SetupError
 from emulator.jobs.definition import Channel
 from emulator.jobs.errors import JobFailed, download_failed
+from emulator.jobs.role_access import RoleAccess
 
 MOST_FILES = 10_000_000  # [ours] of one channel
 MANIFEST_BYTES = 64 * 1024 * 1024  # [ours] of a manifest, which is held in memory
@@ -32,14 +33,14 @@ def has_objects(data: ModelData) -> bool:
     return next(iter(source_of_many(data).objects()), None) is not None
 
 
-def download(channel: Channel, directory: Path, max_bytes: int) -> int:
+def download(channel: Channel, access: RoleAccess, directory: Path, max_bytes: int) -> int:
     """Copy a channel's objects to ``directory``, which is created. Returns their size in bytes.
 
     With input mode FastFile, too: the files are then simply there. Blocks. Raises JobFailed, also when they take more
     than ``max_bytes``.
     """
     try:
-        bucket, files = channel_files(channel)
+        bucket, files = channel_files(channel, access)
         return copy_objects(bucket, files, directory, max_bytes=max_bytes, max_files=MOST_FILES)
     except ArchiveNotFound:
         raise download_failed(NO_SUCH_KEY) from None
@@ -51,14 +52,24 @@ def download(channel: Channel, directory: Path, max_bytes: int) -> int:
         raise
 
 
-def channel_files(channel: Channel) -> tuple[ModelSource, Sequence[tuple[str, str]]]:
+def channel_files(channel: Channel, access: RoleAccess) -> tuple[ModelSource, Sequence[tuple[str, str]]]:
     """The channel's bucket, and of each object the key and the path below the channel's directory.
 
-    Raises JobFailed, and SetupError when S3 cannot be listed.
+    Raises JobFailed, also when the job's role may not read them, and SetupError when S3 cannot be listed.
     """
     if channel.data_type == "ManifestFile":
-        return _files_of_manifest(channel)
+        bucket_name, source, files = _files_of_manifest(channel, access)
+    else:
+        bucket_name = _url(channel.data).bucket
+        source, files = _files_of_prefix(channel, access)
+    for key, _ in files:
+        access.check_read(bucket_name, key)
+    return source, files
+
+
+def _files_of_prefix(channel: Channel, access: RoleAccess) -> tuple[ModelSource, Sequence[tuple[str, str]]]:
     bucket, prefix = source_of_one(channel.data)
+    access.check_list(_url(channel.data).bucket, prefix)
     keys = [prefix + rest for rest in source_of_many(channel.data).objects()]
     files = [(key, path_of(key, prefix)) for key in keys if not key.endswith("/")]
     if channel.input_mode == "FastFile" and (other := next((key for key in keys if is_partial(key, prefix)), None)):
@@ -93,9 +104,10 @@ def is_partial(key: str, prefix: str) -> bool:
     return bool(prefix) and not prefix.endswith("/") and key[len(prefix) :][:1] not in ("", "/")
 
 
-def _files_of_manifest(channel: Channel) -> tuple[ModelSource, Sequence[tuple[str, str]]]:
-    """The files that a manifest names: a prefix, then what follows it in each key. [api]"""
+def _files_of_manifest(channel: Channel, access: RoleAccess) -> tuple[str, ModelSource, Sequence[tuple[str, str]]]:
+    """The bucket and the files that a manifest names: a prefix, then what follows it in each key. [api]"""
     source, name = source_of_one(channel.data)
+    access.check_read(_url(channel.data).bucket, name)
     with source.open(name) as (file, _):
         text = file.read(MANIFEST_BYTES + 1)
     try:
@@ -108,7 +120,7 @@ def _files_of_manifest(channel: Channel) -> tuple[ModelSource, Sequence[tuple[st
     except (ValueError, TypeError, KeyError, AttributeError, SetupError, RecursionError):
         raise _bad_manifest(channel.data) from None
     bucket, _ = source_of_one(_beside(channel.data, prefix))
-    return bucket, [(prefix.key + each, each) for each in dict.fromkeys(names)]
+    return prefix.bucket, bucket, [(prefix.key + each, each) for each in dict.fromkeys(names)]
 
 
 def _bad_manifest(data: ModelData) -> JobFailed:

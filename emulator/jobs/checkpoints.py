@@ -10,6 +10,7 @@ from pathlib import Path
 from emulator.archives.model_data_url import S3Url
 from emulator.containers.output_files import OutputFile
 from emulator.jobs.artifacts import Artifacts
+from emulator.jobs.role_access import RoleAccess
 from emulator.storage.errors import InvalidKey, NoSuchKey
 from emulator.storage.keys import path_names
 from emulator.storage.object_store import ObjectStore
@@ -18,13 +19,14 @@ from emulator.storage.object_store import ObjectStore
 class Checkpoints:
     """Those of one job. All methods block."""
 
-    def __init__(self, store: ObjectStore, artifacts: Artifacts, url: S3Url) -> None:
-        self._store, self._artifacts = store, artifacts
+    def __init__(self, store: ObjectStore, access: RoleAccess, artifacts: Artifacts, url: S3Url) -> None:
+        self._store, self._access, self._artifacts = store, access, artifacts
         self._url = url if url.is_folder else S3Url(url.bucket, f"{url.key}/")
         self._stored: dict[str, tuple[float, int]] = {}  # by name, what tells one version from the next
 
     def restore(self, directory: Path) -> None:
-        """Copy the objects to a directory. Raises OSError, StorageError."""
+        """Copy the objects to a directory. Raises OSError, StorageError, JobFailed."""
+        self._access.check_list(self._url.bucket, self._url.key)
         after = ""
         while True:
             listed = self._store.listing(self._url.bucket, self._url.key, after=after)
@@ -36,6 +38,7 @@ class Checkpoints:
 
     def _restore(self, key: str, directory: Path) -> None:
         name = key.removeprefix(self._url.key)
+        self._access.check_read(self._url.bucket, key)
         try:
             path = directory.joinpath(*path_names(name))
             file, _ = self._store.open(self._url.bucket, key)

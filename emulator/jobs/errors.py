@@ -12,3 +12,8 @@ class JobFailed(EmulatorError):
 def download_failed(why: str) -> JobFailed:
     """The data of a channel cannot be brought to the instance. [reports]"""
     return JobFailed(f"ClientError: Data download failed:{why}")
+
+
+def upload_failed(why: str) -> JobFailed:
+    """What a job has written cannot be stored. [reports] The first words."""
+    return JobFailed(f"ClientError: Artifact upload failed:{why}")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from emulator.jobs.channels import download
 from emulator.jobs.definition import Channel, TrainingDefinition
+from emulator.jobs.role_access import RoleAccess
 
 HOST = "algo-1"  # [api] the name of a job's first instance, and here its only one
 INSTANCE_GROUP = "homogeneousCluster"  # [reports] of all instances, where a request names no groups
@@ -68,11 +69,11 @@ class MlDirectory:
         _write(self.configuration / "inputdataconfig.json", channels)
         _write(self.configuration / "resourceconfig.json", resource_document(job.instance_type))
 
-    def download(self, job: TrainingDefinition) -> int:
+    def download(self, job: TrainingDefinition, access: RoleAccess) -> int:
         """Copy the channels' objects; their size in bytes. Blocks. Raises JobFailed."""
         left = job.volume_bytes
         for channel in job.channels:
-            left -= download(channel, self.data / channel.name, left)
+            left -= download(channel, access, self.data / channel.name, left)
         return job.volume_bytes - left
 
 

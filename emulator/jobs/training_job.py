@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 import shutil
 from collections.abc import Awaitable, Callable, Coroutine
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal
 
-from emulator.archives.model_data_url import S3Url, in_directory, parse_s3_url
+from emulator.archives.model_data_url import LocalS3, S3Url, in_directory, parse_s3_url
 from emulator.clock import Clock
 from emulator.containers.aws_settings import AwsSettings
 from emulator.containers.job_container import ML, JobContainer, JobContainerSettings
@@ -30,6 +29,7 @@ from emulator.jobs.launch import JobContainerFactory
 from emulator.jobs.metrics import MetricReader
 from emulator.jobs.ml_directory import HOST, MlDirectory, job_variables
 from emulator.jobs.progress import MetricValue, Progress, Status
+from emulator.jobs.role_access import RoleAccess
 from emulator.jobs.script import script_command
 from emulator.limits import Limits
 from emulator.storage.object_store import ObjectStore
@@ -80,11 +80,12 @@ class TrainingJob:
         self._stop_requested = asyncio.Event()
         self._left_out: list[str] = []  # warnings of threads
         self._failure = ""  # in the algorithm's words
-        self._artifacts = Artifacts(workspace.store, definition.volume_bytes, self._left_out.append)
+        self._access = RoleAccess(workspace.execution_roles, definition.role, definition.region)
+        self._artifacts = Artifacts(workspace.store, self._access, definition.volume_bytes, self._left_out.append)
         self._checkpoints: Checkpoints | None = None
         if definition.checkpoints is not None:
             url = parse_s3_url(definition.checkpoints)
-            self._checkpoints = Checkpoints(workspace.store, self._artifacts, url)
+            self._checkpoints = Checkpoints(workspace.store, self._access, self._artifacts, url)
         self._deadline = 0.0  # by the event loop's time
         self.progress.enter("Starting", "Starting the training job", self._now())
 
@@ -145,7 +146,7 @@ class TrainingJob:
 
     def _download(self) -> None:
         self._ml.make(self.definition)
-        self._ml.download(self.definition)
+        self._ml.download(self.definition, self._access)
         if self._checkpoints is not None:
             directory = self._ml.root / self._checkpoint_path
             directory.mkdir(parents=True, exist_ok=True)
@@ -168,8 +169,13 @@ class TrainingJob:
         algorithm = self.definition.algorithm
         if not isinstance(algorithm, Script):
             return algorithm
-        locate = functools.partial(in_directory, self._workspace.store.root)
-        return await in_thread(functools.partial(script_command, self.definition, algorithm, self._ml, locate))
+        return await in_thread(script_command, self.definition, algorithm, self._ml, self._locate)
+
+    def _locate(self, url: str) -> LocalS3:
+        """Where the object of a URL is, which is read next. Raises SetupError, JobFailed."""
+        found = in_directory(self._workspace.store.root, url)
+        self._access.check_read(found.url.bucket, found.url.key)
+        return found
 
     def _settings(self) -> JobContainerSettings:
         has = instance_types().get(self.definition.instance_type)

@@ -31,6 +31,7 @@ from emulator.jobs.errors import JobFailed
 from emulator.jobs.execution_parameters import ExecutionParameters
 from emulator.jobs.job import FAILURE_REASON_CHARACTERS, INTERNAL_ERROR, JobKind, in_thread, to_its_end
 from emulator.jobs.record_splitting import Record, RecordProblem, body_of, mini_batches, records
+from emulator.jobs.role_access import RoleAccess
 from emulator.jobs.transform_definition import TransformDefinition
 from emulator.jobs.transform_output import TransformOutput
 from emulator.storage.object_store import ObjectStore
@@ -96,6 +97,7 @@ class TransformJob:
         self._workspace = replace(workspace, limits=limits)
         self._data_log = workspace.events.within(container="data-log")
         self._store = store
+        self._access = RoleAccess(workspace.execution_roles, definition.model.role_arn, definition.region)
         self._changed = changed
         self._instance: Instance  # from its start on
         self._parameters = ExecutionParameters()
@@ -151,7 +153,7 @@ class TransformJob:
         return f"{'AlgorithmError' if by_algorithm else 'ClientError'}: {SEE_LOGS}"
 
     async def _host_and_transform(self) -> None:
-        source, files = await in_thread(channel_files, self.definition.input)
+        source, files = await in_thread(channel_files, self.definition.input, self._access)
         try:
             await in_thread(self._store.directory, self.definition.output.bucket)
             self._instance = Instance(self.definition.variant, self._workspace)
@@ -181,7 +183,7 @@ class TransformJob:
         outputs: set[TransformOutput] = set()
         try:
             for key, path in files:
-                output = TransformOutput(self._store, self.definition.output, f"{path}.out", key)
+                output = TransformOutput(self._store, self._access, self.definition.output, f"{path}.out", key)
                 outputs = {each for each in outputs if not each.is_closed} | {output}
                 await self._send(source, output, sent)
                 output.all_sent = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from emulator.archives.model_data_url import S3Url
 from emulator.jobs.record_splitting import RecordProblem
+from emulator.jobs.role_access import RoleAccess
 from emulator.storage.errors import StorageError
 from emulator.storage.incoming_file import IncomingFile
 from emulator.storage.object_records import ObjectAttributes
@@ -13,14 +14,14 @@ from emulator.storage.object_store import ObjectStore
 class TransformOutput:
     """All methods block."""
 
-    def __init__(self, store: ObjectStore, below: S3Url, path: str, input_key: str) -> None:
+    def __init__(self, store: ObjectStore, access: RoleAccess, below: S3Url, path: str, input_key: str) -> None:
         """``path`` is that of the output below the job's S3OutputPath."""
         self.input_key = input_key
         self.problem: RecordProblem | None = None  # why there is no output
         self.pending = 0  # mini-batches that are not answered yet
         self.all_sent = False
         self.is_closed = False
-        self._store = store
+        self._store, self._access = store, access
         self._bucket = below.bucket
         self._key = f"{below.key}{'' if below.is_folder else '/'}{path}"
         self._incoming: IncomingFile | None = None
@@ -32,11 +33,12 @@ class TransformOutput:
         self._incoming.write(data)
 
     def store(self) -> None:
-        """Make it an object. Raises RecordProblem when its key cannot be one, and OSError."""
+        """Make it an object. Raises RecordProblem when its key cannot be one, JobFailed, and OSError."""
         self.append(b"")
         assert self._incoming is not None
         attributes = ObjectAttributes(self._incoming.digests.md5.hex())
         try:
+            self._access.check_write(self._bucket, self._key)
             self._store.commit(self._bucket, self._key, self._incoming, attributes)
         except StorageError as error:
             why = getattr(error, "why", "") or type(error).__name__

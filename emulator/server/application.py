@@ -117,9 +117,9 @@ class Application:
         inherited = InheritedEnvironment(os.environ, self._settings.inherit_env)
         containers = functools.partial(new_container, engine=self._engine, inherited=inherited)
         access = self._access(sessions)
-        may_assume = access.may_assume if access is not None else lambda _: True
         url = url_for_processes(self._settings.url, self.container_listeners.put_nowait)
-        roles = ExecutionRoles(sessions, self._settings.region, url, may_assume)
+        checks = () if access is None else (access.may_assume, access.role_allows)
+        roles = ExecutionRoles(sessions, self._settings.region, url, *checks)
         workspace = Workspace(disks, containers, self._limits, self._events, clock, execution_roles=roles)
         self._endpoints = Endpoints(workspace)
         self._registry = await asyncio.to_thread(Registry.open, self._settings.state_directory.registry)

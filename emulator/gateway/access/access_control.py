@@ -194,6 +194,11 @@ class AccessControl:
         role, ask = self._roles.get(role_arn), RequiredPermission(ASSUME_ROLE, role_arn, {})
         return role is not None and role.trusts({SAGEMAKER}, ask)[0] is Decision.ALLOW
 
+    def role_allows(self, role_arn: str, ask: RequiredPermission) -> bool:
+        """Whether the policies of a role allow what SageMaker does with it."""
+        role = self._roles.get(role_arn)
+        return role is not None and role.allows(ask)
+
     def _check_trust(self, caller: AuthorizedCaller, permission: RequiredPermission) -> None:
         """Raises Denial unless the role trusts the caller, and the caller's policies allow it if they have to.
 

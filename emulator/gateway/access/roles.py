@@ -55,6 +55,11 @@ class Role:
         is_service = SAGEMAKER in principals  # which is in no account
         return (by_name if is_service else self._decide(self._account, ask)), False
 
+    def allows(self, ask: RequiredPermission) -> bool:
+        """Whether its policies allow something to who has assumed it."""
+        context = {**_context(self.arn, self.tags), **ask.context}
+        return decide(self.statements, RequiredPermission(ask.action, ask.resource, context)) is Decision.ALLOW
+
     def _decide(self, principals: Set[str], ask: RequiredPermission) -> Decision:
         return decide((each.statement for each in self.trust if each.principals & principals), ask)
 
@@ -102,13 +107,10 @@ class RoleSession:
         """The condition keys that are about the session. Its own tags outweigh the role's of the same names."""
         keys = {
             "aws:userid": (self.session.user_id,),
-            "aws:principalarn": (self.session.role_arn,),
-            "aws:principalaccount": (ACCOUNT_ID,),
-            "aws:principaltype": ("AssumedRole",),
             "aws:tokenissuetime": (str(int(self.session.issued)),),
         }
         tags = (*(self.role.tags if self.role is not None else ()), *self.session.tags)
-        return keys | {f"aws:principaltag/{key.lower()}": (value,) for key, value in tags}
+        return keys | _context(self.session.role_arn, tags)
 
     def decide(self, ask: RequiredPermission) -> Decision:
         """What its policies decide."""
@@ -117,6 +119,16 @@ class RoleSession:
             return decision
         limit = decide(self.limits, ask)
         return limit if limit is not Decision.ALLOW else decision
+
+
+def _context(role_arn: str, tags: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
+    """The condition keys that are about who has assumed a role."""
+    keys: dict[str, tuple[str, ...]] = {
+        "aws:principalarn": (role_arn,),
+        "aws:principalaccount": (ACCOUNT_ID,),
+        "aws:principaltype": ("AssumedRole",),
+    }
+    return keys | {f"aws:principaltag/{key.lower()}": (value,) for key, value in tags}
 
 
 # From what JSON or YAML has. What is wrong is reported with its place, and left out.

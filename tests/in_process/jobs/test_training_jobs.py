@@ -9,19 +9,47 @@ from typing import Any
 import pytest
 
 from tests.support.aws_clients import invalid, refused
-from tests.support.control_plane import ARN
+from tests.support.control_plane import ARN, ROLE
 from tests.support.training_jobs import Jobs
 from tests.support.waiting import eventually
 
 DATA = {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://b/data/"}}
+# The execution role of the jobs may use one bucket.
+ACCESS = """
+Users:
+  - UserName: admin
+    AccessKeyId: placeholder
+    SecretAccessKey: placeholder
+    Statement: {Effect: Allow, Action: "*", Resource: "*"}
+Roles:
+  - RoleName: hosting
+    Path: /service-role/
+    AssumeRolePolicyDocument:
+      Statement: {Effect: Allow, Principal: {Service: sagemaker.amazonaws.com}, Action: "sts:AssumeRole"}
+    Statement: {Effect: Allow, Action: "s3:*", Resource: ["arn:aws:s3:::b", "arn:aws:s3:::b/*"]}
+"""
 
 
 @pytest.fixture(scope="module")
 def jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobs]:
-    jobs = Jobs(tmp_path_factory.mktemp("jobs"))
+    directory = tmp_path_factory.mktemp("jobs")
+    (directory / "access.yaml").write_text(ACCESS)
+    jobs = Jobs(directory, "command:python algorithm.py", "--access", str(directory / "access.yaml"))
     yield jobs
     jobs.emulator.stop()
     assert "inside the emulator" not in jobs.emulator.log
+
+
+def test_a_job_uses_the_buckets_that_its_role_may_use(jobs: Jobs) -> None:
+    (jobs.s3_root / "theirs").mkdir()
+    (jobs.s3_root / "theirs" / "secret").write_text("secret")
+    source = {"S3DataType": "S3Prefix", "S3Uri": "s3://theirs/"}
+    jobs.create("reads", InputDataConfig=[{"ChannelName": "train", "DataSource": {"S3DataSource": source}}])
+    jobs.create("writes", OutputDataConfig={"S3OutputPath": "s3://theirs/out"})
+    for name, what in (("reads", "s3:ListBucket"), ("writes", "s3:PutObject")):
+        reason = jobs.ended(name)["FailureReason"]
+        assert f"AccessDenied (403): the execution role {ROLE} may not {what} on arn:aws:s3:::theirs" in reason
+    assert [path.name for path in (jobs.s3_root / "theirs").iterdir()] == ["secret"]
 
 
 def test_a_job_reads_its_data_and_leaves_its_model_in_s3(jobs: Jobs) -> None:

@@ -15,6 +15,7 @@ from emulator.containers.output_files import OutputFile
 from emulator.jobs.artifacts import FAILURE_CHARACTERS, Artifacts, split_output
 from emulator.jobs.errors import JobFailed
 from emulator.storage.object_store import ObjectStore, open_store
+from tests.support.role_access import EVERYTHING
 
 MODEL = S3Url("b", "job/output/model.tar.gz")
 
@@ -38,7 +39,7 @@ def store(tmp_path: Path) -> Iterator[ObjectStore]:
 def archived(store: ObjectStore, files: list[OutputFile]) -> tuple[dict[str, str], list[str]]:
     """The members of the archive that is made, links with their targets; and the warnings."""
     warnings: list[str] = []
-    assert Artifacts(store, 1000, warnings.append).store_archive(files, MODEL)
+    assert Artifacts(store, EVERYTHING, 1000, warnings.append).store_archive(files, MODEL)
     opened, entry = store.open(MODEL.bucket, MODEL.key)
     with opened, tarfile.open(fileobj=opened) as archive:
         members = {each.name: each.linkname for each in archive}
@@ -61,12 +62,12 @@ def test_links_out_of_the_archive_are_left_out(store: ObjectStore, target: str) 
 
 
 def test_a_directory_without_anything_is_no_object(store: ObjectStore) -> None:
-    assert not Artifacts(store, 1000, print).store_archive([], MODEL)
+    assert not Artifacts(store, EVERYTHING, 1000, print).store_archive([], MODEL)
     assert store.entry_if_any(MODEL.bucket, MODEL.key) is None
 
 
 def test_more_than_the_storage_volume_holds_is_not_stored(store: ObjectStore) -> None:
-    artifacts = Artifacts(store, 1000, print)
+    artifacts = Artifacts(store, EVERYTHING, 1000, print)
     with pytest.raises(JobFailed, match="^ClientError: Artifact upload failed:Insufficient disk space"):
         artifacts.store_archive([file("a", b"x" * 600), file("b", b"x" * 600)], MODEL)
     assert store.entry_if_any(MODEL.bucket, MODEL.key) is None
@@ -77,14 +78,14 @@ def test_more_than_the_storage_volume_holds_is_not_stored(store: ObjectStore) ->
 @pytest.mark.parametrize("store_it", [Artifacts.store_archive, Artifacts.store_each])
 def test_a_file_that_becomes_shorter_is_not_stored(store: ObjectStore, store_it: object) -> None:
     with pytest.raises(JobFailed, match="became shorter while it was read"):
-        store_it(Artifacts(store, 1000, print), [file("a", b"x", size=5)], MODEL)  # type: ignore[operator]
+        store_it(Artifacts(store, EVERYTHING, 1000, print), [file("a", b"x", size=5)], MODEL)  # type: ignore[operator]
     assert not store.listing("b").objects
 
 
 def test_each_file_is_an_object_and_links_are_none(store: ObjectStore) -> None:
     warnings: list[str] = []
     files = [OutputFile("d", "directory", 0o755, 0.0), file("d/a", b"text"), link("l", "d/a")]
-    Artifacts(store, 1000, warnings.append).store_each(files, S3Url("b", "model/"))
+    Artifacts(store, EVERYTHING, 1000, warnings.append).store_each(files, S3Url("b", "model/"))
     assert [each.key for each in store.listing("b").objects] == ["model/d/a"]
     assert warnings == ["l is a symbolic link, and not stored"]
 
@@ -92,7 +93,7 @@ def test_each_file_is_an_object_and_links_are_none(store: ObjectStore) -> None:
 @pytest.mark.parametrize("name", ["../a", "a/../../b", ".localmme/s3.sqlite3"])
 def test_no_name_leads_out_of_the_bucket(store: ObjectStore, name: str) -> None:
     with pytest.raises(JobFailed, match="cannot be stored"):
-        Artifacts(store, 1000, print).store_each([file(name)], S3Url("b", ""))
+        Artifacts(store, EVERYTHING, 1000, print).store_each([file(name)], S3Url("b", ""))
 
 
 def test_the_beginning_of_what_the_algorithm_says_of_its_failure_is_read() -> None:

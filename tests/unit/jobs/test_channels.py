@@ -16,6 +16,7 @@ from emulator.jobs.definition import Channel
 from emulator.jobs.errors import JobFailed
 from emulator.storage.object_store import open_store
 from emulator.storage.read_through import ReadThrough
+from tests.support.role_access import EVERYTHING
 from tests.support.store_as_real_s3 import StoreAsRealS3
 
 FAILED = "ClientError: Data download failed:"
@@ -67,7 +68,7 @@ def test_files_lie_where_the_rest_of_their_key_says(
 ) -> None:
     for key in ("train/a.csv", "train/deep/b.csv", "train.csv", "training.csv", "train-01/c.csv"):
         bucket.put(f"data/{key}", "12345")
-    assert download(bucket.channel(prefix), tmp_path / "train", 1000) == 5 * len(files)
+    assert download(bucket.channel(prefix), EVERYTHING, tmp_path / "train", 1000) == 5 * len(files)
     assert files_of(tmp_path / "train") == files
 
 
@@ -75,7 +76,7 @@ def test_two_objects_that_would_be_one_file_are_refused(bucket: Bucket, tmp_path
     bucket.put("data/train/train.csv")
     bucket.put("data/train.csv")
     with pytest.raises(JobFailed, match="S3 keys data/train.csv and data/train/train.csv are both the file train.csv"):
-        download(bucket.channel("data/train"), tmp_path / "train", 1000)
+        download(bucket.channel("data/train"), EVERYTHING, tmp_path / "train", 1000)
 
 
 @pytest.mark.parametrize("prefix", ["data/tr", "data/train"])
@@ -83,8 +84,8 @@ def test_fast_file_mode_takes_no_part_of_a_name(bucket: Bucket, tmp_path: Path, 
     bucket.put("data/train/a.csv")
     bucket.put("data/train-01/a.csv")
     with pytest.raises(JobFailed, match=rf"^{FAILED}Failed .* Current S3 prefix: \[{prefix}\], found S3 object: \["):
-        download(bucket.channel(prefix, input_mode="FastFile"), tmp_path / "train", 1000)
-    download(bucket.channel("data/train/", input_mode="FastFile"), tmp_path / "train", 1000)
+        download(bucket.channel(prefix, input_mode="FastFile"), EVERYTHING, tmp_path / "train", 1000)
+    download(bucket.channel("data/train/", input_mode="FastFile"), EVERYTHING, tmp_path / "train", 1000)
     assert files_of(tmp_path / "train") == ["a.csv"]
 
 
@@ -93,7 +94,7 @@ def test_a_prefix_without_objects_is_seen_before_and_at_the_download(bucket: Buc
     channel = bucket.channel("data/b")
     assert has_objects(bucket.channel("data").data) and not has_objects(channel.data)
     with pytest.raises(JobFailed, match=f'^{FAILED}No S3 objects found under S3 URL "s3://b/data/b" given in input'):
-        download(channel, tmp_path / "train", 1000)
+        download(channel, EVERYTHING, tmp_path / "train", 1000)
 
 
 def test_a_manifest_names_the_files(bucket: Bucket, tmp_path: Path) -> None:
@@ -102,7 +103,7 @@ def test_a_manifest_names_the_files(bucket: Bucket, tmp_path: Path) -> None:
     bucket.put("some/prefix/a/2.csv", "2", "other")
     bucket.put("some/prefix/3.csv", "3", "other")
     bucket.put("the.manifest", json.dumps([{"prefix": "s3://other/some/prefix/"}, "a/1.csv", "3.csv", "3.csv"]))
-    download(bucket.channel("the.manifest", "ManifestFile"), tmp_path / "train", 1000)
+    download(bucket.channel("the.manifest", "ManifestFile"), EVERYTHING, tmp_path / "train", 1000)
     assert files_of(tmp_path / "train") == ["3.csv", "a/1.csv"]
 
 
@@ -127,19 +128,19 @@ def test_a_manifest_that_leads_nowhere_fails_the_job(
     bucket.put("m", json.dumps(manifest))
     bucket.put("secret")
     with pytest.raises(JobFailed) as failed:
-        download(bucket.channel("m", "ManifestFile"), tmp_path / "train", 1000)
+        download(bucket.channel("m", "ManifestFile"), EVERYTHING, tmp_path / "train", 1000)
     assert str(failed.value).startswith(FAILED + why)
 
 
 def test_a_missing_manifest_fails_the_job(bucket: Bucket, tmp_path: Path) -> None:
     with pytest.raises(JobFailed, match=r"NoSuchKey \(404\)"):
-        download(bucket.channel("m", "ManifestFile"), tmp_path / "train", 1000)
+        download(bucket.channel("m", "ManifestFile"), EVERYTHING, tmp_path / "train", 1000)
 
 
 def test_data_that_does_not_fit_onto_the_volume_fails_the_job(bucket: Bucket, tmp_path: Path) -> None:
     bucket.put("data/a", "x" * 100)
     with pytest.raises(JobFailed, match=r"it takes more than the storage volume has, 99 B"):
-        download(bucket.channel("data"), tmp_path / "train", 99)
+        download(bucket.channel("data"), EVERYTHING, tmp_path / "train", 99)
 
 
 def test_a_full_disk_fails_the_job(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +151,7 @@ def test_a_full_disk_fails_the_job(bucket: Bucket, tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(channels, "copy_objects", full)
     with pytest.raises(JobFailed, match="No space left on device, on the disk of this machine"):
-        download(bucket.channel("data"), tmp_path / "train", 1000)
+        download(bucket.channel("data"), EVERYTHING, tmp_path / "train", 1000)
 
 
 def test_a_channel_of_a_bucket_that_is_read_through_has_what_real_s3_has(bucket: Bucket, tmp_path: Path) -> None:
@@ -165,7 +166,7 @@ def test_a_channel_of_a_bucket_that_is_read_through_has_what_real_s3_has(bucket:
     def downloaded(key: str, data_type: Any) -> Path:
         data = LocalS3(tmp_path / "public", S3Url("public", key), read_through)
         assert has_objects(data)
-        download(Channel("train", data, data_type, {}), tmp_path / data_type, 1000)
+        download(Channel("train", data, data_type, {}), EVERYTHING, tmp_path / data_type, 1000)
         return tmp_path / data_type
 
     try:

@@ -13,6 +13,7 @@ from emulator.containers.launch import Image
 from emulator.jobs.definition import Channel, TrainingDefinition
 from emulator.jobs.errors import JobFailed
 from emulator.jobs.ml_directory import MlDirectory, job_variables
+from tests.support.role_access import EVERYTHING
 
 
 def definition(channels: tuple[Channel, ...] = (), **settings: Any) -> TrainingDefinition:
@@ -85,11 +86,11 @@ def test_all_channels_together_have_the_volume(tmp_path: Path) -> None:
     directory = MlDirectory(tmp_path / "ml")
     directory.make(definition((one, two)))
     with pytest.raises(JobFailed, match="channel two: it takes more than the storage volume has"):
-        directory.download(definition((one, two)))
+        directory.download(definition((one, two)), EVERYTHING)
     assert (directory.data / "one" / "a").stat().st_size == 600
     large = MlDirectory(tmp_path / "large")
     large.make(definition((one, two)))
-    assert large.download(definition((one, two), volume_bytes=1200)) == 1200
+    assert large.download(definition((one, two), volume_bytes=1200), EVERYTHING) == 1200
 
 
 def test_the_platforms_variables_outweigh_the_requests() -> None:
