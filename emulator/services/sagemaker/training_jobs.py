@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -86,8 +87,13 @@ def _interrupted(state: Mapping[str, Any], last_seen: float) -> Document:
     transitions.append(
         {"Status": "Failed", "StatusMessage": "Training job failed", "StartTime": last_seen, "EndTime": last_seen}
     )
+    ended: Document = {}
+    if "TrainingStartTime" in state:
+        seconds = math.ceil(last_seen - state["TrainingStartTime"])
+        ended = {"TrainingEndTime": last_seen, "TrainingTimeInSeconds": seconds, "BillableTimeInSeconds": seconds}
     return {
         **state,
+        **ended,
         "TrainingJobStatus": "Failed",
         "SecondaryStatus": "Failed",
         "SecondaryStatusTransitions": transitions,

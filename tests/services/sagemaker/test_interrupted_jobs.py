@@ -19,6 +19,7 @@ UNDER_WAY = {"TransformJobStatus": "InProgress", "TransformStartTime": 1000.0}
 TRAINING = {
     "TrainingJobStatus": "Stopping",
     "SecondaryStatus": "Stopping",
+    "TrainingStartTime": 1000.5,
     "SecondaryStatusTransitions": [{"Status": "Stopping", "StatusMessage": "", "StartTime": 1000.0}],
 }
 
@@ -30,6 +31,8 @@ def test_a_job_that_was_under_way_is_failed_at_the_next_start(tmp_path: Path) ->
         await create(TransformJobRecord("t", TRANSFORM_JOB, modified=2000.0, state=UNDER_WAY))
         await create(TransformJobRecord("done", TRANSFORM_JOB, state={"TransformJobStatus": "Completed"}))
         await create(TrainingJobRecord("t", {"TrainingJobName": "t"}, modified=2000.0, state=TRAINING))
+        not_begun = {name: value for name, value in TRAINING.items() if name != "TrainingStartTime"}
+        await create(TrainingJobRecord("early", {"TrainingJobName": "early"}, modified=2000.0, state=not_begun))
         await killed.close()
 
     async def after() -> None:
@@ -45,6 +48,10 @@ def test_a_job_that_was_under_way_is_failed_at_the_next_start(tmp_path: Path) ->
         _, training = await started.call("DescribeTrainingJob", TrainingJobName="t")
         assert (training["TrainingJobStatus"], training["SecondaryStatus"]) == ("Failed", "Failed")
         assert "The emulator ended while the job was under way" in training["FailureReason"]
+        assert training["TrainingEndTime"] == 2000.0
+        assert (training["TrainingTimeInSeconds"], training["BillableTimeInSeconds"]) == (1000, 1000)
+        _, early = await started.call("DescribeTrainingJob", TrainingJobName="early")
+        assert early["TrainingJobStatus"] == "Failed" and "TrainingEndTime" not in early
         await started.close()
 
     asyncio.run(before())
