@@ -114,4 +114,4 @@ def test_files_that_cannot_be_read_are_a_failure_of_the_job(store: ObjectStore) 
         raise PermissionError(13, "Permission denied")
 
     with pytest.raises(JobFailed, match="Artifact upload failed:its files cannot be read: Permission denied"):
-        Artifacts(store, 1000, pytest.fail).store_each(files(), MODEL)
+        Artifacts(store, EVERYTHING, 1000, pytest.fail).store_each(files(), MODEL)
