@@ -72,7 +72,7 @@ class MiniBatch:
 
     output: TransformOutput
     inputs: list[bytes]  # before the input filter
-    answer: asyncio.Task[bytes]
+    answer: asyncio.Task[bytes]  # of no use if the output has a problem
 
 
 class TransformJob:
@@ -199,11 +199,13 @@ class TransformJob:
         """Send the mini-batches of one object, while at most ``max_concurrent`` of all objects are under way."""
         payloads = self._payloads(source, output.input_key)
         try:
-            while output.problem is None and (payload := await in_thread(next, payloads, None)) is not None:
+            while (payload := await in_thread(next, payloads, None)) is not None:
                 while len(sent) >= self._parameters.max_concurrent:
                     await self._receive(sent.popleft())
+                if output.problem is not None:
+                    break
                 output.pending += 1
-                sent.append(MiniBatch(output, payload.inputs, asyncio.ensure_future(self._answer(payload))))
+                sent.append(MiniBatch(output, payload.inputs, asyncio.ensure_future(self._answered(output, payload))))
         except (RecordProblem, *UNREADABLE) as error:
             self._fail(output, error)
         finally:
@@ -248,8 +250,8 @@ class TransformJob:
     async def _receive(self, batch: MiniBatch) -> None:
         """Wait for the answer to a mini-batch, and append it to its output."""
         output = batch.output
+        answer = await batch.answer
         try:
-            answer = await batch.answer
             if output.problem is None:
                 await in_thread(output.append, self._assembled(batch.inputs, answer))
         except RecordProblem as problem:
@@ -286,6 +288,14 @@ class TransformJob:
         self._data_log.publish(LogLine(f"{stamp}:[sagemaker logs]: {text}"))
 
     # The container
+
+    async def _answered(self, output: TransformOutput, payload: Payload) -> bytes:
+        """The container's answer. If there is none, the object fails at once, before its earlier answers have come."""
+        try:
+            return await self._answer(payload)
+        except RecordProblem as problem:
+            self._fail(output, problem)
+            return b""
 
     async def _answer(self, payload: Payload) -> bytes:
         """The container's answer. Raises RecordProblem, JobFailed."""

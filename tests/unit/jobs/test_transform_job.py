@@ -317,6 +317,21 @@ def test_an_object_that_fails_has_no_output_and_the_others_have(
     assert scene.logged[1:] == [f"in/data/a: {line}" for line in [first, "", "Message:", "line 1", "line 2"]]
 
 
+@pytest.mark.parametrize(("lines", "sent"), [(b"bad\n1\n2\n", 1), (b"slow\nbad\n1\n2\n", 2)])
+def test_nothing_more_is_sent_of_an_object_that_has_failed(scene: Scene, lines: bytes, sent: int) -> None:
+    async def handle(invocation: Invocation) -> Answer:
+        if invocation.body == b"slow":
+            await until(lambda: len(scene.invocations) == 2)
+            await turns()
+        return await failing(400, b"")(invocation)
+
+    scene.handle = handle
+    scene.put("data/a", lines)
+    scene.put("data/b", b"good")
+    in_virtual_time(scene.run(split="Line", single_records=True, max_concurrent=sent))
+    assert [one.body for one in scene.invocations] == [*lines.split()[:sent], b"good"]
+
+
 def test_a_container_without_an_answer_is_an_algorithm_error(scene: Scene) -> None:
     async def too_slow(_: Invocation) -> Answer:
         raise ContainerTimeout("no answer within 600 s")
