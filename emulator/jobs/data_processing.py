@@ -17,6 +17,7 @@ from emulator.jobs.record_splitting import Record, RecordProblem
 
 Format = Literal["csv", "json"]
 FORMATS: dict[str, Format] = {"text/csv": "csv", "application/json": "json", "application/jsonlines": "json"}
+csv.field_size_limit((1 << 31) - 1)  # the most that all platforms take: MaxPayloadInMB is what limits records
 INPUT, OUTPUT = "SageMakerInput", "SageMakerOutput"  # [dg] the attributes of a joined record
 
 

@@ -64,6 +64,13 @@ def test_outputs_may_be_in_another_format_than_inputs() -> None:
     assert mixed.output([b"7,a"], b'{"class": "A", "scores": []}') == b'"A"\n'
 
 
+def test_a_field_of_csv_may_be_as_long_as_a_payload() -> None:
+    long = b"x" * (1 << 20)
+    (found,) = processing("csv", "$[1]").filtered(records(io.BytesIO(b"7," + long), "Line", 0))
+    assert found.data == long
+    assert processing("csv", join=True).output([b"7," + long], long) == b"7," + long + b"," + long + b"\n"
+
+
 @pytest.mark.parametrize(
     ("format", "outputs", "inputs", "answer", "message"),
     [
