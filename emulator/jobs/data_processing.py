@@ -18,6 +18,7 @@ from emulator.jobs.record_splitting import Record, RecordProblem
 Format = Literal["csv", "json"]
 FORMATS: dict[str, Format] = {"text/csv": "csv", "application/json": "json", "application/jsonlines": "json"}
 csv.field_size_limit((1 << 31) - 1)  # the most that all platforms take: MaxPayloadInMB is what limits records
+_SCALAR = json.JSONEncoder(ensure_ascii=False)
 INPUT, OUTPUT = "SageMakerInput", "SageMakerOutput"  # [dg] the attributes of a joined record
 
 
@@ -50,7 +51,7 @@ class DataProcessing:
         outputs = self._outputs(answer, len(inputs))
         if self.join:
             if len(outputs) != len(inputs):
-                # [reports]
+                # [ours] The words.
                 raise RecordProblem(
                     "ClientError: Fail to join data: mismatched line count between the input and the output"
                 )
@@ -89,7 +90,7 @@ def _loaded(format: Format, data: bytes) -> Any:
     try:
         text = data.decode()
         if format == "json":
-            return json.loads(text)
+            return json.loads(text, parse_float=_Number, parse_int=_Number, parse_constant=_no_number)
         return next(csv.reader([text], strict=True), [])
     except UnicodeDecodeError:
         raise RecordProblem("ClientError: Unable to parse data as UTF-8") from None
@@ -98,9 +99,31 @@ def _loaded(format: Format, data: bytes) -> Any:
 
 
 def _dumped(format: Format, value: Any) -> bytes:
-    """A line of the format, with its end."""
+    """A line of the format, with its end. Raises RecordProblem."""
     if format == "json":
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass") + b"\n"
+        try:
+            # Only half of a surrogate pair cannot be encoded; with a backslash it is JSON as it was.
+            return _json(value).encode("utf-8", "backslashreplace") + b"\n"
+        except RecursionError as error:
+            raise RecordProblem(f"ClientError: Unable to write data as JSON: {error}") from None
     line = io.StringIO()
     csv.writer(line, lineterminator="\n").writerow(value if isinstance(value, list) else [value])
     return line.getvalue().encode()
+
+
+class _Number(str):
+    """A number of JSON in the digits that it was read in: as a float it would lose some, or be infinite."""
+
+
+def _no_number(name: str) -> _Number:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _json(value: Any) -> str:
+    if isinstance(value, _Number):
+        return str(value)
+    if isinstance(value, dict):
+        return "{" + ",".join([f"{_SCALAR.encode(name)}:{_json(each)}" for name, each in value.items()]) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(_json, value)) + "]"
+    return _SCALAR.encode(value)

@@ -32,7 +32,7 @@ class Record:
 
 
 def too_long() -> RecordProblem:
-    """A record, or an object that is not split, is over MaxPayloadInMB. [reports]"""
+    """A record, or an object that is not split, is over MaxPayloadInMB. [ours] The words."""
     return RecordProblem("ClientError: Too much data for max payload size")
 
 

@@ -64,6 +64,18 @@ def test_outputs_may_be_in_another_format_than_inputs() -> None:
     assert mixed.output([b"7,a"], b'{"class": "A", "scores": []}') == b'"A"\n'
 
 
+@pytest.mark.parametrize(
+    "text",
+    [b"1e400", b"-0", b"0.12345678901234567890", b"1.5E+02", b"9" * 5000, b"null", b'"\\ud800"', b'"\\n\\"\\\\"'],
+)
+def test_values_of_json_stay_as_they_were_written(text: bytes) -> None:
+    line = b'{"a":[' + text + b'],"b":{"c":' + text + b"}}"
+    joined = b'{"a":[' + text + b'],"b":{"c":' + text + b'},"SageMakerOutput":' + line + b"}\n"
+    assert processing("json", join=True).output([line], line) == joined
+    (found,) = processing("json", "$.b.c").filtered(records(io.BytesIO(line), "Line", 0))
+    assert found.data == text
+
+
 def test_a_field_of_csv_may_be_as_long_as_a_payload() -> None:
     long = b"x" * (1 << 20)
     (found,) = processing("csv", "$[1]").filtered(records(io.BytesIO(b"7," + long), "Line", 0))
@@ -85,6 +97,9 @@ def test_a_field_of_csv_may_be_as_long_as_a_payload() -> None:
         ("json", "$", [b"{}"], b"not JSON", "Unable to parse data as JSON: Expecting value: line 1 column 1 (char 0)"),
         ("json", "$", [b"\xff"], b"{}", "Unable to parse data as UTF-8"),
         ("json", "$", [b"[" * 100_000], b"{}", "Unable to parse data as JSON: "),
+        ("json", "$", [b"{}"], b"[NaN]", "Unable to parse data as JSON: NaN is not JSON"),
+        ("json", "$", [b'{"a":-Infinity}'], b"1", "Unable to parse data as JSON: -Infinity is not JSON"),
+        ("json", "$", [b"[" * 990 + b"]" * 990], b"{}", "Unable to "),
         ("csv", "$", [b'"7'], b"1", "Unable to parse data as CSV: unexpected end of data"),
     ],
 )
