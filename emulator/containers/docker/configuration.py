@@ -11,6 +11,7 @@ from emulator.containers.container import ContainerSettings
 from emulator.containers.docker.aws_network import ADDRESS
 from emulator.containers.docker.discovery import EngineInfo
 from emulator.containers.docker.images import InspectedImage
+from emulator.containers.job_container import JobContainerSettings
 from emulator.containers.process.environment import past_proxies
 
 PORT = 8080  # [dg] where a container listens unless it is assigned another port
@@ -29,21 +30,13 @@ def configuration(
     port = bound_port(settings)
     environment = {**aws, **settings.environment, **platform_environment(settings)}
     environment |= past_proxies(environment, [ADDRESS])
-    host: dict[str, Any] = {
-        "Memory": settings.memory_bytes,
-        "MemorySwap": settings.memory_bytes,  # memory and swap together: no swap
-        "NanoCpus": min(settings.vcpus, info.cpus) * 10**9,  # an engine refuses more than it has
-        "Init": False,
-        "LogConfig": {"Type": "none"},  # the emulator keeps the log; the engine need not write it as well
-    }
+    host = host_configuration(settings, info)
     if mount:
         # A mount, not a bind: that would make a directory where there is none, on whatever machine.
         source, target = str(settings.models.resolve()), str(inside(settings))
         host["Mounts"] = [{"Type": "bind", "Source": source, "Target": target, "ReadOnly": True}]
         if info.selinux:
             host["SecurityOpt"] = ["label=disable"]
-    if settings.gpus:
-        host["DeviceRequests"] = [{"Count": settings.gpus, "Capabilities": [["gpu"]]}]
     if not info.reachable:
         host["PortBindings"] = {f"{port}/tcp": [{"HostIp": info.publish_at, "HostPort": ""}]}
     return {
@@ -54,6 +47,20 @@ def configuration(
         "ExposedPorts": {f"{port}/tcp": {}},
         "HostConfig": host,
     }
+
+
+def host_configuration(settings: ContainerSettings | JobContainerSettings, info: EngineInfo) -> dict[str, Any]:
+    """What a container has of the machine, and how the engine treats it: the same for hosting and for jobs."""
+    host: dict[str, Any] = {
+        "Memory": settings.memory_bytes,
+        "MemorySwap": settings.memory_bytes,  # memory and swap together: no swap
+        "NanoCpus": min(settings.vcpus, info.cpus) * 10**9,  # an engine refuses more than it has
+        "Init": False,
+        "LogConfig": {"Type": "none"},  # the emulator keeps the log; the engine need not write it as well
+    }
+    if settings.gpus:
+        host["DeviceRequests"] = [{"Count": settings.gpus, "Capabilities": [["gpu"]]}]
+    return host
 
 
 def bound_port(settings: ContainerSettings) -> int:

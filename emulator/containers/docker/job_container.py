@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, cast
 
 from emulator.containers.container import LogSink
 from emulator.containers.docker.aws_network import ADDRESS, aws_variables
-from emulator.containers.docker.configuration import host_name
+from emulator.containers.docker.configuration import host_configuration, host_name
 from emulator.containers.docker.container import exists, final_state
 from emulator.containers.docker.discovery import EngineInfo
 from emulator.containers.docker.engine import Engine
@@ -106,21 +106,12 @@ class DockerJobContainer(JobContainer):
         settings = self.settings
         environment = {**aws, **settings.environment}
         environment |= past_proxies(environment, [ADDRESS])
-        host: dict[str, Any] = {
-            "Memory": settings.memory_bytes,
-            "MemorySwap": settings.memory_bytes,  # memory and swap together: no swap
-            "NanoCpus": min(settings.vcpus, info.cpus) * 10**9,  # an engine refuses more than it has
-            "Init": False,
-            "LogConfig": {"Type": "none"},
-        }
-        if settings.gpus:
-            host["DeviceRequests"] = [{"Count": settings.gpus, "Capabilities": [["gpu"]]}]
         configuration = {
             "Image": image.id,
             "Cmd": list(self._arguments),
             "Hostname": settings.host_name,
             "Env": [f"{name}={value}" for name, value in environment.items()],
-            "HostConfig": host,
+            "HostConfig": host_configuration(settings, info),
         }
         return configuration | ({"Entrypoint": list(self._entrypoint)} if self._entrypoint else {})
 
