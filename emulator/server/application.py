@@ -159,6 +159,8 @@ class Application:
                 await restore(control_plane, record, swept)
         self._starting = asyncio.create_task(self._start_endpoints(at_start, startup_failed, again, swept))
         ends.push_async_callback(cancel, [self._starting])
+        if self._read_through is not None:
+            ends.callback(self._read_through.end)  # first of all, as any of the others may wait for real S3
 
     def _make_read_through(self) -> ReadThrough | None:
         settings = self._settings

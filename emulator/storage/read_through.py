@@ -11,14 +11,14 @@ import fnmatch
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, wait
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, InvalidStateError, wait
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, TypeVar
 
 from emulator.sizes import format_size
-from emulator.storage.errors import BucketExists, NoSuchBucket, NoSuchKey
+from emulator.storage.errors import BucketExists, NoSuchBucket, NoSuchKey, RealS3Refused, RealS3Unavailable
 from emulator.storage.keys import can_be_created, names_of
 from emulator.storage.listing import ListingPage, merged
 from emulator.storage.object_files import existing_directory, is_bucket, is_object
@@ -28,6 +28,7 @@ DOWNLOADS = 4  # at a time
 END_SECONDS = 2.0  # for which the end waits: one that hangs ends with its process, and the next start clears up
 
 log = logging.getLogger("localmme")
+T = TypeVar("T")
 
 
 class RealS3(Protocol):
@@ -63,6 +64,7 @@ class ReadThrough:
         self._store: ObjectStore | None = None
         self._downloads: dict[tuple[str, str], Future[None]] = {}
         self._turns = threading.BoundedSemaphore(DOWNLOADS)
+        self._has_ended: Future[Any] = Future()
 
     def covers(self, bucket: str) -> bool:
         """Whether a bucket of this name is read through: none that S3 or the emulator would not create."""
@@ -77,9 +79,15 @@ class ReadThrough:
                 self._store = open_store(self._root, self._region)
             return self._store
 
-    def close(self) -> None:
-        """Cancel downloads, wait for their end unless they hang, and close the store."""
+    def end(self) -> None:
+        """Cancel downloads; from now on, nobody waits for real S3."""
         self._real.close()
+        with contextlib.suppress(InvalidStateError):  # ended already
+            self._has_ended.set_result(None)
+
+    def close(self) -> None:
+        """End, wait for downloads unless they hang, and close the store."""
+        self.end()
         with self._lock:
             downloads = list(self._downloads.values())
         wait(downloads, END_SECONDS)
@@ -104,7 +112,7 @@ class ReadThrough:
     def bring_bucket(self, bucket: str) -> None:
         """Bring a bucket here, if it is to be brought. Blocks. Raises what ``bring`` says of the future."""
         if (bringing := self.bring(bucket)) is not None:
-            bringing.result()
+            self._awaited(bringing)
 
     def has_object(self, bucket: str, key: str) -> bool:
         """Whether an object exists, here or in real S3. Blocks. Raises RealS3Unavailable."""
@@ -121,7 +129,16 @@ class ReadThrough:
         except (NoSuchBucket, NoSuchKey):
             if not self.covers(bucket):
                 raise
-            return self._real.entry(bucket, key)
+            return self._from_real(self._real.entry, bucket, key)
+
+    def entry_there(self, bucket: str, key: str) -> StoredObject | None:
+        """The record of an object that only real S3 has, and that may be read. Blocks. Raises RealS3Unavailable."""
+        if not self.covers(bucket) or self._is_here(bucket, key):
+            return None
+        try:
+            return self._from_real(self._real.entry, bucket, key)
+        except (NoSuchBucket, NoSuchKey, RealS3Refused):
+            return None
 
     def listing(
         self, bucket: str, prefix: str = "", delimiter: str = "", after: str = "", limit: int = 1000
@@ -131,7 +148,8 @@ class ReadThrough:
         if not limit or not self.covers(bucket):
             return here
         try:
-            return merged(here, self._real.listing(bucket, prefix, delimiter, after, limit), limit)
+            there = self._from_real(self._real.listing, bucket, prefix, delimiter, after, limit)
+            return merged(here, there, limit)
         except NoSuchBucket:  # one of the directory only
             return here
 
@@ -143,6 +161,26 @@ class ReadThrough:
             page = self.listing(bucket, prefix, after=after)
             yield from self.store.entries(bucket, page)
             after = page.last
+
+    def _from_real(self, call: Callable[..., T], *arguments: str | int) -> T:
+        """What a call of real S3 returns, made in a thread for whose end the emulator does not wait."""
+        answer: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                answer.set_result(call(*arguments))
+            except BaseException as error:
+                answer.set_exception(error)
+
+        threading.Thread(target=run, daemon=True).start()
+        return self._awaited(answer)
+
+    def _awaited(self, answer: Future[T]) -> T:
+        """The result of what real S3 is being asked for. Blocks. Raises RealS3Unavailable when the emulator ends."""
+        wait([answer, self._has_ended], return_when=FIRST_COMPLETED)
+        if not answer.done():
+            raise RealS3Unavailable("The emulator is ending.")
+        return answer.result()
 
     def _is_here(self, bucket: str, key: str) -> bool:
         if not is_bucket(self._root, bucket):

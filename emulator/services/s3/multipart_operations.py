@@ -131,7 +131,7 @@ def complete_multipart_upload(call: S3Call) -> S3Answer:
     if not requested or len(requested) > PARTS:
         raise malformed_xml()
     whole = {name: value for name in checksums.LENGTHS if (value := call.headers.get(checksums.HEADER + name))}
-    entry = call.uploads.complete(upload, requested, whole, for_writing(call.headers, call.key))
+    entry = call.uploads.complete(upload, requested, whole, for_writing(call))
     attributes = entry.attributes
     location = f"http://{call.headers.get('host', 'localhost')}/{call.bucket}/{urllib.parse.quote(call.key)}"
     children: list[Element] = [

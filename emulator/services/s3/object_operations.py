@@ -52,7 +52,7 @@ OVERRIDES = {
 
 def put_object(call: S3Call) -> UploadSink:
     check_key(call)
-    condition, expected = for_writing(call.headers, call.key), expectations(call.headers)
+    condition, expected = for_writing(call), expectations(call.headers)
     requested = attributes_of(call.headers)
     incoming = call.store.incoming(algorithms(call.headers))
 
@@ -67,7 +67,7 @@ def put_object(call: S3Call) -> UploadSink:
 def copy_object(call: S3Call) -> S3Answer:
     check_key(call)
     source_bucket, source_key = copy_source(call.headers["x-amz-copy-source"])
-    condition = for_writing(call.headers, call.key)
+    condition = for_writing(call)
     directive = _directive(call, "x-amz-metadata-directive")
     tagging = _directive(call, "x-amz-tagging-directive")
     file, source = call.store.open(source_bucket, source_key)
@@ -122,8 +122,7 @@ _NOT_COPIED = {name for name in KEPT if name.startswith("x-amz-")}
 
 
 def delete_object(call: S3Call) -> S3Answer:
-    headers = {name: value for name, value in call.headers.items() if name == "if-match"}
-    call.store.delete(call.bucket, call.key, for_writing(headers, call.key))
+    call.store.delete(call.bucket, call.key, for_writing(call))
     return S3Answer(204)
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 
 from emulator.aws.decimals import decimal
+from emulator.services.s3.call import S3Call
 from emulator.services.s3.errors import invalid_range, not_implemented, precondition_failed
 from emulator.storage.errors import NoSuchKey
 from emulator.storage.object_store import StoredObject, WriteCondition
@@ -35,20 +36,25 @@ def check_reading(entry: StoredObject, headers: Mapping[str, str], prefix: str =
         raise Unchanged
 
 
-def for_writing(headers: Mapping[str, str], key: str) -> WriteCondition | None:
-    """A test for the object that will be replaced; None if there is no condition."""
-    if_match, if_none_match = headers.get("if-match"), headers.get("if-none-match")
+def for_writing(call: S3Call) -> WriteCondition | None:
+    """A test for the object that will be replaced or deleted, also if only real S3 has it; None if there is no
+    condition. Raises RealS3Unavailable."""
+    if_match = call.headers.get("if-match")
+    if_none_match = call.headers.get("if-none-match") if call.method != "DELETE" else None
     if if_match is None and if_none_match is None:
         return None
     if if_none_match not in (None, "*"):
         raise not_implemented("If-None-Match with an entity tag for a write")
 
-    def condition(present: StoredObject | None) -> None:
+    there = call.read_through.entry_there(call.bucket, call.key) if call.read_through is not None else None
+
+    def condition(here: StoredObject | None) -> None:
+        present = here or there
         if if_none_match is not None and present is not None:
             raise precondition_failed("If-None-Match")
         if if_match is not None:
             if present is None:
-                raise NoSuchKey(key)
+                raise NoSuchKey(call.key)
             if not matches(present, if_match):
                 raise precondition_failed("If-Match")
 

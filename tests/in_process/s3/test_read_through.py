@@ -35,6 +35,11 @@ Users:
     AccessKeyId: LIMITED
     SecretAccessKey: limited
     Statement: {Effect: Allow, Action: "s3:GetObject", Resource: "arn:aws:s3:::*/a/*"}
+Roles:
+  - RoleName: any
+    AssumeRolePolicyDocument:
+      Statement: {Effect: Allow, Principal: {Service: sagemaker.amazonaws.com}, Action: "sts:AssumeRole"}
+    Statement: {Effect: Allow, Action: "s3:*", Resource: "*"}
 """
 numbers = itertools.count()
 
@@ -139,6 +144,25 @@ def test_a_listing_has_what_is_here_and_what_is_there(
     sizes = {one["Key"]: one["Size"] for one in s3.list_objects_v2(Bucket=bucket, Prefix="c/")["Contents"]}
     assert sizes == {"c/1/x.csv": 9, "c/2.csv": 21}
     assert real.objects_read() == []
+
+
+def test_conditions_of_writes_are_about_what_is_there_as_well(
+    emulator: InProcessEmulator, real: RealS3StandIn, bucket: str
+) -> None:
+    s3 = client(emulator.url)
+    theirs = real.client.head_object(Bucket=bucket, Key="z.csv")["ETag"]
+    where = {"Bucket": bucket, "Key": "z.csv"}
+    copied = {"Bucket": bucket, "Key": "b.csv"}
+    assert refused(s3.put_object, **where, IfNoneMatch="*").code == "PreconditionFailed"
+    assert refused(s3.put_object, **where, IfMatch='"other"').code == "PreconditionFailed"
+    assert refused(s3.copy_object, **where, CopySource=copied, IfNoneMatch="*").code == "PreconditionFailed"
+    assert refused(s3.delete_object, **where, IfMatch='"other"').code == "PreconditionFailed"
+    s3.delete_object(**where, IfMatch=theirs)
+    s3.put_object(**where, IfMatch=theirs, Body=b"mine")
+    s3.put_object(Bucket=bucket, Key="new", IfNoneMatch="*", Body=b"")
+    assert s3.get_object(**where)["Body"].read() == b"mine"
+    real.refuses = lambda _path, _is_signed: True  # as S3 does for what is missing, to those who may not list
+    s3.put_object(Bucket=bucket, Key="newer", IfNoneMatch="*", Body=b"")
 
 
 def test_nothing_is_written_to_real_s3(emulator: InProcessEmulator, real: RealS3StandIn, bucket: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from emulator.storage.errors import NoSuchKey, RealS3Unavailable
 from emulator.storage.listing import ListedObject, ListingPage, merged
 from emulator.storage.object_records import ObjectAttributes
 from emulator.storage.object_store import ObjectStore, StoredObject, open_store
@@ -86,6 +88,27 @@ def test_buckets_are_covered_by_name_or_pattern(name: str, covered: bool, tmp_pa
     assert read_through.covers(name) == covered
     assert read_through.covers(name) or read_through.bring(name, "a") is None
     read_through.close()
+
+
+def test_nobody_waits_for_real_s3_at_the_end(tmp_path: Path) -> None:
+    goes_on, has_begun = threading.Event(), threading.Event()
+
+    class Hanging(StoreAsRealS3):
+        def entry(self, bucket: str, key: str) -> StoredObject:
+            has_begun.set()
+            goes_on.wait()
+            raise NoSuchKey(key)
+
+    real = Hanging(store_of(tmp_path / "there", set()))
+    read_through = ReadThrough(tmp_path / "here", "us-east-1", ["bucket"], real)
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(read_through.entry, "bucket", "a")
+        assert has_begun.wait(60)
+        read_through.end()
+        with pytest.raises(RealS3Unavailable, match="The emulator is ending"):
+            waiting.result(60)
+    read_through.close()
+    goes_on.set()
 
 
 def test_a_download_that_hangs_does_not_hold_up_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
