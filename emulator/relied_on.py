@@ -190,14 +190,20 @@ RELIED_ON = (
     ),
     Parts(
         *("moto", "moto.applicationautoscaling.responses:ApplicationAutoScalingResponse"),
-        "describe_scalable_targets",
-        "answer for scaling activities, of which moto knows nothing",
+        "describe_scaling_policies register_scalable_target _validate_params applicationautoscaling_backend",
+        "answer for scaling activities, names of policies and tags, which moto leaves out",
         ("emulator.services.moto_services.autoscaling",),
     ),
     Parts(
         *("moto", "moto.applicationautoscaling.models:ApplicationAutoscalingBackend"),
         "targets policies scheduled_actions",
         "forget the scalable targets of endpoints that are gone",
+        ("emulator.services.moto_services.autoscaling",),
+    ),
+    Parts(
+        *("moto", "moto.applicationautoscaling.responses"),
+        "_build_policy",
+        "answer for policies by their names",
         ("emulator.services.moto_services.autoscaling",),
     ),
     # The Docker Engine: emulator/containers/docker

@@ -110,6 +110,9 @@ def test_the_calls_of_a_notebook_are_accepted_with_one_warning(
         ("PutScheduledAction", ACTION, "ObjectNotFoundException"),
         ("DeleteScalingPolicy", {"PolicyName": "none"}, "ObjectNotFoundException"),
         ("DeregisterScalableTarget", {}, "ObjectNotFoundException"),
+        ("RegisterScalableTarget", {"MinCapacity": 3}, "ValidationException"),
+        ("DeleteScheduledAction", {"ScheduledActionName": "none"}, "ObjectNotFoundException"),
+        ("ListTagsForResource", {"ResourceARN": "arn:aws:application-autoscaling:none"}, "ResourceNotFoundException"),
     ],
 )
 def test_what_aws_refuses_is_refused(scaling: AutoScaling, operation: str, members: dict[str, Any], code: str) -> None:
@@ -132,3 +135,86 @@ def test_the_region_may_be_of_any_name() -> None:
     registered = scaling.call("RegisterScalableTarget", **TARGET, MinCapacity=1, MaxCapacity=2)
     scaling.close()
     assert ":mars-north-1:" in registered["ScalableTargetARN"]
+
+
+STEP = {"AdjustmentType": "ChangeInCapacity", "StepAdjustments": [{"ScalingAdjustment": 1}]}
+TRACKING = POLICY["TargetTrackingScalingPolicyConfiguration"]
+
+
+@pytest.mark.parametrize(
+    ("operation", "members", "code"),
+    [
+        ("RegisterScalableTarget", {"MinCapacity": 3}, "ValidationException"),
+        ("RegisterScalableTarget", {"MaxCapacity": 0}, "ValidationException"),
+        ("PutScalingPolicy", {"PolicyName": "new"}, "ValidationException"),
+        ("PutScalingPolicy", {"PolicyName": "new", "PolicyType": "StepScaling"}, "ValidationException"),
+        ("PutScalingPolicy", {"PolicyName": "new", "PolicyType": "TargetTrackingScaling"}, "ValidationException"),
+        ("PutScalingPolicy", {"PolicyName": "new", "PolicyType": "PredictiveScaling"}, "ValidationException"),
+        ("PutScalingPolicy", {**POLICY, "PolicyType": "StepScaling"}, "ValidationException"),
+        ("PutScalingPolicy", {"PolicyName": "new", "StepScalingPolicyConfiguration": STEP}, "ValidationException"),
+        ("PutScheduledAction", {**ACTION, "ScalableTargetAction": {"MinCapacity": 2, "MaxCapacity": 1}},
+         "ValidationException"),
+        ("DeleteScalingPolicy", {"PolicyName": "none"}, "ObjectNotFoundException"),
+        ("DeleteScheduledAction", {"ScheduledActionName": "none"}, "ObjectNotFoundException"),
+    ],
+)  # fmt: skip
+def test_what_aws_refuses_of_a_target_that_exists_changes_nothing(
+    scaling: AutoScaling, operation: str, members: dict[str, Any], code: str
+) -> None:
+    def state() -> list[Any]:
+        return [scaling.call(f"Describe{kind}") for kind in ("ScalableTargets", "ScalingPolicies", "ScheduledActions")]
+
+    scaling.call("RegisterScalableTarget", **TARGET, MinCapacity=1, MaxCapacity=2)
+    scaling.call("PutScalingPolicy", **TARGET, **POLICY)
+    scaling.call("PutScheduledAction", **TARGET, **ACTION)
+    before = state()
+    assert scaling.call(operation, **TARGET, **members) == (400, code)
+    assert state() == before
+
+
+def test_policies_are_described_by_name(scaling: AutoScaling) -> None:
+    scaling.endpoints["cities"].append("All")
+    both = [TARGET, {**TARGET, "ResourceId": "endpoint/cities/variant/All"}]
+    for target in both:
+        scaling.call("RegisterScalableTarget", **target, MinCapacity=1, MaxCapacity=2)
+        step = {"PolicyType": "StepScaling", "StepScalingPolicyConfiguration": STEP}
+        assert "PolicyARN" in scaling.call("PutScalingPolicy", **target, PolicyName="step", **step)
+        assert "PolicyARN" in scaling.call("PutScalingPolicy", **target, **POLICY)
+        assert "PolicyARN" in scaling.call("PutScalingPolicy", **target, PolicyName="step")  # changes nothing
+
+    def names(**members: Any) -> list[tuple[str, str]]:
+        found = scaling.call("DescribeScalingPolicies", **members)
+        described = [
+            (policy["ResourceId"].rpartition("/")[2], policy["PolicyName"]) for policy in found["ScalingPolicies"]
+        ]
+        return described + (names(**{**members, "NextToken": found["NextToken"]}) if "NextToken" in found else [])
+
+    assert names(PolicyNames=["step", "none"]) == [("AllTraffic", "step"), ("All", "step")]
+    assert names(PolicyNames=["step", POLICY["PolicyName"]], MaxResults=1, **TARGET) == [
+        ("AllTraffic", "step"), ("AllTraffic", POLICY["PolicyName"]),
+    ]  # fmt: skip
+    assert len(names(MaxResults=3)) == 4
+
+
+def test_targets_have_tags(scaling: AutoScaling) -> None:
+    capacity = {"MinCapacity": 1, "MaxCapacity": 2}
+    arn = scaling.call("RegisterScalableTarget", **TARGET, **capacity, Tags={"a": "1", "b": "2"})["ScalableTargetARN"]
+    assert scaling.call("RegisterScalableTarget", **TARGET, MaxCapacity=3)["ScalableTargetARN"] == arn
+    assert scaling.call("TagResource", ResourceARN=arn, Tags={"c": "3"}) == {}
+    assert scaling.call("UntagResource", ResourceARN=arn, TagKeys=["a", "none"]) == {}
+    assert scaling.call("ListTagsForResource", ResourceARN=arn) == {"Tags": {"b": "2", "c": "3"}}
+
+
+@pytest.mark.parametrize(
+    ("namespace", "dimension"),
+    [
+        ("sagemaker", "sagemaker:inference-component:DesiredCopyCount"),
+        ("sagemaker", "sagemaker:variant:DesiredProvisionedConcurrency"),
+        ("elasticache", "elasticache:replication-group:NodeGroups"),
+    ],
+)
+def test_of_every_dimension_there_are_targets_or_none(scaling: AutoScaling, namespace: str, dimension: str) -> None:
+    of_kind = {"ServiceNamespace": namespace, "ScalableDimension": dimension}
+    assert scaling.call("DescribeScalableTargets", **of_kind)["ScalableTargets"] == []
+    wrong = {**of_kind, "ScalableDimension": "sagemaker:variant:Other"}
+    assert scaling.call("DescribeScalableTargets", **wrong) == (400, "ValidationException")
