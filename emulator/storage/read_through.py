@@ -21,7 +21,7 @@ from emulator.sizes import format_size
 from emulator.storage.errors import BucketExists, NoSuchBucket, NoSuchKey, RealS3Refused, RealS3Unavailable
 from emulator.storage.keys import can_be_created, names_of
 from emulator.storage.listing import ListingPage, merged
-from emulator.storage.object_files import existing_directory, is_bucket, is_object
+from emulator.storage.object_files import is_bucket, is_object
 from emulator.storage.object_store import BLOCK, ObjectStore, StoredObject, open_store
 
 DOWNLOADS = 4  # at a time
@@ -185,10 +185,9 @@ class ReadThrough:
     def _is_here(self, bucket: str, key: str) -> bool:
         if not is_bucket(self._root, bucket):
             return False
-        directory = (self._root / bucket).resolve()
-        if not key.endswith("/"):
-            return not key or is_object(directory, key)
-        return existing_directory(directory, key) is not None
+        if key.endswith("/"):  # its directory may be there without it
+            return self.store.entry_if_any(bucket, key) is not None
+        return not key or is_object((self._root / bucket).resolve(), key)
 
     def _run(self, download: Future[None], bucket: str, key: str) -> None:
         try:

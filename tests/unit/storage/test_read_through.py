@@ -90,6 +90,20 @@ def test_buckets_are_covered_by_name_or_pattern(name: str, covered: bool, tmp_pa
     read_through.close()
 
 
+def test_a_folder_marker_is_brought_after_what_is_in_its_folder(tmp_path: Path) -> None:
+    there = store_of(tmp_path / "there", {"folder/a"})
+    there.put("bucket", "folder/", [])
+    real = StoreAsRealS3(there)
+    read_through = ReadThrough(tmp_path / "here", "us-east-1", ["bucket"], real)
+    for key in ("folder/a", "folder/"):
+        download = read_through.bring("bucket", key)
+        assert download is not None
+        download.result(60)
+        assert read_through.store.entry("bucket", key).attributes == there.entry("bucket", key).attributes
+        assert read_through.bring("bucket", key) is None
+    read_through.close()
+
+
 def test_nobody_waits_for_real_s3_at_the_end(tmp_path: Path) -> None:
     goes_on, has_begun = threading.Event(), threading.Event()
 
