@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from emulator.archives.errors import ArchiveNotFound
@@ -25,6 +26,15 @@ MANIFEST_BYTES = 64 * 1024 * 1024  # [ours] of a manifest, which is held in memo
 NO_SUCH_KEY = "NoSuchKey (404): The specified key does not exist."
 
 
+@dataclass(frozen=True)
+class ChannelFiles:
+    """The objects of a channel, which are all in one bucket."""
+
+    bucket: str  # its name; a manifest may be in another one
+    source: ModelSource  # the bucket
+    files: Sequence[tuple[str, str]]  # of each object the key, and the path below the channel's directory
+
+
 def has_objects(data: ModelData) -> bool:
     """Whether S3 has an object whose key begins with this URL. Blocks. Raises SetupError.
 
@@ -39,37 +49,41 @@ def download(channel: Channel, access: RoleAccess, directory: Path, max_bytes: i
     With input mode FastFile, too: the files are then simply there. Blocks. Raises JobFailed, also when they take more
     than ``max_bytes``.
     """
+    found = channel_files(channel, access)
     try:
-        bucket, files = channel_files(channel, access)
-        return copy_objects(bucket, files, directory, max_bytes=max_bytes, max_files=MOST_FILES)
-    except ArchiveNotFound:
-        raise download_failed(NO_SUCH_KEY) from None
-    except (ArchiveError, SetupError, AwsError) as error:
-        raise download_failed(f"Failed to download data of channel {channel.name}: {error}") from None
+        with _reading(channel):
+            return copy_objects(found.source, found.files, directory, max_bytes=max_bytes, max_files=MOST_FILES)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise download_failed(f"{os.strerror(error.errno)}, on the disk of this machine") from None
         raise
 
 
-def channel_files(channel: Channel, access: RoleAccess) -> tuple[ModelSource, Sequence[tuple[str, str]]]:
-    """The channel's bucket, and of each object the key and the path below the channel's directory.
-
-    Raises JobFailed, also when the job's role may not read them, and SetupError when S3 cannot be listed.
-    """
-    if channel.data_type == "ManifestFile":
-        bucket_name, source, files = _files_of_manifest(channel, access)
-    else:
-        bucket_name = _url(channel.data).bucket
-        source, files = _files_of_prefix(channel, access)
-    for key, _ in files:
-        access.check_read(bucket_name, key)
-    return source, files
+def channel_files(channel: Channel, access: RoleAccess) -> ChannelFiles:
+    """The objects of a channel. Blocks. Raises JobFailed, also when the job's role may not read them."""
+    with _reading(channel):
+        find = _files_of_manifest if channel.data_type == "ManifestFile" else _files_of_prefix
+        found = find(channel, access)
+    for key, _ in found.files:
+        access.check_read(found.bucket, key)
+    return found
 
 
-def _files_of_prefix(channel: Channel, access: RoleAccess) -> tuple[ModelSource, Sequence[tuple[str, str]]]:
-    bucket, prefix = source_of_one(channel.data)
-    access.check_list(_url(channel.data).bucket, prefix)
+@contextmanager
+def _reading(channel: Channel) -> Iterator[None]:
+    """A part of the job, which fails when objects cannot be read there."""
+    try:
+        yield
+    except ArchiveNotFound:
+        raise download_failed(NO_SUCH_KEY) from None
+    except (ArchiveError, SetupError, AwsError) as error:
+        raise download_failed(f"Failed to download data of channel {channel.name}: {error}") from None
+
+
+def _files_of_prefix(channel: Channel, access: RoleAccess) -> ChannelFiles:
+    bucket = _url(channel.data).bucket
+    source, prefix = source_of_one(channel.data)
+    access.check_list(bucket, prefix)
     keys = [prefix + rest for rest in source_of_many(channel.data).objects()]
     files = [(key, path_of(key, prefix)) for key in keys if not key.endswith("/")]
     if channel.input_mode == "FastFile" and (other := next((key for key in keys if is_partial(key, prefix)), None)):
@@ -81,13 +95,13 @@ def _files_of_prefix(channel: Channel, access: RoleAccess) -> tuple[ModelSource,
     if not files:
         raise download_failed(f'No S3 objects found under S3 URL "{channel.data}" given in input data source.')
     if strange := next((key for key in keys if "//" in key), None):
-        url = S3Url(_url(channel.data).bucket, strange)
+        url = S3Url(bucket, strange)
         raise download_failed(f"Failed to download data. S3 key: {url} has an illegal char sub-sequence '//' in it")
     by_path: dict[str, str] = {}
     for key, path in files:
         if (other := by_path.setdefault(path, key)) != key:
             raise download_failed(f"Failed to download data. The S3 keys {other} and {key} are both the file {path}")
-    return bucket, files
+    return ChannelFiles(bucket, source, files)
 
 
 def path_of(key: str, prefix: str) -> str:
@@ -104,8 +118,8 @@ def is_partial(key: str, prefix: str) -> bool:
     return bool(prefix) and not prefix.endswith("/") and key[len(prefix) :][:1] not in ("", "/")
 
 
-def _files_of_manifest(channel: Channel, access: RoleAccess) -> tuple[str, ModelSource, Sequence[tuple[str, str]]]:
-    """The bucket and the files that a manifest names: a prefix, then what follows it in each key. [api]"""
+def _files_of_manifest(channel: Channel, access: RoleAccess) -> ChannelFiles:
+    """The objects that a manifest names: a prefix, then what follows it in each key. [api]"""
     source, name = source_of_one(channel.data)
     access.check_read(_url(channel.data).bucket, name)
     with source.open(name) as (file, _):
@@ -119,8 +133,8 @@ def _files_of_manifest(channel: Channel, access: RoleAccess) -> tuple[str, Model
             raise ValueError
     except (ValueError, TypeError, KeyError, AttributeError, SetupError, RecursionError):
         raise _bad_manifest(channel.data) from None
-    bucket, _ = source_of_one(_beside(channel.data, prefix))
-    return prefix.bucket, bucket, [(prefix.key + each, each) for each in dict.fromkeys(names)]
+    source, _ = source_of_one(_beside(channel.data, prefix))
+    return ChannelFiles(prefix.bucket, source, [(prefix.key + each, each) for each in dict.fromkeys(names)])
 
 
 def _bad_manifest(data: ModelData) -> JobFailed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from emulator.archives.model_data_url import LocalS3, S3Url
+from emulator.archives.model_data_url import S3Url
 from emulator.hosting.definition import ModelDefinition, Resources, VariantDefinition
 from emulator.jobs.data_processing import DataProcessing
 from emulator.jobs.definition import Channel
@@ -43,14 +43,6 @@ class TransformDefinition:
             for container in self.model.containers
         ]
         return VariantDefinition(replace(self.model, containers=containers), self.resources)
-
-    @property
-    def input_bucket(self) -> str:
-        """The name of the bucket in which the input, or its manifest, is."""
-        data = self.input.data
-        url = data.url if isinstance(data, LocalS3) else data
-        assert isinstance(url, S3Url)  # requests name no other places
-        return url.bucket
 
     def _platform_environment(self) -> dict[str, str]:
         """What the platform sets; parameters only if the request has them. [dg]"""

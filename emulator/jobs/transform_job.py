@@ -10,12 +10,12 @@ import logging
 import time
 import zlib
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from io import BufferedIOBase
 from typing import ClassVar, Literal
 
-from emulator.archives.source import ModelSource
+from emulator.archives.errors import ArchiveNotFound
 from emulator.aws.errors import AwsError
 from emulator.containers.contract import Answer, Invocation
 from emulator.errors import ContainerError, SetupError
@@ -25,7 +25,7 @@ from emulator.hosting.instance import Instance
 from emulator.hosting.tasks import cancel
 from emulator.hosting.workspace import Workspace
 from emulator.jobs import execution_parameters
-from emulator.jobs.channels import channel_files
+from emulator.jobs.channels import NO_SUCH_KEY, ChannelFiles, channel_files
 from emulator.jobs.data_processing import FilteredRecord
 from emulator.jobs.errors import JobFailed
 from emulator.jobs.execution_parameters import ExecutionParameters
@@ -99,6 +99,7 @@ class TransformJob:
         self._store = store
         self._access = RoleAccess(workspace.execution_roles, definition.model.role_arn, definition.region)
         self._changed = changed
+        self._input: ChannelFiles  # once they are found
         self._instance: Instance  # from its start on
         self._parameters = ExecutionParameters()
         self._problems: list[RecordProblem] = []
@@ -153,7 +154,7 @@ class TransformJob:
         return f"{'AlgorithmError' if by_algorithm else 'ClientError'}: {SEE_LOGS}"
 
     async def _host_and_transform(self) -> None:
-        source, files = await in_thread(channel_files, self.definition.input, self._access)
+        self._input = await in_thread(channel_files, self.definition.input, self._access)
         try:
             await in_thread(self._store.directory, self.definition.output.bucket)
             self._instance = Instance(self.definition.variant, self._workspace)
@@ -161,11 +162,11 @@ class TransformJob:
                 await self._instance.start()
                 self._parameters = execution_parameters.execution_parameters(self.definition, await self._tuning())
                 self._log(str(self._parameters))
-                await self._transform(source, files)
+                await self._transform()
             finally:
                 await to_its_end(self._instance.stop())
         finally:
-            source.close()
+            self._input.source.close()
 
     async def _tuning(self) -> bytes:
         """The container's answer about the parameters that suit it; empty if it has none."""
@@ -177,15 +178,15 @@ class TransformJob:
 
     # The objects
 
-    async def _transform(self, source: ModelSource, files: Sequence[tuple[str, str]]) -> None:
+    async def _transform(self) -> None:
         """Transform all objects: each mini-batch follows the one before, also into the next object."""
         sent: deque[MiniBatch] = deque()
         outputs: set[TransformOutput] = set()
         try:
-            for key, path in files:
+            for key, path in self._input.files:
                 output = TransformOutput(self._store, self._access, self.definition.output, f"{path}.out", key)
                 outputs = {each for each in outputs if not each.is_closed} | {output}
-                await self._send(source, output, sent)
+                await self._send(output, sent)
                 output.all_sent = True
                 await self._finish_if_complete(output)
             while sent:
@@ -195,9 +196,9 @@ class TransformJob:
             for output in outputs:
                 await in_thread(output.discard)
 
-    async def _send(self, source: ModelSource, output: TransformOutput, sent: deque[MiniBatch]) -> None:
+    async def _send(self, output: TransformOutput, sent: deque[MiniBatch]) -> None:
         """Send the mini-batches of one object, while at most ``max_concurrent`` of all objects are under way."""
-        payloads = self._payloads(source, output.input_key)
+        payloads = self._payloads(output.input_key)
         try:
             while (payload := await in_thread(next, payloads, None)) is not None:
                 while len(sent) >= self._parameters.max_concurrent:
@@ -206,19 +207,19 @@ class TransformJob:
                     break
                 output.pending += 1
                 sent.append(MiniBatch(output, payload.inputs, asyncio.ensure_future(self._answered(output, payload))))
-        except (RecordProblem, *UNREADABLE) as error:
-            self._fail(output, error)
+        except RecordProblem as problem:
+            self._fail(output, problem)
         finally:
             await in_thread(payloads.close)
 
-    def _payloads(self, source: ModelSource, key: str) -> Generator[Payload, None, None]:
-        """What is sent of an object. Blocks. Raises RecordProblem, UNREADABLE."""
+    def _payloads(self, key: str) -> Generator[Payload, None, None]:
+        """What is sent of an object. Blocks. Raises RecordProblem."""
         definition, single, max_bytes = self.definition, self._parameters.single_records, self._parameters.max_bytes
         splits = definition.split != "None" and single
         if not max_bytes and not splits and definition.processing is None:
-            yield Payload(b"", [], functools.partial(self._chunks, source, key))
+            yield Payload(b"", [], functools.partial(self._chunks, key))
             return
-        with self._opened(source, key) as data:
+        with self._opened(key) as data:
             found: Iterable[Record] = records(data, definition.split, max_bytes)
             if definition.processing is not None and definition.processing.changes_inputs:
                 found = definition.processing.filtered(found)
@@ -226,26 +227,30 @@ class TransformJob:
                 inputs = [record.before if isinstance(record, FilteredRecord) else record.data for record in batch]
                 yield Payload(body_of(batch, single), inputs)
 
-    async def _chunks(self, source: ModelSource, key: str) -> AsyncGenerator[bytes, None]:
+    async def _chunks(self, key: str) -> AsyncGenerator[bytes, None]:
         """An object as a whole, of any size. Raises RecordProblem."""
-        blocks = self._blocks(source, key)
+        blocks = self._blocks(key)
         try:
             while block := await in_thread(next, blocks, b""):
                 yield block
-        except UNREADABLE as error:
-            raise RecordProblem(f"ClientError: {error}") from None
         finally:
             await in_thread(blocks.close)
 
-    def _blocks(self, source: ModelSource, key: str) -> Generator[bytes, None, None]:
-        with self._opened(source, key) as data:
+    def _blocks(self, key: str) -> Generator[bytes, None, None]:
+        with self._opened(key) as data:
             while block := data.read(BLOCK_BYTES):
                 yield block
 
     @contextlib.contextmanager
-    def _opened(self, source: ModelSource, key: str) -> Iterator[BufferedIOBase]:
-        with source.open(key) as (file, _), contextlib.ExitStack() as opened:
-            yield opened.enter_context(gzip.open(file)) if self.definition.input.gzipped else file
+    def _opened(self, key: str) -> Iterator[BufferedIOBase]:
+        """An object's data, decompressed. What goes wrong while it is open is a RecordProblem."""
+        try:
+            with self._input.source.open(key) as (file, _), contextlib.ExitStack() as opened:
+                yield opened.enter_context(gzip.open(file)) if self.definition.input.gzipped else file
+        except ArchiveNotFound:
+            raise RecordProblem(f"ClientError: {NO_SUCH_KEY}") from None
+        except UNREADABLE as error:
+            raise RecordProblem(f"ClientError: {error}") from None
 
     async def _receive(self, batch: MiniBatch) -> None:
         """Wait for the answer to a mini-batch, and append it to its output."""
@@ -272,14 +277,13 @@ class TransformJob:
             except RecordProblem as problem:
                 self._fail(output, problem)
 
-    def _fail(self, output: TransformOutput, error: Exception) -> None:
+    def _fail(self, output: TransformOutput, problem: RecordProblem) -> None:
         """Fail one object, whose remaining mini-batches are not sent. The others are transformed. [dg]"""
         if output.problem is None:
-            problem = error if isinstance(error, RecordProblem) else RecordProblem(f"ClientError: {error}")
             output.problem = problem
             self._problems.append(problem)
             for line in str(problem).split("\n"):
-                self._log(f"{self.definition.input_bucket}/{output.input_key}: {line}")
+                self._log(f"{self._input.bucket}/{output.input_key}: {line}")
 
     def _log(self, text: str) -> None:
         """Write to the job's data log, in SageMaker's form. [reports]"""

@@ -36,7 +36,8 @@ Handle = Callable[[Invocation], Awaitable[Answer]]
 
 
 async def upper(invocation: Invocation) -> Answer:
-    return Answer(200, [], invocation.body.upper())
+    body = invocation.body if invocation.chunks is None else b"".join([chunk async for chunk in invocation.chunks()])
+    return Answer(200, [], body.upper())
 
 
 class BatchContract(VirtualContract):
@@ -190,6 +191,21 @@ def test_a_manifest_names_the_objects(scene: Scene) -> None:
     scene.put("manifest", json.dumps([{"prefix": "s3://in/data/"}, "c.csv", "deep/b.csv"]).encode())
     asyncio.run(scene.run("manifest", data_type="ManifestFile"))
     assert scene.outputs() == {"results/c.csv.out": b"C", "results/deep/b.csv.out": b"B"}
+
+
+@pytest.mark.parametrize("max_payload_mb", [0, 6])
+def test_the_data_log_has_the_bucket_to_which_a_manifest_leads(scene: Scene, max_payload_mb: int) -> None:
+    scene.put("../other/data/a", b"a")
+    scene.put("manifest", json.dumps([{"prefix": "s3://other/data/"}, "absent", "a"]).encode())
+    asyncio.run(scene.run("manifest", data_type="ManifestFile", max_payload_mb=max_payload_mb, retries=0))
+    assert scene.logged[1:] == ["other/data/absent: ClientError: NoSuchKey (404): The specified key does not exist."]
+    assert scene.outputs() == {"results/a.out": b"A"}
+
+
+def test_a_missing_manifest_fails_the_job(scene: Scene) -> None:
+    job = asyncio.run(scene.run("manifest", data_type="ManifestFile"))
+    why = "ClientError: Data download failed:NoSuchKey (404): The specified key does not exist."
+    assert (job.status, job.failure_reason) == ("Failed", why)
 
 
 def test_a_manifest_leads_to_nothing_outside_of_its_bucket(scene: Scene) -> None:
