@@ -56,6 +56,10 @@ class BatchContract(VirtualContract):
         finally:
             self._scene.at_once -= 1
 
+    async def ping(self) -> None:
+        if self._scene.ends_at_once:
+            raise ContainerNotReached("connection refused")
+
     async def get(self, path: str, accept: str) -> Answer:
         assert path == "/execution-parameters"
         return self._scene.parameters
@@ -79,6 +83,7 @@ class Scene:
         self.failure: SetupError | None = None  # of the start of containers
         self.logged: list[str] = []
         self.statuses: list[str] = []
+        self.ends_at_once = False
         self.slow_to_stop: asyncio.Event | None = None  # before this is set, containers do not stop
         self.stopping = False
         self.changes = 0
@@ -130,6 +135,10 @@ class BatchContainer(VirtualContainer):
     def __init__(self, scene: Scene) -> None:
         super().__init__(BatchContract(scene))
         self._scene = scene
+
+    async def start(self) -> None:
+        if self._scene.ends_at_once:
+            self.die()
 
     async def stop(self, seconds: float | None = None) -> None:
         self._scene.stopping = True
@@ -426,6 +435,23 @@ def test_a_job_whose_container_does_not_start_fails_with_the_reason(scene: Scene
     scene.failure = SetupError("There is no image i.")
     job = asyncio.run(scene.run())
     assert (job.status, job.failure_reason) == ("Failed", "AlgorithmError: There is no image i.")
+
+
+def test_messages_about_the_container_of_a_job_name_no_endpoint(scene: Scene) -> None:
+    async def drops(_: Invocation) -> Answer:
+        raise ContainerUnreachable("connection reset")
+
+    scene.handle = drops
+    scene.put("data/a", b"a")
+    asyncio.run(scene.run(retries=0))
+    assert scene.logged[4].startswith(
+        "in/data/a: Amazon SageMaker could not get a response from the primary container. This can occur"
+    )
+    scene.ends_at_once = True
+    assert asyncio.run(scene.run()).failure_reason.startswith(
+        "AlgorithmError: The primary container did not pass the ping health check. Please check CloudWatch logs "
+        "for this job. It ended with exit code 1 before it was healthy."
+    )
 
 
 def test_a_stop_that_comes_while_the_instance_is_stopped_waits_for_that(scene: Scene) -> None:
