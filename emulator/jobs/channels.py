@@ -17,9 +17,9 @@ from emulator.archives.source_selection import source_of_many, source_of_one
 from emulator.archives.uncompressed_model_data import copy_objects
 from emulator.aws.errors import AwsError
 from emulator.errors import ArchiveError, SetupError
-from emulator.jobs.definition import Channel
 from emulator.jobs.errors import JobFailed, download_failed
 from emulator.jobs.role_access import RoleAccess
+from emulator.jobs.training_definition import Channel
 
 MOST_FILES = 10_000_000  # [ours] of one channel
 MANIFEST_BYTES = 64 * 1024 * 1024  # [ours] of a manifest, which is held in memory

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from emulator.hosting.tasks import cancel
 from emulator.hosting.workspace import Workspace
-from emulator.jobs.definition import TrainingDefinition
 from emulator.jobs.job import Job, JobKind
+from emulator.jobs.training_definition import TrainingDefinition
 from emulator.jobs.training_job import JobWorkspace, TrainingJob
 from emulator.jobs.transform_definition import TransformDefinition
 from emulator.jobs.transform_job import TransformJob

@@ -9,7 +9,7 @@ from emulator.containers.docker.engine import Engine
 from emulator.containers.job_container import JobContainer, JobContainerSettings
 from emulator.containers.launch import Command, Program
 from emulator.containers.process.environment import InheritedEnvironment
-from emulator.jobs.definition import TrainingDefinition
+from emulator.jobs.training_definition import TrainingDefinition
 from emulator.limits import Limits
 
 # Makes a container, not started, that runs something for a job. The last argument takes warnings.

@@ -15,7 +15,7 @@ from typing import Any
 
 from emulator.errors import SetupError
 from emulator.hosting.tasks import cancel
-from emulator.jobs.definition import MetricDefinition
+from emulator.jobs.training_definition import MetricDefinition
 
 MATCH_SECONDS = 1.0  # [ours] for one expression and one line
 MOST_LINES_WAITING = 10_000  # [ours] to be matched; those that come then are not

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emulator.jobs.channels import download
-from emulator.jobs.definition import Channel, TrainingDefinition
 from emulator.jobs.role_access import RoleAccess
+from emulator.jobs.training_definition import Channel, TrainingDefinition
 
 HOST = "algo-1"  # [api] the name of a job's first instance, and here its only one
 INSTANCE_GROUP = "homogeneousCluster"  # [reports] of all instances, where a request names no groups

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from emulator.containers.job_container import ML
 from emulator.containers.launch import Command
-from emulator.jobs.definition import TrainingDefinition
 from emulator.jobs.ml_directory import MlDirectory
+from emulator.jobs.training_definition import TrainingDefinition
 
 DRIVERS = "sm_drivers"  # the channel [run] of sagemaker-train 1.27
 # A path that means the same in each place of a program.

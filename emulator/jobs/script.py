@@ -16,11 +16,11 @@ from emulator.aws.errors import AwsError
 from emulator.containers.launch import Command
 from emulator.containers.process.kept_process import PACKAGE_ROOT
 from emulator.errors import ArchiveError, SetupError
-from emulator.jobs.definition import Script, TrainingDefinition
 from emulator.jobs.errors import JobFailed
 from emulator.jobs.ml_directory import MlDirectory
 from emulator.jobs.model_trainer import drivers_command, is_of_model_trainer
 from emulator.jobs.script_mode.entry_point import PROGRAM, SUBMIT_DIRECTORY
+from emulator.jobs.training_definition import Script, TrainingDefinition
 
 RUNNER = "emulator.jobs.script_mode"
 MOST_FILES = 100_000  # [ours] of the code

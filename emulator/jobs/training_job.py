@@ -22,7 +22,6 @@ from emulator.hosting.instance_types import instance_types
 from emulator.hosting.tasks import cancel
 from emulator.jobs.artifacts import Artifacts, split_output
 from emulator.jobs.checkpoints import Checkpoints
-from emulator.jobs.definition import Script, TrainingDefinition
 from emulator.jobs.errors import JobFailed
 from emulator.jobs.job import FAILURE_REASON_CHARACTERS, INTERNAL_ERROR, JobKind, in_thread, to_its_end
 from emulator.jobs.launch import JobContainerFactory
@@ -31,6 +30,7 @@ from emulator.jobs.ml_directory import HOST, MlDirectory, job_variables
 from emulator.jobs.progress import MetricValue, Progress, Status
 from emulator.jobs.role_access import RoleAccess
 from emulator.jobs.script import script_command
+from emulator.jobs.training_definition import Script, TrainingDefinition
 from emulator.limits import Limits
 from emulator.storage.object_store import ObjectStore
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from emulator.archives.model_data_url import S3Url
 from emulator.hosting.definition import ModelDefinition, Resources, VariantDefinition
 from emulator.jobs.data_processing import DataProcessing
-from emulator.jobs.definition import Channel
 from emulator.jobs.record_splitting import SplitType
+from emulator.jobs.training_definition import Channel
 
 
 @dataclass(frozen=True)

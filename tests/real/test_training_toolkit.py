@@ -14,8 +14,8 @@ import pytest
 
 from emulator.archives.model_data_url import LocalS3, S3Url
 from emulator.containers.process.kept_process import PACKAGE_ROOT
-from emulator.jobs.definition import Channel
 from emulator.jobs.ml_directory import MlDirectory
+from emulator.jobs.training_definition import Channel
 from tests.support.real_clients import sdks
 from tests.support.real_servers import provision
 from tests.support.real_servers.making import NotProvisioned

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from emulator.containers.launch import Program
 from emulator.errors import SetupError
-from emulator.jobs.definition import Algorithm, Script
+from emulator.jobs.training_definition import Algorithm, Script
 from emulator.services.sagemaker.image import COMMAND, HANDLER, embedded_server, image_or_command, python_path
 from emulator.suggestions import did_you_mean
 

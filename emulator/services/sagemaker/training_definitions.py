@@ -11,8 +11,8 @@ from emulator.aws.service_models import Place
 from emulator.containers.job_container import ML
 from emulator.errors import SetupError
 from emulator.jobs.channels import has_objects
-from emulator.jobs.definition import Algorithm, Channel, MetricDefinition, TrainingDefinition
 from emulator.jobs.metrics import compiled
+from emulator.jobs.training_definition import Algorithm, Channel, MetricDefinition, TrainingDefinition
 from emulator.services.sagemaker.control_plane import ControlPlane
 from emulator.services.sagemaker.errors import no_input_data
 from emulator.services.sagemaker.image import HANDLER, image_or_command

@@ -11,8 +11,8 @@ from emulator.hosting.definition import ModelDefinition
 from emulator.hosting.instance_types import instance_types, resources_of
 from emulator.hosting.storage_sizes import storage_bytes
 from emulator.jobs.data_processing import FORMATS, DataProcessing, Format
-from emulator.jobs.definition import Channel
 from emulator.jobs.json_path import JsonPath
+from emulator.jobs.training_definition import Channel
 from emulator.jobs.transform_definition import TransformDefinition
 from emulator.services.sagemaker import models
 from emulator.services.sagemaker.control_plane import ControlPlane

@@ -12,8 +12,8 @@ import pytest
 from emulator.archives.model_data_url import LocalS3, S3Url
 from emulator.jobs import channels
 from emulator.jobs.channels import download, has_objects
-from emulator.jobs.definition import Channel
 from emulator.jobs.errors import JobFailed
+from emulator.jobs.training_definition import Channel
 from emulator.storage.object_store import open_store
 from emulator.storage.read_through import ReadThrough
 from tests.support.role_access import EVERYTHING

@@ -8,8 +8,8 @@ import pytest
 
 from emulator.errors import SetupError
 from emulator.jobs import metrics
-from emulator.jobs.definition import MetricDefinition
 from emulator.jobs.metrics import MetricReader
+from emulator.jobs.training_definition import MetricDefinition
 
 
 def values_of(regex: str, *lines: str) -> tuple[list[float], list[str]]:

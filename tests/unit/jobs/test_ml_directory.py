@@ -10,9 +10,9 @@ import pytest
 
 from emulator.archives.model_data_url import LocalS3, S3Url
 from emulator.containers.launch import Image
-from emulator.jobs.definition import Channel, TrainingDefinition
 from emulator.jobs.errors import JobFailed
 from emulator.jobs.ml_directory import MlDirectory, job_variables
+from emulator.jobs.training_definition import Channel, TrainingDefinition
 from tests.support.role_access import EVERYTHING
 
 

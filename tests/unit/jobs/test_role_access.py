@@ -17,9 +17,9 @@ from emulator.hosting.execution_roles import ExecutionRoles
 from emulator.jobs.artifacts import Artifacts
 from emulator.jobs.channels import download
 from emulator.jobs.checkpoints import Checkpoints
-from emulator.jobs.definition import Channel
 from emulator.jobs.errors import JobFailed
 from emulator.jobs.role_access import RoleAccess
+from emulator.jobs.training_definition import Channel
 from emulator.jobs.transform_output import TransformOutput
 from emulator.storage.object_store import ObjectStore, open_store
 from tests.support.role_access import EVERYTHING

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from emulator.archives.model_data_url import LocalS3, S3Url
-from emulator.jobs.definition import Channel, Script
 from emulator.jobs.errors import JobFailed
 from emulator.jobs.ml_directory import MlDirectory
 from emulator.jobs.script import script_command
 from emulator.jobs.script_mode.entry_point import EntryPointError, command
 from emulator.jobs.script_mode.script_failure import ErrorLines, failure_message
 from emulator.jobs.script_mode.toolkit_environment import ToolkitEnvironment
+from emulator.jobs.training_definition import Channel, Script
 from tests.support.files import archive
 from tests.unit.jobs.test_ml_directory import definition
 

@@ -15,7 +15,7 @@ from emulator.containers.job_container import JobContainer, JobContainerSettings
 from emulator.containers.launch import Image
 from emulator.errors import SetupError
 from emulator.events import Events, JobStatus, Warned
-from emulator.jobs.definition import TrainingDefinition
+from emulator.jobs.training_definition import TrainingDefinition
 from emulator.jobs.training_job import JobWorkspace, TrainingJob
 from emulator.limits import Limits
 from emulator.sizes import GIB

@@ -22,8 +22,8 @@ from emulator.events import Events, JobStatus, LogLine, Origin
 from emulator.hosting.definition import ContainerDefinition, ModelDefinition, Resources
 from emulator.hosting.workspace import Workspace
 from emulator.jobs.data_processing import DataProcessing
-from emulator.jobs.definition import Channel
 from emulator.jobs.json_path import JsonPath
+from emulator.jobs.training_definition import Channel
 from emulator.jobs.transform_definition import TransformDefinition
 from emulator.jobs.transform_job import TransformJob
 from emulator.limits import Limits

@@ -10,7 +10,7 @@ import pytest
 
 from emulator.containers.launch import Command, Image
 from emulator.errors import SetupError
-from emulator.jobs.definition import Script
+from emulator.jobs.training_definition import Script
 from emulator.services.sagemaker.image import embedded_server
 from emulator.services.sagemaker.mapped_images import MappedImages
 
