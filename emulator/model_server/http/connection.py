@@ -44,6 +44,7 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._requests: deque[Request] = deque()
         self._task: asyncio.Task[None] | None = None
+        self._transport: Any = None  # until the connection is made, which is later than it is accepted
         self._finishing = self._paused = False
         self._writable = asyncio.Event()
         self._writable.set()
@@ -52,13 +53,15 @@ class Connection(asyncio.Protocol):
     def finish(self) -> None:
         """Close once the response under way has been sent; at once if there is none."""
         self._finishing = True
-        if self._task is None:
+        if self._task is None and self._transport is not None:
             self._transport.close()
 
     # Called by the transport.
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
+        if self._finishing:
+            transport.close()
 
     def data_received(self, data: bytes) -> None:
         if self._transport.is_closing():

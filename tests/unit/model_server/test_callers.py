@@ -104,3 +104,20 @@ def sent(respond: Callable[[Request], Awaitable[Response]]) -> bytes:
         return transport.data
 
     return asyncio.run(scenario())
+
+
+def test_a_connection_that_is_accepted_when_the_server_ends_is_closed_once_it_is_made() -> None:
+    """As asyncio does it, the connection is there some steps of the loop before its transport is."""
+    closed: list[bool] = []
+
+    class Transport:
+        def close(self) -> None:
+            closed.append(True)
+
+    async def scenario() -> None:
+        connection = Connection(lambda _: asyncio.sleep(3600), 100)  # type: ignore[arg-type, return-value]
+        connection.finish()
+        connection.connection_made(Transport())
+
+    asyncio.run(scenario())
+    assert closed == [True]
