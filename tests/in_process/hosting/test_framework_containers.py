@@ -81,6 +81,8 @@ def test_what_is_found_by_check(framework: str, tmp_path: Path) -> None:
     # Of a process; what is a matter of chance, or of memory, is left out.
     left_out = ("connect", "ping-while-busy", "load-unload-growth", "unload-frees-memory", "memory-full",
                 "reload-after-507", "labels", "entry-point", "architecture", "manifest", "program", "user")  # fmt: skip
+    if framework == "tensorflow":  # whose ports a model may still have that is being unloaded
+        left_out = (*left_out, "load-while-invoking")
     arguments = ("--model", str(tmp_path / NAMES[2]), "--data", '{"features": [[10]]}')
     report = checked("--command", COMMANDS[framework], *arguments, only=all_but(*left_out))
     assert report.odd() == ODD[framework], str(report)
