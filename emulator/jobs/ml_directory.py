@@ -13,7 +13,6 @@ from emulator.jobs.training_definition import Channel, TrainingDefinition
 
 HOST = "algo-1"  # [api] the name of a job's first instance, and here its only one
 INSTANCE_GROUP = "homogeneousCluster"  # [reports] of all instances, where a request names no groups
-IN_CONTAINER = "/opt/ml"
 
 
 @dataclass(frozen=True)

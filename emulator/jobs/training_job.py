@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import shutil
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal
+
+import psutil
 
 from emulator.archives.model_data_url import LocalS3, S3Url, in_directory, parse_s3_url
 from emulator.clock import Clock
@@ -323,10 +326,6 @@ class TrainingJob:
 
 def this_machine() -> tuple[int, int]:
     """Bytes of memory, and processors: for an instance type whose size is not known."""
-    import os
-
-    import psutil
-
     return psutil.virtual_memory().total, os.cpu_count() or 1
 
 
