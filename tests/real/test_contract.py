@@ -108,21 +108,19 @@ class TestMultiModelServer:
         self, mms_server: Container, tmp_path: Path
     ) -> None:
         directory = mms_directory(tmp_path, 2, out_of_memory=True)
-        stayed = 0
-        for _ in range(4):
+        seen = []
+        for _ in range(6):
             assert mms_server.load("big", directory).status == 507
             # The answer may overtake the registration: for a moment the model is not known, then it is. On a busy
-            # machine, one time in some 40, it never is.
-            if not comes(lambda: mms_server.get("big").status == 200):
-                assert mms_server.unload("big").status == 404
-                continue
-            stayed += 1
-            assert "big" in [model["modelName"] for model in mms_server.list().json()["models"]]
-            assert mms_server.get("big").json()["workers"] == []
-            assert mms_server.invoke("big", b"6", "text/plain").status == 503
-            assert mms_server.load("big", directory).status == 409
-            assert mms_server.unload("big").status == 200
-        assert stayed >= 2
+            # machine, one time in some 40, it never is, or is known for a moment only.
+            comes(lambda: mms_server.get("big").status == 200)
+            listed = [model["modelName"] for model in mms_server.list().json()["models"]]
+            workers = mms_server.get("big").json().get("workers")
+            invoked = mms_server.invoke("big", b"6", "text/plain").status
+            loaded_again = mms_server.load("big", directory).status
+            unloaded = mms_server.unload("big").status
+            seen.append((listed.count("big"), workers, invoked, loaded_again, unloaded))
+        assert seen.count((1, [], 503, 409, 200)) >= 3, seen
 
     def test_a_model_that_fails_otherwise_is_a_500_and_is_gone(self, mms_server: Container, tmp_path: Path) -> None:
         empty = tmp_path / "empty"
