@@ -8,6 +8,7 @@ from typing import Any
 from weakref import WeakSet
 
 from emulator.data_capture import DataCapture
+from emulator.invocation import Invocation
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,7 @@ class ModelDeleted(Event):
 
     target_model: str
     reason: str
+    made_room_for: str = ""  # the target model that needs its place; empty = none
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,10 @@ class LoadStarted(Event):
 @dataclass(frozen=True, slots=True)
 class ModelLoaded(Event):
     target_model: str
-    seconds: float
+    seconds: float  # of the load alone: the container's
+    total_seconds: float = 0.0  # from the first call that wanted it: with download, extraction and making room
+    used_before_bytes: int = 0  # of the instance's memory
+    used_after_bytes: int | None = None  # None = not measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +134,10 @@ class ModelUnloaded(Event):
     target_model: str
     reason: str
     seconds: float
+    made_room_for: str = ""  # the target model that needs its place; empty = none
+    idle_seconds: float | None = None  # since its last invocation; None = it was in use until now
+    used_before_bytes: int | None = None  # of the instance's memory; None = not measured
+    used_after_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +184,26 @@ class InvocationEnded(Event):
     first_chunk_us: int = 0  # of a stream: from the request to its first chunk; 0 = there was none
     first_chunk_model_us: int = 0  # of that, in the container
     mid_stream_error: bool | None = None  # whether a stream that had begun broke off; None = it was no stream
+
+
+@dataclass(slots=True)
+class CallEnded(Event):
+    """A call of SageMaker Runtime has been answered as a whole, or refused. Each has one, whatever came of it.
+
+    ``invocation`` has what was measured of it; None = it was refused before it was understood.
+    """
+
+    operation: str  # as in its path: invocations, invocations-response-stream, async-invocations
+    endpoint_name: str
+    request_id: str
+    invocation: Invocation | None
+    received: float  # when it had come, by the clock's ``elapsed``
+    ended: float  # when its answer was complete
+    status: int  # of the answer to the caller
+    request_bytes: int  # of its body, which the invocation need not have any more; 0 = it was over the limit
+    answer_bytes: int  # of its body; of a stream, of all chunks
+    error_code: str = ""
+    error: str = ""
 
 
 @dataclass(slots=True)

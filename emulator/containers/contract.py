@@ -7,62 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable
 from pathlib import Path
 
 from emulator.containers.connection_pool import ConnectionPool, StreamedAnswer
 from emulator.containers.http_connection import Answer, AnswerTooLong
-from emulator.containers.session_headers import NEW_SESSION
 from emulator.errors import ContainerError
+from emulator.invocation import Invocation
 from emulator.limits import Limits
 
 INVOCATIONS = "/invocations"  # where a container of a single model is invoked
 # What a load, list, get or unload may answer at most; an invocation has SageMaker's own limit.
 GET_SECONDS = 10.0  # [ours] for an answer to ``get``
 MAX_CONTROL_BYTES = 4 * 1024 * 1024
-
-
-class InvocationMeasurements:
-    """What was measured of an invocation in its containers. The requests to the containers of a pipeline share it.
-
-    Not a dataclass: each invocation makes one, of which most stays as it is here.
-    """
-
-    model_latency_us: int = 0  # microseconds; 0 = no container has answered or failed yet
-    load_wait_us: int = 0  # microseconds of waiting for its model
-    cache_hit: bool | None = None  # None = it has not come to a container of many models
-    broke_off: bool = False  # a streamed answer that began well
-    streamed: bool = False  # the answer has begun as a stream
-    # By the clock's ``elapsed``; 0 = not yet. Of a pipeline, the last container's.
-    sent: float = 0.0  # when the request was sent to the container
-    first_chunk: float = 0.0  # when the first chunk of a stream had come
-
-
-@dataclass(slots=True)
-class Invocation:
-    """One call of InvokeEndpoint. Header values are bytes as they came, None where the caller sent none."""
-
-    endpoint_name: str
-    body: bytes
-    received: float  # when the request had come, by the clock's ``elapsed``
-    request_id: str = ""
-    target_model: str = ""
-    target_variant: str = ""
-    target_container_hostname: str = ""
-    inference_component: str = ""
-    content_type: bytes | None = None
-    accept: bytes | None = None
-    custom_attributes: bytes | None = None
-    session_id: bytes | None = None
-    inference_id: bytes | None = None
-    measurements: InvocationMeasurements = field(default_factory=InvocationMeasurements)
-    chunks: Callable[[], AsyncGenerator[bytes, None]] | None = None  # in place of ``body``: it is sent with no length
-
-    @property
-    def names_session(self) -> bool:
-        """Whether it belongs to a session that is open, rather than to none or to one that is to be opened."""
-        return self.session_id is not None and self.session_id != NEW_SESSION
 
 
 def invocation_path(model_name: str) -> str:
@@ -180,8 +137,6 @@ __all__ = [
     "Answer",
     "AnswerTooLong",
     "ContainerContract",
-    "Invocation",
-    "InvocationMeasurements",
     "StreamedAnswer",
     "invocation_path",
 ]

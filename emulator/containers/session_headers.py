@@ -13,7 +13,6 @@ from emulator.containers.http_connection import Answer
 
 OPENED, CLOSED = b"x-amzn-sagemaker-new-session-id", b"x-amzn-sagemaker-closed-session-id"
 SESSION_ID = re.compile(rb"[a-zA-Z0-9](-*[a-zA-Z0-9])*")  # [api]
-NEW_SESSION = b"NEW_SESSION"  # [api] in the place of a session's id: open one
 # [api] SageMaker's `NewSessionId` has this form; the model sends it.
 _OPENED = re.compile(rb"([a-zA-Z0-9](?:-*[a-zA-Z0-9])*);\s?Expires=(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)")
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from emulator.containers.contract import Answer, Invocation
+from emulator.containers.contract import Answer
 from emulator.data_capture import DataCapture
 from emulator.events import InvocationCaptured
 from emulator.hosting.definition import VariantDefinition
 from emulator.hosting.variant import ProductionVariant
 from emulator.hosting.workspace import Workspace
+from emulator.invocation import Invocation
 
 
 class CapturedVariant(ProductionVariant):

@@ -12,14 +12,7 @@ from typing import Generic, Protocol, TypeVar
 from emulator.aws.errors import AwsError, too_many_open_files
 from emulator.clock import Clock
 from emulator.containers.container import Container, LogSink
-from emulator.containers.contract import (
-    Answer,
-    AnswerTooLong,
-    ContainerContract,
-    Invocation,
-    InvocationMeasurements,
-    StreamedAnswer,
-)
+from emulator.containers.contract import Answer, AnswerTooLong, ContainerContract, StreamedAnswer
 from emulator.containers.health import Outcome, first_health
 from emulator.containers.http_connection import AnswerBrokenOff
 from emulator.errors import (
@@ -41,6 +34,7 @@ from emulator.hosting.errors import (
     ping_failed,
 )
 from emulator.hosting.tasks import cancel
+from emulator.invocation import Invocation
 from emulator.limits import Limits
 from emulator.state import ContainerState
 from emulator.timeouts import in_time
@@ -175,8 +169,8 @@ class ContainerSupervisor(abc.ABC, Generic[M]):
         The ``chunks`` of a streamed one raise ContainerError when it breaks off; the invocation is under way until the
         caller closes it. ``again``: the container had lost the model.
         """
-        while not self._healthy.is_set():  # it may be gone again by the time that those who waited get on
-            await self._wait_until_healthy(deadline)
+        if not self._healthy.is_set():
+            await self._wait_for_container(invocation, deadline)
         contract, measurements, wait_us = self._contract, invocation.measurements, 0
         sent = self._clock.elapsed()
         model = self._pin(invocation)
@@ -193,32 +187,40 @@ class ContainerSupervisor(abc.ABC, Generic[M]):
             self._release(model)
             raise InstanceNotReached(no_response(self._origin)) from None
         except BaseException as error:
-            self._end(model, measurements, wait_us, sent, 0, str(error))
+            self._end(model, invocation, wait_us, sent, 0, str(error))
             raise self._failure(error) if isinstance(error, ContainerError) else error from None
         if lost and not again:
             self._release(model)
             return await self.invoke(invocation, deadline, streamed, again=True)
         if isinstance(answer, StreamedAnswer):
-            answer.closing.callback(self._end, model, measurements, wait_us, sent, answer.status)
+            answer.closing.callback(self._end, model, invocation, wait_us, sent, answer.status)
             answer.container = self.name
             measurements.streamed, measurements.sent = True, sent
             return answer
         if answer.status == 507:
             self._on_out_of_memory(model)
-        self._end(model, measurements, wait_us, sent, answer.status)
+        self._end(model, invocation, wait_us, sent, answer.status)
         if answer.status >= 300:
             raise container_failed(self._origin, answer.status, answer.body.decode("utf-8", "replace"))
         return answer
 
-    def _end(
-        self, model: M, measurements: InvocationMeasurements, wait_us: int, sent: float, status: int, problem: str = ""
-    ) -> None:
+    def _end(self, model: M, invocation: Invocation, wait_us: int, sent: float, status: int, problem: str = "") -> None:
         self._release(model)
-        latency_us = int((self._clock.elapsed() - sent) * 1e6)
+        measurements, ended = invocation.measurements, self._clock.elapsed()
+        measurements.steps += (("container", self.name, sent, ended),)
+        latency_us = int((ended - sent) * 1e6)
         measurements.load_wait_us += wait_us
         measurements.model_latency_us += latency_us
         cache_hit = measurements.cache_hit is not False
         self._events.publish(Invoked(model.target_model, status, cache_hit, wait_us, latency_us, problem))
+
+    async def _wait_for_container(self, invocation: Invocation, deadline: float) -> None:
+        began = self._clock.elapsed()
+        try:
+            while not self._healthy.is_set():  # it may be gone again by the time that those who waited get on
+                await self._wait_until_healthy(deadline)
+        finally:
+            invocation.measurements.steps += (("wait for container", self.name, began, self._clock.elapsed()),)
 
     async def _wait_until_healthy(self, deadline: float) -> None:
         try:

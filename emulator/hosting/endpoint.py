@@ -12,7 +12,6 @@ from contextlib import contextmanager
 
 from emulator.archives.directory_warnings import bare_models
 from emulator.archives.source import ModelSource
-from emulator.containers.contract import Invocation
 from emulator.errors import SetupError
 from emulator.events import EndpointStatus, Warned
 from emulator.hosting import routing
@@ -27,6 +26,7 @@ from emulator.hosting.errors import (
 from emulator.hosting.tasks import drained, gather_or_cancel
 from emulator.hosting.variant import ProductionVariant
 from emulator.hosting.workspace import Workspace
+from emulator.invocation import Invocation
 
 log = logging.getLogger("localmme")
 TAKES_INVOCATIONS = ("InService", "Updating")

@@ -35,6 +35,7 @@ class Instance:
 
     def __init__(self, definition: VariantDefinition, workspace: Workspace) -> None:
         """``workspace`` is the instance's own."""
+        self.instance_id = workspace.events.origin.instance_id
         self.in_flight = 0
         self._exceeded = False  # its memory
         self._definition = definition
@@ -141,7 +142,7 @@ class Instance:
         loading, unloading = loaded.in_transit() if loaded else ([], [])
         volume = self._multi_model.volume if self._multi_model else None
         return {
-            "instance_id": self._workspace.events.origin.instance_id,
+            "instance_id": self.instance_id,
             "healthy": self.healthy,
             "in_flight": self.in_flight,
             "containers": [container.state() for container in self._containers],

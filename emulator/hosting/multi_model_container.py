@@ -11,7 +11,7 @@ from emulator.archives.source import Version
 from emulator.aws.errors import AwsError
 from emulator.clock import Clock
 from emulator.containers.container import Container, LogSink
-from emulator.containers.contract import ContainerContract, Invocation
+from emulator.containers.contract import ContainerContract
 from emulator.events import ArchiveChanged, Events
 from emulator.hosting.container_supervisor import ContainerSupervisor
 from emulator.hosting.definition import Caching, Resources
@@ -19,6 +19,7 @@ from emulator.hosting.errors import no_response
 from emulator.hosting.loaded_models import LoadedModel, LoadedModels, MemoryBudget
 from emulator.hosting.storage_volume import StorageVolume
 from emulator.hosting.tasks import cancel
+from emulator.invocation import Invocation
 from emulator.limits import Limits
 
 

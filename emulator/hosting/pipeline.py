@@ -6,9 +6,10 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from emulator.containers.contract import Answer, Invocation
+from emulator.containers.contract import Answer
 from emulator.hosting.container_supervisor import ContainerSupervisor
 from emulator.hosting.errors import InstanceNotReached
+from emulator.invocation import Invocation
 
 CONTENT_TYPE, CUSTOM_ATTRIBUTES = b"content-type", b"x-amzn-sagemaker-custom-attributes"
 

@@ -18,11 +18,12 @@ from emulator.archives.uncompressed_model_data import copy_objects
 from emulator.aws.errors import AwsError
 from emulator.clock import Clock
 from emulator.containers.container import Container, LogSink
-from emulator.containers.contract import INVOCATIONS, ContainerContract, Invocation
+from emulator.containers.contract import INVOCATIONS, ContainerContract
 from emulator.errors import ArchiveError, SetupError
 from emulator.events import Events
 from emulator.hosting.container_supervisor import ContainerSupervisor
 from emulator.hosting.errors import model_data_broken, model_data_not_found
+from emulator.invocation import Invocation
 from emulator.limits import Limits
 
 

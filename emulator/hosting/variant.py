@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 
 from emulator.aws.errors import AwsError
-from emulator.containers.contract import Answer, Invocation, StreamedAnswer
+from emulator.containers.contract import Answer, StreamedAnswer
 from emulator.containers.session_headers import closed_session, opened_session
 from emulator.events import InvocationEnded, Warned
 from emulator.hosting import routing
@@ -24,6 +24,7 @@ from emulator.hosting.instance import Instance
 from emulator.hosting.sessions import Sessions
 from emulator.hosting.tasks import drained, gather_or_cancel
 from emulator.hosting.workspace import Workspace
+from emulator.invocation import Invocation
 from emulator.state import VariantState
 
 
@@ -105,6 +106,8 @@ class ProductionVariant:
             unreachable: list[Instance] = []
             while True:
                 instance = self._choose(invocation, unreachable)
+                measurements = invocation.measurements
+                measurements.variant_name, measurements.instance_id = self.name, instance.instance_id
                 self.in_flight += 1
                 instance.in_flight += 1
                 try:

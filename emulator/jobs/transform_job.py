@@ -17,13 +17,14 @@ from typing import ClassVar, Literal
 
 from emulator.archives.errors import ArchiveNotFound
 from emulator.aws.errors import AwsError
-from emulator.containers.contract import Answer, Invocation
+from emulator.containers.contract import Answer
 from emulator.errors import ContainerError, SetupError
 from emulator.events import JobStatus, LogLine
 from emulator.hosting.errors import InstanceNotReached, ModelError
 from emulator.hosting.instance import Instance
 from emulator.hosting.tasks import cancel
 from emulator.hosting.workspace import Workspace
+from emulator.invocation import Invocation
 from emulator.jobs import execution_parameters
 from emulator.jobs.channels import NO_SUCH_KEY, ChannelFiles, channel_files
 from emulator.jobs.data_processing import FilteredRecord

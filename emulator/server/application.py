@@ -35,6 +35,7 @@ from emulator.observers.captured_invocations import CapturedInvocations
 from emulator.observers.cloudwatch_metrics import CloudWatchMetrics
 from emulator.observers.container_log_files import ContainerLogFiles
 from emulator.observers.model_counts import CountsByEndpoint
+from emulator.observers.recent_entries import RecentEntries
 from emulator.observers.recent_log_lines import RecentLogLines
 from emulator.observers.terminal import TerminalLog, VariantSize
 from emulator.server.container_connections import url_for_processes
@@ -135,7 +136,8 @@ class Application:
         sizes = {definition.name: _sizes(definition) for definition, _ in definitions}
         terminal = self._terminal(self._settings.url, sizes, again)
         counts = CountsByEndpoint(clock.now)
-        for listener in (terminal, metrics, container_logs, log_files, counts):
+        entries = RecentEntries(clock)
+        for listener in (terminal, metrics, container_logs, log_files, counts, entries):
             listener.listen_to(self._events)
         state = functools.partial(emulator_state, self._settings.url, self._endpoints, counts)
         web = console(self._is_in_service, state, self._settings.region, asyncio.get_running_loop())

@@ -9,8 +9,9 @@ from unittest import mock
 
 from emulator.containers import launch
 from emulator.containers.container import ContainerSettings
-from emulator.containers.contract import INVOCATIONS, Invocation, invocation_path
+from emulator.containers.contract import INVOCATIONS, invocation_path
 from emulator.containers.http_connection import Answer
+from emulator.invocation import Invocation
 from tests.support.virtual_containers import VirtualContainer, VirtualContract
 
 

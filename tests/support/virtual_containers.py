@@ -10,8 +10,9 @@ from typing import Any, cast
 from emulator.archives.extraction import Extracted
 from emulator.archives.source import Version
 from emulator.containers.container import Container
-from emulator.containers.contract import Answer, ContainerContract, Invocation
+from emulator.containers.contract import Answer, ContainerContract
 from emulator.errors import ContainerUnreachable
+from emulator.invocation import Invocation
 from emulator.limits import Limits
 
 MODEL_BYTES = 10

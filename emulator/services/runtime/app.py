@@ -30,12 +30,13 @@ from emulator.aws.eventstream import payload_part, stream_exception
 from emulator.aws.protocols import rest_json
 from emulator.aws.request import AwsRequest, decoded
 from emulator.clock import Clock
-from emulator.containers.contract import Answer, Invocation, StreamedAnswer
-from emulator.containers.session_headers import CLOSED, NEW_SESSION, OPENED, SESSION_ID
+from emulator.containers.contract import Answer, StreamedAnswer
+from emulator.containers.session_headers import CLOSED, OPENED, SESSION_ID
 from emulator.errors import ContainerError, ContainerTimeout
-from emulator.events import Events, Warned
+from emulator.events import CallEnded, Events, Warned
 from emulator.hosting.endpoints import Endpoints
 from emulator.hosting.variant import ProductionVariant
+from emulator.invocation import NEW_SESSION, Invocation
 from emulator.limits import FORMER_BODY_BYTES, Limits
 from emulator.services.runtime.errors import (
     body_incomplete,
@@ -143,6 +144,8 @@ class RuntimeApp:
 
         ``operation`` is one of OPERATIONS. ``body`` is None if it is over the limit.
         """
+        received, invocation, code, message = self._clock.elapsed(), None, "", ""
+        response: Response | None = None
         try:
             if self._throttle is not None and not self._throttle.admits():
                 raise throttled()
@@ -153,19 +156,39 @@ class RuntimeApp:
                 raise endpoint_not_asynchronous(endpoint_name)
             if body is None:
                 raise body_too_long(self._limits.body_bytes)
-            invocation = self._invocation(endpoint_name, operation, headers, body, request_id)
+            invocation = self._invocation(endpoint_name, operation, headers, body, request_id, received)
             variant = endpoint.variant_for(invocation)
             if operation == INVOKE:
                 answer = await variant.invoke(invocation)
-                return 200, _answer_headers(answer, variant, RETURNED, request_id), answer.body
-            assert send is not None
-            await self._stream(variant, invocation, send, request_id)
-            return None
+                response = 200, _answer_headers(answer, variant, RETURNED, request_id), answer.body
+            else:
+                assert send is not None
+                await self._stream(variant, invocation, send, request_id)
         except AwsError as error:
-            return _refusal(error, request_id)
+            code, message = error.code, error.message
+            response = _refusal(error, request_id)
         except Exception:
             log.exception("request %s failed inside the emulator", request_id)
-            return _refusal(internal_failure(), request_id)
+            failure = internal_failure()
+            code, message = failure.code, failure.message
+            response = _refusal(failure, request_id)
+        status, size = (200, 0) if response is None else (response[0], len(response[2]))
+        self._events.publish(
+            CallEnded(  # whose arguments have no names here: with them, to make it takes twice as long
+                operation,
+                endpoint_name,
+                request_id,
+                invocation,
+                received,
+                self._clock.elapsed(),
+                status,
+                0 if body is None else len(body),
+                size,
+                code,
+                message,
+            )
+        )
+        return response
 
     async def _stream(self, variant: ProductionVariant, invocation: Invocation, send: Send, request_id: str) -> None:
         answer = await variant.invoke(invocation, streamed=True)
@@ -193,14 +216,20 @@ class RuntimeApp:
             await send({"type": "http.response.body", "body": last})
 
     def _invocation(
-        self, endpoint_name: str, operation: str, headers: HeadersByName, body: bytes, request_id: str
+        self,
+        endpoint_name: str,
+        operation: str,
+        headers: HeadersByName,
+        body: bytes,
+        request_id: str,
+        received: float,
     ) -> Invocation:
         """What an endpoint is invoked with. Raises AwsError."""
         if len(body) > FORMER_BODY_BYTES and not self._warned_of_size:
             self._warn_of_size(len(body))
         # The streamed operation has a header of its own for it; SDKs fill in the other one as they like.
         accept = headers.get(b"accept") if operation == INVOKE else None
-        invocation = Invocation(endpoint_name, body, self._clock.elapsed(), request_id)
+        invocation = Invocation(endpoint_name, body, received, request_id)
         if not RARE.isdisjoint(headers):
             self._add_rare_members(invocation, headers, operation)
         if TARGET_MODEL in headers:

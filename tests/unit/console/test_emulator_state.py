@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from emulator.console.emulator_state import emulator_state
-from emulator.containers.contract import Invocation
+from emulator.invocation import Invocation
 from emulator.observers.model_counts import CountsByEndpoint
 from emulator.state import EndpointState
 from tests.support.fake_containers import DirectControlPlane, FakeContainers

@@ -13,13 +13,7 @@ import pytest
 from emulator.aws.errors import AwsError
 from emulator.clock import Clock
 from emulator.containers.container import Container, LogSink
-from emulator.containers.contract import (
-    Answer,
-    AnswerTooLong,
-    ContainerContract,
-    Invocation,
-    StreamedAnswer,
-)
+from emulator.containers.contract import Answer, AnswerTooLong, ContainerContract, StreamedAnswer
 from emulator.containers.http_connection import AnswerBrokenOff
 from emulator.errors import ContainerError, ContainerNotReached, ContainerTimeout, ContainerUnreachable, SetupError
 from emulator.events import ContainerStarted, ContainerStopped, Event, Events, Invoked, LogLine, Origin
@@ -29,6 +23,7 @@ from emulator.hosting.container_supervisor import (
     ContainerSupervisor,
 )
 from emulator.hosting.errors import InstanceNotReached, ModelError
+from emulator.invocation import Invocation
 from emulator.limits import Limits
 from tests.support.virtual_time import VirtualTimeLoop
 

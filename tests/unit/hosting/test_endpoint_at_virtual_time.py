@@ -17,7 +17,6 @@ from emulator import hosting
 from emulator.archives.model_data_url import ModelData
 from emulator.archives.source import ModelSource
 from emulator.containers.container import Container
-from emulator.containers.contract import Invocation
 from emulator.containers.launch import Command
 from emulator.events import (
     ContainerStarted,
@@ -41,6 +40,7 @@ from emulator.hosting.endpoint import Endpoint
 from emulator.hosting.errors import ModelError
 from emulator.hosting.model_files import ModelFiles
 from emulator.hosting.workspace import Workspace
+from emulator.invocation import Invocation
 from emulator.limits import Limits
 from tests.support.virtual_containers import MODEL_BYTES, VirtualContainer, VirtualContract, VirtualFiles, VirtualSource
 from tests.support.virtual_time import VirtualTimeLoop

@@ -13,7 +13,6 @@ import pytest
 from emulator.archives.source import ModelSource
 from emulator.aws.sessions import Sessions
 from emulator.containers.container import Container, ContainerSettings
-from emulator.containers.contract import Invocation
 from emulator.containers.launch import Command, Program
 from emulator.errors import ContainerError, SetupError
 from emulator.events import Event, Events, InstanceObserved, MemoryExceeded, Origin, Warned
@@ -23,6 +22,7 @@ from emulator.hosting.instance import Instance
 from emulator.hosting.model_files import ModelFiles
 from emulator.hosting.multi_model_container import ModelLocation
 from emulator.hosting.workspace import Workspace
+from emulator.invocation import Invocation
 from emulator.limits import Limits
 from tests.support.virtual_containers import MODEL_BYTES, VirtualContainer, VirtualContract, VirtualFiles, VirtualSource
 from tests.support.virtual_time import VirtualTimeLoop

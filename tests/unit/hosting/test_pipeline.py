@@ -10,10 +10,11 @@ from typing import cast
 import pytest
 
 from emulator.aws.errors import AwsError
-from emulator.containers.contract import Answer, Invocation, StreamedAnswer
+from emulator.containers.contract import Answer, StreamedAnswer
 from emulator.hosting.container_supervisor import ContainerSupervisor
 from emulator.hosting.errors import InstanceNotReached
 from emulator.hosting.pipeline import DirectContainers, InferenceExecution, Pipeline, following, inference_execution
+from emulator.invocation import Invocation
 
 FAILED = AwsError("ModelError", 424, "failed")
 UNREACHED = InstanceNotReached(AwsError("ModelError", 424, "not reached"))

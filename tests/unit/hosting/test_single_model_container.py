@@ -15,11 +15,12 @@ from emulator.archives.errors import ArchiveUnavailable
 from emulator.archives.model_data_url import LocalS3, ModelData, S3Url
 from emulator.clock import Clock
 from emulator.containers.container import Container
-from emulator.containers.contract import INVOCATIONS, Answer, Invocation
+from emulator.containers.contract import INVOCATIONS, Answer
 from emulator.errors import SetupError
 from emulator.events import Events, Origin
 from emulator.hosting import single_model_container
 from emulator.hosting.single_model_container import SingleModelContainer
+from emulator.invocation import Invocation
 from emulator.limits import Limits
 from tests.support.files import archive
 from tests.support.virtual_containers import VirtualContainer, VirtualContract

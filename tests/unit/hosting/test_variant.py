@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from emulator.aws.errors import AwsError
-from emulator.containers.contract import Answer, Invocation, StreamedAnswer
+from emulator.containers.contract import Answer, StreamedAnswer
 from emulator.containers.launch import Command
 from emulator.containers.session_headers import CLOSED, OPENED
 from emulator.data_capture import DataCapture
@@ -24,6 +24,7 @@ from emulator.hosting.definition import ContainerDefinition, ModelDefinition, Re
 from emulator.hosting.errors import InstanceNotReached, container_failed
 from emulator.hosting.variant import ProductionVariant
 from emulator.hosting.workspace import Workspace
+from emulator.invocation import Invocation
 from emulator.limits import Limits
 from tests.support.virtual_time import VirtualTimeLoop
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from emulator.containers.container import Container, LogSink
-from emulator.containers.contract import Invocation
 from emulator.events import Event, Events, Invoked, ModelLoaded, ModelUnloaded, Origin
 from emulator.hosting.definition import Caching, Resources
 from emulator.hosting.loaded_models import MemoryBudget
 from emulator.hosting.model_files import ModelFiles
 from emulator.hosting.multi_model_container import MultiModelContainer
 from emulator.hosting.storage_volume import StorageVolume
+from emulator.invocation import Invocation
 from emulator.limits import Limits
 from tests.support.virtual_containers import (
     ANSWER_SECONDS,

@@ -15,12 +15,13 @@ from emulator.archives.model_data_url import LocalS3, S3Url
 from emulator.aws.errors import AwsError
 from emulator.clock import Clock
 from emulator.containers.container import Container
-from emulator.containers.contract import Answer, Invocation
+from emulator.containers.contract import Answer
 from emulator.containers.launch import Image
 from emulator.errors import ContainerNotReached, ContainerTimeout, ContainerUnreachable, SetupError
 from emulator.events import Events, JobStatus, LogLine, Origin
 from emulator.hosting.definition import ContainerDefinition, ModelDefinition, Resources
 from emulator.hosting.workspace import Workspace
+from emulator.invocation import Invocation
 from emulator.jobs.data_processing import DataProcessing
 from emulator.jobs.json_path import JsonPath
 from emulator.jobs.training_definition import Channel

@@ -1,0 +1,154 @@
+"""The latest entries of the emulator's story, in bounded memory: for its pages, its commands and its recordings."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from typing import NamedTuple, TypeVar
+
+from emulator.clock import Clock
+from emulator.entries import CallEntry, CallStep, Entry, EventEntry, LogEntry
+from emulator.events import CallEnded, Event, Events, LogLine, Origin
+from emulator.invocation import Invocation
+from emulator.observers.event_entries import SENTENCES, event_entry
+
+KEPT_EVENTS = 10_000  # [ours]
+KEPT_CALLS = 4_000  # [ours]
+KEPT_LINES = 10_000  # [ours] of logs
+KEPT_BODY_BYTES = 8 * 1024 * 1024  # [ours] of the latest calls: tests assert on them, and a page sends one again
+_BODY_OVERHEAD = 1_000  # bytes by which each counts as longer, so that not too many empty ones are kept
+
+
+E = TypeVar("E", EventEntry, LogEntry)
+
+
+class KeptCall(NamedTuple):
+    """A call as it was reported: its entry is made when somebody reads it, as most are never read."""
+
+    sequence: int
+    event: CallEnded
+
+
+class RecentEntries:
+    """Numbers all entries, and keeps the latest of each type. Followers learn that there are new ones, not which."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        # When the clock's ``elapsed`` was 0, in seconds since 1970.
+        self._epoch = clock.now() - clock.elapsed()
+        self.sequence = 0  # of the latest entry
+        self._events: deque[EventEntry] = deque(maxlen=KEPT_EVENTS)
+        self._calls: deque[KeptCall] = deque(maxlen=KEPT_CALLS)
+        self._lines: deque[LogEntry] = deque(maxlen=KEPT_LINES)
+        self._with_bodies: deque[Invocation] = deque()  # the oldest first
+        self._body_bytes = 0
+
+    def listen_to(self, events: Events) -> None:
+        events.subscribe(self._happened, *SENTENCES)
+        events.subscribe(self._called, CallEnded)
+        events.subscribe(self._wrote, LogLine)
+
+    def since(self, sequence: int) -> list[Entry]:
+        """All kept entries after that one, in order."""
+        entries: list[Entry] = [*_newer(self._events, sequence), *_newer(self._lines, sequence), *self.calls(sequence)]
+        return sorted(entries, key=lambda entry: entry["sequence"])
+
+    def calls(self, since: int = 0) -> list[CallEntry]:
+        """The kept calls after that entry, in order."""
+        kept = []
+        for call in reversed(self._calls):
+            if call.sequence <= since:
+                break
+            kept.append(call)
+        return [self._call_entry(call) for call in reversed(kept)]
+
+    def body(self, sequence: int) -> bytes | None:
+        """The body of the call with that number; None if it is not kept."""
+        for call in self._calls:
+            if call.sequence == sequence and (invocation := call.event.invocation) is not None:
+                return invocation.body if len(invocation.body) == call.event.request_bytes else None
+        return None
+
+    def _happened(self, event: Event, origin: Origin) -> None:
+        self.sequence += 1
+        self._events.append(event_entry(event, origin, self.sequence, self._clock.now()))
+
+    def _called(self, event: CallEnded, _: Origin) -> None:
+        """Each call passes here: it only keeps."""
+        self.sequence += 1
+        self._calls.append(KeptCall(self.sequence, event))
+        if (invocation := event.invocation) is not None:
+            self._with_bodies.append(invocation)
+            self._body_bytes += len(invocation.body) + _BODY_OVERHEAD
+            while self._body_bytes > KEPT_BODY_BYTES:
+                oldest = self._with_bodies.popleft()
+                self._body_bytes -= len(oldest.body) + _BODY_OVERHEAD
+                oldest.body = b""
+
+    def _wrote(self, event: LogLine, origin: Origin) -> None:
+        self.sequence += 1
+        self._lines.append(
+            {
+                "type": "log",
+                "sequence": self.sequence,
+                "time": self._clock.now(),
+                "endpoint_name": origin.endpoint_name,
+                "variant_name": origin.variant_name,
+                "instance_id": origin.instance_id,
+                "container": origin.container,
+                "line": event.line,
+            }
+        )
+
+    def _call_entry(self, call: KeptCall) -> CallEntry:
+        event, invocation = call.event, call.event.invocation
+        steps: list[CallStep] = []
+        cold = None
+        if invocation is not None:
+            hit = invocation.measurements.cache_hit
+            cold = None if hit is None else not hit
+            for name, container, began, ended in invocation.measurements.steps:
+                start_us, duration_us = _us(began - event.received), _us(ended - began)
+                steps.append({"name": name, "container": container, "start_us": start_us, "duration_us": duration_us})
+        return {
+            "type": "call",
+            "sequence": call.sequence,
+            "time": self._epoch + event.received,
+            "request_id": event.request_id,
+            "operation": event.operation,
+            "endpoint_name": event.endpoint_name,
+            "variant_name": invocation.measurements.variant_name if invocation else "",
+            "instance_id": invocation.measurements.instance_id if invocation else "",
+            "target_model": invocation.target_model if invocation else "",
+            "status": event.status,
+            "error_code": event.error_code,
+            "error": event.error,
+            "duration_us": _us(event.ended - event.received),
+            "cold": cold,
+            "steps": steps,
+            "request_bytes": event.request_bytes,
+            "response_bytes": event.answer_bytes,
+            "request_headers": _headers_that_reached_the_container(invocation) if invocation else {},
+        }
+
+
+def _newer(entries: deque[E], sequence: int) -> list[E]:
+    """Those after that one, found from the end: mostly, they are few."""
+    newer = list(itertools.takewhile(lambda entry: entry["sequence"] > sequence, reversed(entries)))
+    newer.reverse()
+    return newer
+
+
+def _us(seconds: float) -> int:
+    return max(0, round(seconds * 1e6))
+
+
+def _headers_that_reached_the_container(invocation: Invocation) -> dict[str, str]:
+    sent = {
+        "Content-Type": invocation.content_type,
+        "Accept": invocation.accept,
+        "X-Amzn-SageMaker-Custom-Attributes": invocation.custom_attributes,
+        "X-Amzn-SageMaker-Session-Id": invocation.session_id,
+        "X-Amzn-SageMaker-Target-Model": invocation.target_model.encode() or None,
+    }
+    return {name: value.decode("latin-1") for name, value in sent.items() if value is not None}
