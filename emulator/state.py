@@ -47,6 +47,7 @@ class LoadedModelState(TypedDict):
     model_name: str  # by which the container knows it
     in_flight: int  # invocations
     memory_bytes: int | None  # see ModelState
+    last_used: float  # when the last of its invocations that have ended did; before the first, when it was loaded
 
 
 class MemoryState(TypedDict):
@@ -58,6 +59,8 @@ class MemoryState(TypedDict):
     models: list[LoadedModelState]  # in the order in which they came
     loading: list[str]  # target models
     unloading: list[str]
+    next_victim: str  # the target model that leaves first when a load needs room: idle longest; empty = none is idle
+    expected_load_bytes: int  # that a model not measured before is expected to take; 0 = no container of many models
 
 
 class StoredModelState(TypedDict):
@@ -73,6 +76,7 @@ class VolumeState(TypedDict):
     capacity_bytes: int
     used_bytes: int
     models: list[StoredModelState]  # in the order in which they came
+    downloading: list[str]  # target models on their way from S3
 
 
 class InstanceState(TypedDict):

@@ -52,6 +52,7 @@ class HostedModel(Protocol):
 
     path: str
     target_model: str  # empty for a container's only model
+    last_used: float  # when its last invocation ended, by the clock's ``elapsed``
 
 
 M = TypeVar("M", bound=HostedModel)
@@ -205,8 +206,9 @@ class ContainerSupervisor(abc.ABC, Generic[M]):
         return answer
 
     def _end(self, model: M, invocation: Invocation, wait_us: int, sent: float, status: int, problem: str = "") -> None:
-        self._release(model)
         measurements, ended = invocation.measurements, self._clock.elapsed()
+        model.last_used = ended
+        self._release(model)
         measurements.steps += (("container", self.name, sent, ended),)
         latency_us = int((ended - sent) * 1e6)
         measurements.load_wait_us += wait_us

@@ -141,6 +141,7 @@ class Instance:
         loaded = self._multi_model and self._multi_model.loaded
         loading, unloading = loaded.in_transit() if loaded else ([], [])
         volume = self._multi_model.volume if self._multi_model else None
+        used = await self.memory_used()
         return {
             "instance_id": self.instance_id,
             "healthy": self.healthy,
@@ -148,11 +149,13 @@ class Instance:
             "containers": [container.state() for container in self._containers],
             "memory": {
                 "budget_bytes": resources.memory_bytes,
-                "used_bytes": await self.memory_used(),
+                "used_bytes": used,
                 "max_loaded_models": resources.max_loaded_models,
-                "models": [_in_memory(loaded, model) for model in loaded.models] if loaded else [],
+                "models": [self._in_memory(loaded, model) for model in loaded.models] if loaded else [],
                 "loading": loading,
                 "unloading": unloading,
+                "next_victim": loaded.next_victim() if loaded else "",
+                "expected_load_bytes": loaded.expected_load_bytes(used) if loaded else 0,
             },
             "volume": {
                 "capacity_bytes": resources.storage_bytes,
@@ -161,7 +164,18 @@ class Instance:
                     {"target_model": stored.target_model, "size_bytes": stored.size_bytes}
                     for stored in (volume.models if volume else ())
                 ],
+                "downloading": volume.downloading if volume else [],
             },
+        }
+
+    def _in_memory(self, loaded: LoadedModels, model: LoadedModel) -> LoadedModelState:
+        clock = self._workspace.clock
+        return {
+            "target_model": model.target_model,
+            "model_name": model.name,
+            "in_flight": model.pins,
+            "memory_bytes": loaded.footprint(model.target_model),
+            "last_used": clock.now() - (clock.elapsed() - model.last_used),
         }
 
     # Making its containers
@@ -226,12 +240,3 @@ class Instance:
         for settings in self._aws_settings:
             if self._workspace.execution_roles is not None:
                 self._workspace.execution_roles.withdraw(settings)
-
-
-def _in_memory(loaded: LoadedModels, model: LoadedModel) -> LoadedModelState:
-    return {
-        "target_model": model.target_model,
-        "model_name": model.name,
-        "in_flight": model.pins,
-        "memory_bytes": loaded.footprint(model.target_model),
-    }

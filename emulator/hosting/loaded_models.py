@@ -50,6 +50,8 @@ class LoadedModel(PinnedEntry):
     path: str  # where it is invoked
     stored: StoredModel
     memory: LoadedModels  # where it is
+    # By the clock's ``elapsed``: when the last of its invocations that have ended did; before that, when it was loaded.
+    last_used: float = 0.0
     # Set when the model is to be unloaded as soon as it is idle; done when it is.
     idle: asyncio.Future[None] | None = None
 
@@ -208,6 +210,17 @@ class LoadedModels:
         """Bytes of memory that a model took when it was loaded alone; None = it was not measured."""
         return self._footprints.get(target_model)
 
+    def next_victim(self) -> str:
+        """The target model that leaves first when a load needs room: the least recently used idle one; "" = none."""
+        model = self.models.next_idle()
+        return model.target_model if model is not None else ""
+
+    def expected_load_bytes(self, used: int) -> int:
+        """What a model that was not measured before is expected to take, with ``used`` bytes of memory in use."""
+        if self.models:
+            return max(0, used - self._base_bytes) // len(self.models)
+        return int(self._memory.budget_bytes * self._limits.memory_guess)
+
     # In
 
     async def _fetch_and_load(self, target_model: str) -> LoadedModel:
@@ -263,7 +276,8 @@ class LoadedModels:
             self._loading -= 1
             self._reserved -= expected
             self._freed.set()
-        self._events.publish(ModelLoaded(model.target_model, self._clock.elapsed() - started))
+        model.last_used = self._clock.elapsed()
+        self._events.publish(ModelLoaded(model.target_model, model.last_used - started))
         return model
 
     async def _load_into_container(self, model: LoadedModel, deadline: float, before: int) -> None:
@@ -369,13 +383,9 @@ class LoadedModels:
         footprint = self._footprints.get(stored.target_model)
         if footprint is not None:
             return footprint
-        if self.models:
-            guess = (used - self._base_bytes) // len(self.models)
-        else:
-            guess = int(self._memory.budget_bytes * self._limits.memory_guess)
-            if not self._loading and not self._unloads:
-                self._base_bytes = used
-        return max(stored.size_bytes, guess)
+        if not self.models and not self._loading and not self._unloads:
+            self._base_bytes = used
+        return max(stored.size_bytes, self.expected_load_bytes(used))
 
     async def _wait_until_freed(self, until: float) -> bool:
         """Wait until a model became idle or left; False if the time is over before."""

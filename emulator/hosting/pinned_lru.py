@@ -76,6 +76,10 @@ class PinnedLru(Generic[R]):
             self._idle.pop(entry.target_model, None)
             self.used_bytes -= entry.size_bytes
 
+    def next_idle(self) -> R | None:
+        """The least recently used idle entry, which ``pop_idle`` would remove; None if all are pinned."""
+        return next(iter(self._idle.values()), None)
+
     def pop_idle(self) -> R | None:
         """Remove the least recently used idle entry; None if all are pinned."""
         if not self._idle:

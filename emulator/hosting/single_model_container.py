@@ -33,6 +33,7 @@ class OnlyModel:
 
     path: str = INVOCATIONS
     target_model: str = ""
+    last_used: float = 0.0
 
 
 class SingleModelContainer(ContainerSupervisor[OnlyModel]):

@@ -75,6 +75,11 @@ class StorageVolume:
     def used_bytes(self) -> int:
         return self.models.used_bytes + self._retired_bytes
 
+    @property
+    def downloading(self) -> list[str]:
+        """The target models on their way from S3 to the disk."""
+        return list(self._downloads)
+
     async def open(self) -> None:
         """Delete what an earlier run left."""
         await asyncio.shield(self._delete(self._files.clear()))

@@ -73,7 +73,8 @@ def test_the_state_of_an_endpoint_is_as_users_know_it(containers: FakeContainers
     [variant] = state["variants"]
     [instance] = variant["instances"]
     used, unused = state["models"]
-    model_name = instance["memory"]["models"][0]["model_name"]
+    model_name, last_used = (instance["memory"]["models"][0][name] for name in ("model_name", "last_used"))
+    assert abs(last_used - used["last_used"]) < 60
     times = {name: used.pop(name) for name in ("load_wait_us", "model_latency_us", "last_loaded", "last_used")}
     assert all(times.values())
     never = {"loads": 0, "failed_loads": 0, "unloads": 0, "invocations": 0, "cache_hits": 0, "model_errors": 0}
@@ -118,14 +119,25 @@ def test_the_state_of_an_endpoint_is_as_users_know_it(containers: FakeContainers
             "budget_bytes": 4 * 2**30,
             "used_bytes": 0,
             "max_loaded_models": None,
-            "models": [{"target_model": "a.tar.gz", "model_name": model_name, "in_flight": 0, "memory_bytes": 0}],
+            "models": [
+                {
+                    "target_model": "a.tar.gz",
+                    "model_name": model_name,
+                    "in_flight": 0,
+                    "memory_bytes": 0,
+                    "last_used": last_used,
+                }
+            ],
             "loading": [],
             "unloading": [],
+            "next_victim": "a.tar.gz",
+            "expected_load_bytes": 0,
         },
         "volume": {
             "capacity_bytes": 100 * 2**30,
             "used_bytes": used["size_on_disk_bytes"],
             "models": [{"target_model": "a.tar.gz", "size_bytes": used["size_on_disk_bytes"]}],
+            "downloading": [],
         },
     }
 

@@ -204,11 +204,14 @@ def test_its_state_is_what_is_where(tmp_path: Path) -> None:
         "containers": [{"name": "primary", "healthy": True, "address": "nowhere:0", "restarts": 0}],
         "memory": {
             "budget_bytes": 100, "used_bytes": 0, "max_loaded_models": None,
-            "models": [], "loading": [], "unloading": [],
+            "models": [], "loading": [], "unloading": [], "next_victim": "", "expected_load_bytes": 6,
         },
-        "volume": {"capacity_bytes": 200, "used_bytes": 0, "models": []},
+        "volume": {"capacity_bytes": 200, "used_bytes": 0, "models": [], "downloading": []},
     }  # fmt: skip
     [model] = loaded["memory"].pop("models")
+    assert model["last_used"] == scene.loop.time()
+    assert loaded["memory"]["next_victim"] == "a.tar.gz"
+    assert loaded["memory"]["expected_load_bytes"] == MODEL_BYTES
     assert (model["target_model"], model["in_flight"], model["memory_bytes"]) == ("a.tar.gz", 0, MODEL_BYTES)
     assert loaded["in_flight"] == 3
     assert loaded["memory"]["used_bytes"] == MODEL_BYTES
@@ -216,6 +219,7 @@ def test_its_state_is_what_is_where(tmp_path: Path) -> None:
         "capacity_bytes": 200,
         "used_bytes": MODEL_BYTES,
         "models": [{"target_model": "a.tar.gz", "size_bytes": MODEL_BYTES}],
+        "downloading": [],
     }
 
 
