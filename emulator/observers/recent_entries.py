@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import secrets
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 from emulator.clock import Clock
-from emulator.entries import CallEntry, CallStep, Entry, EventEntry, LogEntry
+from emulator.entries import CallEntry, Entry, EventEntry, LogEntry
 from emulator.events import CallEnded, Event, Events, LogLine, Origin
 from emulator.invocation import Invocation
+from emulator.observers.call_entries import call_entry
 from emulator.observers.event_entries import SENTENCES, event_entry
 
 KEPT_EVENTS = 10_000  # [ours]
@@ -29,19 +32,23 @@ class KeptCall(NamedTuple):
     event: CallEnded
 
 
+Follower = Callable[[EventEntry | KeptCall], None]
+
+
 class RecentEntries:
-    """Numbers all entries, and keeps the latest of each type. Followers learn that there are new ones, not which."""
+    """Numbers all entries, and keeps the latest of each type."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        # When the clock's ``elapsed`` was 0, in seconds since 1970.
-        self._epoch = clock.now() - clock.elapsed()
+        self.run = secrets.token_hex(8)  # tells this run of the emulator, whose numbers these are, from others
+        self.epoch = clock.now() - clock.elapsed()  # when the clock's ``elapsed`` was 0, in seconds since 1970
         self.sequence = 0  # of the latest entry
         self._events: deque[EventEntry] = deque(maxlen=KEPT_EVENTS)
         self._calls: deque[KeptCall] = deque(maxlen=KEPT_CALLS)
         self._lines: deque[LogEntry] = deque(maxlen=KEPT_LINES)
         self._with_bodies: deque[Invocation] = deque()  # the oldest first
         self._body_bytes = 0
+        self.followers: list[Follower] = []  # called with each event and call, all of them, at once
 
     def listen_to(self, events: Events) -> None:
         events.subscribe(self._happened, *SENTENCES)
@@ -60,7 +67,7 @@ class RecentEntries:
             if call.sequence <= since:
                 break
             kept.append(call)
-        return [self._call_entry(call) for call in reversed(kept)]
+        return [call_entry(call.event, call.sequence, self.epoch) for call in reversed(kept)]
 
     def body(self, sequence: int) -> bytes | None:
         """The body of the call with that number; None if it is not kept."""
@@ -71,12 +78,18 @@ class RecentEntries:
 
     def _happened(self, event: Event, origin: Origin) -> None:
         self.sequence += 1
-        self._events.append(event_entry(event, origin, self.sequence, self._clock.now()))
+        entry = event_entry(event, origin, self.sequence, self._clock.now())
+        self._events.append(entry)
+        for follower in self.followers:
+            follower(entry)
 
     def _called(self, event: CallEnded, _: Origin) -> None:
         """Each call passes here: it only keeps."""
         self.sequence += 1
-        self._calls.append(KeptCall(self.sequence, event))
+        call = KeptCall(self.sequence, event)
+        self._calls.append(call)
+        for follower in self.followers:
+            follower(call)
         if (invocation := event.invocation) is not None:
             self._with_bodies.append(invocation)
             self._body_bytes += len(invocation.body) + _BODY_OVERHEAD
@@ -100,55 +113,9 @@ class RecentEntries:
             }
         )
 
-    def _call_entry(self, call: KeptCall) -> CallEntry:
-        event, invocation = call.event, call.event.invocation
-        steps: list[CallStep] = []
-        cold = None
-        if invocation is not None:
-            hit = invocation.measurements.cache_hit
-            cold = None if hit is None else not hit
-            for name, container, began, ended in invocation.measurements.steps:
-                start_us, duration_us = _us(began - event.received), _us(ended - began)
-                steps.append({"name": name, "container": container, "start_us": start_us, "duration_us": duration_us})
-        return {
-            "type": "call",
-            "sequence": call.sequence,
-            "time": self._epoch + event.received,
-            "request_id": event.request_id,
-            "operation": event.operation,
-            "endpoint_name": event.endpoint_name,
-            "variant_name": invocation.measurements.variant_name if invocation else "",
-            "instance_id": invocation.measurements.instance_id if invocation else "",
-            "target_model": invocation.target_model if invocation else "",
-            "status": event.status,
-            "error_code": event.error_code,
-            "error": event.error,
-            "duration_us": _us(event.ended - event.received),
-            "cold": cold,
-            "steps": steps,
-            "request_bytes": event.request_bytes,
-            "response_bytes": event.answer_bytes,
-            "request_headers": _headers_that_reached_the_container(invocation) if invocation else {},
-        }
-
 
 def _newer(entries: deque[E], sequence: int) -> list[E]:
     """Those after that one, found from the end: mostly, they are few."""
     newer = list(itertools.takewhile(lambda entry: entry["sequence"] > sequence, reversed(entries)))
     newer.reverse()
     return newer
-
-
-def _us(seconds: float) -> int:
-    return max(0, round(seconds * 1e6))
-
-
-def _headers_that_reached_the_container(invocation: Invocation) -> dict[str, str]:
-    sent = {
-        "Content-Type": invocation.content_type,
-        "Accept": invocation.accept,
-        "X-Amzn-SageMaker-Custom-Attributes": invocation.custom_attributes,
-        "X-Amzn-SageMaker-Session-Id": invocation.session_id,
-        "X-Amzn-SageMaker-Target-Model": invocation.target_model.encode() or None,
-    }
-    return {name: value.decode("latin-1") for name, value in sent.items() if value is not None}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import emulator.events
 from emulator.clock import Clock
+from emulator.entries import EventEntry
 from emulator.events import CallEnded, Event, Events, LogLine, ModelLoaded, ModelUnloaded
 from emulator.invocation import Invocation
 from emulator.observers import recent_entries
 from emulator.observers.event_entries import SENTENCES
-from emulator.observers.recent_entries import KEPT_CALLS, RecentEntries
+from emulator.observers.recent_entries import KEPT_CALLS, KeptCall, RecentEntries
 
 # What is no entry of its own: calls and logs have others, and what only measures is in the metrics.
 NO_SENTENCE = {
@@ -84,3 +85,24 @@ def test_calls_and_bodies_are_bounded() -> None:
     assert entries.body(entries.sequence) is None
     events.publish(call(b"small"))
     assert entries.body(entries.sequence) == b"small"
+
+
+def test_a_follower_gets_each_event_and_call_with_its_body_however_few_are_kept() -> None:
+    events, entries = listening()
+    got: list[tuple[int, bytes]] = []
+
+    def follow(entry: EventEntry | KeptCall) -> None:
+        if isinstance(entry, KeptCall):
+            assert entry.event.invocation is not None
+            got.append((entry.sequence, entry.event.invocation.body))
+        else:
+            got.append((entry["sequence"], b""))
+
+    entries.followers.append(follow)
+    big = bytes(recent_entries.KEPT_BODY_BYTES + 1)
+    events.publish(call(big))
+    events.publish(LogLine("hello"))
+    events.publish(ModelLoaded("m", 0.2))
+    entries.followers.remove(follow)
+    events.publish(call())
+    assert got == [(1, big), (3, b"")]

@@ -1,0 +1,55 @@
+"""Calls as entries of the emulator's story: each with what its time was spent on."""
+
+from __future__ import annotations
+
+from emulator.entries import CallEntry, CallStep
+from emulator.events import CallEnded
+from emulator.invocation import Invocation
+
+
+def call_entry(event: CallEnded, sequence: int, epoch: float) -> CallEntry:
+    """The entry of a call. ``epoch`` is when the clock's ``elapsed`` was 0, in seconds since 1970."""
+    invocation = event.invocation
+    steps: list[CallStep] = []
+    cold = None
+    if invocation is not None:
+        hit = invocation.measurements.cache_hit
+        cold = None if hit is None else not hit
+        for name, container, began, ended in invocation.measurements.steps:
+            start_us, duration_us = _us(began - event.received), _us(ended - began)
+            steps.append({"name": name, "container": container, "start_us": start_us, "duration_us": duration_us})
+    return {
+        "type": "call",
+        "sequence": sequence,
+        "time": epoch + event.received,
+        "request_id": event.request_id,
+        "operation": event.operation,
+        "endpoint_name": event.endpoint_name,
+        "variant_name": invocation.measurements.variant_name if invocation else "",
+        "instance_id": invocation.measurements.instance_id if invocation else "",
+        "target_model": invocation.target_model if invocation else "",
+        "status": event.status,
+        "error_code": event.error_code,
+        "error": event.error,
+        "duration_us": _us(event.ended - event.received),
+        "cold": cold,
+        "steps": steps,
+        "request_bytes": event.request_bytes,
+        "response_bytes": event.answer_bytes,
+        "request_headers": _headers_that_reached_the_container(invocation) if invocation else {},
+    }
+
+
+def _us(seconds: float) -> int:
+    return max(0, round(seconds * 1e6))
+
+
+def _headers_that_reached_the_container(invocation: Invocation) -> dict[str, str]:
+    sent = {
+        "Content-Type": invocation.content_type,
+        "Accept": invocation.accept,
+        "X-Amzn-SageMaker-Custom-Attributes": invocation.custom_attributes,
+        "X-Amzn-SageMaker-Session-Id": invocation.session_id,
+        "X-Amzn-SageMaker-Target-Model": invocation.target_model.encode() or None,
+    }
+    return {name: value.decode("latin-1") for name, value in sent.items() if value is not None}
