@@ -28,6 +28,7 @@ class ModelState(TypedDict):
     cache_hits: int  # invocations for which it was in memory
     model_errors: int  # invocations that its container did not answer with 2xx
     load_wait_us: int  # how long the last invocation that waited for it has waited
+    mean_load_wait_us: int  # of all invocations that waited for it; 0 = none has
     model_latency_us: int  # of the last invocation
     last_loaded: float | None  # None = never
     last_used: float | None

@@ -5,27 +5,40 @@ from __future__ import annotations
 import html
 import io
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from emulator.errors import SetupError
 from emulator.printable import printable
 from emulator.sizes import format_size
-from emulator.state import EmulatorState, EndpointState, ModelState
+from emulator.state import EmulatorState, EndpointState, InstanceState, ModelState
 
 ROWS = 200  # of a table; a notebook keeps what it shows, and grows with it
 WIDTH = 160  # of text, in characters
 COLUMN_GAP = 2  # characters between two columns
 
-INSTANCE_COLUMNS = ("variant", "instance", "container", "healthy", "in flight", "memory", "disk")
+INSTANCE_COLUMNS = ("variant", "instance", "container", "healthy", "restarts", "in flight")
+RESOURCE_COLUMNS = ("instance", "models", "memory", "memory used", "disk", "disk used")
+LOADED_COLUMNS = ("instance", "target model", "memory", "in flight", "used", "")
 # "failed" are loads, what came before them (download, extraction) included; "errors" are calls.
 MODEL_COLUMNS = (
-    "target model", "size", "is in", "memory", "loads", "failed", "evicted", "calls", "errors", "loaded", "used",
+    "target model", "size", "is in", "memory", "loads", "failed", "evicted", "calls", "errors", "cold", "loaded",
+    "used",
 )  # fmt: skip
-LEFT_OUT_FIRST = ("loaded", "size", "used", "evicted")  # where a terminal is too narrow
+LEFT_OUT_FIRST = (
+    "loaded",
+    "size",
+    "cold",
+    "used",
+    "evicted",
+    "disk used",
+    "memory used",
+)  # where a terminal is too narrow
 INSTANCES_COLUMN = "on"
 ARCHIVES = (".tar.gz", ".tgz")
+BAR = 8  # characters
+GOES_NEXT = "goes next"
 
 # The colours are those of the page, so that it can be read in light and in dark themes.
 CELL = "padding: 2px 12px 2px 0; text-align: {align}; color: inherit; background: transparent"
@@ -95,7 +108,12 @@ def state(read: Callable[[], EmulatorState]) -> Shown:
     for endpoint in now["endpoints"]:
         reason = f": {endpoint['failure_reason']}" if endpoint["failure_reason"] else ""
         title = f"Endpoint {endpoint['endpoint_name']}, {endpoint['status']}{reason}"
-        tables += [Table(title, INSTANCE_COLUMNS, list(_instances(endpoint)), ("instance", "container"))]
+        instances = list(instances_of(endpoint))
+        tables += [Table(title, INSTANCE_COLUMNS, list(_containers(endpoint)), ("instance", "container"))]
+        tables += [Table("Memory and disk", RESOURCE_COLUMNS, [_resources(*each) for each in instances])]
+        if loaded := [row for each in instances for row in _loaded(*each)]:
+            title = "In memory: the least recently used come first, and go first"
+            tables += [Table(title, LOADED_COLUMNS, loaded, ("target model", ""))]
         if endpoint["models"]:
             tables += [models(endpoint["models"], "Models")]
     return Shown(f"localmme at {now['url']}" + ("" if tables else ", without an endpoint"), tables)
@@ -117,8 +135,9 @@ def models(listed: Iterable[ModelState], title: str = "") -> Table:
             str(model["unloads"]),
             str(model["invocations"]),
             str(model["model_errors"]),
-            _ago(model["last_loaded"] if model["in_memory"] else None),
-            _ago(model["last_used"]),
+            f"{model['mean_load_wait_us'] / 1000:,.0f} ms" if model["mean_load_wait_us"] else "-",
+            ago(model["last_loaded"] if model["in_memory"] else None),
+            ago(model["last_used"]),
             *([", ".join(model["instances"])] if several else []),
         ]
         for model in existing
@@ -156,7 +175,7 @@ def _place(model: ModelState) -> str:
     return place + ("" if model["in_s3"] else ", not S3" if place else "not S3")
 
 
-def _ago(seconds: float | None) -> str:
+def ago(seconds: float | None) -> str:
     """The age of a time: ``7 s``, ``5 min``, ``2 h``, ``3 d``."""
     if seconds is None:
         return "-"
@@ -185,24 +204,58 @@ def fitting(table: Table, width: int) -> tuple[Table, list[str]]:
     return table, left_out
 
 
-def _instances(endpoint: EndpointState) -> Iterable[list[str]]:
+def instances_of(endpoint: EndpointState) -> Iterator[tuple[str, InstanceState]]:
+    """All instances with their names, as ``ModelState.instances`` has them: of several variants, with the variant's."""
+    for variant in endpoint["variants"]:
+        prefix = f"{variant['variant_name']}/" if len(endpoint["variants"]) > 1 else ""
+        for instance in variant["instances"]:
+            yield f"{prefix}{instance['instance_id']}", instance
+
+
+def _containers(endpoint: EndpointState) -> Iterable[list[str]]:
     for variant in endpoint["variants"]:
         for instance in variant["instances"]:
-            memory, volume = instance["memory"], instance["volume"]
             for number, container in enumerate(instance["containers"]):
-                # What its containers share is shown once.
-                shared = [
-                    str(instance["in_flight"]),
-                    _part(memory["used_bytes"], memory["budget_bytes"]),
-                    _part(volume["used_bytes"], volume["capacity_bytes"]),
-                ]
                 yield [
                     variant["variant_name"],
                     instance["instance_id"],
                     container["name"],
                     "yes" if container["healthy"] else "no",
-                    *(["", "", ""] if number else shared),
+                    str(container["restarts"]),
+                    "" if number else str(instance["in_flight"]),  # what its containers share is shown once
                 ]
+
+
+def _resources(name: str, instance: InstanceState) -> list[str]:
+    memory, volume = instance["memory"], instance["volume"]
+    most = memory["max_loaded_models"]
+    return [
+        name,
+        str(len(memory["models"])) + (f" of {most}" if most is not None else ""),
+        _part(memory["used_bytes"], memory["budget_bytes"]),
+        bar(memory["used_bytes"], memory["budget_bytes"]),
+        _part(volume["used_bytes"], volume["capacity_bytes"]),
+        bar(volume["used_bytes"], volume["capacity_bytes"]),
+    ]
+
+
+def _loaded(name: str, instance: InstanceState) -> Iterable[list[str]]:
+    memory = instance["memory"]
+    for model in sorted(memory["models"], key=lambda model: (model["in_flight"] > 0, model["last_used"])):
+        yield [
+            name,
+            model["target_model"],
+            "-" if model["memory_bytes"] is None else format_size(model["memory_bytes"]),
+            str(model["in_flight"]),
+            ago(model["last_used"]),
+            GOES_NEXT if model["target_model"] == memory["next_victim"] else "",
+        ]
+
+
+def bar(used: int, whole: int) -> str:
+    """A share as a bar: ``███░░░░░``."""
+    full = min(BAR, round(used / whole * BAR)) if whole else 0
+    return "█" * full + "░" * (BAR - full)
 
 
 def _part(used_bytes: int, of_bytes: int) -> str:

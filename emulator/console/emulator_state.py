@@ -65,6 +65,7 @@ def _models(
             "cache_hits": counted.cache_hits,
             "model_errors": counted.model_errors,
             "load_wait_us": counted.load_wait_us,
+            "mean_load_wait_us": counted.mean_load_wait_us,
             "model_latency_us": counted.model_latency_us,
             "last_loaded": counted.last_loaded,
             "last_used": counted.last_used,

@@ -31,9 +31,16 @@ class ModelCounts:
     cache_hits: int = 0
     model_errors: int = 0
     load_wait_us: int = 0
+    load_waits_us: int = 0  # all of them together
     model_latency_us: int = 0
     last_loaded: float | None = None  # seconds since 1970; None = never
     last_used: float | None = None
+
+    @property
+    def mean_load_wait_us(self) -> int:
+        """Of the invocations that waited for it; 0 = none has."""
+        waited = self.invocations - self.cache_hits
+        return self.load_waits_us // waited if waited else 0
 
 
 KEPT_FAILURES = 100  # [ours] names of which nothing but failed loads is known: mistyped ones, of which there is no end
@@ -91,6 +98,7 @@ class CountsByModel:
             counts.cache_hits += 1
         else:
             counts.load_wait_us = event.load_wait_us
+            counts.load_waits_us += event.load_wait_us
         if not 200 <= event.status < 300:
             counts.model_errors += 1
 

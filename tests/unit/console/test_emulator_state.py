@@ -75,7 +75,8 @@ def test_the_state_of_an_endpoint_is_as_users_know_it(containers: FakeContainers
     used, unused = state["models"]
     model_name, last_used = (instance["memory"]["models"][0][name] for name in ("model_name", "last_used"))
     assert abs(last_used - used["last_used"]) < 60
-    times = {name: used.pop(name) for name in ("load_wait_us", "model_latency_us", "last_loaded", "last_used")}
+    names = ("load_wait_us", "mean_load_wait_us", "model_latency_us", "last_loaded", "last_used")
+    times = {name: used.pop(name) for name in names}
     assert all(times.values())
     never = {"loads": 0, "failed_loads": 0, "unloads": 0, "invocations": 0, "cache_hits": 0, "model_errors": 0}
     nowhere = {"on_disk": False, "in_memory": False, "size_on_disk_bytes": 0, "memory_bytes": None, "instances": []}
@@ -86,6 +87,7 @@ def test_the_state_of_an_endpoint_is_as_users_know_it(containers: FakeContainers
         "size_bytes": sizes["b.tar.gz"],
         "downloads": 0,
         "load_wait_us": 0,
+        "mean_load_wait_us": 0,
         "model_latency_us": 0,
         "last_loaded": None,
         "last_used": None,

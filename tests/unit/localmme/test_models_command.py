@@ -20,7 +20,9 @@ NOWHERE = {
     "size_on_disk_bytes": 0,
     "memory_bytes": None,
     "instances": [],
-    **dict.fromkeys(("downloads", "loads", "unloads", "cache_hits", "model_errors", "load_wait_us"), 0),
+    **dict.fromkeys(
+        ("downloads", "loads", "unloads", "cache_hits", "model_errors", "load_wait_us", "mean_load_wait_us"), 0
+    ),
     "failed_loads": 1,
     "invocations": 1,
     "model_latency_us": 0,

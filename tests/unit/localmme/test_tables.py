@@ -18,22 +18,34 @@ def shown(*endpoints: dict[str, Any]) -> tables.Shown:
 
 
 def test_what_the_containers_of_an_instance_share_is_shown_once_and_why_an_endpoint_failed() -> None:
+    loaded = [
+        {"target_model": name, "in_flight": in_flight, "memory_bytes": size, "last_used": time.time() - idle}
+        for name, in_flight, size, idle in (("busy", 1, None, 90.0), ("late", 0, 2**20, 7.5), ("idle", 0, 2**21, 61.0))
+    ]
+    memory = {"used_bytes": 512 * 2**20, "budget_bytes": 2**30, "max_loaded_models": 4, "models": loaded}
     instance = {
         "instance_id": "i-1",
         "in_flight": 2,
-        "containers": [{"name": "before", "healthy": True}, {"name": "after", "healthy": False}],
-        "memory": {"used_bytes": 512 * 1024, "budget_bytes": 1024**3},
+        "containers": [
+            {"name": "before", "healthy": True, "restarts": 0},
+            {"name": "after", "healthy": False, "restarts": 3},
+        ],
+        "memory": {**memory, "next_victim": "idle"},
         "volume": {"used_bytes": 0, "capacity_bytes": 2 * 1024**3},
     }
     endpoint = {"endpoint_name": "prices", "status": "Failed", "failure_reason": "no <reason>", "models": []}
     variants = [{"variant_name": "A", "instances": [instance]}]
     page = shown({**endpoint, "variants": variants})
-    [table] = page.tables
-    assert table.title == "Endpoint prices, Failed: no <reason>"
-    assert table.rows == [
-        ["A", "i-1", "before", "yes", "2", "512 KiB of 1 GiB", "0 B of 2 GiB"],
-        ["A", "i-1", "after", "no", "", "", ""],
+    containers, resources, in_memory = page.tables
+    assert containers.title == "Endpoint prices, Failed: no <reason>"
+    assert containers.rows == [["A", "i-1", "before", "yes", "0", "2"], ["A", "i-1", "after", "no", "3", ""]]
+    assert resources.rows == [["i-1", "3 of 4", "512 MiB of 1 GiB", "████░░░░", "0 B of 2 GiB", "░░░░░░░░"]]
+    assert in_memory.rows == [
+        ["i-1", "idle", "2 MiB", "0", "1 min", "goes next"],
+        ["i-1", "late", "1 MiB", "0", "7 s", ""],
+        ["i-1", "busy", "-", "1", "1 min", ""],
     ]
+    assert all(tables.fitting(table, 80) == (table, []) for table in page.tables)
     assert "no &lt;reason&gt;" in page._repr_html_()
 
 
@@ -42,7 +54,9 @@ def test_an_emulator_without_an_endpoint_is_shown_as_such() -> None:
 
 
 def model(target_model: str, **changes: Any) -> ModelState:
-    counts = dict.fromkeys(("size_bytes", "loads", "failed_loads", "unloads", "invocations", "model_errors"), 3)
+    counts = dict.fromkeys(
+        ("size_bytes", "loads", "failed_loads", "unloads", "invocations", "model_errors", "mean_load_wait_us"), 3
+    )
     where = {"in_s3": True, "on_disk": True, "in_memory": False, "instances": [], "memory_bytes": None}
     times = {"last_loaded": None, "last_used": None}
     return cast(ModelState, {"target_model": target_model, **where, **counts, **times, **changes})
@@ -54,11 +68,12 @@ def test_of_each_model_it_is_shown_what_became_of_it() -> None:
         "in_memory": True, "instances": ["i-1"], "memory_bytes": 61 << 20, "last_loaded": now - 130
     }  # fmt: skip
     counts = {"loads": 2, "failed_loads": 1, "unloads": 4, "invocations": 9, "model_errors": 5}
+    counts["mean_load_wait_us"] = 1_234_500
     table = tables.models([model("a.tar.gz", **there, **counts, last_used=now - 3 * 86400)])
     (row,) = table.rows
     assert dict(zip(table.columns, row, strict=True)) == {
         "target model": "a.tar.gz", "size": "3 B", "is in": "memory", "memory": "61 MiB", "loads": "2", "failed": "1",
-        "evicted": "4", "calls": "9", "errors": "5", "loaded": "2 min", "used": "3 d",
+        "evicted": "4", "calls": "9", "errors": "5", "cold": "1,234 ms", "loaded": "2 min", "used": "3 d",
     }  # fmt: skip
     both = [model(name, **{**there, "instances": [f"i-{number}"]}) for number, name in enumerate("ab")]
     assert [row[-1] for row in tables.models(both).rows] == ["i-0", "i-1"]

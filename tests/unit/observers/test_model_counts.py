@@ -52,7 +52,7 @@ def test_models_that_were_there_stay_however_many_there_are_and_however_they_fai
 
 
 def test_loads_failures_evictions_and_times_are_kept_for_each_model() -> None:
-    times = iter((10.0, 20.0, 30.0))
+    times = iter((10.0, 20.0, 30.0, 40.0))
     history, stream = CountsByModel(lambda: next(times)), Events(Origin("E", "V"))
     history.listen_to(stream)
     for event in (
@@ -60,13 +60,15 @@ def test_loads_failures_evictions_and_times_are_kept_for_each_model() -> None:
         ModelLoaded("a", 0.1),
         Invoked("a", 200, False, 1, 2),
         Invoked("a", 500, True, 1, 2),
+        Invoked("a", 200, False, 4, 2),
         ModelUnloaded("a", "memory pressure", 0.1),
         LoadFailed("b", "its container ended"),
     ):
         stream.publish(event)
     a, b = history.models["a"], history.models["b"]
-    assert (a.loads, a.failed_loads, a.unloads, a.invocations, a.model_errors) == (1, 1, 1, 2, 1)
-    assert (a.last_loaded, a.last_used) == (10.0, 30.0)
+    assert (a.loads, a.failed_loads, a.unloads, a.invocations, a.model_errors) == (1, 1, 1, 3, 1)
+    assert (a.last_loaded, a.last_used) == (10.0, 40.0)
+    assert (a.load_wait_us, a.mean_load_wait_us, b.mean_load_wait_us) == (4, 2, 0)  # 1 and 4, rounded down
     assert (b.loads, b.failed_loads, b.last_loaded, b.last_used) == (0, 1, None, None)
 
 
