@@ -188,22 +188,16 @@ class InvocationEnded(Event):
 
 @dataclass(slots=True)
 class CallEnded(Event):
-    """A call of SageMaker Runtime has been answered as a whole, or refused. Each has one, whatever came of it.
+    """A call of SageMaker Runtime has been answered as a whole, or refused. Each has one, whatever came of it."""
 
-    ``invocation`` has what was measured of it; None = it was refused before it was understood.
-    """
-
-    operation: str  # as in its path: invocations, invocations-response-stream, async-invocations
-    endpoint_name: str
-    request_id: str
-    invocation: Invocation | None
-    received: float  # when it had come, by the clock's ``elapsed``
-    ended: float  # when its answer was complete
+    invocation: Invocation  # with what was measured of it; of a call that was refused at once, only its names
+    ended: float  # when its answer was complete, by the clock's ``elapsed``
     status: int  # of the answer to the caller
-    request_bytes: int  # of its body, which the invocation need not have any more; 0 = it was over the limit
-    answer_bytes: int  # of its body; of a stream, of all chunks
+    request_bytes: int  # of its body, which may be forgotten; 0 = it was over the limit
+    answer_bytes: int  # of the answer's body; of a stream, 0
     error_code: str = ""
     error: str = ""
+    sequence: int = 0  # its number among the entries of the emulator's story, for whom keeps it
 
 
 @dataclass(slots=True)

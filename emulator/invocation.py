@@ -52,6 +52,7 @@ class Invocation:
     session_id: bytes | None = None
     inference_id: bytes | None = None
     measurements: InvocationMeasurements = field(default_factory=InvocationMeasurements)
+    operation: str = "invocations"  # as in its path: invocations-response-stream, async-invocations
     chunks: Callable[[], AsyncGenerator[bytes, None]] | None = None  # in place of ``body``: it is sent with no length
 
     @property

@@ -7,36 +7,33 @@ from emulator.events import CallEnded
 from emulator.invocation import Invocation
 
 
-def call_entry(event: CallEnded, sequence: int, epoch: float) -> CallEntry:
+def call_entry(event: CallEnded, epoch: float) -> CallEntry:
     """The entry of a call. ``epoch`` is when the clock's ``elapsed`` was 0, in seconds since 1970."""
     invocation = event.invocation
+    measurements, received = invocation.measurements, invocation.received
     steps: list[CallStep] = []
-    cold = None
-    if invocation is not None:
-        hit = invocation.measurements.cache_hit
-        cold = None if hit is None else not hit
-        for name, container, began, ended in invocation.measurements.steps:
-            start_us, duration_us = _us(began - event.received), _us(ended - began)
-            steps.append({"name": name, "container": container, "start_us": start_us, "duration_us": duration_us})
+    for name, container, began, ended in measurements.steps:
+        start_us, duration_us = _us(began - received), _us(ended - began)
+        steps.append({"name": name, "container": container, "start_us": start_us, "duration_us": duration_us})
     return {
         "type": "call",
-        "sequence": sequence,
-        "time": epoch + event.received,
-        "request_id": event.request_id,
-        "operation": event.operation,
-        "endpoint_name": event.endpoint_name,
-        "variant_name": invocation.measurements.variant_name if invocation else "",
-        "instance_id": invocation.measurements.instance_id if invocation else "",
-        "target_model": invocation.target_model if invocation else "",
+        "sequence": event.sequence,
+        "time": epoch + received,
+        "request_id": invocation.request_id,
+        "operation": invocation.operation,
+        "endpoint_name": invocation.endpoint_name,
+        "variant_name": measurements.variant_name,
+        "instance_id": measurements.instance_id,
+        "target_model": invocation.target_model,
         "status": event.status,
         "error_code": event.error_code,
         "error": event.error,
-        "duration_us": _us(event.ended - event.received),
-        "cold": cold,
+        "duration_us": _us(event.ended - received),
+        "cold": None if measurements.cache_hit is None else not measurements.cache_hit,
         "steps": steps,
         "request_bytes": event.request_bytes,
         "response_bytes": event.answer_bytes,
-        "request_headers": _headers_that_reached_the_container(invocation) if invocation else {},
+        "request_headers": _headers_that_reached_the_container(invocation),
     }
 
 

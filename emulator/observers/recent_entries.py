@@ -6,12 +6,11 @@ import itertools
 import secrets
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from emulator.clock import Clock
 from emulator.entries import CallEntry, Entry, EventEntry, LogEntry
 from emulator.events import CallEnded, Event, Events, LogLine, Origin
-from emulator.invocation import Invocation
 from emulator.observers.call_entries import call_entry
 from emulator.observers.event_entries import SENTENCES, event_entry
 
@@ -19,20 +18,12 @@ KEPT_EVENTS = 10_000  # [ours]
 KEPT_CALLS = 4_000  # [ours]
 KEPT_LINES = 10_000  # [ours] of logs
 KEPT_BODY_BYTES = 8 * 1024 * 1024  # [ours] of the latest calls: tests assert on them, and a page sends one again
-_BODY_OVERHEAD = 1_000  # bytes by which each counts as longer, so that not too many empty ones are kept
-
 
 E = TypeVar("E", EventEntry, LogEntry)
 
 
-class KeptCall(NamedTuple):
-    """A call as it was reported: its entry is made when somebody reads it, as most are never read."""
-
-    sequence: int
-    event: CallEnded
-
-
-Follower = Callable[[EventEntry | KeptCall], None]
+# What is kept of a call is the event: its entry is made when somebody reads it, as most are never read.
+Follower = Callable[[EventEntry | CallEnded], None]
 
 
 class RecentEntries:
@@ -44,10 +35,9 @@ class RecentEntries:
         self.epoch = clock.now() - clock.elapsed()  # when the clock's ``elapsed`` was 0, in seconds since 1970
         self.sequence = 0  # of the latest entry
         self._events: deque[EventEntry] = deque(maxlen=KEPT_EVENTS)
-        self._calls: deque[KeptCall] = deque(maxlen=KEPT_CALLS)
+        self._calls: deque[CallEnded] = deque(maxlen=KEPT_CALLS)
         self._lines: deque[LogEntry] = deque(maxlen=KEPT_LINES)
-        self._with_bodies: deque[Invocation] = deque()  # the oldest first
-        self._body_bytes = 0
+        self._body_bytes = 0  # of the kept calls, and of some that are not kept any more
         self.followers: list[Follower] = []  # called with each event and call, all of them, at once
 
     def listen_to(self, events: Events) -> None:
@@ -67,13 +57,13 @@ class RecentEntries:
             if call.sequence <= since:
                 break
             kept.append(call)
-        return [call_entry(call.event, call.sequence, self.epoch) for call in reversed(kept)]
+        return [call_entry(call, self.epoch) for call in reversed(kept)]
 
     def body(self, sequence: int) -> bytes | None:
         """The body of the call with that number; None if it is not kept."""
         for call in self._calls:
-            if call.sequence == sequence and (invocation := call.event.invocation) is not None:
-                return invocation.body if len(invocation.body) == call.event.request_bytes else None
+            if call.sequence == sequence and len(call.invocation.body) == call.request_bytes:
+                return call.invocation.body
         return None
 
     def _happened(self, event: Event, origin: Origin) -> None:
@@ -85,18 +75,23 @@ class RecentEntries:
 
     def _called(self, event: CallEnded, _: Origin) -> None:
         """Each call passes here: it only keeps."""
-        self.sequence += 1
-        call = KeptCall(self.sequence, event)
-        self._calls.append(call)
+        self.sequence = event.sequence = self.sequence + 1
+        self._calls.append(event)
         for follower in self.followers:
-            follower(call)
-        if (invocation := event.invocation) is not None:
-            self._with_bodies.append(invocation)
-            self._body_bytes += len(invocation.body) + _BODY_OVERHEAD
-            while self._body_bytes > KEPT_BODY_BYTES:
-                oldest = self._with_bodies.popleft()
-                self._body_bytes -= len(oldest.body) + _BODY_OVERHEAD
-                oldest.body = b""
+            follower(event)
+        self._body_bytes += event.request_bytes
+        if self._body_bytes > KEPT_BODY_BYTES:
+            self._forget_bodies()
+
+    def _forget_bodies(self) -> None:
+        """Keep the bodies of the latest calls, half of what may be kept: so this happens seldom."""
+        self._body_bytes = 0
+        for call in reversed(self._calls):
+            size = len(call.invocation.body)
+            if self._body_bytes + size > KEPT_BODY_BYTES / 2:
+                call.invocation.body = b""
+            else:
+                self._body_bytes += size
 
     def _wrote(self, event: LogLine, origin: Origin) -> None:
         self.sequence += 1

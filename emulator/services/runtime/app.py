@@ -144,7 +144,8 @@ class RuntimeApp:
 
         ``operation`` is one of OPERATIONS. ``body`` is None if it is over the limit.
         """
-        received, invocation, code, message = self._clock.elapsed(), None, "", ""
+        received, code, message = self._clock.elapsed(), "", ""
+        invocation: Invocation | None = None
         response: Response | None = None
         try:
             if self._throttle is not None and not self._throttle.admits():
@@ -172,22 +173,14 @@ class RuntimeApp:
             failure = internal_failure()
             code, message = failure.code, failure.message
             response = _refusal(failure, request_id)
+        if invocation is None:
+            invocation = Invocation(endpoint_name, b"", received, request_id, operation=operation)
         status, size = (200, 0) if response is None else (response[0], len(response[2]))
-        self._events.publish(
-            CallEnded(  # whose arguments have no names here: with them, to make it takes twice as long
-                operation,
-                endpoint_name,
-                request_id,
-                invocation,
-                received,
-                self._clock.elapsed(),
-                status,
-                0 if body is None else len(body),
-                size,
-                code,
-                message,
-            )
+        # Its arguments have no names here: with them, to make it takes twice as long.
+        ended = CallEnded(
+            invocation, self._clock.elapsed(), status, 0 if body is None else len(body), size, code, message
         )
+        self._events.publish(ended)
         return response
 
     async def _stream(self, variant: ProductionVariant, invocation: Invocation, send: Send, request_id: str) -> None:
@@ -230,6 +223,8 @@ class RuntimeApp:
         # The streamed operation has a header of its own for it; SDKs fill in the other one as they like.
         accept = headers.get(b"accept") if operation == INVOKE else None
         invocation = Invocation(endpoint_name, body, received, request_id)
+        if operation != INVOKE:
+            invocation.operation = operation
         if not RARE.isdisjoint(headers):
             self._add_rare_members(invocation, headers, operation)
         if TARGET_MODEL in headers:

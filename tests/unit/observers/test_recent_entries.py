@@ -9,7 +9,7 @@ from emulator.events import CallEnded, Event, Events, LogLine, ModelLoaded, Mode
 from emulator.invocation import Invocation
 from emulator.observers import recent_entries
 from emulator.observers.event_entries import SENTENCES
-from emulator.observers.recent_entries import KEPT_CALLS, KeptCall, RecentEntries
+from emulator.observers.recent_entries import KEPT_CALLS, RecentEntries
 
 # What is no entry of its own: calls and logs have others, and what only measures is in the metrics.
 NO_SENTENCE = {
@@ -33,7 +33,7 @@ def call(body: bytes = b"body", target_model: str = "m") -> CallEnded:
     invocation = Invocation("e", body, 10.0, "id", target_model, content_type=b"text/csv")
     invocation.measurements.cache_hit = False
     invocation.measurements.steps = (("load", "c", 10.1, 10.3), ("container", "c", 10.3, 10.35))
-    return CallEnded("invocations", "e", "id", invocation, 10.0, 10.4, 200, len(body), 7)
+    return CallEnded(invocation, 10.4, 200, len(body), 7)
 
 
 def test_every_kind_of_event_has_a_sentence_or_is_an_entry_of_another_type() -> None:
@@ -91,10 +91,9 @@ def test_a_follower_gets_each_event_and_call_with_its_body_however_few_are_kept(
     events, entries = listening()
     got: list[tuple[int, bytes]] = []
 
-    def follow(entry: EventEntry | KeptCall) -> None:
-        if isinstance(entry, KeptCall):
-            assert entry.event.invocation is not None
-            got.append((entry.sequence, entry.event.invocation.body))
+    def follow(entry: EventEntry | CallEnded) -> None:
+        if isinstance(entry, CallEnded):
+            got.append((entry.sequence, entry.invocation.body))
         else:
             got.append((entry["sequence"], b""))
 
