@@ -89,6 +89,22 @@ class ContainerStopped(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class InstanceLost(Event):
+    """An instance is gone, with all that it had in memory and on disk. Invocations that it had have failed."""
+
+    reason: str
+    replaced_by: str  # the id of the instance that takes its place
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceReplaced(Event):
+    """An instance that takes the place of one that was lost is healthy."""
+
+    lost: str  # the id of that one
+    seconds: float  # that its own start took
+
+
+@dataclass(frozen=True, slots=True)
 class LogLine(Event):
     """One line of a container's output."""
 

@@ -26,6 +26,7 @@ from emulator.errors import (
 from emulator.events import ContainerStarted, ContainerStopped, Events, Invoked, LogLine
 from emulator.hosting.errors import (
     InstanceNotReached,
+    NotPossible,
     answer_too_long,
     container_failed,
     container_too_slow,
@@ -80,6 +81,10 @@ class ContainerSupervisor(abc.ABC, Generic[M]):
         self._contract: ContainerContract
         self._healthy = asyncio.Event()
         self._supervision: asyncio.Task[None] | None = None
+        self._is_lost = False
+        self._restart = asyncio.Event()  # set when it is to be replaced, whether or not it is healthy
+        self._restart_reason = ""
+        self._stop_seconds: float | None = None
 
     # What is different for one model and for many
 
@@ -126,13 +131,31 @@ class ContainerSupervisor(abc.ABC, Generic[M]):
         await self._start_container()
         self._supervision = asyncio.create_task(self._supervise())
 
-    async def stop(self) -> None:
-        """Stop the container. May be called at any time."""
+    async def stop(self, seconds: float | None = None) -> None:
+        """Stop the container, as ``Container.stop`` does. May be called at any time."""
         if self._supervision is not None:
             await cancel([self._supervision])
         self._set_unhealthy()
         if self._container is not None:
-            await self._container.stop()
+            await self._container.stop(seconds)
+
+    async def lose(self) -> None:
+        """The container is gone at once, and for good: who waits for it is better off elsewhere."""
+        self._is_lost = True
+        self._set_unhealthy()
+        self._healthy.set()  # wakes them
+        self._healthy.clear()
+        await self.stop(0)
+
+    def restart(self, reason: str, seconds: float | None = None) -> None:
+        """Replace the container: it is stopped, as ``Container.stop`` does, and another run of it is started.
+
+        Invocations under way fail. Raises NotPossible when it is being replaced already.
+        """
+        if not self.healthy:
+            raise NotPossible(f"{self.name} is being replaced already.")
+        self._restart_reason, self._stop_seconds = reason, seconds
+        self._restart.set()
 
     @property
     def healthy(self) -> bool:
@@ -220,6 +243,8 @@ class ContainerSupervisor(abc.ABC, Generic[M]):
         began = self._clock.elapsed()
         try:
             while not self._healthy.is_set():  # it may be gone again by the time that those who waited get on
+                if self._is_lost:
+                    raise InstanceNotReached(no_response(self._origin))
                 await self._wait_until_healthy(deadline)
         finally:
             invocation.measurements.steps += (("wait for container", self.name, began, self._clock.elapsed()),)
@@ -307,9 +332,11 @@ class ContainerSupervisor(abc.ABC, Generic[M]):
             self.restarts += 1
             self._events.publish(ContainerStopped(reason))
             try:
-                await self._container.stop()
+                await self._container.stop(self._stop_seconds)
             except Exception:  # whatever it is: a container that is not replaced would never be again
                 log.exception("a container could not be stopped")
+            self._restart.clear()
+            self._stop_seconds = None
             if clock() - healthy_since > self._limits.restart_seconds:
                 pause = 0.0
             while not self._healthy.is_set():
@@ -325,12 +352,17 @@ class ContainerSupervisor(abc.ABC, Generic[M]):
 
     async def _wait_for_trouble(self, container: Container) -> str:
         exited = asyncio.ensure_future(container.wait())
+        ordered = asyncio.ensure_future(self._restart.wait())
         failed = 0
         try:
             while True:
-                done, _ = await asyncio.wait([exited], timeout=self._limits.poll_seconds)
-                if done:
+                await asyncio.wait(
+                    [exited, ordered], timeout=self._limits.poll_seconds, return_when=asyncio.FIRST_COMPLETED
+                )
+                if exited.done():
                     return f"it {exited.result()}"
+                if ordered.done():
+                    return self._restart_reason
                 problem = await self._poll(self._contract)
                 failed = failed + 1 if problem else 0
                 if failed >= self._limits.unhealthy_pings:
@@ -339,6 +371,7 @@ class ContainerSupervisor(abc.ABC, Generic[M]):
                     return f"it failed {failed} health checks in a row: {problem}"
         finally:
             exited.cancel()
+            ordered.cancel()
 
     def _take_log_line(self, line: str) -> None:
         self._last_lines.append(line)

@@ -18,6 +18,7 @@ from emulator.hosting import routing
 from emulator.hosting.captured_variant import CapturedVariant
 from emulator.hosting.definition import EndpointDefinition
 from emulator.hosting.errors import (
+    NotPossible,
     endpoint_not_in_service,
     inference_component_not_supported,
     session_not_found,
@@ -176,6 +177,13 @@ class Endpoint:
     def variants(self) -> Sequence[ProductionVariant]:
         """Those that take invocations."""
         return self._variants
+
+    def variant(self, name: str) -> ProductionVariant:
+        """The one of that name that takes invocations. Raises NotPossible when there is none."""
+        for variant in self._variants:
+            if variant.name == name:
+                return variant
+        raise NotPossible(f"Endpoint {self.definition.name} has no variant {name}.")
 
     def variant_for(self, invocation: Invocation) -> ProductionVariant:
         """The variant that takes an invocation. Raises the AwsError that SageMaker would answer with."""

@@ -18,6 +18,10 @@ class VolumeFull(EmulatorError):
     """The storage volume has no room for a model, not even without its unused models."""
 
 
+class NotPossible(EmulatorError):
+    """What an operator asks of an endpoint cannot be done, or not now; the message says why."""
+
+
 class InstanceNotReached(EmulatorError):
     """Nothing of an invocation has reached a container of this instance: another one may take it.
 

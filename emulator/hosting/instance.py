@@ -13,9 +13,10 @@ from emulator.containers.aws_settings import AwsSettings
 from emulator.containers.container import Container, ContainerSettings, LogSink
 from emulator.containers.contract import Answer
 from emulator.errors import EmulatorError
-from emulator.events import InstanceObserved, MemoryExceeded, Warned
+from emulator.events import InstanceLost, InstanceObserved, InstanceReplaced, MemoryExceeded, Warned
 from emulator.hosting.container_supervisor import ContainerSupervisor
 from emulator.hosting.definition import ContainerDefinition, VariantDefinition
+from emulator.hosting.errors import NotPossible
 from emulator.hosting.loaded_models import LoadedModel, LoadedModels, MemoryBudget
 from emulator.hosting.metrics_scraping import scrape
 from emulator.hosting.multi_model_container import ModelLocation, MultiModelContainer
@@ -27,6 +28,7 @@ from emulator.hosting.workspace import Workspace
 from emulator.state import InstanceState, LoadedModelState
 
 log = logging.getLogger("localmme")
+ASKED_FOR = "asked for by an operator"
 
 
 class Instance:
@@ -65,6 +67,13 @@ class Instance:
                     work = scrape(definition.metrics, ask, events)
                     self._scraping.append(asyncio.create_task(work))
 
+    async def start_in_place_of(self, lost: Instance) -> None:
+        """``start``, as the one that replaces another. Raises SetupError."""
+        began = self._workspace.clock.elapsed()
+        await self.start()
+        took = self._workspace.clock.elapsed() - began
+        self._workspace.events.publish(InstanceReplaced(lost.instance_id, took))
+
     async def stop(self) -> None:
         """Stop the containers and delete the instance's disk. May be called at any time."""
         if self._watch is not None:
@@ -74,6 +83,43 @@ class Instance:
         await asyncio.gather(*(container.stop() for container in self._containers))
         self._withdraw_credentials()
         await asyncio.to_thread(shutil.rmtree, self._workspace.directory, ignore_errors=True)
+
+    async def lose(self, reason: str, replaced_by: str) -> None:
+        """The instance is gone at once, as when its machine fails: nothing of it is stopped in order."""
+        self._workspace.events.publish(InstanceLost(reason, replaced_by))
+        await asyncio.gather(*(container.lose() for container in self._containers))
+        await self.stop()
+
+    # What an operator may ask for. Each raises NotPossible when it cannot be done.
+
+    def unload_model(self, target_model: str) -> None:
+        """See MultiModelContainer; so are the next two."""
+        self._container_of_many().unload_model(target_model, ASKED_FOR)
+
+    def delete_model(self, target_model: str) -> None:
+        self._container_of_many().delete_model(target_model, ASKED_FOR)
+
+    def reload_model(self, target_model: str) -> None:
+        self._container_of_many().reload_model(target_model, ASKED_FOR)
+
+    def restart_container(self, name: str) -> None:
+        """Stop a container in order, and start it again; invocations under way fail."""
+        self._container(name).restart(ASKED_FOR)
+
+    def kill_container(self, name: str) -> None:
+        """Kill a container as if it had crashed; it is replaced."""
+        self._container(name).restart(f"it was killed: {ASKED_FOR}", 0)
+
+    def _container_of_many(self) -> MultiModelContainer:
+        if self._multi_model is None:
+            raise NotPossible(f"{self.instance_id} has no multi-model container.")
+        return self._multi_model
+
+    def _container(self, name: str) -> ContainerSupervisor[Any]:
+        for container in self._containers:
+            if container.name == name:
+                return container
+        raise NotPossible(f"{self.instance_id} has no container {name}.")
 
     @property
     def healthy(self) -> bool:

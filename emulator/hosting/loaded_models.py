@@ -160,6 +160,18 @@ class LoadedModels:
             self._freed.set()
         return True
 
+    def begin_to_load(self, target_model: str) -> None:
+        """Load a model without a call that wants it."""
+        if self.models.get(target_model) is None:
+            self._loads.begin(target_model)
+
+    def unload(self, target_model: str, reason: str) -> bool:
+        """Unload a model as soon as it is idle; False if it is not in memory."""
+        model = self.models.get(target_model)
+        if model is not None:
+            self._unload_when_idle(model, reason)
+        return model is not None
+
     def reload(self, stored: StoredModel, reason: str) -> bool:
         """Fetch the archive of a model anew at its next use, and let what is in use now come to its end.
 

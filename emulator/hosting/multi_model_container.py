@@ -15,7 +15,7 @@ from emulator.containers.contract import ContainerContract
 from emulator.events import ArchiveChanged, Events
 from emulator.hosting.container_supervisor import ContainerSupervisor
 from emulator.hosting.definition import Caching, Resources
-from emulator.hosting.errors import no_response
+from emulator.hosting.errors import NotPossible, no_response
 from emulator.hosting.loaded_models import LoadedModel, LoadedModels, MemoryBudget
 from emulator.hosting.storage_volume import StorageVolume
 from emulator.hosting.tasks import cancel
@@ -64,10 +64,10 @@ class MultiModelContainer(ContainerSupervisor[LoadedModel]):
         await super().start()
         self._watch = asyncio.create_task(self._watch_archives())
 
-    async def stop(self) -> None:
+    async def stop(self, seconds: float | None = None) -> None:
         if self._watch is not None:
             await cancel([self._watch])
-        await super().stop()
+        await super().stop(seconds)
         await self.volume.close()
 
     @property
@@ -127,6 +127,31 @@ class MultiModelContainer(ContainerSupervisor[LoadedModel]):
 
     def _on_out_of_memory(self, model: LoadedModel) -> None:
         model.memory.begin_to_unload("container answered 507 to an invocation")
+
+    # What an operator may ask for. Each raises NotPossible when it cannot be done now.
+
+    def unload_model(self, target_model: str, reason: str) -> None:
+        """Unload a model, as soon as it is idle. Its files stay."""
+        if self.loaded is None or not self.loaded.unload(target_model, reason):
+            raise NotPossible(f"{target_model} is not in memory.")
+
+    def delete_model(self, target_model: str, reason: str) -> None:
+        """Delete a model from the disk, and unload it before, as soon as it is idle: its next use downloads it anew."""
+        stored = self.volume.models.get(target_model)
+        if stored is None:
+            raise NotPossible(f"{target_model} is not on the disk.")
+        if self.loaded is None:
+            self.volume.retire(stored, reason)
+        elif not self.loaded.reload(stored, reason):
+            raise NotPossible(f"{target_model} is being loaded.")
+
+    def reload_model(self, target_model: str, reason: str) -> None:
+        """Download a model's archive again and load it, at once; calls under way end with what they have."""
+        loaded = self.loaded
+        if loaded is None:
+            raise NotPossible("The container is being replaced.")
+        self.delete_model(target_model, reason)
+        loaded.begin_to_load(target_model)
 
     # Archives that change
 

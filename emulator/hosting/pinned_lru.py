@@ -123,17 +123,22 @@ class SingleFlight(Generic[R]):
     def __contains__(self, target_model: str) -> bool:
         return target_model in self._flights
 
+    def begin(self, target_model: str) -> Flight[R]:
+        """The flight of that name, which begins if there is none. The entry must not be there already."""
+        flight = self._flights.get(target_model)
+        if flight is None:
+            loop = asyncio.get_running_loop()
+            flight = self._flights[target_model] = Flight(loop.create_future())
+            flight.outcome.add_done_callback(asyncio.Future.exception)  # noticed, also when no one waits any more
+            flight.task = loop.create_task(self._run(target_model, flight))
+        return flight
+
     async def join(self, target_model: str, timeout: float | None = None) -> R | None:
         """The entry, pinned, as soon as it is there; None when ``timeout`` (seconds) passes before.
 
         Raises what fetching it raised. The entry must not be there already.
         """
-        loop = asyncio.get_running_loop()
-        flight = self._flights.get(target_model)
-        if flight is None:
-            flight = self._flights[target_model] = Flight(loop.create_future())
-            flight.outcome.add_done_callback(asyncio.Future.exception)  # noticed, also when no one waits any more
-            flight.task = loop.create_task(self._run(target_model, flight))
+        flight = self.begin(target_model)
         flight.waiting += 1
         try:
             await asyncio.wait([flight.outcome], timeout=timeout)

@@ -73,12 +73,12 @@ class SingleModelContainer(ContainerSupervisor[OnlyModel]):
         await asyncio.shield(self._extraction)
         await super().start()
 
-    async def stop(self) -> None:
+    async def stop(self, seconds: float | None = None) -> None:
         if self._source is not None:
             self._source[0].close()
         if self._extraction is not None:  # a thread cannot be stopped: it would write to a disk that is deleted
             await asyncio.gather(self._extraction, return_exceptions=True)
-        await super().stop()
+        await super().stop(seconds)
 
     @property
     def disk_used(self) -> int:

@@ -10,19 +10,21 @@ from emulator.containers.contract import Answer, StreamedAnswer
 from emulator.containers.session_headers import closed_session, opened_session
 from emulator.events import InvocationEnded, Warned
 from emulator.hosting import routing
+from emulator.hosting.container_supervisor import FIRST_RESTART_PAUSE
 from emulator.hosting.definition import VariantDefinition
 from emulator.hosting.errors import (
     InstanceNotReached,
     ModelError,
+    NotPossible,
     target_container_missing,
     target_container_not_found,
     target_container_not_supported,
     target_model_missing,
     target_model_not_supported,
 )
-from emulator.hosting.instance import Instance
+from emulator.hosting.instance import ASKED_FOR, Instance
 from emulator.hosting.sessions import Sessions
-from emulator.hosting.tasks import drained, gather_or_cancel
+from emulator.hosting.tasks import cancel, drained, gather_or_cancel
 from emulator.hosting.workspace import Workspace
 from emulator.invocation import Invocation
 from emulator.state import VariantState
@@ -58,6 +60,7 @@ class ProductionVariant:
         self._sessions: Sessions[Instance] = Sessions(workspace.clock)
         self._starting: list[Instance] = []  # to which nothing is routed yet
         self._draining: list[Instance] = []  # to which nothing is routed any more
+        self._replacing: dict[Instance, asyncio.Task[None]] = {}  # by the instance that takes the place of another
 
     async def start(self) -> None:
         """Start all instances. Raises SetupError when one of them cannot be."""
@@ -65,6 +68,7 @@ class ProductionVariant:
 
     async def stop(self) -> None:
         """Stop all instances. May be called at any time."""
+        await cancel(self._replacing.values())
         await asyncio.gather(*(instance.stop() for instance in (*self.instances, *self._starting, *self._draining)))
 
     async def prepare(self, instance_count: int) -> None:
@@ -86,9 +90,59 @@ class ProductionVariant:
     async def stop_drained(self) -> None:
         """Stop the instances that ``scale`` left over, once the invocations that they have are over."""
         draining = list(self._draining)
+        await cancel(self._replacing[instance] for instance in draining if instance in self._replacing)
         await drained(draining, self._limits.stream_invocation_seconds)
         await asyncio.gather(*(instance.stop() for instance in draining))
         self._draining = [instance for instance in self._draining if instance not in draining]
+
+    def instance(self, instance_id: str) -> Instance:
+        """The one of that id that takes invocations. Raises NotPossible when there is none."""
+        for instance in self.instances:
+            if instance.instance_id == instance_id:
+                return instance
+        raise NotPossible(f"Variant {self.name} has no instance {instance_id}.")
+
+    def lose_instance(self, instance_id: str) -> str:
+        """Lose an instance, as when its machine fails; the id of the one that takes its place.
+
+        Invocations that it has fail. Until the new one is healthy, others take what comes, if there are any. Raises
+        NotPossible.
+        """
+        lost = self.instance(instance_id)
+        if lost in self._replacing:
+            raise NotPossible(f"{instance_id} is being started.")
+        replacement = self._put_in_place_of(lost)
+        self._replacing[replacement] = asyncio.create_task(self._replace(lost, replacement))
+        return replacement.instance_id
+
+    def _put_in_place_of(self, lost: Instance) -> Instance:
+        """A new instance, which takes what comes from now on. It has to be started."""
+        replacement = self._new_instance()
+        self.instances = [replacement if each is lost else each for each in self.instances]
+        self._sessions.lose(lost)
+        self._draining.append(lost)
+        return replacement
+
+    async def _replace(self, lost: Instance, replacement: Instance) -> None:
+        """Start an instance in the place of another; one that cannot be started is replaced in turn, after a pause."""
+        reason, pause = ASKED_FOR, 0.0
+        try:
+            while True:
+                await lost.lose(reason, replacement.instance_id)
+                self._draining = [each for each in self._draining if each is not lost]
+                await asyncio.sleep(pause)
+                if replacement not in self.instances:
+                    return
+                try:
+                    return await replacement.start_in_place_of(lost)
+                except Exception as error:
+                    reason = f"it cannot be started: {error}"
+                pause = min(max(2 * pause, FIRST_RESTART_PAUSE), self._limits.restart_seconds)
+                task = self._replacing.pop(replacement)
+                lost, replacement = replacement, self._put_in_place_of(replacement)
+                self._replacing[replacement] = task
+        finally:
+            del self._replacing[replacement]
 
     def _new_instance(self) -> Instance:
         return Instance(self._definition, self._workspace.instance(f"i-{next(self._numbers)}"))

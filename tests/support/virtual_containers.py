@@ -65,6 +65,7 @@ class VirtualContainer(Container):
     def __init__(self, contract: VirtualContract) -> None:
         self._contract = contract
         self._ended = asyncio.Event()
+        self.stopped_in: list[float | None] = []  # each time that it was stopped: after how many seconds
 
     def contract(self, limits: Limits) -> ContainerContract:
         return cast(ContainerContract, self._contract)
@@ -79,7 +80,8 @@ class VirtualContainer(Container):
         await self._ended.wait()
         return "ended with exit code 1"
 
-    async def stop(self, seconds: float | None = None) -> None: ...
+    async def stop(self, seconds: float | None = None) -> None:
+        self.stopped_in.append(seconds)
 
     async def memory_used(self) -> int:
         return MODEL_BYTES * len(self._contract.loaded)

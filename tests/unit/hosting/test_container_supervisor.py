@@ -145,6 +145,7 @@ async def _chunks(body: bytes) -> AsyncIterator[bytes]:
 class FakeModel:
     path: str = "/path"
     target_model: str = "m"
+    last_used: float = 0.0
 
 
 class Supervisor(ContainerSupervisor[FakeModel]):
