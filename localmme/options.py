@@ -13,6 +13,7 @@ from emulator.errors import SetupError
 from emulator.model_server.handlers import toolkits
 from emulator.state_directory import DEFAULT_PORT
 
+RECORD_SIZE = "256MiB"  # of a recording's file, at which another is begun, if nobody says otherwise
 DEBUG_PORT = 5678  # at which editors look for debugpy, if nobody says otherwise
 
 
@@ -285,6 +286,20 @@ OPTIONS = [
         is_flag=True,
         help="Handlers and commands get all variables of this shell, AWS_* too, and not the execution role's "
         "credentials. [default: PATH, HOME and the like]",
+    ),
+    ServeOption(
+        "--record",
+        metavar="FILE",
+        is_path=True,
+        help="Record every event and call in this file: gzip-compressed JSON lines. localmme trace reads it.",
+    ),
+    ServeOption("--record-bodies", is_flag=True, help="Record the bodies of requests, too."),
+    ServeOption(
+        "--record-size",
+        metavar="SIZE",
+        default=RECORD_SIZE,
+        show_default=True,
+        help="Size of a recording's file at which another is begun: FILE.1 before FILE's suffix, and so on.",
     ),
     ServeOption("--state-dir", metavar="DIR", is_path=True, help="Directory for logs and extracted models."),
     ServeOption(

@@ -63,6 +63,9 @@ def serve(
     env: Mapping[str, str] | None = None,
     inherit_env: bool = False,
     limits: Mapping[str, float] | None = None,
+    record: StrPath | None = None,
+    record_bodies: bool = False,
+    record_size: str | None = None,
     state_dir: StrPath | None = None,
     startup_timeout_seconds: float = 300.0,
 ) -> Emulator:

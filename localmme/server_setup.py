@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 
 from emulator.errors import SetupError
 from emulator.gateway import web_guard
+from emulator.observers.recording import RecordingSettings
 from emulator.server.settings import ServerSettings
+from emulator.sizes import parse_size
 from emulator.state_directory import StateDirectory
 from emulator.storage.keys import is_bucket_name
-from localmme import state_directories
+from localmme import __version__, state_directories
 from localmme.aws_environment import region
+from localmme.options import RECORD_SIZE
 
 if TYPE_CHECKING:
     from localmme.access_file import AccessFile
@@ -34,6 +37,9 @@ def set_up_server(
     inherit_env: bool = False,
     until_eof: bool = False,
     read_through: Sequence[str] = (),
+    record: str | None = None,
+    record_bodies: bool = False,
+    record_size: str = RECORD_SIZE,
 ) -> ServerSettings:
     """Bind the port and lock the state directory. Raises SetupError when either is taken.
 
@@ -41,8 +47,9 @@ def set_up_server(
 
     ``s3`` is the directory of S3's buckets; None = there is no S3. ``access`` is the file of users and permissions;
     None = anybody may do everything. ``local_code`` None = unless anybody in the network could run something.
-    ``read_through`` are buckets of real S3.
+    ``read_through`` are buckets of real S3. ``record`` is the file of a recording; None = nothing is recorded.
     """
+    recording = _recording(record, record_bodies, record_size)
     hosts = tuple(map(web_guard.host_name, allow_hosts))
     origins = tuple(map(web_guard.origin, allow_origins))
     users, roles = _access(access) if access is not None else (None, ())
@@ -64,7 +71,7 @@ def set_up_server(
     url = f"http://[{reached_at}]:{port}" if ":" in reached_at else f"http://{reached_at}:{port}"
     return ServerSettings(
         listener, url, directory, s3_root, tuple(read_through), region(), users, roles, hosts, origins, local_code,
-        inherit_env, until_eof,
+        inherit_env, until_eof, recording, __version__,
     )  # fmt: skip
 
 
@@ -72,6 +79,19 @@ def _access(text: str) -> AccessFile:
     from localmme.access_file import read
 
     return read(Path(text))
+
+
+def _recording(file: str | None, bodies: bool, size: str) -> RecordingSettings | None:
+    """Raises SetupError for options that are about a recording where there is none, or that are invalid."""
+    if file is None:
+        if bodies or size != RECORD_SIZE:
+            raise SetupError("--record-bodies and --record-size are about a recording: name its file with --record.")
+        return None
+    try:
+        size_bytes = parse_size(size)
+    except SetupError as error:
+        raise SetupError(f"--record-size: {error}") from None
+    return RecordingSettings(Path(file).expanduser().absolute(), size_bytes, bodies)
 
 
 def default_s3() -> str:

@@ -21,7 +21,7 @@ from emulator.containers.docker.engine import Engine
 from emulator.containers.launch import new_container
 from emulator.containers.process.environment import InheritedEnvironment
 from emulator.errors import SetupError
-from emulator.events import Events, Ready
+from emulator.events import Events, Ready, Warned
 from emulator.gateway.gateway import Gateway
 from emulator.gateway.web_guard import WebGuard
 from emulator.hosting.definition import EndpointDefinition
@@ -37,8 +37,10 @@ from emulator.observers.container_log_files import ContainerLogFiles
 from emulator.observers.model_counts import CountsByEndpoint
 from emulator.observers.recent_entries import RecentEntries
 from emulator.observers.recent_log_lines import RecentLogLines
+from emulator.observers.recording import Recorder
 from emulator.observers.terminal import TerminalLog, VariantSize
 from emulator.server.container_connections import url_for_processes
+from emulator.server.recorded_endpoints import recorded_endpoints, recorded_limits
 from emulator.server.settings import ServerSettings
 from emulator.services.container_credentials.app import ContainerCredentialsApp
 from emulator.services.moto_services.app import MotoServicesApp
@@ -139,6 +141,15 @@ class Application:
         entries = RecentEntries(clock)
         for listener in (terminal, metrics, container_logs, log_files, counts, entries):
             listener.listen_to(self._events)
+        recorder = Recorder(
+            entries,
+            clock,
+            self._settings.localmme_version,
+            recorded_limits(self._limits),
+            lambda: recorded_endpoints(self._endpoints),
+            lambda text: self._events.publish(Warned(text)),
+        )
+        ends.push_async_callback(recorder.stop)
         state = functools.partial(emulator_state, self._settings.url, self._endpoints, counts)
         web = console(self._is_in_service, state, self._settings.region, asyncio.get_running_loop())
         if s3 is not None:
@@ -154,6 +165,8 @@ class Application:
         for end in (*before, self._endpoints.stop, self._stop_jobs, sagemaker.stop):
             ends.push_async_callback(end)
         at_start = [(self._endpoints.add(definition), impossible) for definition, impossible in definitions]
+        if self._settings.recording is not None:
+            await recorder.start(self._settings.recording, since=0)
         # Before the first request, which may be for one of them. They start when the place of earlier ones is free.
         swept = asyncio.Event()
         for record in self._registry.all(EndpointRecord):

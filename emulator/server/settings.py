@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from emulator.observers.recording import RecordingSettings
 from emulator.state_directory import StateDirectory
 
 if TYPE_CHECKING:
@@ -31,3 +32,5 @@ class ServerSettings:
     local_code: bool = True  # whether models that are made through the API may run something here
     inherit_env: bool = False  # whether containers that are processes get the emulator's whole environment
     until_eof: bool = False  # ends when standard input, a pipe from the program that it belongs to, does
+    recording: RecordingSettings | None = None  # of all that happens, from the start on; None = nothing is recorded
+    localmme_version: str = ""

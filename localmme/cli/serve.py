@@ -65,6 +65,9 @@ def serve(context: click.Context, /, file: str | None, **options: Any) -> None:
         inherit_env=options["inherit_env"],
         until_eof=options["until_eof"],
         read_through=options["s3_read_through"],
+        record=options["record"],
+        record_bodies=options["record_bodies"],
+        record_size=options["record_size"],
     )
     if options["local_code"] is None and not settings.local_code:
         click.echo(NO_LOCAL_CODE.format(host=options["host"]), err=True)
