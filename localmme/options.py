@@ -11,6 +11,7 @@ import click
 
 from emulator.errors import SetupError
 from emulator.model_server.handlers import toolkits
+from emulator.observers.totals import MOST_MODELS
 from emulator.state_directory import DEFAULT_PORT
 
 RECORD_SIZE = "256MiB"  # of a recording's file, at which another is begun, if nobody says otherwise
@@ -308,6 +309,14 @@ OPTIONS = [
         metavar="NAME=VALUE",
         multiple=True,
         help="Change one of the platform's limits, such as invocation_seconds=5. Repeatable.",
+    ),
+    ServeOption(
+        "--metrics-models",
+        metavar="N",
+        type=click.IntRange(0),
+        default=MOST_MODELS,
+        show_default=True,
+        help="Models of an endpoint that have their own metrics for Prometheus: the most invoked; the rest are one.",
     ),
     ServeOption(
         "--name",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from emulator.errors import SetupError
 from emulator.gateway import web_guard
 from emulator.observers.recording import RecordingSettings
+from emulator.observers.totals import MOST_MODELS
 from emulator.server.settings import ServerSettings
 from emulator.sizes import parse_size
 from emulator.state_directory import StateDirectory
@@ -40,6 +41,7 @@ def set_up_server(
     record: str | None = None,
     record_bodies: bool = False,
     record_size: str = RECORD_SIZE,
+    metrics_models: int = MOST_MODELS,
 ) -> ServerSettings:
     """Bind the port and lock the state directory. Raises SetupError when either is taken.
 
@@ -48,6 +50,7 @@ def set_up_server(
     ``s3`` is the directory of S3's buckets; None = there is no S3. ``access`` is the file of users and permissions;
     None = anybody may do everything. ``local_code`` None = unless anybody in the network could run something.
     ``read_through`` are buckets of real S3. ``record`` is the file of a recording; None = nothing is recorded.
+    ``metrics_models``: see ServerSettings.
     """
     recording = _recording(record, record_bodies, record_size)
     hosts = tuple(map(web_guard.host_name, allow_hosts))
@@ -71,7 +74,7 @@ def set_up_server(
     url = f"http://[{reached_at}]:{port}" if ":" in reached_at else f"http://{reached_at}:{port}"
     return ServerSettings(
         listener, url, directory, s3_root, tuple(read_through), region(), users, roles, hosts, origins, local_code,
-        inherit_env, until_eof, recording, __version__,
+        inherit_env, until_eof, recording, __version__, metrics_models,
     )  # fmt: skip
 
 

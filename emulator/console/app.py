@@ -1,4 +1,4 @@
-"""The emulator's own pages, under ``/_localmme/``: its health and its state, as JSON."""
+"""The emulator's own pages, under ``/_localmme/``: health and state as JSON, metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ from emulator.aws.asgi import Application, Receive, Scope, Send
 from emulator.aws.request import HEALTH
 from emulator.aws.request import PAGES as PREFIX
 from emulator.aws.wsgi import in_threads
+from emulator.console.prometheus import PrometheusPage
 from emulator.state import EmulatorState
 
 if TYPE_CHECKING:
     from flask import Flask, Response
 
-POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"  # all of it is JSON
+POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"  # nothing of it is HTML
 
 
 def console(
     is_in_service: Callable[[], bool],
     state: Callable[[], Coroutine[Any, Any, EmulatorState]],
+    prometheus: PrometheusPage,
     region: str,
     loop: asyncio.AbstractEventLoop,
 ) -> Application:
     """The pages, created with the first request for one: importing Flask takes a while."""
-    pages = functools.cache(lambda: in_threads(flask_application(is_in_service, state, region, loop)))
+    pages = functools.cache(lambda: in_threads(flask_application(is_in_service, state, prometheus, region, loop)))
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         await pages()(scope, receive, send)
@@ -37,6 +39,7 @@ def console(
 def flask_application(
     is_in_service: Callable[[], bool],
     state: Callable[[], Coroutine[Any, Any, EmulatorState]],
+    prometheus: PrometheusPage,
     region: str,
     loop: asyncio.AbstractEventLoop,
 ) -> Flask:
@@ -66,6 +69,12 @@ def flask_application(
     @app.get(PREFIX + "state")
     def whole_state() -> Response:
         return jsonify(asyncio.run_coroutine_threadsafe(state(), loop).result())
+
+    @app.get(PREFIX + "metrics")
+    def metrics() -> Response:
+        snapshot = asyncio.run_coroutine_threadsafe(prometheus.snapshot(), loop).result()
+        content_type, text = prometheus.text(snapshot, request.headers.get("Accept", ""))
+        return app.response_class(text, content_type=content_type)
 
     @app.errorhandler(404)
     def not_found(_: Exception) -> tuple[Response, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import functools
 import logging
@@ -29,6 +30,20 @@ from emulator.state import InstanceState, LoadedModelState
 
 log = logging.getLogger("localmme")
 ASKED_FOR = "asked for by an operator"
+
+
+@dataclasses.dataclass(frozen=True)
+class InstanceUsage:
+    """What an instance has and uses at this moment, without the names of its models."""
+
+    healthy: bool
+    in_flight: int  # invocations
+    memory_used_bytes: int | None  # None = not known
+    memory_budget_bytes: int
+    storage_used_bytes: int
+    storage_capacity_bytes: int
+    loaded_models: int | None  # None = it has no container of many models
+    restarts: dict[str, int]  # by container
 
 
 class Instance:
@@ -146,6 +161,25 @@ class Instance:
             return await self._containers[0].memory_used()
         return sum(await asyncio.gather(*(container.memory_used() for container in self._containers)))
 
+    async def usage(self) -> InstanceUsage:
+        """Short whatever the number of models, in contrast to ``state``."""
+        resources, memory = self._definition.resources, None
+        with contextlib.suppress(EmulatorError):  # the engine is gone; whoever invokes will hear of it
+            memory = await self.memory_used()
+        return InstanceUsage(
+            healthy=self.healthy,
+            in_flight=self.in_flight,
+            memory_used_bytes=memory,
+            memory_budget_bytes=resources.memory_bytes,
+            storage_used_bytes=self._storage_used(),
+            storage_capacity_bytes=resources.storage_bytes,
+            loaded_models=self.loaded_count if self._multi_model else None,
+            restarts={container.name: container.restarts for container in self._containers},
+        )
+
+    def _storage_used(self) -> int:
+        return sum(container.disk_used for container in self._containers)
+
     async def _observe(self, since: float) -> None:
         """Publish, every ``Limits.observe_seconds``, what the containers use."""
         resources, used_before = self._definition.resources, 0.0
@@ -166,7 +200,7 @@ class Instance:
                         # A container that was replaced begins at 0 again.
                         cpu_seconds=None if total is None else max(0.0, total - used_before),
                         memory_percent=100 * memory / resources.memory_bytes,
-                        disk_percent=100 * sum(c.disk_used for c in self._containers) / resources.storage_bytes,
+                        disk_percent=100 * self._storage_used() / resources.storage_bytes,
                         loaded_models=self.loaded_count if self._multi_model else None,
                         in_flight=self.in_flight,
                     )

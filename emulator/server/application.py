@@ -39,6 +39,7 @@ from emulator.observers.recent_entries import RecentEntries
 from emulator.observers.recent_log_lines import RecentLogLines
 from emulator.observers.recording import Recorder
 from emulator.observers.terminal import TerminalLog, VariantSize
+from emulator.observers.totals import Totals
 from emulator.server.container_connections import url_for_processes
 from emulator.server.recorded_endpoints import recorded_endpoints, recorded_limits
 from emulator.server.settings import ServerSettings
@@ -101,6 +102,7 @@ class Application:
     async def _start(self, ends: contextlib.AsyncExitStack, startup_failed: asyncio.Event, again: bool) -> None:
         from emulator.console.app import console
         from emulator.console.emulator_state import emulator_state
+        from emulator.console.prometheus import PrometheusPage
         from emulator.services.sagemaker import endpoints_at_start, training_jobs, transform_jobs
         from emulator.services.sagemaker.app import SageMakerApp
         from emulator.services.sagemaker.endpoints import restore
@@ -138,8 +140,8 @@ class Application:
         sizes = {definition.name: _sizes(definition) for definition, _ in definitions}
         terminal = self._terminal(self._settings.url, sizes, again)
         counts = CountsByEndpoint(clock.now)
-        entries = RecentEntries(clock)
-        for listener in (terminal, metrics, container_logs, log_files, counts, entries):
+        entries, totals = RecentEntries(clock), Totals()
+        for listener in (terminal, metrics, container_logs, log_files, counts, entries, totals):
             listener.listen_to(self._events)
         recorder = Recorder(
             entries,
@@ -151,7 +153,9 @@ class Application:
         )
         ends.push_async_callback(recorder.stop)
         state = functools.partial(emulator_state, self._settings.url, self._endpoints, counts)
-        web = console(self._is_in_service, state, self._settings.region, asyncio.get_running_loop())
+        settings = self._settings
+        prometheus = PrometheusPage(self._endpoints, totals, counts, settings.metrics_models, settings.localmme_version)
+        web = console(self._is_in_service, state, prometheus, self._settings.region, asyncio.get_running_loop())
         if s3 is not None:
             captured = CapturedInvocations(s3.put, self._limits.capture_seconds)
             captured.listen_to(self._events)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emulator.observers.recording import RecordingSettings
+from emulator.observers.totals import MOST_MODELS
 from emulator.state_directory import StateDirectory
 
 if TYPE_CHECKING:
@@ -34,3 +35,4 @@ class ServerSettings:
     until_eof: bool = False  # ends when standard input, a pipe from the program that it belongs to, does
     recording: RecordingSettings | None = None  # of all that happens, from the start on; None = nothing is recorded
     localmme_version: str = ""
+    metrics_models: int = MOST_MODELS  # of each endpoint, that have metrics of their own for Prometheus

@@ -45,8 +45,10 @@ from emulator.limits import Limits
 from emulator.observers.cloudwatch_metrics import CloudWatchMetrics
 from emulator.observers.container_log_files import ContainerLogFiles
 from emulator.observers.model_counts import CountsByEndpoint
+from emulator.observers.recent_entries import RecentEntries
 from emulator.observers.recent_log_lines import RecentLogLines
 from emulator.observers.terminal import TerminalLog
+from emulator.observers.totals import Totals
 from emulator.server.connection import Connection, configured
 from emulator.server.worker import KEEPALIVE_SECONDS
 from emulator.services.runtime.app import RuntimeApp
@@ -174,6 +176,8 @@ async def emulated(directory: Path) -> Connection:
         RecentLogLines(),
         ContainerLogFiles(directory),
         CountsByEndpoint(clock.now),
+        RecentEntries(clock),
+        Totals(),
     ):
         listener.listen_to(events)
     container = ContainerDefinition(Command(("true",), directory), directory / "s3")

@@ -487,8 +487,9 @@ def test_the_state_has_one_path(path: str) -> None:
     async def state() -> dict[str, Any]:
         return {"seen": True}
 
+    nobody: Any = None
     loop = asyncio.new_event_loop()
-    pages = flask_application(lambda: True, state, REGION, loop)
+    pages = flask_application(lambda: True, state, nobody, REGION, loop)
     environment = {**EnvironBuilder().get_environ(), "PATH_INFO": path}
     loop.close()  # whoever asked it would fail
     body, status, _ = run_wsgi_app(pages, environment)

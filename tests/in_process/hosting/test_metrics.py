@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+import urllib.request
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -88,6 +89,11 @@ def test_every_invocation_is_counted(scripted: Scripted, bucket: Path) -> None:
     for name in ("ModelLoadingWaitTime", "ModelDownloadingTime", "ModelLoadingTime"):
         assert statistics(emulator, name)["SampleCount"] == 2, name
     assert not has(emulator, "ModelUnloadingTime")
+    with urllib.request.urlopen(f"{emulator.url}/_localmme/metrics") as page:
+        text = page.read().decode()
+    labels = 'endpoint_name="local",instance_id="i-1",status="200",variant_name="AllTraffic"'
+    assert f"localmme_invocations_total{{{labels}}} 5.0" in text.splitlines()
+    assert page.headers["Content-Type"].startswith("text/plain")
 
 
 def test_an_invocation_counts_for_its_share_of_the_instances(scripted: Scripted, bucket: Path) -> None:

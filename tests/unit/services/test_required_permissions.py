@@ -53,6 +53,7 @@ def test_what_is_no_operation_is_left_to_be_refused(path: str) -> None:
     [
         ("GET", "/_localmme/state", "localmme:GetState"),
         ("HEAD", "/_localmme/state", "localmme:GetState"),
+        ("GET", "/_localmme/metrics", "localmme:GetMetrics"),
         ("POST", "/_localmme/state", "localmme:PostState"),
         ("GET", "/_localmme/recent-log_lines/more", "localmme:GetRecentLogLines"),
         ("GET", "/_localmme/", "localmme:Get"),
