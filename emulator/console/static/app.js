@@ -1,18 +1,40 @@
 /** The page as a whole: the store, its stream, and one view at a time. */
 
+import { CallSheet } from "./call_sheet.js";
+import { CallsView } from "./calls_view.js";
 import { Connection } from "./connection.js";
 import { element, setText } from "./dom.js";
+import { InstanceSheet } from "./instance_sheet.js";
+import { LogsView } from "./logs_view.js";
+import { ModelSheet } from "./model_sheet.js";
+import { ModelsView } from "./models_view.js";
 import { NowView } from "./now_view.js";
+import { closeSheet, openSheet, updateSheet } from "./sheet.js";
 import { Store } from "./store.js";
+import { TryView } from "./try_view.js";
 
 const store = new Store();
-const app = { store, show, openModel: () => {}, openCall: () => {} };
-const VIEWS = [["now", "Now", new NowView(app)]];
+/** What views may do beyond themselves. */
+const app = {
+  store,
+  show,
+  openModel: (targetModel) => openSheet(new ModelSheet(app, targetModel)),
+  openInstance: (key) => openSheet(new InstanceSheet(app, key)),
+  openCall: (call) => openSheet(new CallSheet(app, call)),
+};
+const VIEWS = [
+  ["now", "Now", new NowView(app)],
+  ["models", "Models", new ModelsView(app)],
+  ["calls", "Calls", new CallsView(app)],
+  ["try", "Try it", new TryView(app)],
+  ["logs", "Logs", new LogsView(app)],
+];
 const links = new Map();
 let current = null;
 
 /** Go to a view. `wish` is for the view itself: a model that it is to show, say. */
 function show(name, wish = null) {
+  closeSheet();
   if (wish) VIEWS.find(([each]) => each === name)?.[2].take?.(wish);
   if (location.hash === `#${name}`) route();
   else location.hash = name;
@@ -56,7 +78,6 @@ for (const [name, title] of VIEWS) {
   document.getElementById("views").append(element("li", {}, link));
 }
 document.getElementById("endpoint").addEventListener("change", (event) => store.choose(event.target.value));
-document.getElementById("sheet-close").addEventListener("click", () => document.getElementById("sheet").close());
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();
   document.getElementById("main").focus();
@@ -65,6 +86,7 @@ window.addEventListener("hashchange", route);
 store.subscribe((changed) => {
   header(changed);
   current.update(changed);
+  updateSheet(changed);
 });
 header(new Set(["connection", "endpoints"]));
 route();

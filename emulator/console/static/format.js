@@ -16,6 +16,7 @@ export function bytes(count) {
 /** A duration of microseconds. */
 export function duration(us) {
   if (us === null || us === undefined || Number.isNaN(us)) return "";
+  if (us === 0) return "0";
   if (us < 1000) return `${Math.round(us)} µs`;
   if (us < 1e6) return `${us < 1e4 ? (us / 1000).toFixed(1) : Math.round(us / 1000)} ms`;
   return us < 6e7 ? `${(us / 1e6).toFixed(1)} s` : `${Math.round(us / 6e7)} min`;

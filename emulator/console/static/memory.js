@@ -1,6 +1,6 @@
 /** The memory and the disk of each instance, against what it has. */
 
-import { element, setText } from "./dom.js";
+import { button, element, setText } from "./dom.js";
 import { bytes, percent } from "./format.js";
 import { nextVictim } from "./grid.js";
 
@@ -37,9 +37,7 @@ class Card {
     this._memory = new Bar(`Memory of ${instance.key}`, "Memory");
     this._disk = new Bar(`Disk of ${instance.key}`, "Disk");
     this._next = element("p", { class: "expected" });
-    const name = app.openInstance
-      ? element("button", { type: "button", class: "name", click: () => app.openInstance(instance.key) }, instance.key)
-      : element("span", { class: "name" }, instance.key);
+    const name = button(instance.key, () => app.openInstance(instance.key), { class: "name" });
     this.element = element(
       "li",
       { class: "instance" },
