@@ -1,4 +1,4 @@
-"""The types of the page ``/_localmme/state``, for the emulator, which makes it, and for all that reads it.
+"""The types of the pages ``/_localmme/state`` and ``events``, for the emulator, and for all that reads them.
 
 Dictionaries, as it is JSON on its way and in the hands of users. Sizes are in bytes, times in seconds since 1970;
 ``_us`` is microseconds.
@@ -6,7 +6,7 @@ Dictionaries, as it is JSON on its way and in the hands of users. Sizes are in b
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 
 class ModelState(TypedDict):
@@ -109,3 +109,51 @@ class EmulatorState(TypedDict):
 
     url: str
     endpoints: list[EndpointState]
+
+
+# Where an instance has a model. "pinned" is in memory and in use by calls; "failed": its last load there failed.
+Place = Literal["on_disk", "downloading", "loading", "in_memory", "pinned", "unloading", "failed"]
+
+
+class ModelUpdate(ModelState):
+    """A model that has changed."""
+
+    locations: dict[str, Place]  # by instance, with its variant's name and a slash before it if there are several
+
+
+class MemoryFigures(TypedDict):
+    """MemoryState without its models."""
+
+    budget_bytes: int
+    used_bytes: int
+    max_loaded_models: int | None
+    next_victim: str
+    expected_load_bytes: int
+
+
+class VolumeFigures(TypedDict):
+    """VolumeState without its models."""
+
+    capacity_bytes: int
+    used_bytes: int
+
+
+class InstanceFigures(TypedDict):
+    """InstanceState without its models."""
+
+    variant_name: str
+    instance_id: str
+    healthy: bool
+    in_flight: int
+    containers: list[ContainerState]
+    memory: MemoryFigures
+    volume: VolumeFigures
+
+
+class EndpointUpdate(TypedDict):
+    """What of an endpoint has changed since the update before, in ``models`` of ``/_localmme/events``."""
+
+    endpoint_name: str
+    instances: list[InstanceFigures]  # all
+    models: list[ModelUpdate]  # those that have changed
+    removed: list[str]  # target models that are nowhere any more

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import secrets
 import shutil
 import sys
 import time
@@ -56,6 +57,7 @@ class StateDirectory:
         self.record_file = path / "emulator.json"
         self.registry = path / "registry.db"  # what was created through the API
         self.serve_log = path / "serve.log"  # what a serve without a terminal writes
+        self.console_token = path / "console-token"  # what a request for an action on the running emulator has to say
         self.container_logs = path / "logs"
         self.instances = path / "instances"  # the instances' disks, while they are hosted
         self.commands = path / "bin"  # programs that `localmme env` puts in front of others on the PATH
@@ -182,6 +184,13 @@ class StateDirectory:
                 log.unlink()
         except OSError as error:
             raise SetupError(f"The state directory {self.path} cannot be written to: {error.strerror}.") from None
+
+    def new_console_token(self) -> str:
+        """A secret for this run of the emulator, which is kept there for this user's commands."""
+        token = secrets.token_urlsafe(32)
+        with open(self.console_token, "w", opener=private_opener) as file:
+            file.write(token)
+        return token
 
     # What is kept there
 

@@ -1,87 +1,189 @@
-"""The emulator's own pages, under ``/_localmme/``: health and state as JSON, metrics for Prometheus."""
+"""The emulator's own pages, under ``/_localmme/``: the page in a browser, what it reads, and what it may do."""
 
 from __future__ import annotations
 
-import asyncio
-import functools
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+import hmac
+import html
+import json
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
 
-from emulator.aws.asgi import Application, Receive, Scope, Send
-from emulator.aws.request import HEALTH
-from emulator.aws.request import PAGES as PREFIX
-from emulator.aws.wsgi import in_threads
-from emulator.console.prometheus import PrometheusPage
-from emulator.state import EmulatorState
+from emulator.aws.asgi import Application, BodyBrokenOff, BodyTooLong, Headers, Receive, Send, read_body, send_answer
+from emulator.aws.request import PAGES, AwsRequest
+from emulator.console.actions import ActionRefused, Actions
+from emulator.console.event_stream import stream
+from emulator.console.live_updates import LiveUpdates
+from emulator.console.static_files import TOKEN_PLACE, page, static_files
+from emulator.entries import Entry
+from emulator.observers.recent_entries import RecentEntries
 
-if TYPE_CHECKING:
-    from flask import Flask, Response
-
-POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"  # nothing of it is HTML
-
-
-def console(
-    is_in_service: Callable[[], bool],
-    state: Callable[[], Coroutine[Any, Any, EmulatorState]],
-    prometheus: PrometheusPage,
-    region: str,
-    loop: asyncio.AbstractEventLoop,
-) -> Application:
-    """The pages, created with the first request for one: importing Flask takes a while."""
-    pages = functools.cache(lambda: in_threads(flask_application(is_in_service, state, prometheus, region, loop)))
-
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        await pages()(scope, receive, send)
-
-    return answer
+# Scripts, styles and data from here only, nothing in the page's text, and no page of others shows it.
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+NO_PAGE_POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'; sandbox"
+TOKEN_HEADER = "x-localmme-token"  # its name
+MOST_ACTION_BYTES = 1024 * 1024  # [ours] of a request's body
+CALLS_BODY = re.compile(r"(\d{1,15})/body", re.ASCII)
+TYPES = ("event", "call", "log")
 
 
-def flask_application(
-    is_in_service: Callable[[], bool],
-    state: Callable[[], Coroutine[Any, Any, EmulatorState]],
-    prometheus: PrometheusPage,
-    region: str,
-    loop: asyncio.AbstractEventLoop,
-) -> Flask:
-    """A WSGI application that runs in threads. Everything that it shows comes from the event loop."""
-    from flask import Flask, abort, jsonify, request
+class Refused(Exception):
+    """A request that is answered with an error, whose message says what is wrong with it."""
 
-    app = Flask(__name__, static_folder=None)
-    app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.url_map.merge_slashes = False
+    def __init__(self, status: int, message: str, *headers: tuple[bytes, bytes]) -> None:
+        super().__init__(message)
+        self.status, self.message, self.headers = status, message, headers
 
-    @app.before_request
-    def refuse_other_spellings() -> None:
-        # Werkzeug routes //_localmme/state as /_localmme/state, for which access control has checked no permission.
-        if request.url_rule is not None and request.environ["PATH_INFO"] != request.url_rule.rule:
-            abort(404)
 
-    @app.after_request
-    def protect(answer: Response) -> Response:
-        answer.headers["Content-Security-Policy"] = POLICY
-        return answer
+class Route(NamedTuple):
+    method: str
+    answer: Callable[[AwsRequest, str, Receive, Send], Awaitable[None]]
 
-    @app.get(HEALTH)
-    def health() -> tuple[Response, int]:
-        in_service = is_in_service()
-        return jsonify(in_service=in_service, region=region), 200 if in_service else 503
 
-    @app.get(PREFIX + "state")
-    def whole_state() -> Response:
-        return jsonify(asyncio.run_coroutine_threadsafe(state(), loop).result())
+class ConsoleApp:
+    """The pages as an application of the gateway."""
 
-    @app.get(PREFIX + "metrics")
-    def metrics() -> Response:
-        snapshot = asyncio.run_coroutine_threadsafe(prometheus.snapshot(), loop).result()
-        content_type, text = prometheus.text(snapshot, request.headers.get("Accept", ""))
-        return app.response_class(text, content_type=content_type)
+    def __init__(
+        self,
+        token: str,
+        entries: RecentEntries,
+        updates: LiveUpdates,
+        actions: Actions,
+        others: Callable[[], Application],
+    ) -> None:
+        """``token`` is what a request for an action has to say. ``others`` makes the application for all other paths,
+        when there is the first request for one."""
+        self._token = token
+        self._entries = entries
+        self._updates = updates
+        self._actions = actions
+        self._others = others
+        # By the first part of the path below PAGES; whether anything may follow.
+        self._routes = {
+            "": Route("GET", self._send_page),
+            "static/": Route("GET", self._send_static_file),
+            "entries": Route("GET", self._send_entries),
+            "events": Route("GET", self._send_events),
+            "calls/": Route("GET", self._send_body),
+            "actions/": Route("POST", self._act),
+        }
 
-    @app.errorhandler(404)
-    def not_found(_: Exception) -> tuple[Response, int]:
-        pages = sorted(rule.rule for rule in app.url_map.iter_rules() if rule.rule.startswith(PREFIX))
-        return jsonify(
-            Message=f"Nothing is served here. Endpoints are invoked by POST /endpoints/NAME/invocations; "
-            f"the emulator's own pages are {' and '.join(pages)}."
-        ), 404
+    async def __call__(self, request: AwsRequest, receive: Receive, send: Send) -> None:
+        first, slash, rest = request.path.removeprefix(PAGES).partition("/")
+        route = self._routes.get(first + slash) if request.path.startswith(PAGES) else None
+        if route is None:
+            await self._others()(request.scope, receive, send)
+            return
+        try:
+            if ("GET" if request.method == "HEAD" else request.method) != route.method:
+                raise Refused(405, f"{request.path} takes {route.method} only.", (b"allow", route.method.encode()))
+            await route.answer(request, rest, receive, send)
+        except Refused as refused:
+            await _send_json(request, send, {"message": refused.message}, refused.status, *refused.headers)
 
-    return app
+    async def _send_page(self, request: AwsRequest, _: str, __: Receive, send: Send) -> None:
+        token = html.escape(self._token)
+        text = page().replace(TOKEN_PLACE, TOKEN_PLACE.replace('""', f'"{token}"'))
+        headers = [
+            (b"content-type", b"text/html; charset=utf-8"),
+            (b"content-security-policy", PAGE_POLICY.encode()),
+            (b"cache-control", b"no-store"),
+            (b"cross-origin-opener-policy", b"same-origin"),
+            (b"referrer-policy", b"same-origin"),
+        ]
+        await send_answer(send, 200, headers, text.encode(), is_head=request.method == "HEAD")
+
+    async def _send_static_file(self, request: AwsRequest, name: str, _: Receive, send: Send) -> None:
+        file = static_files().get(name)
+        if file is None:
+            raise Refused(404, "The page has no such file.")
+        headers = [
+            (b"content-type", file.media_type.encode()),
+            (b"content-security-policy", NO_PAGE_POLICY.encode()),
+            (b"cache-control", b"no-cache"),
+        ]
+        await send_answer(send, 200, headers, file.content, is_head=request.method == "HEAD")
+
+    async def _send_entries(self, request: AwsRequest, _: str, __: Receive, send: Send) -> None:
+        since, limit = _number(request, "since", 0), _number(request, "limit", None)
+        sequence = self._entries.sequence
+        found: list[Entry] = self._entries.since(since or 0)
+        if kind := request.query.get("type"):
+            if kind not in TYPES:
+                raise Refused(400, f"type is one of {', '.join(TYPES)}, not {kind!r}.")
+            found = [entry for entry in found if entry["type"] == kind]
+        if target_model := request.query.get("target_model"):
+            found = [entry for entry in found if entry.get("target_model") == target_model]
+        if limit is not None:
+            found = found[-limit:] if limit else []
+        await _send_json(request, send, {"run": self._entries.run, "sequence": sequence, "entries": found})
+
+    async def _send_events(self, request: AwsRequest, _: str, receive: Receive, send: Send) -> None:
+        if request.method == "HEAD":
+            raise Refused(405, "A stream has no end: GET it.", (b"allow", b"GET"))
+        last = request.header(b"last-event-id")
+        since = self._updates.sequence_after(last) if last else _number(request, "since", None)
+        await stream(self._updates.follow(since), receive, send)
+
+    async def _send_body(self, request: AwsRequest, rest: str, _: Receive, send: Send) -> None:
+        match = CALLS_BODY.fullmatch(rest)
+        body = self._entries.body(int(match[1])) if match else None
+        if body is None:
+            raise Refused(404, "The body of that call is not kept, or there is no such call.")
+        headers: Headers = [
+            (b"content-type", b"application/octet-stream"),
+            (b"content-security-policy", NO_PAGE_POLICY.encode()),
+            (b"content-disposition", b"attachment"),
+            (b"cache-control", b"no-store"),
+        ]
+        await send_answer(send, 200, headers, body, is_head=request.method == "HEAD")
+
+    async def _act(self, request: AwsRequest, name: str, receive: Receive, send: Send) -> None:
+        try:
+            body = await read_body(receive, MOST_ACTION_BYTES)
+        except BodyBrokenOff:
+            return
+        except BodyTooLong:
+            raise Refused(413, f"The members of an action take {MOST_ACTION_BYTES} bytes at most.") from None
+        if not hmac.compare_digest(request.header(TOKEN_HEADER.encode()).encode(), self._token.encode()):
+            raise Refused(
+                403,
+                "An action needs the token of this run of the emulator, in the header X-Localmme-Token. If the page is "
+                "older than this run, reload it.",
+            )
+        try:
+            members = json.loads(body or b"{}")
+        except ValueError as error:
+            raise Refused(400, f"The members of an action are JSON: {error}.") from None
+        if not isinstance(members, dict):
+            raise Refused(400, "The members of an action are a JSON object.")
+        try:
+            answer = await self._actions.take(name, members)
+        except ActionRefused as refused:
+            raise Refused(refused.status, refused.message) from None
+        await _send_json(request, send, answer)
+
+
+def _number(request: AwsRequest, name: str, default: int | None) -> int | None:
+    """A parameter of the query that is a number from 0. Raises Refused."""
+    text = request.query.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdecimal() and len(text) < 16):
+        raise Refused(400, f"{name} is a number, such as {name}=100, not {text[:100]!r}.")
+    return int(text)
+
+
+async def _send_json(
+    request: AwsRequest, send: Send, document: Any, status: int = 200, *more: tuple[bytes, bytes]
+) -> None:
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-security-policy", NO_PAGE_POLICY.encode()),
+        (b"cache-control", b"no-store"),
+        *more,
+    ]
+    await send_answer(send, status, headers, json.dumps(document).encode(), is_head=request.method == "HEAD")

@@ -9,6 +9,8 @@ from emulator.hosting.endpoint import Endpoint
 from emulator.observers.model_counts import CountsByEndpoint, ModelCounts
 from emulator.state import EmulatorState, EndpointState, ModelState, VariantState
 
+NEVER = ModelCounts()  # of a model that nobody has invoked
+
 
 async def emulator_state(url: str, endpoints: Iterable[Endpoint], counts: CountsByEndpoint) -> EmulatorState:
     """The page as a whole. ``url`` is the emulator's own."""
@@ -46,30 +48,43 @@ def _models(
                 in_memory[name].append(f"{prefix}{instance['instance_id']}")
                 if size is not None:
                     footprints[name] = max(size, footprints.get(name, 0))
-    never = ModelCounts()
     return [
-        {
-            "target_model": name,
-            "in_s3": name in in_s3,
-            "on_disk": name in on_disk,
-            "in_memory": name in in_memory,
-            "size_bytes": in_s3.get(name, 0),
-            "size_on_disk_bytes": on_disk.get(name, 0),
-            "memory_bytes": footprints.get(name),
-            "instances": in_memory.get(name, []),
-            "downloads": counted.downloads,
-            "loads": counted.loads,
-            "failed_loads": counted.failed_loads,
-            "unloads": counted.unloads,
-            "invocations": counted.invocations,
-            "cache_hits": counted.cache_hits,
-            "model_errors": counted.model_errors,
-            "load_wait_us": counted.load_wait_us,
-            "mean_load_wait_us": counted.mean_load_wait_us,
-            "model_latency_us": counted.model_latency_us,
-            "last_loaded": counted.last_loaded,
-            "last_used": counted.last_used,
-        }
+        model_state(
+            name, in_s3.get(name), on_disk.get(name), footprints.get(name), in_memory.get(name, []), counts.get(name)
+        )
         for name in sorted({*in_s3, *on_disk, *in_memory, *counts})
-        for counted in (counts.get(name, never),)
     ]
+
+
+def model_state(
+    target_model: str,
+    size_bytes: int | None,
+    size_on_disk_bytes: int | None,
+    memory_bytes: int | None,
+    instances: list[str],
+    counted: ModelCounts | None,
+) -> ModelState:
+    """One model. Sizes are None where it is not; ``instances`` have it in memory; None = nothing was counted."""
+    counted = counted or NEVER
+    return {
+        "target_model": target_model,
+        "in_s3": size_bytes is not None,
+        "on_disk": size_on_disk_bytes is not None,
+        "in_memory": bool(instances),
+        "size_bytes": size_bytes or 0,
+        "size_on_disk_bytes": size_on_disk_bytes or 0,
+        "memory_bytes": memory_bytes,
+        "instances": instances,
+        "downloads": counted.downloads,
+        "loads": counted.loads,
+        "failed_loads": counted.failed_loads,
+        "unloads": counted.unloads,
+        "invocations": counted.invocations,
+        "cache_hits": counted.cache_hits,
+        "model_errors": counted.model_errors,
+        "load_wait_us": counted.load_wait_us,
+        "mean_load_wait_us": counted.mean_load_wait_us,
+        "model_latency_us": counted.model_latency_us,
+        "last_loaded": counted.last_loaded,
+        "last_used": counted.last_used,
+    }

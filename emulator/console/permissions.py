@@ -5,9 +5,14 @@ from __future__ import annotations
 from emulator.aws.permissions import RequiredPermission
 from emulator.aws.request import PAGES, AwsRequest
 
+SEE = "localmme:GetEvents"  # all that the page in a browser shows
+# By the first part of the path; any other page has one of its own.
+OF_THE_PAGE = {"": SEE, "static": SEE, "entries": SEE, "events": SEE, "calls": SEE, "actions": "localmme:PostActions"}
+
 
 async def required_permissions(request: AwsRequest, region: str, body: bytes) -> list[RequiredPermission]:
     """``localmme:GetState`` for ``GET /_localmme/state``, and so on."""
+    part = request.path[len(PAGES) :].partition("/")[0]
     verb = "Get" if request.method in ("GET", "HEAD") else request.method.capitalize()
-    name = request.path[len(PAGES) :].partition("/")[0].title().replace("-", "").replace("_", "")
-    return [RequiredPermission(f"localmme:{verb}{name}", "*", {})]
+    name = part.title().replace("-", "").replace("_", "")
+    return [RequiredPermission(OF_THE_PAGE.get(part, f"localmme:{verb}{name}"), "*", {})]

@@ -8,7 +8,7 @@ import re
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
-from emulator.aws.asgi import Application, HeadersByName, Receive, Response, Scope, Send, send_answer
+from emulator.aws.asgi import HeadersByName, Receive, Response, Scope, Send, send_answer
 from emulator.aws.errors import AwsError
 from emulator.aws.protocols import protocol_of, send_error
 from emulator.aws.request import CREDENTIALS, HEALTH, PAGES, AwsRequest, Service, new_request_id
@@ -40,7 +40,7 @@ class Gateway:
         sagemaker: Service,
         s3: S3App | None,
         moto_services: Service,
-        console: Application,
+        console: Service,
         credentials: Service,
         guard: WebGuard,
         access: AccessControl | None = None,
@@ -70,8 +70,10 @@ class Gateway:
         if page and (answer := preflight(scope)) is not None:
             await send_answer(send, 204, shared(answer, page))
             return
-        # An invocation is a POST, to which no browser can be led.
-        send = protected(send, [] if request.service == "runtime" else NO_PAGE, page)
+        # An invocation is a POST, to which no browser can be led. The emulator's own page has its token in it, which
+        # is for no other page.
+        own_page = request.path == PAGES
+        send = protected(send, [] if request.service == "runtime" else NO_PAGE, b"" if own_page else page)
         try:
             check_head(request)
         except Denial as denial:
@@ -133,9 +135,9 @@ class Gateway:
         if request.path.startswith(PAGES):
             # Who runs a container looks at its health, which says nothing of what is in it.
             request.service = "" if request.path == HEALTH else "localmme"
-            return self._serve_page
+            return self._console
         request.service = request.named_service
-        return self._serve_page if request.service in ("", "s3", "sagemaker") else self._moto_services
+        return self._console if request.service in ("", "s3", "sagemaker") else self._moto_services
 
     async def _authorize(self, request: AwsRequest, receive: Receive) -> Receive:
         """The ``receive`` from which the service reads the body. Raises AwsError."""
@@ -156,9 +158,6 @@ class Gateway:
                 await service(request, receive, send)
             finally:
                 self._under_way.discard(task)
-
-    async def _serve_page(self, request: AwsRequest, receive: Receive, send: Send) -> None:
-        await self._console(request.scope, receive, send)
 
     async def end(self) -> None:
         """Refuse what is under way, and what comes from now on: the services are about to be stopped."""

@@ -26,7 +26,7 @@ from emulator.hosting.single_model_container import SingleModelContainer
 from emulator.hosting.storage_volume import StorageVolume
 from emulator.hosting.tasks import gather_or_cancel
 from emulator.hosting.workspace import Workspace
-from emulator.state import InstanceState, LoadedModelState
+from emulator.state import InstanceFigures, InstanceState, LoadedModelState
 
 log = logging.getLogger("localmme")
 ASKED_FOR = "asked for by an operator"
@@ -66,7 +66,7 @@ class Instance:
         self._containers: list[ContainerSupervisor[Any]] = []
         for position, name in enumerate(definition.model.container_names()):
             self._containers.append(self._host(definition.model.containers[position], position, name))
-        self._multi_model = next((c for c in self._containers if isinstance(c, MultiModelContainer)), None)
+        self.multi_model = next((c for c in self._containers if isinstance(c, MultiModelContainer)), None)
         self.execution = inference_execution(self._containers, definition.model.direct)
 
     async def start(self) -> None:
@@ -126,9 +126,9 @@ class Instance:
         self._container(name).restart(f"it was killed: {ASKED_FOR}", 0)
 
     def _container_of_many(self) -> MultiModelContainer:
-        if self._multi_model is None:
+        if self.multi_model is None:
             raise NotPossible(f"{self.instance_id} has no multi-model container.")
-        return self._multi_model
+        return self.multi_model
 
     def _container(self, name: str) -> ContainerSupervisor[Any]:
         for container in self._containers:
@@ -144,12 +144,12 @@ class Instance:
     @property
     def loaded_count(self) -> int:
         """How many models are in memory."""
-        loaded = self._multi_model and self._multi_model.loaded
+        loaded = self.multi_model and self.multi_model.loaded
         return len(loaded.models) if loaded else 0
 
     def location_of(self, target_model: str) -> ModelLocation:
         """Where this instance has a model."""
-        return self._multi_model.location_of(target_model) if self._multi_model else ModelLocation.NOWHERE
+        return self.multi_model.location_of(target_model) if self.multi_model else ModelLocation.NOWHERE
 
     async def get(self, path: str) -> Answer:
         """The first container's answer to a GET. Raises ContainerError."""
@@ -173,7 +173,7 @@ class Instance:
             memory_budget_bytes=resources.memory_bytes,
             storage_used_bytes=self._storage_used(),
             storage_capacity_bytes=resources.storage_bytes,
-            loaded_models=self.loaded_count if self._multi_model else None,
+            loaded_models=self.loaded_count if self.multi_model else None,
             restarts={container.name: container.restarts for container in self._containers},
         )
 
@@ -201,7 +201,7 @@ class Instance:
                         cpu_seconds=None if total is None else max(0.0, total - used_before),
                         memory_percent=100 * memory / resources.memory_bytes,
                         disk_percent=100 * self._storage_used() / resources.storage_bytes,
-                        loaded_models=self.loaded_count if self._multi_model else None,
+                        loaded_models=self.loaded_count if self.multi_model else None,
                         in_flight=self.in_flight,
                     )
                 )
@@ -215,31 +215,47 @@ class Instance:
             self._workspace.events.publish(MemoryExceeded(used, has))
         self._exceeded = exceeded
 
-    async def state(self) -> InstanceState:
-        """What is where."""
-        resources = self._definition.resources
-        loaded = self._multi_model and self._multi_model.loaded
-        loading, unloading = loaded.in_transit() if loaded else ([], [])
-        volume = self._multi_model.volume if self._multi_model else None
-        used = await self.memory_used()
+    def figures(self, memory_used: int) -> InstanceFigures:
+        """Its state without its models. ``memory_used`` is the result of the method, which takes a while."""
+        resources, loaded = self._definition.resources, self.multi_model and self.multi_model.loaded
         return {
+            "variant_name": self._definition.name,
             "instance_id": self.instance_id,
             "healthy": self.healthy,
             "in_flight": self.in_flight,
             "containers": [container.state() for container in self._containers],
             "memory": {
                 "budget_bytes": resources.memory_bytes,
-                "used_bytes": used,
+                "used_bytes": memory_used,
                 "max_loaded_models": resources.max_loaded_models,
-                "models": [self._in_memory(loaded, model) for model in loaded.models] if loaded else [],
-                "loading": loading,
-                "unloading": unloading,
                 "next_victim": loaded.next_victim() if loaded else "",
-                "expected_load_bytes": loaded.expected_load_bytes(used) if loaded else 0,
+                "expected_load_bytes": loaded.expected_load_bytes(memory_used) if loaded else 0,
             },
             "volume": {
                 "capacity_bytes": resources.storage_bytes,
-                "used_bytes": volume.used_bytes if volume else 0,
+                "used_bytes": self.multi_model.volume.used_bytes if self.multi_model else 0,
+            },
+        }
+
+    async def state(self) -> InstanceState:
+        """What is where."""
+        figures = self.figures(await self.memory_used())
+        loaded = self.multi_model and self.multi_model.loaded
+        loading, unloading = loaded.in_transit() if loaded else ([], [])
+        volume = self.multi_model.volume if self.multi_model else None
+        return {
+            "instance_id": figures["instance_id"],
+            "healthy": figures["healthy"],
+            "in_flight": figures["in_flight"],
+            "containers": figures["containers"],
+            "memory": {
+                **figures["memory"],
+                "models": [self._in_memory(loaded, model) for model in loaded.models] if loaded else [],
+                "loading": loading,
+                "unloading": unloading,
+            },
+            "volume": {
+                **figures["volume"],
                 "models": [
                     {"target_model": stored.target_model, "size_bytes": stored.size_bytes}
                     for stored in (volume.models if volume else ())

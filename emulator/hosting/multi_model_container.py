@@ -21,6 +21,7 @@ from emulator.hosting.storage_volume import StorageVolume
 from emulator.hosting.tasks import cancel
 from emulator.invocation import Invocation
 from emulator.limits import Limits
+from emulator.state import Place
 
 
 class ModelLocation(enum.IntEnum):
@@ -58,6 +59,22 @@ class MultiModelContainer(ContainerSupervisor[LoadedModel]):
         if self.loaded is not None and self.loaded.has(target_model):
             return ModelLocation.IN_MEMORY
         return ModelLocation.ON_DISK if self.volume.models.get(target_model) else ModelLocation.NOWHERE
+
+    def moving(self) -> dict[str, Place]:
+        """The models that are on their way, or in use by invocations, and which of it."""
+        places: dict[str, Place] = {}
+        if self.loaded is not None:
+            loading, unloading = self.loaded.in_transit()
+            places |= {model.target_model: "pinned" for model in self.loaded.models if model.pins}
+            places |= dict.fromkeys(unloading, "unloading")
+            places |= dict.fromkeys(loading, "loading")
+        return places | dict.fromkeys(self.volume.downloading, "downloading")
+
+    def resting_place(self, target_model: str) -> Place | None:
+        """Where a model is that is not ``moving``; None = it is not here."""
+        if self.loaded is not None and self.loaded.models.get(target_model):
+            return "in_memory"
+        return "on_disk" if self.volume.models.get(target_model) else None
 
     async def start(self) -> None:
         await self.volume.open()

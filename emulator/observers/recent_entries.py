@@ -47,17 +47,23 @@ class RecentEntries:
 
     def since(self, sequence: int) -> list[Entry]:
         """All kept entries after that one, in order."""
-        entries: list[Entry] = [*_newer(self._events, sequence), *_newer(self._lines, sequence), *self.calls(sequence)]
+        entries: list[Entry] = [*self.events_and_lines(sequence), *self.calls(sequence)]
+        return sorted(entries, key=lambda entry: entry["sequence"])
+
+    def events_and_lines(self, since: int = 0) -> list[EventEntry | LogEntry]:
+        """All kept entries but calls after that one, in order."""
+        entries: list[EventEntry | LogEntry] = [*_newer(self._events, since), *_newer(self._lines, since)]
         return sorted(entries, key=lambda entry: entry["sequence"])
 
     def calls(self, since: int = 0) -> list[CallEntry]:
         """The kept calls after that entry, in order."""
-        kept = []
-        for call in reversed(self._calls):
-            if call.sequence <= since:
-                break
-            kept.append(call)
-        return [call_entry(call, self.epoch) for call in reversed(kept)]
+        return [call_entry(call, self.epoch) for call in self.kept_calls(since)]
+
+    def kept_calls(self, since: int = 0) -> list[CallEnded]:
+        """The same, of which entries are still to be made."""
+        kept = list(itertools.takewhile(lambda call: call.sequence > since, reversed(self._calls)))
+        kept.reverse()
+        return kept
 
     def body(self, sequence: int) -> bytes | None:
         """The body of the call with that number; None if it is not kept."""

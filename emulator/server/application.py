@@ -100,8 +100,11 @@ class Application:
             self._ends = ends.pop_all()
 
     async def _start(self, ends: contextlib.AsyncExitStack, startup_failed: asyncio.Event, again: bool) -> None:
-        from emulator.console.app import console
+        from emulator.console.actions import Actions
+        from emulator.console.app import ConsoleApp
         from emulator.console.emulator_state import emulator_state
+        from emulator.console.flask_pages import pages_in_threads
+        from emulator.console.live_updates import LiveUpdates
         from emulator.console.prometheus import PrometheusPage
         from emulator.services.sagemaker import endpoints_at_start, training_jobs, transform_jobs
         from emulator.services.sagemaker.app import SageMakerApp
@@ -155,7 +158,12 @@ class Application:
         state = functools.partial(emulator_state, self._settings.url, self._endpoints, counts)
         settings = self._settings
         prometheus = PrometheusPage(self._endpoints, totals, counts, settings.metrics_models, settings.localmme_version)
-        web = console(self._is_in_service, state, prometheus, self._settings.region, asyncio.get_running_loop())
+        others = pages_in_threads(self._is_in_service, state, prometheus, settings.region, asyncio.get_running_loop())
+        about = {"url": settings.url, "region": settings.region, "version": settings.localmme_version}
+        updates = LiveUpdates(about, self._endpoints, counts, entries, state, clock)
+        token = await asyncio.to_thread(settings.state_directory.new_console_token)
+        ends.callback(settings.state_directory.console_token.unlink, missing_ok=True)
+        web = ConsoleApp(token, entries, updates, Actions(), others)
         if s3 is not None:
             captured = CapturedInvocations(s3.put, self._limits.capture_seconds)
             captured.listen_to(self._events)

@@ -33,7 +33,7 @@ from emulator.aws.service_models import input_shape_name, shape
 from emulator.aws.services import MOTO_SERVICES
 from emulator.aws.sessions import Sessions
 from emulator.clock import Clock
-from emulator.console.app import flask_application
+from emulator.console.flask_pages import flask_application
 from emulator.containers.contract import StreamedAnswer
 from emulator.events import Events
 from emulator.gateway.access import access_control

@@ -56,7 +56,11 @@ def test_what_is_no_operation_is_left_to_be_refused(path: str) -> None:
         ("GET", "/_localmme/metrics", "localmme:GetMetrics"),
         ("POST", "/_localmme/state", "localmme:PostState"),
         ("GET", "/_localmme/recent-log_lines/more", "localmme:GetRecentLogLines"),
-        ("GET", "/_localmme/", "localmme:Get"),
+        ("GET", "/_localmme/", "localmme:GetEvents"),
+        ("GET", "/_localmme/static/page.js", "localmme:GetEvents"),
+        ("GET", "/_localmme/entries", "localmme:GetEvents"),
+        ("GET", "/_localmme/calls/1/body", "localmme:GetEvents"),
+        ("POST", "/_localmme/actions/unload-model", "localmme:PostActions"),
     ],
 )
 def test_each_page_has_a_permission_of_its_own(method: str, path: str, action: str) -> None:
