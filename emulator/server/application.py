@@ -116,9 +116,6 @@ class Application:
         await asyncio.to_thread(logs.mkdir, parents=True, exist_ok=True)  # where it cannot be, nothing starts
         log_files = ContainerLogFiles(logs)
         sessions = Sessions(time.time)
-        moto_services = MotoServicesApp(
-            metrics, container_logs, self._engine, self._settings.region, sessions, self._variant_names
-        )
         await asyncio.to_thread(shutil.rmtree, self._instances, ignore_errors=True)
         # A worker's own disks, so that the keepers of one that was killed can clean up without asking.
         disks, clock = self._instances / str(os.getpid()), Clock()
@@ -127,6 +124,9 @@ class Application:
         access = self._access(sessions)
         url = url_for_processes(self._settings.url, self.container_listeners.put_nowait)
         checks = () if access is None else (access.may_assume, access.role_allows)
+        moto_services = MotoServicesApp(
+            metrics, container_logs, self._engine, self._settings.region, sessions, self._variant_names, *checks[1:]
+        )
         roles = ExecutionRoles(sessions, self._settings.region, url, *checks)
         workspace = Workspace(disks, containers, self._limits, self._events, clock, execution_roles=roles)
         self._endpoints = Endpoints(workspace)

@@ -97,6 +97,12 @@ def test_the_role_is_one_that_sagemaker_may_assume(emulator: RunningEmulator) ->
     assert [policy["PolicyName"] for policy in attached] == ["AmazonSageMakerFullAccess"]
 
 
+def test_the_role_is_enough_as_the_sdk_3_asks_before_it_trains(emulator: RunningEmulator) -> None:
+    asked = {"PolicySourceArn": ROLE, "ActionNames": ["sagemaker:CreateTrainingJob", "logs:PutLogEvents"]}
+    pages = emulator.client_of("iam").get_paginator("simulate_principal_policy").paginate(**asked)
+    assert [each["EvalDecision"] for page in pages for each in page["EvaluationResults"]] == ["allowed", "allowed"]
+
+
 def test_a_role_that_was_not_created_is_not_there(emulator: RunningEmulator) -> None:
     iam = emulator.client_of("iam")
     assert refused(iam.get_role, RoleName="mine")["Code"] == "NoSuchEntity"

@@ -32,6 +32,7 @@ from tests.support.real_clients.outside import Outside
 from tests.support.real_servers import huggingface, torchserve, triton
 from tests.support.real_servers.images import Images
 from tests.support.real_servers.making import NotProvisioned
+from tests.support.real_servers.virtual_environment import VirtualEnvironment
 from tests.support.repository import REPOSITORY
 
 pytestmark = pytest.mark.real
@@ -85,6 +86,10 @@ PRINTS = {
         "lisbon 365 thousand",
         "porto AccessDeniedException",
     ],
+    "sagemaker_sdk_3": [
+        "lisbon Completed\nporto Completed",
+        "lisbon [160000, 320000]\nporto [120000, 240000]",
+    ],
     "online_explainability": [
         '"EnableExplanations": "`true`"',
         "without explanations: [331.0, 378.0]",
@@ -93,6 +98,7 @@ PRINTS = {
     ],
 }
 WITH_ACCESS = "pipeline_and_access"  # by an emulator of its own
+WITH_SDK_3 = "sagemaker_sdk_3"  # by a kernel of its own
 RUN_ELSEWHERE = {"handler_development", "multi_model_endpoint"}  # by tests of their own
 
 
@@ -126,15 +132,22 @@ def emulator(directory: Path) -> Iterator[Emulator]:
 @pytest.fixture(scope="module")
 def kernel(emulator: Emulator, directory: Path) -> Iterator[KernelManager]:
     """A kernel with the SageMaker Python SDK 2. It is one for all notebooks: to import the SDK takes seconds."""
+    with started(sdks.sdk_2(), emulator, directory) as kernel:
+        yield kernel
+
+
+@contextlib.contextmanager
+def started(sdk: VirtualEnvironment, emulator: Emulator, directory: Path) -> Iterator[KernelManager]:
+    """A kernel with an SDK, in the environment that ``localmme env`` exports; nothing of it may call the internet."""
     try:
-        python = sdks.sdk_2().python
+        python = sdk.python
     except NotProvisioned as reason:
         pytest.skip(str(reason))
-    spec = directory / "kernels" / "sdk"
+    spec = directory / "kernels" / sdk.name
     spec.mkdir(parents=True)
     words = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    (spec / "kernel.json").write_text(json.dumps({"argv": words, "display_name": "SDK 2", "language": "python"}))
-    manager = KernelManager(kernel_name="sdk", kernel_spec_manager=KernelSpecManager(kernel_dirs=[str(spec.parent)]))
+    (spec / "kernel.json").write_text(json.dumps({"argv": words, "display_name": sdk.name, "language": "python"}))
+    manager = KernelManager(kernel_name=sdk.name, kernel_spec_manager=KernelSpecManager(kernel_dirs=[str(spec.parent)]))
     outside = Outside()
     known = ("AWS_", "SAGEMAKER_", "NO_PROXY", "no_proxy")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(known)}
@@ -168,11 +181,16 @@ def run(name: str, kernel: KernelManager, directory: Path, **environment: str) -
         at = printed.index(text, at)
 
 
-@pytest.mark.parametrize("name", [name for name in PRINTS if name != WITH_ACCESS])
+@pytest.mark.parametrize("name", [name for name in PRINTS if name not in (WITH_ACCESS, WITH_SDK_3)])
 def test_a_notebook_runs_from_the_first_cell_to_the_last(
     name: str, kernel: KernelManager, emulator: Emulator, directory: Path
 ) -> None:
     run(name, kernel, directory, IMAGE=f"command:{sys.executable} {PLAIN_SERVER}", AWS_ENDPOINT_URL=emulator.url)
+
+
+def test_the_notebook_for_sdk_3_runs_from_the_first_cell_to_the_last(emulator: Emulator, directory: Path) -> None:
+    with started(sdks.sdk_3(), emulator, directory) as kernel:
+        run(WITH_SDK_3, kernel, directory, AWS_ENDPOINT_URL=emulator.url)
 
 
 def test_the_notebook_about_roles_runs_with_access_control(kernel: KernelManager, directory: Path) -> None:

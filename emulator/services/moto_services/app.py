@@ -18,8 +18,9 @@ from emulator.containers.docker.engine import Engine
 from emulator.errors import SetupError
 from emulator.observers.cloudwatch_metrics import CloudWatchMetrics
 from emulator.observers.recent_log_lines import RecentLogLines
-from emulator.services.moto_services import assume_role
+from emulator.services.moto_services import assume_role, simulate_principal_policy
 from emulator.services.moto_services.service_call import ServiceCall, is_json, read
+from emulator.services.moto_services.simulate_principal_policy import RoleAllows, everything_is_allowed
 
 if TYPE_CHECKING:
     from emulator.services.moto_services.backends import MotoBackends
@@ -45,10 +46,14 @@ class MotoServicesApp:
         region: str,
         sessions: Sessions,
         variant_names: Callable[[str], Collection[str]] = lambda _: (),
+        role_allows: RoleAllows = everything_is_allowed,
     ) -> None:
-        """``region`` is that of requests which name none. ``variant_names`` are those of an endpoint."""
+        """``region`` is that of requests which name none. ``variant_names`` are those of an endpoint.
+
+        ``role_allows`` says whether the policies of a role allow something.
+        """
         self._metrics, self._logs, self._engine, self._region = metrics, logs, engine, region
-        self._sessions, self._variant_names = sessions, variant_names
+        self._sessions, self._variant_names, self._role_allows = sessions, variant_names, role_allows
         self._opening: asyncio.Future[MotoBackends] | None = None
         self._applications: dict[str, Application] = {}
         self._filling = asyncio.Lock()  # so that lines of log keep their order
@@ -58,8 +63,7 @@ class MotoServicesApp:
         if body is None:
             return
         try:
-            if await self._is_assume_role(request, body):
-                document = assume_role.respond(request.content.parameters, self._sessions, request.id)
+            if (document := await self._answered_here(request, body)) is not None:
                 await send_answer(send, 200, [(b"content-type", b"text/xml"), *id_headers(request)], document)
                 return
             scope, data = await self._for_moto(request, body)
@@ -68,13 +72,20 @@ class MotoServicesApp:
         else:
             await self._applications[request.service](scope, replayed(data, receive), send)
 
-    async def _is_assume_role(self, request: AwsRequest, body: bytes) -> bool:
-        """Sets the request's content, if it is for STS. Raises AwsError."""
-        if request.service != "sts" or protocol_of(request) is Protocol.CBOR:
-            return False
+    async def _answered_here(self, request: AwsRequest, body: bytes) -> bytes | None:
+        """The answer to what moto does not know, or not well enough; None = it is for moto.
+
+        Sets the request's content, if it is for STS or IAM. Raises AwsError.
+        """
+        if request.service not in ("sts", "iam") or protocol_of(request) is Protocol.CBOR:
+            return None
         request.content = call = request.content or await read(request, body)
         _check_method(request.method, call)
-        return bool(call.operation == "AssumeRole")
+        if (request.service, call.operation) == ("sts", "AssumeRole"):
+            return assume_role.respond(call.parameters, self._sessions, request.id)
+        if (request.service, call.operation) == ("iam", simulate_principal_policy.OPERATION):
+            return simulate_principal_policy.respond(call.parameters, self._role_allows, request.id)
+        return None
 
     async def _for_moto(self, request: AwsRequest, body: bytes) -> tuple[Scope, bytes]:
         """The request as moto is to have it, and its body; moto knows by then what it has to. Raises AwsError."""

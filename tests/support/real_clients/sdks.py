@@ -21,12 +21,14 @@ def sdk_2() -> VirtualEnvironment:
 
 
 def sdk_3() -> VirtualEnvironment:
-    """SageMaker Python SDK 3, without its parts that train and build models: those need mlflow, pyarrow and the like.
+    """SageMaker Python SDK 3 with what trains, and a kernel for notebooks that use it.
 
-    What they have for hosting, ModelBuilder, knows nothing of multi-model endpoints.
+    Bare, because it would bring mlflow, which ModelTrainer does not import. What builds models is not there: its
+    ModelBuilder knows nothing of multi-model endpoints.
     """
+    needed = ("sagemaker-core==2.27.0", "graphene==3.4.3", "jinja2==3.1.6", "nest-asyncio==1.6.0", "ipykernel==7.4.0")
     return VirtualEnvironment(
-        "sagemaker-sdk-3", Path(sys.executable), ("sagemaker-core==2.27.0",), ("sagemaker==3.27.0",)
+        "sagemaker-sdk-3", Path(sys.executable), needed, ("sagemaker==3.27.0", "sagemaker-train==1.27.0")
     )
 
 
