@@ -61,6 +61,15 @@ class EndpointStatus(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ActionTaken(Event):
+    """Somebody has asked for something, by the emulator's page or by a command, and it is done or has begun."""
+
+    action: str  # its name, such as unload-model
+    text: str  # what is done, as a sentence without a full stop
+    target_model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Warned(Event):
     """Something works, but perhaps not as its user expects."""
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
+from emulator.events import ActionTaken, Events
 from emulator.suggestions import did_you_mean
 
 Members = Mapping[str, Any]
 # Does it, and returns what is answered: "message", a sentence, and what else there is to say. Raises ActionRefused.
 Action = Callable[[Members], Awaitable[dict[str, Any]]]
+MOST_NAMED = 5  # [ours] names in a message
+ORIGIN = ("endpoint_name", "variant_name", "instance_id", "container")  # members that an event's origin has too
 
 
 class ActionRefused(Exception):
@@ -20,23 +23,40 @@ class ActionRefused(Exception):
         self.message, self.status = message, status
 
 
+class _Known(NamedTuple):
+    action: Action
+    changes: bool
+
+
 class Actions:
-    """The actions that there are."""
+    """The actions that there are. Each one that was taken is an event."""
 
-    def __init__(self) -> None:
-        self._actions: dict[str, Action] = {}
+    def __init__(self, events: Events) -> None:
+        self._events = events
+        self._actions: dict[str, _Known] = {}
 
-    def add(self, name: str, action: Action) -> None:
-        """Take actions of this name from now on."""
-        self._actions[name] = action
+    def add(self, name: str, action: Action, *, changes: bool = True) -> None:
+        """Take actions of this name from now on. One that ``changes`` nothing only says something, and is no event."""
+        self._actions[name] = _Known(action, changes)
 
     async def take(self, name: str, members: Members) -> dict[str, Any]:
         """Raises ActionRefused."""
-        action = self._actions.get(name)
-        if action is None:
-            advice = did_you_mean(name, self._actions)
-            raise ActionRefused(f"There is no action {name[:100]!r}{'; ' if advice else '.'}{advice}", 404)
-        return await action(members)
+        known = self._actions.get(name)
+        if known is None:
+            raise ActionRefused(unknown("action", name, self._actions), 404)
+        answer = await known.action(members)
+        if known.changes:
+            origin = {each: members[each] for each in ORIGIN if isinstance(members.get(each), str)}
+            target_model = text_member(members, "target_model", "")
+            self._events.within(**origin).publish(ActionTaken(name, answer["message"].rstrip("."), target_model))
+        return answer
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """The sentence for a name that is not one of the known."""
+    names = sorted(known)
+    advice = did_you_mean(name, names) or (f"there is {', '.join(names[:MOST_NAMED])}" if names else "there is none")
+    return f"There is no {what} {name[:100]!r}: {advice.rstrip('?.')}{'?' if advice.endswith('?') else '.'}"
 
 
 def text_member(members: Members, name: str, default: str | None = None) -> str:

@@ -14,7 +14,7 @@ from emulator.clock import Clock
 from emulator.console.endpoint_updates import EndpointUpdates
 from emulator.entries import Entry
 from emulator.events import CallEnded
-from emulator.hosting.endpoints import Endpoints
+from emulator.hosting.endpoint import Endpoint
 from emulator.observers.call_entries import call_entry
 from emulator.observers.model_counts import CountsByEndpoint
 from emulator.observers.recent_entries import RecentEntries
@@ -84,7 +84,7 @@ class LiveUpdates:
     def __init__(
         self,
         about: Mapping[str, str],
-        endpoints: Endpoints,
+        endpoints: Iterable[Endpoint],
         counts: CountsByEndpoint,
         entries: RecentEntries,
         state: Callable[[], Awaitable[EmulatorState]],

@@ -137,6 +137,10 @@ class Instance:
         raise NotPossible(f"{self.instance_id} has no container {name}.")
 
     @property
+    def container_names(self) -> list[str]:
+        return [container.name for container in self._containers]
+
+    @property
     def healthy(self) -> bool:
         """Whether an invocation would not have to wait for a container to be replaced."""
         return all(container.healthy for container in self._containers)

@@ -9,6 +9,7 @@ from typing import Any
 
 from emulator.entries import EventEntry, Severity
 from emulator.events import (
+    ActionTaken,
     ArchiveChanged,
     ContainerStarted,
     ContainerStopped,
@@ -95,6 +96,7 @@ SENTENCES: dict[type[Event], Callable[[Any], Sentence]] = {
     EndpointCreated: lambda event: ("info", "the endpoint was created"),
     EndpointDeleted: lambda event: ("info", "the endpoint is deleted"),
     EndpointStatus: _endpoint_status,
+    ActionTaken: lambda event: ("warning", f"asked for by an operator: {event.text}"),
     Warned: lambda event: ("warning", event.text),
     ImagePulling: _image_pulling,
     ContainerStarted: _container_started,

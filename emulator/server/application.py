@@ -105,6 +105,7 @@ class Application:
         from emulator.console.emulator_state import emulator_state
         from emulator.console.flask_pages import pages_in_threads
         from emulator.console.live_updates import LiveUpdates
+        from emulator.console.operator_actions import OperatorActions
         from emulator.console.prometheus import PrometheusPage
         from emulator.services.sagemaker import endpoints_at_start, training_jobs, transform_jobs
         from emulator.services.sagemaker.app import SageMakerApp
@@ -163,7 +164,9 @@ class Application:
         updates = LiveUpdates(about, self._endpoints, counts, entries, state, clock)
         token = await asyncio.to_thread(settings.state_directory.new_console_token)
         ends.callback(settings.state_directory.console_token.unlink, missing_ok=True)
-        web = ConsoleApp(token, entries, updates, Actions(), others)
+        actions = Actions(self._events)
+        OperatorActions(self._endpoints).add_to(actions)
+        web = ConsoleApp(token, entries, updates, actions, others)
         if s3 is not None:
             captured = CapturedInvocations(s3.put, self._limits.capture_seconds)
             captured.listen_to(self._events)

@@ -54,8 +54,9 @@ class VirtualEndpoint:
         self.containers: dict[str, list[VirtualContainer]] = {}  # the runs of each, by INSTANCE/CONTAINER
         self.cannot_start: Exception | None = None
         self._contract = contract
-        self._clock, events = self.loop.clock(), Events()
-        self.entries = RecentEntries(self._clock)
+        self.clock = self.loop.clock()
+        self.events = events = Events()
+        self.entries = RecentEntries(self.clock)
         self.entries.listen_to(events)
         events.subscribe(lambda event, origin: self.happened.append((self.loop.time(), origin, event)))
         self._workspace = Workspace(
@@ -63,7 +64,7 @@ class VirtualEndpoint:
             self._new_container,
             limits,
             events,
-            self._clock,
+            self.clock,
             random.Random(seed),
             lambda _: cast(ModelSource, VirtualSource()),
             lambda *_: cast(ModelFiles, files()),
@@ -92,7 +93,7 @@ class VirtualEndpoint:
 
     async def invoke(self, target_model: str, **fields: Any) -> Invocation:
         """A call, once it has been answered. Raises AwsError."""
-        call = Invocation("e", b"", self._clock.elapsed(), target_model=target_model, **fields)
+        call = Invocation("e", b"", self.clock.elapsed(), target_model=target_model, **fields)
         await self.endpoint.variant_for(call).invoke(call)
         return call
 
