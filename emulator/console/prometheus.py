@@ -216,32 +216,31 @@ class PrometheusPage:
 class ModelSeries:
     """Which models of an endpoint have series of their own, and what all series say.
 
-    No series ever goes down, which Prometheus would take for a restart: when a model gets its own, those counts that
-    the others' series has had of it stay there; when it loses its own, only what comes after goes to the others.
+    No series ever goes down, which Prometheus would take for a restart: when a model gets its own, what the others'
+    series has said of it stays there; when it loses its own, only what comes after goes to the others.
     """
 
     def __init__(self, counts: object, most: int) -> None:
         """``counts`` are those of the endpoint, by which it is known."""
         self.counts = counts
         self._most = most
-        self._counted_elsewhere: dict[str, ModelNumbers] = {}  # of the models that have their own
-        self._credited = _NOTHING  # to series that models had, and have no more
-        self._is_first = True
+        self._said: dict[str, ModelNumbers] = {}  # of all models, when the page was read last
+        self._elsewhere: dict[str, ModelNumbers] = {}  # of those with their own: what others have said of them
+        self._gone = _NOTHING  # what series have said that are there no more
 
     def numbers(self, models: list[tuple[str, ModelCounts]]) -> dict[str, ModelNumbers]:
         """By model, with OTHER for the rest, if there is any."""
         found = {name: _numbers(counts) for name, counts in models}
         named = heapq.nlargest(self._most, found.keys() - {OTHER}, key=lambda name: (found[name][0], name))
         named = [name for name in named if any(found[name])]
-        for name in self._counted_elsewhere.keys() - named:
-            elsewhere = self._counted_elsewhere.pop(name)
-            self._credited = _sum(self._credited, _difference(found.get(name, elsewhere), elsewhere))
+        for name in self._elsewhere.keys() - named:
+            self._gone = _sum(self._gone, _difference(self._said[name], self._elsewhere.pop(name)))
         for name in named:
-            self._counted_elsewhere.setdefault(name, _NOTHING if self._is_first else found[name])
-        self._is_first = False
-        own = {name: _difference(found[name], self._counted_elsewhere[name]) for name in named}
-        total = tuple(map(sum, zip(_NOTHING, *found.values(), strict=True)))
-        rest = _difference(total, _sum(self._credited, *own.values()))
+            self._elsewhere.setdefault(name, self._said.get(name, _NOTHING))
+        self._said = found
+        own = {name: _difference(found[name], self._elsewhere[name]) for name in named}
+        total = _sum(_NOTHING, *found.values())
+        rest = _difference(total, _sum(self._gone, *own.values()))
         return own | ({OTHER: rest} if any(rest) else {})
 
 

@@ -183,6 +183,15 @@ def test_the_emulator_s_own_pages_are_asked_for_like_other_things(emulator: Runn
         assert b"correct service: 'localmme'" in page(emulator, "state", "admin", service=service)[1]
 
 
+def test_curl_signs_for_prometheus_which_cannot(emulator: RunningEmulator) -> None:
+    address = f"{emulator.url}/_localmme/metrics"
+    signed = ["--aws-sigv4", "aws:amz:us-east-1:localmme", "--user", f"KEYWATCHER:{SECRETS['watcher']}"]
+    for words, status, told in ((signed, "200", "localmme_build_info{"), ([], "403", "Missing Authentication Token")):
+        command = ["curl", "--silent", "--write-out", "%{http_code}", *words, address]
+        answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert (answer[-3:], told in answer) == (status, True), answer
+
+
 def test_commands_show_the_state_to_whom_it_is_allowed(emulator: RunningEmulator) -> None:
     def models(user: str) -> subprocess.CompletedProcess[str]:
         keys = {
