@@ -53,6 +53,7 @@ class CallEntry(TypedDict):
     status: int  # of the answer to the caller
     error_code: str  # such as ModelError; empty = it went well
     error: str
+    fault: str  # what a fault did to it, in words; empty = there was none
     duration_us: int
     cold: bool | None  # whether it waited for its model; None = it came to no container of many models
     steps: list[CallStep]

@@ -225,6 +225,16 @@ class CallEnded(Event):
     sequence: int = 0  # its number among the entries of the emulator's story, for whom keeps it
 
 
+@dataclass(frozen=True, slots=True)
+class FaultInjected(Event):
+    """A fault was injected: see services/runtime/faults.py."""
+
+    fault: str  # its name, such as ThrottlingException
+    effect: str  # what it did, in words, such as "answered ThrottlingException"
+    left: str  # how often it is still going to be injected, in words
+    target_model: str = ""  # of the call
+
+
 @dataclass(slots=True)
 class InvocationCaptured(Event):
     """A variant has answered an InvokeEndpoint that the endpoint's data capture samples.

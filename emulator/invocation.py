@@ -31,6 +31,7 @@ class InvocationMeasurements:
     # Who has it; empty = it has not come that far.
     variant_name: str = ""
     instance_id: str = ""
+    fault: str = ""  # what a fault did to it, in words
     steps: tuple[Step, ...] = ()  # what its time was spent on, but for what the emulator itself takes
 
 

@@ -35,6 +35,10 @@ class BodyBrokenOff(EmulatorError):
         self.size = size
 
 
+class ConnectionCut(EmulatorError):
+    """The connection to the caller is to end here, without an answer or without the rest of it."""
+
+
 async def read_body(receive: Receive, most_bytes: int, see: Callable[[bytes], None] | None = None) -> bytes:
     """A request's body; ``see`` is called with each part of it, kept or not.
 

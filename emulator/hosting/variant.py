@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from typing import NoReturn
 
 from emulator.aws.errors import AwsError
 from emulator.containers.contract import Answer, StreamedAnswer
@@ -61,6 +62,11 @@ class ProductionVariant:
         self._starting: list[Instance] = []  # to which nothing is routed yet
         self._draining: list[Instance] = []  # to which nothing is routed any more
         self._replacing: dict[Instance, asyncio.Task[None]] = {}  # by the instance that takes the place of another
+
+    @property
+    def last_container(self) -> str:
+        """The name of the container whose answer callers get, unless they name another one."""
+        return self._definition.model.container_names()[-1]
 
     async def start(self) -> None:
         """Start all instances. Raises SetupError when one of them cannot be."""
@@ -189,6 +195,17 @@ class ProductionVariant:
             self._remove_in_flight(instance)
             self._publish_end(invocation)
         return answer
+
+    def refuse(self, invocation: Invocation, error: AwsError) -> NoReturn:
+        """Count an invocation as failed by this error, and raise it; or what is wrong with the invocation itself."""
+        try:
+            self._check(invocation)
+            self._invocations += 1
+            invocation.measurements.variant_name = self.name
+            raise error
+        except AwsError as refusal:
+            self._publish_end(invocation, refusal)
+            raise
 
     def has_session(self, session_id: bytes | None) -> bool:
         """Whether one of its instances has that session."""

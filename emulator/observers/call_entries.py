@@ -28,6 +28,7 @@ def call_entry(event: CallEnded, epoch: float) -> CallEntry:
         "status": event.status,
         "error_code": event.error_code,
         "error": event.error,
+        "fault": measurements.fault,
         "duration_us": _us(event.ended - received),
         "cold": None if measurements.cache_hit is None else not measurements.cache_hit,
         "steps": steps,

@@ -17,6 +17,7 @@ from emulator.events import (
     EndpointDeleted,
     EndpointStatus,
     Event,
+    FaultInjected,
     ImagePulling,
     InstanceLost,
     InstanceReplaced,
@@ -112,6 +113,7 @@ SENTENCES: dict[type[Event], Callable[[Any], Sentence]] = {
     ArchiveChanged: _archive_changed,
     JobStatus: _job_status,
     MemoryExceeded: _memory_exceeded,
+    FaultInjected: lambda event: ("warning", f"{event.effect}, as asked by a fault ({event.left})"),
 }
 
 

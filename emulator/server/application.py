@@ -46,6 +46,7 @@ from emulator.server.settings import ServerSettings
 from emulator.services.container_credentials.app import ContainerCredentialsApp
 from emulator.services.moto_services.app import MotoServicesApp
 from emulator.services.runtime.app import RuntimeApp
+from emulator.services.runtime.faults import Faults
 from emulator.services.sagemaker.records import EndpointRecord
 from emulator.services.sagemaker.registry import Registry
 
@@ -107,6 +108,7 @@ class Application:
         from emulator.console.live_updates import LiveUpdates
         from emulator.console.operator_actions import OperatorActions
         from emulator.console.prometheus import PrometheusPage
+        from emulator.server.fault_actions import add_fault_actions
         from emulator.services.sagemaker import endpoints_at_start, training_jobs, transform_jobs
         from emulator.services.sagemaker.app import SageMakerApp
         from emulator.services.sagemaker.endpoints import restore
@@ -164,15 +166,16 @@ class Application:
         updates = LiveUpdates(about, self._endpoints, counts, entries, state, clock)
         token = await asyncio.to_thread(settings.state_directory.new_console_token)
         ends.callback(settings.state_directory.console_token.unlink, missing_ok=True)
-        actions = Actions(self._events)
+        actions, faults = Actions(self._events), Faults()
         OperatorActions(self._endpoints).add_to(actions)
+        add_fault_actions(actions, faults)
         web = ConsoleApp(token, entries, updates, actions, others)
         if s3 is not None:
             captured = CapturedInvocations(s3.put, self._limits.capture_seconds)
             captured.listen_to(self._events)
             ends.push_async_callback(captured.flush)
         sagemaker = SageMakerApp(control_plane)
-        runtime = RuntimeApp(self._endpoints, self._limits, self._events, clock)
+        runtime = RuntimeApp(self._endpoints, self._limits, self._events, clock, faults)
         guard = WebGuard(self._settings.allowed_hosts, self._settings.allowed_origins)
         credentials = ContainerCredentialsApp(roles)
         self.gateway = Gateway(runtime, sagemaker, s3, moto_services, web, credentials, guard, access)

@@ -22,7 +22,7 @@ from uvicorn.server import ServerState
 
 from emulator import relied_on
 from emulator.alarm import Alarm
-from emulator.aws.asgi import HeadersByName, Receive, Response, Scope, Send
+from emulator.aws.asgi import ConnectionCut, HeadersByName, Receive, Response, Scope, Send
 from emulator.aws.errors import AwsError
 from emulator.gateway.refusals import ENDING, TOO_LONG, not_http
 from emulator.gateway.response_headers import safe_lines
@@ -334,6 +334,8 @@ class Connection(HttpToolsProtocol):
             else:
                 self._refusal = ENDING  # what is still sent of its body is not looked at either
                 await self._send_refusal(scope, receive, send)
+        except ConnectionCut:
+            self.transport.close()
         except Exception:
             log.exception("%s %s failed inside the emulator", scope["method"], scope["path"])
             raise  # uvicorn answers 500
@@ -341,6 +343,9 @@ class Connection(HttpToolsProtocol):
     def _answer_plainly(self, call: PlainCall, response: Response | None) -> None:
         self.tasks.discard(call)
         if call.disconnected:
+            return
+        if call.is_cut:
+            self.transport.close()
             return
         if response is None:  # by the end of the emulator
             self._refusal = ENDING

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from emulator.aws.asgi import Headers, Response
+from emulator.aws.asgi import ConnectionCut, Headers, Response
 
 
 class PlainCall:
@@ -23,6 +23,7 @@ class PlainCall:
     keep_alive = True
     disconnected = False
     response_complete = False
+    is_cut = False  # its connection is to end without an answer
     _is_cancelled = False
     _waits_for: asyncio.Future[Any] | None = None
 
@@ -33,7 +34,7 @@ class PlainCall:
         response: Coroutine[Any, Any, Response | None],
         ended: Callable[[PlainCall, Response | None], None],
     ) -> None:
-        """``ended`` is called with the response; with None if the call was cancelled before. See ``run``."""
+        """``ended`` is called with the response; with None if the call was cancelled or cut before. See ``run``."""
         self.target = target
         self.headers = headers
         self._coroutine = response
@@ -55,6 +56,9 @@ class PlainCall:
         except StopIteration as end:
             self._ended(self, end.value)
         except asyncio.CancelledError:
+            self._ended(self, None)
+        except ConnectionCut:
+            self.is_cut = True
             self._ended(self, None)
         else:
             self._waits_for = waits_for

@@ -13,10 +13,12 @@ import math
 import re
 import urllib.parse
 from collections.abc import Mapping
+from dataclasses import replace
 
 from emulator.aws.asgi import (
     BodyBrokenOff,
     BodyTooLong,
+    ConnectionCut,
     Headers,
     HeadersByName,
     Receive,
@@ -33,7 +35,8 @@ from emulator.clock import Clock
 from emulator.containers.contract import Answer, StreamedAnswer
 from emulator.containers.session_headers import CLOSED, OPENED, SESSION_ID
 from emulator.errors import ContainerError, ContainerTimeout
-from emulator.events import CallEnded, Events, Warned
+from emulator.events import CallEnded, Events, FaultInjected, Warned
+from emulator.hosting.endpoint import Endpoint
 from emulator.hosting.endpoints import Endpoints
 from emulator.hosting.variant import ProductionVariant
 from emulator.invocation import NEW_SESSION, Invocation
@@ -52,6 +55,7 @@ from emulator.services.runtime.errors import (
     throttled,
     unknown_operation,
 )
+from emulator.services.runtime.faults import LATENCY, Fault, Faults, StreamBroken, broken, error_of
 from emulator.services.runtime.throttle import Throttle
 
 PREFIX = "/endpoints/"
@@ -95,8 +99,11 @@ log = logging.getLogger("localmme")
 class RuntimeApp:
     """Takes InvokeEndpoint, InvokeEndpointWithResponseStream and InvokeEndpointAsync."""
 
-    def __init__(self, endpoints: Endpoints, limits: Limits, events: Events, clock: Clock) -> None:
+    def __init__(
+        self, endpoints: Endpoints, limits: Limits, events: Events, clock: Clock, faults: Faults | None = None
+    ) -> None:
         """Must be created on the running event loop."""
+        self._faults = faults or Faults()
         self._endpoints = endpoints
         self._limits = limits
         self._events = events
@@ -147,6 +154,8 @@ class RuntimeApp:
         received, code, message = self._clock.elapsed(), "", ""
         invocation: Invocation | None = None
         response: Response | None = None
+        cut: ConnectionCut | None = None
+        fault: Fault | None = None
         try:
             if self._throttle is not None and not self._throttle.admits():
                 raise throttled()
@@ -159,12 +168,16 @@ class RuntimeApp:
                 raise body_too_long(self._limits.body_bytes)
             invocation = self._invocation(endpoint_name, operation, headers, body, request_id, received)
             variant = endpoint.variant_for(invocation)
+            if self._faults.active:
+                fault = await self._inject_faults(endpoint, variant, invocation, operation)
             if operation == INVOKE:
                 answer = await variant.invoke(invocation)
                 response = 200, _answer_headers(answer, variant, RETURNED, request_id), answer.body
             else:
                 assert send is not None
-                await self._stream(variant, invocation, send, request_id)
+                await self._stream(variant, invocation, send, request_id, fault)
+        except ConnectionCut as error:
+            code, message, cut = "ConnectionCut", str(error), error
         except AwsError as error:
             code, message = error.code, error.message
             response = _refusal(error, request_id)
@@ -175,15 +188,45 @@ class RuntimeApp:
             response = _refusal(failure, request_id)
         if invocation is None:
             invocation = Invocation(endpoint_name, b"", received, request_id, operation=operation)
-        status, size = (200, 0) if response is None else (response[0], len(response[2]))
+        status, size = (0 if cut else 200, 0) if response is None else (response[0], len(response[2]))
         # Its arguments have no names here: with them, to make it takes twice as long.
         ended = CallEnded(
             invocation, self._clock.elapsed(), status, 0 if body is None else len(body), size, code, message
         )
         self._events.publish(ended)
+        if cut is not None:
+            raise cut
         return response
 
-    async def _stream(self, variant: ProductionVariant, invocation: Invocation, send: Send, request_id: str) -> None:
+    async def _inject_faults(
+        self, endpoint: Endpoint, variant: ProductionVariant, invocation: Invocation, operation: str
+    ) -> Fault | None:
+        """What faults do to a call before its variant has it. Returns the one that is going to break off its stream.
+
+        Raises AwsError and ConnectionCut.
+        """
+        events = endpoint.events.within(variant_name=variant.name)
+        for fault in self._faults.take(invocation, operation == INVOKE_STREAM):
+            event = FaultInjected(fault.fault, fault.effect(), fault.left(), invocation.target_model)
+            invocation.measurements.fault = ", ".join(filter(None, (invocation.measurements.fault, event.effect)))
+            events.publish(event)
+            if fault.fault == LATENCY:
+                await asyncio.sleep(self._faults.delay(fault))
+            elif operation == INVOKE_STREAM and fault.breaks_stream:
+                return fault
+            else:
+                origin = replace(events.origin, container=variant.last_container)
+                variant.refuse(invocation, error_of(fault, invocation, origin))
+        return None
+
+    async def _stream(
+        self,
+        variant: ProductionVariant,
+        invocation: Invocation,
+        send: Send,
+        request_id: str,
+        fault: Fault | None,
+    ) -> None:
         answer = await variant.invoke(invocation, streamed=True)
         assert isinstance(answer, StreamedAnswer)
         with answer.closing:
@@ -192,7 +235,7 @@ class RuntimeApp:
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             last = b""
             try:
-                async for chunk in answer.chunks:
+                async for chunk in answer.chunks if fault is None else broken(answer.chunks, fault):
                     if not invocation.measurements.first_chunk:
                         invocation.measurements.first_chunk = self._clock.elapsed()
                     await send({"type": "http.response.body", "body": payload_part(chunk), "more_body": True})
@@ -203,6 +246,12 @@ class RuntimeApp:
             except ContainerError as error:
                 invocation.measurements.broke_off = True
                 last = stream_exception("ModelStreamError", str(error), ErrorCode="StreamBroken")
+            except StreamBroken as error:
+                invocation.measurements.broke_off = True
+                last = error.event
+            except ConnectionCut:
+                invocation.measurements.broke_off = True
+                raise
             except Exception:
                 log.exception("request %s failed inside the emulator", request_id)
                 last = stream_exception("InternalStreamFailure", "The emulator failed; see its log.")

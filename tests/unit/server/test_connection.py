@@ -6,14 +6,14 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 
 import pytest
 import uvloop
 from uvicorn.server import ServerState
 
-from emulator.aws.asgi import HeadersByName, Receive, Scope, Send
+from emulator.aws.asgi import ConnectionCut, HeadersByName, Receive, Response, Scope, Send
 from emulator.aws.errors import AwsError
 from emulator.aws.request import AwsRequest
 from emulator.gateway.refusals import send_last
@@ -71,10 +71,17 @@ class Echo:
                 raise
         if scope["path"] == "/fails":
             raise ValueError("a fault of the application's own")
+        if scope["path"] == "/cuts":
+            raise ConnectionCut("by a test")
         await answer(send, scope["raw_path"] + b" " + body)
 
-    def plain_invocation(self, target: bytes, headers: HeadersByName, body: bytes, address: str) -> None:
-        return None
+    def plain_invocation(
+        self, target: bytes, headers: HeadersByName, body: bytes, address: str
+    ) -> Coroutine[Any, Any, Response] | None:
+        async def cut() -> Response:
+            raise ConnectionCut("by a test")
+
+        return cut() if target == b"/cuts" else None
 
     async def refuse(self, scope: Scope, send: Send, error: AwsError) -> None:
         await send_last(AwsRequest(scope), error, send)
@@ -351,3 +358,12 @@ def test_a_caller_that_still_sends_gets_the_answer_that_ends_its_connection() ->
 def test_a_fault_of_the_application_is_an_answer_and_a_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     assert run(lambda server: server.talk(GET % b"fails")).startswith(b"HTTP/1.1 500 ")
     assert [record.message for record in caplog.records] == ["GET /fails failed inside the emulator"]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])  # by ASGI, and without it
+def test_a_connection_that_is_cut_has_no_answer_and_no_line_in_the_log(
+    method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    request = f"{method} /cuts HTTP/1.1\r\nHost: here\r\nContent-Length: 0\r\n\r\n".encode()
+    assert run(lambda server: server.talk(request, half_close=False)) == b""
+    assert not caplog.records

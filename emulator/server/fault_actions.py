@@ -1,0 +1,35 @@
+"""The actions ``fault``, ``clear-faults`` and ``faults``: faults by POST, for the page, the commands and tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from emulator.console.actions import ActionRefused, Actions, Members
+from emulator.errors import SetupError
+from emulator.services.runtime.faults import Faults
+
+
+def add_fault_actions(actions: Actions, faults: Faults) -> None:
+    """Take these actions from now on."""
+
+    async def inject(members: Members) -> dict[str, Any]:
+        try:
+            fault = faults.add(members)
+        except SetupError as error:
+            raise ActionRefused(str(error)) from None
+        return {"message": f"{fault.sentence()}.", "number": fault.number}
+
+    async def clear(members: Members) -> dict[str, Any]:
+        number = members.get("number")
+        if number is not None and (not isinstance(number, int) or isinstance(number, bool)):
+            raise ActionRefused(f"number must be that of a fault, not {number!r:.100}.")
+        count = len(faults.clear(number))
+        return {"message": f"{count or 'No'} fault{'' if count == 1 else 's'} cleared.", "cleared": count}
+
+    async def listed(_: Members) -> dict[str, Any]:
+        sentences = [fault.sentence() for fault in faults.active]
+        return {"message": "; ".join(sentences) or "There are no faults.", "faults": faults.listed()}
+
+    actions.add("fault", inject)
+    actions.add("clear-faults", clear)
+    actions.add("faults", listed, changes=False)
