@@ -22,6 +22,8 @@ from emulator.timeouts import in_time
 # the pages of many processes takes a while.
 MEMORY_SECONDS, QUIET_MEMORY_SECONDS = 1.0, 10.0
 MEMORY_ANSWER_SECONDS = 2.0  # [ours] after which the last figure stays
+# [ours] How often what is in S3 is listed anew, and how often at most for a model that was not in it.
+LISTING_SECONDS, NEW_LISTING_SECONDS = 30.0, 2.0
 MOST_MODELS = 200  # [ours] in an update; the next one has the others
 FAILED, TRIED_AGAIN = "load_failed", ("load_started", "model_loaded")  # kinds of entries
 
@@ -33,7 +35,8 @@ class EndpointUpdates:
         self.endpoint = endpoint
         self._counts = counts
         self._clock = clock
-        self._in_s3: dict[str, int] = {}  # sizes of archives, when they were listed last
+        self._in_s3: dict[str, int] = {}  # sizes of archives
+        self._listed = clock.elapsed()  # when that was so
         self._moved: dict[str, None] = {}  # models that may be elsewhere than in the update before
         self._called: dict[str, None] = {}  # and those of which only the counts have changed
         self._moving: Mapping[str, Mapping[str, Place]] = {}  # by instance, in the update before
@@ -69,6 +72,7 @@ class EndpointUpdates:
     def was_shown(self, state: EndpointState) -> None:
         """The whole state was sent: what it does not say of models is sent with the next update."""
         self._in_s3 = {model["target_model"]: model["size_bytes"] for model in state["models"] if model["in_s3"]}
+        self._listed = self._clock.elapsed()
         self._moved |= dict.fromkeys(chain(*self._moving.values()))
         self._moved |= dict.fromkeys(name for name, instances in self._failed.items() if instances)
         self._figures = []
@@ -77,13 +81,12 @@ class EndpointUpdates:
         """All that has changed, but for models beyond MOST_MODELS; None = nothing."""
         instances = dict(self._instances())
         self._look_at_moving(instances)
+        await self._list()
         await self._read_memory(instances)
         figures = [instance.figures(self._memory[instance][1]) for instance in instances.values()]
         names = list(islice({**self._moved, **self._called}, MOST_MODELS))
         if not names and figures == self._figures:
             return None
-        if not self._in_s3.keys() >= self._moved.keys():
-            self._in_s3 = await self.endpoint.archives()
         for name in names:
             self._moved.pop(name, None)
             self._called.pop(name, None)
@@ -112,6 +115,14 @@ class EndpointUpdates:
             changed = moving.get(key, {}).items() ^ self._moving.get(key, {}).items()
             self._moved |= dict.fromkeys(name for name, _ in changed)
         self._moving = moving
+
+    async def _list(self) -> None:
+        """What is in S3, if it is time to; what has changed there may be shown."""
+        is_new = not self._in_s3.keys() >= self._moved.keys()
+        if self._clock.elapsed() >= self._listed + (NEW_LISTING_SECONDS if is_new else LISTING_SECONDS):
+            self._listed, before = self._clock.elapsed(), self._in_s3
+            self._in_s3 = await self.endpoint.archives()
+            self._moved |= dict.fromkeys(name for name, _ in self._in_s3.items() ^ before.items())
 
     async def _read_memory(self, instances: Mapping[str, Instance]) -> None:
         """Read what is too old."""

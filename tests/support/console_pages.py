@@ -14,10 +14,11 @@ from emulator.console.app import ConsoleApp
 from emulator.console.emulator_state import emulator_state
 from emulator.console.live_updates import LiveUpdates
 from emulator.console.operator_actions import OperatorActions
-from emulator.events import EndpointCreated
+from emulator.events import CallEnded, EndpointCreated
 from emulator.gateway.gateway import Gateway
 from emulator.gateway.web_guard import WebGuard
 from emulator.hosting.endpoint import Endpoint
+from emulator.invocation import Invocation
 from emulator.observers.model_counts import CountsByEndpoint
 from emulator.state import EmulatorState
 from tests.support.asgi_client import Response, http_scope, respond
@@ -39,6 +40,7 @@ class Pages:
         async def state() -> EmulatorState:
             return await emulator_state(URL, self.endpoints, counts)
 
+        self.state = state
         about = {"url": URL, "region": "us-east-1", "version": "1.0"}
         updates = LiveUpdates(about, self.endpoints, counts, virtual.entries, state, virtual.clock)
         self.actions = Actions(virtual.events)
@@ -67,6 +69,12 @@ class Pages:
         headers = {"X-Localmme-Token": TOKEN} if headers is None else headers
         body = members if isinstance(members, bytes) else json.dumps(members or {}).encode()
         return await respond(self.gateway, http_scope("POST", f"/_localmme/actions/{name}", headers), body)
+
+    def call(self, target_model: str, times: int = 1) -> None:
+        """Calls that have been answered."""
+        for _ in range(times):
+            call = Invocation("e", b"", self.virtual.clock.elapsed(), target_model=target_model)
+            self.virtual.events.publish(CallEnded(call, self.virtual.clock.elapsed(), 200, 0, 0))
 
     @contextmanager
     def reader(self, path: str = "events", **headers: str) -> Iterator[Reader]:
