@@ -127,6 +127,7 @@ class ModelDownloaded(Event):
     target_model: str
     seconds: float
     size_bytes: int  # unpacked
+    download_seconds: float = 0.0  # of ``seconds``: of waiting for the archive's bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +153,41 @@ class ModelLoaded(Event):
     total_seconds: float = 0.0  # from the first call that wanted it: with download, extraction and making room
     used_before_bytes: int = 0  # of the instance's memory
     used_after_bytes: int | None = None  # None = not measured
+    memory_bytes: int | None = None  # what it took when it was loaded alone; None = not measured
+
+
+@dataclass(frozen=True, slots=True)
+class LoadRetried(Event):
+    """A load that did not succeed is tried again at once."""
+
+    target_model: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelNotReady(Event):
+    """An invocation was answered with ModelNotReadyException. The load goes on."""
+
+    target_model: str
+    reason: str  # what the load is busy with, in words that follow "it"
+    seconds: float  # that the invocation has waited for it
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLost(Event):
+    """A container no longer has a model that nobody unloaded: it is loaded again at its next use."""
+
+    target_model: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class InvocationRetried(Event):
+    """Nothing of an invocation has reached the instance that was chosen for it: another one takes it."""
+
+    target_model: str
+    instance_id: str  # that was not reached
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +199,7 @@ class ModelUnloaded(Event):
     idle_seconds: float | None = None  # since its last invocation; None = it was in use until now
     used_before_bytes: int | None = None  # of the instance's memory; None = not measured
     used_after_bytes: int | None = None
+    leaked_bytes: int = 0  # that it left behind; see Footprints.leaked
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +31,7 @@ class Download(io.RawIOBase):
         self._body: Any = None
         self.entity_tag = ""
         self._size = 0
+        self.waited_seconds = 0.0  # for bytes, after ``begin``
 
     def begin(self) -> dict[str, Any]:
         """Request the object, before anything is read. Returns what boto3 does."""
@@ -41,6 +43,13 @@ class Download(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
+        began = time.perf_counter()
+        try:
+            return self._readinto(buffer)
+        finally:
+            self.waited_seconds += time.perf_counter() - began
+
+    def _readinto(self, buffer: Any) -> int:
         if self._position >= self._size:
             return 0
         for attempt in range(1, ATTEMPTS + 1):

@@ -209,12 +209,14 @@ class ContainerSupervisor(abc.ABC, Generic[M]):
             lost = answer.status == 404 and await self._has_lost(model)
         except ContainerNotReached:
             self._release(model)
+            measurements.steps += (("wait", self.name, sent, self._clock.elapsed()),)
             raise InstanceNotReached(no_response(self._origin)) from None
         except BaseException as error:
             self._end(model, invocation, wait_us, sent, 0, str(error))
             raise self._failure(error) if isinstance(error, ContainerError) else error from None
         if lost and not again:
             self._release(model)
+            measurements.steps += (("container", self.name, sent, self._clock.elapsed()),)
             return await self.invoke(invocation, deadline, streamed, again=True)
         if isinstance(answer, StreamedAnswer):
             answer.closing.callback(self._end, model, invocation, wait_us, sent, answer.status)

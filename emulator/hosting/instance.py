@@ -18,7 +18,9 @@ from emulator.events import InstanceLost, InstanceObserved, InstanceReplaced, Me
 from emulator.hosting.container_supervisor import ContainerSupervisor
 from emulator.hosting.definition import ContainerDefinition, VariantDefinition
 from emulator.hosting.errors import NotPossible
-from emulator.hosting.loaded_models import LoadedModel, LoadedModels, MemoryBudget
+from emulator.hosting.loaded_model import LoadedModel
+from emulator.hosting.loaded_models import LoadedModels
+from emulator.hosting.memory_use import MemoryBudget
 from emulator.hosting.metrics_scraping import scrape
 from emulator.hosting.multi_model_container import ModelLocation, MultiModelContainer
 from emulator.hosting.pipeline import inference_execution

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-from emulator.archives.extraction import Extracted, extract
+from emulator.archives.extraction import Extracted, extract_from
 from emulator.archives.source import ModelSource, Version
 from emulator.errors import ArchiveError
 
@@ -106,9 +106,8 @@ class ModelFiles:
         return self._extract_once(target_model, directory, max_bytes)
 
     def _extract_once(self, target_model: str, directory: Path, max_bytes: int) -> tuple[Extracted, Version]:
-        with self._source.open(target_model) as (archive, version):
-            directory.parent.mkdir(exist_ok=True)
-            return extract(archive, directory, max_bytes=max_bytes, max_files=self._most_files), version
+        directory.parent.mkdir(exist_ok=True)
+        return extract_from(self._source, target_model, directory, max_bytes=max_bytes, max_files=self._most_files)
 
     def _local_version(self, target_model: str) -> Version | None:
         """None for S3, where an object is read as it was when the download began, and if there is no such archive."""

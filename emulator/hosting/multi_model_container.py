@@ -16,7 +16,9 @@ from emulator.events import ArchiveChanged, Events
 from emulator.hosting.container_supervisor import ContainerSupervisor
 from emulator.hosting.definition import Caching, Resources
 from emulator.hosting.errors import NotPossible, no_response
-from emulator.hosting.loaded_models import LoadedModel, LoadedModels, MemoryBudget
+from emulator.hosting.loaded_model import LoadedModel
+from emulator.hosting.loaded_models import LoadedModels
+from emulator.hosting.memory_use import MemoryBudget
 from emulator.hosting.storage_volume import StorageVolume
 from emulator.hosting.tasks import cancel
 from emulator.invocation import Invocation
@@ -123,18 +125,20 @@ class MultiModelContainer(ContainerSupervisor[LoadedModel]):
         return model
 
     async def _prepare(self, invocation: Invocation, deadline: float) -> LoadedModel:
-        target_model, loaded = invocation.target_model, self.loaded
+        target_model, loaded, measurements = invocation.target_model, self.loaded, invocation.measurements
         assert loaded is not None
         if self._caching.reload:
             if loaded.has(target_model) and not loaded.models.get(target_model):
                 # It is on its way, perhaps as it was before the last change.
                 with suppress(AwsError):
-                    loaded.release(await loaded.use(target_model, deadline))
+                    loaded.release(await loaded.use(target_model, deadline, measurements))
+            began = self._clock.elapsed()
             await self._reload_if_changed(target_model)
+            measurements.steps += (("wait", self.name, began, self._clock.elapsed()),)
             if self.loaded is not loaded:
                 raise no_response(self._origin)
-            invocation.measurements.cache_hit = loaded.models.get(target_model) is not None
-        return await loaded.use(target_model, deadline)
+            measurements.cache_hit = loaded.models.get(target_model) is not None
+        return await loaded.use(target_model, deadline, measurements)
 
     def _release(self, model: LoadedModel) -> None:
         model.memory.release(model)
@@ -143,7 +147,7 @@ class MultiModelContainer(ContainerSupervisor[LoadedModel]):
         return await model.memory.has_lost(model)
 
     def _on_out_of_memory(self, model: LoadedModel) -> None:
-        model.memory.begin_to_unload("container answered 507 to an invocation")
+        model.memory.begin_to_unload("container answered 507 to an invocation", model.target_model)
 
     # What an operator may ask for. Each raises NotPossible when it cannot be done now.
 

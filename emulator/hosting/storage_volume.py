@@ -17,6 +17,7 @@ from emulator.clock import Clock
 from emulator.errors import ArchiveError
 from emulator.events import Events, ModelDeleted, ModelDownloaded
 from emulator.hosting.errors import VolumeFull, archive_unusable
+from emulator.hosting.load_progress import LoadProgress
 from emulator.hosting.model_files import ModelFiles
 from emulator.hosting.pinned_lru import PinnedEntry, PinnedLru, SingleFlight
 from emulator.limits import Limits
@@ -59,7 +60,7 @@ class StorageVolume:
         self._events = events
         self._clock = clock
         self._downloads: SingleFlight[StoredModel] = SingleFlight(self.models, self._download, self.release)
-        self._unpin_one: dict[str, UnpinOne] = {}
+        self._wanted: dict[str, tuple[UnpinOne, LoadProgress]] = {}  # of downloads that are about to begin
         self._retired_bytes = 0
         # How many versions of a model were retired while in use: each has its own name and directory.
         self._generations: Counter[str] = Counter()
@@ -84,16 +85,17 @@ class StorageVolume:
         """Delete what an earlier run left."""
         await asyncio.shield(self._delete(self._files.clear()))
 
-    async def fetch(self, target_model: str, unpin_one: UnpinOne) -> StoredModel:
+    async def fetch(self, target_model: str, unpin_one: UnpinOne, progress: LoadProgress) -> StoredModel:
         """The model on disk, pinned; downloaded and extracted first if it is not there. See ``release``.
 
-        ``unpin_one`` is called repeatedly when there is no room and all that is on disk is in use.
+        ``unpin_one`` is called repeatedly when there is no room and all that is on disk is in use. ``progress`` is of
+        the load that needs it.
         Raises ValidationError (no such archive, or an unusable one) and VolumeFull (no room was made).
         """
         stored = self.models.pin(target_model)
         if stored is None:
             if target_model not in self._downloads:
-                self._unpin_one[target_model] = unpin_one
+                self._wanted[target_model] = (unpin_one, progress)
             stored = await self._downloads.join(target_model)
         assert stored is not None
         return stored
@@ -135,13 +137,14 @@ class StorageVolume:
     # In
 
     async def _download(self, target_model: str) -> StoredModel:
-        unpin_one = self._unpin_one.pop(target_model)
+        unpin_one, progress = self._wanted.pop(target_model)
         name = model_name(target_model, self._generations[target_model])
         started = self._clock.elapsed()
         try:
-            extracted, version = await self._fetch(target_model, name, unpin_one)
+            extracted, version = await self._fetch(target_model, name, unpin_one, progress)
             while self.used_bytes + extracted.size_bytes > self.capacity_bytes:
-                if not await self._make_room("storage volume full", unpin_one):
+                progress.enter("make room")
+                if not await self._make_room("storage volume full", unpin_one, target_model):
                     raise VolumeFull(
                         f"it takes {extracted.size_bytes} bytes, and models in use take {self.used_bytes} of the "
                         f"{self.capacity_bytes} bytes"
@@ -149,31 +152,39 @@ class StorageVolume:
         except BaseException:
             await self._files.delete(name)
             raise
-        self._events.publish(ModelDownloaded(target_model, self._clock.elapsed() - started, extracted.size_bytes))
+        progress.enter("wait")
+        seconds = self._clock.elapsed() - started
+        self._events.publish(ModelDownloaded(target_model, seconds, extracted.size_bytes, extracted.waited_seconds))
         directory = self._files.path(name)
         return StoredModel(target_model, extracted.size_bytes, name=name, directory=directory, version=version)
 
-    async def _fetch(self, target_model: str, name: str, unpin_one: UnpinOne) -> tuple[Extracted, Version]:
+    async def _fetch(
+        self, target_model: str, name: str, unpin_one: UnpinOne, progress: LoadProgress
+    ) -> tuple[Extracted, Version]:
         while True:
+            progress.enter("download")
             try:
                 extraction = asyncio.ensure_future(self._files.extract(target_model, name, self.capacity_bytes))
                 self._extractions.add(extraction)
                 extraction.add_done_callback(self._extractions.discard)
-                return await asyncio.shield(extraction)
+                extracted, version = await asyncio.shield(extraction)
+                progress.divide("extract", extracted.waited_seconds)  # the bytes come while it is extracted
+                return extracted, version
             except ArchiveError as error:
                 raise archive_unusable(target_model, str(error)) from None
             except OSError as error:
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                     raise
             # The disk below is smaller than the volume claims to be: make room as if the volume were full.
-            if not await self._make_room("no space left on device", unpin_one):
+            progress.enter("make room")
+            if not await self._make_room("no space left on device", unpin_one, target_model):
                 raise VolumeFull(f"no space left on device below {self._files.directory}")
 
-    async def _make_room(self, reason: str, unpin_one: UnpinOne) -> bool:
+    async def _make_room(self, reason: str, unpin_one: UnpinOne, made_room_for: str) -> bool:
         stored = self.models.pop_idle()
         if stored is None:
             return await unpin_one(reason)
-        self._events.publish(ModelDeleted(stored.target_model, reason))
+        self._events.publish(ModelDeleted(stored.target_model, reason, made_room_for))
         await self._files.delete(stored.name)
         return True
 

@@ -9,7 +9,7 @@ from typing import NoReturn
 from emulator.aws.errors import AwsError
 from emulator.containers.contract import Answer, StreamedAnswer
 from emulator.containers.session_headers import closed_session, opened_session
-from emulator.events import InvocationEnded, Warned
+from emulator.events import InvocationEnded, InvocationRetried, Warned
 from emulator.hosting import routing
 from emulator.hosting.container_supervisor import FIRST_RESTART_PAUSE
 from emulator.hosting.definition import VariantDefinition
@@ -181,6 +181,8 @@ class ProductionVariant:
                     # No other one knows a session. They may have become others meanwhile.
                     if invocation.names_session or set(self.instances) <= set(unreachable):
                         raise error.error from None
+                    why = "its container accepts no connection"
+                    self._events.publish(InvocationRetried(invocation.target_model, instance.instance_id, why))
         except AwsError as error:
             self._publish_end(invocation, error)
             raise

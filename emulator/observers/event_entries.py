@@ -21,13 +21,17 @@ from emulator.events import (
     ImagePulling,
     InstanceLost,
     InstanceReplaced,
+    InvocationRetried,
     JobStatus,
     LoadFailed,
+    LoadRetried,
     LoadStarted,
     MemoryExceeded,
     ModelDeleted,
     ModelDownloaded,
     ModelLoaded,
+    ModelLost,
+    ModelNotReady,
     ModelUnloaded,
     Origin,
     Ready,
@@ -61,19 +65,31 @@ def _model_deleted(event: ModelDeleted) -> Sentence:
 
 
 def _model_loaded(event: ModelLoaded) -> Sentence:
-    took = ""
-    if event.used_after_bytes is not None:
-        took = f"; memory {format_size(event.used_before_bytes)} -> {format_size(event.used_after_bytes)}"
-    return "info", f"loaded in {_ms(event.seconds)}{took}"
+    before, after, took = event.used_before_bytes, event.used_after_bytes, event.memory_bytes
+    memory = f", memory {format_size(before)}"
+    if after is not None:
+        memory += f" -> {format_size(after)}"
+    elif took is not None:
+        memory += f", of which it takes {format_size(took)} more"
+    total = f" ({_ms(event.total_seconds)} since it was wanted)"
+    return "info", f"loaded in {_ms(event.seconds)}{total}{memory}"
 
 
 def _model_unloaded(event: ModelUnloaded) -> Sentence:
-    idle = "" if event.idle_seconds is None else f", least recently used, idle for {event.idle_seconds:.0f} s"
     verb = "evicted" if event.made_room_for else "unloaded"
-    gave = ""
+    parts = [event.reason]
+    if event.idle_seconds is not None:
+        parts.append(f"{'least recently used, ' if event.made_room_for else ''}idle for {event.idle_seconds:.0f} s")
     if event.used_before_bytes is not None and event.used_after_bytes is not None:
-        gave = f"; memory {format_size(event.used_before_bytes)} -> {format_size(event.used_after_bytes)}"
-    return "info", f"{verb}{_for(event.made_room_for)}: {event.reason}{idle}{gave}"
+        parts.append(f"memory {format_size(event.used_before_bytes)} -> {format_size(event.used_after_bytes)}")
+    text = f"{verb}{_for(event.made_room_for)}: {', '.join(parts)}"
+    if event.leaked_bytes:
+        return "warning", f"{text}; a leak: {format_size(event.leaked_bytes)} more are in use than after it left before"
+    return "info", text
+
+
+def _invocation_retried(event: InvocationRetried) -> Sentence:
+    return "warning", f"a call goes to another instance than {event.instance_id}: {event.reason}"
 
 
 def _archive_changed(event: ArchiveChanged) -> Sentence:
@@ -109,7 +125,11 @@ SENTENCES: dict[type[Event], Callable[[Any], Sentence]] = {
     LoadStarted: lambda event: ("info", "a call wants it: it is on its way into memory"),
     ModelLoaded: _model_loaded,
     ModelUnloaded: _model_unloaded,
+    LoadRetried: lambda event: ("warning", f"its load is tried again: {event.reason}"),
     LoadFailed: lambda event: ("error", f"it failed to load: {event.reason}"),
+    ModelNotReady: lambda event: ("warning", f"not ready for a call after {event.seconds:.1f} s: it {event.reason}"),
+    ModelLost: lambda event: ("warning", f"it is loaded again at its next use: {event.reason}"),
+    InvocationRetried: _invocation_retried,
     ArchiveChanged: _archive_changed,
     JobStatus: _job_status,
     MemoryExceeded: _memory_exceeded,

@@ -24,10 +24,12 @@ from emulator.containers.contract import Answer, ContainerContract
 from emulator.errors import ContainerTimeout, ContainerUnreachable
 from emulator.events import Event, Events, LoadFailed, ModelDeleted, ModelDownloaded, ModelLoaded, ModelUnloaded, Origin
 from emulator.hosting.errors import VolumeFull
-from emulator.hosting.loaded_models import LoadedModels, MemoryBudget
+from emulator.hosting.load_progress import LoadProgress
+from emulator.hosting.loaded_models import LoadedModels
+from emulator.hosting.memory_use import MemoryBudget
 from emulator.hosting.model_files import ModelFiles
 from emulator.hosting.pinned_lru import PinnedEntry, PinnedLru, SingleFlight
-from emulator.hosting.storage_volume import StorageVolume, StoredModel
+from emulator.hosting.storage_volume import StorageVolume, StoredModel, UnpinOne
 from emulator.limits import Limits
 from emulator.timeouts import in_time
 from tests.support.files import archive, files_below
@@ -197,6 +199,9 @@ class Disk:
         files = files_below(self.directory)
         return sum(path.stat().st_size for path in files if ".deleted" not in str(path))
 
+    async def fetch(self, name: str, unpin_one: UnpinOne) -> StoredModel:
+        return await self.volume.fetch(name, unpin_one, LoadProgress("primary", Clock().elapsed))
+
     async def settle(self) -> None:
         while self.volume._removals or list(self.volume._downloads):
             await asyncio.sleep(0.001)
@@ -266,9 +271,9 @@ def test_a_volume_drops_the_least_recently_used_model_that_no_one_uses(
                             deleted.append(victim)
                 if error:
                     with pytest.raises(error):
-                        await disk.volume.fetch(name, nothing_to_spare)
+                        await disk.fetch(name, nothing_to_spare)
                 else:
-                    stored = await disk.volume.fetch(name, nothing_to_spare)
+                    stored = await disk.fetch(name, nothing_to_spare)
                     assert stored.target_model == name and stored.pins == pins(name) + 1
                     held.append(stored)
                     order.setdefault(name)
@@ -306,7 +311,7 @@ def test_a_volume_serves_any_callers_at_the_same_time(archives: Path, calls: lis
 
         async def hold(name: str, holds: int) -> None:
             try:
-                stored = await disk.volume.fetch(name, spare)
+                stored = await disk.fetch(name, spare)
             except AwsError:
                 assert SIZES[name] > CAPACITY
                 return
@@ -353,7 +358,7 @@ class FakeVolume:
         self.models: PinnedLru[StoredModel] = PinnedLru()
         self.retired: list[StoredModel] = []
 
-    async def fetch(self, target_model: str, _: Any) -> StoredModel:
+    async def fetch(self, target_model: str, *_: Any) -> StoredModel:
         await asyncio.sleep(0)
         stored = self.models.pin(target_model)
         if stored is None:
