@@ -15,6 +15,7 @@ from emulator.aws.services import SIGNING_NAMES
 RPC_PREFIX = "/service/"
 PAGES = "/_localmme/"  # the emulator's own; requests for them are signed for a service "localmme"
 HEALTH = PAGES + "health"
+LOGIN = PAGES + "login"  # a browser's, which has a code for it
 CREDENTIALS = PAGES + "credentials"  # for containers, which have a token for them
 FORM = "application/x-www-form-urlencoded"
 # Those of STS that take no signature, since their callers have no keys yet.

@@ -6,14 +6,15 @@ import hmac
 import html
 import json
 import re
-from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 from emulator.aws.asgi import Application, BodyBrokenOff, BodyTooLong, Headers, Receive, Send, read_body, send_answer
-from emulator.aws.request import PAGES, AwsRequest
+from emulator.aws.request import LOGIN, PAGES, AwsRequest
 from emulator.console.actions import ActionRefused, Actions
 from emulator.console.event_stream import stream
 from emulator.console.live_updates import LiveUpdates
+from emulator.console.logins import Logins
 from emulator.console.static_files import TOKEN_PLACE, page, static_files
 from emulator.entries import Entry
 from emulator.observers.recent_entries import RecentEntries
@@ -38,11 +39,6 @@ class Refused(Exception):
         self.status, self.message, self.headers = status, message, headers
 
 
-class Route(NamedTuple):
-    method: str
-    answer: Callable[[AwsRequest, str, Receive, Send], Awaitable[None]]
-
-
 class ConsoleApp:
     """The pages as an application of the gateway."""
 
@@ -53,34 +49,39 @@ class ConsoleApp:
         updates: LiveUpdates,
         actions: Actions,
         others: Callable[[], Application],
+        logins: Logins,
     ) -> None:
         """``token`` is what a request for an action has to say. ``others`` makes the application for all other paths,
         when there is the first request for one."""
+        self._logins = logins
         self._token = token
         self._entries = entries
         self._updates = updates
         self._actions = actions
         self._others = others
-        # By the first part of the path below PAGES; whether anything may follow.
+        # By the method, and the first part of the path below PAGES, after whose slash there may be more.
         self._routes = {
-            "": Route("GET", self._send_page),
-            "static/": Route("GET", self._send_static_file),
-            "entries": Route("GET", self._send_entries),
-            "events": Route("GET", self._send_events),
-            "calls/": Route("GET", self._send_body),
-            "actions/": Route("POST", self._act),
+            ("GET", ""): self._send_page,
+            ("GET", "static/"): self._send_static_file,
+            ("GET", "entries"): self._send_entries,
+            ("GET", "events"): self._send_events,
+            ("GET", "calls/"): self._send_body,
+            ("POST", "actions/"): self._act,
+            ("POST", "login"): self._send_code,
+            ("GET", "login"): self._log_in,
         }
 
     async def __call__(self, request: AwsRequest, receive: Receive, send: Send) -> None:
         first, slash, rest = request.path.removeprefix(PAGES).partition("/")
-        route = self._routes.get(first + slash) if request.path.startswith(PAGES) else None
-        if route is None:
+        allowed = [method for method, part in self._routes if part == first + slash]
+        if not allowed or not request.path.startswith(PAGES):
             await self._others()(request.scope, receive, send)
             return
+        method = "GET" if request.method == "HEAD" else request.method
         try:
-            if ("GET" if request.method == "HEAD" else request.method) != route.method:
-                raise Refused(405, f"{request.path} takes {route.method} only.", (b"allow", route.method.encode()))
-            await route.answer(request, rest, receive, send)
+            if method not in allowed:
+                raise _not_allowed(request, allowed)
+            await self._routes[method, first + slash](request, rest, receive, send)
         except Refused as refused:
             await _send_json(request, send, {"message": refused.message}, refused.status, *refused.headers)
 
@@ -123,7 +124,7 @@ class ConsoleApp:
 
     async def _send_events(self, request: AwsRequest, _: str, receive: Receive, send: Send) -> None:
         if request.method == "HEAD":
-            raise Refused(405, "A stream has no end: GET it.", (b"allow", b"GET"))
+            raise _not_allowed(request, ["GET"])
         last = request.header(b"last-event-id")
         since = self._updates.sequence_after(last) if last else _number(request, "since", None)
         await stream(self._updates.follow(since), receive, send)
@@ -165,6 +166,24 @@ class ConsoleApp:
         except ActionRefused as refused:
             raise Refused(refused.status, refused.message) from None
         await _send_json(request, send, answer)
+
+    async def _send_code(self, request: AwsRequest, _: str, __: Receive, send: Send) -> None:
+        if request.caller is None:
+            raise Refused(400, "Nobody has to log in: this emulator was started without an access file.")
+        code = self._logins.new_code(request.caller.access_key_id)
+        await _send_json(request, send, {"path": f"{LOGIN}?code={code}"})
+
+    async def _log_in(self, request: AwsRequest, _: str, __: Receive, send: Send) -> None:
+        cookie = self._logins.cookie_for(request.query.get("code", "")) if request.method == "GET" else None
+        if cookie is None:
+            raise Refused(403, "This login has been used, or is too old. Get another with the command localmme open.")
+        headers = [(b"location", PAGES.encode()), (b"set-cookie", cookie.encode()), (b"cache-control", b"no-store")]
+        await send_answer(send, 303, headers)
+
+
+def _not_allowed(request: AwsRequest, allowed: list[str]) -> Refused:
+    methods = ", ".join(sorted(allowed))
+    return Refused(405, f"{request.path} takes {methods} only.", (b"allow", methods.encode()))
 
 
 def _number(request: AwsRequest, name: str, default: int | None) -> int | None:

@@ -7,7 +7,10 @@ from emulator.aws.request import PAGES, AwsRequest
 
 SEE = "localmme:GetEvents"  # all that the page in a browser shows
 # By the first part of the path; any other page has one of its own.
-OF_THE_PAGE = {"": SEE, "static": SEE, "entries": SEE, "events": SEE, "calls": SEE, "actions": "localmme:PostActions"}
+OF_THE_PAGE = {
+    **dict.fromkeys(("", "static", "entries", "events", "calls", "login"), SEE),
+    "actions": "localmme:PostActions",
+}
 
 
 async def required_permissions(request: AwsRequest, region: str, body: bytes) -> list[RequiredPermission]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from emulator.aws.asgi import HeadersByName, Receive, Response, Scope, Send, send_answer
 from emulator.aws.errors import AwsError
 from emulator.aws.protocols import protocol_of, send_error
-from emulator.aws.request import CREDENTIALS, HEALTH, PAGES, AwsRequest, Service, new_request_id
+from emulator.aws.request import CREDENTIALS, HEALTH, LOGIN, PAGES, AwsRequest, Service, new_request_id
 from emulator.gateway.access.denials import Denial
 from emulator.gateway.ambiguity import check_head, has_two_credentials
 from emulator.gateway.refusals import ENDING, send_last, send_unadmitted
@@ -133,8 +133,9 @@ class Gateway:
             request.service = ""
             return self._credentials
         if request.path.startswith(PAGES):
-            # Who runs a container looks at its health, which says nothing of what is in it.
-            request.service = "" if request.path == HEALTH else "localmme"
+            # Who runs a container looks at its health, which says nothing of what is in it; who logs in has a code.
+            is_open = request.path == HEALTH or (request.path == LOGIN and request.method == "GET")
+            request.service = "" if is_open else "localmme"
             return self._console
         request.service = request.named_service
         return self._console if request.service in ("", "s3", "sagemaker") else self._moto_services

@@ -14,9 +14,11 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from emulator.aws.sessions import Sessions
 from emulator.clock import Clock
+from emulator.console.logins import Logins
 from emulator.containers.docker.engine import Engine
 from emulator.containers.launch import new_container
 from emulator.containers.process.environment import InheritedEnvironment
@@ -124,7 +126,8 @@ class Application:
         disks, clock = self._instances / str(os.getpid()), Clock()
         inherited = InheritedEnvironment(os.environ, self._settings.inherit_env)
         containers = functools.partial(new_container, engine=self._engine, inherited=inherited)
-        access = self._access(sessions)
+        logins = Logins(urlsplit(self._settings.url).port or 80, clock.elapsed)
+        access = self._access(sessions, logins)
         url = url_for_processes(self._settings.url, self.container_listeners.put_nowait)
         checks = () if access is None else (access.may_assume, access.role_allows)
         moto_services = MotoServicesApp(
@@ -169,7 +172,7 @@ class Application:
         actions, faults = Actions(self._events), Faults()
         OperatorActions(self._endpoints).add_to(actions)
         add_fault_actions(actions, faults)
-        web = ConsoleApp(token, entries, updates, actions, others)
+        web = ConsoleApp(token, entries, updates, actions, others, logins)
         if s3 is not None:
             captured = CapturedInvocations(s3.put, self._limits.capture_seconds)
             captured.listen_to(self._events)
@@ -314,7 +317,7 @@ class Application:
             self.failure = SetupError(f"The emulator cannot create its endpoints: {error}.")
             startup_failed.set()
 
-    def _access(self, sessions: Sessions) -> AccessControl | None:
+    def _access(self, sessions: Sessions, logins: Logins) -> AccessControl | None:
         if self._settings.users is None:
             return None
         from emulator.gateway.access.access_control import AccessControl
@@ -326,6 +329,7 @@ class Application:
             self._limits.body_bytes,
             roles=settings.roles,
             sessions=sessions,
+            logins=logins,
         )
 
     def _variant_names(self, endpoint_name: str) -> list[str]:

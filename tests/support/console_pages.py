@@ -13,8 +13,10 @@ from emulator.console.actions import Actions
 from emulator.console.app import ConsoleApp
 from emulator.console.emulator_state import emulator_state
 from emulator.console.live_updates import LiveUpdates
+from emulator.console.logins import Logins
 from emulator.console.operator_actions import OperatorActions
 from emulator.events import CallEnded, EndpointCreated
+from emulator.gateway.access.access_control import AccessControl, User
 from emulator.gateway.gateway import Gateway
 from emulator.gateway.web_guard import WebGuard
 from emulator.hosting.endpoint import Endpoint
@@ -32,7 +34,8 @@ URL = "http://localhost"
 class Pages:
     """The pages behind their gateway. ``endpoints`` are what they show: the virtual one, once it lives."""
 
-    def __init__(self, virtual: VirtualEndpoint) -> None:
+    def __init__(self, virtual: VirtualEndpoint, *users: User) -> None:
+        """With ``users``, who may see them depends on their policies."""
         self.virtual, self.endpoints = virtual, list[Endpoint]()
         counts = CountsByEndpoint(virtual.clock.now)
         counts.listen_to(virtual.events)
@@ -45,9 +48,11 @@ class Pages:
         updates = LiveUpdates(about, self.endpoints, counts, virtual.entries, state, virtual.clock)
         self.actions = Actions(virtual.events)
         OperatorActions(self.endpoints).add_to(self.actions)
-        console = ConsoleApp(TOKEN, virtual.entries, updates, self.actions, lambda: _others)
+        logins = Logins(80, virtual.clock.elapsed)
+        console = ConsoleApp(TOKEN, virtual.entries, updates, self.actions, lambda: _others, logins)
+        access = AccessControl(users, "us-east-1", 1_000, logins=logins) if users else None
         guard = WebGuard(origins=[ALLOWED_PAGE])
-        self.gateway = Gateway(_no_service, _no_service, None, _no_service, console, _no_service, guard)  # type: ignore[arg-type]
+        self.gateway = Gateway(_no_service, _no_service, None, _no_service, console, _no_service, guard, access)  # type: ignore[arg-type]
 
     def live(self, story: Callable[[], Awaitable[Any]]) -> Any:
         """The virtual endpoint's life, in which the story happens."""

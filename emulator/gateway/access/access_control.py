@@ -21,6 +21,7 @@ from emulator.aws.request import AwsRequest
 from emulator.aws.services import MOTO_SERVICES
 from emulator.aws.sessions import DEFAULT_SECONDS, Sessions
 from emulator.console import permissions as console
+from emulator.console.logins import Logins
 from emulator.gateway.access import denials
 from emulator.gateway.access.denials import Denial
 from emulator.gateway.access.iam_policy import Decision, Statement, decide, of_document
@@ -139,11 +140,13 @@ class AccessControl:
         *,
         roles: Iterable[Role] = (),
         sessions: Sessions | None = None,
+        logins: Logins | None = None,
     ) -> None:
         """``region`` is SageMaker's; ``body_bytes`` the longest body that is kept; ``clock`` in seconds since 1970.
 
-        ``sessions`` are those of roles, whose credentials count as well.
+        ``sessions`` are those of roles, whose credentials count as well; ``logins`` those of browsers.
         """
+        self._logins = logins
         self._roles = {role.arn: role for role in (dataclasses.replace(role, region=region) for role in roles)}
         self._sessions = sessions or Sessions(clock)
         self._users = {user.access_key_id: dataclasses.replace(user, region=region) for user in users}
@@ -175,9 +178,13 @@ class AccessControl:
             raise denials.body_incomplete() from None
         if request.service == "sts" and not request.signed_for:  # as those who have no keys yet call it
             await self._required(request, body)
-        claimed, user = self._identified(request)
-        check_signature(request, claimed, user.secret_access_key, sha256.hexdigest())
-        request.caller = caller = AuthorizedCaller(user, self._context(request, claimed, user))
+        if request.service == "localmme" and not request.signed_for:
+            user, region = self._logged_in(request), self._region
+        else:
+            claimed, user = self._identified(request)
+            check_signature(request, claimed, user.secret_access_key, sha256.hexdigest())
+            region = claimed.region
+        request.caller = caller = AuthorizedCaller(user, self._context(request, region, user))
         if isinstance(kept, BodyTooLong) and request.service != "runtime":
             raise denials.body_too_long(self._kept_bytes)
         for permission in await self._required(request, body):
@@ -237,7 +244,7 @@ class AccessControl:
         signatures = None
         if payload.startswith(STREAMED):
             signatures = ChunkSignatures(claimed, user.secret_access_key, has_trailer=payload != STREAMED)
-        request.caller = caller = AuthorizedCaller(user, self._context(request, claimed, user), signatures)
+        request.caller = caller = AuthorizedCaller(user, self._context(request, claimed.region, user), signatures)
         # What cannot be seen from the request, S3 refuses in its own words.
         with contextlib.suppress(AwsError):
             for permission in s3.required_permissions(request, self._region):
@@ -256,10 +263,22 @@ class AccessControl:
             raise denials.unknown_key(claimed.access_key_id)
         if not hmac.compare_digest((claimed.token or "").encode(), (user.session_token or "").encode()):
             raise denials.wrong_token()
-        if isinstance(user, RoleSession) and self._clock() >= user.session.expires:
-            raise denials.session_expired()
+        self._check_expiry(user)
         check_time(claimed, self._clock())
         return claimed, user
+
+    def _logged_in(self, request: AwsRequest) -> User | RoleSession:
+        """The user for whom a browser has logged in. Raises Denial."""
+        access_key_id = self._logins.access_key_id(request) if self._logins is not None else None
+        user = self._caller_of(access_key_id) if access_key_id is not None else None
+        if user is None:
+            raise denials.not_logged_in() if "text/html" in request.header(b"accept") else denials.missing()
+        self._check_expiry(user)
+        return user
+
+    def _check_expiry(self, user: User | RoleSession) -> None:
+        if isinstance(user, RoleSession) and self._clock() >= user.session.expires:
+            raise denials.session_expired()
 
     async def _required(self, request: AwsRequest, body: bytes) -> list[RequiredPermission]:
         """The permissions that the request requires. Raises AwsError when it cannot be read in exactly one way."""
@@ -269,13 +288,13 @@ class AccessControl:
             raise denials.no_such_keys(request.content.operation)
         return required
 
-    def _context(self, request: AwsRequest, claimed: Claim, user: User | RoleSession) -> Context:
+    def _context(self, request: AwsRequest, region: str, user: User | RoleSession) -> Context:
         now = int(self._clock())
         return {
             **user.context,
             "aws:currenttime": (str(now),),
             "aws:epochtime": (str(now),),
-            "aws:requestedregion": (claimed.region,),
+            "aws:requestedregion": (region,),
             "aws:securetransport": (str(request.is_secure).lower(),),
             "aws:sourceip": (request.client,),
             "aws:useragent": (request.headers.get("user-agent", ""),),

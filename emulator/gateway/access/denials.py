@@ -83,6 +83,15 @@ def missing() -> Denial:
     return Denial("missing", "Missing Authentication Token", "Access Denied")
 
 
+def not_logged_in() -> Denial:
+    """The same, of a browser."""
+    return Denial(
+        "missing",
+        "Missing Authentication Token. The emulator's access file says who may see its pages. Open them with the "
+        "command localmme open: it logs the browser in as the user whose AWS credentials it finds.",
+    )
+
+
 def mechanism_unsupported() -> Denial:
     """Signature Version 2, or 4A, whose keys are not shared."""
     words = "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256."
