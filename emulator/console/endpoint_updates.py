@@ -24,7 +24,7 @@ MEMORY_SECONDS, QUIET_MEMORY_SECONDS = 1.0, 10.0
 MEMORY_ANSWER_SECONDS = 2.0  # [ours] after which the last figure stays
 # [ours] How often what is in S3 is listed anew, and how often at most for a model that was not in it.
 LISTING_SECONDS, NEW_LISTING_SECONDS = 30.0, 2.0
-MOST_MODELS = 200  # [ours] in an update; the next one has the others
+MOST_MODELS = 100  # [ours] in an update, those first that are elsewhere; the next one has the others
 FAILED, TRIED_AGAIN = "load_failed", ("load_started", "model_loaded")  # kinds of entries
 
 
@@ -53,14 +53,17 @@ class EndpointUpdates:
 
     def happened(self, entry: EventEntry) -> None:
         """Take note of an event of this endpoint."""
+        self._stirred.add(self._key(entry["variant_name"], entry["instance_id"]))
+        if target_model := entry["target_model"]:
+            self._moved[target_model] = None
+        self.note_failure(entry)
+
+    def note_failure(self, entry: EventEntry) -> None:
+        """Take note of where the last load of a model has failed, and where it has not."""
         instance, target_model = self._key(entry["variant_name"], entry["instance_id"]), entry["target_model"]
-        self._stirred.add(instance)
         if entry["kind"] == "endpoint_created":  # what is known so far is of another one that had its name
             self._failed.clear()
-        if not target_model:
-            return
-        self._moved[target_model] = None
-        if entry["kind"] == FAILED:
+        elif entry["kind"] == FAILED:
             self._failed[target_model].add(instance)
         elif entry["kind"] in TRIED_AGAIN:
             self._failed[target_model].discard(instance)

@@ -23,7 +23,8 @@ from emulator.timeouts import in_time
 
 TICK_SECONDS = 0.25  # [ours] between messages with entries
 TICKS_OF_MODELS = 2  # [ours] between those with models
-MOST_CALLS = 500  # [ours] of a message; the others are counted
+# [ours] Calls of a message: of those that failed or waited for their model, and of the others. The rest is counted.
+MOST_NOTABLE_CALLS, MOST_CALLS = 400, 100
 MOST_AT_ONCE = 500  # [ours] entries of a message to somebody who was away
 MOST_AWAY = 2_000  # [ours] events and lines, and as many calls, for somebody who was away longer, or comes first
 MOST_UNREAD_BYTES = 4 * 1024 * 1024  # [ours] for a reader that is slow; then it is sent the whole anew
@@ -140,7 +141,9 @@ class LiveUpdates:
             self._look_for_endpoints()
             self._structure = self._current_structure()
             self._told = self._entries.sequence
-            self._note(self._entries.events_and_lines(), [])
+            for entry in self._entries.events_and_lines():
+                if entry["type"] == "event" and (updates := self._updates.get(entry["endpoint_name"])):
+                    updates.note_failure(entry)
             self._work = asyncio.create_task(self._tell())
 
     def _leave(self, reader: _Reader) -> None:
@@ -190,9 +193,15 @@ class LiveUpdates:
                 updates.called(invocation.target_model)
 
     def _batch(self, others: Sequence[Entry], calls: Sequence[CallEnded]) -> dict[str, Any]:
-        entries = [*others, *(call_entry(call, self._entries.epoch) for call in calls[-MOST_CALLS:])]
+        notable: list[CallEnded] = []
+        plain: list[CallEnded] = []
+        for call in calls:
+            is_notable = call.status >= 400 or call.invocation.measurements.cache_hit is False
+            (notable if is_notable else plain).append(call)
+        sent = [*notable[-MOST_NOTABLE_CALLS:], *plain[-MOST_CALLS:]]
+        entries = [*others, *(call_entry(call, self._entries.epoch) for call in sent)]
         entries.sort(key=lambda entry: entry["sequence"])
-        return {"entries": entries, "left_out": max(0, len(calls) - MOST_CALLS)}
+        return {"entries": entries, "left_out": len(calls) - len(sent)}
 
     def _missed(self, since: int, upto: int) -> Iterator[_Message]:
         """What a reader has not been sent, of what is kept."""

@@ -75,11 +75,11 @@ class Pages:
         body = members if isinstance(members, bytes) else json.dumps(members or {}).encode()
         return await respond(self.gateway, http_scope("POST", f"/_localmme/actions/{name}", headers), body)
 
-    def call(self, target_model: str, times: int = 1) -> None:
+    def call(self, target_model: str, times: int = 1, status: int = 200) -> None:
         """Calls that have been answered."""
         for _ in range(times):
             call = Invocation("e", b"", self.virtual.clock.elapsed(), target_model=target_model)
-            self.virtual.events.publish(CallEnded(call, self.virtual.clock.elapsed(), 200, 0, 0))
+            self.virtual.events.publish(CallEnded(call, self.virtual.clock.elapsed(), status, 0, 0))
 
     @contextmanager
     def reader(self, path: str = "events", **headers: str) -> Iterator[Reader]:

@@ -216,9 +216,10 @@ def test_of_very_many_calls_the_latest_are_sent_and_the_others_counted(
     async def story() -> None:
         with pages.reader() as reader:
             await reader.next("models")
+            pages.call("a.tar.gz", status=500)
             pages.call("a.tar.gz", times=10)
             message = await reader.next("entries")
-            assert len(message.data["entries"]) == 3
+            assert [entry["status"] for entry in message.data["entries"]] == [500, 200, 200, 200]
             assert message.data["left_out"] == 7
             assert sequences(message)[-1] == pages.virtual.entries.sequence
             # Of which nothing is known but the calls: it is in no place.
