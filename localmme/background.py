@@ -14,7 +14,8 @@ from emulator.printable import printable
 from emulator.state_directory import DEFAULT_URL, EmulatorRecord, StateDirectory
 from localmme import state_directories
 from localmme.emulator_client import waiting
-from localmme.serve_process import PageRefused, end, launch, page, wait_in_service
+from localmme.pages import PageRefused, page
+from localmme.serve_process import end, launch, wait_in_service
 
 STATE_SECONDS = 5.0  # for an emulator to report its endpoints
 LIST = ", "

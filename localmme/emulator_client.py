@@ -12,7 +12,7 @@ from emulator.errors import SetupError
 from emulator.printable import printable
 from emulator.state import EmulatorState, EndpointState, ModelState
 from localmme import state_directories
-from localmme.serve_process import page
+from localmme.pages import page
 
 ANSWER_SECONDS = 5.0  # for the emulator to answer
 

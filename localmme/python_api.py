@@ -17,8 +17,9 @@ from emulator.state import EmulatorState, ModelState
 from emulator.state_directory import StateDirectory
 from localmme import state_directories
 from localmme.options import command_line
+from localmme.pages import page
 from localmme.request_data import guess_content_type
-from localmme.serve_process import ServeError, end, last_words, launch, log_of, page, wait_in_service
+from localmme.serve_process import ServeError, end, last_words, launch, log_of, wait_in_service
 
 StrPath: TypeAlias = "str | os.PathLike[str]"
 

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 from emulator.errors import SetupError
-from emulator.printable import INDENT, printable
+from emulator.printable import INDENT
 from emulator.private_files import private_directory, private_opener
 from emulator.state_directory import EmulatorRecord, StateDirectory
+from localmme.pages import page
 
 POLL_SECONDS, LONGEST_POLL_SECONDS = 0.02, 0.25
 ANSWER_SECONDS = 5.0  # for one request to an emulator that is still starting; then it is repeated
-FORBIDDEN, NOT_IN_SERVICE = 403, 503  # the latter from its health page
-UNSIGNED = "MissingAuthenticationTokenException"
 LAST_LINES = 20  # of the log, in an error
 END_MARGIN_SECONDS = 5.0  # beyond the time in which an emulator says that it ends
 KILLED_SECONDS = 10.0  # for the processes of one that was killed
@@ -30,7 +25,6 @@ PROGRAM = (
     "import sys; sys.path = [*filter(None, sys.path), sys.argv.pop(1)]; "
     "from localmme.cli.main import main; main(prog_name='localmme')"
 )
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class ServeError(SetupError):
@@ -97,73 +91,6 @@ def end(pid: int, directory: StateDirectory, ends_within_seconds: float) -> None
             with contextlib.suppress(psutil.Error):
                 process.kill()
         _wait_gone(everything, directory, KILLED_SECONDS)
-
-
-class PageRefused(SetupError):
-    """The emulator's access file does not allow the user to see one of its pages."""
-
-
-def page(url: str, name: str, timeout_seconds: float = 60.0) -> Any:
-    """One of the emulator's own pages, parsed. Raises OSError when there is no such page, and PageRefused.
-
-    If the emulator requires it, the request is signed with the user's AWS credentials.
-    """
-    address = f"{url}/_localmme/{name}"
-    try:
-        answer = _opened(address, {}, timeout_seconds)
-        if answer.status == FORBIDDEN:
-            with answer:
-                if answer.headers.get("x-amzn-errortype") != UNSIGNED:
-                    raise OSError(_reason(answer.read()))
-            answer = _opened(address, _signature(address), timeout_seconds)
-        if answer.status == FORBIDDEN:
-            with answer:
-                raise PageRefused(_refusal(url, _reason(answer.read())))
-    except HTTPException as error:
-        raise OSError(f"no HTTP: {error}") from None
-    with answer:
-        try:
-            return json.load(answer)
-        except (HTTPException, ValueError) as error:
-            raise OSError(f"no JSON: {error}") from None
-
-
-def _opened(address: str, headers: dict[str, str], timeout_seconds: float) -> Any:
-    """The response, if its status is 200, 403 (refused) or 503 (not yet in service). Otherwise raises OSError."""
-    try:
-        return _DIRECT.open(urllib.request.Request(address, headers=headers), timeout=timeout_seconds)
-    except urllib.error.HTTPError as error:
-        if error.code not in (NOT_IN_SERVICE, FORBIDDEN):
-            raise
-        return error
-
-
-def _signature(address: str) -> dict[str, str]:
-    """The headers that sign a request, if the user has credentials."""
-    from botocore.auth import SigV4Auth
-    from botocore.awsrequest import AWSRequest
-
-    from localmme.aws_environment import DEFAULT_REGION, users_credentials
-
-    keys, _ = users_credentials()
-    request = AWSRequest("GET", address)
-    if keys is not None:
-        SigV4Auth(keys, "localmme", DEFAULT_REGION).add_auth(request)
-    return dict(request.headers.items())
-
-
-def _reason(body: bytes) -> str:
-    try:
-        return printable(str(json.loads(body)["Message"])).rstrip(".")
-    except (ValueError, KeyError, TypeError):
-        return "it does not say why"
-
-
-def _refusal(url: str, reason: str) -> str:
-    return (
-        f"The emulator at {url} does not show that: {reason}. Its access file says who may see it: set "
-        "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to the keys of a user with the action localmme:GetState."
-    )
 
 
 def log_of(directory: StateDirectory) -> str:

@@ -37,7 +37,7 @@ def emulator_names(context: click.Context, parameter: click.Parameter, incomplet
 
 def target_models(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """The models of the endpoint that the command line names."""
-    from localmme.serve_process import page
+    from localmme.pages import page
 
     try:
         state: dict[str, Any] = page(_url(context), "state", ANSWER_SECONDS)

@@ -11,7 +11,7 @@ import pytest
 
 from emulator.errors import SetupError
 from emulator.state_directory import DEFAULT_URL
-from localmme import background, serve_process, state_directories
+from localmme import background, state_directories
 from localmme.cli.completion import emulator_names, target_models
 
 STATE = {
@@ -48,7 +48,7 @@ def pages(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             raise SetupError("several run")
         return f"http://{name}"
 
-    monkeypatch.setattr(serve_process, "page", page)
+    monkeypatch.setattr("localmme.pages.page", page)
     monkeypatch.setattr(background, "address_of", address_of)
     return read
 

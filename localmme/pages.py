@@ -1,0 +1,128 @@
+"""The emulator's own pages, under /_localmme/, as commands of this machine read them and act through them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from http.client import HTTPException, HTTPResponse
+from typing import Any
+
+from emulator.errors import SetupError
+from emulator.printable import printable
+from localmme import state_directories
+
+PATH = "/_localmme/"
+FORBIDDEN, NOT_IN_SERVICE = 403, 503  # the latter from its health page
+UNSIGNED = "MissingAuthenticationTokenException"
+TOKEN = "X-Localmme-Token"
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class PageRefused(SetupError):
+    """The emulator's access file does not allow the user to see one of its pages."""
+
+
+def page(url: str, name: str, timeout_seconds: float = 60.0) -> Any:
+    """One of the emulator's own pages, parsed. Raises OSError when there is no such page, and PageRefused.
+
+    If the emulator requires it, the request is signed with the user's AWS credentials.
+    """
+    return _parsed(opened(url, name, timeout_seconds))
+
+
+def act(url: str, action: str, members: Mapping[str, Any], timeout_seconds: float = 60.0) -> dict[str, Any]:
+    """Do what a button of the emulator's page does; the answer has a ``message``, a sentence that says what was done.
+
+    The emulator must be one of this user's, on this machine. Raises SetupError when it is not, or when it refuses that,
+    and OSError when none answers.
+    """
+    record = state_directories.living_at(url)
+    try:
+        token = record.directory.console_token.read_text("ascii") if record is not None else ""
+    except OSError:
+        token = ""
+    if not token:
+        raise SetupError(
+            f"The emulator at {url} is none that you have started on this machine: it can only be looked at."
+        )
+    headers = {TOKEN: token, "Content-Type": "application/json"}
+    try:
+        answer = opened(url, f"actions/{action}", timeout_seconds, json.dumps(members).encode(), headers)
+    except urllib.error.HTTPError as error:
+        with error, contextlib.suppress(HTTPException, ValueError, KeyError, TypeError):
+            raise SetupError(printable(json.load(error)["message"])) from None
+        raise
+    found: dict[str, Any] = _parsed(answer)
+    return found
+
+
+def opened(
+    url: str, name: str, timeout_seconds: float, body: bytes | None = None, headers: Mapping[str, str] | None = None
+) -> HTTPResponse:
+    """The response with a page, or with the answer to ``body``. Raises OSError when there is none, and PageRefused."""
+    request = urllib.request.Request(f"{url}{PATH}{name}", body, dict(headers or {}))
+    try:
+        answer: HTTPResponse = _sent(request, timeout_seconds)
+        if answer.status == FORBIDDEN:
+            with answer:
+                if answer.headers.get("x-amzn-errortype") != UNSIGNED:
+                    raise OSError(_reason(answer))
+            _sign(request)
+            answer = _sent(request, timeout_seconds)
+        if answer.status == FORBIDDEN:
+            with answer:
+                raise PageRefused(_refusal(url, _reason(answer)))
+    except HTTPException as error:
+        raise OSError(f"no HTTP: {error}") from None
+    return answer
+
+
+def _sent(request: urllib.request.Request, timeout_seconds: float) -> Any:
+    """The response, if its status is 200, 403 (refused) or 503 (not yet in service). Otherwise raises OSError."""
+    try:
+        return _DIRECT.open(request, timeout=timeout_seconds)
+    except urllib.error.HTTPError as error:
+        if error.code not in (NOT_IN_SERVICE, FORBIDDEN):
+            raise
+        return error
+
+
+def _sign(request: urllib.request.Request) -> None:
+    """Add the headers that sign it, if the user has credentials."""
+    from botocore.auth import SigV4Auth
+    from botocore.awsrequest import AWSRequest
+
+    from localmme.aws_environment import DEFAULT_REGION, users_credentials
+
+    keys, _ = users_credentials()
+    signed = AWSRequest(request.get_method(), request.full_url, data=request.data)
+    if keys is not None:
+        SigV4Auth(keys, "localmme", DEFAULT_REGION).add_auth(signed)
+    for name, value in signed.headers.items():
+        request.add_header(name, value)
+
+
+def _parsed(answer: Any) -> Any:
+    with answer:
+        try:
+            return json.load(answer)
+        except (HTTPException, ValueError) as error:
+            raise OSError(f"no JSON: {error}") from None
+
+
+def _reason(answer: Any) -> str:
+    try:
+        refusal = json.load(answer)
+        return printable(str(refusal.get("Message") or refusal["message"])).rstrip(".")
+    except (HTTPException, ValueError, KeyError, TypeError, AttributeError):
+        return "it does not say why"
+
+
+def _refusal(url: str, reason: str) -> str:
+    return (
+        f"The emulator at {url} does not show that: {reason}. Its access file says who may see it: set "
+        "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to the keys of a user with the action localmme:GetState."
+    )
