@@ -18,6 +18,7 @@ from localmme.cli.check import check
 from localmme.cli.client import env, invoke, models, state
 from localmme.cli.pack import pack
 from localmme.cli.serve import serve
+from localmme.cli.trace import trace
 
 
 class Commands(click.Group):
@@ -41,5 +42,5 @@ def main() -> None:
 
 
 # The short help of each must fit into a line of 80 columns: click cuts what does not.
-for command in (serve, call, invoke, models, state, env, pack, ps, stop, logs, completion.command, check):
+for command in (serve, call, invoke, models, state, env, pack, ps, stop, logs, completion.command, check, trace):
     main.add_command(command)

@@ -1,0 +1,1 @@
+"""Reads recordings of ``serve --record``, and summarises them."""
