@@ -128,6 +128,7 @@ class ModelDownloaded(Event):
     seconds: float
     size_bytes: int  # unpacked
     download_seconds: float = 0.0  # of ``seconds``: of waiting for the archive's bytes
+    archive_bytes: int = 0  # of the archive; 0 = a directory stands for it
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,9 @@ What makes escape impossible is the order of work, not a list of known attacks:
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import io
 import math
 import os
 import reprlib
@@ -54,11 +56,13 @@ class Extracted:
     size_bytes: of all its files, holes included.
     files: its members, and the directories that only the names of its members imply.
     waited_seconds: of its time, how long it waited for the archive's bytes. It is measured where they come from S3.
+    archive_bytes: of the archive as it is stored; 0 = it is none, but a directory that stands for one.
     """
 
     size_bytes: int
     files: int
     waited_seconds: float = field(default=0.0, compare=False)
+    archive_bytes: int = field(default=0, compare=False)
 
 
 def extract(archive: BufferedReader[Any], directory: Path, *, max_bytes: int, max_files: int) -> Extracted:
@@ -98,9 +102,13 @@ def extract_from(
     with source.open(target_model) as (archive, version):
         opened = time.perf_counter() - began
         extracted = extract(archive, directory, max_bytes=max_bytes, max_files=max_files)
-        download = archive.raw
-        waited = download.waited_seconds if isinstance(download, Download) else 0.0
-        return replace(extracted, waited_seconds=opened + waited), version
+        raw, waited, size = archive.raw, 0.0, 0
+        if isinstance(raw, Download):
+            waited, size = raw.waited_seconds, raw.size_bytes
+        else:
+            with contextlib.suppress(io.UnsupportedOperation):  # of an archive that is made while it is read
+                size = os.fstat(archive.fileno()).st_size
+        return replace(extracted, waited_seconds=opened + waited, archive_bytes=size), version
 
 
 def examine(archive: BufferedReader[Any], *, max_bytes: int, max_files: int) -> Iterator[tarfile.TarInfo]:

@@ -30,13 +30,13 @@ class Download(io.RawIOBase):
         self._position = 0
         self._body: Any = None
         self.entity_tag = ""
-        self._size = 0
+        self.size_bytes = 0
         self.waited_seconds = 0.0  # for bytes, after ``begin``
 
     def begin(self) -> dict[str, Any]:
         """Request the object, before anything is read. Returns what boto3 does."""
         answer = self._get()
-        self.entity_tag, self._size = answer["ETag"], answer["ContentLength"]
+        self.entity_tag, self.size_bytes = answer["ETag"], answer["ContentLength"]
         return answer
 
     def readable(self) -> bool:
@@ -50,16 +50,16 @@ class Download(io.RawIOBase):
             self.waited_seconds += time.perf_counter() - began
 
     def _readinto(self, buffer: Any) -> int:
-        if self._position >= self._size:
+        if self._position >= self.size_bytes:
             return 0
         for attempt in range(1, ATTEMPTS + 1):
             if self._broken_off.is_set():
                 raise self._failure(EOFError(f"the download of {self._url} was broken off"))
             try:
-                data = self._body.read(min(len(buffer), self._size - self._position))
+                data = self._body.read(min(len(buffer), self.size_bytes - self._position))
                 if data:
                     break
-                raise EOFError(f"the connection ended after {self._position} of {self._size} bytes")
+                raise EOFError(f"the connection ended after {self._position} of {self.size_bytes} bytes")
             except Exception as error:
                 if attempt == ATTEMPTS:
                     raise self._failure(error)  # noqa: B904 - it has a cause of its own

@@ -6,7 +6,7 @@ import hmac
 import html
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from emulator.aws.asgi import Application, BodyBrokenOff, BodyTooLong, Headers, Receive, Send, read_body, send_answer
@@ -18,6 +18,7 @@ from emulator.console.logins import Logins
 from emulator.console.static_files import TOKEN_PLACE, page, static_files
 from emulator.entries import Entry
 from emulator.observers.recent_entries import RecentEntries
+from emulator.what_if import WhatIf
 
 # Scripts, styles and data from here only, nothing in the page's text, and no page of others shows it.
 PAGE_POLICY = (
@@ -48,6 +49,7 @@ class ConsoleApp:
         entries: RecentEntries,
         updates: LiveUpdates,
         actions: Actions,
+        what_if: Callable[[], Awaitable[WhatIf]],
         others: Callable[[], Application],
         logins: Logins,
     ) -> None:
@@ -58,6 +60,7 @@ class ConsoleApp:
         self._entries = entries
         self._updates = updates
         self._actions = actions
+        self._what_if = what_if
         self._others = others
         # By the method, and the first part of the path below PAGES, after whose slash there may be more.
         self._routes = {
@@ -65,6 +68,7 @@ class ConsoleApp:
             ("GET", "static/"): self._send_static_file,
             ("GET", "entries"): self._send_entries,
             ("GET", "events"): self._send_events,
+            ("GET", "what-if"): self._send_what_if,
             ("GET", "calls/"): self._send_body,
             ("POST", "actions/"): self._act,
             ("POST", "login"): self._send_code,
@@ -128,6 +132,9 @@ class ConsoleApp:
         last = request.header(b"last-event-id")
         since = self._updates.sequence_after(last) if last else _number(request, "since", None)
         await stream(self._updates.follow(since), receive, send)
+
+    async def _send_what_if(self, request: AwsRequest, _: str, __: Receive, send: Send) -> None:
+        await _send_json(request, send, await self._what_if())
 
     async def _send_body(self, request: AwsRequest, rest: str, _: Receive, send: Send) -> None:
         match = CALLS_BODY.fullmatch(rest)

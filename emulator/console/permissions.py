@@ -8,7 +8,7 @@ from emulator.aws.request import PAGES, AwsRequest
 SEE = "localmme:GetEvents"  # all that the page in a browser shows
 # By the first part of the path; any other page has one of its own.
 OF_THE_PAGE = {
-    **dict.fromkeys(("", "static", "entries", "events", "calls", "login"), SEE),
+    **dict.fromkeys(("", "static", "entries", "events", "what-if", "calls", "login"), SEE),
     "actions": "localmme:PostActions",
 }
 

@@ -154,7 +154,11 @@ class StorageVolume:
             raise
         progress.enter("wait")
         seconds = self._clock.elapsed() - started
-        self._events.publish(ModelDownloaded(target_model, seconds, extracted.size_bytes, extracted.waited_seconds))
+        self._events.publish(
+            ModelDownloaded(
+                target_model, seconds, extracted.size_bytes, extracted.waited_seconds, extracted.archive_bytes
+            )
+        )
         directory = self._files.path(name)
         return StoredModel(target_model, extracted.size_bytes, name=name, directory=directory, version=version)
 

@@ -60,7 +60,7 @@ class ModelCalls:
         """Each call passes here: it only keeps. What no container of many models has answered does not count."""
         invocation = event.invocation
         measured = invocation.measurements
-        if measured.sent and measured.cache_hit is not None:
+        if measured.model_latency_us and measured.cache_hit is not None:
             self._calls.append(
                 (
                     invocation.endpoint_name,
@@ -76,9 +76,8 @@ class ModelCalls:
         self._on_disk[origin.endpoint_name, event.target_model] = event.size_bytes
 
     def _loaded(self, event: ModelLoaded, origin: Origin) -> None:
-        if event.used_after_bytes is not None:
-            key = origin.endpoint_name, event.target_model
-            self._in_memory[key] = max(0, event.used_after_bytes - event.used_before_bytes)
+        if event.memory_bytes is not None:
+            self._in_memory[origin.endpoint_name, event.target_model] = event.memory_bytes
         variant = origin.endpoint_name, origin.variant_name
         self._base[variant] = min(event.used_before_bytes, self._base.get(variant, event.used_before_bytes))
 

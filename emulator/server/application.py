@@ -36,6 +36,7 @@ from emulator.limits import Limits
 from emulator.observers.captured_invocations import CapturedInvocations
 from emulator.observers.cloudwatch_metrics import CloudWatchMetrics
 from emulator.observers.container_log_files import ContainerLogFiles
+from emulator.observers.model_calls import ModelCalls
 from emulator.observers.model_counts import CountsByEndpoint
 from emulator.observers.recent_entries import RecentEntries
 from emulator.observers.recent_log_lines import RecentLogLines
@@ -110,6 +111,7 @@ class Application:
         from emulator.console.live_updates import LiveUpdates
         from emulator.console.operator_actions import OperatorActions
         from emulator.console.prometheus import PrometheusPage
+        from emulator.console.what_if import what_if
         from emulator.server.fault_actions import add_fault_actions
         from emulator.services.sagemaker import endpoints_at_start, training_jobs, transform_jobs
         from emulator.services.sagemaker.app import SageMakerApp
@@ -149,8 +151,8 @@ class Application:
         sizes = {definition.name: _sizes(definition) for definition, _ in definitions}
         terminal = self._terminal(self._settings.url, sizes, again)
         counts = CountsByEndpoint(clock.now)
-        entries, totals = RecentEntries(clock), Totals()
-        for listener in (terminal, metrics, container_logs, log_files, counts, entries, totals):
+        entries, totals, calls = RecentEntries(clock), Totals(), ModelCalls()
+        for listener in (terminal, metrics, container_logs, log_files, counts, entries, totals, calls):
             listener.listen_to(self._events)
         recorder = Recorder(
             entries,
@@ -172,7 +174,8 @@ class Application:
         actions, faults = Actions(self._events), Faults()
         OperatorActions(self._endpoints).add_to(actions)
         add_fault_actions(actions, faults)
-        web = ConsoleApp(token, entries, updates, actions, others, logins)
+        line = functools.partial(what_if, self._endpoints, calls, self._limits)
+        web = ConsoleApp(token, entries, updates, actions, line, others, logins)
         if s3 is not None:
             captured = CapturedInvocations(s3.put, self._limits.capture_seconds)
             captured.listen_to(self._events)

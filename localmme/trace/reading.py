@@ -93,7 +93,7 @@ def _lines(raw: BinaryIO) -> Iterator[bytes]:
 
 
 def _decompressed(raw: BinaryIO) -> Iterator[bytes]:
-    """All that can be decompressed, then EOFError if the end is torn. gzip's and isal's readers lose what is before it."""
+    """All that can be decompressed, then EOFError if the end is torn. gzip and isal would lose what is before it."""
     member = None
     while data := raw.read(READ_BYTES):
         while data:

@@ -40,7 +40,7 @@ class ModelSummary(TypedDict):
     failed_loads: int
     archive_bytes: int | None
     unpacked_bytes: int | None
-    memory_bytes: int | None  # what its load added to the instance's memory
+    memory_bytes: int | None  # what it took when it was loaded alone
     download_seconds: float | None
     extract_seconds: float | None
     load_seconds: float | None  # in the container
@@ -244,10 +244,6 @@ class Summary:
                 self._cold_steps[name].add(step_us)
             if name == "container":
                 model.service.add(step_us / 1e6)
-            elif name == "download":
-                model.download.add(step_us / 1e6)
-            elif name == "extract":
-                model.extract.add(step_us / 1e6)
 
     def _simulate(self, call: CallEntry, model: _Model) -> None:
         waited = [step["duration_us"] for step in call["steps"] if step["name"] not in NO_WAIT_FOR_MODEL]
@@ -281,14 +277,16 @@ class Summary:
         model = self._models[event["endpoint_name"], event["target_model"]]
         if kind == "model_downloaded":
             model.unpacked_bytes = details["size_bytes"]
-            model.archive_bytes = details.get("archive_bytes")
+            model.archive_bytes = details["archive_bytes"]
+            model.download.add(details["download_seconds"])
+            model.extract.add(details["seconds"] - details["download_seconds"])
         elif kind == "model_loaded":
             model.loads += 1
             model.load.add(details["seconds"])
             variant, before = (event["endpoint_name"], event["variant_name"]), details["used_before_bytes"]
             self._base_bytes[variant] = min(before, self._base_bytes.get(variant, before))
-            if details["used_after_bytes"] is not None:
-                model.memory_bytes = max(0, details["used_after_bytes"] - details["used_before_bytes"])
+            if details["memory_bytes"] is not None:
+                model.memory_bytes = details["memory_bytes"]
         elif kind == "load_failed":
             model.failed_loads += 1
         else:

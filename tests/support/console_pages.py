@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,16 +16,18 @@ from emulator.console.emulator_state import emulator_state
 from emulator.console.live_updates import LiveUpdates
 from emulator.console.logins import Logins
 from emulator.console.operator_actions import OperatorActions
+from emulator.console.what_if import what_if
 from emulator.events import CallEnded, EndpointCreated
 from emulator.gateway.access.access_control import AccessControl, User
 from emulator.gateway.gateway import Gateway
 from emulator.gateway.web_guard import WebGuard
 from emulator.hosting.endpoint import Endpoint
 from emulator.invocation import Invocation
+from emulator.observers.model_calls import ModelCalls
 from emulator.observers.model_counts import CountsByEndpoint
 from emulator.state import EmulatorState
 from tests.support.asgi_client import Response, http_scope, respond
-from tests.support.virtual_endpoint import VirtualEndpoint
+from tests.support.virtual_endpoint import LIMITS, VirtualEndpoint
 
 TOKEN = "the-token"
 ALLOWED_PAGE = "http://page.example"  # of another origin, which may call the emulator
@@ -48,8 +51,11 @@ class Pages:
         updates = LiveUpdates(about, self.endpoints, counts, virtual.entries, state, virtual.clock)
         self.actions = Actions(virtual.events)
         OperatorActions(self.endpoints).add_to(self.actions)
+        calls = ModelCalls()
+        calls.listen_to(virtual.events)
+        line = functools.partial(what_if, self.endpoints, calls, LIMITS)
         logins = Logins(80, virtual.clock.elapsed)
-        console = ConsoleApp(TOKEN, virtual.entries, updates, self.actions, lambda: _others, logins)
+        console = ConsoleApp(TOKEN, virtual.entries, updates, self.actions, line, lambda: _others, logins)
         access = AccessControl(users, "us-east-1", 1_000, logins=logins) if users else None
         guard = WebGuard(origins=[ALLOWED_PAGE])
         self.gateway = Gateway(_no_service, _no_service, None, _no_service, console, _no_service, guard, access)  # type: ignore[arg-type]

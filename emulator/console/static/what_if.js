@@ -25,7 +25,8 @@ export class WhatIf {
     this._asked = performance.now() || 1;
     const response = await fetch("what-if").catch(() => null);
     const known = response?.ok ? await response.json().catch(() => ({})) : {};
-    this._show((known[endpoint.endpoint_name] ?? []).filter(({ hit_ratio }) => hit_ratio !== null));
+    const variant = known.endpoints?.find((each) => each.endpoint_name === endpoint.endpoint_name && each.points.length);
+    this._show((variant?.points ?? []).filter(({ hit_ratio }) => hit_ratio !== null));
   }
 
   _show(points) {

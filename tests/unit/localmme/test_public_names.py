@@ -7,7 +7,7 @@ import inspect
 import localmme
 from tests.support.repository import REPOSITORY
 
-PUBLIC = ["Emulator", "ServeError", "__version__", "serve"]
+PUBLIC = ["Emulator", "ServeError", "__version__", "read_trace", "serve"]
 OF_AN_EMULATOR = {
     "client",
     "endpoint_name",
@@ -37,7 +37,7 @@ def test_an_emulator_has_these_attributes_and_no_others() -> None:
 
 def test_what_is_public_is_documented() -> None:
     text = (REPOSITORY / "docs" / "python-api.md").read_text("utf-8")
-    assert [name for name in ("serve", "ServeError", *OF_AN_EMULATOR) if name not in text] == []
+    assert [name for name in ("serve", "read_trace", "ServeError", *OF_AN_EMULATOR) if name not in text] == []
     assert localmme.Emulator.__doc__ and localmme.serve.__doc__ and localmme.ServeError.__doc__
 
 

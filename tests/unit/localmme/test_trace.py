@@ -53,10 +53,10 @@ def event(kind: str, target_model: str = "m", **details: Any) -> dict[str, Any]:
 
 def loaded(target_model: str, memory_bytes: int) -> list[dict[str, Any]]:
     return [
-        event("model_downloaded", target_model, seconds=0.1, size_bytes=7, archive_bytes=5),
+        event("model_downloaded", target_model, seconds=0.1, size_bytes=7, archive_bytes=5, download_seconds=0.075),
         event(
             "model_loaded", target_model, seconds=0.25, total_seconds=0.5, used_before_bytes=0,
-            used_after_bytes=memory_bytes,
+            used_after_bytes=memory_bytes + 1, memory_bytes=memory_bytes,
         ),
     ]  # fmt: skip
 
@@ -117,7 +117,7 @@ def test_a_summary(recording: Path) -> None:
     assert (a["loads"], a["evictions"], a["unloads"], a["failed_loads"], a["errors"]) == (1, 50, 51, 1, 1)
     assert (a["archive_bytes"], a["unpacked_bytes"], a["memory_bytes"]) == (5, 7, 600)
     seconds = (a["download_seconds"], a["extract_seconds"], a["load_seconds"], a["service_seconds"])
-    assert seconds == (0.001, 0.002, 0.25, 0.0005)
+    assert seconds == (0.075, 0.025, 0.25, 0.0005)
 
 
 def test_the_what_if_line_of_a_recording(recording: Path) -> None:
