@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 NEW_SESSION = b"NEW_SESSION"  # [api] in the place of a session's id: open one
 
@@ -36,6 +37,14 @@ class InvocationMeasurements:
 
 
 @dataclass(slots=True)
+class Trace:
+    """The trace that a call belongs to, where calls are traced."""
+
+    span: Any  # the tracer's own
+    headers: bytes = b""  # lines that containers get with the request
+
+
+@dataclass(slots=True)
 class Invocation:
     """One call of InvokeEndpoint. Header values are bytes as they came, None where the caller sent none."""
 
@@ -54,6 +63,7 @@ class Invocation:
     inference_id: bytes | None = None
     measurements: InvocationMeasurements = field(default_factory=InvocationMeasurements)
     operation: str = "invocations"  # as in its path: invocations-response-stream, async-invocations
+    trace: Trace | None = None
     chunks: Callable[[], AsyncGenerator[bytes, None]] | None = None  # in place of ``body``: it is sent with no length
 
     @property

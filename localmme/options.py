@@ -311,6 +311,12 @@ OPTIONS = [
         help="Change one of the platform's limits, such as invocation_seconds=5. Repeatable.",
     ),
     ServeOption(
+        "--otel/--no-otel",
+        default=None,
+        help="Send traces of calls by OTLP, and pass traceparent on to containers (SageMaker does not). [default: if "
+        "OTEL_EXPORTER_OTLP_ENDPOINT is set, without passing on]",
+    ),
+    ServeOption(
         "--metrics-models",
         metavar="N",
         type=click.IntRange(0),

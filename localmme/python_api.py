@@ -67,6 +67,7 @@ def serve(
     record: StrPath | None = None,
     record_bodies: bool = False,
     record_size: str | None = None,
+    otel: bool | None = None,
     metrics_models: int | None = None,
     state_dir: StrPath | None = None,
     startup_timeout_seconds: float = 300.0,

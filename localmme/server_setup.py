@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from emulator.storage.keys import is_bucket_name
 from localmme import __version__, state_directories
 from localmme.aws_environment import region
 from localmme.options import RECORD_SIZE
+from localmme.telemetry import traces
 
 if TYPE_CHECKING:
     from localmme.access_file import AccessFile
@@ -42,6 +44,7 @@ def set_up_server(
     record_bodies: bool = False,
     record_size: str = RECORD_SIZE,
     metrics_models: int = MOST_MODELS,
+    otel: bool | None = None,
 ) -> ServerSettings:
     """Bind the port and lock the state directory. Raises SetupError when either is taken.
 
@@ -50,7 +53,7 @@ def set_up_server(
     ``s3`` is the directory of S3's buckets; None = there is no S3. ``access`` is the file of users and permissions;
     None = anybody may do everything. ``local_code`` None = unless anybody in the network could run something.
     ``read_through`` are buckets of real S3. ``record`` is the file of a recording; None = nothing is recorded.
-    ``metrics_models``: see ServerSettings.
+    ``metrics_models``: see ServerSettings. ``otel``: see ``telemetry.traces``.
     """
     recording = _recording(record, record_bodies, record_size)
     hosts = tuple(map(web_guard.host_name, allow_hosts))
@@ -75,6 +78,7 @@ def set_up_server(
     return ServerSettings(
         listener, url, directory, s3_root, tuple(read_through), region(), users, roles, hosts, origins, local_code,
         inherit_env, until_eof, recording, __version__, metrics_models,
+        traces(otel, os.environ), otel is True,
     )  # fmt: skip
 
 

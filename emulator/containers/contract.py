@@ -107,6 +107,8 @@ class ContainerContract:
             head += b"X-Amzn-SageMaker-Session-Id: %b\r\n" % invocation.session_id
         if invocation.target_model:
             head += b"X-Amzn-SageMaker-Target-Model: %b\r\n" % invocation.target_model.encode()
+        if invocation.trace is not None:
+            head += invocation.trace.headers
         if invocation.chunks is not None:
             return b"%bTransfer-Encoding: chunked\r\n\r\n" % head
         return b"%bContent-Length: %d\r\n\r\n" % (head, len(invocation.body))

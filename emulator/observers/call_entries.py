@@ -50,4 +50,6 @@ def _headers_that_reached_the_container(invocation: Invocation) -> dict[str, str
         "X-Amzn-SageMaker-Session-Id": invocation.session_id,
         "X-Amzn-SageMaker-Target-Model": invocation.target_model.encode() or None,
     }
-    return {name: value.decode("latin-1") for name, value in sent.items() if value is not None}
+    lines = invocation.trace.headers.decode("latin-1").splitlines() if invocation.trace is not None else []
+    of_trace = dict(line.split(": ", 1) for line in lines)
+    return {name: value.decode("latin-1") for name, value in sent.items() if value is not None} | of_trace

@@ -181,7 +181,7 @@ class Application:
             captured.listen_to(self._events)
             ends.push_async_callback(captured.flush)
         sagemaker = SageMakerApp(control_plane)
-        runtime = RuntimeApp(self._endpoints, self._limits, self._events, clock, faults)
+        runtime = await self._start_runtime(ends, clock, faults)
         guard = WebGuard(self._settings.allowed_hosts, self._settings.allowed_origins)
         credentials = ContainerCredentialsApp(roles)
         self.gateway = Gateway(runtime, sagemaker, s3, moto_services, web, credentials, guard, access)
@@ -200,6 +200,17 @@ class Application:
         ends.push_async_callback(cancel, [self._starting])
         if self._read_through is not None:
             ends.callback(self._read_through.end)  # first of all, as any of the others may wait for real S3
+
+    async def _start_runtime(self, ends: contextlib.AsyncExitStack, clock: Clock, faults: Faults) -> RuntimeApp:
+        if not self._settings.traces:
+            return RuntimeApp(self._endpoints, self._limits, self._events, clock, faults)
+        from emulator.observers.tracing import Tracing
+        from emulator.services.runtime.traced import TracedRuntimeApp
+
+        tracing = Tracing.by_otlp(self._settings.localmme_version, clock, self._settings.passes_traces_on)
+        tracing.listen_to(self._events)
+        ends.push_async_callback(asyncio.to_thread, tracing.end)
+        return TracedRuntimeApp(tracing.begin, self._endpoints, self._limits, self._events, clock, faults)
 
     def _make_read_through(self) -> ReadThrough | None:
         settings = self._settings

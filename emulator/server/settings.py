@@ -36,3 +36,5 @@ class ServerSettings:
     recording: RecordingSettings | None = None  # of all that happens, from the start on; None = nothing is recorded
     localmme_version: str = ""
     metrics_models: int = MOST_MODELS  # of each endpoint, that have metrics of their own for Prometheus
+    traces: bool = False  # of calls are sent by OTLP
+    passes_traces_on: bool = False  # to containers, as headers of their requests

@@ -69,6 +69,7 @@ def serve(context: click.Context, /, file: str | None, **options: Any) -> None:
         record_bodies=options["record_bodies"],
         record_size=options["record_size"],
         metrics_models=options["metrics_models"],
+        otel=options["otel"],
     )
     if options["local_code"] is None and not settings.local_code:
         click.echo(NO_LOCAL_CODE.format(host=options["host"]), err=True)

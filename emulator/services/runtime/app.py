@@ -187,7 +187,7 @@ class RuntimeApp:
             code, message = failure.code, failure.message
             response = _refusal(failure, request_id)
         if invocation is None:
-            invocation = Invocation(endpoint_name, b"", received, request_id, operation=operation)
+            invocation = self._refused(endpoint_name, operation, headers, request_id, received)
         status, size = (0 if cut else 200, 0) if response is None else (response[0], len(response[2]))
         # Its arguments have no names here: with them, to make it takes twice as long.
         ended = CallEnded(
@@ -281,6 +281,12 @@ class RuntimeApp:
         invocation.content_type = headers.get(b"content-type")
         invocation.accept = headers.get(ACCEPT, accept)
         return invocation
+
+    def _refused(
+        self, endpoint_name: str, operation: str, headers: HeadersByName, request_id: str, received: float
+    ) -> Invocation:
+        """What is known of a call that was refused before it was looked at."""
+        return Invocation(endpoint_name, b"", received, request_id, operation=operation)
 
     def _add_rare_members(self, invocation: Invocation, headers: HeadersByName, operation: str) -> None:
         if headers.get(ENABLE_EXPLANATIONS, EXPLANATIONS_OFF) != EXPLANATIONS_OFF:
