@@ -15,6 +15,7 @@ from emulator.entries import CallEntry, EventEntry
 
 FORMAT = 1  # grows when a reader of the one before would misread it; new members do not make a new format
 SUFFIX = ".jsonl.gz"
+SIZE_BYTES = 256 * 1024 * 1024  # [ours] of a file, at which another is begun, if nobody says otherwise
 
 
 class RecordedContainer(TypedDict):

@@ -59,6 +59,7 @@ class StateDirectory:
         self.serve_log = path / "serve.log"  # what a serve without a terminal writes
         self.console_token = path / "console-token"  # what a request for an action on the running emulator has to say
         self.container_logs = path / "logs"
+        self.recordings = path / "recordings"  # those that were begun from the page
         self.instances = path / "instances"  # the instances' disks, while they are hosted
         self.commands = path / "bin"  # programs that `localmme env` puts in front of others on the PATH
         # In a directory that is removed with its emulator: held as long as the program lives that started it.

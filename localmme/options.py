@@ -12,9 +12,11 @@ import click
 from emulator.errors import SetupError
 from emulator.model_server.handlers import toolkits
 from emulator.observers.totals import MOST_MODELS
+from emulator.recordings import SIZE_BYTES
+from emulator.sizes import format_size
 from emulator.state_directory import DEFAULT_PORT
 
-RECORD_SIZE = "256MiB"  # of a recording's file, at which another is begun, if nobody says otherwise
+RECORD_SIZE = format_size(SIZE_BYTES).replace(" ", "")
 DEBUG_PORT = 5678  # at which editors look for debugpy, if nobody says otherwise
 
 

@@ -113,6 +113,7 @@ class Application:
         from emulator.console.prometheus import PrometheusPage
         from emulator.console.what_if import what_if
         from emulator.server.fault_actions import add_fault_actions
+        from emulator.server.recording_actions import add_recording_actions
         from emulator.services.sagemaker import endpoints_at_start, training_jobs, transform_jobs
         from emulator.services.sagemaker.app import SageMakerApp
         from emulator.services.sagemaker.endpoints import restore
@@ -174,6 +175,7 @@ class Application:
         actions, faults = Actions(self._events), Faults()
         OperatorActions(self._endpoints).add_to(actions)
         add_fault_actions(actions, faults)
+        add_recording_actions(actions, recorder, settings.state_directory.recordings)
         line = functools.partial(what_if, self._endpoints, calls, self._limits)
         web = ConsoleApp(token, entries, updates, actions, line, others, logins)
         if s3 is not None:
