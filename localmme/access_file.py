@@ -17,7 +17,7 @@ from emulator.gateway.access.access_control import User
 from emulator.gateway.access.iam_policy import Statement, of_document, of_statements
 from emulator.gateway.access.roles import Role, TrustStatement, trust_of_document
 from emulator.suggestions import did_you_mean
-from localmme.yaml_source import YamlSource, as_error, read_source
+from emulator.yaml_source import YamlSource, as_error, read_source
 
 KEYS = ("Users", "Roles")
 USER = ("UserName", "AccessKeyId", "SecretAccessKey", "SessionToken", "Tags", "Statement", "PolicyDocument")

@@ -52,7 +52,7 @@ from emulator.services.sagemaker.model_data_location import path_of, url_of
 from emulator.services.sagemaker.start_requests import StartRequests
 from emulator.services.sagemaker.supported_members import places_with_own_rules, unsupported_members
 from emulator.suggestions import did_you_mean
-from localmme.yaml_source import YamlSource, as_error, read_source
+from emulator.yaml_source import YamlSource, as_error, read_source
 
 REAL_S3 = ("s3://", "https://")  # what URLs of model data in S3 begin with
 MINIMAL_FILE = """\

@@ -17,7 +17,7 @@ from emulator.hosting.instance_types import instance_type, unfit_for_many_models
 from emulator.limits import UNHURRIED_SECONDS
 from emulator.model_server.handlers import toolkits
 from emulator.model_server.workers import debugger
-from emulator.services.sagemaker.image import COMMAND, HANDLER, command_of, embedded_server, image_of, python_path
+from emulator.services.sagemaker.image import COMMAND, HANDLER, STUB, command_of, embedded_server, image_of, python_path
 from emulator.services.sagemaker.local_settings import LocalInstances
 from emulator.services.sagemaker.model_data_location import url_of
 from emulator.services.sagemaker.start_requests import StartRequests
@@ -132,7 +132,7 @@ def _image(image: str | None, command: str | None, handler: str | None) -> str:
     """The container as a value of the member ``Image``. Raises SetupError when it cannot be run."""
     if image:
         # An image whose name would mean something else there is written with its registry.
-        registry = "docker.io/library/" if image.startswith((HANDLER, COMMAND)) else ""
+        registry = "docker.io/library/" if image.startswith((HANDLER, COMMAND, STUB)) else ""
         return registry + image_of(image).reference
     return command_of(command).image if command else embedded_server(handler).image
 

@@ -134,6 +134,12 @@ OPTIONS = [
         "which is the code that the SDK's estimators and models send along. Repeatable.",
     ),
     ServeOption("--gpus", metavar="all|N", describes_endpoint=True, help="GPUs for an image's container."),
+    ServeOption(
+        "--stub",
+        metavar="FILE",
+        is_path=True,
+        help="Answer as a file says, by endpoint, TargetModel and body, without models and containers.",
+    ),
     ServeOption("--no-endpoint", is_flag=True, help="Start without an endpoint. Create endpoints through the API."),
     ServeOption(
         "--s3",

@@ -41,6 +41,7 @@ def serve(
     s3: StrPath | None = None,
     s3_read_through: str | Sequence[str] = (),
     access: StrPath | None = None,
+    stub: StrPath | None = None,
     endpoint: bool = True,
     endpoint_name: str | None = None,
     host: str = "127.0.0.1",

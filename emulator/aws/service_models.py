@@ -198,6 +198,11 @@ def value_summary(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
+def dotted_path(place: Place) -> str:
+    """A place within a request, as text: ``ProductionVariants[0].ModelName``."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place).lstrip(".")
+
+
 def not_among(value: str, allowed: Sequence[str]) -> str:
     """The message for a value that is not allowed: the alternatives, or the similar ones if they are many."""
     if len(allowed) <= LISTED_AT_MOST:

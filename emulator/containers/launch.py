@@ -38,7 +38,15 @@ class Command:
     takes_socket: bool = False  # whether it can listen at a Unix socket, as localmme's own server does
 
 
-Program = Image | Command  # all kinds of what can run as a container
+@dataclass(frozen=True)
+class Stub:
+    """A container that is none: a file says what is answered."""
+
+    file: Path
+    image: str = field(default="", compare=False)  # how it is written as the member ``Image``
+
+
+Program = Image | Command | Stub  # all kinds of what can run as a container
 # Makes a container, not started, that runs something with these settings and limits. The last argument takes warnings.
 ContainerFactory = Callable[[Program, ContainerSettings, Limits, LogSink, Callable[[str], None]], Container]
 
@@ -63,6 +71,10 @@ def new_container(
         return ProcessContainer(
             runs.words, runs.directory, settings, limits, log, warn, inherited=inherited, takes_socket=runs.takes_socket
         )
+    if isinstance(runs, Stub):
+        from emulator.containers.stub.container import StubContainer
+
+        return StubContainer(runs.file, log, warn)
     from emulator.containers.docker.container import DockerContainer
 
     return DockerContainer(engine, runs.reference, settings, limits, log, warn, check_labels=check_labels)

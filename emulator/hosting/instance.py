@@ -13,6 +13,7 @@ from typing import Any
 from emulator.containers.aws_settings import AwsSettings
 from emulator.containers.container import Container, ContainerSettings, LogSink
 from emulator.containers.contract import Answer
+from emulator.containers.launch import Stub
 from emulator.errors import EmulatorError
 from emulator.events import InstanceLost, InstanceObserved, InstanceReplaced, MemoryExceeded, Warned
 from emulator.hosting.container_supervisor import ContainerSupervisor
@@ -26,6 +27,7 @@ from emulator.hosting.multi_model_container import ModelLocation, MultiModelCont
 from emulator.hosting.pipeline import inference_execution
 from emulator.hosting.single_model_container import SingleModelContainer
 from emulator.hosting.storage_volume import StorageVolume
+from emulator.hosting.stub_models import StubModels
 from emulator.hosting.tasks import gather_or_cancel
 from emulator.hosting.workspace import Workspace
 from emulator.state import InstanceFigures, InstanceState, LoadedModelState
@@ -311,8 +313,9 @@ class Instance:
         def warn(text: str) -> None:
             events.publish(Warned(text))
 
-        if not definition.multi_model:
-            return SingleModelContainer(
+        is_stub = isinstance(definition.runs, Stub)
+        if is_stub or not definition.multi_model:
+            return (StubModels if is_stub else SingleModelContainer)(
                 launch,
                 definition.model_data,
                 definition.compressed,

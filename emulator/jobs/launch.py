@@ -7,19 +7,19 @@ from collections.abc import Callable
 from emulator.containers.container import LogSink
 from emulator.containers.docker.engine import Engine
 from emulator.containers.job_container import JobContainer, JobContainerSettings
-from emulator.containers.launch import Command, Program
+from emulator.containers.launch import Command, Image
 from emulator.containers.process.environment import InheritedEnvironment
 from emulator.jobs.training_definition import TrainingDefinition
 from emulator.limits import Limits
 
 # Makes a container, not started, that runs something for a job. The last argument takes warnings.
 JobContainerFactory = Callable[
-    [Program, TrainingDefinition, JobContainerSettings, LogSink, Callable[[str], None]], JobContainer
+    [Image | Command, TrainingDefinition, JobContainerSettings, LogSink, Callable[[str], None]], JobContainer
 ]
 
 
 def new_job_container(
-    runs: Program,
+    runs: Image | Command,
     definition: TrainingDefinition,
     settings: JobContainerSettings,
     log: LogSink,

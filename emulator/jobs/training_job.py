@@ -17,7 +17,7 @@ from emulator.archives.model_data_url import LocalS3, S3Url, in_directory, parse
 from emulator.clock import Clock
 from emulator.containers.aws_settings import AwsSettings
 from emulator.containers.job_container import ML, JobContainer, JobContainerSettings
-from emulator.containers.launch import Program
+from emulator.containers.launch import Command, Image
 from emulator.errors import EmulatorError, SetupError
 from emulator.events import Events, JobMetric, JobStatus, LogLine, Warned
 from emulator.hosting.execution_roles import ExecutionRoles
@@ -167,7 +167,7 @@ class TrainingJob:
         )
         await self._container.start()
 
-    async def _program(self) -> Program:
+    async def _program(self) -> Image | Command:
         """What its container runs. Raises JobFailed."""
         algorithm = self.definition.algorithm
         if not isinstance(algorithm, Script):

@@ -86,7 +86,7 @@ def serve(context: click.Context, /, file: str | None, **options: Any) -> None:
 
 def _refuse_beside(context: click.Context, file: str | None, options: dict[str, Any]) -> None:
     """Raises SetupError for options that describe the endpoint if FILE describes it, or no endpoint is started."""
-    if not file and not options["no_endpoint"]:
+    if not file and not options["no_endpoint"] and not options["stub"]:
         return
     beside = sorted(
         option.opts[0]
@@ -94,10 +94,14 @@ def _refuse_beside(context: click.Context, file: str | None, options: dict[str, 
         if option.describes_endpoint
         and context.get_parameter_source(option.name or "") is click.core.ParameterSource.COMMANDLINE
     )
-    if file and options["no_endpoint"]:
-        beside = ["--no-endpoint"]
+    if file or options["stub"]:
+        beside += ["--no-endpoint"] if options["no_endpoint"] else []
+    if file and options["stub"]:
+        beside = ["--stub"]
     if beside:
-        why = f"{file} describes the endpoints" if file else "--no-endpoint starts no endpoint"
+        why = "--no-endpoint starts no endpoint"
+        if describes := file or options["stub"]:
+            why = f"{describes} describes the endpoints"
         raise SetupError(f"{why}: {', '.join(beside)} cannot be used with it.")
 
 
@@ -112,6 +116,10 @@ def _start_requests(file: str | None, options: dict[str, Any]) -> StartRequests:
         from localmme.endpoint_file import read
 
         return read(Path(file))
+    if options["stub"]:
+        from localmme import stub_endpoints
+
+        return stub_endpoints.start_requests(Path(options["stub"]))
     if options["no_endpoint"]:
         return StartRequests()
     if options["models"] is None:

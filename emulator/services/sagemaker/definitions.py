@@ -12,7 +12,7 @@ from typing import Any
 
 from emulator.archives.model_data_url import ModelData
 from emulator.aws.service_models import Place, not_among, value_summary
-from emulator.containers.launch import Program
+from emulator.containers.launch import Program, Stub
 from emulator.errors import SetupError
 from emulator.hosting.definition import (
     Caching,
@@ -23,7 +23,7 @@ from emulator.hosting.definition import (
 )
 from emulator.hosting.instance_types import instance_types, resources_of, similar_instance_type, unfit_for_many_models
 from emulator.hosting.storage_sizes import storage_bytes
-from emulator.services.sagemaker.image import HANDLER, image_or_command
+from emulator.services.sagemaker.image import HANDLER, model_container
 from emulator.services.sagemaker.local_settings import LocalInstances
 from emulator.services.sagemaker.mapped_images import NO_MAPPED_IMAGES, MappedImages
 from emulator.services.sagemaker.supported_members import ROUTING_STRATEGIES
@@ -87,7 +87,10 @@ class RequestReader:
         multi_model = container.get("Mode") == "MultiModel"
         runs = self._runs((*place, "Image"), container)
         source = member(member(container, "ModelDataSource", dict), "S3DataSource", dict)
-        if "ModelDataSource" in container:
+        model_data: ModelData | None = None
+        if isinstance(runs, Stub):
+            pass  # it has answers, and no models
+        elif "ModelDataSource" in container:
             model_data = self._model_data_source((*place, "ModelDataSource"), container, source, multi_model)
         else:
             model_data = self._model_data((*place, "ModelDataUrl"), container, multi_model)
@@ -122,7 +125,7 @@ class RequestReader:
         if image is None:
             return None
         try:
-            return self.mapped_images.runs(image) or image_or_command(image, self._directory)
+            return self.mapped_images.runs(image) or model_container(image, self._directory)
         except SetupError as error:
             self.report(place, str(error))
             return None
@@ -249,8 +252,3 @@ def member(structure: Any, name: str, kind: type) -> Any:
 def appended(advice: str) -> str:
     """Advice as the end of a message; empty if there is no advice."""
     return advice and f": {advice}"
-
-
-def dotted_path(place: Place) -> str:
-    """A place within a request, as text: ``ProductionVariants[0].ModelName``."""
-    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place).lstrip(".")

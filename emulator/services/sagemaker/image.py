@@ -1,4 +1,4 @@
-"""The values of ``Image``: a Docker image, ``handler:FILE[:NAME]`` or ``command:WORDS``."""
+"""The values of ``Image``: a Docker image, ``handler:FILE[:NAME]``, ``command:WORDS`` or ``stub:FILE``."""
 
 from __future__ import annotations
 
@@ -12,17 +12,24 @@ from pathlib import Path
 
 from emulator.aws.service_models import value_summary
 from emulator.containers.docker.images import is_reference
-from emulator.containers.launch import Command, Image, Program
+from emulator.containers.launch import Command, Image, Program, Stub
 from emulator.containers.process.kept_process import PACKAGE_ROOT
 from emulator.errors import SetupError
 
 IMAGE_NAME = "REPOSITORY:TAG, with the repository in lower case"
-HANDLER, COMMAND = "handler:", "command:"
+HANDLER, COMMAND, STUB = "handler:", "command:", "stub:"
 EMBEDDED_SERVER = [sys.executable, "-m", "emulator.model_server"]
 
 
-def image_or_command(text: str, directory: Path) -> Program:
-    """What an ``Image`` names. Paths are relative to ``directory``, in which commands also run.
+def model_container(text: str, directory: Path) -> Program:
+    """What an ``Image`` of a model names. Raises SetupError; see ``image_or_command``."""
+    if text.startswith(STUB):
+        return replace(stub_of(text.removeprefix(STUB), directory), image=text)
+    return image_or_command(text, directory)
+
+
+def image_or_command(text: str, directory: Path) -> Image | Command:
+    """What an ``Image`` names, but a stub's file. Paths are relative to ``directory``, in which commands also run.
 
     Raises SetupError when it is invalid, or the file or program does not exist.
     """
@@ -39,6 +46,14 @@ def image_or_command(text: str, directory: Path) -> Program:
             f"takes a Docker image ({IMAGE_NAME}), handler:FILE or command:WORDS, not {value_summary(text)}"
         )
     return Image(text)
+
+
+def stub_of(text: str, directory: Path | None = None) -> Stub:
+    """A file of a stub's answers, by its path. Raises SetupError when there is none."""
+    path = (directory or Path.cwd()) / os.path.expanduser(text)
+    if not os.path.isfile(path):
+        raise SetupError(f"There is no file {text} with a stub's answers.")
+    return Stub(path.resolve(), f"{STUB}{path.resolve()}")
 
 
 def image_of(text: str) -> Image:

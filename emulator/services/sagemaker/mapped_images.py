@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from emulator.containers.launch import Program
+from emulator.containers.launch import Program, Stub
 from emulator.errors import SetupError
 from emulator.jobs.training_definition import Algorithm, Script
-from emulator.services.sagemaker.image import COMMAND, HANDLER, embedded_server, image_or_command, python_path
+from emulator.services.sagemaker.image import COMMAND, HANDLER, STUB, embedded_server, model_container, python_path
 from emulator.suggestions import did_you_mean
 
 SCRIPT = "script"  # or script:PYTHON
@@ -58,7 +58,7 @@ class MappedImages:
         mapped = self._find(image)
         if mapped is None:
             return None
-        if mapped.text.startswith(HANDLER):
+        if isinstance(mapped.runs, Stub) or mapped.text.startswith(HANDLER):
             raise SetupError(f"is mapped to {mapped.text}, which does not train: map it to {SCRIPT} or {COMMAND}WORDS")
         return mapped.script or mapped.runs
 
@@ -87,12 +87,12 @@ def _mapped(pattern: str, text: str, directory: Path) -> MappedImage:
 
 def _program(pattern: str, text: str, directory: Path) -> Program:
     kind, colon, rest = text.partition(":")
-    known = [each.rstrip(":") for each in (HANDLER, COMMAND, SCRIPT)]
+    known = [each.rstrip(":") for each in (HANDLER, COMMAND, STUB, SCRIPT)]
     # A tag has neither slashes nor the ending of a file.
     if colon and kind not in known and ("/" in rest or rest.endswith(".py")) and (advice := did_you_mean(kind, known)):
         raise SetupError(f"{pattern}: {kind}: is not a kind of container: {advice}")
     try:
-        return image_or_command(text, directory)
+        return model_container(text, directory)
     except SetupError as error:
         reason = str(error)
         raise SetupError(f"{pattern}: {reason}" if reason[:1].isupper() else f"{pattern} {reason}") from None

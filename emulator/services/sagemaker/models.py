@@ -9,10 +9,10 @@ from typing import Any
 
 from emulator.archives.model_data_url import ModelData
 from emulator.aws.errors import AwsError
-from emulator.aws.service_models import Place, shape
+from emulator.aws.service_models import Place, dotted_path, shape
 from emulator.hosting.definition import ModelDefinition
 from emulator.services.sagemaker.control_plane import ControlPlane, repeated
-from emulator.services.sagemaker.definitions import RequestReader, appended, containers, dotted_path
+from emulator.services.sagemaker.definitions import RequestReader, appended, containers
 from emulator.services.sagemaker.errors import no_local_code, validation_error
 from emulator.services.sagemaker.listing import page
 from emulator.services.sagemaker.model_data_location import path_of

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulator.aws.service_models import Place
-from localmme.yaml_source import NotYaml, YamlSource
+from emulator.yaml_source import NotYaml, YamlSource
 
 TEXT = """\
 # A comment

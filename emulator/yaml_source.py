@@ -10,9 +10,8 @@ from typing import Any
 import yaml
 from yaml.constructor import SafeConstructor
 
-from emulator.aws.service_models import Place
+from emulator.aws.service_models import Place, dotted_path
 from emulator.errors import SetupError
-from emulator.services.sagemaker.definitions import dotted_path
 
 _TAG = "tag:yaml.org,2002:"
 Located = tuple[int, Place, str]  # a problem: its line, from 1, its place in the document, and what is wrong there
