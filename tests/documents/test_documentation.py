@@ -6,11 +6,15 @@ import ast
 import json
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 import docker
 import pytest
+import yaml
 
 from localmme.options import DEBUG_PORT
 from tests.documents import command_reference, module_reference
@@ -46,6 +50,14 @@ def input_fn(body, content_type):
 
 def predict_fn(house, model):
     return {"city": model["city"], "prices": [sum(house) * model["factor"]]}
+"""
+TEST = """
+import pytest
+
+
+@pytest.mark.localmme(models="s3", handler="handler.py")
+def test_lisbon(localmme):
+    assert b"lisbon" in localmme.invoke("europe/lisbon.tar.gz", b"[3, 80, 20]")
 """
 CITIES = {"europe/lisbon": 4200, "asia/osaka": 3600, "europe/berlin": 5200}
 
@@ -110,6 +122,35 @@ def follow(document: Path, reader: Reader) -> None:
     for block in blocks(document):
         if is_run(block):
             reader.run(block)
+
+
+def assert_keeps_schema(schema: str, file: Path) -> None:
+    """What the makers of a system say its files look like."""
+    command = [sys.executable, "-m", "check_jsonschema", f"--builtin-schema=vendor.{schema}", str(file)]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_the_workflow_for_github_is_one_and_its_steps_do_what_they_say(reader: Reader) -> None:
+    [workflow] = [block for block in blocks(REPOSITORY / "docs" / "ci.md") if block.language == "yaml"]
+    file = reader.directory / "models.yml"
+    file.write_text(workflow.text)
+    assert_keeps_schema("github-workflows", file)
+    (reader.directory / "test_models.py").write_text(TEST)
+    [job] = yaml.safe_load(workflow.text)["jobs"].values()
+    commands = [step["run"] for step in job["steps"] if "run" in step]
+    for command in commands:
+        if not command.startswith("pip "):
+            reader.shell(command, str(workflow))
+    shown = job["steps"][-1]["with"]["report_paths"]
+    assert shown == "{check,pytest}.xml"
+    for report in ("check.xml", "pytest.xml"):
+        found = ElementTree.parse(reader.directory / report).getroot()
+        assert list(found.iter("testcase")) and not [*found.iter("failure"), *found.iter("error")]
+
+
+def test_the_sample_s_compose_file_is_one() -> None:
+    assert_keeps_schema("compose-spec", REPOSITORY / "samples" / "docker" / "compose.yaml")
 
 
 @pytest.mark.parametrize("document", documents(), ids=name)
