@@ -85,6 +85,11 @@ class ImagePulling(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ContainerStarting(Event):
+    """A run of a container begins. ContainerStarted follows, or ContainerStopped, or the endpoint is Failed."""
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerStarted(Event):
     seconds: float  # from the start of its process until it passed the health checks
     memory_limit: str = ""  # how much memory it may use, and who holds it to that; empty if nobody does

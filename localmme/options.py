@@ -310,6 +310,11 @@ OPTIONS = [
         show_default=True,
         help="Size of a recording's file at which another is begun: FILE.1 before FILE's suffix, and so on.",
     ),
+    ServeOption(
+        "--show-polls",
+        is_flag=True,
+        help="Show each line that containers write about health polls. [default: the first, and how many followed]",
+    ),
     ServeOption("--state-dir", metavar="DIR", is_path=True, help="Directory for logs and extracted models."),
     ServeOption(
         "--limit",

@@ -69,6 +69,7 @@ def serve(
     record_bodies: bool = False,
     record_size: str | None = None,
     otel: bool | None = None,
+    show_polls: bool = False,
     metrics_models: int | None = None,
     state_dir: StrPath | None = None,
     startup_timeout_seconds: float = 300.0,

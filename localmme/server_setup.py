@@ -45,6 +45,7 @@ def set_up_server(
     record_size: str = RECORD_SIZE,
     metrics_models: int = MOST_MODELS,
     otel: bool | None = None,
+    show_polls: bool = False,
 ) -> ServerSettings:
     """Bind the port and lock the state directory. Raises SetupError when either is taken.
 
@@ -53,7 +54,7 @@ def set_up_server(
     ``s3`` is the directory of S3's buckets; None = there is no S3. ``access`` is the file of users and permissions;
     None = anybody may do everything. ``local_code`` None = unless anybody in the network could run something.
     ``read_through`` are buckets of real S3. ``record`` is the file of a recording; None = nothing is recorded.
-    ``metrics_models``: see ServerSettings. ``otel``: see ``telemetry.traces``.
+    ``metrics_models`` and ``show_polls``: see ServerSettings. ``otel``: see ``telemetry.traces``.
     """
     recording = _recording(record, record_bodies, record_size)
     hosts = tuple(map(web_guard.host_name, allow_hosts))
@@ -77,7 +78,7 @@ def set_up_server(
     url = f"http://[{reached_at}]:{port}" if ":" in reached_at else f"http://{reached_at}:{port}"
     return ServerSettings(
         listener, url, directory, s3_root, tuple(read_through), region(), users, roles, hosts, origins, local_code,
-        inherit_env, until_eof, recording, __version__, metrics_models,
+        inherit_env, until_eof, recording, __version__, show_polls, metrics_models,
         traces(otel, os.environ), otel is True,
     )  # fmt: skip
 

@@ -23,7 +23,7 @@ from emulator.errors import (
     SetupError,
     TooManyOpenFiles,
 )
-from emulator.events import ContainerStarted, ContainerStopped, Events, Invoked, LogLine
+from emulator.events import ContainerStarted, ContainerStarting, ContainerStopped, Events, Invoked, LogLine
 from emulator.hosting.errors import (
     InstanceNotReached,
     NotPossible,
@@ -276,6 +276,7 @@ class ContainerSupervisor(abc.ABC, Generic[M]):
     async def _start_container(self) -> None:
         started = self._clock.elapsed()
         self._last_lines.clear()
+        self._events.publish(ContainerStarting())
         container = self._container = self._new_container(self._take_log_line)
         await container.start()
         contract = container.contract(self._limits)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from emulator.events import ContainerStarted, Events, LogLine, Origin
+from emulator.events import ContainerStarted, ContainerStarting, Events, LogLine, Origin
 from emulator.private_files import private_opener
 from emulator.timeouts import in_time
 
 # [ours] Between two writes. If each line were a write, a server that logs each call, as Multi Model Server does, would
 # cost more by its log than by its calls.
 PAUSE_SECONDS = 0.05
+NEXT_RUN = "---- the container is started again, %Y-%m-%d %H:%M:%S ----\n"
 
 
 class ContainerLogFiles:
@@ -27,18 +29,21 @@ class ContainerLogFiles:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._lines: defaultdict[Origin, list[str]] = defaultdict(list)  # not yet written
+        # Not yet written. None = a run of the container begins.
+        self._lines: defaultdict[Origin, list[str | None]] = defaultdict(list)
         self._thread = ThreadPoolExecutor(1, "container-logs")
         self._writing: asyncio.Task[None] | None = None
         self._is_flushing = asyncio.Event()  # no pauses
 
     def listen_to(self, events: Events) -> None:
-        events.subscribe(self._add, ContainerStarted, LogLine)
+        events.subscribe(self._add, ContainerStarting, ContainerStarted, LogLine)
 
-    def _add(self, event: ContainerStarted | LogLine, origin: Origin) -> None:
+    def _add(self, event: ContainerStarting | ContainerStarted | LogLine, origin: Origin) -> None:
         lines = self._lines[origin]  # a container that writes nothing gets an empty file
         if isinstance(event, LogLine):
             lines.append(event.line)
+        elif isinstance(event, ContainerStarting):
+            lines.append(None)
         if self._writing is None:
             self._writing = asyncio.get_running_loop().create_task(self._write())
 
@@ -58,7 +63,7 @@ class ContainerLogFiles:
                 await in_time(self._is_flushing.wait(), PAUSE_SECONDS)
         self._writing = None
 
-    def _append(self, lines: dict[Origin, list[str]]) -> None:
+    def _append(self, lines: dict[Origin, list[str | None]]) -> None:
         if not self._directory.is_dir():  # moved away or deleted by its user, who does not want it back
             return
         for origin, its_lines in lines.items():
@@ -66,7 +71,11 @@ class ContainerLogFiles:
             with contextlib.suppress(OSError):  # a full disk must not end the emulator
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with open(path, "a", encoding="utf-8", errors="backslashreplace", opener=private_opener) as file:
-                    file.writelines(f"{line}\n" for line in its_lines)
+                    for line in its_lines:
+                        if line is not None:
+                            file.write(f"{line}\n")
+                        elif file.tell():  # there is something of an earlier run
+                            file.write(time.strftime(NEXT_RUN))
 
 
 def _names(origin: Origin) -> tuple[str, ...]:

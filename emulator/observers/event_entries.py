@@ -12,6 +12,7 @@ from emulator.events import (
     ActionTaken,
     ArchiveChanged,
     ContainerStarted,
+    ContainerStarting,
     ContainerStopped,
     EndpointCreated,
     EndpointDeleted,
@@ -65,27 +66,36 @@ def _model_deleted(event: ModelDeleted) -> Sentence:
 
 
 def _model_loaded(event: ModelLoaded) -> Sentence:
-    before, after, took = event.used_before_bytes, event.used_after_bytes, event.memory_bytes
-    memory = f", memory {format_size(before)}"
+    return "info", f"loaded in {load_times(event)}"
+
+
+def load_times(event: ModelLoaded) -> str:
+    """How long a load took, and what it changed, as a list of words."""
+    before, after, takes = event.used_before_bytes, event.used_after_bytes, event.memory_bytes
+    words = [_ms(event.seconds), f"{_ms(event.total_seconds)} since it was wanted"]
     if after is not None:
-        memory += f" -> {format_size(after)}"
-    elif took is not None:
-        memory += f", of which it takes {format_size(took)} more"
-    total = f" ({_ms(event.total_seconds)} since it was wanted)"
-    return "info", f"loaded in {_ms(event.seconds)}{total}{memory}"
+        words.append(f"memory {format_size(before)} -> {format_size(after)}")
+    elif takes is not None:
+        words.append(f"memory {format_size(before)} and {format_size(takes)} for it")
+    return ", ".join(words)
 
 
 def _model_unloaded(event: ModelUnloaded) -> Sentence:
     verb = "evicted" if event.made_room_for else "unloaded"
-    parts = [event.reason]
+    severity: Severity = "warning" if event.leaked_bytes else "info"
+    return severity, f"{verb}{_for(event.made_room_for)}: {unload_causes(event)}"
+
+
+def unload_causes(event: ModelUnloaded) -> str:
+    """Why a model was unloaded, and what that gave back, as a list of words."""
+    words = [event.reason]
     if event.idle_seconds is not None:
-        parts.append(f"{'least recently used, ' if event.made_room_for else ''}idle for {event.idle_seconds:.0f} s")
+        words += [*(["least recently used"] if event.made_room_for else []), f"idle for {event.idle_seconds:.0f} s"]
     if event.used_before_bytes is not None and event.used_after_bytes is not None:
-        parts.append(f"memory {format_size(event.used_before_bytes)} -> {format_size(event.used_after_bytes)}")
-    text = f"{verb}{_for(event.made_room_for)}: {', '.join(parts)}"
+        words.append(f"memory {format_size(event.used_before_bytes)} -> {format_size(event.used_after_bytes)}")
     if event.leaked_bytes:
-        return "warning", f"{text}; a leak: {format_size(event.leaked_bytes)} more are in use than after it left before"
-    return "info", text
+        words.append(f"a leak: {format_size(event.leaked_bytes)} more are left in use than after its unload before")
+    return ", ".join(words)
 
 
 def _invocation_retried(event: InvocationRetried) -> Sentence:
@@ -116,6 +126,7 @@ SENTENCES: dict[type[Event], Callable[[Any], Sentence]] = {
     ActionTaken: lambda event: ("warning", f"asked for by an operator: {event.text}"),
     Warned: lambda event: ("warning", event.text),
     ImagePulling: _image_pulling,
+    ContainerStarting: lambda event: ("info", "the container is being started"),
     ContainerStarted: _container_started,
     ContainerStopped: lambda event: ("error", f"the container is replaced: {event.reason}"),
     InstanceLost: lambda event: ("error", f"the instance is lost: {event.reason}; {event.replaced_by} takes its place"),

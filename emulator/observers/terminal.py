@@ -7,7 +7,8 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from emulator.events import (
@@ -17,20 +18,28 @@ from emulator.events import (
     EndpointStatus,
     Events,
     ImagePulling,
+    InstanceLost,
+    InstanceReplaced,
+    InvocationRetried,
     Invoked,
     JobStatus,
     LoadFailed,
+    LoadRetried,
     LoadStarted,
     LogLine,
     MemoryExceeded,
     ModelDeleted,
     ModelDownloaded,
     ModelLoaded,
+    ModelLost,
+    ModelNotReady,
     ModelUnloaded,
     Origin,
     Ready,
     Warned,
 )
+from emulator.observers.event_entries import load_times, unload_causes
+from emulator.observers.health_polls import is_health_poll
 from emulator.printable import printable, printable_lines, without_colors
 from emulator.sizes import format_size
 from emulator.state_directory import DEFAULT_URL
@@ -51,10 +60,17 @@ class VariantSize(NamedTuple):
 class TerminalLog:
     """Writes a line for each event that is of interest to a person."""
 
-    def __init__(self, url: str, at_start: Mapping[str, Sequence[VariantSize]], again: bool = False) -> None:
+    def __init__(
+        self,
+        url: str,
+        at_start: Mapping[str, Sequence[VariantSize]],
+        again: bool = False,
+        show_polls: bool = False,
+    ) -> None:
         """``at_start`` has, by name, the variants of the endpoints that the emulator is started with.
 
-        ``again``: the emulator continues when they fail.
+        ``again``: the emulator continues when they fail. ``show_polls``: what containers write of health polls is shown
+        like everything else, and not only counted.
         """
         self._url, self._again = url, again
         self._which = "" if url == DEFAULT_URL else f" --url {url}"
@@ -63,6 +79,7 @@ class TerminalLog:
         self._started = time.perf_counter()
         self._color = sys.stderr.isatty() and "NO_COLOR" not in os.environ
         self._progress = Progress()
+        self._polls: Counter[Origin] | None = None if show_polls else Counter()  # lines of each container's run
         self._since: dict[str, float] = {}
 
     def listen_to(self, events: Events) -> None:
@@ -72,6 +89,8 @@ class TerminalLog:
         events.subscribe(self._image_pulling, ImagePulling)
         events.subscribe(self._container_started, ContainerStarted)
         events.subscribe(self._container_stopped, ContainerStopped)
+        events.subscribe(self._instance_lost, InstanceLost)
+        events.subscribe(self._instance_replaced, InstanceReplaced)
         events.subscribe(self._log_line, LogLine)
         events.subscribe(self._job_status, JobStatus)
         events.subscribe(self._memory_exceeded, MemoryExceeded)
@@ -79,10 +98,14 @@ class TerminalLog:
         events.subscribe(self._model_deleted, ModelDeleted)
         events.subscribe(self._load_started, LoadStarted)
         events.subscribe(self._model_loaded, ModelLoaded)
+        events.subscribe(self._load_retried, LoadRetried)
         events.subscribe(self._load_failed, LoadFailed)
+        events.subscribe(self._model_not_ready, ModelNotReady)
+        events.subscribe(self._model_lost, ModelLost)
         events.subscribe(self._model_unloaded, ModelUnloaded)
         events.subscribe(self._archive_changed, ArchiveChanged)
         events.subscribe(self._invoked, Invoked)
+        events.subscribe(self._invocation_retried, InvocationRetried)
 
     # The emulator and its endpoints
 
@@ -105,6 +128,7 @@ class TerminalLog:
             self._progress.end(f"{name} is {status}")
         if event.status == "Deleting":
             self._progress.end_all()
+            self._count_polls(lambda of: of.endpoint_name == endpoint_name)
         if event.status == "InService":
             self._announce(f"{name} is InService at {self._url}", self._since[name])
             self._say_what_to_do_next(f"localmme models{self._which} lists what can be invoked")
@@ -130,11 +154,35 @@ class TerminalLog:
 
     def _container_stopped(self, event: ContainerStopped, origin: Origin) -> None:
         self._progress.end_all()
+        self._count_polls(lambda of: of == origin)
         self._write(f"container  {origin.container}{self._on(origin)} is replaced: {event.reason}", RED)
 
+    def _instance_lost(self, event: InstanceLost, origin: Origin) -> None:
+        which = self._names.instance(origin) or origin.instance_id
+        self._write(f"instance   {which} is lost, and {event.replaced_by} takes its place: {event.reason}", RED)
+
+    def _instance_replaced(self, event: InstanceReplaced, origin: Origin) -> None:
+        which = self._names.instance(origin) or origin.instance_id
+        self._write(f"instance   {which} is healthy, in the place of {event.lost} ({event.seconds:.1f} s)")
+
     def _log_line(self, event: LogLine, origin: Origin) -> None:
+        if self._polls is not None and is_health_poll(event.line):
+            self._polls[origin] += 1
+            if self._polls[origin] > 1:
+                return
         container = self._names.container(origin)
         self._write((f"  {container} | " if container else "  | ") + printable(without_colors(event.line)), DIM)
+
+    def _count_polls(self, which: Callable[[Origin], bool]) -> None:
+        """Say how many lines about health polls were not shown of these containers, which have ended."""
+        for origin in list(filter(which, self._polls or ())):
+            assert self._polls is not None
+            not_shown = self._polls.pop(origin) - 1
+            if not_shown:
+                name = f"{origin.container}{self._on(origin)}"
+                self._write(
+                    f"container  {name} wrote {not_shown} more lines about health polls (serve --show-polls)", DIM
+                )
 
     def _job_status(self, event: JobStatus, origin: Origin) -> None:
         reason = f": {event.reason}" if event.reason else ""
@@ -156,7 +204,8 @@ class TerminalLog:
         self._write(f"downloaded {event.target_model}{self._on(origin)} ({size}, {event.seconds * 1000:.0f} ms)")
 
     def _model_deleted(self, event: ModelDeleted, origin: Origin) -> None:
-        self._write(f"deleted    {event.target_model} from the storage volume{self._on(origin)} ({event.reason})")
+        model = f"{event.target_model} from the storage volume{self._on(origin)}"
+        self._write(f"deleted    {model}{_for(event.made_room_for)} ({event.reason})")
 
     def _load_started(self, event: LoadStarted, origin: Origin) -> None:
         self._progress.begin(f"Loading {event.target_model}{self._on(origin)}")
@@ -164,7 +213,10 @@ class TerminalLog:
     def _model_loaded(self, event: ModelLoaded, origin: Origin) -> None:
         model = f"{event.target_model}{self._on(origin)}"
         self._progress.end(f"Loading {model}")
-        self._write(f"loaded     {model} ({event.seconds * 1000:.0f} ms)")
+        self._write(f"loaded     {model} ({load_times(event)})")
+
+    def _load_retried(self, event: LoadRetried, origin: Origin) -> None:
+        self._write(f"retried    {event.target_model}{self._on(origin)}: {event.reason}", YELLOW)
 
     def _load_failed(self, event: LoadFailed, origin: Origin) -> None:
         model = f"{event.target_model}{self._on(origin)}"
@@ -172,7 +224,16 @@ class TerminalLog:
         self._write(f"failed     {model}: {event.reason}", RED)
 
     def _model_unloaded(self, event: ModelUnloaded, origin: Origin) -> None:
-        self._write(f"unloaded   {event.target_model}{self._on(origin)} ({event.reason})")
+        model = f"{event.target_model}{self._on(origin)}"
+        line = f"unloaded   {model}{_for(event.made_room_for)} ({unload_causes(event)})"
+        self._write(line, YELLOW if event.leaked_bytes else "")
+
+    def _model_not_ready(self, event: ModelNotReady, origin: Origin) -> None:
+        model = f"{event.target_model}{self._on(origin)}"
+        self._write(f"not ready  {model} for a call, after {event.seconds:.1f} s: it {event.reason}", YELLOW)
+
+    def _model_lost(self, event: ModelLost, origin: Origin) -> None:
+        self._write(f"lost       {event.target_model}{self._on(origin)}: {event.reason}", YELLOW)
 
     def _archive_changed(self, event: ArchiveChanged, _: Origin) -> None:
         advice = (
@@ -186,6 +247,10 @@ class TerminalLog:
         if event.problem:  # each invocation passes here
             failed = event.target_model or origin.container
             self._write(f"failed     {failed}{self._on(origin)}: {event.problem}", RED)
+
+    def _invocation_retried(self, event: InvocationRetried, origin: Origin) -> None:
+        call = f"a call of {event.target_model}" if event.target_model else "a call"
+        self._write(f"retried    {call} on another instance than {event.instance_id}: {event.reason}", YELLOW)
 
     # Lines of text
 
@@ -207,11 +272,15 @@ class TerminalLog:
             print(f"{text} ({time.perf_counter() - since:.1f} s)", flush=True)
 
     def _write(self, line: str, color: str = "") -> None:
-        line = printable_lines(line)
+        line = f"{time.strftime('%H:%M:%S')} {printable_lines(line)}"
         with contextlib.suppress(OSError, ValueError):  # the reader of the output may have gone; serving continues
             self._progress.make_way()
             sys.stderr.write(f"{color}{line}{RESET}\n" if color and self._color else line + "\n")
             sys.stderr.flush()
+
+
+def _for(target_model: str) -> str:
+    return f" for {target_model}" if target_model else ""
 
 
 class ShortNames:

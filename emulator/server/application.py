@@ -150,7 +150,7 @@ class Application:
             control_plane, self._requests, self._settings.s3_root, self._settings.state_directory.path
         )
         sizes = {definition.name: _sizes(definition) for definition, _ in definitions}
-        terminal = self._terminal(self._settings.url, sizes, again)
+        terminal = self._terminal(self._settings.url, sizes, again, self._settings.show_polls)
         counts = CountsByEndpoint(clock.now)
         entries, totals, calls = RecentEntries(clock), Totals(), ModelCalls()
         for listener in (terminal, metrics, container_logs, log_files, counts, entries, totals, calls):

@@ -35,6 +35,7 @@ class ServerSettings:
     until_eof: bool = False  # ends when standard input, a pipe from the program that it belongs to, does
     recording: RecordingSettings | None = None  # of all that happens, from the start on; None = nothing is recorded
     localmme_version: str = ""
+    show_polls: bool = False  # whether the log has each line that containers write about health polls
     metrics_models: int = MOST_MODELS  # of each endpoint, that have metrics of their own for Prometheus
     traces: bool = False  # of calls are sent by OTLP
     passes_traces_on: bool = False  # to containers, as headers of their requests

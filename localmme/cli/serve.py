@@ -70,6 +70,7 @@ def serve(context: click.Context, /, file: str | None, **options: Any) -> None:
         record_size=options["record_size"],
         metrics_models=options["metrics_models"],
         otel=options["otel"],
+        show_polls=options["show_polls"],
     )
     if options["local_code"] is None and not settings.local_code:
         click.echo(NO_LOCAL_CODE.format(host=options["host"]), err=True)

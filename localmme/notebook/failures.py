@@ -17,7 +17,7 @@ from localmme import emulator_client
 LOG_SECONDS = 3.0  # [ours] for the log, which comes by another way than the answer
 POLL_SECONDS = 0.02
 _BEGINNING = "Traceback (most recent call last):"
-_OF_CONTAINER = re.compile(r"  (?:\S+ )?\| ?(.*)")  # a line of a container in the log of serve
+_OF_CONTAINER = re.compile(r"(?:[\d:]{8} )?  (?:\S+ )?\| ?(.*)")  # a line of a container in the log of serve
 _SERVER_FRAMES = ('  File "<frozen runpy>', f'  File "{os.path.dirname(emulator.__file__)}{os.sep}')
 _ENDED = "died: exit code 1"  # of a worker that an exception has ended: Python writes its traceback
 _EXCEPTION = re.compile(r"(?:[\w.]*\.)?([A-Za-z_]\w*(?:: .*)?)")  # the last line of a traceback, without the module

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from pathlib import Path
 
 import pytest
 
-from emulator.events import Events, LogLine, Origin
+from emulator.events import ContainerStarting, Events, LogLine, Origin
 from emulator.observers import container_log_files
 from emulator.observers.container_log_files import ContainerLogFiles
 from emulator.timeouts import in_time
@@ -38,6 +39,23 @@ def test_lines_are_appended_in_order_to_the_file_of_their_container(tmp_path: Pa
     assert path.read_text().splitlines() == [f"line {number} \\udc80é" for number in range(200)]
     assert (tmp_path / "E" / "V" / "i-2" / "second.log").read_text().split() == [str(n) for n in range(0, 200, 7)]
     assert path.stat().st_mode & 0o077 == 0, "containers write secrets"
+
+
+def test_runs_are_told_apart(tmp_path: Path) -> None:
+    async def run() -> None:
+        files, container, _ = listening(tmp_path)
+        for line in ("first", "second"):
+            container.publish(ContainerStarting())
+            container.publish(LogLine(line))
+        await files.flush()
+
+    asyncio.run(run())
+    asyncio.run(run())
+    lines = (tmp_path / "E" / "V" / "i-1" / "primary.log").read_text().splitlines()
+    assert lines[0::2] == ["first", "second", "first", "second"]
+    assert all(
+        re.fullmatch(r"---- the container is started again, [\d-]{10} [\d:]{8} ----", line) for line in lines[1::2]
+    )
 
 
 def test_a_disk_that_hangs_does_not_hold_up_the_event_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
