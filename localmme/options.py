@@ -349,6 +349,13 @@ OPTIONS = [
         for_python=False,
         help="Run in the background: return when it is InService. localmme stop ends it.",
     ),
+    ServeOption(
+        "--open",
+        "open_page",
+        is_flag=True,
+        for_python=False,
+        help="Open the emulator's page in a browser when it is InService, as localmme open does.",
+    ),
     ServeOption("--until-eof", is_flag=True, hidden=True, for_python=False, help="End when standard input ends."),
 ]
 PYTHON_OPTIONS = [option for option in OPTIONS if option.for_python]

@@ -59,6 +59,14 @@ def act(url: str, action: str, members: Mapping[str, Any], timeout_seconds: floa
     return found
 
 
+def page_login(url: str) -> str:
+    """The path, with a query, by which a browser is logged in as the user whose AWS credentials sign this request.
+
+    Raises PageRefused, and HTTPError, an OSError, with status 400 where nobody has to log in.
+    """
+    return str(_parsed(opened(url, "login", 60.0, b""))["path"])
+
+
 def opened(
     url: str, name: str, timeout_seconds: float, body: bytes | None = None, headers: Mapping[str, str] | None = None
 ) -> HTTPResponse:

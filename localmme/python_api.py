@@ -228,6 +228,12 @@ class Emulator:
                 raise TimeoutError(f"The predicate was not true within {timeout_seconds:g} s. The last state: {state}")
             time.sleep(STATE_POLL_SECONDS)
 
+    def open(self) -> None:
+        """Open its page in the user's browser, and print the address, as ``localmme open`` does. Raises SetupError."""
+        from localmme import browser
+
+        browser.show(self.url)
+
     def logs(self) -> str:
         """Its log so far, including the containers' output; also after its end."""
         return self._log if self._log is not None else log_of(self._directory)

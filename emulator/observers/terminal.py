@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from emulator.aws.request import PAGES
 from emulator.events import (
     ArchiveChanged,
     ContainerStarted,
@@ -266,6 +267,7 @@ class TerminalLog:
         self._write(
             f'In another terminal: eval "$(localmme env{self._which})" for boto3 and the AWS CLI. {advice}.', DIM
         )
+        self._write(f"What happens, in a browser: localmme open{self._which}, or {self._url}{PAGES}", DIM)
 
     def _announce(self, text: str, since: float) -> None:
         with contextlib.suppress(OSError, ValueError):

@@ -325,6 +325,8 @@ class Application:
                 await gather_or_cancel(_start(endpoint, impossible) for endpoint, impossible in at_start)
             if not at_start:
                 self._events.publish(Ready())
+            if self._settings.when_in_service is not None and not again:
+                self._endpoints.in_background(self._call_when_in_service(self._settings.when_in_service))
         except SetupError as error:
             self.failure = error
             startup_failed.set()
@@ -332,6 +334,12 @@ class Application:
             log.exception("creating the endpoints failed inside the emulator")
             self.failure = SetupError(f"The emulator cannot create its endpoints: {error}.")
             startup_failed.set()
+
+    async def _call_when_in_service(self, function: Callable[[str], None]) -> None:
+        try:
+            await asyncio.to_thread(function, self._settings.url)
+        except SetupError as error:
+            log.warning("%s", error)
 
     def _access(self, sessions: Sessions, logins: Logins) -> AccessControl | None:
         if self._settings.users is None:

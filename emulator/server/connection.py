@@ -328,6 +328,8 @@ class Connection(HttpToolsProtocol):
             if self._is_broken_off and not cycle.response_started:  # not every application has an answer to that
                 self._refusal = self._refusal or not_http("Its body is incomplete")
                 await self._send_refusal(scope, receive, send)
+            elif not cycle.response_complete and self.flow.write_paused:
+                self.transport.abort()  # its caller does not read what there is: to close it would wait for that
         except asyncio.CancelledError:  # by connection_lost, or by the end of the emulator
             if cycle.disconnected or cycle.response_started:
                 self.transport.close()

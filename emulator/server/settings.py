@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,3 +40,4 @@ class ServerSettings:
     metrics_models: int = MOST_MODELS  # of each endpoint, that have metrics of their own for Prometheus
     traces: bool = False  # of calls are sent by OTLP
     passes_traces_on: bool = False  # to containers, as headers of their requests
+    when_in_service: Callable[[str], None] | None = None  # called once, in a thread, with the URL

@@ -1,4 +1,4 @@
-"""The commands for a running emulator's endpoints: ``invoke``, ``models``, ``state``, ``env``."""
+"""The commands for a running emulator's endpoints: ``invoke``, ``models``, ``state``, ``open``, ``env``."""
 
 from __future__ import annotations
 
@@ -69,6 +69,19 @@ def state(as_json: bool, url: str) -> None:
         click.echo(json.dumps(current, indent=2))
     else:
         emulator_client.print_state(current)
+
+
+@click.command("open", short_help="Open the emulator's page in a browser.")
+@where_an_emulator_is
+def open_page(url: str) -> None:
+    """Open the emulator's page in a browser, and print its address: models, memory, events and calls, live.
+
+    Where there is no browser, as over ssh, it only prints the address. With an access file, the browser is logged in as
+    the user whose AWS credentials are set.
+    """
+    from localmme import browser
+
+    browser.show(url)
 
 
 @click.command(short_help="Print the environment for boto3 and the AWS CLI.")

@@ -20,7 +20,7 @@ NO_LOCAL_CODE = (
     "--local-code allows it; --access limits who may do what."
 )
 # Options that are not passed on to a detached emulator: it gets its port, and its state directory, by other means.
-NOT_PASSED_ON = {"detach", "name", "port", "state_dir"}
+NOT_PASSED_ON = {"detach", "name", "port", "state_dir", "open_page"}
 
 
 @click.command(
@@ -74,6 +74,10 @@ def serve(context: click.Context, /, file: str | None, **options: Any) -> None:
     )
     if options["local_code"] is None and not settings.local_code:
         click.echo(NO_LOCAL_CODE.format(host=options["host"]), err=True)
+    if options["open_page"]:
+        from localmme import browser
+
+        settings = replace(settings, when_in_service=browser.show)
     directory = settings.state_directory
     state_directories.tidy(directory)
     with directory.occupied(
@@ -198,3 +202,7 @@ def _detach(context: click.Context, file: str | None, options: dict[str, Any]) -
         directory = StateDirectory(Path(options["state_dir"]).expanduser().absolute())
     record = background.detach(words, directory)
     click.echo(f"{record.name} is InService at {record.url}")
+    if options["open_page"]:
+        from localmme import browser
+
+        browser.show(record.url)
