@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from emulator.containers.errors import error_message
 from emulator.errors import SetupError
 from emulator.printable import printable
 from emulator.state import EmulatorState, EndpointState, ModelState
-from localmme import state_directories
+from localmme import pages, state_directories
 from localmme.pages import page
 
 ANSWER_SECONDS = 5.0  # for the emulator to answer
@@ -104,6 +104,14 @@ def state(url: str) -> EmulatorState:
     if not isinstance(found, dict) or "endpoints" not in found:
         raise _not_running(url)
     return cast(EmulatorState, found)
+
+
+def act(url: str, action: str, members: Mapping[str, Any]) -> dict[str, Any]:
+    """Do what a button of the emulator's page does; see ``pages.act``. Raises SetupError when no emulator answers."""
+    try:
+        return pages.act(url.rstrip("/"), action, members)
+    except OSError:
+        raise _not_running(url) from None
 
 
 def endpoint_state(url: str, endpoint_name: str) -> EndpointState:

@@ -12,6 +12,7 @@ from typing import Any
 
 from emulator.errors import SetupError
 from emulator.printable import printable
+from emulator.state_directory import StateDirectory
 from localmme import state_directories
 
 PATH = "/_localmme/"
@@ -33,15 +34,22 @@ def page(url: str, name: str, timeout_seconds: float = 60.0) -> Any:
     return _parsed(opened(url, name, timeout_seconds))
 
 
-def act(url: str, action: str, members: Mapping[str, Any], timeout_seconds: float = 60.0) -> dict[str, Any]:
+def act(
+    url: str,
+    action: str,
+    members: Mapping[str, Any],
+    timeout_seconds: float = 60.0,
+    directory: StateDirectory | None = None,
+) -> dict[str, Any]:
     """Do what a button of the emulator's page does; the answer has a ``message``, a sentence that says what was done.
 
-    The emulator must be one of this user's, on this machine. Raises SetupError when it is not, or when it refuses that,
-    and OSError when none answers.
+    The emulator must be one of this user's, on this machine; ``directory`` is that of one without a name. Raises
+    SetupError when it is not, or when it refuses that, and OSError when none answers.
     """
-    record = state_directories.living_at(url)
+    if directory is None and (record := state_directories.living_at(url)) is not None:
+        directory = record.directory
     try:
-        token = record.directory.console_token.read_text("ascii") if record is not None else ""
+        token = directory.console_token.read_text("ascii") if directory is not None else ""
     except OSError:
         token = ""
     if not token:

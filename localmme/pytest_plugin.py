@@ -5,6 +5,7 @@ pytest imports this module in every run, whether or not a test uses it: what is 
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
 from collections.abc import Generator, Iterator, Mapping
@@ -50,6 +51,11 @@ def pytest_configure(config: pytest.Config) -> None:
         "localmme(models=..., handler=..., max_loaded_models=..., shared=True, ...): the emulator that the fixture "
         "localmme starts. Takes what localmme.serve takes; paths are relative to the test's file. With shared=False "
         "no other test uses it.",
+    )
+    config.addinivalue_line(
+        "markers",
+        "localmme_fault(name, times=..., model=..., ...): the emulator of the fixture localmme fails, delays or breaks "
+        "off calls during the test. Takes what localmme.Emulator.fault takes.",
     )
 
 
@@ -111,10 +117,34 @@ def localmme(request: pytest.FixtureRequest, _localmme_emulators: Emulators) -> 
         pytest.fail(f"localmme: {error}", pytrace=False)
     request.node.stash[USED] = emulator, len(emulator.logs())
     try:
+        if shared:
+            _begin_anew(emulator)
+        _inject_faults(emulator, request.node)
         yield emulator
     finally:
         if not shared:
             emulator.stop()
+
+
+def _begin_anew(emulator: Emulator) -> None:
+    """An earlier test has left neither calls nor faults."""
+    from emulator.errors import SetupError
+
+    # One that has ended meanwhile says so to the test; one with users may not show its calls to this one.
+    with contextlib.suppress(SetupError):
+        emulator.clear_calls()
+        if emulator._has_faults:
+            emulator.clear_faults()
+
+
+def _inject_faults(emulator: Emulator, item: pytest.Item) -> None:
+    from emulator.errors import SetupError
+
+    for marker in item.iter_markers("localmme_fault"):
+        try:
+            emulator.fault(*marker.args, **marker.kwargs)
+        except (SetupError, TypeError) as error:
+            pytest.fail(f"@pytest.mark.localmme_fault: {error}", pytrace=False)
 
 
 @pytest.fixture
@@ -145,7 +175,7 @@ def _described(item: pytest.Item) -> dict[str, Any]:
     for marker in reversed(list(item.iter_markers("localmme"))):
         _check(marker)
         nearer = _absolute(marker.kwargs, item.path.parent)
-        if "file" in nearer or nearer.get("endpoint") is False:  # these describe all endpoints
+        if {"file", "stub"} & nearer.keys() or nearer.get("endpoint") is False:  # these describe all endpoints
             options.clear()
         elif CONTAINERS & nearer.keys():
             options = {name: value for name, value in options.items() if name not in CONTAINERS}

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from emulator.errors import SetupError
 from emulator.state import EmulatorState, ModelState
@@ -21,6 +21,11 @@ from localmme.pages import page
 from localmme.request_data import guess_content_type
 from localmme.serve_process import ServeError, end, last_words, launch, log_of, wait_in_service
 
+if TYPE_CHECKING:
+    from localmme.faults import Fault
+    from localmme.recorded_calls import Call
+
+T = TypeVar("T")
 StrPath: TypeAlias = "str | os.PathLike[str]"
 
 STATE_POLL_SECONDS = 0.05
@@ -119,6 +124,8 @@ class Emulator:
         self._stopping = threading.RLock()  # a signal handler may stop it as well
         self._log: str | None = None  # once it is stopped
         self._runtime: Any = None
+        self._calls_since = 0
+        self._has_faults = False
         self._program = os.getpid()
         self._process, self._directory, self._owner = process, state_directory, owner
         _running.add(self)
@@ -200,13 +207,8 @@ class Emulator:
         With ``access``, the request is signed with the user's AWS credentials. Raises ServeError when the emulator does
         not run, and PageRefused, a SetupError, when these credentials do not allow it.
         """
-        try:
-            found: EmulatorState = page(self.url, "state")
-            return found
-        except OSError as error:
-            if not self.is_running:
-                raise ServeError(self._last_words("The emulator has ended")) from None
-            raise ServeError(f"The emulator at {self.url} does not answer: {error}.") from None
+        found: EmulatorState = self._ask(lambda: page(self.url, "state"))
+        return found
 
     def models(self) -> list[ModelState]:
         """The models of the endpoint (the first of several): where each is, and how often it was used."""
@@ -233,6 +235,53 @@ class Emulator:
         from localmme import browser
 
         browser.show(self.url)
+
+    def calls(self, model: str | None = None, endpoint: str | None = None, since: int | None = None) -> list[Call]:
+        """The calls that its endpoints have had, in order: what reached the containers, and what came of it.
+
+        ``model`` is a TargetModel, or a pattern such as ``europe/*``; ``since`` is the ``sequence`` of a call, after
+        which they came; by default, all since ``clear_calls``. The latest 4,000 are kept. Raises as ``state``.
+        """
+        from localmme.recorded_calls import read_calls
+
+        return self._ask(lambda: read_calls(self.url, model, endpoint, self._calls_since if since is None else since))
+
+    def clear_calls(self) -> None:
+        """From now on, ``calls`` has later calls only. Raises as ``state``."""
+        from localmme.recorded_calls import latest_sequence
+
+        self._calls_since = self._ask(lambda: latest_sequence(self.url))
+
+    def fault(
+        self,
+        name: str,
+        *,
+        times: int | None = None,
+        model: str | None = None,
+        endpoint: str | None = None,
+        **options: Any,
+    ) -> Fault:
+        """Make the next ``times`` calls fail, wait or break off; None = all, until it is cleared.
+
+        ``name`` is a code of AWS's errors, such as ``ThrottlingException``, or ``Latency`` (with ``seconds``,
+        ``jitter_seconds``) or ``ConnectionCut``; ``model`` is a TargetModel, or a pattern such as ``europe/*``.
+        ``options`` are ``message``, ``status`` (the container's, of a ModelError) and ``chunks`` (of a stream, before
+        it breaks off). Used in a ``with`` statement, it is cleared at the end of the block.
+
+        Raises SetupError when that is no fault, and ServeError when the emulator does not run.
+        """
+        from localmme.faults import inject
+
+        members = {"times": times, "target_model": model, "endpoint_name": endpoint, **options}
+        self._has_faults = True
+        return self._ask(lambda: inject(self.url, self._directory, name, members))
+
+    def clear_faults(self) -> None:
+        """No call meets a fault any more. Raises ServeError when the emulator does not run."""
+        from localmme.pages import act
+
+        self._ask(lambda: act(self.url, "clear-faults", {}, directory=self._directory))
+        self._has_faults = False
 
     def logs(self) -> str:
         """Its log so far, including the containers' output; also after its end."""
@@ -273,6 +322,15 @@ class Emulator:
         record = wait_in_service(self._process, self._directory, timeout_seconds)
         self.url, self._region = record.url, record.region
         self._ends_within_seconds = record.ends_within_seconds
+
+    def _ask(self, request: Callable[[], T]) -> T:
+        """What a request to its pages returns. Raises ServeError when the emulator does not answer it."""
+        try:
+            return request()
+        except OSError as error:
+            if not self.is_running:
+                raise ServeError(self._last_words("The emulator has ended")) from None
+            raise ServeError(f"The emulator at {self.url} does not answer: {error}.") from None
 
     def _last_words(self, otherwise: str) -> str:
         if self._log is not None:

@@ -7,6 +7,15 @@ import re
 
 from emulator.errors import ContainerError
 
+
+class NoAnswer(ContainerError):
+    """No answer is for a request that names a model: for its caller, there is no such model."""
+
+    def __init__(self, target_model: str) -> None:
+        super().__init__("the stub has no answer for it")
+        self.target_model = target_model
+
+
 _CUT = re.compile(r'\{[^{}]*?"message": *("(?:[^"\\]|\\u[0-9a-fA-F]{4}|\\[^u])*)')  # up to a whole character
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from emulator.archives.errors import ArchiveNotFound
 from emulator.aws.errors import AwsError
-from emulator.containers.stub.answers import NoAnswer
+from emulator.containers.errors import NoAnswer
 from emulator.errors import ContainerError
 from emulator.hosting.single_model_container import OnlyModel, SingleModelContainer
 from emulator.invocation import Invocation

@@ -28,7 +28,8 @@ def add_fault_actions(actions: Actions, faults: Faults) -> None:
 
     async def listed(_: Members) -> dict[str, Any]:
         sentences = [fault.sentence() for fault in faults.active]
-        return {"message": "; ".join(sentences) or "There are no faults.", "faults": faults.listed()}
+        message = "; ".join(sentences) or "There are no faults."
+        return {"message": message, "faults": faults.listed(), "sentences": sentences}
 
     actions.add("fault", inject)
     actions.add("clear-faults", clear)

@@ -350,3 +350,33 @@ def marked(mark: str) -> list[int]:
             if process.pid != os.getpid() and process.environ().get(MARK) == mark:
                 found.append(process.pid)
     return found
+
+
+def test_each_test_has_its_own_faults_and_sees_its_own_calls(run, project: Path) -> None:
+    (project / "stub.yaml").write_text("Answers: [{Json: {ok: true}}]")
+    result = run(
+        """
+pytestmark = served(stub="stub.yaml")
+
+@pytest.mark.localmme_fault("ModelNotReadyException", times=1, model="m")
+@pytest.mark.localmme_fault("Latency", seconds=0.001)
+def test_meets_faults(localmme):
+    with pytest.raises(Exception, match="ModelNotReadyException"):
+        localmme.invoke("m", b"1")
+    localmme.invoke("m", b"2")
+    assert [call.body for call in localmme.calls()] == [b"1", b"2"]
+    assert localmme.calls()[1].fault == "delayed by 0.001 s"
+    localmme.fault("ServiceUnavailable")
+
+def test_meets_none(localmme):
+    assert localmme.calls() == []
+    localmme.invoke("m", b"3")
+
+@pytest.mark.localmme_fault("ModelErorr")
+def test_names_none(localmme):
+    pass
+""",
+        in_process=True,
+    )
+    result.assert_outcomes(passed=2, errors=1)
+    assert "@pytest.mark.localmme_fault: There is no fault ModelErorr: did you mean ModelError?" in result.stdout.str()

@@ -499,3 +499,33 @@ def test_the_content_type_is_told_from_the_body(body: bytes | str, more: dict[st
     emulator._runtime = mock.MagicMock()
     emulator.invoke("a.tar.gz", body, EndpointName="local", **more)
     assert emulator._runtime.invoke_endpoint.call_args.kwargs["ContentType"] == sent
+
+
+def test_a_program_sees_the_calls_that_it_has_made_and_makes_them_fail(tmp_path: Path) -> None:
+    (tmp_path / "stub.yaml").write_text("Answers: [{TargetModel: 'a/*', Json: {model: '${TargetModel}'}}]")
+    with localmme.serve(stub=tmp_path / "stub.yaml") as emulator:
+        emulator.invoke("a/1", b'{"n": 1}', CustomAttributes="trace=1")
+        with emulator.fault("ThrottlingException", times=2, model="a/*"), pytest.raises(ClientError, match="Throttl"):
+            emulator.invoke("a/2", b"2")
+        emulator.invoke("a/3", b"3")  # the fault was for another one, and is cleared
+        first, second, third = emulator.calls()
+        assert first.json() == {"n": 1} and first.headers["X-Amzn-SageMaker-Custom-Attributes"] == "trace=1"
+        assert (first.endpoint_name, first.target_model, first.status, first.error_code) == ("local", "a/1", 200, "")
+        assert (second.error_code, second.fault, second.body) == (
+            "ThrottlingException",
+            "answered ThrottlingException",
+            b"2",
+        )
+        assert emulator.calls(model="a/[23]") == [second, third] == emulator.calls(since=first.sequence)
+        assert emulator.calls(endpoint="other") == []
+        emulator.invoke("a/4", bytes(9 * 2**20))
+        [large] = emulator.calls(model="a/4")
+        with pytest.raises(LookupError, match="9,437,184 bytes"):
+            large.body  # noqa: B018
+        emulator.clear_calls()
+        assert emulator.calls() == []
+        emulator.fault("Latency", seconds=60)
+        emulator.clear_faults()
+        emulator.invoke("a/5", b"5")
+        with pytest.raises(localmme.python_api.SetupError, match="did you mean ModelError"):
+            emulator.fault("ModelErorr")

@@ -17,20 +17,11 @@ import jmespath
 import regex
 from jmespath.exceptions import JMESPathError
 
-from emulator.errors import ContainerError
 from emulator.invocation import Invocation
 
 REQUEST_MEMBERS = ("EndpointName", "TargetModel", "ContentType", "Accept", "CustomAttributes", "Body")
 PLACEHOLDER = regex.compile(r"\$\$|\$\{([^{}]*)\}")
 MATCH_SECONDS = 1.0  # [ours] for a regular expression, which may take longer than a lifetime
-
-
-class NoAnswer(ContainerError):
-    """No answer is for a request that names a model: for its caller, there is no such model."""
-
-    def __init__(self, target_model: str) -> None:
-        super().__init__("the stub has no answer for it")
-        self.target_model = target_model
 
 
 class NotRendered(Exception):

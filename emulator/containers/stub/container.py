@@ -11,7 +11,8 @@ from typing import Any, cast
 from emulator.containers.connection_pool import StreamedAnswer
 from emulator.containers.container import Container, LogSink
 from emulator.containers.contract import Answer, AnswerTooLong, ContainerContract
-from emulator.containers.stub.answers import NoAnswer, NotRendered, StubAnswer, rendered, request_document, text_with
+from emulator.containers.errors import NoAnswer
+from emulator.containers.stub.answers import NotRendered, StubAnswer, rendered, request_document, text_with
 from emulator.containers.stub.file import StubFile, read
 from emulator.errors import ContainerTimeout, ContainerUnreachable, SetupError
 from emulator.invocation import Invocation

@@ -188,7 +188,7 @@ class StreamBroken(Exception):
 def _checked(members: Mapping[str, Any]) -> dict[str, Any]:
     name: Any = members.get("fault")
     if not isinstance(name, str) or name not in OPTIONS:
-        advice = did_you_mean(str(name), OPTIONS) or f"There are: {', '.join(OPTIONS)}."
+        advice = did_you_mean(str(name), OPTIONS) or f"there are {', '.join(OPTIONS)}."
         raise SetupError(f"There is no fault {name}: {advice}")
     known = [*SCOPE, *OPTIONS[name]]
     checked = {member: value for member, value in members.items() if value is not None}

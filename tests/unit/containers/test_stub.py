@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from emulator.containers.contract import Answer, StreamedAnswer
-from emulator.containers.stub.answers import NoAnswer, NotRendered, text_with
+from emulator.containers.errors import NoAnswer
+from emulator.containers.stub.answers import NotRendered, text_with
 from emulator.containers.stub.container import StubContainer
 from emulator.containers.stub.file import read
 from emulator.errors import ContainerTimeout, ContainerUnreachable, SetupError

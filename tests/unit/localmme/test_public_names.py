@@ -7,15 +7,20 @@ import inspect
 import localmme
 from tests.support.repository import REPOSITORY
 
-PUBLIC = ["Emulator", "ServeError", "__version__", "read_trace", "serve"]
+PUBLIC = ["Emulator", "ServeError", "__version__", "fault", "read_trace", "serve"]
 OF_AN_EMULATOR = {
+    "calls",
+    "clear_calls",
+    "clear_faults",
     "client",
     "endpoint_name",
     "environment",
+    "fault",
     "invoke",
     "is_running",
     "logs",
     "models",
+    "open",
     "state",
     "state_directory",
     "stop",

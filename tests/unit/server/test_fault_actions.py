@@ -32,7 +32,7 @@ def test_faults_are_made_listed_and_cleared() -> None:
     assert take("clear-faults", number=other)["message"] == "No faults cleared."
     assert [fault["number"] for fault in take("faults")["faults"]] == [made["number"]]
     assert take("clear-faults")["cleared"] == 1
-    assert take("faults") == {"message": "There are no faults.", "faults": []}
+    assert take("faults") == {"message": "There are no faults.", "faults": [], "sentences": []}
 
 
 @pytest.mark.parametrize(

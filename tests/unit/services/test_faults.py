@@ -67,7 +67,7 @@ def test_the_list_has_what_applies_to_each() -> None:
     ("members", "words"),
     [
         ({"fault": "throttlingexception"}, "did you mean ThrottlingException?"),
-        ({}, "There are: ThrottlingException, "),
+        ({}, "there are ThrottlingException, "),
         ({"fault": ["x"]}, "There is no fault"),
         ({"fault": "ModelError", "seconds": 1}, "does not take seconds. It takes: times, "),
         ({"fault": "ModelError", "status": 200}, "from 400 to 599"),
