@@ -4,6 +4,7 @@ import { CallSheet } from "./call_sheet.js";
 import { CallsView } from "./calls_view.js";
 import { Connection } from "./connection.js";
 import { element, setText } from "./dom.js";
+import { FaultsView } from "./faults_view.js";
 import { InstanceSheet } from "./instance_sheet.js";
 import { LogsView } from "./logs_view.js";
 import { ModelSheet } from "./model_sheet.js";
@@ -28,6 +29,7 @@ const VIEWS = [
   ["calls", "Calls", new CallsView(app)],
   ["try", "Try it", new TryView(app)],
   ["logs", "Logs", new LogsView(app)],
+  ["faults", "Faults", new FaultsView(app)],
 ];
 const links = new Map();
 let current = null;

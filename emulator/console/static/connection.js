@@ -6,11 +6,16 @@ export class Connection {
   constructor(store) {
     this._store = store;
     this._run = "";
-    this._open();
+    this._source = null;
+    // A page that nobody sees costs the emulator nothing, and none of the few connections that a browser has for it.
+    document.addEventListener("visibilitychange", () => (document.hidden ? this._close() : this._open()));
+    if (!document.hidden) this._open();
   }
 
   _open() {
+    if (this._source || document.hidden) return;
     const source = new EventSource(`events?since=${this._store.sequence}`);
+    this._source = source;
     const read = (name, take) => source.addEventListener(name, (event) => take(JSON.parse(event.data)));
     read("hello", (hello) => this._hello(hello));
     read("state", (state) => this._store.state(state));
@@ -20,8 +25,14 @@ export class Connection {
     source.addEventListener("error", () => {
       this._store.connection(false);
       if (source.readyState !== EventSource.CLOSED) return; // the browser itself tries again
+      this._source = null;
       setTimeout(() => this._open(), RETRY_MS);
     });
+  }
+
+  _close() {
+    this._source?.close();
+    this._source = null;
   }
 
   /** Another run has another token, which is in its page: this one is loaded anew. */

@@ -155,23 +155,24 @@ const fillUsed = text((row) =>
 );
 
 function fillPlace(cell, row, instance, many) {
-  let shown, className, description;
+  let word, description;
+  let [letter, className] = ["", "place"];
   if (row.folder) {
     const loaded = row.inside.filter((model) => ["in_memory", "pinned"].includes(placeOf(model, instance))).length;
-    [shown, className] = [loaded ? (many ? `${loaded}` : `${loaded} in memory`) : "", "place"];
-    description = `${row.folder} on ${instance.key}: ${loaded} of ${row.inside.length} in memory`;
+    word = loaded ? (many ? `${loaded}` : `${loaded} in memory`) : "";
+    description = `${row.folder} on ${instance.key}: ${loaded} in memory of ${row.inside.length}`;
   } else {
     const place = placeOf(row, instance);
     const next = nextVictim(instance) === row.target_model;
-    const { letter, word } = PLACES[place] ?? { letter: "?", word: place };
-    shown = many ? letter : `${letter} ${word}`;
-    if (next) shown = many ? letter + NEXT_VICTIM.letter : `${shown} ${NEXT_VICTIM.letter}`;
+    ({ letter, word } = PLACES[place] ?? { letter: "?", word: place });
     className = `place ${place}${next ? " next" : ""}`;
     description = `${row.target_model} on ${instance.key}: ${word}${next ? `, ${NEXT_VICTIM.word}` : ""}`;
   }
   if (cell.shown === description) return;
   cell.shown = description;
-  setText(cell, shown);
+  // The letter is drawn by the style sheet: it is no part of what is read out.
+  cell.dataset.letter = letter;
+  setText(cell, many && letter ? "" : word);
   cell.className = `${className}${many ? " narrow" : ""}`;
   cell.title = description;
   cell.setAttribute("aria-label", description);

@@ -61,7 +61,7 @@ export class InstanceSheet {
         { class: "buttons" },
         button("Restart", () => this._press("restart-container", { container: name }, `Restart the container ${name}? Its models leave the memory.`, "Restart it"), { "aria-label": `Restart ${name}` }),
         button("Kill", () => this._press("kill-container", { container: name }, `Kill the container ${name}, as when its memory runs out?`, "Kill it"), { class: "danger", "aria-label": `Kill ${name}` }),
-        button("Its log", () => this._app.show("logs", { container: `${this._key} ${name}` }), { "aria-label": `Log of ${name}` }),
+        button("Its log", () => this._app.show("logs", { container: `${this._key} ${name}` }), { "aria-label": `Its log: ${name}` }),
       ),
     );
   }

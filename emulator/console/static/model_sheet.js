@@ -19,7 +19,7 @@ export class ModelSheet {
     this._places = element("tbody");
     this._story = element("ol", { class: "story" });
     this._instances = "";
-    const head = ["Instance", "Where it is there", ""].map((name) => element("th", { scope: "col" }, name));
+    const head = ["Instance", "Where it is there", "Actions"].map((name) => element("th", { scope: "col" }, name));
     this.element = element(
       "div",
       { class: "sheet-parts" },

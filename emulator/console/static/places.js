@@ -18,9 +18,11 @@ export function placeOf(model, instance) {
   return model.locations[instance.key] ?? "in_s3";
 }
 
-/** Whether something goes on with a model, or it is in use: what "only active" leaves. */
+const QUIET = ["in_s3", "on_disk", "failed"];
+
+/** Whether a model is in memory somewhere, or on its way: what "only active" leaves. */
 export function isActive(model) {
-  return Object.values(model.locations).some((place) => place !== "on_disk" && place !== "in_s3");
+  return Object.values(model.locations).some((place) => !QUIET.includes(place));
 }
 
 /** The short name of an instance, if there are many of them: its number in the list. */

@@ -192,10 +192,14 @@ export class TryView {
     show(0);
   }
 
-  _openCall(requestId) {
-    const call = this._app.store.calls.findLast((each) => each.request_id === requestId);
-    if (call) this._app.openCall(call);
-    else announce("The call is not among those kept.", true);
+  /** The stream may bring the call a moment after its answer. */
+  async _openCall(requestId) {
+    for (let tries = 0; tries < 30; tries++) {
+      const call = this._app.store.calls.findLast((each) => each.request_id === requestId);
+      if (call) return this._app.openCall(call);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    announce("The call is not among those kept.", true);
   }
 }
 

@@ -65,7 +65,7 @@ export class VirtualTable {
     const direction = order.id === column.id ? (order.descending ? "descending" : "ascending") : null;
     const label = column.sort
       ? element("button", { type: "button", click: () => this._sorted(column.id) }, column.label)
-      : element("span", {}, column.label);
+      : element("span", { class: column.label ? null : "unseen" }, column.label || column.hint);
     return element("th", { scope: "col", class: column.className, title: column.hint, "aria-sort": direction }, label);
   }
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.support.real_clients import browser, javascript, sdks
+from tests.support.real_clients import axe, browser, javascript, sdks
 from tests.support.real_servers import engine, images, prometheus
 from tests.support.real_servers.making import NotProvisioned, apt_install, say
 from tests.support.real_servers.virtual_environment import VirtualEnvironment, ask, version_of
@@ -169,7 +169,8 @@ def made(make: Callable[[], None]) -> bool:
 def main() -> None:
     """Make all that is missing; what cannot be had here, a macOS without Java say, has its tests skipped."""
     environments = (torch, mms, triton, training_toolkit, sdks.sdk_2, sdks.sdk_3)
-    programs = (make_images, make_java, make_encoders, browser.make, javascript.make, prometheus.make)
+    packages = (javascript.PACKAGES.make, axe.PACKAGES.make)
+    programs = (make_images, make_java, make_encoders, browser.make, prometheus.make, *packages)
     # The images take longest, and much of that is waiting.
     with ThreadPoolExecutor(2) as pool:
         whether = list(pool.map(made, (*programs, *(lambda of=of: of().make() for of in environments))))
