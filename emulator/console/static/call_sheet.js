@@ -18,7 +18,7 @@ export class CallSheet {
       "div",
       { class: "sheet-parts" },
       this._facts(),
-      call.error && element("section", {}, element("h3", {}, "Error"), element("pre", { class: "error-text" }, plain(call.error))),
+      call.error && element("section", {}, element("h3", {}, "Error"), element("pre", { class: "error-text", tabindex: "0", "aria-label": "The error" }, plain(call.error))),
       element("section", {}, element("h3", {}, "Where its time was spent"), timeLine(call)),
       element("section", {}, element("h3", {}, "Headers that reached the container"), headers(call.request_headers)),
       element("section", {}, element("h3", {}, "What the container wrote in that time"), this._lines),

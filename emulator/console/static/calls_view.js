@@ -2,6 +2,7 @@
 
 import { choice, element, labelled, setText } from "./dom.js";
 import { bytes, clockWithMilliseconds, duration } from "./format.js";
+import { Recording } from "./recording.js";
 import { bar } from "./steps.js";
 import { text, VirtualTable } from "./virtual_table.js";
 
@@ -23,6 +24,7 @@ export class CallsView {
     this._slowUs = 0;
     this._cold = "";
     this._longest = 1;
+    this._recording = new Recording(app);
     this._count = element("p", { class: "count", role: "status" });
     this._table = new VirtualTable({ label: "Calls, the latest first", className: "tall", opened: (call) => app.openCall(call) });
     this._table.setColumns([
@@ -54,6 +56,7 @@ export class CallsView {
         labelled("Status", status),
         labelled("Slower than, ms", slow),
         labelled("Model was", cold),
+        this._recording.element,
         this._count,
       ),
       element(
@@ -72,6 +75,7 @@ export class CallsView {
   }
 
   update(changed) {
+    if (changed.has("endpoints")) this._recording.refresh();
     if (!changed.has("calls")) return;
     const { store } = this._app;
     const name = store.endpoint?.endpoint_name;

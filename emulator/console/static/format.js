@@ -51,13 +51,18 @@ export function quantile(sorted, share) {
   return sorted.length ? sorted[Math.min(sorted.length - 1, Math.ceil(share * sorted.length) - 1)] : NaN;
 }
 
-// CSI and OSC sequences and the other escapes of ECMA-48, then whatever else is a control character but the tab.
+// CSI and OSC sequences and the other escapes of ECMA-48, then whatever else is a control character but the tab and the end of a line.
 const ESCAPES = /\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[PX^_][^\x1b]*(?:\x1b\\)?|[ -/]*[0-~])/g;
-const CONTROLS = /[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g;
+const CONTROLS = /[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g;
 
-/** A line that somebody else has written, without what would colour or move it in a terminal. */
-export function plain(line) {
-  return line.replace(ESCAPES, "").replace(CONTROLS, "\ufffd");
+/** A text that somebody else has written, without what would colour or move it in a terminal. */
+export function plain(text) {
+  return text.replaceAll("\r\n", "\n").replace(ESCAPES, "").replace(CONTROLS, "\ufffd");
+}
+
+/** Of a ModelError's message, what the container itself has said; of another text, all of it. */
+export function containersWords(message) {
+  return plain(/with message "([^]*)"\. See https:/.exec(message)?.[1].trim() ?? message);
 }
 
 /** The folder of a model: all before the last slash. */

@@ -6,7 +6,8 @@ import { GridMap } from "./grid_map.js";
 import { instanceLabel, isActive, NEXT_VICTIM, placeOf, PLACES } from "./places.js";
 import { text, VirtualTable } from "./virtual_table.js";
 
-const WORDS_FIT = 4; // instances, up to which cells have words in place of letters
+const WORDS_FIT = 2; // instances, up to which cells have words in place of letters
+const MOST_BESIDE = 8; // instances, up to which there is room for the events beside the grid
 const phone = matchMedia("(max-width: 40rem)"); // as in the style sheet
 
 const ORDERS = {
@@ -67,7 +68,7 @@ export class Grid {
     const rows = endpoint ? this._rows(endpoint) : [];
     const empty = endpoint?.models.size ? "No model matches." : "There is no model: its archive in S3 would show here.";
     this._table.setRows(rows, { empty });
-    this.element.classList.toggle("many", endpoint !== null && hasMany(endpoint.instances));
+    this.element.classList.toggle("many", (endpoint?.instances.length ?? 0) > MOST_BESIDE);
     this._map.show(rows, endpoint?.instances ?? [], this._table.inSight);
     const shown = rows.filter((row) => !row.folder).length;
     const all = endpoint?.models.size ?? 0;
@@ -100,14 +101,14 @@ export class Grid {
     this._columnsOf = wanted;
     this._table.setColumns(
       [
-        { id: "name", label: "Model", sort: true, width: phone.matches ? "12em" : many ? "18em" : "", className: "first", fill: fillName },
+        { id: "name", label: "Model", sort: true, width: phone.matches ? "12em" : instances.length > MOST_BESIDE ? "18em" : "", className: "first", fill: fillName },
         { id: "size", label: "Size", sort: true, width: "6.5em", className: "number wide-only", fill: fillSize },
         { id: "used", label: "Last call", sort: true, width: "7.5em", className: "number wide-only", fill: fillUsed },
         ...instances.map((instance, position) => ({
           id: instance.key,
           label: instanceLabel(instance, position, many) + (instance.healthy ? "" : "✕"),
           hint: `${instance.key}${instance.healthy ? "" : ", not healthy"}`,
-          width: many ? "2.3em" : "11em",
+          width: many ? "2.3em" : "9.5em",
           className: many ? "place narrow" : "place",
           fill: (cell, row) => fillPlace(cell, row, instance, many),
         })),

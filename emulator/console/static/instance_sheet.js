@@ -49,7 +49,7 @@ export class InstanceSheet {
   _container({ name, healthy, address, restarts }) {
     return element(
       "div",
-      { class: "container" },
+      { class: "one-container" },
       facts([
         ["Container", name],
         ["Health", healthy ? "healthy" : "✕ not healthy"],

@@ -2,7 +2,7 @@
 
 import { press } from "./actions.js";
 import { button, element, facts, setText } from "./dom.js";
-import { ago, bytes, clockWithMilliseconds, duration, percent, plain } from "./format.js";
+import { ago, bytes, containersWords, clockWithMilliseconds, duration, percent, plain } from "./format.js";
 import { fillLane } from "./event_strip.js";
 import { nextVictim } from "./grid.js";
 import { NEXT_VICTIM, placeOf, PLACES } from "./places.js";
@@ -15,7 +15,7 @@ export class ModelSheet {
     this._app = app;
     this._name = targetModel;
     this.title = targetModel;
-    this._facts = element("div");
+    this._facts = element("div", { class: "sheet-parts" });
     this._places = element("tbody");
     this._story = element("ol", { class: "story" });
     this._instances = "";
@@ -75,8 +75,8 @@ export class ModelSheet {
         ["Loads", model.failed_loads ? `${model.loads}, and ${model.failed_loads} failed` : String(model.loads)],
         ["Unloads", String(model.unloads)],
         ["Errors of its container", String(model.model_errors)],
-        ["Last error", plain(seen?.lastError ?? "")],
       ]),
+      seen?.lastError ? element("pre", { class: "error-text", tabindex: "0", "aria-label": "Its last error" }, containersWords(seen.lastError)) : "",
     );
   }
 

@@ -1,7 +1,7 @@
 /** The models of the endpoint, with how often and how fast each was called. */
 
 import { element, labelled } from "./dom.js";
-import { duration, percent, plain } from "./format.js";
+import { containersWords, duration, percent } from "./format.js";
 import { COLD_PARTS, meanColdStart, meanPart, statistics } from "./statistics.js";
 import { text, VirtualTable } from "./virtual_table.js";
 import { WhatIf } from "./what_if.js";
@@ -102,5 +102,5 @@ const COLUMNS = [
     width: "4.5em",
     hint: "Calls that its container did not answer with 2xx, and failed loads",
   }),
-  { id: "last", label: "Last error", of: (row) => plain(row.seen.lastError), title: true, width: "12%", className: "wide-only" },
+  { id: "last", label: "Last error", of: (row) => containersWords(row.seen.lastError), title: true, width: "12%", className: "wide-only" },
 ];
