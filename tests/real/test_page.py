@@ -419,7 +419,7 @@ def test_axe_finds_nothing_serious_on_any_view(chromium: Browser, emulator: Emul
             page.locator("main h2:visible").first.wait_for()
             found = axe.found_in(page, *serious)
             assert found == [], (view, found)
-        seen.go("calls")
+        seen.go("calls").get_by_label("Model or error").fill(MODELS[0])
         row(page, "Calls, the latest first", MODELS[0]).click()
         assert axe.found_in(page, *serious) == []
         page.get_by_role("button", name="About the model").click()
@@ -440,6 +440,7 @@ def test_it_fits_the_width_of_a_phone(seen: Seen) -> None:
         page.locator("main h2:visible").first.wait_for()
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], view
     page = seen.go("calls")
+    page.get_by_label("Model or error").fill(MODELS[0])
     row(page, "Calls, the latest first", MODELS[0]).click()
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
