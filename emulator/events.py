@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 from weakref import WeakSet
 
@@ -252,6 +252,9 @@ class InvocationEnded(Event):
     first_chunk_us: int = 0  # of a stream: from the request to its first chunk; 0 = there was none
     first_chunk_model_us: int = 0  # of that, in the container
     mid_stream_error: bool | None = None  # whether a stream that had begun broke off; None = it was no stream
+    # Of an instance with several: those that it came to, each with the microseconds in it. The last one has failed if
+    # ``model_error``.
+    containers: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(slots=True)
@@ -296,6 +299,14 @@ class InvocationCaptured(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ContainerUsage:
+    """What one container of several uses."""
+
+    cpu_seconds: float | None  # of processor time since it was observed before; None = not known
+    memory_percent: float  # of the instance's memory
+
+
+@dataclass(frozen=True, slots=True)
 class InstanceObserved(Event):
     """What the containers of an instance use. Happens every ``Limits.observe_seconds``."""
 
@@ -305,6 +316,10 @@ class InstanceObserved(Event):
     disk_percent: float
     loaded_models: int | None  # None = it has no container of many models
     in_flight: int = 0  # invocations that it has at this moment
+    containers: Mapping[str, ContainerUsage] = field(default_factory=dict)  # by name, if there are several
+    # Of all GPUs that containers may use, 100 for each; None = there are none, or they cannot be read.
+    gpu_percent: float | None = None
+    gpu_memory_percent: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ class InvocationMeasurements:
     cache_hit: bool | None = None  # None = it has not come to a container of many models
     broke_off: bool = False  # a streamed answer that began well
     streamed: bool = False  # the answer has begun as a stream
+    beside_others: bool = False  # it came to an instance with several containers
     # By the clock's ``elapsed``; 0 = not yet. Of a pipeline, the last container's.
     sent: float = 0.0  # when the request was sent to the container
     first_chunk: float = 0.0  # when the first chunk of a stream had come

@@ -13,9 +13,10 @@ from typing import Any
 from emulator.containers.aws_settings import AwsSettings
 from emulator.containers.container import Container, ContainerSettings, LogSink
 from emulator.containers.contract import Answer
+from emulator.containers.gpu_usage import GpuUsage, gpu_usage
 from emulator.containers.launch import Stub
 from emulator.errors import EmulatorError
-from emulator.events import InstanceLost, InstanceObserved, InstanceReplaced, MemoryExceeded, Warned
+from emulator.events import ContainerUsage, InstanceLost, InstanceObserved, InstanceReplaced, MemoryExceeded, Warned
 from emulator.hosting.container_supervisor import ContainerSupervisor
 from emulator.hosting.definition import ContainerDefinition, VariantDefinition
 from emulator.hosting.errors import NotPossible
@@ -190,31 +191,54 @@ class Instance:
 
     async def _observe(self, since: float) -> None:
         """Publish, every ``Limits.observe_seconds``, what the containers use."""
-        resources, used_before = self._definition.resources, 0.0
+        used_before = [0.0] * len(self._containers)
         while True:
             try:
                 used = [await container.cpu_seconds() for container in self._containers]
-                memory = await self.memory_used()
+                memory = [await container.memory_used() for container in self._containers]
+                gpus = await self._gpu_usage()
             except EmulatorError as error:  # the engine is gone; whoever invokes will hear of it
                 log.debug("instance not observed: %s", error)
             else:
                 now = self._workspace.clock.elapsed()
-                known = [seconds for seconds in used if seconds is not None]
-                total = sum(known) if len(known) == len(used) else None
-                self._publish_if_exceeded(memory)
-                self._workspace.events.publish(
-                    InstanceObserved(
-                        seconds=now - since,
-                        # A container that was replaced begins at 0 again.
-                        cpu_seconds=None if total is None else max(0.0, total - used_before),
-                        memory_percent=100 * memory / resources.memory_bytes,
-                        disk_percent=100 * self._storage_used() / resources.storage_bytes,
-                        loaded_models=self.loaded_count if self.multi_model else None,
-                        in_flight=self.in_flight,
-                    )
-                )
-                since, used_before = now, total or 0.0
+                # A container that was replaced begins at 0 again.
+                spent = [
+                    None if seconds is None else max(0.0, seconds - before)
+                    for seconds, before in zip(used, used_before, strict=True)
+                ]
+                self._publish_if_exceeded(sum(memory))
+                self._workspace.events.publish(self._observed(now - since, spent, memory, gpus))
+                since, used_before = now, [seconds or 0.0 for seconds in used]
             await asyncio.sleep(self._limits.observe_seconds)
+
+    async def _gpu_usage(self) -> GpuUsage | None:
+        count = self._definition.resources.gpus
+        return await asyncio.to_thread(gpu_usage, count) if count else None
+
+    def _observed(
+        self, seconds: float, spent: list[float | None], memory: list[int], gpus: GpuUsage | None
+    ) -> InstanceObserved:
+        """``spent`` and ``memory`` are the processor time and the bytes of each container."""
+        resources = self._definition.resources
+        percent = [100 * used / resources.memory_bytes for used in memory]
+        known = [each for each in spent if each is not None]
+        by_container = {}
+        if len(self._containers) > 1:
+            by_container = {
+                container.name: ContainerUsage(*usage)
+                for container, usage in zip(self._containers, zip(spent, percent, strict=True), strict=True)
+            }
+        return InstanceObserved(
+            seconds=seconds,
+            cpu_seconds=sum(known) if len(known) == len(spent) else None,
+            memory_percent=sum(percent),
+            disk_percent=100 * self._storage_used() / resources.storage_bytes,
+            loaded_models=self.loaded_count if self.multi_model else None,
+            in_flight=self.in_flight,
+            containers=by_container,
+            gpu_percent=gpus.processors if gpus else None,
+            gpu_memory_percent=gpus.memory if gpus else None,
+        )
 
     def _publish_if_exceeded(self, used: int) -> None:
         has = self._definition.resources.memory_bytes

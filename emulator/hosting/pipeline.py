@@ -43,6 +43,7 @@ class Pipeline:
 
     async def invoke(self, invocation: Invocation, deadline: float, streamed: bool = False) -> Answer:
         """The last container's answer; the others have to answer as a whole before. See InferenceExecution."""
+        invocation.measurements.beside_others = True
         invocation = await self._all_but_last(invocation, deadline)
         try:
             return await self._last.invoke(invocation, deadline, streamed)
@@ -81,4 +82,5 @@ class DirectContainers:
 
     async def invoke(self, invocation: Invocation, deadline: float, streamed: bool = False) -> Answer:
         """That container's answer. See InferenceExecution."""
+        invocation.measurements.beside_others = True
         return await self._by_name[invocation.target_container_hostname].invoke(invocation, deadline, streamed)

@@ -265,11 +265,8 @@ class ProductionVariant:
             measurements.cache_hit,
             measurements.load_wait_us,
         )
-        if measurements.streamed:
-            event.mid_stream_error = measurements.broke_off
-        if measurements.first_chunk:
-            event.first_chunk_us = int((measurements.first_chunk - invocation.received) * 1e6)
-            event.first_chunk_model_us = int((measurements.first_chunk - measurements.sent) * 1e6)
+        if measurements.streamed or measurements.beside_others:
+            _add_uncommon(event, invocation)
         self._events.publish(event)
 
     def _check(self, invocation: Invocation) -> None:
@@ -287,3 +284,18 @@ class ProductionVariant:
                 raise target_model_missing(invocation.request_id)
         elif invocation.target_model:
             raise target_model_not_supported(name)
+
+
+def _add_uncommon(event: InvocationEnded, invocation: Invocation) -> None:
+    measurements = invocation.measurements
+    if measurements.streamed:
+        event.mid_stream_error = measurements.broke_off
+    if measurements.first_chunk:
+        event.first_chunk_us = int((measurements.first_chunk - invocation.received) * 1e6)
+        event.first_chunk_model_us = int((measurements.first_chunk - measurements.sent) * 1e6)
+    if measurements.beside_others:
+        event.containers = tuple(
+            (container, int((ended - began) * 1e6))
+            for step, container, began, ended in measurements.steps
+            if step == "container"
+        )

@@ -9,12 +9,14 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import chain, compress, groupby
+from operator import attrgetter
 
 from emulator.events import (
+    ContainerUsage,
     Events,
     InstanceObserved,
     InvocationEnded,
@@ -32,12 +34,14 @@ TIMES = {
     ModelUnloaded: "ModelUnloadingTime",
 }
 KEPT_MINUTES = 24 * 60  # [ours] CloudWatch keeps one-minute data points for 15 days
-KEPT_PERCENTILES_MINUTES = 3 * 60  # [ours]
+# [ours] of percentiles, and of what is shorter than a minute, as CloudWatch keeps the latter
+KEPT_PERCENTILES_MINUTES = 3 * 60
 # [ours] How many invocations are counted in one go: one behind the other, each takes a third of the time that it takes
 # between two others, when the processor's caches do not hold the code that counts.
 COUNTED_TOGETHER = 100
 UNITS = {
     "ModelLatency": "Microseconds",
+    "ContainerLatency": "Microseconds",
     "OverheadLatency": "Microseconds",
     "FirstChunkLatency": "Microseconds",
     "FirstChunkModelLatency": "Microseconds",
@@ -49,11 +53,16 @@ UNITS = {
     "CPUUtilization": "Percent",
     "MemoryUtilization": "Percent",
     "DiskUtilization": "Percent",
+    "GPUUtilization": "Percent",
+    "GPUMemoryUtilization": "Percent",
 }  # of all others: None
+FINE_SECONDS = 10  # [dg] of a high-resolution metric: ConcurrentRequestsPerModel, which has a figure so often
 _STEP = math.log(1.02)  # a percentile is right to one percent
 
 # [dg] Of the metrics of jobs, by kind: of the algorithm's own, and of those of an instance.
 DIMENSIONS = {"TrainingJobs": "TrainingJobName", "TransformJobs": "Host"}
+
+_CONTAINERS = attrgetter("containers")
 
 VariantKey = tuple[str, str, str]  # region, endpoint name, variant name
 JobKey = tuple[str, str, str]  # region, kind, value of the dimension
@@ -83,6 +92,13 @@ class StatisticSet:
             self.minimum = min(self.minimum, *values)
             self.maximum = max(self.maximum, *values)
 
+    def add_statistics(self, other: StatisticSet) -> None:
+        """All values of another one."""
+        self.count += other.count
+        self.total += other.total
+        self.minimum, self.maximum = min(self.minimum, other.minimum), max(self.maximum, other.maximum)
+        self.buckets.update(other.buckets)
+
     def add_times(self, microseconds: Sequence[float]) -> None:
         """Values with the buckets that percentiles need."""
         self.add(microseconds)
@@ -104,6 +120,36 @@ def percentile(statistic_sets: list[StatisticSet], percent: float) -> float | No
 
 
 @dataclass(slots=True)
+class ContainerInvocations:
+    """Those of one container of several, in a minute. [dg: "Metrics for multi-container endpoints"]"""
+
+    count: int = 0
+    client_errors: int = 0
+    server_errors: int = 0
+    latency: StatisticSet = field(default_factory=StatisticSet)
+    overhead_latency: StatisticSet = field(default_factory=StatisticSet)
+
+    def add(self, latency_us: int, overhead_latency_us: int, error_status: int) -> None:
+        self.count += 1
+        self.client_errors += 400 <= error_status < 500
+        self.server_errors += error_status >= 500
+        self.latency.add_times([latency_us])
+        self.overhead_latency.add_times([overhead_latency_us])
+
+    def copied(self) -> ContainerInvocations:
+        other = copy.copy(self)
+        other.latency, other.overhead_latency = self.latency.copied(), self.overhead_latency.copied()
+        return other
+
+    def metrics(self) -> Iterator[tuple[str, StatisticSet]]:
+        yield "Invocations", _ones(self.count, self.count)
+        yield "Invocation4XXErrors", _ones(self.client_errors, self.count)
+        yield "Invocation5XXErrors", _ones(self.server_errors, self.count)
+        yield "ContainerLatency", self.latency
+        yield "OverheadLatency", self.overhead_latency
+
+
+@dataclass(slots=True)
 class VariantInvocations:
     """The invocations of a variant in a minute. Plain numbers, as every invocation is counted here."""
 
@@ -122,6 +168,9 @@ class VariantInvocations:
     first_chunk: StatisticSet = field(default_factory=StatisticSet)
     first_chunk_model: StatisticSet = field(default_factory=StatisticSet)
     first_chunk_overhead: StatisticSet = field(default_factory=StatisticSet)
+    containers: defaultdict[str, ContainerInvocations] = field(
+        default_factory=lambda: defaultdict(ContainerInvocations)
+    )  # of instances with several, by name
 
     def add(self, events: Sequence[InvocationEnded]) -> None:
         self.count += len(events)
@@ -135,6 +184,8 @@ class VariantInvocations:
         for event in events:
             if not event.cache_hit or event.error_status or event.model_error or event.mid_stream_error is not None:
                 self._add_uncommon(event)
+        for event in compress(events, map(_CONTAINERS, events)):
+            self._add_containers(event)
 
     def _add_uncommon(self, event: InvocationEnded) -> None:
         """What is not of each invocation that went well."""
@@ -155,6 +206,12 @@ class VariantInvocations:
                 self.first_chunk_model.add_times([event.first_chunk_model_us])
                 self.first_chunk_overhead.add_times([event.first_chunk_us - event.first_chunk_model_us])
 
+    def _add_containers(self, event: InvocationEnded) -> None:
+        total_us = event.model_latency_us + event.overhead_latency_us
+        for name, latency_us in event.containers:
+            failed = event.model_error and name == event.containers[-1][0]
+            self.containers[name].add(latency_us, max(0, total_us - latency_us), event.error_status if failed else 0)
+
     def copied(self) -> VariantInvocations:
         other = copy.copy(self)
         other.per_instance = self.per_instance.copied()
@@ -162,6 +219,8 @@ class VariantInvocations:
         other.loading_wait = self.loading_wait.copied()
         other.first_chunk, other.first_chunk_model = self.first_chunk.copied(), self.first_chunk_model.copied()
         other.first_chunk_overhead = self.first_chunk_overhead.copied()
+        other.containers = defaultdict(ContainerInvocations)
+        other.containers.update({name: each.copied() for name, each in self.containers.items()})
         return other
 
     def metrics(self) -> Iterator[tuple[str, StatisticSet]]:
@@ -191,39 +250,54 @@ def _ones(ones: int, count: int) -> StatisticSet:
 
 @dataclass(slots=True)
 class InstanceUsage:
-    """One instance in a minute: the sum of its processor time, and the last value of everything else."""
+    """One instance in a minute: the sum of its processor time, and the last value of everything else.
+
+    Or one container of it, if it has several: then without what only an instance has.
+    """
 
     cpu_seconds: float | None = 0.0
     seconds: float = 0.0
     memory_percent: float = 0.0
-    disk_percent: float = 0.0
+    disk_percent: float | None = None
     loaded_models: int | None = None
+    gpu_percent: float | None = None
+    gpu_memory_percent: float | None = None
 
     def add(self, event: InstanceObserved) -> None:
-        known = self.cpu_seconds is not None and event.cpu_seconds is not None
-        self.cpu_seconds = self.cpu_seconds + event.cpu_seconds if known else None  # type: ignore[operator]
-        self.seconds += event.seconds
-        self.memory_percent, self.disk_percent = event.memory_percent, event.disk_percent
-        self.loaded_models = event.loaded_models
+        self.add_container(event.seconds, event)
+        self.disk_percent, self.loaded_models = event.disk_percent, event.loaded_models
+        self.gpu_percent, self.gpu_memory_percent = event.gpu_percent, event.gpu_memory_percent
+
+    def add_container(self, seconds: float, used: ContainerUsage | InstanceObserved) -> None:
+        """What one of several has used in that time."""
+        known = self.cpu_seconds is not None and used.cpu_seconds is not None
+        self.cpu_seconds = self.cpu_seconds + used.cpu_seconds if known else None  # type: ignore[operator]
+        self.seconds += seconds
+        self.memory_percent = used.memory_percent
 
     def metrics(self) -> Iterator[tuple[str, float]]:
         if self.cpu_seconds is not None and self.seconds > 0:
             yield "CPUUtilization", 100 * self.cpu_seconds / self.seconds
         yield "MemoryUtilization", self.memory_percent
-        yield "DiskUtilization", self.disk_percent
-        if self.loaded_models is not None:
-            yield "LoadedModelCount", self.loaded_models
+        for name, value in (
+            ("DiskUtilization", self.disk_percent),
+            ("LoadedModelCount", self.loaded_models),
+            ("GPUUtilization", self.gpu_percent),
+            ("GPUMemoryUtilization", self.gpu_memory_percent),
+        ):
+            if value is not None:
+                yield name, value
 
 
 @dataclass(frozen=True, slots=True)
 class MetricDatum:
-    """The statistics of one metric in one minute."""
+    """The statistics of one metric in one minute, or in ten seconds of a high-resolution one."""
 
     namespace: str
     name: str
     unit: str
     dimensions: dict[str, str]
-    minute: int  # when it began, in seconds since 1970
+    began: int  # in seconds since 1970
     statistics: StatisticSet
 
 
@@ -233,9 +307,11 @@ class Minute:
 
     began: int  # seconds since 1970
     invocations: dict[VariantKey, VariantInvocations] = field(default_factory=dict)
-    # Of downloads, loads, unloads, and what was counted again and again; by metric.
     times: dict[VariantKey, dict[str, StatisticSet]] = field(default_factory=dict)
-    usage: dict[VariantKey, dict[str, InstanceUsage]] = field(default_factory=dict)  # by instance id
+    # How many requests each instance has, by the second at which ten seconds of the minute begin.
+    concurrent: dict[VariantKey, dict[int, StatisticSet]] = field(default_factory=dict)
+    # By instance id, and by the container's name, which is empty for all together.
+    usage: dict[VariantKey, dict[tuple[str, str], InstanceUsage]] = field(default_factory=dict)
     jobs: dict[JobKey, dict[str, StatisticSet]] = field(default_factory=dict)  # by metric
 
     def copied(self) -> Minute:
@@ -245,6 +321,10 @@ class Minute:
             {
                 variant_key: {name: statistics.copied() for name, statistics in statistic_sets.items()}
                 for variant_key, statistic_sets in self.times.items()
+            },
+            {
+                variant_key: {second: statistics.copied() for second, statistics in by_second.items()}
+                for variant_key, by_second in self.concurrent.items()
             },
             {
                 variant_key: {i: copy.copy(usage) for i, usage in instances.items()}
@@ -260,42 +340,72 @@ class Minute:
         """The metrics of a region's endpoints and jobs in this minute."""
         for variant_key, invocations in self.invocations.items():
             yield from self._of(INVOCATIONS, variant_key, region, invocations.metrics())
+            for container, of_container in invocations.containers.items():
+                yield from self._of(INVOCATIONS, variant_key, region, of_container.metrics(), container)
         for variant_key, statistic_sets in self.times.items():
             yield from self._of(INVOCATIONS, variant_key, region, statistic_sets.items())
-        for variant_key, instances in self.usage.items():
-            yield from self._of(INSTANCES, variant_key, region, _over_instances(instances).items())
+        for variant_key, by_second in self.concurrent.items():
+            for second, statistics in by_second.items():
+                named = [("ConcurrentRequestsPerModel", statistics)]
+                yield from self._of(INVOCATIONS, variant_key, region, named, second=second)
+        for variant_key, usage in self.usage.items():
+            for container in dict.fromkeys(container for _, container in usage):
+                values = _over_instances(used for (_, name), used in usage.items() if name == container)
+                yield from self._of(INSTANCES, variant_key, region, values.items(), container)
         for (where, kind, job), statistic_sets in self.jobs.items():
             if where == region:
                 namespace, dimensions = f"/aws/sagemaker/{kind}", {DIMENSIONS[kind]: job}
                 yield from self._with(namespace, dimensions, statistic_sets.items())
 
     def _of(
-        self, namespace: str, variant_key: VariantKey, region: str, statistic_sets: Iterable[tuple[str, StatisticSet]]
+        self,
+        namespace: str,
+        variant_key: VariantKey,
+        region: str,
+        statistic_sets: Iterable[tuple[str, StatisticSet]],
+        container: str = "",
+        second: int = 0,
     ) -> Iterator[MetricDatum]:
         where, endpoint, variant = variant_key
         if where == region:
-            yield from self._with(namespace, {"EndpointName": endpoint, "VariantName": variant}, statistic_sets)
+            dimensions = {"EndpointName": endpoint, "VariantName": variant}
+            if container:
+                dimensions["ContainerName"] = container
+            yield from self._with(namespace, dimensions, statistic_sets, second)
 
     def _with(
-        self, namespace: str, dimensions: dict[str, str], statistic_sets: Iterable[tuple[str, StatisticSet]]
+        self,
+        namespace: str,
+        dimensions: dict[str, str],
+        statistic_sets: Iterable[tuple[str, StatisticSet]],
+        second: int = 0,
     ) -> Iterator[MetricDatum]:
         for name, statistics in statistic_sets:
             if statistics.count:
-                yield MetricDatum(namespace, name, UNITS.get(name, "None"), dimensions, self.began, statistics)
+                began = self.began + second
+                yield MetricDatum(namespace, name, UNITS.get(name, "None"), dimensions, began, statistics)
 
-    def forget_percentiles(self) -> None:
+    def forget_details(self) -> None:
+        """Percentiles, and what is shorter than a minute."""
         for invocations in self.invocations.values():
-            for _, statistics in invocations.metrics():
+            kinds = [invocations.metrics(), *(each.metrics() for each in invocations.containers.values())]
+            for _, statistics in chain.from_iterable(kinds):
                 statistics.buckets.clear()
+        for by_second in self.concurrent.values():
+            whole = StatisticSet()
+            for statistics in by_second.values():
+                whole.add_statistics(statistics)
+            by_second.clear()
+            by_second[0] = whole
         for statistic_sets in self.times.values():
             for statistics in statistic_sets.values():
                 statistics.buckets.clear()
 
 
-def _over_instances(instances: dict[str, InstanceUsage]) -> dict[str, StatisticSet]:
+def _over_instances(instances: Iterable[InstanceUsage]) -> dict[str, StatisticSet]:
     """[dg] Each instance sends one value a minute, so that their sum is that of the variant."""
     statistic_sets: dict[str, StatisticSet] = {}
-    for usage in instances.values():
+    for usage in instances:
         for name, value in usage.metrics():
             statistic_sets.setdefault(name, StatisticSet()).add([value])
     return statistic_sets
@@ -344,15 +454,19 @@ class CloudWatchMetrics:
 
     def _instance_observed(self, event: InstanceObserved, origin: Origin) -> None:
         if origin.job_name:
-            usage = InstanceUsage()
-            usage.add(event)
-            for name, value in usage.metrics():
+            of_job = InstanceUsage()
+            of_job.add(event)
+            for name, value in of_job.metrics():
                 self._add_of_job(origin, f"{origin.job_name}/{origin.instance_id}", name, value)
             return
         variant_key = (origin.region, origin.endpoint_name, origin.variant_name)
         minute = self._minute()
-        minute.usage.setdefault(variant_key, {}).setdefault(origin.instance_id, InstanceUsage()).add(event)
-        concurrent = minute.times.setdefault(variant_key, {}).setdefault("ConcurrentRequestsPerModel", StatisticSet())
+        usage = minute.usage.setdefault(variant_key, {})
+        usage.setdefault((origin.instance_id, ""), InstanceUsage()).add(event)
+        for name, used in event.containers.items():
+            usage.setdefault((origin.instance_id, name), InstanceUsage()).add_container(event.seconds, used)
+        second = max(0, int(self._clock()) - minute.began) // FINE_SECONDS * FINE_SECONDS
+        concurrent = minute.concurrent.setdefault(variant_key, {}).setdefault(min(second, 50), StatisticSet())
         concurrent.add([event.in_flight])
 
     def _job_metric(self, event: JobMetric, origin: Origin) -> None:
@@ -372,5 +486,5 @@ class CloudWatchMetrics:
         if not self._minutes or began > self._minutes[-1].began:
             self._minutes.append(Minute(began))
             if len(self._minutes) > KEPT_PERCENTILES_MINUTES:
-                self._minutes[-1 - KEPT_PERCENTILES_MINUTES].forget_percentiles()
+                self._minutes[-1 - KEPT_PERCENTILES_MINUTES].forget_details()
         return self._minutes[-1]

@@ -27,6 +27,21 @@ def install(minutes: Callable[[], list[Minute]]) -> None:
     regions.clear()  # of what was made before, to look at its paths
 
 
+class OfSageMaker(MetricAggregatedDatum):
+    """A datum of SageMaker's, which has some metrics by variant, and by container as well."""
+
+    def filter(
+        self,
+        namespace: str | None,
+        name: str | None,
+        dimensions: list[dict[str, str]],
+        already_present_metrics: list[MetricDatumBase] | None = None,
+    ) -> bool:
+        """[api] GetMetricStatistics is for the metric with exactly these dimensions; to moto, fewer are enough."""
+        exactly = not dimensions or len(dimensions) == len(self.dimensions)
+        return exactly and super().filter(namespace, name, dimensions, already_present_metrics)
+
+
 class CloudWatch(CloudWatchBackend):
     """The CloudWatch of one region."""
 
@@ -46,7 +61,7 @@ class CloudWatch(CloudWatchBackend):
         """Each metric once, however many data it has; moto tells metrics apart only where they have one dimension."""
         found: dict[object, MetricDatumBase] = {}
         for datum in self.get_all_metrics():
-            if datum.filter(namespace, metric_name, dimensions):
+            if MetricDatumBase.filter(datum, namespace, metric_name, dimensions):
                 named = frozenset((dimension.name, dimension.value) for dimension in datum.dimensions)
                 found.setdefault((datum.namespace, datum.name, named), datum)
         return list(found.values())
@@ -107,9 +122,9 @@ def _percent(metric_stat: dict[str, Any]) -> float | None:
     return float(match[1])
 
 
-def _as_moto_has_it(datum: MetricDatum) -> MetricAggregatedDatum:
+def _as_moto_has_it(datum: MetricDatum) -> OfSageMaker:
     statistics = datum.statistics
-    return MetricAggregatedDatum(
+    return OfSageMaker(
         namespace=datum.namespace,
         name=datum.name,
         min_stat=statistics.minimum,
@@ -123,7 +138,7 @@ def _as_moto_has_it(datum: MetricDatum) -> MetricAggregatedDatum:
 
 
 def _time(datum: MetricDatum) -> datetime:
-    return datetime.fromtimestamp(datum.minute, timezone.utc).replace(tzinfo=None)  # moto's times are all UTC
+    return datetime.fromtimestamp(datum.began, timezone.utc).replace(tzinfo=None)  # moto's times are all UTC
 
 
 def _whole_minute(time: datetime) -> datetime:

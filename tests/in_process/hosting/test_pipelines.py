@@ -208,6 +208,10 @@ def test_a_direct_invocation_goes_to_the_container_that_is_named(direct: InProce
     assert call(direct, TargetContainerHostname="one")["Body"].read() == b"one"
     answer = call(direct, TargetContainerHostname="several", TargetModel="a.tar.gz")["Body"].read()
     assert json.loads(answer)["answer"] == "I am a"
+    listed = direct.client_of("cloudwatch").list_metrics(MetricName="ContainerLatency")["Metrics"]
+    dimensions = [{each["Name"]: each["Value"] for each in metric["Dimensions"]} for metric in listed]
+    assert {each["ContainerName"] for each in dimensions} == {"one", "two", "several"}
+    assert {each["EndpointName"] for each in dimensions} == {"local"}
 
 
 @pytest.mark.parametrize(

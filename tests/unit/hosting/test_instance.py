@@ -15,7 +15,7 @@ from emulator.aws.sessions import Sessions
 from emulator.containers.container import Container, ContainerSettings
 from emulator.containers.launch import Command, Program
 from emulator.errors import ContainerError, SetupError
-from emulator.events import Event, Events, InstanceObserved, MemoryExceeded, Origin, Warned
+from emulator.events import ContainerUsage, Event, Events, InstanceObserved, MemoryExceeded, Origin, Warned
 from emulator.hosting.definition import ContainerDefinition, ModelDefinition, Resources, VariantDefinition
 from emulator.hosting.execution_roles import ExecutionRoles
 from emulator.hosting.instance import Instance
@@ -277,8 +277,11 @@ def test_what_it_uses_is_told_again_and_again(tmp_path: Path) -> None:
 
     scene.run(use)
     first, second, third, fourth = scene.of(InstanceObserved)
-    assert first == InstanceObserved(0.0, 0.0, 0.0, 0.0, 0, 0)
-    assert second == InstanceObserved(SECONDS, 5.5, 50.0, 0.0, 0, 0)
+    nothing = {name: ContainerUsage(0.0, 0.0) for name in ("a", "b")}
+    assert first == InstanceObserved(0.0, 0.0, 0.0, 0.0, 0, 0, nothing)
+    by_container = {"a": ContainerUsage(4.0, 30.0), "b": ContainerUsage(1.5, 20.0)}
+    assert second == InstanceObserved(SECONDS, 5.5, 50.0, 0.0, 0, 0, by_container)
+    assert (third.containers["a"].cpu_seconds, third.containers["b"].cpu_seconds) == (0.0, 0.0)
     assert (third.cpu_seconds, third.in_flight) == (0.0, 2)
     assert fourth.cpu_seconds is None  # where one cannot be told, all cannot
 

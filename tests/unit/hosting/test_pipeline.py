@@ -85,6 +85,7 @@ def test_the_answer_of_each_is_the_request_of_the_next(streamed: bool) -> None:
     assert [each.accept for each in seen] == [None, None, b"wanted/x"]
     assert {(each.session_id, each.target_model) for each in seen} == {(b"s", "m")}
     assert all(each.measurements is call.measurements for each in seen)
+    assert call.measurements.beside_others
     assert {step.seen[0][1] for step in steps} == {7.0}
 
 

@@ -266,6 +266,25 @@ def test_how_an_invocation_ended_is_one_event(
     ]
 
 
+@streamed_or_not
+def test_of_an_instance_with_several_containers_each_has_its_time(
+    monkeypatch: pytest.MonkeyPatch, streamed: bool
+) -> None:
+    scene = Scene(monkeypatch)
+    call = scene.call()
+    call.measurements.beside_others = True
+    call.measurements.steps = ("container", "a", 0.0, 0.25), ("wait", "b", 0.25, 0.5), ("container", "b", 0.5, 0.75)
+
+    async def invoke() -> None:
+        answer: Any = await scene.variant.invoke(call, streamed=streamed)
+        if streamed:
+            answer.closing.close()
+
+    scene.run(invoke())
+    [ended] = scene.of(InvocationEnded)
+    assert ended.containers == (("a", 250_000), ("b", 250_000))
+
+
 def test_a_stream_that_broke_off_is_an_error_of_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = Scene(monkeypatch)
     call = scene.call()

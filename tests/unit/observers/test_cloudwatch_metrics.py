@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from emulator.events import Events, InstanceObserved, InvocationEnded, JobMetric, Warned
+from emulator.events import ContainerUsage, Events, InstanceObserved, InvocationEnded, JobMetric, Warned
 from emulator.observers.cloudwatch_metrics import (
     COUNTED_TOGETHER,
     INSTANCES,
@@ -56,7 +56,7 @@ def test_minutes_are_apart_and_the_oldest_give_way() -> None:
     kept = data(metrics, "Invocations")
     assert len(kept) == KEPT_MINUTES
     assert {datum.statistics.total for datum in kept} == {2}
-    assert kept[-1].minute - kept[0].minute == 60 * (KEPT_MINUTES - 1)
+    assert kept[-1].began - kept[0].began == 60 * (KEPT_MINUTES - 1)
     assert sum(bool(d.statistics.buckets) for d in data(metrics, "ModelLatency")) == KEPT_PERCENTILES_MINUTES
 
 
@@ -67,7 +67,7 @@ def test_an_invocation_counts_in_the_minute_in_which_it_ended(number: int) -> No
     told(metrics, *[ended()] * number)
     clock.now += 60
     told(metrics, InstanceObserved(1.0, 1.0, 1.0, 1.0, None), ended())
-    assert [(datum.minute, datum.statistics.total) for datum in data(metrics, "Invocations")] == [
+    assert [(datum.began, datum.statistics.total) for datum in data(metrics, "Invocations")] == [
         (clock.now - 60, number),
         (clock.now, 1),
     ]
@@ -114,13 +114,85 @@ def test_each_instance_sends_one_value_a_minute() -> None:
     told(metrics, InstanceObserved(0.0, None, 50.0, 5.0, 2, in_flight=7), instance="i-2")
     (loaded,) = data(metrics, "LoadedModelCount")
     assert (loaded.statistics.count, loaded.statistics.total) == (2, 6)
-    (concurrent,) = data(metrics, "ConcurrentRequestsPerModel")
-    assert (concurrent.namespace, concurrent.unit) == (INVOCATIONS, "None")
-    assert (concurrent.statistics.count, concurrent.statistics.minimum, concurrent.statistics.maximum) == (4, 0, 7)
     (memory,) = data(metrics, "MemoryUtilization")
     assert (memory.statistics.minimum, memory.statistics.maximum) == (30, 50)
     (cpu,) = data(metrics, "CPUUtilization")  # of i-1 alone: two seconds of processor time in four
     assert (cpu.statistics.count, cpu.statistics.total) == (1, 50)
+
+
+def test_concurrent_requests_have_a_figure_every_ten_seconds_for_three_hours() -> None:
+    clock = Clock()
+    metrics = CloudWatchMetrics(clock)
+    began = clock.now
+    for second, in_flight in ((0, 1), (9.9, 3), (10, 7), (59.9, 2), (60, 5)):
+        clock.now = began + second
+        told(metrics, InstanceObserved(1.0, None, 1.0, 1.0, None, in_flight=in_flight))
+    figures = data(metrics, "ConcurrentRequestsPerModel")
+    assert {(each.namespace, each.unit) for each in figures} == {(INVOCATIONS, "None")}
+    assert [
+        (each.began - began, each.statistics.count, each.statistics.minimum, each.statistics.maximum)
+        for each in figures
+    ] == [(0, 2, 1, 3), (10, 1, 7, 7), (50, 1, 2, 2), (60, 1, 5, 5)]
+    cloudwatch = CloudWatch(metrics.minutes, REGION, ACCOUNT)
+    start, end = (datetime.fromtimestamp(t, timezone.utc).replace(tzinfo=None) for t in (began, began + 70))
+    asked: Any = (INVOCATIONS, "ConcurrentRequestsPerModel", start, end)
+    fine = cloudwatch.get_metric_statistics(*asked, 10, ["Maximum"], [])
+    assert [point.maximum for point in fine] == [3, 7, 2, 5]
+    assert [point.maximum for point in cloudwatch.get_metric_statistics(*asked, 60, ["Maximum"], [])] == [7, 5]
+    for _ in range(KEPT_PERCENTILES_MINUTES + 1):
+        clock.now += 60
+        told(metrics, ended())
+    old = data(metrics, "ConcurrentRequestsPerModel")
+    assert [(each.began - began, each.statistics.count, each.statistics.total) for each in old] == [
+        (0, 4, 13),
+        (60, 1, 5),
+    ]
+
+
+def test_each_container_of_several_has_metrics_of_its_own() -> None:
+    metrics = CloudWatchMetrics(Clock())
+    whole = InvocationEnded(1, 0, False, 300, 50, None, 0, containers=(("first", 100), ("second", 200)))
+    refused = InvocationEnded(1, 400, True, 100, 50, None, 0, containers=(("first", 100),))
+    broken = InvocationEnded(1, 500, True, 300, 50, None, 0, containers=(("first", 100), ("second", 200)))
+    # It came to the first one; before it came to the second one, the model of that could not be loaded.
+    never = InvocationEnded(1, 507, False, 100, 50, False, 0, containers=(("first", 100),))
+    used = {"first": ContainerUsage(0.5, 10.0), "second": ContainerUsage(None, 20.0)}
+    told(metrics, whole, refused, broken, never, InstanceObserved(1.0, None, 30.0, 5.0, None, containers=used))
+
+    def sums(name: str) -> dict[str, float]:
+        found = [datum for datum in data(metrics, name) if "ContainerName" in datum.dimensions]
+        return {datum.dimensions["ContainerName"]: datum.statistics.total for datum in found}
+
+    assert sums("Invocations") == {"first": 4, "second": 2}
+    assert sums("Invocation4XXErrors") == {"first": 1, "second": 0}
+    assert sums("Invocation5XXErrors") == {"first": 0, "second": 1}
+    assert sums("ContainerLatency") == {"first": 400, "second": 400}
+    assert sums("OverheadLatency") == {"first": 2 * 250 + 2 * 50, "second": 2 * 150}
+    assert sums("MemoryUtilization") == {"first": 10, "second": 20}
+    assert sums("CPUUtilization") == {"first": 50}
+    assert sums("DiskUtilization") == {}
+    (of_variant,) = [each for each in data(metrics, "Invocations") if "ContainerName" not in each.dimensions]
+    assert of_variant.statistics.total == 4
+
+    cloudwatch = CloudWatch(metrics.minutes, REGION, ACCOUNT)
+    start, end = (datetime.fromtimestamp(t, timezone.utc).replace(tzinfo=None) for t in (59e6, 61e6))
+    named = [{"Name": "EndpointName", "Value": "e"}, {"Name": "VariantName", "Value": "v"}]
+    for container, expected in (([], 4), ([{"Name": "ContainerName", "Value": "second"}], 2)):
+        (point,) = cloudwatch.get_metric_statistics(
+            INVOCATIONS, "Invocations", start, end, 60, ["Sum"], [*named, *container]
+        )
+        assert point.sum == expected
+    assert len(cloudwatch.list_metrics(None, INVOCATIONS, "Invocations", named)[1]) == 3
+
+
+def test_gpus_are_shown_where_there_are_any() -> None:
+    metrics = CloudWatchMetrics(Clock())
+    told(metrics, InstanceObserved(1.0, None, 1.0, 1.0, None, gpu_percent=150.0, gpu_memory_percent=30.0))
+    told(metrics, InstanceObserved(1.0, None, 1.0, 1.0, None), instance="i-2")
+    for name, percent in (("GPUUtilization", 150), ("GPUMemoryUtilization", 30)):
+        (datum,) = data(metrics, name)
+        assert (datum.namespace, datum.unit, datum.statistics.count) == (INSTANCES, "Percent", 1)
+        assert datum.statistics.total == percent
 
 
 @pytest.mark.parametrize("seconds", [60, 3600, 24 * 3600], ids=["minute", "hour", "day"])
