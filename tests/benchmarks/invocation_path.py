@@ -44,6 +44,7 @@ from emulator.hosting.workspace import Workspace
 from emulator.limits import Limits
 from emulator.observers.cloudwatch_metrics import CloudWatchMetrics
 from emulator.observers.container_log_files import ContainerLogFiles
+from emulator.observers.model_calls import ModelCalls
 from emulator.observers.model_counts import CountsByEndpoint
 from emulator.observers.recent_entries import RecentEntries
 from emulator.observers.recent_log_lines import RecentLogLines
@@ -178,6 +179,7 @@ async def emulated(directory: Path) -> Connection:
         CountsByEndpoint(clock.now),
         RecentEntries(clock),
         Totals(),
+        ModelCalls(),
     ):
         listener.listen_to(events)
     container = ContainerDefinition(Command(("true",), directory), directory / "s3")
