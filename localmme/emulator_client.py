@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from urllib.parse import urlencode
 
 from emulator.containers.errors import error_message
 from emulator.errors import SetupError
@@ -13,6 +14,9 @@ from emulator.printable import printable
 from emulator.state import EmulatorState, EndpointState, ModelState
 from localmme import pages, state_directories
 from localmme.pages import page
+
+if TYPE_CHECKING:
+    from localmme.tables import Shown
 
 ANSWER_SECONDS = 5.0  # for the emulator to answer
 
@@ -70,17 +74,22 @@ def error_text(error: Any) -> str:
 
 def _did_you_mean(url: str, endpoint_name: str, target_model: str, error: Any) -> str:
     """Advice for an unknown TargetModel: similar names; may be empty."""
-    from emulator.suggestions import did_you_mean
-
     if not error.response["Error"]["Message"].startswith("Failed to download model data"):
         return ""
     with contextlib.suppress(SetupError):
         models = endpoint_state(url, endpoint_name)["models"]
-        names = [model["target_model"] for model in models if model["in_s3"]]
-        advice = did_you_mean(target_model, names)
-        advice = advice or did_you_mean(f"{target_model}.tar.gz", names)  # it lacks its ending
-        return f" {advice[0].upper()}{advice[1:]}" if advice else ""
+        return similar_models(target_model, [model["target_model"] for model in models if model["in_s3"]])
     return ""
+
+
+def similar_models(target_model: str, names: Iterable[str]) -> str:
+    """Advice for an unknown TargetModel, a sentence with a space before it; empty if none of the names is similar."""
+    from emulator.suggestions import did_you_mean
+
+    names = list(names)
+    advice = did_you_mean(target_model, names)
+    advice = advice or did_you_mean(f"{target_model}.tar.gz", names)  # it lacks its ending
+    return f" {advice[0].upper()}{advice[1:]}" if advice else ""
 
 
 def health(url: str) -> dict[str, Any]:
@@ -114,6 +123,26 @@ def act(url: str, action: str, members: Mapping[str, Any]) -> dict[str, Any]:
         raise _not_running(url) from None
 
 
+class Kept(NamedTuple):
+    """What an emulator's story has kept of its latest entries."""
+
+    run: str  # of the emulator, whose numbers the sequences are
+    sequence: int  # of the latest entry
+    entries: list[Any]
+
+
+def kept_entries(url: str, **query: str) -> Kept:
+    """The kept entries, in order; ``query`` limits them: ``since``, ``type``, ``target_model``, ``limit``.
+
+    Raises SetupError when no emulator answers.
+    """
+    try:
+        found = page(url.rstrip("/"), f"entries?{urlencode(query)}")
+        return Kept(found["run"], found["sequence"], found["entries"])
+    except (OSError, KeyError, TypeError):
+        raise _not_running(url) from None
+
+
 def endpoint_state(url: str, endpoint_name: str) -> EndpointState:
     """The state of one endpoint. Raises SetupError when no emulator answers, or the endpoint does not exist."""
     endpoints = state(url)["endpoints"]
@@ -128,8 +157,14 @@ def print_state(state: EmulatorState) -> None:
     """Tables for people; plain text in a pipe."""
     from localmme import tables
 
-    console = _console()
-    view = tables.state(lambda: state)
+    print_shown(tables.state(lambda: state))
+
+
+def print_shown(view: Shown) -> None:
+    """Tables for people, as wide as the terminal; plain text in a pipe."""
+    from localmme import tables
+
+    console = tables.console()
     console.print(printable(view.line), markup=False, highlight=False)
     for table in view.tables:
         console.print(tables.rich_table(tables.fitting(table, console.width)[0]))
@@ -139,26 +174,18 @@ def print_state(state: EmulatorState) -> None:
 
 def print_models(models: list[ModelState]) -> None:
     """A table for people; plain text in a pipe."""
-    from localmme.tables import fitting, no_archives, rich_table
-    from localmme.tables import models as table_of
+    from localmme import tables
 
-    console = _console()
+    console = tables.console()
     if models:
-        table, left_out = fitting(table_of(models), console.width)
-        console.print(rich_table(table))
+        table, left_out = tables.fitting(tables.models(models), console.width)
+        console.print(tables.rich_table(table))
         if left_out:
             console.print(f"In a wider terminal, and with --json: {', '.join(left_out)}.")
-        if warning := no_archives(models):
+        if warning := tables.no_archives(models):
             console.print(printable(warning), markup=False, highlight=False)
     else:
         console.print("There are no model archives yet.")
-
-
-def _console() -> Any:
-    from rich.console import Console
-
-    # A pipe has no width to fit into, and grep needs whole names.
-    return Console(width=None if sys.stdout.isatty() else 500)
 
 
 @contextlib.contextmanager

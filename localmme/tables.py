@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import io
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,10 +13,11 @@ from typing import Any
 from emulator.errors import SetupError
 from emulator.printable import printable
 from emulator.sizes import format_size
-from emulator.state import EmulatorState, EndpointState, InstanceState, ModelState
+from emulator.state import EmulatorState, EndpointState, InstanceFigures, InstanceState, ModelState
 
 ROWS = 200  # of a table; a notebook keeps what it shows, and grows with it
 WIDTH = 160  # of text, in characters
+PIPE_WIDTH = 500
 COLUMN_GAP = 2  # characters between two columns
 
 INSTANCE_COLUMNS = ("variant", "instance", "container", "healthy", "restarts", "in flight")
@@ -42,6 +44,29 @@ GOES_NEXT = "goes next"
 
 # The colours are those of the page, so that it can be read in light and in dark themes.
 CELL = "padding: 2px 12px 2px 0; text-align: {align}; color: inherit; background: transparent"
+
+
+# How a cell may look, on a terminal and in HTML. Each says the same as its text: nothing is told by colour alone.
+STYLES = {
+    "": ("", ""),
+    "faint": ("dim", "opacity: 0.55"),
+    "good": ("green", "background: rgba(46, 160, 67, 0.25)"),
+    "used": ("bold green", "background: rgba(46, 160, 67, 0.5); font-weight: bold"),
+    "next": ("green underline", "background: rgba(46, 160, 67, 0.25); text-decoration: underline"),
+    "busy": ("yellow", "background: rgba(187, 128, 9, 0.3)"),
+    "bad": ("bold red", "background: rgba(248, 81, 73, 0.3); font-weight: bold"),
+}
+
+
+class Cell(str):
+    """A text that has one of STYLES."""
+
+    style: str
+
+    def __new__(cls, text: str, style: str) -> Cell:
+        cell = super().__new__(cls, text)
+        cell.style = style
+        return cell
 
 
 @dataclass(frozen=True)
@@ -110,7 +135,13 @@ def state(read: Callable[[], EmulatorState]) -> Shown:
         title = f"Endpoint {endpoint['endpoint_name']}, {endpoint['status']}{reason}"
         instances = list(instances_of(endpoint))
         tables += [Table(title, INSTANCE_COLUMNS, list(_containers(endpoint)), ("instance", "container"))]
-        tables += [Table("Memory and disk", RESOURCE_COLUMNS, [_resources(*each) for each in instances])]
+        tables += [
+            Table(
+                "Memory and disk",
+                RESOURCE_COLUMNS,
+                [resources(name, instance, len(instance["memory"]["models"])) for name, instance in instances],
+            )
+        ]
         if loaded := [row for each in instances for row in _loaded(*each)]:
             title = "In memory: the least recently used come first, and go first"
             tables += [Table(title, LOADED_COLUMNS, loaded, ("target model", ""))]
@@ -226,12 +257,13 @@ def _containers(endpoint: EndpointState) -> Iterable[list[str]]:
                 ]
 
 
-def _resources(name: str, instance: InstanceState) -> list[str]:
+def resources(name: str, instance: InstanceState | InstanceFigures, models: int) -> list[str]:
+    """An instance's memory, which has so many models, and its disk, in RESOURCE_COLUMNS."""
+    most = instance["memory"]["max_loaded_models"]
     memory, volume = instance["memory"], instance["volume"]
-    most = memory["max_loaded_models"]
     return [
         name,
-        str(len(memory["models"])) + (f" of {most}" if most is not None else ""),
+        str(models) + (f" of {most}" if most is not None else ""),
         _part(memory["used_bytes"], memory["budget_bytes"]),
         bar(memory["used_bytes"], memory["budget_bytes"]),
         _part(volume["used_bytes"], volume["capacity_bytes"]),
@@ -263,12 +295,12 @@ def _part(used_bytes: int, of_bytes: int) -> str:
 
 
 def _html(table: Table) -> str:
+    def cell(tag: str, number: int, text: str) -> str:
+        style = CELL.format(align=table.align(number)) + _css(text)
+        return f'<{tag} style="{style}">{html.escape(printable(text))}</{tag}>'
+
     def cells(tag: str, texts: Sequence[str]) -> str:
-        made = (
-            f'<{tag} style="{CELL.format(align=table.align(number))}">{html.escape(printable(text))}</{tag}>'
-            for number, text in enumerate(texts)
-        )
-        return f"<tr>{''.join(made)}</tr>"
+        return f"<tr>{''.join(cell(tag, number, text) for number, text in enumerate(texts))}</tr>"
 
     title = f"<b>{html.escape(printable(table.title))}</b>" if table.title else ""
     caption = f'<caption style="text-align: left; color: inherit">{title}</caption>' if title else ""
@@ -276,6 +308,22 @@ def _html(table: Table) -> str:
     body = f"<tbody>{''.join(cells('td', row) for row in table.shown_rows)}</tbody>"
     note = f"<div>{html.escape(table.note)}</div>" if table.note else ""
     return f'<table style="border-collapse: collapse; margin: 8px 0">{caption}{head}{body}</table>{note}'
+
+
+def _css(text: str) -> str:
+    return f"; {STYLES[text.style][1]}" if isinstance(text, Cell) else ""
+
+
+def _rich(text: str) -> str:
+    return STYLES[text.style][0] if isinstance(text, Cell) else ""
+
+
+def console() -> Any:
+    """Rich's console for standard output; a pipe has no colours."""
+    from rich.console import Console
+
+    # A pipe has no width to fit into, and grep needs whole names.
+    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 
 def rich_table(table: Table) -> Any:
@@ -289,5 +337,5 @@ def rich_table(table: Table) -> Any:
     for number, heading in enumerate(table.columns):
         made.add_column(heading, justify="left" if table.align(number) == "left" else "right", overflow="fold")
     for row in table.shown_rows:
-        made.add_row(*(Text(printable(cell)) for cell in row))
+        made.add_row(*(Text(printable(cell), _rich(cell)) for cell in row))
     return made

@@ -19,7 +19,9 @@ from localmme.cli.client import env, invoke, models, open_page, state
 from localmme.cli.fault import fault
 from localmme.cli.pack import pack
 from localmme.cli.serve import serve
+from localmme.cli.top import top
 from localmme.cli.trace import trace
+from localmme.cli.why import why
 
 
 class Commands(click.Group):
@@ -43,6 +45,6 @@ def main() -> None:
 
 
 # The short help of each must fit into a line of 80 columns: click cuts what does not.
-ABOUT_AN_EMULATOR = (invoke, models, state, open_page, fault, env, ps, stop, logs)
+ABOUT_AN_EMULATOR = (invoke, models, state, top, why, open_page, fault, env, ps, stop, logs)
 for command in (serve, call, *ABOUT_AN_EMULATOR, pack, completion.command, check, trace):
     main.add_command(command)

@@ -202,6 +202,18 @@ def test_models_lists_what_is_where(emulator: Shared) -> None:
     assert "once/invoked.tar.gz" in table and "calls" in table
 
 
+def test_why_and_top_say_what_has_happened(emulator: Shared) -> None:
+    scripted_model(emulator.bucket / "told" / "about.tar.gz")
+    emulator.invoke("told/about.tar.gz")
+    told = localmme("why", "told/about.tar.gz", "--url", emulator.url, check=True).stdout
+    assert "loaded in" in told and "It is in memory on i-1, since " in told
+    assert "no call had come for it before. It waited " in told.splitlines()[-1]
+    assert "Did you mean told/about.tar.gz?" in wrong("why", "told/about", "--url", emulator.url)
+    once = localmme("top", "--once", "--url", emulator.url, check=True).stdout
+    assert "told/about.tar.gz" in once and "What happened lately" in once
+    assert "top needs a terminal; localmme top --once prints tables." in wrong("top", "--url", emulator.url)
+
+
 def test_models_of_an_unknown_endpoint_names_those_there_are(emulator: Shared) -> None:
     assert "It has: local." in wrong("models", "--url", emulator.url, "--endpoint-name", "other")
 
