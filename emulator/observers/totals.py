@@ -38,6 +38,7 @@ CAUSES = {
     "no space left": "storage_full",
     "archive has changed": "archive_changed",
     "cache is disabled": "cache_disabled",
+    "by an operator": "operator",
 }
 OTHER_CAUSE = "other"
 
