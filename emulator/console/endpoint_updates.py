@@ -150,19 +150,20 @@ class EndpointUpdates:
         in_memory, on_disk, footprint = [], None, None
         failed = self._failed.get(name, ())
         for key, instance in instances.items():
-            container = instance.multi_model
-            if container is None:
+            if (container := instance.multi_model) is None:
                 continue
-            place = self._moving.get(key, {}).get(name) or container.resting_place(name)
+            place = self._moving[key].get(name)
+            if stored := container.volume.models.get(name):
+                on_disk = stored.size_bytes
+                place = place or "on_disk"
+            if container.loaded is not None and container.loaded.models.get(name):
+                in_memory.append(key)
+                footprint = max(footprint or 0, container.loaded.footprint(name) or 0) or None
+                place = place if place != "on_disk" else "in_memory"
             if key in failed and place in (None, "on_disk"):
                 place = "failed"
             if place is not None:
                 locations[key] = place
-            if stored := container.volume.models.get(name):
-                on_disk = stored.size_bytes
-            if container.loaded is not None and container.loaded.models.get(name):
-                in_memory.append(key)
-                footprint = max(footprint or 0, container.loaded.footprint(name) or 0) or None
         counted = self._counts.models(self.endpoint.definition.name).get(name)
         if not locations and counted is None and name not in self._in_s3:
             return None

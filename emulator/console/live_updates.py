@@ -24,7 +24,7 @@ from emulator.timeouts import in_time
 TICK_SECONDS = 0.25  # [ours] between messages with entries
 TICKS_OF_MODELS = 2  # [ours] between those with models
 # [ours] Calls of a message: of those that failed or waited for their model, and of the others. The rest is counted.
-MOST_NOTABLE_CALLS, MOST_CALLS = 400, 100
+MOST_NOTABLE_CALLS, MOST_CALLS = 400, 50
 MOST_AT_ONCE = 500  # [ours] entries of a message to somebody who was away
 MOST_AWAY = 2_000  # [ours] events and lines, and as many calls, for somebody who was away longer, or comes first
 MOST_UNREAD_BYTES = 4 * 1024 * 1024  # [ours] for a reader that is slow; then it is sent the whole anew

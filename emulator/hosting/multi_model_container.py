@@ -72,12 +72,6 @@ class MultiModelContainer(ContainerSupervisor[LoadedModel]):
             places |= dict.fromkeys(loading, "loading")
         return places | dict.fromkeys(self.volume.downloading, "downloading")
 
-    def resting_place(self, target_model: str) -> Place | None:
-        """Where a model is that is not ``moving``; None = it is not here."""
-        if self.loaded is not None and self.loaded.models.get(target_model):
-            return "in_memory"
-        return "on_disk" if self.volume.models.get(target_model) else None
-
     async def start(self) -> None:
         await self.volume.open()
         await super().start()
