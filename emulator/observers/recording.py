@@ -28,7 +28,8 @@ MEMBER_BYTES = 1024 * 1024  # [ours] of text, at which one member of the file en
 # [ours] What waits to be written: some seconds of as many calls as there can be.
 WAITING_ENTRIES = 20_000
 WAITING_BODY_BYTES = 128 * 1024 * 1024
-# [ours] The thread makes that many lines before it lets the event loop, which shares the interpreter with it, go on.
+# [ours] The thread makes that many lines before it lets the event loop, which shares the interpreter with it, go on;
+# unless more than a quarter of what may wait is waiting.
 LINES_AT_ONCE, PAUSE_SECONDS = 10, 0.0005
 STOP_SECONDS = 10.0  # [ours] after which a disk that does not answer is left alone
 
@@ -234,7 +235,8 @@ class _Recording:
         while len(lines) < most and size < MEMBER_BYTES:
             lines.append(_encoded(self._line(self._waiting.popleft())))
             size += len(lines[-1])
-            if len(lines) % LINES_AT_ONCE == 0 and not self._ends.is_set():
+            is_early = len(self._waiting) < WAITING_ENTRIES / 4 and not self._ends.is_set()
+            if is_early and len(lines) % LINES_AT_ONCE == 0:
                 time.sleep(PAUSE_SECONDS)
         return lines
 
