@@ -179,7 +179,7 @@ class Instance:
             healthy=self.healthy,
             in_flight=self.in_flight,
             memory_used_bytes=memory,
-            memory_budget_bytes=resources.memory_bytes,
+            memory_budget_bytes=int(resources.memory_bytes * self._memory_fraction()),
             storage_used_bytes=self._storage_used(),
             storage_capacity_bytes=resources.storage_bytes,
             loaded_models=self.loaded_count if self.multi_model else None,
@@ -257,7 +257,7 @@ class Instance:
             "in_flight": self.in_flight,
             "containers": [container.state() for container in self._containers],
             "memory": {
-                "budget_bytes": resources.memory_bytes,
+                "budget_bytes": int(resources.memory_bytes * self._memory_fraction()),
                 "used_bytes": memory_used,
                 "max_loaded_models": resources.max_loaded_models,
                 "next_victim": loaded.next_victim() if loaded else "",
@@ -306,6 +306,9 @@ class Instance:
             "last_used": clock.now() - (clock.elapsed() - model.last_used),
         }
 
+    def _memory_fraction(self) -> float:
+        return self._workspace.surroundings.memory_fraction(self._workspace.events.origin.endpoint_name)
+
     # Making its containers
 
     def _host(
@@ -352,8 +355,17 @@ class Instance:
         assert definition.model_data is not None
         source = self._workspace.model_source(definition.model_data)
         files = self._workspace.model_files(settings.models, source, self._limits.archive_files)
-        volume = StorageVolume(files, resources.storage_bytes, self._limits, events, self._workspace.clock)
-        memory = MemoryBudget(resources.memory_bytes, self.memory_used, resources.max_loaded_models)
+        volume = StorageVolume(
+            files,
+            resources.storage_bytes,
+            self._limits,
+            events,
+            self._workspace.clock,
+            self._workspace.surroundings,
+        )
+        memory = MemoryBudget(
+            resources.memory_bytes, self.memory_used, resources.max_loaded_models, self._memory_fraction
+        )
         return MultiModelContainer(
             launch, volume, memory, resources, definition.caching, self._limits, events, self._workspace.clock
         )

@@ -18,6 +18,7 @@ class MemoryBudget:
     budget_bytes: int
     used: Callable[[], Awaitable[int]]  # bytes in use now
     max_models: int | None = None  # more than that many are never loaded, whatever the memory
+    fraction: Callable[[], float] = lambda: 1.0  # how much of it there is now
 
 
 class MemoryUse:
@@ -59,8 +60,9 @@ class MemoryUse:
             return None
         if self._budget.max_models is not None and present >= self._budget.max_models:
             return f"{self._budget.max_models} models are loaded, the most that are allowed"
-        if wanted + self._reserved > self._watermark_bytes:
-            return "memory pressure"
+        fraction = self._budget.fraction()
+        if wanted + self._reserved > self._watermark_bytes * fraction:
+            return "memory pressure" if fraction == 1 else "memory pressure, as a fault makes memory scarce"
         return None
 
     def footprint(self, target_model: str) -> int | None:

@@ -7,7 +7,7 @@ import errno
 import hashlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,12 @@ from emulator.archives.extraction import Extracted
 from emulator.archives.source import Version
 from emulator.clock import Clock
 from emulator.errors import ArchiveError
-from emulator.events import Events, ModelDeleted, ModelDownloaded
+from emulator.events import Events, FaultInjected, ModelDeleted, ModelDownloaded
 from emulator.hosting.errors import VolumeFull, archive_unusable
 from emulator.hosting.load_progress import LoadProgress
 from emulator.hosting.model_files import ModelFiles
 from emulator.hosting.pinned_lru import PinnedEntry, PinnedLru, SingleFlight
+from emulator.hosting.surroundings import Surroundings
 from emulator.limits import Limits
 
 # Unpins a model on the disk, if it can; the argument says why. Returns whether it did.
@@ -52,8 +53,10 @@ class StorageVolume:
         limits: Limits,
         events: Events,
         clock: Clock,
+        surroundings: Surroundings | None = None,
     ) -> None:
         self.capacity_bytes = capacity_bytes
+        self._surroundings = surroundings or Surroundings()
         self.models: PinnedLru[StoredModel] = PinnedLru()
         self._files = files
         self._limits = limits
@@ -172,6 +175,11 @@ class StorageVolume:
                 self._extractions.add(extraction)
                 extraction.add_done_callback(self._extractions.discard)
                 extracted, version = await asyncio.shield(extraction)
+                if (slow := self._surroundings.extra_download_seconds(extracted.archive_bytes)) > 0:
+                    effect = f"slowed a download by {slow:.3g} s"
+                    self._events.publish(FaultInjected("SlowS3", effect, "until it is cleared", target_model))
+                    await asyncio.sleep(slow)
+                    extracted = replace(extracted, waited_seconds=extracted.waited_seconds + slow)
                 progress.divide("extract", extracted.waited_seconds)  # the bytes come while it is extracted
                 return extracted, version
             except ArchiveError as error:

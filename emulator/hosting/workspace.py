@@ -15,6 +15,7 @@ from emulator.containers.launch import ContainerFactory
 from emulator.events import Events
 from emulator.hosting.execution_roles import ExecutionRoles
 from emulator.hosting.model_files import ModelFiles
+from emulator.hosting.surroundings import Surroundings
 from emulator.limits import Limits
 
 
@@ -30,6 +31,7 @@ class Workspace:
     generator: random.Random = field(default_factory=random.Random)  # of the random numbers that routing takes
     model_source: Callable[[ModelData], ModelSource] = source_of_many  # of a multi-model container's archives
     model_files: Callable[[Path, ModelSource, int], ModelFiles] = ModelFiles
+    surroundings: Surroundings = field(default_factory=Surroundings)
     execution_roles: ExecutionRoles | None = None  # None = code in containers has no AWS to call
 
     def endpoint(self, name: str, region: str) -> Workspace:

@@ -8,11 +8,17 @@ from emulator.console.actions import ActionRefused, Actions, Members
 from emulator.errors import SetupError
 from emulator.services.runtime.faults import Faults
 
+# What is no fault that lasts, but is done at once: other actions.
+AT_ONCE = {"KillContainer": "kill-container", "LoseInstance": "lose-instance"}
+
 
 def add_fault_actions(actions: Actions, faults: Faults) -> None:
     """Take these actions from now on."""
 
     async def inject(members: Members) -> dict[str, Any]:
+        if (action := AT_ONCE.get(str(members.get("fault")))) is not None:
+            others = {name: value for name, value in members.items() if name != "fault"}
+            return {**await actions.take(action, others), "number": 0}
         try:
             fault = faults.add(members)
         except SetupError as error:
@@ -27,7 +33,7 @@ def add_fault_actions(actions: Actions, faults: Faults) -> None:
         return {"message": f"{count or 'No'} fault{'' if count == 1 else 's'} cleared.", "cleared": count}
 
     async def listed(_: Members) -> dict[str, Any]:
-        sentences = [fault.sentence() for fault in faults.active]
+        sentences = [fault.sentence() for fault in faults.all]
         message = "; ".join(sentences) or "There are no faults."
         return {"message": message, "faults": faults.listed(), "sentences": sentences}
 

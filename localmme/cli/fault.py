@@ -17,9 +17,12 @@ from localmme.cli.emulator_options import where_an_emulator_is
 @click.option("--model", "target_model", metavar="GLOB", help="Only calls of such target models: 'europe/*'.")
 @click.option("--message", metavar="TEXT", help="The error's message, in place of AWS's.")
 @click.option("--status", metavar="N", type=int, help="Of a ModelError: the container's status.")
-@click.option("--seconds", metavar="S", type=float, help="Of Latency: by how much calls are delayed.")
+@click.option("--seconds", metavar="S", type=float, help="Of Latency and SlowS3: how much longer it takes.")
 @click.option("--jitter", "jitter_seconds", metavar="S", type=float, help="Of Latency: at random, up to so much more.")
 @click.option("--chunks", metavar="N", type=int, help="Of what breaks streams: after so many chunks.")
+@click.option("--fraction", metavar="X", type=float, help="Of ScarceMemory: how much there is, from 0 to 1.")
+@click.option("--bytes-per-second", metavar="N", type=int, help="Of SlowS3: how fast archives are downloaded.")
+@click.option("--instance", "instance_id", metavar="ID", help="Of KillContainer and LoseInstance: which one.")
 @click.option("--number", metavar="N", type=int, help="With clear: only this fault, as list shows it.")
 @click.option("--json", "as_json", is_flag=True, help="With list: print a JSON list.")
 @where_an_emulator_is
@@ -28,7 +31,8 @@ def fault(fault: str, number: int | None, as_json: bool, url: str, **options: An
 
     NAME is the code of an error: ThrottlingException, ModelNotReadyException, ServiceUnavailable, InternalFailure,
     InternalDependencyException, ModelError, AccessDeniedException, ValidationError; in streams ModelStreamError,
-    InternalStreamFailure; or Latency, ConnectionCut.
+    InternalStreamFailure; or Latency, ConnectionCut. ScarceMemory and SlowS3 are of what surrounds instances;
+    KillContainer and LoseInstance happen at once.
     """
     from localmme import emulator_client
 

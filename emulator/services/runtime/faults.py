@@ -16,6 +16,7 @@ from emulator.aws.eventstream import stream_exception
 from emulator.errors import SetupError
 from emulator.events import Origin
 from emulator.hosting.errors import container_failed, model_not_ready
+from emulator.hosting.surroundings import Surroundings
 from emulator.invocation import Invocation
 from emulator.services.runtime.errors import throttled
 from emulator.suggestions import did_you_mean
@@ -33,6 +34,7 @@ def _is_seconds(value: Any) -> bool:
 
 CUT = "ConnectionCut"
 LATENCY = "Latency"
+SCARCE_MEMORY, SLOW_S3 = "ScarceMemory", "SlowS3"  # of what surrounds instances: no call meets them itself
 IN_STREAMS = ("ModelStreamError", "InternalStreamFailure")
 # What a fault can be for besides, by its name: those of AWS are the codes of its errors, the others are ours.
 OPTIONS: Mapping[str, tuple[str, ...]] = {
@@ -48,8 +50,17 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
     "InternalStreamFailure": ("message", "chunks"),
     LATENCY: ("seconds", "jitter_seconds"),
     CUT: ("chunks",),
+    SCARCE_MEMORY: ("fraction",),
+    SLOW_S3: ("seconds", "bytes_per_second"),
 }
+# Which calls they are for, or which instances.
 SCOPE = ("times", "endpoint_name", "target_model")
+SCOPES: Mapping[str, tuple[str, ...]] = {SCARCE_MEMORY: ("endpoint_name",), SLOW_S3: ()}
+NEEDED = {  # at least one of these
+    LATENCY: ("seconds", "jitter_seconds"),
+    SCARCE_MEMORY: ("fraction",),
+    SLOW_S3: ("seconds", "bytes_per_second"),
+}
 # Each member's constraint, in words and as a check.
 CONSTRAINTS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "times": ("a whole number of calls, 1 or more", lambda value: _is_whole(value) and value >= 1),
@@ -60,6 +71,8 @@ CONSTRAINTS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "seconds": (f"a number of seconds up to {MOST_SECONDS:g}", _is_seconds),
     "jitter_seconds": (f"a number of seconds up to {MOST_SECONDS:g}", _is_seconds),
     "chunks": ("a whole number of chunks, 0 or more", lambda value: _is_whole(value) and value >= 0),
+    "fraction": ("a number above 0 and below 1", lambda value: isinstance(value, float) and 0 < value < 1),
+    "bytes_per_second": ("a whole number of bytes, 1 or more", lambda value: _is_whole(value) and value >= 1),
 }
 
 
@@ -77,6 +90,8 @@ class Fault:
     seconds: float = 0.0
     jitter_seconds: float = 0.0  # at random, up to so many more
     chunks: int = 0  # of a stream, before it breaks off
+    fraction: float = 1.0  # of an instance's memory
+    bytes_per_second: int = 0  # of a download; 0 = as fast as it comes
 
     def is_for(self, invocation: Invocation, streamed: bool) -> bool:
         """Whether it is injected into this call."""
@@ -104,7 +119,14 @@ class Fault:
         return "until it is cleared" if self.times is None else f"{self.times} more" if self.times else "the last one"
 
     def sentence(self) -> str:
-        """What it does to which calls."""
+        """What it does to which calls, or to what surrounds instances."""
+        if self.fault == SCARCE_MEMORY:
+            of = f"endpoint {self.endpoint_name} have" if self.endpoint_name else "all endpoints have"
+            return f"{self.fault}: instances of {of} {self.fraction:.0%} of their memory until it is cleared"
+        if self.fault == SLOW_S3:
+            pace = f"{self.bytes_per_second:,} bytes a second" if self.bytes_per_second else ""
+            longer = f"{self.seconds:g} s more" if self.seconds else ""
+            return f"{self.fault}: downloads take {' and '.join(filter(None, (longer, pace)))} until it is cleared"
         where = f" of endpoint {self.endpoint_name}" if self.endpoint_name else ""
         model = f" for {self.target_model}" if self.target_model else ""
         which = "all calls" if self.times is None else "the next call" if self.times == 1 else f"{self.times} calls"
@@ -114,27 +136,48 @@ class Fault:
 class Faults:
     """The faults that wait for calls. Each call looks at ``active``, whose emptiness costs it nothing."""
 
-    def __init__(self, generator: random.Random | None = None) -> None:
-        """``generator`` is for jitter."""
+    def __init__(self, surroundings: Surroundings | None = None, generator: random.Random | None = None) -> None:
+        """``surroundings`` are those of all instances; ``generator`` is for jitter."""
         self.active: list[Fault] = []
+        self._of_surroundings: list[Fault] = []
+        self._surroundings = surroundings or Surroundings()
         self._numbers = itertools.count(1)
         self._generator = generator or random.Random()
 
     def add(self, members: Mapping[str, Any]) -> Fault:
         """A new fault, ``{"fault": NAME, ...}``. Raises SetupError when that is no fault."""
         fault = Fault(next(self._numbers), **_checked(members))
-        self.active.append(fault)
+        if fault.fault in SCOPES:
+            self._of_surroundings.append(fault)
+            self._change_surroundings()
+        else:
+            self.active.append(fault)
         return fault
+
+    @property
+    def all(self) -> list[Fault]:
+        """Those that wait for calls, and those of what surrounds instances."""
+        return [*self.active, *self._of_surroundings]
 
     def clear(self, number: int | None = None) -> list[Fault]:
         """Clear one fault, or all, and return them; empty if it is over already."""
-        cleared = [fault for fault in self.active if number in (None, fault.number)]
+        cleared = [fault for fault in self.all if number in (None, fault.number)]
         self.active = [fault for fault in self.active if fault not in cleared]
+        self._of_surroundings = [fault for fault in self._of_surroundings if fault not in cleared]
+        self._change_surroundings()
         return cleared
 
+    def _change_surroundings(self) -> None:
+        """The latest fault of a kind, and for an endpoint, counts."""
+        scarce = [fault for fault in self._of_surroundings if fault.fault == SCARCE_MEMORY]
+        slow = [fault for fault in self._of_surroundings if fault.fault == SLOW_S3]
+        self._surroundings.memory_fractions = {fault.endpoint_name: fault.fraction for fault in scarce}
+        self._surroundings.download_seconds = slow[-1].seconds if slow else 0.0
+        self._surroundings.download_bytes_per_second = slow[-1].bytes_per_second if slow else 0.0
+
     def listed(self) -> list[dict[str, Any]]:
-        """Those that are active, as JSON, without what does not apply to them."""
-        return [_as_json(fault) for fault in self.active]
+        """All, as JSON, without what does not apply to them."""
+        return [_as_json(fault) for fault in self.all]
 
     def take(self, invocation: Invocation, streamed: bool) -> list[Fault]:
         """The faults of a call, in the order of their effects: delays, and at most one that ends it."""
@@ -190,7 +233,7 @@ def _checked(members: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(name, str) or name not in OPTIONS:
         advice = did_you_mean(str(name), OPTIONS) or f"there are {', '.join(OPTIONS)}."
         raise SetupError(f"There is no fault {name}: {advice}")
-    known = [*SCOPE, *OPTIONS[name]]
+    known = [*SCOPES.get(name, SCOPE), *OPTIONS[name]]
     checked = {member: value for member, value in members.items() if value is not None}
     for member, value in checked.items():
         if member == "fault":
@@ -200,13 +243,13 @@ def _checked(members: Mapping[str, Any]) -> dict[str, Any]:
         words, holds = CONSTRAINTS[member]
         if not holds(value):
             raise SetupError(f"{member} of {name} must be {words}, not {value!r}.")
-    if name == LATENCY and not checked.get("seconds") and not checked.get("jitter_seconds"):
-        raise SetupError("Latency needs seconds, by which calls are delayed.")
+    if name in NEEDED and not any(map(checked.get, NEEDED[name])):
+        raise SetupError(f"{name} needs {' or '.join(NEEDED[name])}.")
     return checked
 
 
 def _as_json(fault: Fault) -> dict[str, Any]:
-    applies = ("number", "fault", *SCOPE, *OPTIONS[fault.fault])
+    applies = ("number", "fault", *SCOPES.get(fault.fault, SCOPE), *OPTIONS[fault.fault])
     return {name: value for name, value in asdict(fault).items() if name in applies}
 
 

@@ -16,7 +16,7 @@ from emulator.events import CallEnded, Event, FaultInjected, InvocationEnded, Or
 from emulator.limits import Limits
 from emulator.observers.event_entries import event_entry
 from emulator.services.runtime.app import RuntimeApp
-from emulator.services.runtime.faults import OPTIONS, Faults
+from emulator.services.runtime.faults import OPTIONS, SCOPES, Faults
 from tests.support.asgi_client import Response, call_service
 from tests.support.fake_containers import DirectControlPlane, FakeContainers
 from tests.support.files import archive
@@ -90,7 +90,8 @@ def test_each_fault_is_the_error_that_botocore_knows(tmp_path: Path, containers:
         faulty.faults.add({"fault": "ThrottlingException", "times": 1})
         assert (await faulty.invoke()).body == b'{"message": null}'
 
-    assert {*OPTIONS} - {*ANSWERS} == {"Latency", "ConnectionCut", "ModelStreamError", "InternalStreamFailure"}
+    others = {"Latency", "ConnectionCut", "ModelStreamError", "InternalStreamFailure", *SCOPES}
+    assert {*OPTIONS} - {*ANSWERS} == others
     run(tmp_path, containers, scenario)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import random
 from collections import OrderedDict
@@ -11,12 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from emulator.containers.container import Container, LogSink
-from emulator.events import Event, Events, Invoked, ModelLoaded, ModelUnloaded, Origin
+from emulator.events import Event, Events, FaultInjected, Invoked, ModelLoaded, ModelUnloaded, Origin
 from emulator.hosting.definition import Caching, Resources
 from emulator.hosting.loaded_models import MemoryBudget
 from emulator.hosting.model_files import ModelFiles
 from emulator.hosting.multi_model_container import MultiModelContainer
 from emulator.hosting.storage_volume import StorageVolume
+from emulator.hosting.surroundings import Surroundings
 from emulator.invocation import Invocation
 from emulator.limits import Limits
 from tests.support.virtual_containers import (
@@ -60,12 +62,15 @@ class Hosted:
         events = Events(ORIGIN)
         events.subscribe(lambda event, _: self.run.events.append((self.loop.time(), event)))
         files = cast(ModelFiles, VirtualFiles())
-        self.volume = StorageVolume(files, MOST_ON_DISK * MODEL_BYTES, LIMITS, events, self.clock)
+        self.surroundings = Surroundings()
+        capacity = MOST_ON_DISK * MODEL_BYTES
+        self.volume = StorageVolume(files, capacity, LIMITS, events, self.clock, self.surroundings)
 
         def launch(_: LogSink) -> Container:
             return VirtualContainer(self.contract)
 
-        memory = MemoryBudget(most_in_memory * MODEL_BYTES, self._memory_used)
+        fraction = functools.partial(self.surroundings.memory_fraction, "endpoint")
+        memory = MemoryBudget(most_in_memory * MODEL_BYTES, self._memory_used, fraction=fraction)
         resources = Resources(memory.budget_bytes, self.volume.capacity_bytes, vcpus=2)
         arguments = (launch, self.volume, memory, resources, Caching(), LIMITS, events, self.clock)
         self.container = MultiModelContainer(*arguments)
@@ -177,3 +182,26 @@ def test_the_least_recently_used_model_makes_room_and_comes_back_from_disk() -> 
     evicts = [0, 0, 0, 0, 1, 1, 0, 1, 0, 1, 1]
     expected = [w + e * UNLOAD_SECONDS + ANSWER_SECONDS for w, e in zip(waits, evicts, strict=True)]
     assert [round(seconds, 6) for seconds in run.seconds] == [round(seconds, 6) for seconds in expected]
+
+
+def test_scarce_memory_evicts_at_the_next_load_and_slow_s3_makes_that_wait() -> None:
+    hosted = Hosted(most_in_memory=4)
+
+    async def scenario() -> None:
+        for name in "abcd":
+            await hosted.invoke(name)
+        hosted.surroundings.memory_fractions = {"endpoint": 0.5}
+        hosted.surroundings.download_seconds = 20.0
+        await hosted.invoke("d")
+        assert hosted.in_memory() == ["a", "b", "c", "d"]
+        await hosted.invoke("e")
+        assert hosted.in_memory() == ["d", "e"]
+        hosted.surroundings.memory_fractions = {}
+        hosted.surroundings.download_seconds = 0.0
+        await hosted.invoke("f")
+
+    run = hosted.over(scenario())
+    assert [event.target_model for event in run.of(ModelUnloaded)] == ["a", "b", "c"]
+    assert {event.reason for event in run.of(ModelUnloaded)} == {"memory pressure, as a fault makes memory scarce"}
+    assert [event.target_model for event in run.of(FaultInjected)] == ["e"]
+    assert run.seconds[5] > 20 > run.seconds[6]

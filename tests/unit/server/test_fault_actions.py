@@ -35,6 +35,15 @@ def test_faults_are_made_listed_and_cleared() -> None:
     assert take("faults") == {"message": "There are no faults.", "faults": [], "sentences": []}
 
 
+def test_what_happens_at_once_is_done_by_the_action_of_its_kind() -> None:
+    async def kill(members: Any) -> dict[str, Any]:
+        return {"message": f"{members['endpoint_name']} is killed."}
+
+    ACTIONS.add("kill-container", kill)
+    killed = take("fault", fault="KillContainer", endpoint_name="e")
+    assert killed == {"message": "e is killed.", "number": 0}
+
+
 @pytest.mark.parametrize(
     ("name", "members"), [("fault", {"fault": "ModelErorr"}), ("clear-faults", {"number": "1"}), ("fault", {})]
 )

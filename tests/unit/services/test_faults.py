@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from emulator.errors import SetupError
+from emulator.hosting.surroundings import Surroundings
 from emulator.invocation import Invocation
-from emulator.services.runtime.faults import OPTIONS, SCOPE, Faults
+from emulator.services.runtime.faults import NEEDED, OPTIONS, SCOPE, Faults
 
 
 def call(target_model: str = "europe/lisbon", endpoint_name: str = "e") -> Invocation:
@@ -76,6 +77,9 @@ def test_the_list_has_what_applies_to_each() -> None:
         ({"fault": "Latency"}, "needs seconds"),
         ({"fault": "Latency", "seconds": -1}, "up to 3600, not -1"),
         ({"fault": "Latency", "seconds": float("nan")}, "up to 3600, not nan"),
+        ({"fault": "ScarceMemory", "fraction": 1.5}, "below 1, not 1.5"),
+        ({"fault": "ScarceMemory", "fraction": 0.5, "target_model": "a"}, "does not take target_model"),
+        ({"fault": "SlowS3"}, "needs seconds or bytes_per_second"),
         ({"fault": "ConnectionCut", "chunks": "1"}, "0 or more, not '1'"),
         ({"fault": "ServiceUnavailable", "target_model": 1}, "a string"),
     ],
@@ -89,8 +93,29 @@ def test_what_is_no_fault_is_refused(members: dict[str, Any], words: str) -> Non
 
 
 def test_all_faults_can_be_made() -> None:
-    faults, needed = Faults(), {"Latency": {"seconds": 1}}
+    faults, values = Faults(), {"seconds": 1, "fraction": 0.5}
     for name in OPTIONS:
-        faults.add({"fault": name, **needed.get(name, {})})
+        faults.add({"fault": name, **{option: values[option] for option in NEEDED.get(name, ())[:1]}})
     assert [listed["fault"] for listed in faults.listed()] == list(OPTIONS)
     assert not {*SCOPE} & {option for options in OPTIONS.values() for option in options}
+
+
+def test_what_surrounds_instances_is_as_the_latest_fault_says_until_it_is_cleared() -> None:
+    surroundings = Surroundings()
+    faults = Faults(surroundings)
+    scarce = faults.add({"fault": "ScarceMemory", "fraction": 0.5})
+    faults.add({"fault": "ScarceMemory", "fraction": 0.25, "endpoint_name": "e"})
+    faults.add({"fault": "SlowS3", "seconds": 2, "bytes_per_second": 100})
+    assert (surroundings.memory_fraction("e"), surroundings.memory_fraction("f")) == (0.25, 0.5)
+    assert surroundings.extra_download_seconds(300) == 5
+    assert faults.active == [] and names(faults, call()) == []
+    assert [fault.sentence() for fault in faults.all] == [
+        "ScarceMemory: instances of all endpoints have 50% of their memory until it is cleared",
+        "ScarceMemory: instances of endpoint e have 25% of their memory until it is cleared",
+        "SlowS3: downloads take 2 s more and 100 bytes a second until it is cleared",
+    ]
+    assert faults.listed()[2] == {"number": 3, "fault": "SlowS3", "seconds": 2, "bytes_per_second": 100}
+    faults.clear(scarce.number)
+    assert (surroundings.memory_fraction("e"), surroundings.memory_fraction("f")) == (0.25, 1.0)
+    faults.clear()
+    assert surroundings == Surroundings(memory_fractions={})
