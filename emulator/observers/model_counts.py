@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Mapping
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 
 from emulator.events import (
     EndpointCreated,
@@ -43,6 +45,8 @@ class ModelCounts:
         return self.load_waits_us // waited if waited else 0
 
 
+COUNTED_TOGETHER = 100  # [ours] see CloudWatchMetrics
+_MODEL, _HIT, _STATUS = attrgetter("target_model"), attrgetter("cache_hit"), attrgetter("status")
 KEPT_FAILURES = 100  # [ours] names of which nothing but failed loads is known: mistyped ones, of which there is no end
 
 
@@ -72,11 +76,13 @@ class CountsByEndpoint:
 
 
 class CountsByModel:
-    """Counts the events of one endpoint, by target model. It is on the path of every invocation, so it only adds."""
+    """Counts the events of one endpoint, by target model. It is on the path of every invocation, and counts later."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         """``now`` returns seconds since 1970."""
-        self.models: defaultdict[str, ModelCounts] = defaultdict(ModelCounts)
+        self._models: defaultdict[str, ModelCounts] = defaultdict(ModelCounts)
+        self._uncounted: list[Invoked] = []
+        self._times: list[float] = []  # of these
         self._failures: OrderedDict[str, None] = OrderedDict()  # never downloaded; the latest is the last
         self._now = now
 
@@ -87,35 +93,54 @@ class CountsByModel:
         events.subscribe(self._unloaded, ModelUnloaded)
         events.subscribe(self._failed, LoadFailed)
 
+    @property
+    def models(self) -> Mapping[str, ModelCounts]:
+        """By target model: the same object each time, and what happens later is in it."""
+        self._count()
+        return self._models
+
     def _invoked(self, event: Invoked, _: Origin) -> None:
-        if not event.target_model:  # of a container that hosts one model
-            return
-        counts = self.models[event.target_model]
-        counts.invocations += 1
-        counts.last_used = self._now()
-        counts.model_latency_us = event.model_latency_us
-        if event.cache_hit:
-            counts.cache_hits += 1
-        else:
-            counts.load_wait_us = event.load_wait_us
-            counts.load_waits_us += event.load_wait_us
-        if not 200 <= event.status < 300:
-            counts.model_errors += 1
+        self._uncounted.append(event)
+        self._times.append(self._now())
+        if len(self._times) == COUNTED_TOGETHER:
+            self._count()
+
+    def _count(self) -> None:
+        uncounted, self._uncounted = self._uncounted, []
+        times, self._times = self._times, []
+        last_used = dict(zip(map(_MODEL, uncounted), times, strict=True))
+        for target_model, events in groupby(sorted(uncounted, key=_MODEL), _MODEL):
+            if target_model:  # not of a container that hosts one model
+                self._count_of(self._models[target_model], last_used[target_model], list(events))
+
+    def _count_of(self, counts: ModelCounts, last_used: float, events: Sequence[Invoked]) -> None:
+        """Invocations of one model, in the order in which they ended."""
+        counts.invocations += len(events)
+        counts.last_used = last_used
+        counts.model_latency_us = events[-1].model_latency_us
+        hits = sum(map(_HIT, events))
+        counts.cache_hits += hits
+        if hits < len(events):
+            waits = [event.load_wait_us for event in events if not event.cache_hit]
+            counts.load_wait_us = waits[-1]
+            counts.load_waits_us += sum(waits)
+        statuses = Counter(map(_STATUS, events))
+        counts.model_errors += sum(statuses[status] for status in statuses if not 200 <= status < 300)
 
     def _downloaded(self, event: ModelDownloaded, _: Origin) -> None:
-        self.models[event.target_model].downloads += 1
+        self._models[event.target_model].downloads += 1
         self._failures.pop(event.target_model, None)
 
     def _loaded(self, event: ModelLoaded, _: Origin) -> None:
-        counts = self.models[event.target_model]
+        counts = self._models[event.target_model]
         counts.loads += 1
         counts.last_loaded = self._now()
 
     def _unloaded(self, event: ModelUnloaded, _: Origin) -> None:
-        self.models[event.target_model].unloads += 1
+        self._models[event.target_model].unloads += 1
 
     def _failed(self, event: LoadFailed, _: Origin) -> None:
-        counts = self.models[event.target_model]
+        counts = self._models[event.target_model]
         counts.failed_loads += 1
         if not counts.downloads:
             self._remember_failure(event.target_model)
@@ -125,4 +150,4 @@ class CountsByModel:
         self._failures.move_to_end(target_model)
         if len(self._failures) > KEPT_FAILURES:
             forgotten, _ = self._failures.popitem(last=False)
-            del self.models[forgotten]
+            del self._models[forgotten]
