@@ -232,7 +232,14 @@ class Invoked(Event):
     cache_hit: bool  # the model was in memory already
     load_wait_us: int  # microseconds the invocation waited for its model
     model_latency_us: int  # microseconds between the request to the container and its whole answer
-    problem: str = ""  # why there was no answer
+
+
+@dataclass(frozen=True, slots=True)
+class NotAnswered(Event):
+    """A container failed to answer an invocation. It was Invoked as well, which all listeners to that would look at."""
+
+    target_model: str
+    reason: str
 
 
 @dataclass(slots=True)

@@ -23,7 +23,7 @@ from emulator.errors import (
     SetupError,
     TooManyOpenFiles,
 )
-from emulator.events import ContainerStarted, ContainerStarting, ContainerStopped, Events, Invoked, LogLine
+from emulator.events import ContainerStarted, ContainerStarting, ContainerStopped, Events, Invoked, LogLine, NotAnswered
 from emulator.hosting.errors import (
     InstanceNotReached,
     NotPossible,
@@ -239,7 +239,9 @@ class ContainerSupervisor(abc.ABC, Generic[M]):
         measurements.load_wait_us += wait_us
         measurements.model_latency_us += latency_us
         cache_hit = measurements.cache_hit is not False
-        self._events.publish(Invoked(model.target_model, status, cache_hit, wait_us, latency_us, problem))
+        self._events.publish(Invoked(model.target_model, status, cache_hit, wait_us, latency_us))
+        if problem:
+            self._events.publish(NotAnswered(model.target_model, problem))
 
     async def _wait_for_container(self, invocation: Invocation, deadline: float) -> None:
         began = self._clock.elapsed()

@@ -22,7 +22,6 @@ from emulator.events import (
     InstanceLost,
     InstanceReplaced,
     InvocationRetried,
-    Invoked,
     JobStatus,
     LoadFailed,
     LoadRetried,
@@ -35,6 +34,7 @@ from emulator.events import (
     ModelLost,
     ModelNotReady,
     ModelUnloaded,
+    NotAnswered,
     Origin,
     Ready,
     Warned,
@@ -105,7 +105,7 @@ class TerminalLog:
         events.subscribe(self._model_lost, ModelLost)
         events.subscribe(self._model_unloaded, ModelUnloaded)
         events.subscribe(self._archive_changed, ArchiveChanged)
-        events.subscribe(self._invoked, Invoked)
+        events.subscribe(self._not_answered, NotAnswered)
         events.subscribe(self._invocation_retried, InvocationRetried)
 
     # The emulator and its endpoints
@@ -244,10 +244,9 @@ class TerminalLog:
         )
         self._write(f"changed    {event.target_model} in S3: {advice}", YELLOW)
 
-    def _invoked(self, event: Invoked, origin: Origin) -> None:
-        if event.problem:  # each invocation passes here
-            failed = event.target_model or origin.container
-            self._write(f"failed     {failed}{self._on(origin)}: {event.problem}", RED)
+    def _not_answered(self, event: NotAnswered, origin: Origin) -> None:
+        failed = event.target_model or origin.container
+        self._write(f"failed     {failed}{self._on(origin)}: {event.reason}", RED)
 
     def _invocation_retried(self, event: InvocationRetried, origin: Origin) -> None:
         call = f"a call of {event.target_model}" if event.target_model else "a call"

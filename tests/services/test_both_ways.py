@@ -21,7 +21,7 @@ from uvicorn.server import ServerState
 from emulator.aws.asgi import HeadersByName, Receive, Scope, Send
 from emulator.clock import Clock
 from emulator.containers import launch
-from emulator.events import Event, InvocationEnded, Invoked
+from emulator.events import Event, InvocationEnded, Invoked, NotAnswered
 from emulator.gateway.gateway import Gateway
 from emulator.gateway.web_guard import WebGuard
 from emulator.hosting.definition import (
@@ -146,7 +146,9 @@ class Both:
 
     def listen(self, event: Event, _: object) -> None:
         if isinstance(event, Invoked):
-            self.events.append(("invoked", event.target_model, event.status, event.cache_hit, event.problem))
+            self.events.append(("invoked", event.target_model, event.status, event.cache_hit))
+        elif isinstance(event, NotAnswered):
+            self.events.append(("not answered", event.target_model, event.reason))
         elif isinstance(event, InvocationEnded):
             self.events.append(("ended", event.error_status, event.model_error, event.cache_hit))
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from emulator.containers.errors import refusal_explained
 from emulator.errors import SetupError
-from emulator.events import Event, Events, Invoked, LoadFailed, LogLine, ModelLoaded, ModelUnloaded, Origin, Warned
+from emulator.events import Event, Events, LoadFailed, LogLine, ModelLoaded, ModelUnloaded, NotAnswered, Origin, Warned
 from emulator.observers.terminal import TerminalLog
 from emulator.printable import printable, printable_lines, without_colors
 from emulator.server.gunicorn_app import LinesOfOneMessage
@@ -63,7 +63,7 @@ def test_a_containers_colours_are_left_out() -> None:
         LogLine(f"line {NASTY}"),
         Warned(f"warned {NASTY}"),
         LoadFailed(f"m{NASTY}", f"because\nloaded     forged.tar.gz (1 ms) {NASTY}"),
-        Invoked(f"m{NASTY}", 0, False, 0, 0, f"because\nloaded     forged.tar.gz (1 ms) {NASTY}"),
+        NotAnswered(f"m{NASTY}", f"because\nloaded     forged.tar.gz (1 ms) {NASTY}"),
         ModelLoaded(f"m{NASTY}\nloaded     forged.tar.gz (1 ms)", 0.1),
         ModelUnloaded(f"m{NASTY}", f"reason\nloaded     forged.tar.gz (1 ms) {NASTY}", 0.1),
     ],

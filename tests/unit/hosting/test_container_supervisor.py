@@ -16,7 +16,7 @@ from emulator.containers.container import Container, LogSink
 from emulator.containers.contract import Answer, AnswerTooLong, ContainerContract, StreamedAnswer
 from emulator.containers.http_connection import AnswerBrokenOff
 from emulator.errors import ContainerError, ContainerNotReached, ContainerTimeout, ContainerUnreachable, SetupError
-from emulator.events import ContainerStarted, ContainerStopped, Event, Events, Invoked, LogLine, Origin
+from emulator.events import ContainerStarted, ContainerStopped, Event, Events, Invoked, LogLine, NotAnswered, Origin
 from emulator.hosting.container_supervisor import (
     END_REPORTED_SECONDS,
     LAST_LOG_LINES,
@@ -423,10 +423,11 @@ def test_what_is_not_2xx_is_a_model_error(outcome: Outcome, status: int, words: 
     assert error.fields["OriginalStatusCode"] == status
     assert words in str(error)
     [(_, event)] = scene.of(Invoked)
+    not_answered = [failure.reason for _, failure in scene.of(NotAnswered)]
     if isinstance(outcome, Answer):
-        assert (event.status, event.problem) == (outcome.status, "")
+        assert (event.status, not_answered) == (outcome.status, [])
     else:
-        assert (event.status, event.problem) == (0, str(outcome))
+        assert (event.status, not_answered) == (0, [str(outcome)])
     out_of_memory = ["out of memory"] if status == 507 else []
     assert scene.supervisor.hooks == ["healthy", "prepare", *out_of_memory, "release", "unhealthy"]
 

@@ -89,7 +89,7 @@ def test_what_an_endpoint_reports_after_its_end_does_not_count_for_the_next_one_
     first.publish(ModelUnloaded("a", "its container ended", 0.1))
     assert not counts.models("E")
     second = endpoint(stream)
-    first.publish(Invoked("a", 0, True, 1, 2, "its container ended"))
+    first.publish(Invoked("a", 0, True, 1, 2))
     assert not counts.models("E")
     second.publish(ModelLoaded("a", 0.1))
     assert (counts.models("E")["a"].loads, counts.models("E")["a"].unloads) == (1, 0)

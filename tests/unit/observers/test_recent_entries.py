@@ -20,6 +20,7 @@ NO_SENTENCE = {
     "Invoked",
     "JobMetric",
     "LogLine",
+    "NotAnswered",
 }
 
 
