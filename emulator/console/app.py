@@ -20,10 +20,12 @@ from emulator.entries import Entry
 from emulator.observers.recent_entries import RecentEntries
 from emulator.what_if import WhatIf
 
-# Scripts, styles and data from here only, nothing in the page's text, and no page of others shows it.
+# Scripts, styles and data from here only, nothing in the page's text, and no page of others shows it. What is no script
+# or markup of the page's own never becomes one, whatever a model is named and a container writes.
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
-    "font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'"
 )
 NO_PAGE_POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'; sandbox"
 TOKEN_HEADER = "x-localmme-token"  # its name

@@ -13,6 +13,7 @@ from emulator.aws.asgi import Headers, Receive, Send
 from emulator.timeouts import in_time
 
 MOST_UNREAD_SECONDS = 30.0  # [ours] that a reader may take for a message; it comes again, and goes on from there
+LONGEST_SECONDS = 3600.0  # [ours] of a stream: who comes again is asked again whether it may, and goes on from there
 LAST_SECONDS = 0.1  # [ours] for the end of the stream to leave
 HEADERS: Headers = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -28,7 +29,7 @@ async def stream(messages: AsyncGenerator[bytes, None], receive: Receive, send: 
     writing = asyncio.ensure_future(_write(messages, send))
     gone = asyncio.ensure_future(_until_gone(receive))
     with contextlib.suppress(asyncio.CancelledError):  # the emulator ends, or the reader has gone
-        await asyncio.wait([writing, gone], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([writing, gone], timeout=LONGEST_SECONDS, return_when=asyncio.FIRST_COMPLETED)
     for task in (writing, gone):
         task.cancel()
     await asyncio.wait([writing, gone])

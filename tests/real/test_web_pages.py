@@ -289,6 +289,30 @@ def test_an_allowed_page_reads_and_writes(page: Page, anything: ThreadingHTTPSer
     assert attempt(page, invoke, allowing.url) == "cors 200 hello"
 
 
+TOKEN = """const got = await fetch(victim + "/_localmme/");
+return (await got.text()).match(/localmme-token" content="(.*?)"/)[1];"""
+ACT = """return await said(fetch(victim + "/_localmme/actions/unload-model", {method: "POST",
+headers: {"x-localmme-token": "guessed"}, body: JSON.stringify({target_model: "b/a.tar.gz"})}));"""
+FOLLOW = """const source = new EventSource(victim + "/_localmme/events");
+return await new Promise(done => {
+  source.onerror = () => { source.close(); done("error"); };
+  source.addEventListener("hello", event => { source.close(); done("followed"); });
+});"""
+FRAME = """await settled(document.createElement("iframe"), frame => frame.src = victim + "/_localmme/");
+return String(frames[frames.length - 1].length);"""
+
+
+def test_no_other_page_gets_the_token_or_shows_the_emulators_page(
+    page: Page, anything: ThreadingHTTPServer, guarded: Tried, allowing: Tried
+) -> None:
+    at_home(page, anything)
+    for tried, act, follow in ((guarded, "failed", "error"), (allowing, "cors 403", "followed")):
+        assert attempt(page, TOKEN, tried.url) == "failed"
+        assert attempt(page, ACT, tried.url).startswith(act)
+        assert attempt(page, FOLLOW, tried.url) == follow
+        assert attempt(page, FRAME, tried.url) in ("0", "error", "failed")
+
+
 def test_no_page_reaches_the_container(guarded: Tried) -> None:
     # localmme's own server listens at a socket that is a file, which no page can call.
     below = [process for process in guarded.emulator.processes() if "emulator.model_server" in process.cmdline()]

@@ -267,6 +267,19 @@ def test_a_reader_that_reads_nothing_is_dropped(pages: Pages) -> None:
     pages.live(story)
 
 
+def test_a_stream_ends_after_an_hour_and_is_gone_on_with(pages: Pages) -> None:
+    async def story() -> None:
+        with pages.reader() as reader:
+            await reader.served
+            assert reader.has_ended
+            last = reader.unread()[-1].id
+        pages.virtual.events.publish(LogLine("meanwhile"))
+        with pages.reader(Last_Event_ID=last) as again:
+            assert [entry["line"] for entry in (await again.next("entries")).data["entries"]] == ["meanwhile"]
+
+    pages.live(story)
+
+
 def test_readers_that_have_left_cost_nothing(pages: Pages) -> None:
     async def story() -> None:
         before = asyncio.all_tasks()
