@@ -105,16 +105,16 @@ def _where(endpoint: LiveEndpoint, target_model: str, instance: str) -> Where | 
     return "goes_next" if is_next else place
 
 
-def table(endpoint: LiveEndpoint) -> Table:
+def table(endpoint: LiveEndpoint, order: str) -> Table:
     """The grid as a table."""
-    shown = [row(endpoint, name) for name in names(endpoint)]
+    shown = [row(endpoint, name) for name in names(endpoint, order)]
     signs = len(endpoint.instances) > MOST_NAMED
     columns = ("target model", *endpoint.instances, *COLUMNS)
     title = f"Models ({LEGEND})" if signs else "Models"
     return Table(title, columns, [each.cells(signs) for each in shown], endpoint.instances)
 
 
-def picture(state: LiveState, events: int, now: float) -> Shown:
+def picture(state: LiveState, events: int, now: float, order: str = "name") -> Shown:
     """All endpoints with their instances and their grids, and the latest events."""
     tables: list[Table] = []
     for endpoint in state.endpoints.values():
@@ -127,7 +127,7 @@ def picture(state: LiveState, events: int, now: float) -> Shown:
                 [resources(name, instance, endpoint.loaded(name)) for name, instance in endpoint.instances.items()],
             )
         )
-        if (grid := table(endpoint)).rows:
+        if (grid := table(endpoint, order)).rows:
             tables.append(grid)
     if latest := list(state.events)[-events:]:
         told = [

@@ -55,6 +55,7 @@ class Notebook:
             click.Command("invoke", callback=self._invoke, params=REQUEST, help=INVOKE),
             click.Command("models", callback=self._models, help="List the models, where they are and how they did."),
             click.Command("state", callback=self._state, help="Show endpoints, instances and models."),
+            click.Command("watch", callback=self._watch, params=[SECONDS], help=WATCH),
             click.Command("logs", callback=self._logs, params=[LINES], help="Print the last lines of the log."),
             click.Command("pack", callback=self._pack, params=pack.params, help=PACK),
             click.Command("stop", callback=self.stop, help="Stop the emulator, and take its environment back."),
@@ -199,6 +200,14 @@ class Notebook:
     def _state(self) -> Emulator:
         return self._running()
 
+    def _watch(self, seconds: float) -> None:
+        from localmme.notebook.watch import watch
+
+        emulator = self._running()
+        if not hasattr(self._shell, "kernel"):  # IPython in a terminal replaces nothing that it has shown
+            raise SetupError(f"That is for notebooks. In another terminal: localmme top --url {emulator.url}")
+        watch(emulator.url, seconds)
+
     def _logs(self, lines: int) -> None:
         print("\n".join(self._running().logs().splitlines()[-lines:]))
 
@@ -231,6 +240,8 @@ REQUEST: list[click.Parameter] = [
     click.Option(["--accept"], help="Content type that the answer should have."),
     click.Option(["--endpoint-name"], help="The endpoint's name. [default: that of the first one]"),
 ]
+WATCH = "Show models, instances and events, live, until SECONDS (60) have passed or the cell is interrupted."
+SECONDS = click.Argument(["seconds"], type=click.FloatRange(0, min_open=True), default=60.0, metavar="[SECONDS]")
 LINES = click.Option(["-n", "--lines"], type=click.IntRange(1), default=20, show_default=True, help="How many.")
 
 

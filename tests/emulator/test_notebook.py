@@ -74,13 +74,27 @@ class Kernel:
             content = message["content"]
             if message["msg_type"] == "stream":
                 outcome["text"] += content["text"]
-            elif message["msg_type"] in ("execute_result", "display_data"):
+            elif message["msg_type"] in ("execute_result", "display_data", "update_display_data"):
                 outcome["data"].update(content["data"])
             elif message["msg_type"] == "error":
                 outcome["text"] += "\n".join(content["traceback"])
 
         reply = self._client.execute_interactive(code, timeout=90, output_hook=keep)
         return {**outcome, "status": reply["content"]["status"]}
+
+    def run_and_interrupt(self, code: str, seen: str) -> dict[str, Any]:
+        """What a cell displays last that is interrupted as soon as it displays ``seen``, and how it ends."""
+        pictures: list[dict[str, Any]] = []
+
+        def keep(message: dict[str, Any]) -> None:
+            if message["msg_type"] in ("display_data", "update_display_data"):
+                is_first = not any(seen in picture["text/plain"] for picture in pictures)
+                pictures.append(message["content"]["data"])
+                if is_first and seen in pictures[-1]["text/plain"]:
+                    self._manager.interrupt_kernel()
+
+        reply = self._client.execute_interactive(code, timeout=90, output_hook=keep)
+        return {"data": pictures[-1], "status": reply["content"]["status"]}
 
     def begin(self, code: str) -> None:
         """Run it without waiting."""
@@ -253,6 +267,14 @@ def test_an_emulator_is_served_invoked_shown_and_stopped(kernel: Kernel) -> None
     assert len(kernel.run("%localmme logs -n 3")["text"].strip().splitlines()) == 3
     assert "calls" in kernel.run("%localmme models")["data"]["text/html"]
     assert "Endpoint local, InService" in kernel.run("%localmme state")["data"]["text/plain"]
+    for watched in (kernel.run("%localmme watch 2"), kernel.run_and_interrupt("%localmme watch 600", "loaded in")):
+        assert watched["status"] == "ok"
+        assert "(as it was at " in watched["data"]["text/plain"]
+    for form in ("text/html", "text/plain"):
+        assert "a.tar.gz" in watched["data"][form] and "loaded in" in watched["data"][form]
+    assert (
+        kernel.value("[thread.name for thread in __import__('threading').enumerate() if '_read' in thread.name]") == []
+    )
     assert "boto3" in kernel.run("import boto3; runtime = boto3.client('sagemaker-runtime'); print('boto3')")["text"]
     assert kernel.value("runtime.meta.endpoint_url == localmme_emulator.url")
 

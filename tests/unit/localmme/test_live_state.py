@@ -105,7 +105,7 @@ def test_the_grid_says_where_each_model_is_and_which_goes_next() -> None:
     ]
     first = live.instance("i-1", live.loaded("a"), live.loaded("b"), next_victim="a")
     state = shown(live.endpoint("E", models, first, live.instance("i-2", live.loaded("a"))))
-    table = grid.table(state.endpoints["E"])
+    table = grid.table(state.endpoints["E"], "name")
     assert table.columns == ("target model", "i-1", "i-2", "memory", "calls", "hits", "cold", "used")
     assert table.rows == [
         ["a", "goes next", "memory", "-", "4", "75%", "1,500 ms", "-"],
@@ -114,7 +114,7 @@ def test_the_grid_says_where_each_model_is_and_which_goes_next() -> None:
     ]
     many = [live.instance(f"i-{number}", live.loaded("a", in_flight=number)) for number in range(grid.MOST_NAMED + 1)]
     state = shown(live.endpoint("E", models, *many))
-    table = grid.table(state.endpoints["E"])
+    table = grid.table(state.endpoints["E"], "name")
     assert table.rows[0][1:3] == ["■", "◆"] and "■ memory" in table.title and "◆ in use" in table.title
 
 
