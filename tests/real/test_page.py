@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
+from emulator.what_if import FACTORS, FEWEST_CALLS
+from localmme import read_trace
 from tests.support.emulator_process import Emulator
 from tests.support.real_clients import axe, browser
 from tests.support.real_servers.making import NotProvisioned
@@ -474,3 +476,23 @@ def test_it_is_whole_again_after_the_emulator_was_killed_and_started_again(chrom
     finally:
         page.close()
         first.stop()
+
+
+def test_a_recording_is_begun_and_ended_by_a_button(seen: Seen, emulator: Emulator) -> None:
+    page = seen.go("calls")
+    page.get_by_role("button", name="Record", exact=True).click()
+    page.get_by_role("button", name="Stop recording").wait_for()
+    emulator.invoke(MODELS[0])
+    page.reload()
+    page.get_by_role("button", name="Stop recording").click()
+    page.get_by_role("button", name="Record", exact=True).wait_for()
+    [file] = (emulator.state_directory / "recordings").iterdir()
+    assert [line["target_model"] for line in read_trace(file) if line["type"] == "call"] == [MODELS[0]]
+
+
+def test_the_what_if_line_is_drawn_when_there_are_enough_calls(seen: Seen, emulator: Emulator) -> None:
+    for _ in range(FEWEST_CALLS):
+        emulator.invoke(MODELS[0])
+    page = seen.go("models")
+    page.get_by_role("img", name="memory: ").wait_for()
+    assert len(page.locator(".what-if li").all_inner_texts()) == len(FACTORS)
