@@ -10,7 +10,8 @@ from typing import Any
 
 from tests.support.real_servers.npm import NodePackages
 
-SCRIPT = Path(__file__).with_name("inside") / "sdk_javascript.cjs"
+SCRIPTS = Path(__file__).with_name("inside")
+SCRIPT, FAULTS = SCRIPTS / "sdk_javascript.cjs", SCRIPTS / "faults_javascript.cjs"
 SECONDS_TO_RUN = 120
 PACKAGES = NodePackages(
     "sdk-javascript",
@@ -24,13 +25,13 @@ PACKAGES = NodePackages(
 )
 
 
-def run_script(*arguments: str, environment: Mapping[str, str]) -> Any:
-    """Run ``SCRIPT`` with nothing but the environment to tell it where AWS is.
+def run_script(*arguments: str, environment: Mapping[str, str], script: Path = SCRIPT) -> Any:
+    """Run a script with nothing but the environment to tell it where AWS is.
 
     What the last line that it prints says, which is JSON. Raises NotProvisioned when the packages are not there.
     """
     found = {**environment, "NODE_PATH": str(PACKAGES.modules())}
-    command = ["node", str(SCRIPT), *arguments]
+    command = ["node", str(script), *arguments]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS_TO_RUN, env=found)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return json.loads(ended.stdout.splitlines()[-1])
