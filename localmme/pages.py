@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from http.client import HTTPException, HTTPResponse
 from typing import Any
 
+from emulator.console.permissions import required_action
 from emulator.errors import SetupError
 from emulator.printable import printable
 from emulator.state_directory import StateDirectory
@@ -19,6 +21,7 @@ PATH = "/_localmme/"
 FORBIDDEN, NOT_IN_SERVICE = 403, 503  # the latter from its health page
 UNSIGNED = "MissingAuthenticationTokenException"
 TOKEN = "X-Localmme-Token"
+TOKEN_IN_PAGE = re.compile(r'<meta name="localmme-token" content="([\w-]+)">', re.ASCII)
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -43,20 +46,10 @@ def act(
 ) -> dict[str, Any]:
     """Do what a button of the emulator's page does; the answer has a ``message``, a sentence that says what was done.
 
-    The emulator must be one of this user's, on this machine; ``directory`` is that of one without a name. Raises
-    SetupError when it is not, or when it refuses that, and OSError when none answers.
+    ``directory`` is that of an emulator on this machine that has no name. Raises SetupError when it refuses that,
+    PageRefused, and OSError when none answers.
     """
-    if directory is None and (record := state_directories.living_at(url)) is not None:
-        directory = record.directory
-    try:
-        token = directory.console_token.read_text("ascii") if directory is not None else ""
-    except OSError:
-        token = ""
-    if not token:
-        raise SetupError(
-            f"The emulator at {url} is none that you have started on this machine: it can only be looked at."
-        )
-    headers = {TOKEN: token, "Content-Type": "application/json"}
+    headers = {TOKEN: _token(url, directory, timeout_seconds), "Content-Type": "application/json"}
     try:
         answer = opened(url, f"actions/{action}", timeout_seconds, json.dumps(members).encode(), headers)
     except urllib.error.HTTPError as error:
@@ -65,6 +58,20 @@ def act(
         raise
     found: dict[str, Any] = _parsed(answer)
     return found
+
+
+def _token(url: str, directory: StateDirectory | None, timeout_seconds: float) -> str:
+    """The token of the emulator's run: from its private file, or, where that is on another machine, from its page."""
+    if directory is None and (record := state_directories.living_at(url)) is not None:
+        directory = record.directory
+    if directory is not None:
+        with contextlib.suppress(OSError):
+            return directory.console_token.read_text("ascii")
+    with opened(url, "", timeout_seconds) as answer:
+        found = TOKEN_IN_PAGE.search(answer.read().decode("utf-8", "replace"))
+    if found is None:
+        raise SetupError(f"What answers at {url} is no emulator that takes actions.")
+    return found[1]
 
 
 def page_login(url: str) -> str:
@@ -90,7 +97,8 @@ def opened(
             answer = _sent(request, timeout_seconds)
         if answer.status == FORBIDDEN:
             with answer:
-                raise PageRefused(_refusal(url, _reason(answer)))
+                action = required_action(request.get_method(), name.partition("?")[0])
+                raise PageRefused(_refusal(url, _reason(answer), action))
     except HTTPException as error:
         raise OSError(f"no HTTP: {error}") from None
     return answer
@@ -137,8 +145,8 @@ def _reason(answer: Any) -> str:
         return "it does not say why"
 
 
-def _refusal(url: str, reason: str) -> str:
+def _refusal(url: str, reason: str, action: str) -> str:
     return (
         f"The emulator at {url} does not show that: {reason}. Its access file says who may see it: set "
-        "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to the keys of a user with the action localmme:GetState."
+        f"AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to the keys of a user with the action {action}."
     )

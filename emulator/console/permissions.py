@@ -14,8 +14,12 @@ OF_THE_PAGE = {
 
 
 async def required_permissions(request: AwsRequest, region: str, body: bytes) -> list[RequiredPermission]:
-    """``localmme:GetState`` for ``GET /_localmme/state``, and so on."""
-    part = request.path[len(PAGES) :].partition("/")[0]
-    verb = "Get" if request.method in ("GET", "HEAD") else request.method.capitalize()
-    name = part.title().replace("-", "").replace("_", "")
-    return [RequiredPermission(OF_THE_PAGE.get(part, f"localmme:{verb}{name}"), "*", {})]
+    """On all resources, as what the pages show is of all endpoints."""
+    return [RequiredPermission(required_action(request.method, request.path[len(PAGES) :]), "*", {})]
+
+
+def required_action(method: str, name: str) -> str:
+    """``localmme:GetState`` for GET of the page ``state``, and so on; ``name`` is the path below ``/_localmme/``."""
+    part = name.partition("/")[0]
+    verb = "Get" if method in ("GET", "HEAD") else method.capitalize()
+    return OF_THE_PAGE.get(part, f"localmme:{verb}{part.title().replace('-', '').replace('_', '')}")

@@ -81,5 +81,5 @@ def test_a_fault_from_python_is_cleared_at_the_end_of_its_block(asked: Asked, mo
 
 
 def test_without_an_emulator_it_says_so() -> None:
-    with pytest.raises(SetupError, match="none that you have started"):
+    with pytest.raises(SetupError, match="No emulator answers"):
         fault("ModelError", url="http://127.0.0.1:9")
