@@ -13,10 +13,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from emulator.errors import EmulatorError
 from emulator.hosting.endpoint import Endpoint
-from emulator.hosting.instance import InstanceUsage
+from emulator.hosting.instance import Instance
 from emulator.observers.model_counts import CountsByEndpoint, ModelCounts
 from emulator.observers.totals import BOUNDS, MOST_MODELS, Histogram, InstanceKey, InstanceTotals, Totals
+from emulator.state import InstanceFigures
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
@@ -131,7 +133,8 @@ class Snapshot:
     """What the page says, as it was at one moment."""
 
     in_service: dict[str, bool]  # by endpoint
-    usage: dict[InstanceKey, InstanceUsage]
+    figures: dict[InstanceKey, InstanceFigures]
+    loaded_models: dict[InstanceKey, int]
     totals: dict[InstanceKey, InstanceTotals]
     models: dict[str, tuple[Mapping[str, ModelCounts], list[tuple[str, ModelCounts]]]]  # by endpoint: all of them
 
@@ -165,14 +168,15 @@ class PrometheusPage:
             for variant in endpoint.variants
             for instance in variant.instances
         }
-        usage = await asyncio.gather(*(instance.usage() for instance in instances.values()))
+        figures = await asyncio.gather(*map(_figures, instances.values()))
         models = {}
         for endpoint in endpoints:
             counts = self._counts.models(endpoint.definition.name)
             models[endpoint.definition.name] = counts, list(counts.items())
         return Snapshot(
             {endpoint.definition.name: endpoint.status == "InService" for endpoint in endpoints},
-            dict(zip(instances, usage, strict=True)),
+            dict(zip(instances, figures, strict=True)),
+            {key: instance.loaded_count for key, instance in instances.items() if instance.multi_model},
             self._totals.copied(instances.keys()),
             models,
         )
@@ -193,8 +197,10 @@ class PrometheusPage:
         families.add("localmme_build_info", (self._version,), 1)
         for name, in_service in snapshot.in_service.items():
             families.add("localmme_endpoint_in_service", (name,), in_service)
-        for key, usage in snapshot.usage.items():
-            _add_usage(families, key, usage)
+        for key, figures in snapshot.figures.items():
+            _add_figures(families, key, figures)
+        for key, models in snapshot.loaded_models.items():
+            families.add("localmme_instance_loaded_models", key, models)
         for key, totals in snapshot.totals.items():
             _add_totals(families, key, totals)
         with self._lock:
@@ -296,18 +302,24 @@ class _Collector:
         return iter(self._families)
 
 
-def _add_usage(families: _Families, key: InstanceKey, usage: InstanceUsage) -> None:
-    families.add("localmme_instance_healthy", key, usage.healthy)
-    families.add("localmme_instance_in_flight_invocations", key, usage.in_flight)
-    if usage.loaded_models is not None:
-        families.add("localmme_instance_loaded_models", key, usage.loaded_models)
-    if usage.memory_used_bytes is not None:
-        families.add("localmme_instance_memory_used_bytes", key, usage.memory_used_bytes)
-    families.add("localmme_instance_memory_budget_bytes", key, usage.memory_budget_bytes)
-    families.add("localmme_instance_storage_used_bytes", key, usage.storage_used_bytes)
-    families.add("localmme_instance_storage_capacity_bytes", key, usage.storage_capacity_bytes)
-    for container, restarts in usage.restarts.items():
-        families.add("localmme_container_restarts_total", (*key, container), restarts)
+async def _figures(instance: Instance) -> InstanceFigures:
+    try:
+        memory = await instance.memory_used()
+    except EmulatorError:  # the engine is gone; whoever invokes will hear of it
+        memory = 0
+    return instance.figures(memory)
+
+
+def _add_figures(families: _Families, key: InstanceKey, figures: InstanceFigures) -> None:
+    memory, volume = figures["memory"], figures["volume"]
+    families.add("localmme_instance_healthy", key, figures["healthy"])
+    families.add("localmme_instance_in_flight_invocations", key, figures["in_flight"])
+    families.add("localmme_instance_memory_used_bytes", key, memory["used_bytes"])
+    families.add("localmme_instance_memory_budget_bytes", key, memory["budget_bytes"])
+    families.add("localmme_instance_storage_used_bytes", key, volume["used_bytes"])
+    families.add("localmme_instance_storage_capacity_bytes", key, volume["capacity_bytes"])
+    for container in figures["containers"]:
+        families.add("localmme_container_restarts_total", (*key, container["name"]), container["restarts"])
 
 
 def _add_totals(families: _Families, key: InstanceKey, totals: InstanceTotals) -> None:

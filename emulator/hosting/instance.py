@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import functools
 import logging
@@ -35,20 +34,6 @@ from emulator.state import InstanceFigures, InstanceState, LoadedModelState
 
 log = logging.getLogger("localmme")
 ASKED_FOR = "asked for by an operator"
-
-
-@dataclasses.dataclass(frozen=True)
-class InstanceUsage:
-    """What an instance has and uses at this moment, without the names of its models."""
-
-    healthy: bool
-    in_flight: int  # invocations
-    memory_used_bytes: int | None  # None = not known
-    memory_budget_bytes: int
-    storage_used_bytes: int
-    storage_capacity_bytes: int
-    loaded_models: int | None  # None = it has no container of many models
-    restarts: dict[str, int]  # by container
 
 
 class Instance:
@@ -169,22 +154,6 @@ class Instance:
         if len(self._containers) == 1:
             return await self._containers[0].memory_used()
         return sum(await asyncio.gather(*(container.memory_used() for container in self._containers)))
-
-    async def usage(self) -> InstanceUsage:
-        """Short whatever the number of models, in contrast to ``state``."""
-        resources, memory = self._definition.resources, None
-        with contextlib.suppress(EmulatorError):  # the engine is gone; whoever invokes will hear of it
-            memory = await self.memory_used()
-        return InstanceUsage(
-            healthy=self.healthy,
-            in_flight=self.in_flight,
-            memory_used_bytes=memory,
-            memory_budget_bytes=int(resources.memory_bytes * self._memory_fraction()),
-            storage_used_bytes=self._storage_used(),
-            storage_capacity_bytes=resources.storage_bytes,
-            loaded_models=self.loaded_count if self.multi_model else None,
-            restarts={container.name: container.restarts for container in self._containers},
-        )
 
     def _storage_used(self) -> int:
         return sum(container.disk_used for container in self._containers)

@@ -14,7 +14,6 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 
 from emulator.console.prometheus import FAMILIES, ModelSeries, PrometheusPage, Snapshot
 from emulator.events import CallEnded
-from emulator.hosting.instance import InstanceUsage
 from emulator.invocation import Invocation
 from emulator.observers.model_counts import CountsByEndpoint, ModelCounts
 from emulator.observers.totals import InstanceKey, InstanceTotals, Totals
@@ -74,8 +73,16 @@ def whole_snapshot() -> Snapshot:
     totals.step_seconds["load"] = 0.1
     totals.unloads["memory_pressure"] = 1
     counts = {HOSTILE: ModelCounts(loads=1, invocations=5, cache_hits=3)}
-    usage = InstanceUsage(True, 1, 10, 100, 20, 200, 3, {"primary": 0})
-    return Snapshot({"e": True}, {key: usage}, {key: totals}, {"e": (counts, list(counts.items()))})
+    memory = {"used_bytes": 10, "budget_bytes": 100, "max_loaded_models": None}
+    figures: Any = {
+        "healthy": True,
+        "in_flight": 1,
+        "containers": [{"name": "primary", "restarts": 0}],
+        "memory": memory,
+        "volume": {"used_bytes": 20, "capacity_bytes": 200},
+    }
+    models = {"e": (counts, list(counts.items()))}
+    return Snapshot({"e": True}, {key: figures}, {key: 3}, {key: totals}, models)
 
 
 def page(most_models: int = 20) -> PrometheusPage:
@@ -188,9 +195,10 @@ def test_the_page_of_many_models_and_instances_is_bounded() -> None:
     keys = [InstanceKey("e", "v", f"i-{number}") for number in range(20)]
     counts = {f"m{number}": ModelCounts(invocations=number) for number in range(10_000)}
     whole = whole_snapshot()
-    (usage,), (totals,) = whole.usage.values(), whole.totals.values()
+    (figures,), (totals,) = whole.figures.values(), whole.totals.values()
+    models = {"e": (counts, list(counts.items()))}
     snapshot = Snapshot(
-        {"e": True}, dict.fromkeys(keys, usage), dict.fromkeys(keys, totals), {"e": (counts, list(counts.items()))}
+        {"e": True}, dict.fromkeys(keys, figures), dict.fromkeys(keys, 500), dict.fromkeys(keys, totals), models
     )
     _, text = page(20).text(snapshot, "")
     models = {name for name in samples(text.decode()) if name[0] == "localmme_target_model_invocations_total"}
