@@ -308,7 +308,7 @@ OPTIONS = [
         metavar="SIZE",
         default=RECORD_SIZE,
         show_default=True,
-        help="Size of a recording's file at which another is begun: FILE.1 before FILE's suffix, and so on.",
+        help="Size of a recording's file at which another is begun; traffic.jsonl.gz becomes traffic.1.jsonl.gz.",
     ),
     ServeOption(
         "--show-polls",

@@ -14,7 +14,7 @@ from emulator.gateway import web_guard
 from emulator.observers.recording import RecordingSettings
 from emulator.observers.totals import MOST_MODELS
 from emulator.server.settings import ServerSettings
-from emulator.sizes import parse_size
+from emulator.sizes import format_size, parse_size
 from emulator.state_directory import StateDirectory
 from emulator.storage.keys import is_bucket_name
 from localmme import __version__, state_directories
@@ -25,6 +25,7 @@ from localmme.telemetry import traces
 if TYPE_CHECKING:
     from localmme.access_file import AccessFile
 
+LEAST_RECORD_BYTES = 1024 * 1024  # [ours] of a recording's file
 BACKLOG = 2048  # connections that wait to be accepted; the system may allow fewer
 
 
@@ -99,6 +100,8 @@ def _recording(file: str | None, bodies: bool, size: str) -> RecordingSettings |
         size_bytes = parse_size(size)
     except SetupError as error:
         raise SetupError(f"--record-size: {error}") from None
+    if size_bytes < LEAST_RECORD_BYTES:
+        raise SetupError(f"--record-size must be at least {format_size(LEAST_RECORD_BYTES)}, not {size}.")
     return RecordingSettings(Path(file).expanduser().absolute(), size_bytes, bodies)
 
 

@@ -103,6 +103,7 @@ class Recorder:
             await asyncio.to_thread(recording.begin)
         except BaseException:
             self._recording = None
+            recording.give_up()  # when it is the start that was broken off, its thread begins all the same
             raise
         if since is not None:
             for entry in self._entries.since(since):
@@ -153,6 +154,10 @@ class _Recording:
         """Open the file, and begin to write. Raises SetupError."""
         self._file.begin()
         self._thread.start()
+
+    def give_up(self) -> None:
+        """Let the thread end by itself, whenever it begins."""
+        self._ends.set()
 
     def end(self) -> None:
         """Write what is left. Waits for the disk, but not for ever."""

@@ -16,8 +16,8 @@ import click
 def trace(files: tuple[Path, ...], as_json: bool, as_csv: bool) -> None:
     """Summarise recordings of serve --record: hit ratio, cold starts, latencies, errors, evictions and their causes.
 
-    FILE is read with the files that were kept when another was begun (FILE.1 and so on), also while it grows, and
-    after a crash up to its last whole line.
+    FILE is read with the files that were kept when another was begun (traffic.1.jsonl.gz for traffic.jsonl.gz), also
+    while it grows, and after a crash up to its last whole line.
     """
     if as_json and as_csv:
         raise click.UsageError("--json and --csv exclude each other.")

@@ -9,6 +9,7 @@ import gzip
 import json
 import os
 import stat
+import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -294,3 +295,21 @@ def test_somebody_elses_file_in_its_place_is_not_written_to(tmp_path: Path) -> N
 
     subject = recorded(scenario, tmp_path / "r.gz")
     assert subject.sequences() == [1] and "File exists" in subject.warnings[0]
+
+
+def test_a_start_that_is_broken_off_leaves_no_thread(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        subject = Recorded(tmp_path / "r.gz")
+        starting = asyncio.ensure_future(subject.recorder.start(subject.settings))
+        await asyncio.sleep(0)
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+        assert subject.recorder.file is None and subject.entries.followers == []
+
+    before = set(threading.enumerate())
+    asyncio.run(scenario())  # which waits for the thread that opens the file
+    for thread in set(threading.enumerate()) - before:
+        if thread.name == "recording":
+            thread.join(60)
+            assert not thread.is_alive()
