@@ -34,6 +34,22 @@ def test_containers_of_a_run_that_has_ended_are_removed(
                 made[name].remove(force=True)
 
 
+def test_so_are_its_networks_and_volumes(engine: docker.DockerClient, tmp_path: Path) -> None:
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    for name, stays in ((machine_of_this_run(), True), (f"test-{ended.pid}-{uuid.uuid4().hex}", False)):
+        network = engine.networks.create(name, labels={HOST_LABEL: name})
+        volume = engine.volumes.create(name, labels={HOST_LABEL: name})
+        try:
+            remove_leftovers(engine, tmp_path)
+            assert bool(engine.networks.list(names=[name])) == stays
+            assert bool(engine.volumes.list(filters={"name": name})) == stays
+        finally:
+            if stays:
+                network.remove()
+                volume.remove()
+
+
 def test_a_tag_is_what_it_was_after_a_run_that_was_killed(
     engine: docker.DockerClient, program_image: str, tmp_path: Path
 ) -> None:

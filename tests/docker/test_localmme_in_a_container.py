@@ -81,7 +81,7 @@ def application(images: Images, localmme: str) -> str:
 
 @pytest.fixture(scope="module")
 def compose() -> str:
-    """Docker Compose: the engine's plugin, or the program that Debian has."""
+    """Docker Compose as Debian has it."""
     if not shutil.which("docker-compose"):
         try:
             apt_install("docker-compose", otherwise="Docker Compose is installed by apt-get, which takes root")
@@ -95,8 +95,10 @@ def test_an_application_beside_it_invokes_its_models(
 ) -> None:
     described = yaml.safe_load((SAMPLE / "compose.yaml").read_text())
     described["services"]["localmme"]["ports"] = []  # 8080 is somebody else's
+    mine = {"labels": {HOST_LABEL: machine_of_this_run()}}
     for service in described["services"].values():
-        service["labels"] = {HOST_LABEL: machine_of_this_run()}
+        service.update(mine)
+    described |= {"networks": {"default": mine}, "volumes": {"state": mine}}
     (tmp_path / "compose.yaml").write_text(json.dumps(described))
     project = f"localmme-test-{uuid.uuid4().hex}"
     command = [compose, f"--project-name={project}", f"--project-directory={SAMPLE}", f"--file={tmp_path}/compose.yaml"]

@@ -60,13 +60,16 @@ def machine_of_this_run() -> str:
 
 
 def remove_leftovers(engine: docker.DockerClient, directory: Path = CACHE) -> None:
-    """Remove the containers, and undo the tags, of runs that were killed."""
-    for container in engine.containers.list(all=True, filters={"label": HOST_LABEL}, ignore_removed=True):
-        kind, _, rest = container.labels[HOST_LABEL].partition("-")
-        pid = rest.partition("-")[0]
-        if kind == MACHINE and pid.isdecimal() and not psutil.pid_exists(int(pid)):
+    """Remove the containers, networks and volumes, and undo the tags, of runs that were killed."""
+    label = {"label": HOST_LABEL}
+    for container in engine.containers.list(all=True, filters=label, ignore_removed=True):
+        if _is_of_an_ended_run(container.labels):
             with suppress(APIError):  # another run has
-                container.remove(force=True)
+                container.remove(force=True, v=True)
+    for each in (*engine.networks.list(filters=label), *engine.volumes.list(filters=label)):
+        if _is_of_an_ended_run(each.attrs["Labels"]):
+            with suppress(APIError):
+                each.remove()
     for record in directory.glob("tag-*.json"):
         with record.open("r+") as file:
             try:
@@ -74,6 +77,12 @@ def remove_leftovers(engine: docker.DockerClient, directory: Path = CACHE) -> No
             except BlockingIOError:  # it is in use
                 continue
             _undo_tag(engine, file)
+
+
+def _is_of_an_ended_run(labels: Mapping[str, str]) -> bool:
+    kind, _, rest = labels[HOST_LABEL].partition("-")
+    pid = rest.partition("-")[0]
+    return kind == MACHINE and pid.isdecimal() and not psutil.pid_exists(int(pid))
 
 
 @contextmanager
