@@ -7,7 +7,7 @@ import sys
 
 from tests.benchmarks.report import Report
 
-ALL = ("resources", "extraction", "packing", "s3", "cold_start", "reload", "training", "serving")
+ALL = ("resources", "extraction", "packing", "s3", "cold_start", "reload", "training", "serving", "page")
 
 report = Report()
 for name in sys.argv[1:] or ALL:

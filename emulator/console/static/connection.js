@@ -1,5 +1,7 @@
 /** The emulator's stream of server-sent events, read into the store; continued whenever it breaks. */
 
+import { announce } from "./dom.js";
+
 const RETRY_MS = 1000;
 
 export class Connection {
@@ -21,13 +23,25 @@ export class Connection {
     read("state", (state) => this._store.state(state));
     read("models", (models) => this._store.models(models));
     read("entries", (entries) => this._store.entries(entries));
-    source.addEventListener("open", () => this._store.connection(true));
+    source.addEventListener("open", () => {
+      announce("");
+      this._store.connection(true);
+    });
     source.addEventListener("error", () => {
       this._store.connection(false);
       if (source.readyState !== EventSource.CLOSED) return; // the browser itself tries again
       this._source = null;
+      this._explain();
       setTimeout(() => this._open(), RETRY_MS);
     });
+  }
+
+  /** A stream that is refused does not say why; another request does. */
+  async _explain() {
+    const response = await fetch("entries?limit=0").catch(() => null);
+    if (!response || response.ok) return;
+    const { message, Message } = await response.json().catch(() => ({}));
+    announce(message ?? Message ?? `The emulator answers ${response.status}.`, true);
   }
 
   _close() {

@@ -51,7 +51,7 @@ export function choice(options, changed) {
 /** Tell a screen reader, and whoever looks at the foot of the page, what came of something. */
 export function announce(text, failed = false) {
   const status = document.getElementById("announcement");
-  status.textContent = text;
+  setText(status, text);
   status.classList.toggle("failed", failed);
 }
 

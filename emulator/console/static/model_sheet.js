@@ -15,9 +15,11 @@ export class ModelSheet {
     this._app = app;
     this._name = targetModel;
     this.title = targetModel;
-    this._facts = element("div", { class: "sheet-parts" });
+    this._facts = element("div");
     this._places = element("tbody");
+    this._error = element("pre", { class: "error-text", tabindex: "0", "aria-label": "Its last error", hidden: true });
     this._story = element("ol", { class: "story" });
+    this._told = null; // how many events, and the latest one's number
     this._instances = "";
     const head = ["Instance", "Where it is there", "Actions"].map((name) => element("th", { scope: "col" }, name));
     this.element = element(
@@ -30,6 +32,7 @@ export class ModelSheet {
         button("Its calls", () => app.show("calls", { targetModel })),
       ),
       this._facts,
+      this._error,
       element("section", {}, element("h3", {}, "Where it is"), element("table", { class: "places" }, element("thead", {}, element("tr", {}, head)), this._places)),
       element("section", {}, element("h3", {}, "What happened to it, the latest first"), this._story),
     );
@@ -76,8 +79,9 @@ export class ModelSheet {
         ["Unloads", String(model.unloads)],
         ["Errors of its container", String(model.model_errors)],
       ]),
-      seen?.lastError ? element("pre", { class: "error-text", tabindex: "0", "aria-label": "Its last error" }, containersWords(seen.lastError)) : "",
     );
+    this._error.hidden = !seen?.lastError;
+    setText(this._error, containersWords(seen?.lastError ?? ""));
   }
 
   /** The buttons stay as they are while the instances do: one of them may have the focus. */
@@ -112,6 +116,9 @@ export class ModelSheet {
   _showStory() {
     const name = this._app.store.endpoint?.endpoint_name;
     const events = this._app.store.events.filter((event) => event.target_model === this._name && event.endpoint_name === name);
+    const told = `${events.length} ${events.at(-1)?.sequence}`;
+    if (told === this._told) return;
+    this._told = told;
     const lines = events.slice(-MOST_EVENTS).reverse().map((event) => {
       const lane = element("span");
       fillLane(lane, event);

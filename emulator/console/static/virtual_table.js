@@ -42,11 +42,9 @@ export class VirtualTable {
     new ResizeObserver(() => this._draw()).observe(this.scroller);
   }
 
-  get rows() {
-    return this._rows;
-  }
-
+  /** `order` is {id, descending} of the column that the rows are sorted by. */
   setColumns(columns, order = {}) {
+    const focused = [...this._head.children].findIndex((header) => header.contains(document.activeElement));
     this._columns = columns;
     this._colgroup.replaceChildren(
       ...columns.map(({ width, className }) => {
@@ -56,6 +54,7 @@ export class VirtualTable {
       }),
     );
     this._head.replaceChildren(...columns.map((column) => this._header(column, order)));
+    this._head.children[focused]?.querySelector("button")?.focus();
     for (const { line } of this._pool) line.remove();
     this._pool = [];
     this._draw();
