@@ -129,7 +129,7 @@ def opened(chromium: Browser, emulator: Emulator) -> Iterator[Page]:
     page.add_init_script(MEASURE)
     try:
         page.goto(f"{emulator.url}/_localmme/")
-        page.wait_for_function("window.measured.rows !== null", timeout=120_000)
+        page.locator(".grid tbody tr:not(.spacer)").first.wait_for(timeout=120_000)
         yield page
     finally:
         page.close()

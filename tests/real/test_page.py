@@ -71,7 +71,7 @@ class Seen:
         page.on("request", lambda request: self._requested(request.url))
 
     def _requested(self, url: str) -> None:
-        if not url.startswith(self.url):
+        if not url.startswith((self.url, "about:")):
             self.wrong.append(f"request: {url}")
 
     def go(self, view: str = "now") -> Page:
@@ -80,14 +80,20 @@ class Seen:
         return self.page
 
 
+@pytest.fixture(scope="module")
+def tab(chromium: Browser, emulator: Emulator) -> Seen:
+    """One for all tests: a browser starts a process for each, and compiles the page anew."""
+    return Seen(chromium.new_page(), emulator.url)
+
+
 @pytest.fixture
-def seen(chromium: Browser, emulator: Emulator) -> Iterator[Seen]:
-    """A new page, which asks nobody but the emulator for anything, and has no error."""
-    page = chromium.new_page(viewport={"width": 1300, "height": 900})
-    seen = Seen(page, emulator.url)
-    yield seen
-    page.close()
-    assert seen.wrong == []
+def seen(tab: Seen) -> Iterator[Seen]:
+    """A page as if it were new, which asks nobody but the emulator for anything, and has no error."""
+    tab.page.set_viewport_size({"width": 1300, "height": 900})
+    tab.page.goto("about:blank")
+    tab.wrong.clear()
+    yield tab
+    assert tab.wrong == []
 
 
 def rows(page: Page, table: str) -> list[str]:
