@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -12,6 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 from botocore.exceptions import ClientError
 
@@ -24,7 +26,7 @@ from tests.support.shown_emulator import BROKEN, HOSTILE, MODELS, QUOTED, call_a
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Locator, Page
+    from playwright.sync_api import Browser, ConsoleMessage, Dialog, Locator, Page
 
 pytestmark = pytest.mark.real
 
@@ -64,11 +66,17 @@ class Seen:
         self.wrong: list[str] = []
         page.set_default_timeout(60_000)
         page.on("pageerror", lambda error: self.wrong.append(f"error: {error}"))
-        page.on("dialog", lambda dialog: (self.wrong.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-        page.on(
-            "console", lambda message: self.wrong.append(message.text) if "Security Policy" in message.text else None
-        )
+        page.on("dialog", self._asked)
+        page.on("console", self._wrote)
         page.on("request", lambda request: self._requested(request.url))
+
+    def _asked(self, dialog: Dialog) -> None:
+        self.wrong.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    def _wrote(self, message: ConsoleMessage) -> None:
+        if "Security Policy" in message.text:
+            self.wrong.append(message.text)
 
     def _requested(self, url: str) -> None:
         if not url.startswith((self.url, "about:")):
@@ -131,12 +139,13 @@ def shown_in_memory(page: Page) -> set[tuple[str, str]]:
             "cells => cells.filter(cell => cell.checkVisibility()).map(cell => cell.getAttribute('aria-label'))"
         )
     )
-    found = [label.rsplit(": ", 1) for label in labels]
-    return {
-        tuple(where.rsplit(" on ", 1))
-        for where, place in found
-        if place.split(", ")[0] in ("in memory", "pinned by calls")
-    }  # type: ignore[misc]
+    found = set()
+    for label in labels:
+        where, place = label.rsplit(": ", 1)
+        if place.split(", ")[0] in ("in memory", "pinned by calls"):
+            target_model, instance = where.rsplit(" on ", 1)
+            found.add((target_model, instance))
+    return found
 
 
 # What is where
@@ -334,9 +343,12 @@ def test_the_body_is_a_file_the_last_one_or_a_kept_sample(seen: Seen, emulator: 
     page.get_by_role("button", name="The kept sample").click()
     assert body.input_value() == "sample of é"
     emulator.invoke(QUOTED, b"the last one", ContentType="text/plain")
-    eventually(
-        lambda: (page.get_by_role("button", name="The last body").click(), body.input_value())[1] == "the last one"
-    )
+
+    def last_body() -> str:
+        page.get_by_role("button", name="The last body").click()
+        return body.input_value()
+
+    eventually(lambda: last_body() == "the last one")
 
 
 # Logs, and what an operator does
@@ -367,8 +379,12 @@ def test_a_model_is_unloaded_and_deleted_by_buttons(seen: Seen, emulator: Emulat
     assert MODELS[3] in emulator.on_disk()
     page.get_by_role("button", name=f"Delete from the disk of {instance}").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete", exact=True).click()
-    volume = lambda: next(each for each in emulator.instances() if each["instance_id"] == instance)["volume"]["models"]  # noqa: E731
-    eventually(lambda: MODELS[3] not in [stored["target_model"] for stored in volume()])
+
+    def on_disk() -> set[str]:
+        volume = next(each for each in emulator.instances() if each["instance_id"] == instance)["volume"]
+        return {stored["target_model"] for stored in volume["models"]}
+
+    eventually(lambda: MODELS[3] not in on_disk())
     page.get_by_role("dialog").get_by_text("in S3 only").first.wait_for()
 
 
@@ -464,7 +480,8 @@ def test_it_is_whole_again_after_the_emulator_was_killed_and_started_again(chrom
         first.invoke(MODELS[0])
         eventually(lambda: MODELS[0] in {name for name, _ in shown_in_memory(page)})
         for process in first.processes():
-            process.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has ended with the one before
+                process.kill()
         first.wait()
         page.get_by_text("no connection").wait_for()
         second = shown_emulator(tmp_path / "two", "--port", first.url.rsplit(":", 1)[1])

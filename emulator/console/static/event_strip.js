@@ -52,7 +52,11 @@ export class EventStrip {
       legend(),
       this._table.element,
     );
-    new ResizeObserver(() => this._paint()).observe(this._canvas);
+    this._width = 0;
+    new ResizeObserver(() => {
+      this._width = this._canvas.clientWidth;
+      this._paint();
+    }).observe(this._canvas);
     // The strip moves on by itself.
     setInterval(() => this.element.isConnected && !document.hidden && this._paint(), 1000);
   }
@@ -101,7 +105,7 @@ export class EventStrip {
   }
 
   _paint() {
-    const width = this._canvas.clientWidth;
+    const width = this._width;
     if (!width) return;
     const ratio = devicePixelRatio || 1;
     const height = LANES.length * LANE_PX;

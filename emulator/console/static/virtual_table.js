@@ -21,6 +21,9 @@ export class VirtualTable {
     this._columns = [];
     this._pool = [];
     this._active = { key: null, column: 0 };
+    // Asked for only when they change: each question makes the browser lay out the page at once.
+    this._top = 0;
+    this._height = 0;
     this._id = `table-${++tables}`;
     this._colgroup = element("colgroup");
     this._head = element("tr", { "aria-rowindex": "1" });
@@ -35,11 +38,11 @@ export class VirtualTable {
       this._body,
     );
     this._empty = element("p", { class: "empty", hidden: true });
-    this.scroller = element("div", { class: `scroller ${className}`, scroll: () => this._draw() }, this._table);
+    this.scroller = element("div", { class: `scroller ${className}`, scroll: () => this._moved() }, this._table);
     this.scroller.style.setProperty("--row", `${rowPx}px`);
     this.element = element("div", { class: "virtual" }, this.scroller, this._empty);
     this._body.addEventListener("click", (event) => this._clicked(event));
-    new ResizeObserver(() => this._draw()).observe(this.scroller);
+    new ResizeObserver(() => this._moved()).observe(this.scroller);
   }
 
   /** `order` is {id, descending} of the column that the rows are sorted by. */
@@ -70,7 +73,7 @@ export class VirtualTable {
 
   /** Show these rows. With `keepInSight`, rows that come in at the top do not move what is being read. */
   setRows(rows, { keepInSight = false, empty = "Nothing to show." } = {}) {
-    const top = Math.floor(this.scroller.scrollTop / this._rowPx);
+    const top = Math.floor(this._top / this._rowPx);
     const read = keepInSight && top > 0 ? this._rows[top]?.key : undefined;
     this._rows = rows;
     this._table.setAttribute("aria-rowcount", rows.length + 1);
@@ -80,21 +83,32 @@ export class VirtualTable {
       const now = rows.findIndex((row) => row.key === read);
       if (now > top) {
         this._spaceOut(now, now); // so that there is something to scroll to
-        this.scroller.scrollTop += (now - top) * this._rowPx;
+        this._scrollTo(this._top + (now - top) * this._rowPx);
       }
     }
     this._draw();
   }
 
   scrollToRow(index) {
-    this.scroller.scrollTop = index * this._rowPx - this.scroller.clientHeight / 2;
+    this._scrollTo(index * this._rowPx - this._height / 2);
     this._draw();
   }
 
   /** The first and the last row in sight. */
   get inSight() {
-    const first = Math.floor(this.scroller.scrollTop / this._rowPx);
-    return [first, first + Math.ceil(this.scroller.clientHeight / this._rowPx)];
+    const first = Math.floor(this._top / this._rowPx);
+    return [first, first + Math.ceil(this._height / this._rowPx)];
+  }
+
+  _scrollTo(px) {
+    this.scroller.scrollTop = px;
+    this._top = this.scroller.scrollTop;
+  }
+
+  _moved() {
+    this._top = this.scroller.scrollTop;
+    this._height = this.scroller.clientHeight;
+    this._draw();
   }
 
   _draw() {
@@ -179,9 +193,9 @@ export class VirtualTable {
     if (!this._rows.length) return;
     const row = Math.max(0, Math.min(index, this._rows.length - 1));
     this._active = { key: this._rows[row].key, column: Math.max(0, Math.min(column, this._columns.length - 1)) };
-    const [top, height] = [row * this._rowPx, this.scroller.clientHeight - 2 * this._rowPx]; // the header covers a row
-    if (top < this.scroller.scrollTop) this.scroller.scrollTop = top;
-    else if (top > this.scroller.scrollTop + height) this.scroller.scrollTop = top - height;
+    const [top, height] = [row * this._rowPx, this._height - 2 * this._rowPx]; // the header covers a row
+    if (top < this._top) this._scrollTo(top);
+    else if (top > this._top + height) this._scrollTo(top - height);
     this._draw();
     this._table.setAttribute("aria-activedescendant", `${this._id}-active`);
   }
