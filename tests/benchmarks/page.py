@@ -177,7 +177,7 @@ def calling(emulator: Emulator) -> Iterator[None]:
         while not stop.is_set():
             number = (number + 7) % MANY_MODELS
             client.invoke_endpoint(
-                EndpointName="local", TargetModel=f"{number}.tar.gz", Body=b"1", ContentType="text/csv"
+                EndpointName="local", TargetModel=f"{number}.tar.gz", Body=b"0.1,0.2,0.3", ContentType="text/csv"
             )
 
     caller = threading.Thread(target=call)
