@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from emulator.printable import printable
 from localmme.cli.emulator_options import where_an_emulator_is
 
 
@@ -37,12 +38,13 @@ def fault(fault: str, number: int | None, as_json: bool, url: str, **options: An
     from localmme import emulator_client
 
     if fault == "clear":
-        click.echo(emulator_client.act(url, "clear-faults", {} if number is None else {"number": number})["message"])
+        cleared = emulator_client.act(url, "clear-faults", {} if number is None else {"number": number})
+        click.echo(cleared["message"])
     elif fault == "list":
         _print(emulator_client.act(url, "faults", {}), as_json)
     else:
         given = {member: value for member, value in options.items() if value is not None}
-        click.echo(emulator_client.act(url, "fault", {"fault": fault, **given})["message"])
+        click.echo(printable(emulator_client.act(url, "fault", {"fault": fault, **given})["message"]))
 
 
 def _print(answer: dict[str, Any], as_json: bool) -> None:
@@ -50,6 +52,6 @@ def _print(answer: dict[str, Any], as_json: bool) -> None:
         click.echo(json.dumps(answer["faults"], indent=2))
     elif answer["faults"]:
         for each, sentence in zip(answer["faults"], answer["sentences"], strict=True):
-            click.echo(f"{each['number']}  {sentence}")
+            click.echo(printable(f"{each['number']}  {sentence}"))
     else:
         click.echo(answer["message"])

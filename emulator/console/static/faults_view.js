@@ -17,14 +17,19 @@ const FAULTS = {
   ConnectionCut: ["chunks"],
   ModelStreamError: ["chunks"],
   InternalStreamFailure: ["chunks"],
+  ScarceMemory: ["fraction"],
+  SlowS3: ["seconds", "bytes_per_second"],
 };
+const OF_ALL_ENDPOINTS = ["SlowS3"];
 const LABELS = {
   status: "Status of the container",
   seconds: "Seconds",
   jitter_seconds: "Up to so many more, at random",
   chunks: "After so many chunks",
+  fraction: "Of the memory, from 0 to 1",
+  bytes_per_second: "Bytes a second, 0 for as fast as they come",
 };
-const DEFAULTS = { status: 500, seconds: 1 };
+const DEFAULTS = { status: 500, seconds: 1, fraction: 0.5 };
 
 export class FaultsView {
   constructor(app) {
@@ -77,7 +82,10 @@ export class FaultsView {
 
   async _submitted(event) {
     event.preventDefault();
-    const members = { fault: this._fault.value, endpoint_name: this._app.store.endpoint?.endpoint_name ?? "" };
+    const members = { fault: this._fault.value };
+    if (!OF_ALL_ENDPOINTS.includes(members.fault)) {
+      members.endpoint_name = this._app.store.endpoint?.endpoint_name ?? "";
+    }
     if (this._model.value) members.target_model = this._model.value;
     if (this._times.value) members.times = Number(this._times.value);
     for (const [name, input] of this._inputs) members[name] = Number(input.value);
@@ -91,20 +99,18 @@ export class FaultsView {
 
   async _refresh() {
     try {
-      const { faults } = await act(this._app.store, "faults");
+      const { faults, sentences } = await act(this._app.store, "faults");
       setText(this._none, faults.length ? "" : "There are none.");
       const known = JSON.stringify(faults);
       if (known === this._known) return;
       this._known = known;
-      this._list.replaceChildren(...faults.map((fault) => this._line(fault)));
+      this._list.replaceChildren(...faults.map(({ number }, position) => this._line(number, sentences[position])));
     } catch (error) {
       setText(this._none, error.message);
     }
   }
 
-  _line({ number, fault, times = null, endpoint_name, target_model }) {
-    const calls = times === null ? "all calls" : times === 1 ? "the next call" : `${times} calls`;
-    const text = `${fault}: ${calls} of ${target_model || "all models"}${endpoint_name ? ` of ${endpoint_name}` : ""}`;
+  _line(number, text) {
     const clear = button("Clear", () => this._press("clear-faults", { number }), { "aria-label": `Clear ${text}` });
     return element("li", {}, element("span", {}, text), clear);
   }

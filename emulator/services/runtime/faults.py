@@ -72,7 +72,7 @@ CONSTRAINTS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "jitter_seconds": (f"a number of seconds up to {MOST_SECONDS:g}", _is_seconds),
     "chunks": ("a whole number of chunks, 0 or more", lambda value: _is_whole(value) and value >= 0),
     "fraction": ("a number above 0 and below 1", lambda value: isinstance(value, float) and 0 < value < 1),
-    "bytes_per_second": ("a whole number of bytes, 1 or more", lambda value: _is_whole(value) and value >= 1),
+    "bytes_per_second": ("a whole number of bytes, 0 or more", lambda value: _is_whole(value) and value >= 0),
 }
 
 
@@ -128,9 +128,9 @@ class Fault:
             longer = f"{self.seconds:g} s more" if self.seconds else ""
             return f"{self.fault}: downloads take {' and '.join(filter(None, (longer, pace)))} until it is cleared"
         where = f" of endpoint {self.endpoint_name}" if self.endpoint_name else ""
-        model = f" for {self.target_model}" if self.target_model else ""
+        model = f" of {self.target_model}" if self.target_model else ""
         which = "all calls" if self.times is None else "the next call" if self.times == 1 else f"{self.times} calls"
-        return f"{self.fault}: {which}{where}{model}{' until it is cleared' if self.times is None else ''}"
+        return f"{self.fault}: {which}{model}{where}{' until it is cleared' if self.times is None else ''}"
 
 
 class Faults:

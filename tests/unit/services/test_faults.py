@@ -61,7 +61,7 @@ def test_the_list_has_what_applies_to_each() -> None:
     faults.add({"fault": "ModelError", "times": 3, "status": 503, "target_model": "a*"})
     scope = {"times": 3, "endpoint_name": "", "target_model": "a*"}
     assert faults.listed() == [{"number": 1, "fault": "ModelError", **scope, "message": "", "status": 503}]
-    assert faults.active[0].sentence() == "ModelError: 3 calls for a*"
+    assert faults.active[0].sentence() == "ModelError: 3 calls of a*"
 
 
 @pytest.mark.parametrize(
