@@ -18,6 +18,7 @@ from emulator.events import (
     ContainerStopped,
     EndpointStatus,
     Events,
+    FaultInjected,
     ImagePulling,
     InstanceLost,
     InstanceReplaced,
@@ -95,6 +96,7 @@ class TerminalLog:
         events.subscribe(self._log_line, LogLine)
         events.subscribe(self._job_status, JobStatus)
         events.subscribe(self._memory_exceeded, MemoryExceeded)
+        events.subscribe(self._fault_injected, FaultInjected)
         events.subscribe(self._model_downloaded, ModelDownloaded)
         events.subscribe(self._model_deleted, ModelDeleted)
         events.subscribe(self._load_started, LoadStarted)
@@ -188,6 +190,10 @@ class TerminalLog:
     def _job_status(self, event: JobStatus, origin: Origin) -> None:
         reason = f": {event.reason}" if event.reason else ""
         self._write(f"job        {origin.job_name} is {event.status}: {event.message}{reason}", RED if reason else "")
+
+    def _fault_injected(self, event: FaultInjected, origin: Origin) -> None:
+        what = event.target_model or origin.endpoint_name
+        self._write(f"fault      {what}{self._on(origin)}: {event.effect} ({event.left})", YELLOW)
 
     def _memory_exceeded(self, event: MemoryExceeded, origin: Origin) -> None:
         used, has = format_size(event.used_bytes), format_size(event.memory_bytes)

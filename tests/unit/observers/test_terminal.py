@@ -11,6 +11,7 @@ from emulator.events import (
     EndpointStatus,
     Event,
     Events,
+    FaultInjected,
     InstanceLost,
     InstanceReplaced,
     InvocationRetried,
@@ -52,6 +53,10 @@ class Log:
 @pytest.mark.parametrize(
     "event, line",
     [
+        (
+            FaultInjected("ThrottlingException", "answered ThrottlingException", "1 more", "a"),
+            "fault      a on i-1: answered ThrottlingException (1 more)",
+        ),
         (
             ModelLoaded("a", 0.25, 1.5, 100 * MIB, 150 * MIB),
             "loaded     a on i-1 (250 ms, 1500 ms since it was wanted, memory 100 MiB -> 150 MiB)",
