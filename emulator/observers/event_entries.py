@@ -133,7 +133,7 @@ SENTENCES: dict[type[Event], Callable[[Any], Sentence]] = {
     InstanceReplaced: lambda event: ("info", f"it takes the place of {event.lost}, after {event.seconds:.1f} s"),
     ModelDownloaded: _model_downloaded,
     ModelDeleted: _model_deleted,
-    LoadStarted: lambda event: ("info", "a call wants it: it is on its way into memory"),
+    LoadStarted: lambda event: ("info", "it is on its way into memory"),
     ModelLoaded: _model_loaded,
     ModelUnloaded: _model_unloaded,
     LoadRetried: lambda event: ("warning", f"its load is tried again: {event.reason}"),

@@ -299,3 +299,12 @@ def test_a_call_that_reached_nothing_goes_to_another_instance(tmp_path: Path) ->
     assert call.measurements.instance_id == "i-2"
     assert virtual.of(InvocationRetried) == [InvocationRetried("a", "i-1", "its container accepts no connection")]
     assert durations(call)[-1] == ("container", ANSWER_SECONDS)
+
+
+def test_a_container_that_is_invoked_directly_has_steps_of_its_own(tmp_path: Path) -> None:
+    one = replace(MANY, model_data=None, multi_model=False, hostname="first")
+    direct = ModelDefinition([one, replace(MANY, hostname="second")], direct=True)
+    virtual = VirtualEndpoint(tmp_path, variant(model=direct), contract=OfAnyKind)
+    call = virtual.live(lambda: virtual.invoke("a", target_container_hostname="second"))
+    steps = [(name, container) for name, container, _, _ in call.measurements.steps]
+    assert steps == [("extract", "second"), ("load", "second"), ("container", "second")]

@@ -228,7 +228,7 @@ def test_the_lines_are_in_order_and_calls_that_waited_for_nothing_are_one() -> N
     ]
     assert lines == [
         ("12:00:10", "a cold call waited 1,000 ms (load 1,000 ms) and was answered with 200 after 1,000 ms"),
-        ("12:00:10", "a call wants it: it is on its way into memory"),
+        ("12:00:10", "it is on its way into memory"),
         ("12:00:10", "downloaded and extracted: 1 MiB in 500 ms"),
         ("12:00:11", "loaded in 500 ms"),
         ("12:00:20", "5 calls until 12:00:24, answered after 20 ms (median)"),
