@@ -140,9 +140,9 @@ class Top(App[None]):
     def show(self) -> None:
         """Draw all of it anew."""
         endpoint = self.endpoint
-        self._head.update(self._headline(endpoint))
-        self._instances.update(_instances(endpoint) if endpoint else "")
-        self._events.update(self._strip())
+        _update(self._head, self._headline(endpoint))
+        _update(self._instances, _instances(endpoint) if endpoint else Text())
+        _update(self._events, self._strip())
         if endpoint is None:
             self._grid.show([], [], None)
         else:
@@ -245,6 +245,12 @@ class Top(App[None]):
         except (OSError, SetupError) as error:
             answer, severity = str(error), "error"
         self.call_from_thread(self.notify, printable(answer), severity=severity, markup=False)
+
+
+def _update(widget: Static, text: Text) -> None:
+    """Draw it if it is another text: over ssh, each drawing takes kilobytes."""
+    if widget.content != text:
+        widget.update(text)
 
 
 def _instances(endpoint: LiveEndpoint) -> Text:

@@ -42,6 +42,7 @@ class ModelGrid(ScrollView, can_focus=True):
         self._instances: Sequence[str] = ()
         self._widths: list[int] = []
         self._cursor = 0
+        self._last_drawn: object = None
 
     @property
     def selected(self) -> Row | None:
@@ -57,7 +58,9 @@ class ModelGrid(ScrollView, can_focus=True):
         self._cursor = min(self._cursor, max(0, len(names) - 1))
         self._widths = self._measured()
         self.virtual_size = Size(sum(width + GAP for width in self._widths), len(names) + 1)
-        self.refresh()
+        if (drawn := self._drawn()) != self._last_drawn:  # over ssh, each drawing takes kilobytes
+            self._last_drawn = drawn
+            self.refresh()
 
     def render_line(self, y: int) -> Strip:
         """One line of the screen; the first is the heading."""
@@ -88,6 +91,12 @@ class ModelGrid(ScrollView, can_focus=True):
         if event.y > 0:
             self._cursor = 0
             self.action_move(event.y + self.scroll_offset.y - 1)
+
+    def _drawn(self) -> object:
+        """What is seen: equal to itself while nothing of it changes."""
+        first = self.scroll_offset.y
+        seen = self._names[first : first + self.size.height]
+        return self._cursor, self._widths, [*self._instances], [self._row(name) for name in seen if self._row]
 
     @property
     def _has_signs(self) -> bool:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import pty
 import re
 import socket
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -212,6 +216,44 @@ def test_why_and_top_say_what_has_happened(emulator: Shared) -> None:
     once = localmme("top", "--once", "--url", emulator.url, check=True).stdout
     assert "told/about.tar.gz" in once and "What happened lately" in once
     assert "top needs a terminal; localmme top --once prints tables." in wrong("top", "--url", emulator.url)
+
+
+def test_top_follows_the_emulator_in_a_terminal_until_q(emulator: Shared) -> None:
+    names = ("0.tar.gz", "1.tar.gz")  # the first of all that the tests before have made
+    for name in names:
+        scripted_model(emulator.bucket / name)
+    emulator.invoke(names[0])
+    master, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    command = [sys.executable, "-m", "localmme", "top", "--url", emulator.url]
+    environment = {**os.environ, "TERM": "xterm-256color", "NO_COLOR": "1"}
+    process = subprocess.Popen(
+        command, cwd=REPOSITORY, stdin=terminal, stdout=terminal, stderr=terminal, env=environment
+    )
+    os.close(terminal)
+    seen = b""
+
+    def read_until(words: str) -> None:
+        nonlocal seen
+        while words.encode() not in re.sub(rb"\x1b\[[\d;?]*[a-zA-Z]", b"", seen):
+            seen += os.read(master, 65536)
+
+    try:
+        read_until(f"i-1 {names[0]}: loaded in")
+        emulator.invoke(names[1])
+        read_until(f"i-1 {names[1]}: loaded in")
+        os.write(master, b"u")
+        read_until(f"Unload {names[0]} from i-1?")
+        os.write(master, b"n")
+        os.write(master, b"q")
+        with contextlib.suppress(OSError):  # the end of the terminal
+            while os.read(master, 65536):
+                pass
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(master)
 
 
 def test_models_of_an_unknown_endpoint_names_those_there_are(emulator: Shared) -> None:
