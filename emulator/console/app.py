@@ -6,7 +6,7 @@ import hmac
 import html
 import json
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from emulator.aws.asgi import Application, BodyBrokenOff, BodyTooLong, Headers, Receive, Send, read_body, send_answer
@@ -117,11 +117,14 @@ class ConsoleApp:
     async def _send_entries(self, request: AwsRequest, _: str, __: Receive, send: Send) -> None:
         since, limit = _number(request, "since", 0), _number(request, "limit", None)
         sequence = self._entries.sequence
-        found: list[Entry] = self._entries.since(since or 0)
-        if kind := request.query.get("type"):
-            if kind not in TYPES:
-                raise Refused(400, f"type is one of {', '.join(TYPES)}, not {kind!r}.")
-            found = [entry for entry in found if entry["type"] == kind]
+        kind = request.query.get("type", "")
+        if kind not in ("", *TYPES):
+            raise Refused(400, f"type is one of {', '.join(TYPES)}, not {kind!r}.")
+        found: Sequence[Entry]
+        if kind in ("event", "log"):  # entries of calls take longer to make
+            found = [entry for entry in self._entries.events_and_lines(since or 0) if entry["type"] == kind]
+        else:
+            found = self._entries.calls(since or 0) if kind else self._entries.since(since or 0)
         if target_model := request.query.get("target_model"):
             found = [entry for entry in found if entry.get("target_model") == target_model]
         if limit is not None:

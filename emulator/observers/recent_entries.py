@@ -17,6 +17,7 @@ from emulator.observers.event_entries import SENTENCES, event_entry
 KEPT_EVENTS = 10_000  # [ours]
 KEPT_CALLS = 4_000  # [ours]
 KEPT_LINES = 10_000  # [ours] of logs
+KEPT_LINE_CHARACTERS = 8 * 1024 * 1024  # [ours] of all these lines
 KEPT_BODY_BYTES = 8 * 1024 * 1024  # [ours] of the latest calls: tests assert on them, and a page sends one again
 
 E = TypeVar("E", EventEntry, LogEntry)
@@ -36,7 +37,8 @@ class RecentEntries:
         self.sequence = 0  # of the latest entry
         self._events: deque[EventEntry] = deque(maxlen=KEPT_EVENTS)
         self._calls: deque[CallEnded] = deque(maxlen=KEPT_CALLS)
-        self._lines: deque[LogEntry] = deque(maxlen=KEPT_LINES)
+        self._lines: deque[LogEntry] = deque()
+        self._line_characters = 0  # of the kept lines
         self._body_bytes = 0  # of the kept calls, and of some that are not kept any more
         self.followers: list[Follower] = []  # called with each event and call, all of them, at once
 
@@ -113,6 +115,9 @@ class RecentEntries:
                 "line": event.line,
             }
         )
+        self._line_characters += len(event.line)
+        while len(self._lines) > KEPT_LINES or self._line_characters > KEPT_LINE_CHARACTERS:
+            self._line_characters -= len(self._lines.popleft()["line"])
 
 
 def _newer(entries: deque[E], sequence: int) -> list[E]:

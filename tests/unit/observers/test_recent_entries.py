@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 import emulator.events
 from emulator.clock import Clock
 from emulator.entries import EventEntry
@@ -86,6 +88,18 @@ def test_calls_and_bodies_are_bounded() -> None:
     assert entries.body(entries.sequence) is None
     events.publish(call(b"small"))
     assert entries.body(entries.sequence) == b"small"
+
+
+def test_lines_are_bounded_by_their_number_and_their_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recent_entries, "KEPT_LINES", 3)
+    monkeypatch.setattr(recent_entries, "KEPT_LINE_CHARACTERS", 10)
+    events, entries = listening()
+    for line in ("1", "2", "3", "4", "x" * 8, "y" * 9):
+        events.publish(LogLine(line))
+        kept = [entry["line"] for entry in entries.since(0) if entry["type"] == "log"]
+        assert kept[-1] == line
+        assert len(kept) <= 3 and sum(map(len, kept)) <= 10
+    assert kept == ["y" * 9]
 
 
 def test_a_follower_gets_each_event_and_call_with_its_body_however_few_are_kept() -> None:
