@@ -152,6 +152,7 @@ class LiveUpdates:
             self._work.cancel()
             self._work = None
             self._updates.clear()
+            self._structure = None  # it holds instances
 
     async def _tell(self) -> None:
         tick = 0
