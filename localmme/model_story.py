@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from emulator.entries import CallEntry, Entry, EventEntry
 from emulator.errors import SetupError
-from emulator.observers.recent_entries import KEPT_EVENTS
+from emulator.observers.recent_entries import KEPT_CALLS, KEPT_EVENTS
 from emulator.printable import printable
 from localmme import emulator_client, tables
 from localmme.moments import Moment, shown_time
@@ -50,6 +50,7 @@ class Story:
     events: Sequence[EventEntry]  # of the endpoint, all that are kept, in order
     calls: Sequence[CallEntry]  # of the model
     is_whole: bool  # nothing that happened before is no longer kept
+    calls_since: float  # when the first call came that is still kept, of whatever model; 0 = all are
     now_on: Sequence[str]  # instances that have it in memory now
     now: float  # seconds since 1970
     _own: list[EventEntry] = field(init=False)
@@ -96,10 +97,13 @@ class Story:
         calls = [call for call in self.calls if call["time"] in at]
         if calls:
             return self._of_call(max(calls, key=lambda call: (bool(call["cold"]), bool(call["error_code"]))))
-        there = self._in_memory(at.start)
-        if there:
-            return f"At {self._time(at.start)} it was in memory {self._where(there)}; no call came for it then."
-        return f"At {self._time(at.start)} it was not in memory: {self._absence(at.start)}. No call came for it then."
+        calls_kept = at.start >= self.calls_since
+        then = "No call came for it then." if calls_kept else "Calls of that time are no longer kept."
+        if not self.is_whole and at.start < self._kept_since():
+            return f"What happened before {self._time(self._kept_since())} is no longer kept."
+        if there := self._in_memory(at.start):
+            return f"At {self._time(at.start)} it was in memory {self._where(there)}. {then}"
+        return f"At {self._time(at.start)} it was not in memory: {self._absence(at.start)}. {then}"
 
     def _of_cold(self, call: CallEntry) -> str:
         return f"at {self._time(call['time'])}: {self._absence(call['time'], call)}. It {_outcome(call)}."
@@ -185,7 +189,7 @@ class Story:
         return (event for event in self._own if event["time"] <= time)
 
     def _kept_since(self) -> float:
-        return min((entry["time"] for entry in [*self.events[:1], *self.calls[:1]]), default=self.now)
+        return min((event["time"] for event in self.events[:1]), default=self.now)
 
     def _time(self, time: float) -> str:
         return shown_time(time, self.now)
@@ -197,7 +201,7 @@ def read(url: str, target_model: str, endpoint_name: str | None, now: float) -> 
     Raises SetupError when no emulator answers, or there is no such model or endpoint, or several endpoints have one.
     """
     events = emulator_client.kept_entries(url, type="event").entries
-    calls = emulator_client.kept_entries(url, type="call", target_model=target_model).entries
+    calls = emulator_client.kept_entries(url, type="call").entries  # of all models: to know how far they reach
     endpoints = emulator_client.state(url)["endpoints"]
     names: defaultdict[str, dict[str, Sequence[str]]] = defaultdict(dict)  # by endpoint, the models, and where they are
     for entry in events:
@@ -223,8 +227,9 @@ def read(url: str, target_model: str, endpoint_name: str | None, now: float) -> 
         name,
         target_model,
         [entry for entry in events if entry["endpoint_name"] == name],
-        [entry for entry in calls if entry["endpoint_name"] == name],
+        [entry for entry in calls if (entry["endpoint_name"], entry["target_model"]) == (name, target_model)],
         is_whole=len(events) < KEPT_EVENTS,
+        calls_since=calls[0]["time"] if len(calls) >= KEPT_CALLS else 0.0,
         now_on=names[name][target_model],
         now=now,
     )

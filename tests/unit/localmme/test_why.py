@@ -78,11 +78,19 @@ class Happening:
     def evicted(self, seconds: float, model: str = OSAKA, wanted: str = TOKYO) -> None:
         self.at(seconds, ModelUnloaded(model, "memory pressure", 0.1, wanted, 41.0))
 
-    def story(self, seconds: float, model: str = OSAKA, now_on: Sequence[str] = (), is_whole: bool = True) -> Story:
+    def story(
+        self,
+        seconds: float,
+        model: str = OSAKA,
+        now_on: Sequence[str] = (),
+        is_whole: bool = True,
+        calls_since: float = 0.0,
+    ) -> Story:
         entries: list[Any] = self.entries.since(0)
         events = [entry for entry in entries if entry["type"] == "event"]
         calls = [entry for entry in entries if entry["type"] == "call" and entry["target_model"] == model]
-        return Story("E", model, events, calls, is_whole, now_on, NOON + seconds)
+        since = calls_since and NOON + calls_since
+        return Story("E", model, events, calls, is_whole, since, now_on, NOON + seconds)
 
 
 def minute(number: int) -> Moment:
@@ -111,7 +119,7 @@ def test_a_cold_call_says_for_whom_its_model_was_evicted_and_what_it_waited_for(
         "At 12:02:00 it was not in memory: at 12:00:59 on i-1 it was evicted for asia/tokyo.tar.gz: memory pressure, "
         "least recently used, idle for 41 s. No call came for it then."
     )
-    assert story.answer(minute(4)) == "At 12:04:00 it was in memory on i-1, since 12:03:10; no call came for it then."
+    assert story.answer(minute(4)) == "At 12:04:00 it was in memory on i-1, since 12:03:10. No call came for it then."
 
 
 def test_a_model_that_was_never_wanted_and_one_whose_first_call_it_was() -> None:
@@ -202,6 +210,14 @@ def test_what_is_no_longer_kept_is_not_made_up() -> None:
     story = happening.story(120, now_on=["i-1"], is_whole=False)
     assert "A cold call came at 12:01:10: what happened before 12:01:00 is no longer kept." in story.answer(minute(1))
     assert story.answer().startswith("It is in memory on i-1. Its last cold call")
+    assert story.answer(minute(0)) == "What happened before 12:01:00 is no longer kept."
+
+
+def test_a_time_of_which_calls_are_no_longer_kept_is_not_said_to_have_had_none() -> None:
+    happening = Happening()
+    happening.loaded(10)
+    answer = happening.story(300, now_on=["i-1"], calls_since=120.0).answer(minute(1))
+    assert answer == "At 12:01:00 it was in memory on i-1, since 12:00:11. Calls of that time are no longer kept."
 
 
 def test_an_instance_that_was_taken_out_of_service_is_not_said_to_have_it() -> None:
@@ -278,7 +294,7 @@ def test_as_json_it_has_the_entries(happening: Happening) -> None:
     assert status == 0 and document["at"] == [NOON + 12, NOON + 13] and document["is_whole"] is True
     assert (document["endpoint_name"], document["target_model"]) == ("E", OSAKA)
     assert [entry["kind"] for entry in document["entries"]] == ["load_started", "model_downloaded", "model_loaded"]
-    assert document["answer"].endswith("it was in memory on i-1, since 2026-03-04 12:00:11; no call came for it then.")
+    assert document["answer"].endswith("it was in memory on i-1, since 2026-03-04 12:00:11. No call came for it then.")
 
 
 def test_when_more_has_happened_than_is_kept_it_says_so(happening: Happening) -> None:
