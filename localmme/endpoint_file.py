@@ -7,8 +7,8 @@ is an example.
 Different from the API [ours]:
 
 - ``Image`` is a Docker image under any name; or ``handler:FILE[:NAME]``, localmme's own server with that handler
-  (``handler:`` alone: each archive carries its own); or ``command:WORDS``, a local process. An image whose name is
-  really ``handler:...`` or ``command:...`` is written with its registry before it.
+  (``handler:`` alone: each archive carries its own); or ``command:WORDS``, a local process; or ``stub:FILE``, answers
+  from a file, without model data. An image whose name really begins so is written with its registry before it.
 - ``ModelDataUrl`` may be a path or a ``file:///`` URL as well: for Mode MultiModel of a directory of archives, else of
   one archive. A URL of S3 is read from real S3, with boto3's own settings.
 - Paths are relative to the file, and commands run in its directory. ``~`` is the home directory.

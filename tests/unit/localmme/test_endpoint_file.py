@@ -14,7 +14,7 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from emulator.containers.launch import Command, Image
+from emulator.containers.launch import Command, Image, Stub
 from emulator.data_capture import DataCapture
 from emulator.errors import SetupError
 from emulator.hosting.definition import (
@@ -131,6 +131,17 @@ def test_images_may_be_mapped(folder: Path) -> None:
     for mapping, words in (("{a: X}", "a takes a Docker image"), ("[a]", "must map patterns to images")):
         with pytest.raises(SetupError, match=f"endpoint.yaml:[0-9]+: MapImages.*{words}"):
             endpoint_file.read(written(folder, f"{MINIMAL_FILE}\nMapImages: {mapping}\n"))
+
+
+def test_a_stub_needs_no_model_data(folder: Path) -> None:
+    (folder / "stub.yaml").write_text("Answers: [{Text: a}]")
+    container = '{Image: "handler:handler.py", Mode: MultiModel, ModelDataUrl: ./s3}'
+    text = MINIMAL_FILE.replace(container, '{Image: "stub:stub.yaml", Mode: MultiModel}')
+    [endpoint] = read(written(folder, text))
+    [hosted] = endpoint.variants[0].model.containers
+    assert (hosted.runs, hosted.model_data, hosted.multi_model) == (Stub(folder / "stub.yaml"), None, True)
+    with pytest.raises(SetupError, match="There is no file nowhere.yaml with a stub's answers"):
+        read(written(folder, text.replace("stub:stub", "stub:nowhere")))
 
 
 def test_one_container_in_containers_is_as_a_primary_container(folder: Path) -> None:
