@@ -71,6 +71,7 @@ class Recorder:
         self._version, self._limits = localmme_version, limits
         self._endpoints, self._warn = endpoints, warn
         self._recording: _Recording | None = None
+        self._changing = asyncio.Lock()  # one start or stop at a time
 
     @property
     def file(self) -> Path | None:
@@ -82,9 +83,38 @@ class Recorder:
 
         Raises SetupError when it cannot be written there, or something is being recorded already.
         """
-        if self._recording is not None:
-            raise SetupError(f"A recording is under way: {self.file}. Stop it first.")
-        first: RecordingLine = {
+        async with self._changing:
+            if self._recording is not None:
+                raise SetupError(f"A recording is under way: {self.file}. Stop it first.")
+            loop = asyncio.get_running_loop()
+            recording = _Recording(
+                settings,
+                self._first_line(settings),
+                self._entries.epoch,
+                lambda text: loop.call_soon_threadsafe(self._warn, text),
+            )
+            try:
+                await asyncio.to_thread(recording.begin)
+            except BaseException:
+                recording.give_up()  # when it is the start that was broken off, its thread begins all the same
+                raise
+            if since is not None:
+                for entry in self._entries.since(since):
+                    if entry["type"] == "event":
+                        recording.add(entry)
+            self._recording = recording
+            self._entries.followers.append(self._follow)
+
+    async def stop(self) -> None:
+        """Write what is left, and close the file; nothing if nothing is recorded."""
+        async with self._changing:
+            recording, self._recording = self._recording, None
+            if recording is not None:
+                self._entries.followers.remove(self._follow)
+                await asyncio.to_thread(recording.end)
+
+    def _first_line(self, settings: RecordingSettings) -> RecordingLine:
+        return {
             "type": "recording",
             "format": FORMAT,
             "localmme_version": self._version,
@@ -95,28 +125,6 @@ class Recorder:
             "limits": self._limits,
             "endpoints": self._endpoints(),
         }
-        loop = asyncio.get_running_loop()
-        recording = self._recording = _Recording(
-            settings, first, self._entries.epoch, lambda text: loop.call_soon_threadsafe(self._warn, text)
-        )
-        try:
-            await asyncio.to_thread(recording.begin)
-        except BaseException:
-            self._recording = None
-            recording.give_up()  # when it is the start that was broken off, its thread begins all the same
-            raise
-        if since is not None:
-            for entry in self._entries.since(since):
-                if entry["type"] == "event":
-                    recording.add(entry)
-        self._entries.followers.append(self._follow)
-
-    async def stop(self) -> None:
-        """Write what is left, and close the file; nothing if nothing is recorded."""
-        recording, self._recording = self._recording, None
-        if recording is not None:
-            self._entries.followers.remove(self._follow)
-            await asyncio.to_thread(recording.end)
 
     def _follow(self, entry: EventEntry | CallEnded) -> None:
         """Each call passes here: it only keeps."""

@@ -313,3 +313,16 @@ def test_a_start_that_is_broken_off_leaves_no_thread(tmp_path: Path) -> None:
         if thread.name == "recording":
             thread.join(60)
             assert not thread.is_alive()
+
+
+def test_starts_and_stops_at_the_same_time_take_turns(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        subject = Recorded(tmp_path / "r.gz")
+        start, stop = subject.recorder.start, subject.recorder.stop
+        done = await asyncio.gather(
+            start(subject.settings), start(subject.settings), stop(), stop(), return_exceptions=True
+        )
+        assert [type(outcome) for outcome in done] == [type(None), SetupError, type(None), type(None)]
+        assert subject.recorder.file is None and subject.entries.followers == []
+
+    asyncio.run(scenario())
