@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 NEW_SESSION = b"NEW_SESSION"  # [api] in the place of a session's id: open one
 
@@ -41,8 +40,11 @@ class InvocationMeasurements:
 class Trace:
     """The trace that a call belongs to, where calls are traced."""
 
-    span: Any  # the tracer's own
+    parent: Mapping[str, str]  # the caller's headers that name it; empty = it begins here
     headers: bytes = b""  # lines that containers get with the request
+    # Of the call's own span, if they are in these lines; else 0.
+    trace_id: int = 0
+    span_id: int = 0
 
 
 @dataclass(slots=True)

@@ -17,7 +17,9 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
+from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
+from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.trace import SpanKind, Status, StatusCode, get_current_span, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from emulator.aws.asgi import HeadersByName
@@ -34,6 +36,7 @@ WAITING_CALLS = 2_048  # [ours] that have ended, and have no spans yet; the olde
 WAKE_SECONDS = 0.5  # [ours] between two looks at them
 FLUSH_SECONDS = 2.0  # [ours] at the end, for the collector to take the last ones
 NOWHERE = Context()  # not the current one: the event loop's thread has none of a call
+PROPAGATOR, RANDOM = TraceContextTextMapPropagator(), RandomIdGenerator()
 W3C = (b"traceparent", b"tracestate")
 
 log = logging.getLogger("localmme")
@@ -64,10 +67,25 @@ class Reported(SpanExporter):
         return self._exporter.force_flush(timeout_millis)
 
 
-class Tracing:
-    """Begins the trace of each call, and makes its spans when it has ended, in a thread.
+class Ids(IdGenerator):
+    """Those that a call has been given already, for its next span; else random ones. Only one thread makes spans."""
 
-    Nothing of it slows a call by more than beginning it, or fails one.
+    def __init__(self) -> None:
+        self.trace_id = self.span_id = 0
+
+    def generate_span_id(self) -> int:
+        chosen, self.span_id = self.span_id, 0
+        return chosen or RANDOM.generate_span_id()
+
+    def generate_trace_id(self) -> int:
+        chosen, self.trace_id = self.trace_id, 0
+        return chosen or RANDOM.generate_trace_id()
+
+
+class Tracing:
+    """Notes whose trace each call belongs to, and makes its spans when it has ended, in a thread.
+
+    Nothing else of it is on the way of a call, and nothing fails one.
     """
 
     def __init__(self, exporter: SpanExporter, version: str, clock: Clock, pass_on: bool) -> None:
@@ -77,10 +95,10 @@ class Tracing:
         if "OTEL_SERVICE_NAME" not in os.environ and "service.name=" not in attributes:
             about["service.name"] = "localmme"
         self._exporter = exporter
-        self._provider = TracerProvider(resource=Resource.create(about), shutdown_on_exit=False)
+        self._ids = Ids()
+        self._provider = TracerProvider(resource=Resource.create(about), shutdown_on_exit=False, id_generator=self._ids)
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("localmme", version)
-        self._propagator = TraceContextTextMapPropagator()
         self._pass_on = pass_on
         self._epoch_ns = int((clock.now() - clock.elapsed()) * 1e9)  # when the clock's ``elapsed`` was 0
         self._ended: deque[CallEnded] = deque(maxlen=WAITING_CALLS)
@@ -100,22 +118,25 @@ class Tracing:
         events.subscribe(self._call_ended, CallEnded)
 
     def begin(self, invocation: Invocation, headers: HeadersByName) -> None:
-        """Begin the span of a call: in the trace that its headers name, or in a new one."""
-        parent = NOWHERE
+        """Note whose trace a call belongs to; its span is made when it has ended."""
+        parent: dict[str, str] = {}
         if W3C[0] in headers:
-            sent = {name.decode(): headers[name].decode("latin-1") for name in W3C if name in headers}
-            parent = self._propagator.extract(sent, context=NOWHERE)
-        route = f"/endpoints/{{EndpointName}}/{invocation.operation}"
-        span = self._tracer.start_span(
-            f"POST {route}", parent, SpanKind.SERVER, start_time=self._ns(invocation.received)
-        )
-        invocation.trace = Trace(span)
+            parent = {name.decode(): headers[name].decode("latin-1") for name in W3C if name in headers}
+        invocation.trace = Trace(parent)
         if self._pass_on:
-            lines: dict[str, str] = {}
-            self._propagator.inject(lines, set_span_in_context(span, NOWHERE))
-            invocation.trace.headers = "".join(f"{name}: {value}\r\n" for name, value in lines.items()).encode(
-                "latin-1"
-            )
+            self._choose_ids(invocation.trace, invocation.operation)
+
+    def _choose_ids(self, trace: Trace, operation: str) -> None:
+        parent = PROPAGATOR.extract(trace.parent, context=NOWHERE) if trace.parent else NOWHERE
+        caller = get_current_span(parent).get_span_context()
+        trace.trace_id = caller.trace_id or RANDOM.generate_trace_id()
+        trace.span_id = RANDOM.generate_span_id()
+        # As the tracer decides when it makes the span: by the caller, or by the trace's id.
+        sampled = self._provider.sampler.should_sample(parent, trace.trace_id, _name(operation), SpanKind.SERVER)
+        state = sampled.trace_state.to_header() if sampled.trace_state else ""
+        flags = int(sampled.decision is Decision.RECORD_AND_SAMPLE)
+        lines = f"traceparent: 00-{trace.trace_id:032x}-{trace.span_id:016x}-{flags:02x}\r\n"
+        trace.headers = (lines + (f"tracestate: {state}\r\n" if state else "")).encode("latin-1")
 
     def end(self) -> None:
         """Send what there is. Blocks, but for no longer than FLUSH_SECONDS, even if nobody takes it."""
@@ -141,23 +162,36 @@ class Tracing:
                     log.exception("a call could not be traced")
 
     def _make_spans(self, event: CallEnded) -> None:
-        invocation = event.invocation
-        if invocation.trace is None or not invocation.trace.span.is_recording():
+        invocation, trace = event.invocation, event.invocation.trace
+        if trace is None:
             return
-        span = invocation.trace.span
-        span.set_attributes(_attributes(event))
+        parent = PROPAGATOR.extract(trace.parent, context=NOWHERE)
+        self._ids.trace_id, self._ids.span_id = trace.trace_id, trace.span_id
+        began = self._ns(invocation.received)
+        name, attributes = _name(invocation.operation), _attributes(event)
+        span = self._tracer.start_span(name, parent, SpanKind.SERVER, attributes, start_time=began)
+        if not span.is_recording():
+            return
         if event.status >= 500 or event.error_code == "ModelError" or invocation.measurements.broke_off:
             span.set_status(Status(StatusCode.ERROR, event.error))
         context = set_span_in_context(span, NOWHERE)
-        for name, container, began, ended in invocation.measurements.steps:
-            kind = SpanKind.CLIENT if name == "container" else SpanKind.INTERNAL
+        for step, container, step_began, step_ended in invocation.measurements.steps:
+            kind = SpanKind.CLIENT if step == "container" else SpanKind.INTERNAL
             about = {"localmme.container": container}
-            step = self._tracer.start_span(name, context, kind, about, start_time=self._ns(began))
-            step.end(self._ns(ended))
+            child = self._tracer.start_span(step, context, kind, about, start_time=self._ns(step_began))
+            child.end(self._ns(step_ended))
         span.end(self._ns(event.ended))
 
     def _ns(self, elapsed: float) -> int:
         return self._epoch_ns + int(elapsed * 1e9)
+
+
+def _name(operation: str) -> str:
+    return f"POST {_route(operation)}"
+
+
+def _route(operation: str) -> str:
+    return f"/endpoints/{{EndpointName}}/{operation}"
 
 
 def _attributes(event: CallEnded) -> dict[str, str | int | bool]:
@@ -165,7 +199,7 @@ def _attributes(event: CallEnded) -> dict[str, str | int | bool]:
     invocation, measurements = event.invocation, event.invocation.measurements
     attributes: dict[str, str | int | bool] = {
         "http.request.method": "POST",
-        "http.route": f"/endpoints/{{EndpointName}}/{invocation.operation}",
+        "http.route": _route(invocation.operation),
         "url.path": f"/endpoints/{invocation.endpoint_name}/{invocation.operation}",
         "http.response.status_code": event.status,
         "http.request.body.size": event.request_bytes,
