@@ -145,13 +145,6 @@ def take(page: Page, emulator: Emulator) -> None:
     page.get_by_role("button", name="About the model").click()
     page.wait_for_timeout(500)
     picture(page, "page-model")
-    page.keyboard.press("Escape")
-    view(page, "Try it")
-    page.get_by_label("Model", exact=True).fill("europe/lisbon.tar.gz")
-    page.get_by_label("Body").fill('{"rooms": 3}')
-    page.get_by_role("button", name="Send").click()
-    page.get_by_role("region", name="Answer").wait_for()
-    picture(page, "page-try")
 
 
 def view(page: Page, name: str) -> None:

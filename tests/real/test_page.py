@@ -102,6 +102,7 @@ def seen(tab: Seen) -> Iterator[Seen]:
     tab.wrong.clear()
     yield tab
     assert tab.wrong == []
+    assert tab.page.locator("body :is(img, script, iframe, b)").count() == 0  # nobody's text has become an element
 
 
 def rows(page: Page, table: str) -> list[str]:
@@ -469,6 +470,23 @@ def test_it_fits_the_width_of_a_phone(seen: Seen) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
+def test_a_hidden_page_rests_and_is_whole_when_it_is_looked_at_again(seen: Seen, emulator: Emulator) -> None:
+    page = seen.go("calls")
+    hide = """hidden => {
+      Object.defineProperty(document, "hidden", {value: hidden, configurable: true});
+      document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    page.get_by_label("Model or error").fill(MODELS[1])
+    page.evaluate(hide, True)
+    emulator.invoke(MODELS[1], b"meanwhile", ContentType="text/plain")
+    page.evaluate(hide, False)
+
+    def made() -> int:
+        return sum(call["target_model"] == MODELS[1] for call in entries(emulator, "type=call"))
+
+    eventually(lambda: page.get_by_text(f"{made()} calls", exact=True).is_visible())
+
+
 def test_it_is_whole_again_after_the_emulator_was_killed_and_started_again(chromium: Browser, tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
@@ -494,6 +512,15 @@ def test_it_is_whole_again_after_the_emulator_was_killed_and_started_again(chrom
             row(page, "Models by instance", MODELS[1]).click()
             page.get_by_role("button", name="Unload from").click()  # with the token of the new run
             eventually(lambda: not second.in_memory())
+            page.keyboard.press("Escape")
+            lost = second.instance()["instance_id"]
+            page.get_by_role("button", name=lost, exact=True).click()
+            page.get_by_role("button", name="Lose the instance").click()
+            page.get_by_role("button", name="Lose it").click()
+            page.get_by_role("dialog").get_by_text("The instance is gone").wait_for()
+            page.keyboard.press("Escape")
+            replacement = eventually(lambda: second.instance()["instance_id"])
+            page.get_by_role("meter", name=f"Memory of {replacement}").wait_for()
         finally:
             second.stop()
     finally:
