@@ -44,9 +44,9 @@ def test_prometheus_answers_the_dashboard_s_queries(emulator: Emulator, tmp_path
             eventually(lambda: server.query("up == 1"), what="the first scrape")
             for name in ("a.tar.gz", "b.tar.gz", "a.tar.gz"):
                 emulator.invoke(name)
-            total = "sum(increase(localmme_invocations_total[1m])) > 0"
+            twice = "min(count_over_time(localmme_target_model_invocations_total[1m])) >= 2"
             eventually(lambda: server.query("sum(localmme_invocations_total) == 3"), what="all calls are counted")
-            eventually(lambda: server.query(total), what="two scrapes of each series")
+            eventually(lambda: server.query(twice), what="two scrapes of each series")
             for panel, asked in queries().items():
                 for query in asked:
                     assert server.query(query) or panel in MAY_BE_EMPTY, (panel, query)
