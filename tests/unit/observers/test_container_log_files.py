@@ -100,7 +100,7 @@ def test_lines_that_come_one_by_one_are_written_together(tmp_path: Path, monkeyp
     written: list[int] = []
     append = ContainerLogFiles._append
 
-    def counted(self: ContainerLogFiles, lines: dict[Origin, list[str]]) -> None:
+    def counted(self: ContainerLogFiles, lines: dict[Origin, list[str | None]]) -> None:
         written.append(sum(map(len, lines.values())))
         append(self, lines)
 
