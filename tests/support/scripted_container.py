@@ -74,8 +74,9 @@ from collections import Counter
 from urllib.parse import parse_qs, urlsplit
 
 # The tests start hundreds of these, so what takes long to import is left out: dataclasses, pathlib, typing, and ssl,
-# which http.client can do without.
-sys.modules["ssl"] = None  # type: ignore[assignment]
+# which http.client can do without. A test that imports this module needs ssl for other things.
+if __name__ == "__main__":
+    sys.modules["ssl"] = None  # type: ignore[assignment]
 
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer  # noqa: E402
 

@@ -155,9 +155,9 @@ def test_what_was_uncompressed_is_read_too(tmp_path: Path) -> None:
     [
         (b"precious", "is not a recording"),
         (b"", "is not a recording"),
-        (gzip.compress(b'{"type": "call"}\n'), "line 1 is not one of a recording"),
-        (gzip.compress(json.dumps({**FIRST, "format": 99}).encode() + b"\n"), "a later localmme"),
-        (gzip.compress(json.dumps(FIRST).encode() + b"\nnonsense\n{}\n"), "line 2 is not one of a recording"),
+        (gzip.compress(b'{"type": "call"}\n', mtime=0), "line 1 is not one of a recording"),
+        (gzip.compress(json.dumps({**FIRST, "format": 99}).encode() + b"\n", mtime=0), "a later localmme"),
+        (gzip.compress(json.dumps(FIRST).encode() + b"\nnonsense\n{}\n", mtime=0), "line 2 is not one of a recording"),
         (None, "No such file or directory"),
     ],
 )
