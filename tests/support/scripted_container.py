@@ -78,7 +78,7 @@ from urllib.parse import parse_qs, urlsplit
 if __name__ == "__main__":
     sys.modules["ssl"] = None  # type: ignore[assignment]
 
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer  # noqa: E402
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
