@@ -171,7 +171,7 @@ class Application:
         about = {"url": settings.url, "region": settings.region, "version": settings.localmme_version}
         updates = LiveUpdates(about, self._endpoints, counts, entries, state, clock)
         token = await asyncio.to_thread(settings.state_directory.new_console_token)
-        ends.callback(settings.state_directory.console_token.unlink, missing_ok=True)
+        ends.push_async_callback(asyncio.to_thread, settings.state_directory.console_token.unlink, missing_ok=True)
         actions, faults = Actions(self._events), Faults(workspace.surroundings)
         OperatorActions(self._endpoints).add_to(actions)
         add_fault_actions(actions, faults)

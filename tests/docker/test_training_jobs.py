@@ -62,7 +62,7 @@ def test_an_image_is_run_with_the_argument_train_and_its_output_is_stored(jobs: 
     }
     assert jobs.archive("out/whole/output/output.tar.gz") == {"report.txt": "fine"}
     assert (jobs.s3_root / "b" / "checkpoints" / "1.txt").read_text() == "none"
-    assert "  whole | loss=0.25; done" in jobs.emulator.errors
+    assert "  whole | loss=0.25; done" in jobs.emulator.log
 
 
 def test_what_an_algorithm_says_of_its_failure_is_the_reason(jobs: Jobs) -> None:

@@ -39,7 +39,7 @@ def test_nothing_outlives_an_emulator_that_is_killed_while_a_script_trains(start
         StoppingCondition={"MaxRuntimeInSeconds": 3600},
     )
     # The emulator's master and worker, the keeper, localmme's runner, the script, its child.
-    eventually(lambda: "  job | child" in emulator.errors and len(marked(mark)) >= 5)
+    eventually(lambda: "  job | child" in emulator.log and len(marked(mark)) >= 5)
     worker = emulator.worker()
     emulator.signal(signal.SIGKILL)
     worker.kill()

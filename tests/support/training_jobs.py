@@ -94,7 +94,7 @@ class Jobs:
 
     def wait_for_line(self, name: str, line: str) -> None:
         """Until a job's algorithm has written it."""
-        eventually(lambda: f"  {name} | {line}" in self.emulator.errors, what=f"{name} has written {line}")
+        eventually(lambda: f"  {name} | {line}" in self.emulator.log, what=f"{name} has written {line}")
 
     def listed(self, **filters: Any) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.sagemaker.list_training_jobs(**filters)["TrainingJobSummaries"]
