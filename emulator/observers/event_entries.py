@@ -62,7 +62,7 @@ def _model_downloaded(event: ModelDownloaded) -> Sentence:
 
 
 def _model_deleted(event: ModelDeleted) -> Sentence:
-    return "info", f"deleted from the storage volume{_for(event.made_room_for)}: {event.reason}"
+    return "info", f"deleted from the storage volume{for_model(event.made_room_for)}: {event.reason}"
 
 
 def _model_loaded(event: ModelLoaded) -> Sentence:
@@ -83,7 +83,7 @@ def load_times(event: ModelLoaded) -> str:
 def _model_unloaded(event: ModelUnloaded) -> Sentence:
     verb = "evicted" if event.made_room_for else "unloaded"
     severity: Severity = "warning" if event.leaked_bytes else "info"
-    return severity, f"{verb}{_for(event.made_room_for)}: {unload_causes(event)}"
+    return severity, f"{verb}{for_model(event.made_room_for)}: {unload_causes(event)}"
 
 
 def unload_causes(event: ModelUnloaded) -> str:
@@ -175,7 +175,8 @@ def _kind(event: type[Event]) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", event.__name__).lower()
 
 
-def _for(target_model: str) -> str:
+def for_model(target_model: str) -> str:
+    """For which model another one had to go, as the end of a phrase; empty if for none."""
     return f" for {target_model}" if target_model else ""
 
 

@@ -19,6 +19,7 @@ from emulator.events import (
     ModelUnloaded,
     Origin,
 )
+from emulator.observers.cloudwatch_metrics import COUNTED_TOGETHER
 
 
 @dataclass(slots=True)
@@ -45,7 +46,6 @@ class ModelCounts:
         return self.load_waits_us // waited if waited else 0
 
 
-COUNTED_TOGETHER = 100  # [ours] see CloudWatchMetrics
 _MODEL, _HIT, _STATUS = attrgetter("target_model"), attrgetter("cache_hit"), attrgetter("status")
 KEPT_FAILURES = 100  # [ours] names of which nothing but failed loads is known: mistyped ones, of which there is no end
 

@@ -40,7 +40,7 @@ from emulator.events import (
     Ready,
     Warned,
 )
-from emulator.observers.event_entries import load_times, unload_causes
+from emulator.observers.event_entries import for_model, load_times, unload_causes
 from emulator.observers.health_polls import is_health_poll
 from emulator.printable import printable, printable_lines, without_colors
 from emulator.sizes import format_size
@@ -212,7 +212,7 @@ class TerminalLog:
 
     def _model_deleted(self, event: ModelDeleted, origin: Origin) -> None:
         model = f"{event.target_model} from the storage volume{self._on(origin)}"
-        self._write(f"deleted    {model}{_for(event.made_room_for)} ({event.reason})")
+        self._write(f"deleted    {model}{for_model(event.made_room_for)} ({event.reason})")
 
     def _load_started(self, event: LoadStarted, origin: Origin) -> None:
         self._progress.begin(f"Loading {event.target_model}{self._on(origin)}")
@@ -232,7 +232,7 @@ class TerminalLog:
 
     def _model_unloaded(self, event: ModelUnloaded, origin: Origin) -> None:
         model = f"{event.target_model}{self._on(origin)}"
-        line = f"unloaded   {model}{_for(event.made_room_for)} ({unload_causes(event)})"
+        line = f"unloaded   {model}{for_model(event.made_room_for)} ({unload_causes(event)})"
         self._write(line, YELLOW if event.leaked_bytes else "")
 
     def _model_not_ready(self, event: ModelNotReady, origin: Origin) -> None:
@@ -284,10 +284,6 @@ class TerminalLog:
             self._progress.make_way()
             sys.stderr.write(f"{color}{line}{RESET}\n" if color and self._color else line + "\n")
             sys.stderr.flush()
-
-
-def _for(target_model: str) -> str:
-    return f" for {target_model}" if target_model else ""
 
 
 class ShortNames:

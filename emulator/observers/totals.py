@@ -23,12 +23,11 @@ from emulator.events import (
     ModelUnloaded,
     Origin,
 )
+from emulator.observers.cloudwatch_metrics import COUNTED_TOGETHER
 
 # [ours] Seconds: the upper bounds of the histograms' buckets. A warm call takes a millisecond, a load may take minutes.
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 MOST_MODELS = 20  # [ours] of an endpoint that have series of their own; all others are one series together
-# [ours] How many calls are counted in one go, by functions that are written in C: see CloudWatchMetrics.
-COUNTED_TOGETHER = 100
 # Why a model was unloaded, by what the event's reason contains; the first that does. A label must not have more values.
 CAUSES = {
     "memory pressure": "memory_pressure",

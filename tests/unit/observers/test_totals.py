@@ -15,7 +15,8 @@ from emulator.events import (
     ModelUnloaded,
 )
 from emulator.invocation import Invocation
-from emulator.observers.totals import BOUNDS, COUNTED_TOGETHER, InstanceKey, Totals, cause
+from emulator.observers.cloudwatch_metrics import COUNTED_TOGETHER
+from emulator.observers.totals import BOUNDS, InstanceKey, Totals, cause
 
 KEY = InstanceKey("e", "v", "i-1")
 
